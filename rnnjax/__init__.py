@@ -1,0 +1,63 @@
+"""rnnjax: recurrent networks as pure step functions in JAX."""
+
+from rnnjax.base import Cell, run, with_step
+from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
+from rnnjax.compose import memoryless, stack
+from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
+from rnnjax.credit import truncate
+from rnnjax.feedforward import dropout, embed, layer_norm, linear, pointwise
+from rnnjax.scans import Seq, chunk, remat, segmented, unroll
+from rnnjax.transforms import (
+    Both,
+    bidirectional,
+    dropconnect,
+    highway,
+    last,
+    learn_carry,
+    parametrize,
+    residual,
+    tie,
+    zoneout,
+)
+
+__all__ = [
+    "Both",
+    "Cell",
+    "LSTMCarry",
+    "Seq",
+    "bidirectional",
+    "chunk",
+    "dropconnect",
+    "dropout",
+    "embed",
+    "gru",
+    "gru_core",
+    "highway",
+    "irnn",
+    "last",
+    "layer_norm",
+    "learn_carry",
+    "linear",
+    "lstm",
+    "lstm_core",
+    "memoryless",
+    "mgu",
+    "mgu_core",
+    "parametrize",
+    "peephole_core",
+    "peephole_lstm",
+    "pointwise",
+    "recurrent",
+    "remat",
+    "residual",
+    "run",
+    "segmented",
+    "stack",
+    "tie",
+    "truncate",
+    "unroll",
+    "vanilla",
+    "vanilla_core",
+    "with_step",
+    "zoneout",
+]

@@ -1,0 +1,153 @@
+"""The one type of this library, and what may be said of it.
+
+A recurrent network is a step function. A `Cell` is that function together with the four that it needs:
+
+    init(key, x) -> params                          params of a cell that will see inputs like x
+    initial_carry(weights, x) -> carry              the state before the first input; x is read for its shape only
+    step(weights, carry, x, key=None) -> (carry, y) one input; a `lax.scan` body once the weights are bound
+    weights(params, key=None) -> weights            run once per window, never once per step
+    window(weights, carry, xs, keys=None)           how a whole window runs fast, or None: scan the step
+
+The contract of a cell:
+
+- It acts on one example, features last; `jax.vmap` makes batches. x, y and the carry are any pytrees.
+- Every leaf of params, weights and carry is a real floating array, of the dtype of the (floating) input.
+- `key=None` turns noise off. A key has the time axes of the input that it comes with.
+- The shape and dtype of the carry never change. Numbers given to a factory may be tracers.
+- The window agrees with the scan of the step in value and in gradient, with noise and without, on plain
+  windows and on `Seq`. A wrapper that changes the step without knowing its window drops it: `with_step`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax
+
+PyTree = Any
+
+
+class Init(Protocol):
+    """(key, x) -> params."""
+
+    def __call__(self, key: jax.Array, x: PyTree, /) -> PyTree: ...
+
+
+class InitialCarry(Protocol):
+    """(weights, x) -> carry."""
+
+    def __call__(self, weights: PyTree, x: PyTree, /) -> PyTree: ...
+
+
+class Step(Protocol):
+    """(weights, carry, x, key) -> (carry, y); a window has the same form, one level up in time."""
+
+    def __call__(
+        self, weights: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None, /
+    ) -> tuple[PyTree, PyTree]: ...
+
+
+class Weights(Protocol):
+    """(params, key) -> weights."""
+
+    def __call__(self, params: PyTree, key: jax.Array | None = None, /) -> PyTree: ...
+
+
+def identity(params: PyTree, key: jax.Array | None = None, /) -> PyTree:
+    """The weights of most cells: their params."""
+    return params
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """A step function and what it needs to run: see the contract at the top of this module.
+
+    A Cell is not a pytree: given to a jitted function as an argument it fails at once. Close over it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> counter = Cell(
+      ...     init=lambda key, x: (),
+      ...     initial_carry=lambda weights, x: jnp.zeros(()),
+      ...     step=lambda weights, n, x, key=None: (n + 1.0, n * x),
+      ... )
+      >>> carry, y = run(counter, (), jnp.float32(3.0), carry=jnp.float32(2.0))
+      >>> float(carry), float(y)
+      (3.0, 6.0)
+    """
+
+    init: Init
+    initial_carry: InitialCarry
+    step: Step
+    weights: Weights = identity
+    window: Step | None = None
+
+    def replace(self, **changes: Any) -> Cell:
+        """The same cell with some of its functions changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def with_step(cell: Cell, step: Step) -> Cell:
+    """A cell with another step; its window, which no longer tells the truth, is dropped.
+
+    Example:
+      >>> import rnnjax
+      >>> with_step(rnnjax.lstm(4), lambda w, h, x, key=None: (h, x)).window is None
+      True
+    """
+    return cell.replace(step=step, window=None)
+
+
+# A wrapper that draws noise and hands its key on draws from fold(key, a tag of its own): a stack uses 0, 1, 2, ...
+WEIGHTS_TAG, ZONEOUT_TAG = 0x57E16475, 0x20E0
+
+
+def run(
+    cell: Cell, params: PyTree, x: PyTree, carry: PyTree | None = None, key: jax.Array | None = None
+) -> tuple[PyTree, PyTree]:
+    """Runs a cell on one input; a window `[T, ...]` is one input of `unroll(cell)`.
+
+    Args:
+      cell: what to run.
+      params: from `cell.init(key, x)`.
+      x: one input.
+      carry: the state to start from; None: `cell.initial_carry`.
+      key: noise for dropout and its kin; None: none, as at evaluation.
+
+    Returns:
+      (carry, y): the state after the input, and the output.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = rnnjax.unroll(rnnjax.lstm(4))
+      >>> carry, ys = run(cell, cell.init(jax.random.key(1), xs), xs)
+      >>> ys.shape
+      (12, 4)
+    """
+    weights = cell.weights(params, weights_key(key))
+    carry = cell.initial_carry(weights, x) if carry is None else carry
+    return cell.step(weights, carry, x, key)
+
+
+def weights_key(key: jax.Array | None) -> jax.Array | None:
+    """The key for `Cell.weights` that goes with a key for `Cell.step`: one a window."""
+    return None if key is None else jax.random.fold_in(key.ravel()[0] if key.ndim else key, WEIGHTS_TAG)
+
+
+def fold(key: jax.Array | None, tag: int) -> jax.Array | None:
+    """`jax.random.fold_in` for a key, an array of keys elementwise, or None."""
+    if key is None or key.ndim == 0:
+        return key if key is None else jax.random.fold_in(key, tag)
+    return jax.vmap(fold, (0, None))(key, tag)
+
+
+def split(key: jax.Array | None, n: int) -> tuple[jax.Array | None, ...]:
+    """n keys of the shape of `key`, so that keys with a time axis split elementwise; n times None for None."""
+    return tuple(fold(key, i) for i in range(n))
+
+
+def out_shape(cell: Cell, params: PyTree, x: PyTree) -> PyTree:
+    """The shape and dtype of a cell's output, as `jax.ShapeDtypeStruct`s; nothing is computed."""
+    return jax.eval_shape(lambda p, x: run(cell, p, x)[1], params, x)

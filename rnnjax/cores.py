@@ -1,0 +1,280 @@
+"""Recurrent cores: cells driven by pre-activations.
+
+A core takes pre-activations z that hold one slice of width `hidden` per gate; a layer is `stack(linear(gates * hidden),
+core)`. So every core can be driven by anything, and the time-parallel part of a layer is one matmul.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.feedforward import Initializer, draw, number, standardize
+
+Activation = Callable[[jax.Array], jax.Array]
+Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
+
+orthogonal = jax.nn.initializers.orthogonal()
+ones, nothing = jax.nn.initializers.ones, jax.nn.initializers.zeros
+
+
+def recurrent(
+    hidden: int,
+    update: Update,
+    gates: int = 1,
+    start: Callable[[jax.Array], PyTree] = lambda h: h,
+    u_init: Initializer = orthogonal,
+    extra: dict[str, tuple[Initializer, tuple[int, ...]]] | None = None,
+) -> Cell:
+    """A core: a recurrent matrix u `[hidden, gates * hidden]` and the update that uses it. New cells start here.
+
+    Args:
+      hidden: units.
+      update: (weights, carry, z) -> (carry, y), with z `[gates * hidden]`.
+      gates: slices of width `hidden` in z and u; u is drawn one gate at a time.
+      start: from zeros `[hidden]` to the initial carry, e.g. `lambda h: LSTMCarry(h, h)`.
+      u_init: initialiser of one gate's `[hidden, hidden]`.
+      extra: further params by name: (initialiser, shape).
+
+    Raises:
+      ValueError: at the first step, if z is not `[gates * hidden]` (a window without `unroll`, a linear too narrow).
+
+    Example: a leaky integrator.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> def leaky(hidden, rate=0.1):
+      ...     def update(p, h, z):
+      ...         h = (1 - rate) * h + rate * jnp.tanh(z + h @ p["u"])
+      ...         return h, h
+      ...     return rnnjax.stack(rnnjax.linear(hidden), recurrent(hidden, update))
+      >>> xs = jnp.ones((12, 3))
+      >>> cell = rnnjax.unroll(leaky(4))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(0), xs), xs)[1].shape
+      (12, 4)
+    """
+    name = getattr(update, "__qualname__", "update").split(".")[0]
+
+    def check(z: Any) -> None:
+        if jnp.shape(z) != (gates * hidden,):
+            raise ValueError(
+                f"{name} with {hidden} units takes the pre-activations [{gates * hidden}] of one step, got "
+                f"{list(jnp.shape(z))}: put linear({gates * hidden}) before it, unroll(...) around it for windows, "
+                "jax.vmap around that for batches"
+            )
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        check(z)
+        ku, *keys = jax.random.split(key, 1 + len(extra or {}))
+        blocks = [draw(u_init, k, (hidden, hidden), z.dtype) for k in jax.random.split(ku, gates)]
+        more = {k: draw(f, key, shape, z.dtype) for key, (k, (f, shape)) in zip(keys, (extra or {}).items())}
+        return {"u": jnp.concatenate(blocks, axis=1)} | more
+
+    def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        check(z)
+        return update(p, carry, z)
+
+    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step)
+
+
+def driven(p: PyTree, h: jax.Array) -> jax.Array:
+    """The recurrent part of all gates, h u; normalised where the core was built with layer_norm."""
+    v = h @ p["u"]
+    return standardize(v) * p["gain"] if "gain" in p else v
+
+
+def normalised(flag: bool, width: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
+    """The extra params of a core with layer norm: the gain of its recurrent part."""
+    return {"gain": (ones, (width,))} if flag else {}
+
+
+def vanilla_core(
+    hidden: int, activation: Activation = jnp.tanh, u_init: Initializer = orthogonal, layer_norm: bool = False
+) -> Cell:
+    """The plain recurrence on pre-activations z `[hidden]`.
+
+        h_t = activation(z_t + h_{t-1} u)
+
+    Args:
+      hidden: units.
+      activation: `jnp.tanh`, `jax.nn.relu`, `jax.nn.sigmoid`, or any other function of an array.
+      u_init: initialiser of u `[hidden, hidden]`.
+      layer_norm: normalise h u, with a gain.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> params = {"u": 0.5 * jnp.eye(2)}
+      >>> carry, y = rnnjax.run(vanilla_core(2, jax.nn.relu), params, jnp.array([1.0, -3.0]), jnp.ones(2))
+      >>> print(y)
+      [1.5 0. ]
+
+    Reference: Elman, Finding structure in time, 1990.
+    """
+
+    def vanilla(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = activation(z + driven(p, h))
+        return h, h
+
+    return recurrent(hidden, vanilla, u_init=u_init, extra=normalised(layer_norm, hidden))
+
+
+class LSTMCarry(NamedTuple):
+    """The state of an LSTM: the cell c and the output h, both `[hidden]`."""
+
+    c: jax.Array
+    h: jax.Array
+
+
+def twice(h: jax.Array) -> LSTMCarry:
+    """The zero state of an LSTM."""
+    return LSTMCarry(h, h)
+
+
+def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal, layer_norm: bool = False) -> Cell:
+    """Long short-term memory on pre-activations z `[4 hidden]`, gates in the order i, f, g, o.
+
+        i, f, g, o = z_t + h_{t-1} u
+        c_t = sigmoid(f + forget_bias) c_{t-1} + sigmoid(i) tanh(g)
+        h_t = sigmoid(o) tanh(c_t)
+
+    Args:
+      hidden: units.
+      forget_bias: added to f at run time, not stored in params.
+      u_init: initialiser of each gate's `[hidden, hidden]`.
+      layer_norm: normalise h u (with a gain) and, for h alone, c (with a gain and a bias).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = lstm_core(2)
+      >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), jnp.ones(8)), jnp.ones(8))
+      >>> print(y.round(4))
+      [0.3696 0.3696]
+
+    Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997; Gers, Schmidhuber, Cummins, Learning to
+    forget, 2000 (forget gate); Ba, Kiros, Hinton, Layer normalization, 2016.
+    """
+
+    def lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
+        i, f, g, o = jnp.split(z + driven(p, carry.h), 4, axis=-1)
+        c = jax.nn.sigmoid(f + number(forget_bias, z)) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        seen = standardize(c) * p["c_gain"] + p["c_bias"] if layer_norm else c
+        h = jax.nn.sigmoid(o) * jnp.tanh(seen)
+        return LSTMCarry(c, h), h
+
+    cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
+    return recurrent(hidden, lstm, 4, twice, u_init, normalised(layer_norm, 4 * hidden) | cell_norm)
+
+
+def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
+    """An LSTM whose gates see the cell through diagonal weights p `[3, hidden]`, on z `[4 hidden]` (i, f, g, o).
+
+        i, f, g, o = z_t + h_{t-1} u
+        c_t = sigmoid(f + p_f c_{t-1} + forget_bias) c_{t-1} + sigmoid(i + p_i c_{t-1}) tanh(g)
+        h_t = sigmoid(o + p_o c_t) tanh(c_t)
+
+    The rows of p are i, f, o; they start at zero, where this is the plain LSTM.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> {name: p.shape for name, p in peephole_core(2).init(jax.random.key(0), jnp.ones(8)).items()}
+      {'u': (2, 8), 'p': (3, 2)}
+
+    Reference: Gers, Schraudolph, Schmidhuber, Learning precise timing with LSTM recurrent networks, 2002.
+    """
+
+    def peephole_lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
+        i, f, g, o = jnp.split(z + carry.h @ p["u"], 4, axis=-1)
+        to_i, to_f, to_o = p["p"]
+        forget = jax.nn.sigmoid(f + to_f * carry.c + number(forget_bias, z))
+        c = forget * carry.c + jax.nn.sigmoid(i + to_i * carry.c) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o + to_o * c) * jnp.tanh(c)
+        return LSTMCarry(c, h), h
+
+    return recurrent(hidden, peephole_lstm, 4, twice, u_init, {"p": (nothing, (3, hidden))})
+
+
+def gru_core(
+    hidden: int,
+    reset_after: bool = False,
+    keep: bool = True,
+    recurrent_bias: bool = False,
+    u_init: Initializer = orthogonal,
+    layer_norm: bool = False,
+) -> Cell:
+    """The gated recurrent unit on pre-activations a `[3 hidden]`, gates in the order r, z, n.
+
+        r, z = sigmoid(a_r + h_{t-1} u_r), sigmoid(a_z + h_{t-1} u_z)
+        n = tanh(a_n + (r h_{t-1}) u_n)              reset before the matmul (Cho 2014)
+        n = tanh(a_n + r (h_{t-1} u_n + b))          reset_after=True (cuDNN, PyTorch, flax; half the matmuls)
+        h_t = z h_{t-1} + (1 - z) n                  keep=True: z keeps the state (Cho 2014)
+        h_t = (1 - z) h_{t-1} + z n                  keep=False: z replaces it (Chung 2014)
+
+    Args:
+      hidden: units.
+      reset_after: where the reset gate acts.
+      keep: what the update gate means.
+      recurrent_bias: with reset_after, the bias b `[hidden]` inside the reset, as cuDNN has it.
+      u_init: initialiser of each gate's `[hidden, hidden]`.
+      layer_norm: normalise h u, with a gain; needs reset_after.
+
+    Raises:
+      ValueError: recurrent_bias or layer_norm without reset_after.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> params = {"u": jnp.zeros((1, 3))}
+      >>> carry, y = rnnjax.run(gru_core(1), params, jnp.array([0.0, 0.0, 9.0]), carry=jnp.zeros(1))
+      >>> print(y.round(3))
+      [0.5]
+
+    Reference: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Chung et al., Empirical
+    evaluation of gated recurrent neural networks, 2014.
+    """
+    if (recurrent_bias or layer_norm) and not reset_after:
+        raise ValueError("gru: recurrent_bias and layer_norm need reset_after=True")
+
+    def candidate_after(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        v = driven(p, h)
+        r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + v[: 2 * hidden]), 2)
+        n = v[2 * hidden :] + p["b"] if recurrent_bias else v[2 * hidden :]
+        return z, jnp.tanh(a[2 * hidden :] + r * n)
+
+    def candidate_before(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + h @ p["u"][:, : 2 * hidden]), 2)
+        return z, jnp.tanh(a[2 * hidden :] + (r * h) @ p["u"][:, 2 * hidden :])
+
+    candidate = candidate_after if reset_after else candidate_before
+
+    def gru(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        z, n = candidate(p, h, a)
+        h = n + z * (h - n) if keep else h + z * (n - h)
+        return h, h
+
+    bias = {"b": (nothing, (hidden,))} if recurrent_bias else {}
+    return recurrent(hidden, gru, 3, u_init=u_init, extra=normalised(layer_norm, 3 * hidden) | bias)
+
+
+def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
+    """The minimal gated unit on pre-activations a `[2 hidden]`: one gate f that both resets and updates; order f, n.
+
+        f = sigmoid(a_f + h_{t-1} u_f)
+        n = tanh(a_n + (f h_{t-1}) u_n)
+        h_t = (1 - f) h_{t-1} + f n
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> mgu_core(4).init(jax.random.key(0), jnp.ones(8))["u"].shape
+      (4, 8)
+
+    Reference: Zhou, Wu, Zhang, Zhou, Minimal gated unit for recurrent neural networks, 2016.
+    """
+
+    def mgu(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        f = jax.nn.sigmoid(a[:hidden] + h @ p["u"][:, :hidden])
+        n = jnp.tanh(a[hidden:] + (f * h) @ p["u"][:, hidden:])
+        h = h + f * (n - h)
+        return h, h
+
+    return recurrent(hidden, mgu, 2, u_init=u_init)

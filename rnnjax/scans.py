@@ -1,0 +1,267 @@
+"""Time: the only room that knows it. Windows, ragged windows, chunks of windows, and what is kept of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Step
+
+
+class Seq(NamedTuple):
+    """A ragged window: where not valid nothing happens; where first the carry starts anew.
+
+    Right padding, left padding, gaps, zero-length rows, packed documents and episodes are all this one type.
+    Where a step is not valid the carry holds, the output is zero, and whatever x contains (NaN too) is never read.
+    Where a step is first the carry is `initial_carry` before it. A step that is both starts anew, then holds.
+
+    Attributes:
+      x: the inputs, a pytree of `[T, ...]`.
+      valid: `[T]` booleans, or None: all are.
+      first: `[T]` booleans, or None: none is.
+
+    Example: three steps of which two are real.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> xs = Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2)
+      >>> cell = rnnjax.unroll(rnnjax.vanilla(4))
+      >>> carry, ys = rnnjax.run(cell, cell.init(jax.random.key(0), xs), xs)
+      >>> bool((ys.x[1] == carry[1]).all()), bool((ys.x[2] == 0).all())
+      (True, True)
+    """
+
+    x: Any
+    valid: Any = None
+    first: Any = None
+
+
+def plain(x: PyTree) -> PyTree:
+    """The inputs alone, whether they come as a Seq or not."""
+    return x.x if isinstance(x, Seq) else x
+
+
+def like(x: PyTree, y: PyTree) -> PyTree:
+    """y, as a Seq with the marks of x if x is one; zero where x is not valid."""
+    return cleaned(x._replace(x=y)) if isinstance(x, Seq) else y
+
+
+def cleaned(x: PyTree) -> PyTree:
+    """A Seq whose inputs are zero where they are not valid; anything else as it is. 0 * nan would be nan."""
+    if not isinstance(x, Seq) or x.valid is None:
+        return x
+    return x._replace(x=where(x.valid, x.x, zeros(x.x)))
+
+
+def where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
+    """`jnp.where` over trees, one flag for all trailing axes."""
+
+    def pick(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(jnp.reshape(flag, jnp.shape(flag) + (1,) * (jnp.ndim(a) - jnp.ndim(flag))), a, b)
+
+    return jax.tree.map(pick, a, b)
+
+
+def zeros(tree: PyTree) -> PyTree:
+    """A tree of zeros."""
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def flip(tree: PyTree) -> PyTree:
+    """A tree turned around in time."""
+    return jax.tree.map(lambda a: a[::-1], tree)
+
+
+def mirror(xs: PyTree) -> PyTree:
+    """A window read backwards: there a document begins at its last step."""
+    if isinstance(xs, Seq) and xs.first is not None:
+        xs = xs._replace(first=jnp.concatenate([xs.first[1:], jnp.zeros_like(xs.first[:1])]))
+    return flip(xs)
+
+
+def duration(xs: PyTree) -> int:
+    """T of a window."""
+    lengths = {jnp.shape(a)[:1] for a in jax.tree.leaves(xs)}
+    if len(lengths) != 1 or lengths & {(), (0,)}:
+        raise ValueError(f"a window needs one time axis of at least one step on every leaf, got {sorted(lengths)}")
+    return int(lengths.pop()[0])
+
+
+def at_first(xs: PyTree) -> PyTree:
+    """The shape of one step of a window."""
+    duration(xs)
+    return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), xs)
+
+
+def along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
+    """One key becomes a key per step; keys that have the time axis stay."""
+    if key is None or key.ndim:
+        return key
+    return jax.random.split(key, duration(xs))
+
+
+def segmented(cell: Cell) -> Cell:
+    """The cell whose input is a Seq of one step: what `unroll` does on a Seq, step by step.
+
+    x, valid and first are those of one step. Start anew, then hold:
+
+        h = initial_carry if first else h;  (h, y) = step(h, x) if valid else (h, 0)
+
+    Example: an agent whose episode has just begun forgets the one before.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = segmented(rnnjax.vanilla(4))
+      >>> x = Seq(jnp.ones(3), valid=jnp.array(False), first=jnp.array(True))
+      >>> carry = ((), jnp.ones(4))
+      >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), x), x, carry)
+      >>> print(carry[1], y.x)
+      [0. 0. 0. 0.] [0. 0. 0. 0.]
+    """
+
+    def step(weights: PyTree, carry: PyTree, s: Seq, key: jax.Array | None = None) -> tuple[PyTree, Seq]:
+        s = cleaned(s)
+        if s.first is not None:
+            carry = where(s.first, cell.initial_carry(weights, s.x), carry)
+        new, y = cell.step(weights, carry, s.x, key)
+        return (new if s.valid is None else where(s.valid, new, carry)), like(s, y)
+
+    return Cell(
+        lambda key, s: cell.init(key, s.x),
+        lambda weights, s: cell.initial_carry(weights, s.x),
+        step,
+        cell.weights,
+    )
+
+
+def scan(cell: Cell) -> Step:
+    """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq."""
+
+    def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        step = segmented(cell).step if isinstance(xs, Seq) else cell.step
+        return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
+
+    return window
+
+
+def unroll(cell: Cell, reverse: bool = False) -> Cell:
+    """The cell whose input is a whole window `[T, ...]`, plain or a `Seq`.
+
+        h_t, y_t = step(h_{t-1}, x_t),  t = 1 .. T      (T .. 1 if reverse)
+
+    Runs the cell's own window if it has one and scans its step if not. Keys are split along time.
+
+    Args:
+      cell: a cell of one step.
+      reverse: read the window from its end. Outputs stay where their inputs are; in a Seq a document then begins
+        at its last step.
+
+    Raises:
+      ValueError: the window has no step, or its leaves differ in length.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 12, 3))  # [batch, time, features]
+      >>> cell = unroll(rnnjax.gru(4))
+      >>> params = cell.init(jax.random.key(1), xs[0])
+      >>> carry, ys = jax.vmap(lambda xs: rnnjax.run(cell, params, xs))(xs)
+      >>> ys.shape
+      (5, 12, 4)
+    """
+    inner = scan(cell) if cell.window is None else cell.window
+
+    def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        keys = along_time(key, xs)
+        if not reverse:
+            return inner(weights, carry, xs, keys)
+        carry, ys = inner(weights, carry, mirror(xs), flip(keys))
+        return carry, like(xs, flip(plain(ys)))
+
+    return Cell(
+        lambda key, xs: cell.init(key, at_first(plain(xs))),
+        lambda weights, xs: cell.initial_carry(weights, at_first(plain(xs))),
+        step,
+        cell.weights,
+    )
+
+
+def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
+    """Feeds a window cell `length` inputs at a time, the carry passed on; a shorter rest comes last.
+
+    The values are those of the whole window. What differs is what wrappers inside do at the seams:
+    `chunk(truncate(unroll(cell)), k)` is truncated backpropagation, `chunk(remat(unroll(cell)), k)` keeps one carry
+    in k.
+
+    Args:
+      cell: a cell of windows, `unroll(...)` or a wrapper of one.
+      length: steps a chunk, or a function of T that gives it.
+
+    Raises:
+      ValueError: length is below one.
+
+    Example:
+      >>> import jax, numpy as np, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> whole = unroll(rnnjax.vanilla(4))
+      >>> params = whole.init(jax.random.key(1), xs)
+      >>> pieces = rnnjax.run(chunk(whole, 5), params, xs)[1]
+      >>> np.testing.assert_allclose(pieces, rnnjax.run(whole, params, xs)[1], rtol=1e-6)
+    """
+
+    def size(xs: PyTree) -> int:
+        k = length(duration(xs)) if callable(length) else length
+        if k < 1:
+            raise ValueError(f"chunk(cell, length) needs a length of at least 1, got {k}")
+        return min(k, duration(xs))
+
+    def head(xs: PyTree) -> PyTree:
+        k = size(xs)
+        return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[:k], t), xs)
+
+    def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        inputs, k = (xs, along_time(key, xs)), size(xs)
+        n = duration(xs) // k
+        folded = jax.tree.map(lambda a: a[: n * k].reshape((n, k) + a.shape[1:]), inputs)
+        carry, ys = lax.scan(lambda h, xk: cell.step(weights, h, *xk), carry, folded)
+        ys = jax.tree.map(lambda a: a.reshape((n * k,) + a.shape[2:]), ys)
+        if n * k == duration(xs):
+            return carry, ys
+        carry, rest = cell.step(weights, carry, *jax.tree.map(lambda a: a[n * k :], inputs))
+        return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, rest)
+
+    return Cell(
+        lambda key, xs: cell.init(key, head(xs)),
+        lambda weights, xs: cell.initial_carry(weights, head(xs)),
+        step,
+        cell.weights,
+    )
+
+
+def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
+    """Computes the inside of a cell again in the backward pass instead of storing it.
+
+    `remat(cell)` on a step keeps the carries alone. `remat(unroll(cell), every=k)` on a window keeps one carry in k
+    and the inside of one chunk at a time: memory is T / k + k steps, least at k = sqrt(T), for one more forward pass.
+
+    Args:
+      cell: a cell of one step, or, with `every`, of a window.
+      every: None, steps a chunk, or "sqrt" for the square root of T.
+
+    Example:
+      >>> import jax, numpy as np, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> kept = unroll(rnnjax.lstm(4))
+      >>> params = kept.init(jax.random.key(1), xs)
+      >>> loss = lambda cell: lambda params: (rnnjax.run(cell, params, xs)[1] ** 2).sum()
+      >>> a, b = jax.grad(loss(kept))(params), jax.grad(loss(remat(kept, every="sqrt")))(params)
+      >>> np.testing.assert_allclose(a[1]["u"], b[1]["u"], rtol=1e-5)
+
+    Reference: Chen, Xu, Zhang, Guestrin, Training deep nets with sublinear memory cost, 2016.
+    """
+    again = cell.replace(
+        step=jax.checkpoint(cell.step), window=None if cell.window is None else jax.checkpoint(cell.window)
+    )
+    if every is None:
+        return again
+    return chunk(again, math.isqrt if every == "sqrt" else every)

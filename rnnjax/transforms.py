@@ -1,0 +1,336 @@
+"""Cell -> Cell: shortcuts, direction, regularisation, learned states, constrained and shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import WEIGHTS_TAG, ZONEOUT_TAG, Cell, PyTree, Step, fold, split, with_step
+from rnnjax.compose import within
+from rnnjax.feedforward import bernoulli, dropout, linear, number
+from rnnjax.scans import Seq, along_time, cleaned, like, plain, scan, unroll
+
+
+def joined(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
+    """The step and window of a cell whose output is joined with its input: join(weights, x, y)."""
+
+    def around(step: Step) -> Step:
+        def joint(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+            carry, y = step(w, carry, x, key)
+            return carry, like(x, join(w, plain(cleaned(x)), plain(y)))
+
+        return joint
+
+    return around(cell.step), around(unroll(cell).step)
+
+
+def residual(cell: Cell) -> Cell:
+    """A shortcut around a cell.
+
+        y = x + cell(x)
+
+    Raises:
+      ValueError: the output of the cell has another shape than its input.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> silent = residual(rnnjax.pointwise(jnp.zeros_like))
+      >>> print(rnnjax.run(silent, (), jnp.ones(2))[1])
+      [1. 1.]
+
+    Reference: He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016.
+    """
+
+    def add(w: PyTree, x: PyTree, y: PyTree) -> PyTree:
+        same_shape("residual", x, y)
+        return jax.tree.map(jnp.add, x, y)
+
+    step, window = joined(cell, add)
+    return cell.replace(step=step, window=window)
+
+
+def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
+    """A gated shortcut around a cell: a gate that sees the data decides how much is carried past it.
+
+        t = sigmoid(x w + b + gate_bias),  y = t cell(x) + (1 - t) x
+
+    Params are {"cell", "gate": {"w", "b"}}.
+
+    Args:
+      cell: input and output have the same features.
+      gate_bias: added to the gate at run time; below zero the shortcut is open at the start.
+
+    Raises:
+      ValueError: the output of the cell has another shape than its input.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = highway(rnnjax.vanilla(3), gate_bias=-100.0)
+      >>> x = jnp.arange(3.0)
+      >>> print(rnnjax.run(cell, cell.init(jax.random.key(0), x), x)[1])
+      [0. 1. 2.]
+
+    Reference: Srivastava, Greff, Schmidhuber, Highway networks, 2015.
+    """
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        kc, kg = jax.random.split(key)
+        return {"cell": cell.init(kc, x), "gate": linear(plain(x).shape[-1]).init(kg, x)}
+
+    def mix(w: PyTree, x: jax.Array, y: jax.Array) -> jax.Array:
+        same_shape("highway", x, y)
+        t = jax.nn.sigmoid(x @ w["gate"]["w"] + w["gate"]["b"] + number(gate_bias, x))
+        return x + t * (y - x)
+
+    outer = within(cell, "cell")
+    step, window = joined(outer, mix)
+    return outer.replace(init=init, step=step, window=window)
+
+
+def same_shape(name: str, x: PyTree, y: PyTree) -> None:
+    """Refuses a shortcut between unequal shapes."""
+    if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
+        raise ValueError(f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "
+                         f"{jax.tree.map(jnp.shape, x)}: the shapes must agree")  # fmt: skip
+
+
+class Both(NamedTuple):
+    """What belongs to the two directions of a bidirectional cell: params, weights, carries."""
+
+    forward: Any
+    backward: Any
+
+
+def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = False) -> Cell:
+    """Two cells that read a window from its two ends; input is a window `[T, ...]`, plain or a `Seq`.
+
+        y_t = [h_t, g_t]            h read x_1 .. x_t, g read x_T .. x_t
+        y = [h_T, g_1]              last=True: the last state of each direction, both having read everything
+
+    For many-to-one use `last=True`: of [h_T, g_T] the backward half has seen x_T alone. It cannot run online.
+    In a Seq a document begins, for the backward cell, at its last step; invalid steps are passed over.
+
+    Args:
+      forward, backward: cells of one step; backward None: a second one like the first. Params are of each its own.
+      last: one output for the window instead of one for each step; zero if no step is valid.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = bidirectional(rnnjax.lstm(4))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(1), xs), xs)[1].shape
+      (12, 8)
+
+    Reference: Schuster, Paliwal, Bidirectional recurrent neural networks, 1997.
+    """
+    pair = Both(unroll(forward), unroll(backward or forward, reverse=True))
+
+    def step(ws: Both, carry: Both, xs: PyTree, key: jax.Array | None = None) -> tuple[Both, PyTree]:
+        keys = Both(*split(along_time(key, xs), 2))
+        halves = [cell.step(w, h, xs, k) for cell, w, h, k in zip(pair, ws, carry, keys)]
+        hs, (f, b) = Both(*(h for h, _ in halves)), (y for _, y in halves)
+        if last:
+            return hs, concatenate(final(f), final(b, first=True))
+        return hs, like(xs, concatenate(plain(f), plain(b)))
+
+    def init(key: jax.Array, xs: PyTree) -> Both:
+        return Both(*(cell.init(k, xs) for cell, k in zip(pair, split(key, 2))))
+
+    return Cell(
+        init,
+        lambda ws, xs: Both(*(cell.initial_carry(w, xs) for cell, w in zip(pair, ws))),
+        step,
+        lambda ps, key=None: Both(*(cell.weights(p, k) for cell, p, k in zip(pair, ps, split(key, 2)))),
+    )
+
+
+def concatenate(a: PyTree, b: PyTree) -> PyTree:
+    """Two trees of features side by side."""
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=-1), a, b)
+
+
+def final(ys: PyTree, first: bool = False) -> PyTree:
+    """The output at the last (or first) valid step of a window; zero if there is none."""
+    if not isinstance(ys, Seq) or ys.valid is None:
+        return jax.tree.map(lambda y: y[0 if first else -1], plain(ys))
+    valid = ys.valid.astype(bool)
+    at = jnp.argmax(valid) if first else valid.size - 1 - jnp.argmax(valid[::-1])
+    return jax.tree.map(lambda y: y[at], ys.x)  # where none is valid every output is zero
+
+
+def last(cell: Cell) -> Cell:
+    """The window cell that gives only the output at the last valid step: many to one.
+
+    For both directions take `bidirectional(..., last=True)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> xs = rnnjax.Seq(jnp.ones((12, 3)), valid=jnp.arange(12) < 5)
+      >>> cell = last(rnnjax.unroll(rnnjax.lstm(4)))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(1), xs), xs)[1].shape
+      (4,)
+    """
+
+    def step(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        carry, ys = cell.step(w, carry, xs, key)
+        return carry, final(ys)
+
+    return with_step(cell, step)
+
+
+def zoneout(cell: Cell, rate: Any) -> Cell:
+    """Each unit keeps its previous state with probability rate at each step; without a key, its expectation.
+
+        s_t = m s_{t-1} + (1 - m) step(s_{t-1}, x_t),  m ~ Bernoulli(rate);   m = rate without a key
+
+    Acts on every leaf of the carry. Where the output is a leaf of the carry (h in every core) it is the zoned one.
+
+    Args:
+      cell: what to wrap, a core or a layer.
+      rate: in [0, 1), perhaps a tracer.
+
+    Example: at rate 1 nothing moves.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = zoneout(rnnjax.vanilla_core(2), 1.0)
+      >>> h, y = rnnjax.run(cell, {"u": jnp.eye(2)}, jnp.ones(2), jnp.array([3.0, 4.0]), jax.random.key(0))
+      >>> print(h, y)
+      [3. 4.] [3. 4.]
+
+    Reference: Krueger et al., Zoneout: regularizing RNNs by randomly preserving hidden activations, 2017.
+    """
+
+    def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        new, y = cell.step(w, carry, x, key)
+        leaves, tree = jax.tree.flatten(new)
+        keys = split(fold(key, ZONEOUT_TAG), len(leaves))
+        zoned = [held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
+        instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
+        return tree.unflatten(zoned), jax.tree.map(lambda leaf: instead.get(id(leaf), leaf), y)
+
+    return with_step(cell, step)
+
+
+def held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+    """old with probability rate and new otherwise; without a key the mean of the two."""
+    p = number(rate, new)
+    return new + p * (old - new) if key is None else jnp.where(bernoulli(key, p, new.shape), old, new)
+
+
+def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
+    """Zeroes each entry of the named weights with probability rate, once per window; off without a key.
+
+    Args:
+      core: a cell whose params are a dict.
+      rate: in [0, 1), perhaps a tracer.
+      *names: which weights; ("u",) if none is named.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from rnnjax import vanilla_core
+      >>> print(dropconnect(vanilla_core(2), 0.5).weights({"u": jnp.ones((2, 2))}, jax.random.key(1))["u"])
+      [[0. 2.]
+       [2. 0.]]
+
+    Reference: Merity, Keskar, Socher, Regularizing and optimizing LSTM language models, 2018.
+    """
+    names = names or ("u",)
+
+    def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
+        w = core.weights(params, key)
+        if key is None:
+            return w
+        drops = zip(names, split(fold(key, WEIGHTS_TAG), len(names)))
+        return {**w, **{n: dropout(rate).step((), (), w[n], k)[1] for n, k in drops}}
+
+    return core.replace(weights=weights)
+
+
+def learn_carry(cell: Cell) -> Cell:
+    """Makes the initial carry a parameter; it starts where the cell's own did. Params are {"cell", "carry"}.
+
+    Its gradient comes through windows that begin with no carry given and, in a `Seq`, through each restart.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = learn_carry(rnnjax.vanilla_core(4))
+      >>> cell.init(jax.random.key(0), jnp.ones(4))["carry"].shape
+      (4,)
+    """
+    inner = within(cell, "cell")
+
+    def init(key: jax.Array, x: PyTree) -> PyTree:
+        params = cell.init(key, x)
+        return {"cell": params, "carry": cell.initial_carry(cell.weights(params), x)}
+
+    learned = inner.replace(init=init, initial_carry=lambda w, x: w["carry"])
+    slow, fast = scan(learned), inner.window  # the inner window would start anew from the inner cell's carry
+
+    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        restarts = isinstance(xs, Seq) and xs.first is not None
+        return (slow if restarts or fast is None else fast)(w, carry, xs, keys)
+
+    return learned.replace(window=window)
+
+
+def parametrize(core: Cell, **maps: Callable[[jax.Array], jax.Array]) -> Cell:
+    """Replaces named parameters of a core by functions of them, evaluated once per window, outside every loop.
+
+        u = map(params["u"])
+
+    Args:
+      core: a cell whose params are a dict, before it goes into a stack.
+      **maps: parameter name = function.
+
+    Raises:
+      ValueError: when params are made or used, if the core has no such parameter.
+
+    Example: a recurrence that keeps norms.
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> orthogonal = lambda a: jax.scipy.linalg.expm(a - a.T)
+      >>> core = parametrize(rnnjax.vanilla_core(4, activation=lambda z: z), u=orthogonal)
+      >>> h, _ = rnnjax.run(core, core.init(jax.random.key(0), jnp.zeros(4)), jnp.zeros(4), carry=jnp.ones(4))
+      >>> np.testing.assert_allclose(jnp.linalg.norm(h), 2.0, rtol=1e-5)
+    """
+
+    def check(params: PyTree) -> PyTree:
+        have = sorted(params) if isinstance(params, dict) else []
+        for name in maps:
+            if name not in have:
+                raise ValueError(f"parametrize(core, {name}=...): the params are {have or type(params).__name__}, "
+                                 f"not a dict with {name!r}; wrap the core, not the layer around it")  # fmt: skip
+        return params
+
+    def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
+        return core.weights({**check(params), **{name: f(params[name]) for name, f in maps.items()}}, key)
+
+    return core.replace(init=lambda key, x: check(core.init(key, x)), weights=weights)
+
+
+def tie(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callable[[PyTree], PyTree]) -> Cell:
+    """Shares weights: the place that `put` fills holds no parameter and is given `get(params)` once per window.
+
+    Args:
+      cell: what to wrap.
+      put: (params, value) -> params with the value in its place.
+      get: params -> value.
+
+    Example: an output layer that is its embedding, transposed.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> net = rnnjax.stack(embed=rnnjax.embed(10, 4), core=rnnjax.lstm(4), read=rnnjax.linear(10))
+      >>> net = tie(
+      ...     net,
+      ...     put=lambda p, w: {**p, "read": {**p["read"], "w": w}},
+      ...     get=lambda p: p["embed"]["w"].T,
+      ... )
+      >>> net.init(jax.random.key(0), jnp.int32(0))["read"]["w"] is None
+      True
+
+    Reference: Press, Wolf, Using the output embedding to improve language models, 2017.
+    """
+    return cell.replace(
+        init=lambda key, x: put(cell.init(key, x), None),
+        weights=lambda params, key=None: cell.weights(put(params, get(params)), key),
+    )
