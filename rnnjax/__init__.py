@@ -19,6 +19,7 @@ from rnnjax.transforms import (
     tie,
     zoneout,
 )
+from rnnjax.unitary import urnn, urnn_core
 
 __all__ = [
     "Both",
@@ -56,6 +57,8 @@ __all__ = [
     "tie",
     "truncate",
     "unroll",
+    "urnn",
+    "urnn_core",
     "vanilla",
     "vanilla_core",
     "with_step",

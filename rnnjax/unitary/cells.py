@@ -1,0 +1,87 @@
+"""Cells whose recurrent map is unitary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.compose import stack
+from rnnjax.feedforward import draw, linear
+from rnnjax.unitary.factors import Factor, evolution, uniform
+from rnnjax.unitary.pairs import Pair, at_least_single, joined, modrelu, parted
+
+
+def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -> Cell:
+    """The unitary evolution on pre-activations z `[2 hidden]`: real parts, then imaginary parts.
+
+        h_t = modrelu(W h_{t-1} + z_t, b),  W = D3 R2 F^-1 D2 P R1 F D1
+        y_t = [re h_t, im h_t]
+
+    Params are {"u": of the factor, "b": `[hidden]`, "h0": the learned initial state, a `Pair`}; the state is a `Pair`.
+
+    Args:
+      hidden: complex units.
+      factor: any other unitary map W.
+      permutation: seed of the fixed permutation P; params do not hold it.
+
+    Raises:
+      ValueError: at the first step, if z is not `[2 hidden]`.
+
+    Example: with b = 0 and no input, the norm of the state is kept.
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> cell = rnnjax.unroll(urnn_core(8))
+      >>> params = cell.init(jax.random.key(0), jnp.zeros((100, 16))) | {"b": jnp.zeros(8)}
+      >>> _, ys = rnnjax.run(cell, params, jnp.zeros((100, 16)))
+      >>> np.testing.assert_allclose(jnp.linalg.norm(ys[99]), jnp.linalg.norm(jnp.stack(params["h0"])), rtol=1e-4)
+
+    Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
+    """
+    w = evolution(permutation) if factor is None else factor
+
+    def check(z: Any) -> None:
+        if jnp.shape(z) != (2 * hidden,):
+            raise ValueError(
+                f"a unitary core of {hidden} units takes the pre-activations [{2 * hidden}] of one step, real and "
+                f"imaginary parts, got {list(jnp.shape(z))}: put linear({2 * hidden}) before it, unroll(...) around "
+                "it for windows, jax.vmap around that for batches"
+            )
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        check(z)
+        ku, kb, kr, ki = jax.random.split(key, 4)
+        start = uniform((3 / (2 * hidden)) ** 0.5)
+        h0 = Pair(*(draw(start, k, (hidden,), z.dtype) for k in (kr, ki)))
+        return {"u": w.init(ku, hidden, z.dtype), "b": draw(uniform(0.01), kb, (hidden,), z.dtype), "h0": h0}
+
+    def step(p: PyTree, carry: Pair, z: jax.Array, key: jax.Array | None = None) -> tuple[Pair, jax.Array]:
+        check(z)
+        h = w.apply(p["u"], joined(carry)) + joined(Pair(z[:hidden], z[hidden:]))
+        carry = parted(modrelu(h, at_least_single(p["b"])), z.dtype)
+        return carry, jnp.concatenate(carry)
+
+    return Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": w.weights(p["u"])})
+
+
+def urnn(hidden: int, permutation: int = 0, bias: bool = True) -> Cell:
+    """The unitary evolution RNN: `stack(linear(2 hidden), urnn_core(hidden))`; its outputs are `[2 hidden]`.
+
+        h_t = modrelu(W h_{t-1} + V x_t, b),  W = D3 R2 F^-1 D2 P R1 F D1
+
+    Args:
+      hidden: complex units.
+      permutation: seed of the fixed permutation P.
+      bias: of the input map V; with bias=False it is the cell of the reference.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = rnnjax.unroll(urnn(128, bias=False))
+      >>> params = cell.init(jax.random.key(0), jnp.ones((120, 10)))
+      >>> sum(p.size for p in jax.tree.leaves(params))  # 7 n + n + 2 n, and 2 n for each input
+      3840
+
+    Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
+    """
+    return stack(linear(2 * hidden, bias), urnn_core(hidden, permutation=permutation))

@@ -1,0 +1,55 @@
+"""Complex numbers as real pairs, and the nonlinearity that acts on their modulus."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Pair(NamedTuple):
+    """A complex array as two real ones, so that no optimiser, checkpoint or learning rule meets a complex leaf."""
+
+    re: jax.Array
+    im: jax.Array
+
+
+def at_least_single(a: jax.Array) -> jax.Array:
+    """Half precision becomes single: there is no complex type for it, and a phase in it is not of modulus one."""
+    return a.astype(jnp.promote_types(a.dtype, jnp.float32))
+
+
+def joined(pair: Pair) -> jax.Array:
+    """The complex array of a pair."""
+    return jax.lax.complex(at_least_single(pair.re), at_least_single(pair.im))
+
+
+def parted(z: jax.Array, dtype: Any) -> Pair:
+    """The pair of a complex array, in a real dtype."""
+    return Pair(z.real.astype(dtype), z.imag.astype(dtype))
+
+
+def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """Shifts the modulus by b, cut off at zero, and keeps the phase (for a real z: the sign).
+
+        modrelu(z) = relu(|z| + b) z / |z| = relu(1 + b / |z|) z
+
+    Below epsilon it goes on linearly to zero, so value and gradient are finite everywhere. At b = 0 it is the
+    identity, exactly.
+
+    Args:
+      z: a real or complex array.
+      b: a real array that broadcasts against z; below zero it makes a dead zone of that radius.
+      epsilon: modulus below which the slope stays constant.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(modrelu(jnp.array([3.0 + 4.0j, 0.3 + 0.4j, 0.0]), jnp.float32(-1.0)))
+      [2.4+3.2j 0. +0.j  0. +0.j ]
+
+    Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
+    """
+    square = jnp.real(z * jnp.conj(z))
+    modulus = jnp.sqrt(jnp.maximum(square, jnp.asarray(epsilon * epsilon, square.dtype)))
+    return z * jax.nn.relu(1 + b / modulus).astype(z.dtype)
