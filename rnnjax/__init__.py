@@ -5,7 +5,7 @@ from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.compose import memoryless, stack
 from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
 from rnnjax.credit import truncate
-from rnnjax.feedforward import dropout, embed, layer_norm, linear, pointwise
+from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.transforms import (
     Both,
@@ -44,6 +44,7 @@ __all__ = [
     "memoryless",
     "mgu",
     "mgu_core",
+    "one_hot",
     "parametrize",
     "peephole_core",
     "peephole_lstm",

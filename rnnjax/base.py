@@ -136,14 +136,14 @@ def weights_key(key: jax.Array | None) -> jax.Array | None:
     return None if key is None else jax.random.fold_in(key.ravel()[0] if key.ndim else key, WEIGHTS_TAG)
 
 
-def fold(key: jax.Array | None, tag: int) -> jax.Array | None:
+def fold(key: jax.Array | None, tag: int | jax.Array) -> Any:
     """`jax.random.fold_in` for a key, an array of keys elementwise, or None."""
     if key is None or key.ndim == 0:
         return key if key is None else jax.random.fold_in(key, tag)
     return jax.vmap(fold, (0, None))(key, tag)
 
 
-def split(key: jax.Array | None, n: int) -> tuple[jax.Array | None, ...]:
+def split(key: jax.Array | None, n: int) -> tuple[Any, ...]:
     """n keys of the shape of `key`, so that keys with a time axis split elementwise; n times None for None."""
     return tuple(fold(key, i) for i in range(n))
 

@@ -126,7 +126,7 @@ def scaled_identity(scale: Any) -> Initializer:
     """An initialiser: scale times the identity."""
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        return jnp.asarray(scale, dtype) * jnp.eye(*shape, dtype=dtype)
+        return jnp.asarray(scale, dtype) * jnp.eye(shape[0], shape[1], dtype=dtype)
 
     return init
 

@@ -52,7 +52,7 @@ def linear(width: int, bias: bool = True, w_init: Initializer = lecun, b_init: I
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         y = x @ p["w"]
-        return y + p["b"] if bias else y
+        return y + jnp.broadcast_to(p["b"], y.shape) if bias else y
 
     return memoryless(init, apply)
 
@@ -86,6 +86,17 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
     return memoryless(init, apply)
 
 
+def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
+    """A symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(one_hot(3), (), jnp.int32(1))[1])
+      [0. 1. 0.]
+    """
+    return pointwise(lambda x: jax.nn.one_hot(x, classes, dtype=dtype))
+
+
 def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
     """A function of each step by itself, as a cell without params: y = f(x).
 
@@ -115,7 +126,8 @@ def layer_norm(epsilon: float = 1e-5) -> Cell:
         return {"gain": jnp.ones(x.shape[-1:], x.dtype), "bias": jnp.zeros(x.shape[-1:], x.dtype)}
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        return standardize(x, epsilon) * p["gain"] + p["bias"]
+        gain, bias = (jnp.broadcast_to(p[name], x.shape) for name in ("gain", "bias"))
+        return standardize(x, epsilon) * gain + bias
 
     return memoryless(init, apply)
 

@@ -82,7 +82,8 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
 
     def mix(w: PyTree, x: jax.Array, y: jax.Array) -> jax.Array:
         same_shape("highway", x, y)
-        t = jax.nn.sigmoid(x @ w["gate"]["w"] + w["gate"]["b"] + number(gate_bias, x))
+        gate = linear(x.shape[-1]).step(w["gate"], (), x)[1]
+        t = jax.nn.sigmoid(gate + number(gate_bias, x))
         return x + t * (y - x)
 
     outer = within(cell, "cell")
@@ -204,11 +205,11 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         new, y = cell.step(w, carry, x, key)
-        leaves, tree = jax.tree.flatten(new)
+        leaves = jax.tree.leaves(new)
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
         zoned = [held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
         instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
-        return tree.unflatten(zoned), jax.tree.map(lambda leaf: instead.get(id(leaf), leaf), y)
+        return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(lambda leaf: instead.get(id(leaf), leaf), y)
 
     return with_step(cell, step)
 

@@ -1,0 +1,191 @@
+"""One jitted loop: many steps a call, its state a donated pytree that holds all there is to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.estimators import Estimator, initial, score
+from rnnjax.losses import Batch, Mean, Metrics, Objective
+from rnnjax.scans import zeros
+from rnnjax.tasks import Task
+
+
+class Stream(NamedTuple):
+    """Where batches come from, purely: data -> position, and (data, position, key) -> (batch, position).
+
+    Attributes:
+      init: data -> the position of the first batch, a pytree of arrays.
+      next: (data, position, key) -> (batch, position). A stream that draws reads the key, one that reads on does not.
+      length: batches in one pass, where the stream ends; 0: it has no end.
+    """
+
+    init: Callable[[PyTree], PyTree]
+    next: Callable[[PyTree, PyTree, jax.Array], tuple[Batch, PyTree]]
+    length: int = 0
+
+
+def drawn(task: Task, batch_size: int, length: int = 0) -> Stream:
+    """Fresh examples of a synthetic task, for ever; with a length, that many batches for evaluation.
+
+    Example:
+      >>> import jax
+      >>> from rnnjax import tasks
+      >>> stream = drawn(tasks.copying(5), batch_size=4)
+      >>> batch, _ = stream.next((), stream.init(()), jax.random.key(0))
+      >>> batch.x.shape
+      (4, 25)
+    """
+    return Stream(lambda data: (), lambda data, position, key: (task.batch(key, batch_size), position), length)
+
+
+class TrainState(NamedTuple):
+    """Everything a run is: with it and the data, the rest of the run is determined bit for bit.
+
+    Attributes:
+      step: updates so far.
+      params: the parameters.
+      opt_state: of the optimiser.
+      estimator: of the gradient estimator: carries, influences, perturbations.
+      position: of the data stream.
+      key: of the run; step s uses fold_in(key, s).
+    """
+
+    step: jax.Array
+    params: PyTree
+    opt_state: PyTree
+    estimator: PyTree
+    position: PyTree
+    key: jax.Array
+
+
+class Trainer(NamedTuple):
+    """The parts of a training run, all pure.
+
+    Attributes:
+      cell: of windows.
+      estimator: of gradients of the objective.
+      optimizer: from optax.
+      stream: of training batches.
+    """
+
+    cell: Cell
+    estimator: Estimator
+    optimizer: optax.GradientTransformation
+    stream: Stream
+
+
+def init(trainer: Trainer, data: PyTree, key: jax.Array) -> TrainState:
+    """The state before the first step. Call it under jit, or leaves may share a buffer and cannot be donated.
+
+    Example:
+      >>> import jax, optax, rnnjax
+      >>> from rnnjax import estimators, losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> estimator = estimators.backprop(cell, losses.classify)
+      >>> trainer = Trainer(cell, estimator, optax.adam(1e-2), drawn(tasks.copying(5), 8))
+      >>> state = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
+      >>> ran = jax.jit(loop(trainer))(state, (), 20)
+      >>> int(ran.state.step), bool(ran.finite)
+      (20, True)
+    """
+    run_key, params_key = jax.random.split(key)
+    position = trainer.stream.init(data)
+    batch = jax.eval_shape(lambda data: trainer.stream.next(data, position, run_key)[0], data)
+    example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch.x)
+    params = trainer.cell.init(params_key, example)
+    opt_state, carries = trainer.optimizer.init(params), trainer.estimator.init(params, batch)
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
+
+
+def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+    """One batch, one estimate, one update. Metrics are those of the objective and the norm of the mean gradient."""
+    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    batch, position = trainer.stream.next(data, state.position, data_key)
+    estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
+    grads = estimate.mean_grads()
+    updates, opt_state = trainer.optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    norm = optax.tree.norm(grads)
+    metrics = estimate.metrics | {"grad_norm": Mean(norm, jnp.ones_like(norm))}
+    return TrainState(state.step + 1, params, opt_state, carries, position, state.key), metrics
+
+
+class Ran(NamedTuple):
+    """What a call of the loop gives.
+
+    Attributes:
+      state: after the last step.
+      metrics: summed over the steps.
+      finite: whether the loss and the gradient were, all the way; if not, the last step done is the first that broke.
+    """
+
+    state: TrainState
+    metrics: Metrics
+    finite: jax.Array
+
+
+def loop(trainer: Trainer) -> Callable[[TrainState, PyTree, Any], Ran]:
+    """n steps in one call: (state, data, n) -> Ran. It stops early at a loss or gradient that is not finite.
+
+    n is a number, not a shape: every n runs the same compiled program, so where a run is cut does not change a bit
+    of it.
+    """
+
+    def many(state: TrainState, data: PyTree, n: Any) -> Ran:
+        def body(progress: tuple[Ran, jax.Array]) -> tuple[Ran, jax.Array]:
+            ran, done = progress
+            state, metrics = step(trainer, ran.state, data)
+            return Ran(state, jax.tree.map(jnp.add, ran.metrics, metrics), finite(metrics)), done + 1
+
+        def more(progress: tuple[Ran, jax.Array]) -> jax.Array:
+            return (progress[1] < n) & progress[0].finite
+
+        nothing = zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
+        start = Ran(state, nothing, jnp.asarray(True))
+        return lax.while_loop(more, body, (start, jnp.zeros((), jnp.int32)))[0]
+
+    return many
+
+
+def finite(metrics: Metrics) -> jax.Array:
+    """Whether the loss and the norm of the gradient are."""
+    return jnp.isfinite(metrics["loss"].total) & jnp.isfinite(metrics["grad_norm"].total)
+
+
+def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[[PyTree, PyTree, jax.Array], Metrics]:
+    """One pass over a stream without learning: (params, data, key) -> metrics. The same key gives the same examples.
+
+    Noise is off. Where batches have `restart` the carry goes from batch to batch.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> stream = drawn(tasks.copying(5), batch_size=8, length=3)
+      >>> params = cell.init(jax.random.key(0), stream.next((), (), jax.random.key(0))[0].x[0])
+      >>> metrics = evaluate(cell, losses.classify, stream)(params, (), jax.random.key(1))
+      >>> float(metrics["loss"].weight)  # 3 batches of 8 examples of 25 steps
+      600.0
+    """
+
+    def whole(params: PyTree, data: PyTree, key: jax.Array) -> Metrics:
+        def body(progress: tuple[PyTree, PyTree, Metrics], i: jax.Array) -> tuple[tuple[PyTree, PyTree, Metrics], None]:
+            position, carry, total = progress
+            batch, position = stream.next(data, position, jax.random.fold_in(key, i))
+            metrics, after = score(cell, objective, params, carry, batch)
+            return (position, () if batch.restart is None else after, jax.tree.map(jnp.add, total, metrics)), None
+
+        position = stream.init(data)
+        batch = jax.eval_shape(lambda data: stream.next(data, position, key)[0], data)
+        carry = () if batch.restart is None else initial(cell, params, batch)
+        nothing = zeros(jax.eval_shape(lambda b: score(cell, objective, params, carry, b)[0], batch))
+        return lax.scan(body, (position, carry, nothing), jnp.arange(stream.length))[0][2]
+
+    return whole
