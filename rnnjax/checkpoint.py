@@ -1,0 +1,319 @@
+"""Checkpoints: orbax writes the arrays, and a manifest with a digest of every file tells whether they are intact.
+
+    directory/300/manifest.json     step; path, dtype and shape of every leaf; sha256 of every file, and of all this
+    directory/300/arrays/           what orbax wrote: the leaves that are not empty, by the path in the tree
+
+A checkpoint is made under a hidden name and renamed once it is complete, so what has a number for a name is whole. The
+digest is checked before orbax sees a byte. Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from rnnjax.base import PyTree
+from rnnjax.errors import UserError, refusing
+
+Leaves = dict[str, Any]
+
+
+class MisfitError(UserError, ValueError):
+    """A checkpoint of another state: a leaf is missing, is one too many, or has another shape or dtype."""
+
+
+class DamagedError(Exception):
+    """A checkpoint that is not what was written."""
+
+
+def to_stderr(line: str) -> None:
+    """Prints a line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Checkpoints:
+    """The last few states of a run, in a folder.
+
+    A leaf is an array (JAX or NumPy, of any shape, empty ones too), a typed key or a Python number. It comes back
+    bit for bit as what it is in the state given to `restore`, on the device of that leaf; only a weak type is lost.
+    One process saves; others may read meanwhile.
+
+    Args:
+      directory: a local folder; made by the first `save`.
+      keep: how many to keep, the newest ones.
+      report: is given one line for each damaged checkpoint passed over.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp
+      >>> checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2)
+      >>> for step in (100, 200, 300):
+      ...     checkpoints.save(step, {"w": jnp.full(3, step), "key": jax.random.key(step)})
+      >>> checkpoints.steps()
+      [200, 300]
+      >>> step, state = checkpoints.restore({"w": jnp.zeros(3, int), "key": jax.random.key(0)})
+      >>> step, state["w"].tolist(), bool(state["key"] == jax.random.key(300))
+      (300, [300, 300, 300], True)
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], keep: int = 3, report: Callable[[str], None] = to_stderr
+    ) -> None:
+        if keep < 1:
+            raise ValueError(f"keep is {keep}: keep at least one checkpoint")
+        self.directory = Path(directory).absolute()
+        self.keep = keep
+        self.report = report
+
+    def save(self, step: int, state: PyTree) -> None:
+        """Writes a state; killed at any moment, it leaves the old set complete, or the new one.
+
+        Checkpoints of later steps are dropped: they belong to a future that was given up when an earlier one was
+        restored. So are the oldest beyond `keep`.
+
+        Raises:
+          UserError: the folder cannot be written.
+          TypeError: a leaf is neither an array nor a number.
+        """
+        leaves = _leaves(state)
+        new = self.directory / f".{step}.new"
+        with refusing("write", self.directory):
+            self._clear_leftovers()
+            new.mkdir(parents=True)
+            _write(new, step, leaves)
+            for later in (other for other in self.steps() if other > step):
+                self._remove(self.directory / str(later))
+            self._put_in_place(new, step)
+            for oldest in self.steps()[: -self.keep]:
+                self._remove(self.directory / str(oldest))
+
+    def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
+        """The newest intact checkpoint; a damaged one is reported, and the one before it taken.
+
+        Args:
+          like: a state with the same tree, shapes and dtypes; leaves may be `jax.ShapeDtypeStruct`.
+
+        Returns:
+          (step, state), or None when nothing was saved yet.
+
+        Raises:
+          MisfitError: it is a state of another model; a ValueError, it names the leaf.
+          UserError: every checkpoint is damaged.
+        """
+        steps = self.steps()
+        damages = []
+        for i in reversed(range(len(steps))):
+            try:
+                return steps[i], _read(self._folder(steps[i]), steps[i], like)
+            except DamagedError as damage:
+                damages.append(f"{steps[i]}: {damage}")
+                if i:
+                    self.report(f"checkpoint {steps[i]} is damaged ({damage}): going back to {steps[i - 1]}")
+        if damages:
+            raise UserError(
+                f"every checkpoint in {self.directory} is damaged ({'; '.join(damages)}): delete to start anew"
+            )
+        return None
+
+    def steps(self) -> list[int]:
+        """The steps saved, in order."""
+        if not self.directory.is_dir():
+            return []
+        names = (path.name.removeprefix(".").removesuffix(".replaced") for path in self.directory.iterdir())
+        return sorted({int(name) for name in names if name.isdecimal()})
+
+    def latest(self) -> Path | None:
+        """The folder of the newest checkpoint, for messages; None when there is none."""
+        steps = self.steps()
+        return self._folder(steps[-1]) if steps else None
+
+    def _folder(self, step: int) -> Path:
+        """Where a step lies: aside, if the process was killed while it was being replaced."""
+        folder = self.directory / str(step)
+        return folder if folder.exists() else self.directory / f".{step}.replaced"
+
+    def _put_in_place(self, new: Path, step: int) -> None:
+        folder, aside = self.directory / str(step), self.directory / f".{step}.replaced"
+        if folder.exists():
+            folder.rename(aside)
+        new.rename(folder)
+        _sync(self.directory)
+        if aside.exists():
+            self._remove(aside)
+
+    def _remove(self, folder: Path) -> None:
+        """Removes a folder; it loses its name first, so that half of it never passes for a checkpoint."""
+        rubbish = self.directory / f".{folder.name.strip('.')}.old"
+        folder.rename(rubbish)
+        shutil.rmtree(rubbish)
+
+    def _clear_leftovers(self) -> None:
+        """What a killed process left: a replaced checkpoint goes back to its place if nothing took it."""
+        for path in self.directory.glob(".*.replaced"):
+            folder = self.directory / path.name.removeprefix(".").removesuffix(".replaced")
+            if not folder.exists():
+                path.rename(folder)
+        for pattern in (".*.new", ".*.old", ".*.replaced"):
+            for path in self.directory.glob(pattern):
+                shutil.rmtree(path)
+
+
+def _leaves(state: PyTree) -> Leaves:
+    """The leaves by their path in the tree."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _signature(leaf: Any) -> tuple[str, list[int]]:
+    """(dtype, shape) of an array, a number or a `jax.ShapeDtypeStruct`."""
+    leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    return str(leaf.dtype), list(leaf.shape)
+
+
+def _to_numpy(path: str, leaf: Any) -> np.ndarray:
+    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    if not (jnp.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+        raise TypeError(f"{path} is a {type(leaf).__name__}: a checkpoint holds arrays and numbers only")
+    return array
+
+
+def _write(folder: Path, step: int, leaves: Leaves) -> None:
+    """Arrays, then the manifest; all of it on disk when this returns."""
+    arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
+    if arrays:
+        with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(arrays))
+    manifest = {
+        "step": step,
+        "leaves": {path: _signature(leaf) for path, leaf in leaves.items()},
+        "files": _digests(folder),
+    }
+    text = json.dumps({**manifest, "sha256": _digest(manifest)})
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    for path in (folder, *folder.rglob("*")):
+        _sync(path)
+
+
+def _read(folder: Path, step: int, like: PyTree) -> PyTree:
+    """The state in a folder; nothing is parsed before its digest is checked."""
+    manifest = _verified(folder, step)
+    leaves, treedef = _leaves(like), jax.tree.structure(like)
+    _assert_fits(step, manifest["leaves"], leaves)
+    arrays = {path: _stored(leaf) for path, leaf in leaves.items()}
+    wanted = {path: array for path, array in arrays.items() if array.size}
+    if wanted:
+        with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            arrays |= checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(wanted))
+    return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
+
+
+def _stored(leaf: Any) -> np.ndarray:
+    """An array of the shape and dtype under which a leaf is stored."""
+    x = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    return np.empty(np.shape(x), x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
+
+
+def _from_numpy(array: np.ndarray, leaf: Any) -> Any:
+    """An array as what a leaf is."""
+    if isinstance(leaf, (bool, int, float, complex)):
+        return type(leaf)(array.item())
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return array if isinstance(leaf, np.ndarray) else array[()]
+    device = leaf.sharding if getattr(leaf, "committed", False) else None
+    value = jax.device_put(array, None if _is_key(leaf) else device, may_alias=False)
+    return jax.device_put(jax.random.wrap_key_data(value, impl=_impl(leaf)), device) if _is_key(leaf) else value
+
+
+def _impl(key: Any) -> Any:
+    """The generator of a key, or of the `jax.ShapeDtypeStruct` of one, which `jax.random.key_impl` refuses."""
+    impls: list[Any] = []
+    jax.eval_shape(lambda key: impls.append(jax.random.key_impl(key)), key)
+    return impls[0]
+
+
+def _verified(folder: Path, step: int) -> dict[str, Any]:
+    """The manifest of an intact checkpoint."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        digest = manifest.pop("sha256")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise DamagedError("manifest.json cannot be read") from error
+    if digest != _digest(manifest):
+        raise DamagedError("manifest.json has changed")
+    if manifest["step"] != step:
+        raise DamagedError(f"it is checkpoint {manifest['step']}")
+    _compare(manifest["files"], folder)
+    return manifest
+
+
+def _compare(recorded: dict[str, str], folder: Path) -> None:
+    try:
+        found = _digests(folder)
+    except OSError as error:
+        raise DamagedError(f"{error.filename}: {error.strerror}") from error
+    for name in sorted(recorded.keys() | found.keys()):
+        if name not in found or name not in recorded:
+            raise DamagedError(f"{name} is {'missing' if name not in found else 'not a file of it'}")
+        if found[name] != recorded[name]:
+            raise DamagedError(f"{name} has changed")
+
+
+def _assert_fits(step: int, saved: dict[str, Any], leaves: Leaves) -> None:
+    for path in [*leaves, *saved]:
+        if path not in leaves or path not in saved:
+            has, has_not = ("run", "checkpoint") if path in leaves else ("checkpoint", "run")
+            raise MisfitError(f"checkpoint {step} does not fit: the {has} has a leaf {path}, the {has_not} has none")
+        old, new = (f"{dtype}{list(shape)}" for dtype, shape in (saved[path], _signature(leaves[path])))
+        if old != new:
+            raise MisfitError(f"checkpoint {step} does not fit: {path} is {old} in it, {new} in the run")
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file but the manifest."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / "manifest.json")
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or a folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps orbax's log of every save and restore out of the user's terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
