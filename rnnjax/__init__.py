@@ -10,6 +10,7 @@ from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.transforms import (
     Both,
     bidirectional,
+    cast,
     dropconnect,
     highway,
     last,
@@ -27,6 +28,7 @@ __all__ = [
     "LSTMCarry",
     "Seq",
     "bidirectional",
+    "cast",
     "chunk",
     "dropconnect",
     "dropout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, fold, weights_key
+from rnnjax.errors import UserError
 from rnnjax.losses import Batch, Metrics, Objective
 from rnnjax.scans import at_first, duration, plain, where, zeros
 
@@ -185,3 +187,20 @@ def windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
     head = jax.tree.map(lambda a: jnp.moveaxis(a.reshape((b, n, k) + a.shape[2:]), 1, 0), cut(0, n * k))
     head = head._replace(restart=jnp.zeros((n, b), bool).at[0].set(restart))
     return head, None if n * k == steps else cut(n * k, steps)._replace(restart=jnp.zeros(b, bool))
+
+
+def bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
+    """Full backpropagation through each batch, as `--rule=bptt` names it; window 0."""
+    if window:
+        raise UserError(f"--rule=bptt looks back over the whole sequence: --window={window} belongs to --rule=tbptt")
+    return backprop(cell, objective)
+
+
+def tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
+    """Truncated backpropagation through windows of `window` steps, as `--rule=tbptt` names it."""
+    if not window:
+        raise UserError("--rule=tbptt needs --window, the steps it looks back at most")
+    return backprop(cell, objective, window)
+
+
+RULES: dict[str, Callable[[Cell, Objective, int], Estimator]] = {"bptt": bptt, "tbptt": tbptt}

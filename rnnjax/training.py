@@ -65,6 +65,20 @@ class TrainState(NamedTuple):
     key: jax.Array
 
 
+class Progress(NamedTuple):
+    """A run under way: what the loop takes and gives, and what a checkpoint holds.
+
+    Attributes:
+      state: after the last step.
+      metrics: their sums since whoever reports them set them to zero.
+      finite: whether loss and gradient have been so far; if not, the last step done is the first that broke.
+    """
+
+    state: TrainState
+    metrics: Metrics
+    finite: jax.Array
+
+
 class Trainer(NamedTuple):
     """The parts of a training run, all pure.
 
@@ -81,8 +95,8 @@ class Trainer(NamedTuple):
     stream: Stream
 
 
-def init(trainer: Trainer, data: PyTree, key: jax.Array) -> TrainState:
-    """The state before the first step. Call it under jit, or leaves may share a buffer and cannot be donated.
+def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
+    """The run before its first step. Call it under jit, or leaves may share a buffer and cannot be donated.
 
     Example:
       >>> import jax, optax, rnnjax
@@ -90,9 +104,9 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> TrainState:
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> estimator = estimators.backprop(cell, losses.classify)
       >>> trainer = Trainer(cell, estimator, optax.adam(1e-2), drawn(tasks.copying(5), 8))
-      >>> state = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
-      >>> ran = jax.jit(loop(trainer))(state, (), 20)
-      >>> int(ran.state.step), bool(ran.finite)
+      >>> progress = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
+      >>> progress = jax.jit(lambda progress, n: loop(trainer, progress, (), n))(progress, 20)
+      >>> int(progress.state.step), bool(progress.finite)
       (20, True)
     """
     run_key, params_key = jax.random.split(key)
@@ -101,7 +115,9 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> TrainState:
     example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch.x)
     params = trainer.cell.init(params_key, example)
     opt_state, carries = trainer.optimizer.init(params), trainer.estimator.init(params, batch)
-    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
+    state = TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
+    metrics = zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
+    return Progress(state, metrics, jnp.asarray(True))
 
 
 def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
@@ -117,41 +133,22 @@ def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState,
     return TrainState(state.step + 1, params, opt_state, carries, position, state.key), metrics
 
 
-class Ran(NamedTuple):
-    """What a call of the loop gives.
-
-    Attributes:
-      state: after the last step.
-      metrics: summed over the steps.
-      finite: whether the loss and the gradient were, all the way; if not, the last step done is the first that broke.
-    """
-
-    state: TrainState
-    metrics: Metrics
-    finite: jax.Array
-
-
-def loop(trainer: Trainer) -> Callable[[TrainState, PyTree, Any], Ran]:
-    """n steps in one call: (state, data, n) -> Ran. It stops early at a loss or gradient that is not finite.
+def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
+    """n steps in one call; it stops early at a loss or gradient that is not finite.
 
     n is a number, not a shape: every n runs the same compiled program, so where a run is cut does not change a bit
-    of it.
+    of it. Jit it with `progress` donated.
     """
 
-    def many(state: TrainState, data: PyTree, n: Any) -> Ran:
-        def body(progress: tuple[Ran, jax.Array]) -> tuple[Ran, jax.Array]:
-            ran, done = progress
-            state, metrics = step(trainer, ran.state, data)
-            return Ran(state, jax.tree.map(jnp.add, ran.metrics, metrics), finite(metrics)), done + 1
+    def body(at: tuple[Progress, jax.Array]) -> tuple[Progress, jax.Array]:
+        progress, done = at
+        state, metrics = step(trainer, progress.state, data)
+        return Progress(state, jax.tree.map(jnp.add, progress.metrics, metrics), finite(metrics)), done + 1
 
-        def more(progress: tuple[Ran, jax.Array]) -> jax.Array:
-            return (progress[1] < n) & progress[0].finite
+    def more(at: tuple[Progress, jax.Array]) -> jax.Array:
+        return (at[1] < n) & at[0].finite
 
-        nothing = zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
-        start = Ran(state, nothing, jnp.asarray(True))
-        return lax.while_loop(more, body, (start, jnp.zeros((), jnp.int32)))[0]
-
-    return many
+    return lax.while_loop(more, body, (progress, jnp.zeros((), jnp.int32)))[0]
 
 
 def finite(metrics: Metrics) -> jax.Array:

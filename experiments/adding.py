@@ -1,0 +1,52 @@
+"""The adding problem: the sum of two numbers that were marked long ago."""
+
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses, tasks, training
+
+FLAGS = app.common_flags(
+    cell="lstm",
+    hidden_size="128",
+    learning_rate=1e-3,
+    batch_size=50,
+    num_steps=3000,
+    log_every=20,
+    eval_every=100,
+    eval_batches=20,
+    checkpoint_every=500,
+)
+flags.DEFINE_integer("length", 100, "Steps of a sequence.", 2, flag_values=FLAGS)
+
+LEM = {2000: "5.3e-5", 5000: "4.9e-5", 10000: "2.4e-5"}
+
+
+def published(length: int) -> tuple[app.Published, ...]:
+    """Results for sequences of this length."""
+    lem = [app.Published("LEM, 128 units", LEM[n], "tk-rusch/LEM, logged results", True) for n in LEM if n == length]
+    bai = [
+        app.Published(f"{model}, 70 k parameters", value, "Bai et al. 2018, table 1", False)
+        for model, value in (("LSTM", "0.164"), ("GRU", "5.3e-5"), ("TCN", "5.8e-5"))
+        if length == 600
+    ]
+    return (*lem, *bai)
+
+
+def build(config: app.Config) -> app.Setup:
+    """The adding problem and a network of the flags' layers between the pairs and the sum."""
+    task = tasks.adding(config.length)
+    return app.Setup(
+        cell=rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1))),
+        objective=losses.regress,
+        train=training.drawn(task, config.batch_size),
+        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        test=training.drawn(task, config.batch_size, 5 * config.eval_batches),
+        baseline=task.baseline,
+        baseline_name="always says 1: 1 / 6",
+        published=published(config.length),
+        loss_label="mean squared error",
+    )
+
+
+if __name__ == "__main__":
+    app.main(build, FLAGS)

@@ -1,0 +1,142 @@
+"""A character language model: learns a text, says how likely another is, and writes one like it."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+import rnnjax
+from rnnjax import app, decoding, losses
+from rnnjax.base import PyTree
+from rnnjax.data import text
+from rnnjax.errors import UserError
+
+FLAGS = app.common_flags(
+    cell="lstm",
+    hidden_size="128",
+    num_layers=2,
+    rule="tbptt",
+    window=50,
+    batch_size=50,
+    learning_rate=4e-3,
+    schedule="cosine",
+    clip_norm=5.0,
+    num_steps=2000,
+    log_every=20,
+    eval_every=250,
+    checkpoint_every=500,
+)
+flags.DEFINE_string("data", "", "A UTF-8 text file. Default: the help topics that come with Python.", flag_values=FLAGS)
+flags.DEFINE_float("valid", 0.05, "Part of the text, before the test part, for validation.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_float(
+    "test", 0.1, "Part of the text, its tail, that is scored once at the end.", 0, 0.5, flag_values=FLAGS
+)
+flags.DEFINE_string("text", "", "A text whose log-probability is wanted.", flag_values=FLAGS)
+flags.DEFINE_integer("sample", 300, "Characters to write at the end.", 0, flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.7, "Of the sample; 0 always takes the likeliest character.", 0, flag_values=FLAGS)
+flags.DEFINE_string(
+    "prime", "", "What the sample continues. Default: a line break, or the first character.", flag_values=FLAGS
+)
+
+SHAKESPEARE = (
+    app.Published("GPT 4x4x128, context 64, 2000 steps", "1.88", "nanoGPT README, tiny Shakespeare", True),
+    app.Published("GPT 6x6x384, context 256", "1.4697", "nanoGPT README, tiny Shakespeare", True),
+)
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The text in rows, in three parts; the config learns its alphabet and how long the parts are."""
+    if config.rule == "bptt":
+        raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --window")
+    if config.window < 1:
+        raise UserError(f"--window={config.window}: the stream is read in windows of at least one character")
+    raw = text.read(config.data) if config.data else text.python_topics()
+    alphabet = text.Alphabet.of(raw)
+    for known in (config.text, config.prime):
+        alphabet.encode(known)  # refused now, not after training
+    ends = [int(len(raw) * (1 - config.test - config.valid)), int(len(raw) * (1 - config.test)), len(raw)]
+    cuts = {"train": raw[: ends[0]], "valid": raw[ends[0] : ends[1]], "test": raw[ends[1] :]}
+    parts = {
+        name: text.in_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
+        for name, part in cuts.items()
+        if part
+    }
+    lengths = {name: rows.windows(config.window) for name, rows in parts.items()}
+    return config.replace(alphabet=alphabet, lengths=lengths), parts
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From a character to the logits of the next."""
+    symbols = len(config.alphabet.characters)
+    net = rnnjax.stack(rnnjax.one_hot(symbols, config.dtype), config.layers(), rnnjax.linear(symbols))
+    return rnnjax.cast(net, jnp.dtype(config.dtype))
+
+
+def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+    """Nats, bits and accuracy for each character."""
+    metrics = losses.classify(outputs, batch)
+    nats = metrics["loss"]
+    return metrics | {"bits": losses.Mean(nats.total / math.log(2), nats.weight)}
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on a stream of windows that reads on."""
+
+    def scored(name: str) -> Any:
+        length = config.lengths.get(name, 0)
+        return text.reading(name, config.window, length) if length else None
+
+    shakespeare = "shakespeare" in config.data
+    return app.Setup(
+        cell=rnnjax.unroll(network(config)),
+        objective=objective,
+        train=text.reading("train", config.window),
+        valid=scored("valid"),
+        test=scored("test"),
+        baseline=math.log(len(config.alphabet.characters)),
+        baseline_name=f"uniform: ln {len(config.alphabet.characters)}",
+        published=SHAKESPEARE if shakespeare else (),
+        loss_label="cross-entropy (nats a character)",
+    )
+
+
+def log_probability(config: app.Config, params: PyTree, words: str) -> float:
+    """log p(x_2 .. x_T given x_1) by the chain rule, in nats."""
+    symbols = config.alphabet.encode(words)
+    if len(symbols) < 2:
+        raise UserError(f"--text={words!r}: two characters at least, the first is given")
+    _, logits = rnnjax.run(rnnjax.unroll(network(config)), params, jnp.asarray(symbols[:-1]))
+    return -float(losses.cross_entropy(logits, jnp.asarray(symbols[1:])).sum())
+
+
+def write(config: app.Config, params: PyTree) -> str:
+    """A text that begins with the prime."""
+    characters = config.alphabet.characters
+    prime = config.prime or ("\n" if "\n" in characters else characters[0])
+    cell, symbols = network(config), jnp.asarray(config.alphabet.encode(prime))
+    carry, logits = rnnjax.run(rnnjax.unroll(cell), params, symbols)
+    pick = decoding.temperature(config.temperature) if config.temperature else decoding.greedy
+    key = jax.random.key(config.seed)
+    return prime + str(
+        config.alphabet.decode(decoding.generate(cell, params, carry, logits[-1], config.sample, pick, key))
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """The log-probability of the flag's text, and a sample."""
+    config, found = result.config, {}
+    if config.text:
+        nats = log_probability(config, result.params, config.text)
+        bits = -nats / math.log(2) / (len(config.text) - 1)
+        print(f"log p({config.text!r}) = {nats:.4f} nats, {bits:.4f} bits a character (the first is given)")
+        found["text"] = {"text": config.text, "log_probability_nats": nats, "bits_per_character": bits}
+    if config.sample:
+        found["sample"] = write(config, result.params)
+        print(f"--- sample at temperature {config.temperature} ---\n{found['sample']}\n---")
+    return found
+
+
+if __name__ == "__main__":
+    app.main(build, FLAGS, load=load, finish=finish, free=("text", "sample", "temperature", "prime"))

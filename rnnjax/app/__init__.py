@@ -1,0 +1,9 @@
+"""What an experiment script stands on: common flags, the run, the workdir, the closing table."""
+
+from rnnjax.app.config import Config, common_flags, parse
+from rnnjax.app.main import main
+from rnnjax.app.names import make_cell, resolve
+from rnnjax.app.session import Result
+from rnnjax.app.setup import Published, Setup
+
+__all__ = ["Config", "Published", "Result", "Setup", "common_flags", "main", "make_cell", "parse", "resolve"]

@@ -1,0 +1,213 @@
+"""From a command line to an exit status."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from absl import flags
+
+from rnnjax.app.config import Config, parse, runs
+from rnnjax.app.session import Interrupted, Result, Session
+from rnnjax.app.setup import Build, Load
+from rnnjax.errors import UserError
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+from rnnjax.workdir import Workdir, flag_lines
+
+Finish = Callable[[Result], dict[str, Any]]
+
+# Flags that may change when a run is taken up again: they do not change what it computes.
+FREE = (
+    "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
+    "keep_checkpoints",
+)  # fmt: skip
+
+
+def main(
+    build: Build,
+    values: flags.FlagValues,
+    *,
+    load: Load | None = None,
+    finish: Finish | None = None,
+    free: tuple[str, ...] = (),
+    argv: list[str] | None = None,
+) -> None:
+    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits.
+
+    Exit status 0: done; 1: one line on standard error says what is wrong; 130, 143: interrupted and saved.
+
+    Args:
+      build: config -> Setup. It is called while tracing: pure, and without branches on the numbers of the config.
+      values: `common_flags(...)` and the experiment's own.
+      load: config -> (config, data): reads files; what it finds out may be added to the config.
+      finish: what remains to be done with a trained network; what it gives is added to the summary.
+      free: names of the experiment's own flags that may change between sessions of one run.
+      argv: command line; None: this process's.
+
+    Example: a whole experiment script.
+      >>> import rnnjax
+      >>> from absl import flags
+      >>> from rnnjax import app, losses, tasks, training
+      >>> FLAGS = app.common_flags(cell="gru", batch_size=32)
+      >>> _ = flags.DEFINE_integer("delay", 10, "Steps to remember.", lower_bound=1, flag_values=FLAGS)
+      >>> def build(config):
+      ...     task = tasks.copying(config.delay)
+      ...     return app.Setup(
+      ...         cell=rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), config.layers(), rnnjax.linear(9))),
+      ...         objective=losses.classify,
+      ...         train=training.drawn(task, config.batch_size),
+      ...         valid=training.drawn(task, config.batch_size, config.eval_batches),
+      ...         baseline=task.baseline,
+      ...     )
+      >>> # if __name__ == "__main__": app.main(build, FLAGS)
+    """
+    argv = sys.argv if argv is None else argv
+    experiment = Experiment(Path(argv[0]).stem, build, values, load, finish, FREE + free)
+    sys.exit(status(experiment, argv))
+
+
+class Experiment(NamedTuple):
+    """What `main` was given, in one."""
+
+    name: str
+    build: Build
+    values: flags.FlagValues
+    load: Load | None
+    finish: Finish | None
+    free: tuple[str, ...]
+
+
+def status(experiment: Experiment, argv: list[str]) -> int:
+    """The exit status of a launch."""
+    try:
+        launch(experiment, argv)
+    except UserError as error:
+        print(f"{experiment.name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except Interrupted as interruption:
+        print(f"{experiment.name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+        return interruption.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def launch(experiment: Experiment, argv: list[str]) -> None:
+    """Parses the flags, trains each cell, reports."""
+    if {"--help", "-h", "--helpfull"} & set(argv[1:]):
+        print(f"{sys.modules['__main__'].__doc__ or experiment.name}\n{experiment.values.get_help()}")
+        return
+    config = parse(experiment.values, argv)
+    configure(config)
+    if config.schedule == "constant":  # a longer run with a decaying rate would be another run from the start
+        experiment = experiment._replace(free=(*experiment.free, "num_steps"))
+    lines = flag_lines(experiment.values[name] for name in experiment.values)
+    root = Path(config.workdir or default_workdir(experiment))
+    configs = named(runs(config))
+    with Workdir(root, lines, experiment.free) as workdir:
+        print(f"workdir: {root}", file=sys.stderr)
+        if len(configs) == 1:
+            outcomes = {name: run(experiment, single, workdir) for name, single in configs.items()}
+        else:
+            outcomes = {name: nested(experiment, single, workdir, name, lines) for name, single in configs.items()}
+        report(experiment.name, workdir, outcomes)
+
+
+def configure(config: Config) -> None:
+    """Sets what JAX keeps for the whole process."""
+    jax.config.update("jax_enable_x64", config.dtype == "float64")
+    jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    if config.compilation_cache != "off":
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", config.compilation_cache or os.path.join(cache, "rnnjax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def default_workdir(experiment: Experiment) -> str:
+    """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
+    given = [experiment.values[n] for n in experiment.values if n not in experiment.free]
+    lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
+    text = "-".join(re.sub(r"[^\w.,=+-]+", "_", line.lstrip("-")) for line in sorted(lines) if line)
+    if len(text) > 120:
+        text = text[:100] + "-" + hashlib.sha256(text.encode()).hexdigest()[:10]
+    return os.path.join("runs", f"{experiment.name}-{text}" if text else experiment.name)
+
+
+def named(configs: list[Config]) -> dict[str, Config]:
+    """A name for each run: its cell, and its size where cells repeat."""
+    cells = [c.cell for c in configs]
+    names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]
+    if len(set(names)) < len(names):
+        raise UserError(f"--cell={','.join(cells)}: the same cell twice with the same --hidden_size")
+    return {name.replace(":", "."): c for name, c in zip(names, configs)}
+
+
+class Outcome(NamedTuple):
+    """A run that has ended, and its metrics."""
+
+    result: Result
+    records: list[dict[str, Any]]
+
+
+def nested(experiment: Experiment, config: Config, root: Workdir, name: str, lines: dict[str, str]) -> Outcome:
+    """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
+    own = {"cell": f"--cell={config.cell}", "hidden_size": f"--hidden_size={config.hidden_size}"}
+    with Workdir(root.file(name), lines | own, experiment.free) as workdir:
+        return run(experiment, config, workdir)
+
+
+def run(experiment: Experiment, config: Config, workdir: Workdir) -> Outcome:
+    """One run in its workdir."""
+    result = Session(experiment.build, experiment.load, config, workdir).train()
+    if experiment.finish is not None:
+        result.summary.update(experiment.finish(result))
+        workdir.write_summary(result.summary)
+    return Outcome(result, workdir.records())
+
+
+def report(name: str, workdir: Workdir, outcomes: dict[str, Outcome]) -> None:
+    """The picture, the summary of several runs, and the table."""
+    setup = next(iter(outcomes.values())).result.setup
+    baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
+    drawn = {name: curve(outcome.records) for name, outcome in outcomes.items()}
+    picture = workdir.file("curves.png")
+    curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
+    if len(outcomes) > 1:
+        workdir.write_summary({name: outcome.result.summary for name, outcome in outcomes.items()})
+    table(rows(outcomes), title=f"{name}: {setup.loss_label}")
+    print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
+
+
+def curve(records: list[dict[str, Any]]) -> Run:
+    """The learning curve in the records of a run."""
+
+    def series(metric: str) -> tuple[list[int], list[float]]:
+        points = [(r["step"], float("nan") if r[metric] is None else r[metric]) for r in records if metric in r]
+        return [s for s, _ in points], [v for _, v in points]
+
+    steps, train = series("loss")
+    valid_steps, valid = series("valid_loss")
+    return Run(steps, train, valid_steps, valid)
+
+
+def rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
+    """The closing table: these runs, the baseline, what was published."""
+    out: list[dict[str, object]] = []
+    for name, (result, _) in outcomes.items():
+        s = result.summary
+        scores = s["test"] or {k.removeprefix("valid_"): v for k, v in s["best"].items()} or s["final"]
+        shown = {k: v for k, v in scores.items() if k not in ("step", "grad_norm")}
+        size = {"parameters": s["parameters"], "steps": s["steps"], "minutes": s["seconds"] / 60}
+        out.append({"": f"this run: {name}"} | shown | size)
+    setup = next(iter(outcomes.values())).result.setup
+    if setup.baseline is not None:
+        out.append({"": setup.baseline_name, "loss": setup.baseline})
+    marks = {True: "", False: ", unverified"}
+    return out + [{"": f"{p.model} ({p.source}{marks[p.verified]})", "loss": p.value} for p in setup.published]

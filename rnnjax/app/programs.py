@@ -1,0 +1,93 @@
+"""The compiled programs of a run. Numbers are their arguments, so that another learning rate compiles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax import training
+from rnnjax.app.config import Config
+from rnnjax.app.setup import Build, Setup, finished, trainer
+from rnnjax.base import PyTree
+from rnnjax.optimizers import path_name
+from rnnjax.training import Progress, Stream
+
+DATA_TAG, VALID_TAG, TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
+
+
+class Programs(NamedTuple):
+    """The compiled functions of a run.
+
+    Attributes:
+      init: data -> Progress.
+      steps: (progress, data, n) -> Progress; consumes its progress.
+      valid, test: (params, data) -> {metric: value}; None where the setup has none.
+      blame: (progress, data) -> the name of the first value of its next step that is not finite, or None.
+    """
+
+    init: Callable[[PyTree], Progress]
+    steps: Callable[[Progress, PyTree, int], Progress]
+    valid: Callable[[PyTree, PyTree], dict[str, float]] | None
+    test: Callable[[PyTree, PyTree], dict[str, float]] | None
+    blame: Callable[[Progress, PyTree], str | None]
+
+
+def programs(build: Build, config: Config) -> Programs:
+    """The programs of a config; nothing is compiled before it is called."""
+    key, numbers, setup = jax.random.key(config.seed), config.numbers(), finished(build, config)
+
+    def given(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """f(trainer, ...) compiled with the numbers as its first argument, and those filled in."""
+        compiled = jax.jit(lambda numbers, *args: f(trainer(build, config.replace(**numbers)), *args), **options)
+        return lambda *args: compiled(numbers, *args)
+
+    return Programs(
+        init=lambda data: given(training.init)(data, jax.random.fold_in(key, DATA_TAG)),
+        steps=given(training.loop, donate_argnums=(1,)),
+        valid=evaluation(setup, setup.valid, jax.random.fold_in(key, VALID_TAG)),
+        test=evaluation(setup, setup.test, jax.random.fold_in(key, TEST_TAG)),
+        blame=lambda progress, data: first_bad(given(parts)(progress, data)),
+    )
+
+
+def evaluation(
+    setup: Setup, stream: Stream | None, key: jax.Array
+) -> Callable[[PyTree, PyTree], dict[str, float]] | None:
+    """A pass over a stream, compiled, its metrics as plain numbers."""
+    if stream is None:
+        return None
+    compiled = jax.jit(training.evaluate(setup.cell, setup.objective, stream))
+    return lambda params, data: values(compiled(params, data, key))
+
+
+def values(metrics: Any) -> dict[str, float]:
+    """Metrics as plain numbers."""
+    return {name: float(m.value()) for name, m in metrics.items()}
+
+
+def parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
+    """The values of the next step, in the order in which they come about."""
+    state = progress.state
+    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    batch, _ = trainer.stream.next(data, state.position, data_key)
+    estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
+    return {
+        "params": state.params,
+        "carry": state.estimator,
+        "batch": batch,
+        "metrics": estimate.metrics,
+        "next_carry": carries,
+        "grads": estimate.grads,
+    }
+
+
+def first_bad(tree: dict[str, PyTree]) -> str | None:
+    """The name of the first leaf that holds nan or inf."""
+    for group, values in tree.items():
+        for path, leaf in jax.tree.leaves_with_path(values):
+            if jnp.issubdtype(leaf.dtype, jnp.floating) and not bool(jnp.isfinite(leaf).all()):
+                return "/".join(filter(None, [group, path_name(path)]))
+    return None
