@@ -147,6 +147,14 @@ class Workdir:
         """Writes summary.json; NumPy and JAX numbers will do, and one that is not finite becomes null."""
         atomic_write(self.file("summary.json"), json.dumps(plain(summary), indent=2, allow_nan=False) + "\n")
 
+    def summary(self) -> Record | None:
+        """What summary.json says; None when there is none that can be read."""
+        try:
+            summary = json.loads(self.file("summary.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return summary if isinstance(summary, dict) else None
+
     def _claim(self, free: Collection[str]) -> bool:
         """Writes flags.cfg, or compares the flags with it; whether it was there."""
         path, resumed = self.file("flags.cfg"), self.file("flags.cfg").exists()
@@ -259,11 +267,19 @@ def _name(line: str, names: Collection[str]) -> str:
 def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     """By name, what became of the flags that differ."""
     names = [name for name in {**old, **new} if old.get(name, "") != new.get(name, "")]
-    return {name: f"--{name}: {_value(name, old.get(name, ''))} -> {_value(name, new.get(name, ''))}" for name in names}
+    return {
+        name: f"--{name}: {flag_value(name, old.get(name, ''))} -> {flag_value(name, new.get(name, ''))}"
+        for name in names
+    }
 
 
-def _value(name: str, lines: str) -> str:
-    """A flag's value, for a message."""
+def flag_value(name: str, lines: str) -> str:
+    """The value in the line or lines of a flag, for people.
+
+    Example:
+      >>> flag_value("seed", "--seed=3"), flag_value("tied", "--notied"), flag_value("text", "--text=")
+      ('3', 'false', '""')
+    """
     if not lines:
         return "not given"
     if "=" not in lines:

@@ -209,9 +209,11 @@ def test_json_is_strict_and_numbers_are_exact(tmp_path: Path) -> None:
     numbers = {"a": np.float32(0.1), "b": jnp.bfloat16(3.14), "c": float("nan"), "d": -float("inf"), "e": 1e-300}
     with Workdir(tmp_path, {}) as workdir:
         workdir.log(np.int64(3), numbers)
+        assert workdir.summary() is None
         workdir.write_summary({"final": numbers, "shape": (2, np.int64(3)), "file": tmp_path})
         (line,) = workdir.file("metrics.jsonl").read_text().splitlines()
         summary = json.loads(workdir.file("summary.json").read_text(), parse_constant=pytest.fail)
+        assert workdir.summary() == summary
     expected = {"a": float(np.float32(0.1)), "b": 3.140625, "c": None, "d": None, "e": 1e-300}
     record = json.loads(line, parse_constant=pytest.fail)
     assert {name: record[name] for name in numbers} == expected and record["step"] == 3
