@@ -31,7 +31,7 @@ class Factor:
     """A unitary map of C^n as pure functions.
 
         init(key, n, dtype) -> params       leaves are real: angles, or `Pair`s
-        weights(params) -> weights          once per window: what the products need, still real
+        weights(params) -> weights          once per window, real too; params themselves if not given
         apply(weights, h) -> W h            h is complex `[n]`
         adjoint(weights, h) -> W* h         which undoes apply
 
@@ -61,24 +61,18 @@ def diagonal() -> Factor:
     Example:
       >>> import jax.numpy as jnp
       >>> d = diagonal()
-      >>> print(d.apply(d.weights({"theta": jnp.array([0.0, jnp.pi])}), jnp.array([1.0 + 0j, 1.0])).real)
+      >>> print(d.apply({"theta": jnp.array([0.0, jnp.pi])}, jnp.array([1.0 + 0j, 1.0])).real)
       [ 1. -1.]
     """
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         return {"theta": draw(uniform(jnp.pi), key, (n,), dtype)}
 
-    def apply(w: Pair, h: jax.Array) -> jax.Array:
-        return joined(w) * h
-
-    def adjoint(w: Pair, h: jax.Array) -> jax.Array:
-        return joined(w).conj() * h
-
-    def weights(p: PyTree) -> Pair:
+    def phase(p: PyTree) -> jax.Array:
         theta = at_least_single(p["theta"])
-        return Pair(jnp.cos(theta), jnp.sin(theta))
+        return jax.lax.complex(jnp.cos(theta), jnp.sin(theta))
 
-    return Factor(init, apply, adjoint, weights)
+    return Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h)
 
 
 def reflection() -> Factor:
@@ -91,23 +85,19 @@ def reflection() -> Factor:
     Example: v itself is turned around.
       >>> import jax.numpy as jnp
       >>> r, v = reflection(), Pair(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
-      >>> print(r.apply(r.weights({"v": v}), jnp.array([1.0, 1.0j])).imag)
+      >>> print(r.apply({"v": v}, jnp.array([1.0, 1.0j])).imag)
       [ 0. -1.]
     """
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         return {"v": Pair(*(draw(uniform(1.0), k, (n,), dtype) for k in jax.random.split(key)))}
 
-    def weights(p: PyTree) -> Pair:
-        v = jax.tree.map(at_least_single, p["v"])
-        scale = jnp.sqrt(2 / jnp.sum(v.re * v.re + v.im * v.im))
-        return Pair(v.re * scale, v.im * scale)
+    def apply(p: PyTree, h: jax.Array) -> jax.Array:
+        v = joined(p["v"])
+        along = jnp.sum(v.conj() * h) * (2 / jnp.sum(jnp.real(v.conj() * v))).astype(h.dtype)
+        return h - v * along
 
-    def apply(w: Pair, h: jax.Array) -> jax.Array:
-        v = joined(w)
-        return h - v * jnp.sum(v.conj() * h)
-
-    return Factor(init, apply, apply, weights)
+    return Factor(init, apply, apply)
 
 
 def fourier() -> Factor:
@@ -117,7 +107,7 @@ def fourier() -> Factor:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> print(fourier().apply((), jnp.ones(4) + 0j).real)
+      >>> print(fourier().apply((), jnp.ones(4, complex)).real)
       [2. 0. 0. 0.]
     """
     return constant(lambda h: jnp.fft.fft(h, norm="ortho"), lambda h: jnp.fft.ifft(h, norm="ortho"))
@@ -128,7 +118,7 @@ def inverse_fourier() -> Factor:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> print(inverse_fourier().apply((), jnp.ones(4) + 0j).real)
+      >>> print(inverse_fourier().apply((), jnp.ones(4, complex)).real)
       [2. 0. 0. 0.]
     """
     return constant(lambda h: jnp.fft.ifft(h, norm="ortho"), lambda h: jnp.fft.fft(h, norm="ortho"))
@@ -211,15 +201,13 @@ def evolution(seed: int = 0) -> Factor:
     return product(d3, r2, finv, d2, p, r1, f, d1)
 
 
-def dense(factor: Factor, params: PyTree, n: int) -> Pair:
-    """The matrix `[n, n]` of a factor, as a pair: the map applied to the columns of the identity.
+def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> Pair:
+    """The matrix `[n, n]` of a factor with its weights, as a pair: the map applied to the columns of the identity.
 
     Example:
       >>> print(dense(fourier(), (), 2).re.round(3))
       [[ 0.707  0.707]
        [ 0.707 -0.707]]
     """
-    weights = factor.weights(params)
-    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
     eye = jax.lax.complex(jnp.eye(n, dtype=dtype), jnp.zeros((n, n), dtype))
     return parted(jax.vmap(factor.apply, (None, 1), 1)(weights, eye), dtype)

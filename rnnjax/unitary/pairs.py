@@ -17,7 +17,7 @@ class Pair(NamedTuple):
 
 def at_least_single(a: jax.Array) -> jax.Array:
     """Half precision becomes single: there is no complex type for it, and a phase in it is not of modulus one."""
-    return a.astype(jnp.promote_types(a.dtype, jnp.float32))
+    return a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32)
 
 
 def joined(pair: Pair) -> jax.Array:
