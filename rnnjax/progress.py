@@ -19,6 +19,8 @@ import rich.text
 
 from rnnjax.errors import UserError
 
+REDRAW = 0.1  # seconds between two drawings of the bar
+
 
 def number(value: object) -> str:
     """A value as a table shows it: numbers with four significant digits, None as nothing.
@@ -89,7 +91,7 @@ class Progress:
         self.total, self.description, self.every = total, description, every
         self.file = file or sys.stderr
         self.mode = mode if mode != "auto" else "bar" if self.file.isatty() else "lines"
-        self._said = self._begun = time.monotonic()
+        self._said = self._drawn = self._begun = time.monotonic()
         self._recent: deque[tuple[int, float]] = deque(maxlen=50)
         self._bar = self._make_bar(start) if self.mode == "bar" else None
 
@@ -100,7 +102,7 @@ class Progress:
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[state]}"),
         )
-        bar = rich.progress.Progress(*columns, console=rich.console.Console(file=self.file), refresh_per_second=4)
+        bar = rich.progress.Progress(*columns, console=rich.console.Console(file=self.file), auto_refresh=False)
         bar.add_task(rich.markup.escape(self.description), total=self.total, completed=start, state="compiling")
         return bar
 
@@ -130,7 +132,9 @@ class Progress:
 
     def _show(self, step: int, state: str, now: float) -> None:
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=step, state=rich.markup.escape(state))
+            due = step >= self.total or now - self._drawn >= REDRAW
+            self._drawn = now if due else self._drawn
+            self._bar.update(self._bar.task_ids[0], completed=step, state=rich.markup.escape(state), refresh=due)
         elif now - self._said >= self.every or step >= self.total:
             self.say(f"{self.description} {step}/{self.total}, {state}".strip())
 
