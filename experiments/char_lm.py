@@ -138,5 +138,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return found
 
 
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("text", "sample", "temperature", "prime"))
+
 if __name__ == "__main__":
-    app.main(build, FLAGS, load=load, finish=finish, free=("text", "sample", "temperature", "prime"))
+    app.main(EXPERIMENT)

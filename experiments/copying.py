@@ -46,5 +46,7 @@ def build(config: app.Config) -> app.Setup:
     )
 
 
+EXPERIMENT = app.Experiment(build, FLAGS)
+
 if __name__ == "__main__":
-    app.main(build, FLAGS)
+    app.main(EXPERIMENT)

@@ -1,9 +1,21 @@
 """What an experiment script stands on: common flags, the run, the workdir, the closing table."""
 
 from rnnjax.app.config import Config, common_flags, parse
-from rnnjax.app.main import main
+from rnnjax.app.main import Experiment, main, status
 from rnnjax.app.names import make_cell, resolve
 from rnnjax.app.session import Result
 from rnnjax.app.setup import Published, Setup
 
-__all__ = ["Config", "Published", "Result", "Setup", "common_flags", "main", "make_cell", "parse", "resolve"]
+__all__ = [
+    "Config",
+    "Experiment",
+    "Published",
+    "Result",
+    "Setup",
+    "common_flags",
+    "main",
+    "make_cell",
+    "parse",
+    "resolve",
+    "status",
+]

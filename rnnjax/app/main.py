@@ -30,28 +30,17 @@ FREE = (
 )  # fmt: skip
 
 
-def main(
-    build: Build,
-    values: flags.FlagValues,
-    *,
-    load: Load | None = None,
-    finish: Finish | None = None,
-    free: tuple[str, ...] = (),
-    argv: list[str] | None = None,
-) -> None:
-    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits.
+class Experiment(NamedTuple):
+    """Everything an experiment script says; a sweep finds it in the module as EXPERIMENT.
 
-    Exit status 0: done; 1: one line on standard error says what is wrong; 130, 143: interrupted and saved.
-
-    Args:
+    Attributes:
       build: config -> Setup. It is called while tracing: pure, and without branches on the numbers of the config.
-      values: `common_flags(...)` and the experiment's own.
+      flags: `common_flags(...)` and the experiment's own.
       load: config -> (config, data): reads files; what it finds out may be added to the config.
       finish: what remains to be done with a trained network; what it gives is added to the summary.
       free: names of the experiment's own flags that may change between sessions of one run.
-      argv: command line; None: this process's.
 
-    Example: a whole experiment script.
+    Example: a whole script but for its last line, `if __name__ == "__main__": app.main(EXPERIMENT)`.
       >>> import rnnjax
       >>> from absl import flags
       >>> from rnnjax import app, losses, tasks, training
@@ -66,50 +55,61 @@ def main(
       ...         valid=training.drawn(task, config.batch_size, config.eval_batches),
       ...         baseline=task.baseline,
       ...     )
-      >>> # if __name__ == "__main__": app.main(build, FLAGS)
+      >>> EXPERIMENT = app.Experiment(build, FLAGS)
     """
-    argv = sys.argv if argv is None else argv
-    experiment = Experiment(Path(argv[0]).stem, build, values, load, finish, FREE + free)
-    sys.exit(status(experiment, argv))
 
-
-class Experiment(NamedTuple):
-    """What `main` was given, in one."""
-
-    name: str
     build: Build
-    values: flags.FlagValues
-    load: Load | None
-    finish: Finish | None
-    free: tuple[str, ...]
+    flags: flags.FlagValues
+    load: Load | None = None
+    finish: Finish | None = None
+    free: tuple[str, ...] = ()
+
+
+def main(experiment: Experiment, argv: list[str] | None = None) -> None:
+    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits.
+
+    Exit status 0: done; 1: one line on standard error says what is wrong; 130, 143: interrupted and saved.
+
+    Args:
+      experiment: what to run; see `Experiment` for an example.
+      argv: command line; None: this process's.
+    """
+    sys.exit(status(experiment, sys.argv if argv is None else argv))
 
 
 def status(experiment: Experiment, argv: list[str]) -> int:
     """The exit status of a launch."""
+    name = name_of(argv)
     try:
         launch(experiment, argv)
     except UserError as error:
-        print(f"{experiment.name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except Interrupted as interruption:
-        print(f"{experiment.name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+        print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
         return interruption.status
     except KeyboardInterrupt:
         return 130
     return 0
 
 
+def name_of(argv: list[str]) -> str:
+    """The name of an experiment: that of its script."""
+    return Path(argv[0]).stem
+
+
 def launch(experiment: Experiment, argv: list[str]) -> None:
     """Parses the flags, trains each cell, reports."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
-        print(f"{sys.modules['__main__'].__doc__ or experiment.name}\n{experiment.values.get_help()}")
+        print(f"{sys.modules['__main__'].__doc__}\n{experiment.flags.get_help()}")
         return
-    config = parse(experiment.values, argv)
+    config = parse(experiment.flags, argv)
     configure(config)
-    if config.schedule == "constant":  # a longer run with a decaying rate would be another run from the start
-        experiment = experiment._replace(free=(*experiment.free, "num_steps"))
-    lines = flag_lines(experiment.values[name] for name in experiment.values)
-    root = Path(config.workdir or default_workdir(experiment))
+    # A longer run with a decaying rate would be another run from its first step on.
+    longer = ("num_steps",) if config.schedule == "constant" else ()
+    experiment = experiment._replace(free=FREE + experiment.free + longer)
+    lines = flag_lines(experiment.flags[name] for name in experiment.flags)
+    root = Path(config.workdir or default_workdir(name_of(argv), experiment))
     configs = named(runs(config))
     with Workdir(root, lines, experiment.free) as workdir:
         print(f"workdir: {root}", file=sys.stderr)
@@ -117,7 +117,7 @@ def launch(experiment: Experiment, argv: list[str]) -> None:
             outcomes = {name: run(experiment, single, workdir) for name, single in configs.items()}
         else:
             outcomes = {name: nested(experiment, single, workdir, name, lines) for name, single in configs.items()}
-        report(experiment.name, workdir, outcomes)
+        report(name_of(argv), workdir, outcomes)
 
 
 def configure(config: Config) -> None:
@@ -130,14 +130,14 @@ def configure(config: Config) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def default_workdir(experiment: Experiment) -> str:
+def default_workdir(name: str, experiment: Experiment) -> str:
     """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
-    given = [experiment.values[n] for n in experiment.values if n not in experiment.free]
+    given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
     lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
     text = "-".join(re.sub(r"[^\w.,=+-]+", "_", line.lstrip("-")) for line in sorted(lines) if line)
     if len(text) > 120:
         text = text[:100] + "-" + hashlib.sha256(text.encode()).hexdigest()[:10]
-    return os.path.join("runs", f"{experiment.name}-{text}" if text else experiment.name)
+    return os.path.join("runs", f"{name}-{text}" if text else name)
 
 
 def named(configs: list[Config]) -> dict[str, Config]:

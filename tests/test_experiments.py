@@ -1,0 +1,84 @@
+"""Law: every experiment trains at toy size through its main; interrupted and started again, it is the same run."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from rnnjax import app
+from rnnjax.app import session
+from rnnjax.app.session import Session
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+TOY = ["--num_steps=7", "--log_every=2", "--eval_every=3", "--checkpoint_every=4", "--eval_batches=2", "--batch_size=3"]
+EXPERIMENTS = {
+    "copying": ["--cell=urnn", "--hidden_size=4", "--delay=6", "--length=2"],
+    "adding": ["--cell=gru", "--hidden_size=4", "--length=9", "--dropout=0.3", "--num_layers=2"],
+    "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
+}
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A text of eleven windows."""
+    path = tmp_path / "text.txt"
+    path.write_text("to be or not to be, that is the question\n" * 8)
+    return path
+
+
+def launch(name: str, *argv: str) -> int:
+    """The exit status of an experiment, run in this process."""
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
+    try:
+        with jax.numpy_dtype_promotion("standard"):  # optax has not been written for strict promotion
+            return app.status(experiment, [f"{name}.py", *argv])
+    finally:
+        jax.config.update("jax_enable_x64", False)
+        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update("jax_default_matmul_precision", None)
+
+
+def flags_of(name: str, text: Path) -> list[str]:
+    """Toy flags."""
+    return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
+
+
+def records(workdir: Path) -> list[dict]:
+    """The metrics of a run, without the clock."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_interrupted_and_resumed_equals_never_stopped(name, text, tmp_path, monkeypatch):
+    flags = [*flags_of(name, text), f"--compilation_cache={tmp_path / 'cache'}"]
+    assert launch(name, *flags, f"--workdir={tmp_path / 'whole'}") == 0
+
+    advance = Session.advance
+
+    def interrupted(self, saved, writer, bar):
+        saved = advance(self, saved, writer, bar)
+        if int(saved.progress.state.step) in (1, 5):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return saved
+
+    monkeypatch.setattr(Session, "advance", interrupted)
+    monkeypatch.setattr(session, "CALL_SECONDS", 0.0)  # one step a call: cut otherwise than the whole run
+    statuses = [launch(name, *flags, f"--workdir={tmp_path / 'cut'}") for _ in range(3)]
+    assert statuses == [143, 143, 0]
+    assert records(tmp_path / "cut") == records(tmp_path / "whole")
+    a, b = (json.loads((tmp_path / run / "summary.json").read_text()) for run in ("cut", "whole"))
+    for key in ("final", "best", "test", "parameters", "steps"):
+        assert a[key] == b[key]
+    assert (tmp_path / "cut" / "curves.png").stat().st_size > 1000
