@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from rnnjax.base import PyTree
+from rnnjax.errors import UserError
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -81,7 +82,7 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
       factors: regular expression -> factor; of several that match, the last counts.
 
     Raises:
-      ValueError: at init, if a pattern matches no parameter.
+      UserError: at init, if a pattern matches no parameter.
 
     Example:
       >>> import jax.numpy as jnp
@@ -96,7 +97,7 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
         names = [path_name(path) for path, _ in jax.tree.leaves_with_path(params)]
         for pattern in factors:
             if not any(re.search(pattern, name) for name in names):
-                raise ValueError(f"no parameter is named like {pattern!r}; there are {', '.join(names)}")
+                raise UserError(f"no parameter is named like {pattern!r}; there are {', '.join(names)}")
         return optax.EmptyState()
 
     def update(updates: PyTree, state: optax.EmptyState, params: PyTree | None = None) -> tuple[PyTree, PyTree]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import importlib
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
-import jax
 import pytest
+from launching import launch
 
-from rnnjax import app
 from rnnjax.app import session
 from rnnjax.app.session import Session
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 TOY = ["--num_steps=7", "--log_every=2", "--eval_every=3", "--checkpoint_every=4", "--eval_batches=2", "--batch_size=3"]
 EXPERIMENTS = {
@@ -34,19 +27,6 @@ def text(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_text("to be or not to be, that is the question\n" * 8)
     return path
-
-
-def launch(name: str, *argv: str) -> int:
-    """The exit status of an experiment, run in this process."""
-    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
-    try:
-        with jax.numpy_dtype_promotion("standard"):  # optax has not been written for strict promotion
-            return app.status(experiment, [f"{name}.py", *argv])
-    finally:
-        jax.config.update("jax_enable_x64", False)
-        jax.config.update("jax_compilation_cache_dir", None)
-        jax.config.update("jax_default_matmul_precision", None)
 
 
 def flags_of(name: str, text: Path) -> list[str]:

@@ -253,22 +253,26 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
     if rest[1:]:
         raise UserError(f"what is {rest[1]!r}? flags are written --name=value")
     config = Config({name: values[name].value for name in values if name not in HELP})
-    return config.replace(hidden_size=sizes(config))
+    chosen = values["hidden_size"].value != values["hidden_size"].default
+    return config.replace(hidden_size=sizes(config, chosen))
 
 
 HELP = ("help", "helpfull", "helpshort", "?")
 
 
-def sizes(config: Config) -> list[int]:
-    """`--hidden_size`, one for each cell."""
+def sizes(config: Config, chosen: bool = True) -> list[int]:
+    """`--hidden_size`, one for each cell; where the user did not choose, the defaults go as far as they go."""
     try:
         numbers = [int(text) for text in config.hidden_size]
     except ValueError as error:
         raise UserError(f"--hidden_size={','.join(config.hidden_size)}: whole numbers, please") from error
-    if not config.cell or len(numbers) not in (1, len(config.cell)) or min(numbers) < 1:
+    n = len(config.cell)
+    if not chosen:
+        numbers = (numbers + numbers[-1:] * n)[:n]
+    if not n or len(numbers) not in (1, n) or min(numbers) < 1:
         raise UserError(f"--hidden_size={','.join(config.hidden_size)}: one positive number, or one for each of "
-                        f"the {len(config.cell)} cells")  # fmt: skip
-    return numbers * len(config.cell) if len(numbers) == 1 else numbers
+                        f"the {n} cells")  # fmt: skip
+    return numbers * n if len(numbers) == 1 else numbers
 
 
 def runs(config: Config) -> list[Config]:
