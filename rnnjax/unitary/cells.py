@@ -7,11 +7,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, Step
 from rnnjax.compose import stack
 from rnnjax.feedforward import draw, linear
-from rnnjax.unitary.factors import Factor, evolution, uniform
-from rnnjax.unitary.pairs import Pair, at_least_single, joined, modrelu, parted
+from rnnjax.scans import Seq, scan
+from rnnjax.unitary.factors import Factor, dense, evolution, uniform
+from rnnjax.unitary.pairs import Pair, at_least_single, halves_matrix, joined, modrelu, modrelu_halves, parted
+from rnnjax.unitary.windows import MATMUL, recurrence
+
+DENSE_UNTIL = 256  # units; on a CPU the gradient of a window by FFT is faster from 512 up
 
 
 def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -> Cell:
@@ -62,7 +66,23 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
         carry = parted(modrelu(h, at_least_single(p["b"])), z.dtype)
         return carry, jnp.concatenate(carry)
 
-    return Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": w.weights(p["u"])})
+    cell = Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": w.weights(p["u"])})
+    return cell.replace(window=dense_window(cell, w, hidden)) if hidden <= DENSE_UNTIL else cell
+
+
+def dense_window(cell: Cell, w: Factor, hidden: int) -> Step:
+    """A window whose map is a matrix, formed once in it: for few units matmuls are faster than their n log n."""
+    slow, states = scan(cell), recurrence(MATMUL, modrelu_halves)
+
+    def window(p: PyTree, carry: Pair, zs: PyTree, keys: jax.Array | None = None) -> tuple[Pair, PyTree]:
+        if isinstance(zs, Seq) or zs.shape[1:] != (2 * hidden,):  # of a wrong shape the step says what is wrong
+            return slow(p, carry, zs, keys)
+        h0, b, inputs = jax.tree.map(at_least_single, (jnp.concatenate(carry), p["b"], zs))
+        u = halves_matrix(dense(w, p["u"], hidden, inputs.dtype))
+        hs = states(u, b, h0, inputs).astype(zs.dtype)
+        return Pair(*jnp.split(hs[-1], 2)), hs
+
+    return window
 
 
 def urnn(hidden: int, permutation: int = 0, bias: bool = True) -> Cell:

@@ -50,6 +50,22 @@ def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
-    square = jnp.real(z * jnp.conj(z))
+    return z * gain(jnp.real(z * jnp.conj(z)), b, epsilon).astype(z.dtype)
+
+
+def gain(square: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """What modrelu multiplies z by, from |z|^2."""
     modulus = jnp.sqrt(jnp.maximum(square, jnp.asarray(epsilon * epsilon, square.dtype)))
-    return z * jax.nn.relu(1 + b / modulus).astype(z.dtype)
+    return jax.nn.relu(1 + b / modulus)
+
+
+def modrelu_halves(z: jax.Array, b: jax.Array) -> jax.Array:
+    """modrelu of real and imaginary parts one after the other, `[2 n]`, in real arithmetic."""
+    re, im = jnp.split(z, 2)
+    g = gain(re * re + im * im, b)
+    return jnp.concatenate([g * re, g * im])
+
+
+def halves_matrix(w: Pair) -> jax.Array:
+    """The real `[2 n, 2 n]` matrix u for which h u is W h, h being real parts and imaginary parts."""
+    return jnp.block([[w.re.T, w.im.T], [-w.im.T, w.re.T]])
