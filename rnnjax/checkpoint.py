@@ -231,11 +231,11 @@ def _stored(leaf: Any) -> np.ndarray:
 def _from_numpy(array: np.ndarray, leaf: Any) -> Any:
     """An array as what a leaf is."""
     if isinstance(leaf, (bool, int, float, complex)):
-        return type(leaf)(array.item())
+        return array.item()
     if isinstance(leaf, (np.ndarray, np.generic)):
         return array if isinstance(leaf, np.ndarray) else array[()]
     device = leaf.sharding if getattr(leaf, "committed", False) else None
-    value = jax.device_put(array, None if _is_key(leaf) else device, may_alias=False)
+    value = jax.device_put(array, None if _is_key(leaf) else device)
     return jax.device_put(jax.random.wrap_key_data(value, impl=_impl(leaf)), device) if _is_key(leaf) else value
 
 

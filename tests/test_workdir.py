@@ -59,7 +59,7 @@ def test_flags_come_back_through_a_flagfile(tmp_path: Path, arguments: list[str]
         assert workdir.resumed
 
 
-@pytest.mark.parametrize("text", ["two\nlines", "a\r", "ends in space ", "a\n--cell=gru", "\n"])
+@pytest.mark.parametrize("text", ["two\nlines", "a\rb", "ends in space ", "a\n--cell=gru", "\n"])
 def test_a_value_that_a_flagfile_cannot_say_is_refused(text: str) -> None:
     for name in ("text", "grid"):
         values = define()

@@ -16,7 +16,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from rnnjax.errors import UserError
 from rnnjax.workdir import Workdir
-from rnnjax.writers import WRITERS, All, make_writer, make_writers
+from rnnjax.writers import WRITERS, All, Writer, make_writer, make_writers
 
 FLAGS = {"seed": "--seed=3", "tied": "--notied", "note": ""}
 
@@ -42,22 +42,23 @@ def shown(folder: Path) -> list[tuple[str, int, float]]:
     return points
 
 
-def train(workdir: Workdir, name: str, restored: int | None, stop: int, close: bool = True) -> None:
+def train(workdir: Workdir, name: str, restored: int | None, stop: int, close: bool = True) -> Writer:
     writer = make_writer(name, workdir, restored)
     for step in range(0 if restored is None else restored + 10, stop, 10):
         writer.write(step, {"loss": np.float32(1 / (1 + step)), "valid_loss": jnp.float32(step)})
     if close:
         writer.close()
+    return writer
 
 
 @pytest.mark.parametrize("restored", [None, 0, 20])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a writer that was never closed
 def test_tensorboard_shows_each_point_once_after_a_kill(tmp_path: Path, restored: int | None) -> None:
     before = set(threading.enumerate())
     with Workdir(tmp_path / "cut", FLAGS) as workdir:
-        train(workdir, "tensorboard", None, 50, close=False)
+        killed = train(workdir, "tensorboard", None, 50, close=False)
         assert len(shown(workdir.path)) == 10, "a killed run loses nothing that was written"
         train(workdir, "tensorboard", restored, 100)
+        killed.close()
     with Workdir(tmp_path / "whole", FLAGS) as workdir:
         train(workdir, "tensorboard", None, 100)
     assert shown(tmp_path / "cut") == shown(tmp_path / "whole")
