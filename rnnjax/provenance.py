@@ -61,7 +61,7 @@ def device() -> str:
     devices = jax.devices()
     platform_name = "cuda" if "nvidia" in devices[0].device_kind.lower() else devices[0].platform
     if platform_name == "cpu":
-        return f"cpu {_processor()}, {len(os.sched_getaffinity(0))} cores".replace("  ", " ")
+        return f"cpu {_processor()}, {cores()} cores".replace("  ", " ")
     return f"{platform_name} {devices[0].device_kind} x {len(devices)}"
 
 
@@ -104,3 +104,8 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -62,3 +62,32 @@ def test_interrupted_and_resumed_equals_never_stopped(name, text, tmp_path, monk
     for key in ("final", "best", "test", "parameters", "steps"):
         assert a[key] == b[key]
     assert (tmp_path / "cut" / "curves.png").stat().st_size > 1000
+
+
+def test_flags_cfg_repeats_the_run_elsewhere(tmp_path):
+    flags = [*TOY, *EXPERIMENTS["adding"], "--lr_scale=u$=0.5"]
+    assert launch("adding", *flags, f"--workdir={tmp_path / 'a'}") == 0
+    assert launch("adding", f"--flagfile={tmp_path / 'a' / 'flags.cfg'}", f"--workdir={tmp_path / 'b'}") == 0
+    assert records(tmp_path / "a") == records(tmp_path / "b")
+
+
+def test_several_cells_have_a_run_each_that_repeats_alone(tmp_path):
+    flags = [*TOY, "--delay=4", "--length=2", "--hidden_size=3,4"]
+    assert launch("copying", *flags, "--cell=vanilla,gru", f"--workdir={tmp_path / 'both'}") == 0
+    assert (
+        launch("copying", f"--flagfile={tmp_path / 'both' / 'gru' / 'flags.cfg'}", f"--workdir={tmp_path / 'gru'}") == 0
+    )
+    assert records(tmp_path / "both" / "gru") == records(tmp_path / "gru")
+    together = json.loads((tmp_path / "both" / "summary.json").read_text())
+    assert {name: s["hidden_size"] for name, s in together.items()} == {"vanilla": 3, "gru": 4}
+
+
+def test_a_trained_network_writes_again_without_training(text, tmp_path, capsys):
+    flags = [*flags_of("char_lm", text), f"--workdir={tmp_path / 'run'}"]
+    assert launch("char_lm", *flags) == 0
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    assert launch("char_lm", *flags, "--prime=to ", "--text=to be", "--temperature=0") == 0
+    out = capsys.readouterr().out
+    assert "--- sample at temperature 0.0 ---\nto " in out and "log p('to be') = -" in out
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -108,7 +109,7 @@ def launch(experiment: Experiment, argv: list[str]) -> None:
     # A longer run with a decaying rate would be another run from its first step on.
     longer = ("num_steps",) if config.schedule == "constant" else ()
     experiment = experiment._replace(free=FREE + experiment.free + longer)
-    lines = flag_lines(experiment.flags[name] for name in experiment.flags)
+    lines = said(experiment)
     root = Path(config.workdir or default_workdir(name_of(argv), experiment))
     configs = named(runs(config))
     with Workdir(root, lines, experiment.free) as workdir:
@@ -118,6 +119,15 @@ def launch(experiment: Experiment, argv: list[str]) -> None:
         else:
             outcomes = {name: nested(experiment, single, workdir, name, lines) for name, single in configs.items()}
         report(name_of(argv), workdir, outcomes)
+
+
+def said(experiment: Experiment) -> dict[str, str]:
+    """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
+    lines = {}
+    for name in experiment.flags:
+        with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
+            lines |= flag_lines([experiment.flags[name]])
+    return lines
 
 
 def configure(config: Config) -> None:
@@ -158,8 +168,9 @@ class Outcome(NamedTuple):
 
 def nested(experiment: Experiment, config: Config, root: Workdir, name: str, lines: dict[str, str]) -> Outcome:
     """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
-    own = {"cell": f"--cell={config.cell}", "hidden_size": f"--hidden_size={config.hidden_size}"}
-    with Workdir(root.file(name), lines | own, experiment.free) as workdir:
+    path = root.file(name)
+    own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
+    with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()}, experiment.free) as workdir:
         return run(experiment, config, workdir)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -113,7 +112,8 @@ class Session:
         """Trains to the end, and scores the test set once, with the best parameters."""
         saved, restored = self.restore()
         if restored is not None and self.over(saved):
-            return self.result(saved, known_summary(self.workdir, restored))
+            known = self.workdir.summary() or {}
+            return self.result(saved, known if known.get("steps") == restored else None)
         writer = make_writers(self.config.writers, self.workdir, restored)
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
             while not self.over(saved):
@@ -242,15 +242,6 @@ class Session:
             "workdir": str(Path(self.workdir.path)),
             **provenance(),
         }
-
-
-def known_summary(workdir: Workdir, step: int) -> dict[str, Any] | None:
-    """The summary of a run that ended at this step in an earlier session; None: it never came to be written."""
-    try:
-        summary = json.loads(workdir.file("summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if isinstance(summary, dict) and summary.get("steps") == step else None
 
 
 def best_record(records: list[dict[str, Any]], step: int) -> dict[str, Any]:
