@@ -20,7 +20,7 @@ from rnnjax.transforms import (
     tie,
     zoneout,
 )
-from rnnjax.unitary import urnn, urnn_core
+from rnnjax.unitary import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn, urnn, urnn_core
 
 __all__ = [
     "Both",
@@ -33,6 +33,9 @@ __all__ = [
     "dropconnect",
     "dropout",
     "embed",
+    "exprnn",
+    "goru",
+    "goru_core",
     "gru",
     "gru_core",
     "highway",
@@ -46,6 +49,8 @@ __all__ = [
     "memoryless",
     "mgu",
     "mgu_core",
+    "modrelu_core",
+    "nnrnn",
     "one_hot",
     "parametrize",
     "peephole_core",
@@ -55,6 +60,7 @@ __all__ = [
     "remat",
     "residual",
     "run",
+    "scornn",
     "segmented",
     "stack",
     "tie",

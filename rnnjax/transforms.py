@@ -209,7 +209,9 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
         zoned = [held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
         instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
-        return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(lambda leaf: instead.get(id(leaf), leaf), y)
+        return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(
+            lambda leaf: instead.get(id(leaf), leaf), y
+        )
 
     return with_step(cell, step)
 
@@ -276,14 +278,15 @@ def learn_carry(cell: Cell) -> Cell:
     return learned.replace(window=window)
 
 
-def parametrize(core: Cell, **maps: Callable[[jax.Array], jax.Array]) -> Cell:
+def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
     """Replaces named parameters of a core by functions of them, evaluated once per window, outside every loop.
 
         u = map(params["u"])
 
     Args:
       core: a cell whose params are a dict, before it goes into a stack.
-      **maps: parameter name = function.
+      **maps: parameter name = function. One with an `init(key, u) -> raw` makes its own parameters in place of u, as
+        those of `rnnjax.unitary` do.
 
     Raises:
       ValueError: when params are made or used, if the core has no such parameter.
@@ -307,7 +310,13 @@ def parametrize(core: Cell, **maps: Callable[[jax.Array], jax.Array]) -> Cell:
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
         return core.weights({**check(params), **{name: f(params[name]) for name, f in maps.items()}}, key)
 
-    return core.replace(init=lambda key, x: check(core.init(key, x)), weights=weights)
+    def init(key: jax.Array, x: PyTree) -> PyTree:
+        params = check(core.init(key, x))
+        own = {name: f.init for name, f in maps.items() if hasattr(f, "init")}
+        keys = split(fold(key, WEIGHTS_TAG), len(own))
+        return params | {name: make(k, params[name]) for (name, make), k in zip(own.items(), keys)}
+
+    return core.replace(init=init, weights=weights)
 
 
 def cast(cell: Cell, dtype: Any) -> Cell:
