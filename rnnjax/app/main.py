@@ -123,7 +123,7 @@ def launch(experiment: Experiment, argv: list[str]) -> None:
 
 def said(experiment: Experiment) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
-    lines = {}
+    lines: dict[str, str] = {}
     for name in experiment.flags:
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
             lines |= flag_lines([experiment.flags[name]])

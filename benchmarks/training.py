@@ -1,0 +1,100 @@
+"""Steps a second of whole training steps (data, forward, backward, clip, Adam) of the experiments, and compile time.
+
+    python -m benchmarks.training
+    python -m benchmarks.training --run='copying --cell=urnn --delay=500' --run='char_lm --hidden_size=256'
+
+The runs take turns in one process, so that their ratios hold whatever else the machine does.
+"""
+
+import copy
+import importlib
+import json
+import shlex
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from absl import app as absl_app
+from absl import flags, logging
+
+from rnnjax import app
+from rnnjax.app.config import Config, runs
+from rnnjax.app.programs import programs
+from rnnjax.app.setup import loaded
+from rnnjax.progress import table
+from rnnjax.provenance import provenance
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+    "run",
+    ["copying --cell=urnn", "copying --cell=lstm --hidden_size=40", "adding", "char_lm"],
+    "An experiment and its flags; may be repeated.",
+)
+flags.DEFINE_integer("turns", 7, "Turns that each run gets.", 1)
+flags.DEFINE_float("seconds", 1.0, "How long a turn lasts, about.", 0.01)
+flags.DEFINE_string("out", "", "A JSON file for the figures.")
+
+
+class Timed(NamedTuple):
+    """A run that is ready to be timed."""
+
+    name: str
+    compile_seconds: float
+    steps: Callable[[int], float]
+    turn: int
+
+
+def config_of(command: str) -> tuple[app.Experiment, Config]:
+    """The experiment and the config of a command."""
+    name, *argv = shlex.split(command)
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
+    return experiment, runs(app.parse(experiment.flags, [name, *argv]))[0]
+
+
+def prepared(command: str) -> Timed:
+    """Compiles a run, and finds out how many steps a turn has."""
+    experiment, config = config_of(command)
+    config, data = loaded(experiment.load, config)
+    compiled = programs(experiment.build, config)
+    progress = [compiled.init(data)]
+
+    def steps(n: int) -> float:
+        start = time.perf_counter()
+        progress[0] = jax.block_until_ready(compiled.steps(progress[0], data, n))
+        return time.perf_counter() - start
+
+    first = steps(1)
+    one = min(steps(3) / 3 for _ in range(3))
+    return Timed(command, first - one, steps, max(1, int(FLAGS.seconds / one)))
+
+
+def main(argv: list[str]) -> None:
+    """Times the runs in turn and prints medians."""
+    del argv
+    logging.set_verbosity(logging.WARNING)
+    timed = [prepared(command) for command in FLAGS.run]
+    rates: dict[str, list[float]] = {t.name: [] for t in timed}
+    for _ in range(FLAGS.turns):
+        for t in timed:
+            rates[t.name].append(t.turn / t.steps(t.turn))
+    rows: list[dict[str, Any]] = [
+        {
+            "run": t.name,
+            "steps/s": statistics.median(rates[t.name]),
+            "slowest": min(rates[t.name]),
+            "fastest": max(rates[t.name]),
+            "compile s": t.compile_seconds,
+        }
+        for t in timed
+    ]
+    table(rows, title=f"training, median of {FLAGS.turns} turns")
+    if FLAGS.out:
+        with open(FLAGS.out, "w", encoding="utf-8") as file:
+            json.dump({"rows": rows, **provenance()}, file, indent=2)
+
+
+if __name__ == "__main__":
+    absl_app.run(main)
