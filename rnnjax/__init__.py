@@ -20,7 +20,7 @@ from rnnjax.transforms import (
     tie,
     zoneout,
 )
-from rnnjax.unitary import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn, urnn, urnn_core
+from rnnjax.unitary import eunn, exprnn, goru, goru_core, modrelu_core, nnrnn, scornn, urnn, urnn_core
 
 __all__ = [
     "Both",
@@ -33,6 +33,7 @@ __all__ = [
     "dropconnect",
     "dropout",
     "embed",
+    "eunn",
     "exprnn",
     "goru",
     "goru_core",

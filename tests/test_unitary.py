@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import moved
 from jax import export
 
 import rnnjax
@@ -20,8 +21,16 @@ FACTORS = {
     "permutation": unitary.permutation(3),
     "product": unitary.product(unitary.diagonal(), unitary.product(unitary.reflection(), unitary.fourier())),
     "evolution": unitary.evolution(),
+    "givens": unitary.givens(),
+    "givens-shifted": unitary.givens(1, 1),
+    "givens-strided": unitary.givens(2),
+    "tunable": unitary.tunable(3),
+    "butterfly": unitary.butterfly(N),
+    "kronecker": unitary.kronecker((unitary.tunable(2), 2), (unitary.full_capacity(), 4)),
+    "reflections": unitary.reflections(3),
+    "full_capacity": unitary.full_capacity(),
 }
-CELLS = {"urnn": rnnjax.urnn(N)}
+CELLS = {name: rnnjax.urnn(N, factor=factor) for name, factor in FACTORS.items()}
 each_factor = pytest.mark.parametrize("factor", FACTORS.values(), ids=FACTORS.keys())
 
 
@@ -38,7 +47,7 @@ def vector(seed: int, n: int = N) -> jax.Array:
 
 @each_factor
 def test_a_factor_is_unitary_and_its_adjoint_is_its_conjugate_transpose_and_undoes_it(factor):
-    params = factor.init(jax.random.key(0), N, jnp.float32)
+    params = moved(factor.init(jax.random.key(0), N, jnp.float32))
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params))
     w, weights, h = matrix(factor, params), factor.weights(params), vector(1)
     np.testing.assert_allclose(w.conj().T @ w, np.eye(N), atol=1e-5)
@@ -68,6 +77,57 @@ def test_the_product_of_the_factors_by_hand_is_the_map_applied_to_the_identity()
     factor = unitary.evolution(5)
     params = factor.init(jax.random.key(0), N, jnp.float32)
     np.testing.assert_allclose(matrix(factor, params), by_hand(params), atol=1e-5)
+
+
+def test_accumulated_reflections_are_the_chain_of_them():
+    many, one = unitary.reflections(3), unitary.reflection()
+    v = many.init(jax.random.key(0), N, jnp.float32)["v"]
+    chain = unitary.product(one, one, one)
+    params = tuple({"v": Pair(v.re[i], v.im[i])} for i in range(3))
+    np.testing.assert_allclose(matrix(many, {"v": v}), matrix(chain, params), atol=1e-5)
+
+
+def test_a_kronecker_product_is_that_of_the_matrices():
+    a, b = unitary.tunable(2), unitary.evolution()
+    w = unitary.kronecker((a, 2), (b, 4))
+    params = w.init(jax.random.key(0), N, jnp.float32)
+    np.testing.assert_allclose(matrix(w, params), np.kron(matrix(a, params[0], 2), matrix(b, params[1], 4)), atol=1e-5)
+
+
+def test_a_layer_of_rotations_is_the_matrix_of_them():
+    theta, phi = np.linspace(0.3, 2.0, N // 2), np.linspace(-2.0, 1.0, N // 2)
+    for stride, offset in ((1, 0), (1, 1), (2, 0), (4, 0)):
+        want = np.zeros((N, N), complex)
+        firsts = [j for j in range(N) if j // stride % 2 == 0]
+        for t, p, j in zip(theta, phi, firsts):
+            a, b = (j + offset) % N, (j + stride + offset) % N
+            want[a, a], want[a, b] = np.exp(1j * p) * np.cos(t), -np.exp(1j * p) * np.sin(t)
+            want[b, a], want[b, b] = np.sin(t), np.cos(t)
+        params = {"theta": jnp.asarray(theta, jnp.float32), "phi": jnp.asarray(phi, jnp.float32)}
+        np.testing.assert_allclose(matrix(unitary.givens(stride, offset), params), want, atol=1e-6)
+
+
+def test_full_capacity_is_the_exponential_and_leaves_the_real_rotations():
+    w = unitary.full_capacity()
+    params = w.init(jax.random.key(0), 4, jnp.float32)
+    assert abs(matrix(w, params, 4).imag).max() < 1e-6
+    params = params | {"a": jnp.zeros(6), "s": jnp.asarray([0.3, 0, 0, 0, 1.0, 0, 0, -2.0, 0, 3.0])}
+    np.testing.assert_allclose(matrix(w, params, 4), np.diag(np.exp(1j * np.array([0.3, 1.0, -2.0, 3.0]))), atol=1e-5)
+
+
+def test_sizes_a_factor_cannot_have_are_refused():
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="power of two of units, got 6"):
+        unitary.eunn(6, capacity=None)
+    with pytest.raises(ValueError, match="multiple of 2 units, got 5"):
+        unitary.eunn(5).init(key, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"\(2, 4\) has 8 units, not 9"):
+        unitary.kronecker((unitary.diagonal(), 2), (unitary.diagonal(), 4)).init(key, 9, jnp.float32)
+    for wrong in (lambda: unitary.tunable(0), lambda: unitary.reflections(0), lambda: unitary.givens(0)):
+        with pytest.raises(ValueError, match="at least"):
+            wrong()
+    with pytest.raises(ValueError, match="parts"):
+        unitary.kronecker()
 
 
 def test_a_product_needs_factors():

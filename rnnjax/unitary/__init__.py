@@ -1,6 +1,6 @@
 """Unitary and orthogonal recurrences: factors and their products, parametrisations, modReLU, and cells."""
 
-from rnnjax.unitary.cells import urnn, urnn_core
+from rnnjax.unitary.cells import eunn, urnn, urnn_core
 from rnnjax.unitary.factors import (
     Factor,
     dense,
@@ -12,6 +12,7 @@ from rnnjax.unitary.factors import (
     product,
     reflection,
 )
+from rnnjax.unitary.full import full_capacity, reflections
 from rnnjax.unitary.maps import (
     Parametrization,
     Schur,
@@ -25,6 +26,7 @@ from rnnjax.unitary.maps import (
     rebase,
     schur,
 )
+from rnnjax.unitary.meshes import butterfly, givens, kronecker, tunable
 from rnnjax.unitary.orthogonal import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn
 from rnnjax.unitary.pairs import Pair, modrelu
 from rnnjax.unitary.skew import cayley_start, expm, henaff, random_skew, skew
@@ -35,23 +37,28 @@ __all__ = [
     "Parametrization",
     "Schur",
     "Trivialized",
+    "butterfly",
     "cayley",
     "cayley_start",
     "dense",
     "diagonal",
     "drift",
     "dynamic",
+    "eunn",
     "evolution",
     "expm",
     "exponential",
     "exprnn",
     "fourier",
     "free",
+    "full_capacity",
+    "givens",
     "goru",
     "goru_core",
     "henaff",
     "householder",
     "inverse_fourier",
+    "kronecker",
     "modrelu",
     "modrelu_core",
     "nnrnn",
@@ -60,9 +67,11 @@ __all__ = [
     "random_skew",
     "rebase",
     "reflection",
+    "reflections",
     "schur",
     "scornn",
     "skew",
+    "tunable",
     "urnn",
     "urnn_core",
 ]

@@ -12,6 +12,7 @@ from rnnjax.compose import stack
 from rnnjax.feedforward import draw, linear
 from rnnjax.scans import Seq, scan
 from rnnjax.unitary.factors import Factor, dense, evolution, uniform
+from rnnjax.unitary.meshes import butterfly, tunable
 from rnnjax.unitary.pairs import Pair, at_least_single, halves_matrix, joined, modrelu, modrelu_halves, parted
 from rnnjax.unitary.windows import MATMUL, recurrence
 
@@ -85,7 +86,7 @@ def dense_window(cell: Cell, w: Factor, hidden: int) -> Step:
     return window
 
 
-def urnn(hidden: int, permutation: int = 0, bias: bool = True) -> Cell:
+def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | None = None) -> Cell:
     """The unitary evolution RNN: `stack(linear(2 hidden), urnn_core(hidden))`; its outputs are `[2 hidden]`.
 
         h_t = modrelu(W h_{t-1} + V x_t, b),  W = D3 R2 F^-1 D2 P R1 F D1
@@ -94,6 +95,7 @@ def urnn(hidden: int, permutation: int = 0, bias: bool = True) -> Cell:
       hidden: complex units.
       permutation: seed of the fixed permutation P.
       bias: of the input map V; with bias=False it is the cell of the reference.
+      factor: any other unitary map W, a product of your own for instance.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -104,4 +106,29 @@ def urnn(hidden: int, permutation: int = 0, bias: bool = True) -> Cell:
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
-    return stack(linear(2 * hidden, bias), urnn_core(hidden, permutation=permutation))
+    return stack(linear(2 * hidden, bias), urnn_core(hidden, factor, permutation))
+
+
+def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
+    """The efficient unitary RNN: a uRNN whose map is a mesh of Givens rotations.
+
+        h_t = modrelu(W h_{t-1} + V x_t, b),  W = D G_1 .. G_L
+
+    Args:
+      hidden: complex units, an even number.
+      capacity: layers of the tunable mesh; None: the mesh of the fast Fourier transform, hidden a power of two.
+      bias: of the input map V.
+
+    Raises:
+      ValueError: hidden is not a power of two where capacity is None; when params are made, if hidden is odd.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> params = eunn(8, capacity=4).init(jax.random.key(0), jnp.ones(3))
+      >>> sum(p.size for p in jax.tree.leaves(params))  # 16 (3 + 1), 8 (4 + 1), 8 + 16
+      128
+
+    Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
+    """
+    mesh = butterfly(hidden) if capacity is None else tunable(capacity)
+    return stack(linear(2 * hidden, bias), urnn_core(hidden, mesh))
