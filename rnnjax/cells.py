@@ -10,8 +10,20 @@ import jax.numpy as jnp
 from rnnjax import feedforward
 from rnnjax.base import Cell
 from rnnjax.compose import stack
-from rnnjax.cores import Activation, gru_core, lstm_core, mgu_core, orthogonal, peephole_core, vanilla_core
+from rnnjax.cores import (
+    Activation,
+    gru_core,
+    lstm_core,
+    mgu_core,
+    on_forget,
+    orthogonal,
+    peephole_core,
+    vanilla_core,
+    vanilla_rule,
+)
 from rnnjax.feedforward import Initializer, lecun, linear
+from rnnjax.fused import layer_window
+from rnnjax.fused_rules import GRU, LSTM, VANILLA
 
 
 def layer(core: Cell, width: int, bias: bool = True, normalise: bool = False, w_init: Initializer = lecun) -> Cell:
@@ -41,7 +53,9 @@ def vanilla(
 
     Reference: Elman, Finding structure in time, 1990.
     """
-    return layer(vanilla_core(hidden, activation, u_init, layer_norm), hidden, bias, layer_norm)
+    cell = layer(vanilla_core(hidden, activation, u_init, layer_norm), hidden, bias, layer_norm)
+    rule = None if layer_norm else vanilla_rule(activation)
+    return cell if rule is None else layer_window(rule, cell)
 
 
 def lstm(
@@ -65,7 +79,8 @@ def lstm(
 
     Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997.
     """
-    return layer(lstm_core(hidden, forget_bias, u_init, layer_norm), 4 * hidden, bias, layer_norm)
+    cell = layer(lstm_core(hidden, forget_bias, u_init, layer_norm), 4 * hidden, bias, layer_norm)
+    return cell if layer_norm else layer_window(LSTM, cell, on_forget(hidden, forget_bias))
 
 
 def peephole_lstm(hidden: int, forget_bias: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
@@ -105,7 +120,8 @@ def gru(
     Reference: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
     """
     core = gru_core(hidden, reset_after, keep, recurrent_bias, u_init, layer_norm)
-    return layer(core, 3 * hidden, bias, layer_norm)
+    cell = layer(core, 3 * hidden, bias, layer_norm)
+    return cell if layer_norm else layer_window(GRU[reset_after, keep], cell)
 
 
 def mgu(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
@@ -145,4 +161,5 @@ def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
     Reference: Le, Jaitly, Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015.
     """
     core = vanilla_core(hidden, jax.nn.relu, scaled_identity(scale))
-    return layer(core, hidden, bias, w_init=jax.nn.initializers.normal(0.001))
+    cell = layer(core, hidden, bias, w_init=jax.nn.initializers.normal(0.001))
+    return layer_window(VANILLA[jax.nn.relu], cell)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree
 from rnnjax.feedforward import Initializer, draw, number, standardize
+from rnnjax.fused import Rule, core_window
+from rnnjax.fused_rules import GRU, LSTM, VANILLA
 
 Activation = Callable[[jax.Array], jax.Array]
 Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
@@ -117,11 +119,25 @@ def vanilla_core(
         h = activation(z + driven(p, h))
         return h, h
 
-    return recurrent(hidden, vanilla, u_init=u_init, extra=normalised(layer_norm, hidden))
+    core = recurrent(hidden, vanilla, u_init=u_init, extra=normalised(layer_norm, hidden))
+    rule = None if layer_norm else vanilla_rule(activation)
+    return core if rule is None else core_window(rule, core)
+
+
+def vanilla_rule(activation: Activation) -> Rule | None:
+    """The rule of a well-known activation; another may close over tracers, or not act elementwise."""
+    return next((rule for known, rule in VANILLA.items() if known is activation), None)
 
 
 class LSTMCarry(NamedTuple):
-    """The state of an LSTM: the cell c and the output h, both `[hidden]`."""
+    """The state of an LSTM: the cell c and the output h, both `[hidden]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> carry = LSTMCarry(c=jnp.zeros(4), h=jnp.ones(4))
+      >>> print(carry.h)
+      [1. 1. 1. 1.]
+    """
 
     c: jax.Array
     h: jax.Array
@@ -164,7 +180,13 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
-    return recurrent(hidden, lstm, 4, twice, u_init, normalised(layer_norm, 4 * hidden) | cell_norm)
+    core = recurrent(hidden, lstm, 4, twice, u_init, normalised(layer_norm, 4 * hidden) | cell_norm)
+    return core if layer_norm else core_window(LSTM, core, on_forget(hidden, forget_bias))
+
+
+def on_forget(hidden: int, forget_bias: Any) -> Callable[[jax.Array], jax.Array]:
+    """The forget bias as an array over all gates, in the dtype of x."""
+    return lambda x: jnp.zeros(4 * hidden, x.dtype).at[hidden : 2 * hidden].set(number(forget_bias, x))
 
 
 def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
@@ -253,7 +275,8 @@ def gru_core(
         return h, h
 
     bias = {"b": (nothing, (hidden,))} if recurrent_bias else {}
-    return recurrent(hidden, gru, 3, u_init=u_init, extra=normalised(layer_norm, 3 * hidden) | bias)
+    core = recurrent(hidden, gru, 3, u_init=u_init, extra=normalised(layer_norm, 3 * hidden) | bias)
+    return core if layer_norm else core_window(GRU[reset_after, keep], core)
 
 
 def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:

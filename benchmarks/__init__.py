@@ -1,0 +1,1 @@
+"""Standalone comparisons of speed; no part of the installed package."""

@@ -1,0 +1,139 @@
+"""One recurrent layer, ours beside those of other libraries, in one process, turn by turn.
+
+    python -m benchmarks.layers --cells=lstm,gru --out=layers.json
+
+For each cell and shape every peer computes the gradient of sum(ys ** 2) in the layer's params; in each round each has
+its turn, so that whatever else the machine does falls on all alike. Printed are medians in milliseconds, compile
+times, and ratios: the time of the reference (PyTorch, where it is installed) over the time of each, above 1 is faster.
+The floor is the matmuls alone.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from benchmarks.peers import GATES, PEERS, Layer, Shape
+
+SHAPES = (
+    "100,32,64,128", "1000,16,10,128", "200,64,128,256", "50,20,200,200",
+    "100,128,128,512", "35,20,650,650", "784,64,1,128", "220,20,10,64",
+)  # fmt: skip
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("cells", list(GATES), "Cells to compare: lstm, gru (reset after the matmul), vanilla (tanh).")
+flags.DEFINE_multi_string(
+    "shapes", list(SHAPES), "T,B,D,H: steps, batch, input features, hidden units. May be repeated."
+)
+flags.DEFINE_list("peers", list(PEERS), "Who takes part; those not installed are named and left out.")
+flags.DEFINE_integer("repeats", 15, "Rounds; in each, every peer has one turn.", lower_bound=1)
+flags.DEFINE_float("turn", 0.05, "Seconds a turn lasts at least: one untimed call, then as many timed ones as fit.")
+flags.DEFINE_enum("mode", "gradient", ["gradient", "forward"], "What is timed.")
+flags.DEFINE_string("out", None, "JSON file for everything measured.")
+
+
+def check(name: str, cell: str, layer: Layer, shape: Shape) -> None:
+    """Refuses a peer that computes something of another size; libraries differ in one bias vector a gate."""
+    t, b, d, h = shape
+    least = GATES[cell] * h * (d + h + 1)
+    if not least <= layer.parameters <= least + GATES[cell] * h:
+        raise ValueError(f"{name} {cell} has {layer.parameters} parameters, expected {least}")
+    if name != "floor" and sorted(np.shape(layer.forward())) != sorted((t, b, h)):
+        raise ValueError(f"{name} {cell} gives {np.shape(layer.forward())} for {shape}")
+
+
+def prepare(cell: str, shape: Shape, names: Sequence[str], mode: str) -> tuple[dict[str, Any], dict[str, float]]:
+    """What each peer runs, and the seconds of its first call."""
+    calls, first = {}, {}
+    for name in names:
+        try:
+            layer = PEERS[name](cell, shape)
+        except (ImportError, KeyError) as error:
+            print(f"  {name} is left out: {type(error).__name__} {error}")
+            continue
+        calls[name] = getattr(layer, mode)
+        start = time.perf_counter()
+        calls[name]()
+        first[name] = time.perf_counter() - start
+        check(name, cell, layer, shape)
+    return calls, first
+
+
+def turn(call: Callable[[], Any], seconds: float) -> list[float]:
+    """The times of some calls in a row, after a pause in which the threads of the peer before go to sleep."""
+    time.sleep(0.005)
+    call()
+    times: list[float] = []
+    while sum(times) < seconds:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def compare(cell: str, shape: Shape) -> dict[str, Any]:
+    """Medians over rounds of the median call of each turn, in seconds."""
+    calls, first = prepare(cell, shape, FLAGS.peers, FLAGS.mode)
+    turns: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(FLAGS.repeats):
+        for name, call in calls.items():
+            turns[name].append(statistics.median(turn(call, FLAGS.turn)))
+    median = {name: statistics.median(ts) for name, ts in turns.items()}
+    return {"cell": cell, "shape": list(shape), "seconds": median, "first": first, "turns": turns}
+
+
+def reference(seconds: dict[str, float]) -> str:
+    """The peer that ratios refer to: PyTorch if it is there."""
+    return "torch" if "torch" in seconds else next(iter(seconds))
+
+
+def row(label: str, cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return f"{label:<18}" + "".join(f"{c:>16}" for c in cells)
+
+
+def report(results: list[dict[str, Any]]) -> None:
+    """A table for one cell: milliseconds (ratio), seconds of the first call, and geometric means."""
+    names = list(results[0]["seconds"])
+    base = reference(results[0]["seconds"])
+    print(f"\n{results[0]['cell']}: milliseconds ({FLAGS.mode}), and the time of {base} over it")
+    print(row("T,B,D,H", names))
+    for r in results:
+        s = r["seconds"]
+        print(row(",".join(map(str, r["shape"])), [f"{s[n] * 1e3:.2f} ({s[base] / s[n]:.2f})" for n in names]))
+    for label, ref in (("mean ratio", base), ("ours over it", "rnnjax")):
+        if ref in names:
+            means = [statistics.geometric_mean([r["seconds"][ref] / r["seconds"][n] for r in results]) for n in names]
+            shown = means if ref == base else [1 / m for m in means]
+            print(row(label if ref == base else "its time / ours", [f"{m:.2f}" for m in shown]))
+    print(row("first call, s", [f"{statistics.median(r['first'][n] for r in results):.2f}" for n in names]))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compares, prints, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown argument {argv[1]}")
+    every: list[dict[str, Any]] = []
+    for cell in FLAGS.cells:
+        results = []
+        for shape in FLAGS.shapes:
+            results.append(compare(cell, Shape(*map(int, shape.split(",")))))
+            jax.clear_caches()
+        report(results)
+        every += results
+    if FLAGS.out:
+        with open(FLAGS.out, "w") as file:
+            json.dump(
+                {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "results": every}, file, indent=1
+            )
+
+
+if __name__ == "__main__":
+    app.run(main)

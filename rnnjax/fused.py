@@ -1,0 +1,227 @@
+"""Windows for gated cores: hand-written backward passes that give the gradient of the scan in less time.
+
+Autodiff of a scan saves what each operation wants and adds to the weights' gradient at every step. Here a window is
+cut into pieces of about twenty steps. In the backward pass of a piece everything that does not depend on the cotangents
+is formed for all its steps at once (`factors`), a loop does the few products that do (`pull`), and one matmul a piece
+gives the gradient of the weights. The parts:
+
+- `values` runs the loop. Its own derivative is that of the scan, and is run for second derivatives only.
+- `attach` gives these values the hand-written derivative in the pre-activations and the carry.
+- `tap` stands for the pre-activations: it hands their cotangents on to weights and inputs, by matmuls that JAX itself
+  transposes and batches. That is what keeps `vmap` right and fast: batches, populations, gradients per example.
+
+There is no forward mode: `cell.replace(window=None)` before `unroll` scans.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
+
+from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.scans import Seq, at_first, chunk, cleaned, plain, where, zeros
+
+
+class Rule(NamedTuple):
+    """One kind of core, for `layer_window` and `core_window`. Arrays it needs are in p, none in closures.
+
+    Attributes:
+      prepare: (linear params or None, core params, extra bias or None) -> p, once per window. Without linear params
+        the inputs are pre-activations.
+      step: (p, carry, x) -> (carry, saved), one step forward, and what the backward pass wants of it.
+      pre: (p, x, before, saved) -> the pre-activations that depend on weights or inputs, as a function of p and x; for
+        all steps of a piece at once, where `before` are the carries before each step.
+      factors: (p, before, saved) -> what `pull` multiplies with, for all steps of a piece at once.
+      pull: (p, factors, d) -> (d, dpre): from the cotangent of the carry after one step to that before, and to those
+        of the pre-activations.
+      output: carry -> y.
+    """
+
+    prepare: Callable[..., PyTree]
+    step: Callable[[PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
+    pre: Callable[[PyTree, jax.Array, PyTree, PyTree], PyTree]
+    factors: Callable[[PyTree, PyTree, PyTree], PyTree]
+    pull: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+    output: Callable[[PyTree], jax.Array] = lambda h: h
+
+
+def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, ...]:
+    """The scan of a piece: the carry after it, and for each step the carry before, what is saved, the output."""
+
+    def body(h: PyTree, s: Seq) -> tuple[PyTree, PyTree]:
+        h = h if s.first is None else where(s.first, start, h)
+        new, saved = rule.step(p, h, s.x)
+        y = rule.output(new)
+        if s.valid is not None:
+            new, y = where(s.valid, (new, y), (h, zeros(y)))
+        return new, (h, saved, y)
+
+    after, rest = lax.scan(body, carry, s)
+    return after, *rest
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, ...]:
+    """`loop`, whose derivative costs nothing unless it is asked for: nothing is saved but the arguments."""
+    return loop(rule, p, start, carry, s)
+
+
+def values_fwd(rule: Rule, *args: PyTree) -> tuple[PyTree, PyTree]:
+    plain_args = custom_vjp_primal_tree_values(args)
+    return loop(rule, *plain_args), plain_args
+
+
+def values_bwd(rule: Rule, args: tuple[Any, ...], cotangents: PyTree) -> tuple[PyTree, ...]:
+    if all(isinstance(ct, SymbolicZero) for ct in jax.tree.leaves(cotangents)):
+        return None, None, None, None  # the first derivative is `attach`'s
+    p, start, carry, s = args
+    _, vjp = jax.vjp(lambda p, start, carry, x: loop(rule, p, start, carry, s._replace(x=x)), p, start, carry, s.x)
+    *ds, dx = vjp(jax.tree.map(instantiated, cotangents))
+    return *ds, Seq(dx)
+
+
+def instantiated(ct: Any) -> jax.Array:
+    """A cotangent as an array."""
+    return jnp.zeros(ct.shape, ct.dtype) if isinstance(ct, SymbolicZero) else ct
+
+
+values.defvjp(values_fwd, values_bwd, symbolic_zeros=True)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def tap(pre: Callable[..., PyTree], p: PyTree, x: jax.Array, before: PyTree, saved: PyTree) -> PyTree:
+    """pre(p, x, before, saved) for its derivative in p and x alone; nobody reads the value, so it is never computed."""
+    return pre(p, x, before, saved)
+
+
+def tap_jvp(pre: Callable[..., PyTree], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+    p, x, before, saved = primals
+    leaves, tree = jax.tree.flatten((p, x))
+    ds = jax.tree.leaves(tangents[:2])
+    moving = [i for i, d in enumerate(ds) if not isinstance(d, SymbolicZero)]
+
+    def of(moved: list[jax.Array]) -> PyTree:
+        new = dict(zip(moving, moved))
+        p, x = jax.tree.unflatten(tree, [new.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return pre(p, x, before, saved)
+
+    return jax.jvp(of, ([leaves[i] for i in moving],), ([ds[i] for i in moving],))
+
+
+tap.defjvp(tap_jvp, symbolic_zeros=True)
+
+
+class Piece(NamedTuple):
+    """What the backward pass of a piece reads."""
+
+    p: PyTree
+    start: PyTree
+    marks: Seq
+    before: PyTree
+    saved: PyTree
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def attach(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, out: PyTree) -> PyTree:
+    """out = (carry after, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
+    return out
+
+
+def attach_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
+    d, dys = cotangents
+    p, start, marks, before, saved = piece
+    factors = rule.factors(p, before, saved)
+
+    def body(state: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
+        (d, dstart), (factors, s, dy) = state, step
+        dy = dy if s.valid is None else where(s.valid, dy, zeros(dy))
+        d = jax.tree.map(jnp.add, d, output_vjp(rule, d, dy))
+        moves = d if s.valid is None else where(s.valid, d, zeros(d))
+        back, dpre = rule.pull(p, factors, moves)
+        if s.valid is not None:
+            back = where(s.valid, back, d)
+        if s.first is not None:
+            dstart = jax.tree.map(jnp.add, dstart, where(s.first, back, zeros(back)))
+            back = where(s.first, zeros(back), back)
+        return (back, dstart), dpre
+
+    (d, dstart), dpre = lax.scan(body, (d, zeros(start)), (factors, marks, dys), reverse=True)
+    return dpre, dstart, d, None, None
+
+
+def output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
+    """The cotangent of the carry from that of the output, which is a leaf of it."""
+    return jax.vjp(rule.output, carry)[1](dy)[0]
+
+
+attach.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_bwd)
+
+
+def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, jax.Array]:
+    """A few steps: their values, and their derivative."""
+    after, before, saved, ys = values(rule, p, start, carry, s)
+    pre = tap(rule.pre, p, s.x, before, saved)
+    return attach(rule, pre, start, carry, Piece(p, start, s._replace(x=None), before, saved), (after, ys))
+
+
+def piece_length(steps: int) -> int:
+    """About twenty: temporaries stay in cache, and the matmuls for the weights are large. Best if it divides."""
+    if steps <= 40:
+        return steps
+    return min((k for k in range(14, 33) if steps % k == 0), key=lambda k: abs(k - 20), default=20)
+
+
+def window(rule: Rule, cell: Cell, p: PyTree, start: PyTree, carry: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
+    """A whole window, piece by piece."""
+    s = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
+    s = s._replace(valid=boolean(s.valid), first=boolean(s.first))
+    start = None if s.first is None else start
+    pieces = with_step(cell, lambda w, h, s, key=None: run_piece(rule, w[0], w[1], h, s))
+    carry, ys = chunk(pieces, piece_length).step((p, start), carry, s)
+    return carry, xs._replace(x=ys) if isinstance(xs, Seq) else ys
+
+
+def boolean(marks: jax.Array | None) -> jax.Array | None:
+    """Marks as booleans, which have no cotangents."""
+    return None if marks is None else marks.astype(bool)
+
+
+def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
+    """The core with a window on pre-activations.
+
+    Args:
+      rule: how this kind of core runs fast.
+      core: the core; its step must be the one that the rule speeds up.
+      bias: from one input, an array to be added to all pre-activations.
+    """
+
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        x = at_first(plain(xs))
+        jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
+        p = rule.prepare(None, w, None if bias is None else bias(x))
+        return window(rule, core, p, core.initial_carry(w, x), carry, xs)
+
+    return core.replace(window=fast)
+
+
+def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
+    """`stack(linear(...), core)` with a window of its own, in which the input's matmul stays in the loop.
+
+    On the CPU a slice of pre-activations computed beforehand would be read inside the gates' loop, which then is not
+    vectorised; joined with the recurrent matmul the input's costs little.
+    """
+
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        x = at_first(plain(xs))
+        jax.eval_shape(layer.step, w, carry, x)
+        p = rule.prepare(*w, None if bias is None else bias(x))
+        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[1], carry[1], xs)
+        return ((), h), ys
+
+    return layer.replace(window=fast)

@@ -1,0 +1,232 @@
+"""How the cores run fast: for each its step, and its backward pass split into factors and what is left for the loop.
+
+Write d for the cotangent of the carry after a step. What multiplies d elementwise is a factor, formed for many steps at
+once; what is left is a product or two and the matmul that takes cotangents back through the recurrent weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import PyTree
+from rnnjax.fused import Rule
+
+Activation = Callable[[jax.Array], jax.Array]
+sigmoid = jax.nn.sigmoid
+
+
+def side_by_side(*arrays: jax.Array) -> jax.Array:
+    """Arrays joined along their features."""
+    return jnp.concatenate(arrays, axis=-1)
+
+
+def affine(linear: PyTree | None, u: jax.Array, *biases: jax.Array | None) -> PyTree:
+    """[x, h] v + b, or x + h v + b where x is a pre-activation; transposed too, as the backward pass wants it."""
+    v = u if linear is None else jnp.concatenate([linear["w"], u])
+    b = [b for b in (*biases, None if linear is None else linear.get("b")) if b is not None]
+    return {"v": v, "v_t": v.T, "u_t": u.T, "b": sum(b[1:], b[0]) if b else None}
+
+
+def forward(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
+    """The affine map of one step."""
+    return plus(x + h @ p["v"] if p["v"].shape[0] == h.shape[-1] else side_by_side(x, h) @ p["v"], p["b"])
+
+
+def derivable(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
+    """`forward` for many steps, in the form whose transpose is one matmul without a copy of the larger factor."""
+    x_apart = p["v_t"].shape[1] == h.shape[-1]
+    return plus(x + times_t(h, p["v_t"]) if x_apart else times_t(side_by_side(x, h), p["v_t"]), p["b"])
+
+
+def times_t(x: jax.Array, w_t: jax.Array) -> jax.Array:
+    """x w, for w stored transposed."""
+    return lax.dot_general(x, w_t, (((x.ndim - 1,), (1,)), ((), ())))
+
+
+def columns(linear: PyTree | None, begin: int, end: int) -> PyTree | None:
+    """The linear map onto some of the gates alone."""
+    return None if linear is None else {name: leaf[..., begin:end] for name, leaf in linear.items()}
+
+
+def transposed(linear: PyTree | None) -> PyTree | None:
+    """A linear map stored for `through`."""
+    return None if linear is None else {"w_t": linear["w"].T, "b": linear.get("b")}
+
+
+def through(linear_t: PyTree, x: jax.Array) -> jax.Array:
+    """The linear map of many steps, in the form of `derivable`."""
+    return plus(times_t(x, linear_t["w_t"]), linear_t["b"])
+
+
+def plus(a: jax.Array, b: jax.Array | None) -> jax.Array:
+    """a, with a bias added if there is one."""
+    return a if b is None else a + jnp.broadcast_to(b, a.shape)
+
+
+# LSTM: carry (c, h), gates i, f, g, o.
+
+
+def lstm_step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
+    a = forward(p, x, carry.h)
+    i, f, g, o = jnp.split(a, 4, axis=-1)
+    c = sigmoid(f) * carry.c + sigmoid(i) * jnp.tanh(g)
+    return carry._replace(c=c, h=sigmoid(o) * jnp.tanh(c)), a
+
+
+def lstm_factors(p: PyTree, before: Any, a: jax.Array) -> PyTree:
+    i, f, g, o = jnp.split(a, 4, axis=-1)
+    i, f, g, o = sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o)
+    t = jnp.tanh(f * before.c + i * g)
+    gates = (g * i * (1 - i), before.c * f * (1 - f), i * (1 - g * g), t * o * (1 - o))
+    return gates, f, o * (1 - t * t)
+
+
+def lstm_pull(p: PyTree, factors: PyTree, d: Any) -> tuple[PyTree, PyTree]:
+    (i, f, g, o), keep, seen = factors
+    dc = d.c + d.h * seen
+    da = side_by_side(i * dc, f * dc, g * dc, o * d.h)
+    return d._replace(c=dc * keep, h=da @ p["u_t"]), da
+
+
+LSTM = Rule(
+    lambda linear, core, bias: affine(linear, core["u"], bias),
+    lstm_step,
+    lambda p, x, before, saved: derivable(p, x, before.h),
+    lstm_factors,
+    lstm_pull,
+    lambda carry: carry.h,
+)
+
+
+# Vanilla: carry h. The derivative of an elementwise activation is its cotangent of ones.
+
+
+def vanilla_rule(activation: Activation) -> Rule:
+    """The rule for an elementwise activation that closes over nothing."""
+
+    def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
+        a = forward(p, x, h)
+        return activation(a), a
+
+    def factors(p: PyTree, before: PyTree, a: jax.Array) -> PyTree:
+        return jax.vjp(activation, a)[1](jnp.ones_like(a))[0]
+
+    def pull(p: PyTree, factor: jax.Array, d: jax.Array) -> tuple[PyTree, PyTree]:
+        da = d * factor
+        return da @ p["u_t"], da
+
+    return Rule(
+        lambda linear, core, bias: affine(linear, core["u"], bias),
+        step,
+        lambda p, x, before, saved: derivable(p, x, before),
+        factors,
+        pull,
+    )
+
+
+VANILLA = {activation: vanilla_rule(activation) for activation in (jnp.tanh, jax.nn.relu, jax.nn.sigmoid)}
+
+
+# GRU: carry h, gates r, z, n. k is the weight of the old state: z, or 1 - z.
+
+
+def gru_after_rule(keep: bool) -> Rule:
+    """The reset gate acts after the matmul: n = tanh(a_n + r v) with v = h u_n + b."""
+
+    def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
+        u, n = core["u"], core["u"].shape[0]
+        parts = transposed(columns(linear, 0, 2 * n)), transposed(columns(linear, 2 * n, 3 * n))
+        return {"linear": linear, "gates": parts[0], "new": parts[1], "u": u, "u_t": u.T, "b": core.get("b")}
+
+    def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
+        n = h.shape[-1]
+        a = x if p["linear"] is None else plus(x @ p["linear"]["w"], p["linear"].get("b"))
+        hu = h @ p["u"]
+        rz, v = a[..., : 2 * n] + hu[..., : 2 * n], plus(hu[..., 2 * n :], p["b"])
+        r, z = jnp.split(sigmoid(rz), 2, axis=-1)
+        new = jnp.tanh(a[..., 2 * n :] + r * v)
+        return mix(keep, h, z, new), (rz, v, new)
+
+    def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
+        n = h.shape[-1]
+        rz = x[..., : 2 * n] if p["gates"] is None else through(p["gates"], x)
+        new = x[..., 2 * n :] if p["new"] is None else through(p["new"], x)
+        return times_t(h, p["u_t"]) + side_by_side(rz, plus(jnp.zeros_like(h), p["b"])), new
+
+    def factors(p: PyTree, h: jax.Array, saved: PyTree) -> PyTree:
+        rz, v, new = saved
+        r, z = jnp.split(sigmoid(rz), 2, axis=-1)
+        k, dz, dnew = mix_factors(keep, h, z, new)
+        return k, (dnew * v * r * (1 - r), dz, dnew * r), dnew
+
+    def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
+        k, (r, z, v), new = factors
+        dv = side_by_side(d * r, d * z, d * v)
+        return d * k + dv @ p["u_t"], (dv, d * new)
+
+    return Rule(prepare, step, pre, factors, pull)
+
+
+def gru_before_rule(keep: bool) -> Rule:
+    """The reset gate acts before the matmul: n = tanh(a_n + (r h) u_n)."""
+
+    def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
+        u, n = core["u"], core["u"].shape[0]
+        return {
+            "gates": affine(columns(linear, 0, 2 * n), u[:, : 2 * n]),
+            "new": affine(columns(linear, 2 * n, 3 * n), u[:, 2 * n :]),
+        }
+
+    def split(p: PyTree, x: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        whole = x.shape[-1] + n == p["gates"]["v_t"].shape[1]
+        return (x, x) if whole else (x[..., : 2 * n], x[..., 2 * n :])
+
+    def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
+        to_gates, to_new = split(p, x, h.shape[-1])
+        rz = forward(p["gates"], to_gates, h)
+        r, z = jnp.split(sigmoid(rz), 2, axis=-1)
+        new = jnp.tanh(forward(p["new"], to_new, r * h))
+        return mix(keep, h, z, new), (rz, r * h, new)
+
+    def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
+        to_gates, to_new = split(p, x, h.shape[-1])
+        return derivable(p["gates"], to_gates, h), derivable(p["new"], to_new, saved[1])
+
+    def factors(p: PyTree, h: jax.Array, saved: PyTree) -> PyTree:
+        rz, _, new = saved
+        r, z = jnp.split(sigmoid(rz), 2, axis=-1)
+        k, dz, dnew = mix_factors(keep, h, z, new)
+        return k, dz, dnew, r, h * r * (1 - r)
+
+    def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
+        k, z, new, r, reset = factors
+        dnew = d * new
+        drh = dnew @ p["new"]["u_t"]
+        drz = side_by_side(drh * reset, d * z)
+        return d * k + drh * r + drz @ p["gates"]["u_t"], (drz, dnew)
+
+    return Rule(prepare, step, pre, factors, pull)
+
+
+def mix(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> jax.Array:
+    """The state after a step of a GRU."""
+    return new + z * (h - new) if keep else h + z * (new - h)
+
+
+def mix_factors(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What takes d to h directly, and to the pre-activations of z and of n."""
+    k = z if keep else 1 - z
+    dz = (h - new if keep else new - h) * z * (1 - z)
+    return k, dz, (1 - k) * (1 - new * new)
+
+
+GRU = {
+    (reset_after, keep): (gru_after_rule if reset_after else gru_before_rule)(keep)
+    for reset_after in (True, False)
+    for keep in (True, False)
+}
