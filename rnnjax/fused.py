@@ -34,10 +34,10 @@ class Rule(NamedTuple):
     Attributes:
       prepare: (linear params or None, core params, extra bias or None) -> p, once per window. Without linear params
         the inputs are pre-activations.
-      step: (p, carry, x) -> (carry, saved), one step forward, and what the backward pass wants of it.
+      step: (p, carry, x) -> (carry, saved), one step forward, and what more the backward pass wants of it.
       pre: (p, x, before, saved) -> the pre-activations that depend on weights or inputs, as a function of p and x; for
         all steps of a piece at once, where `before` are the carries before each step.
-      factors: (p, before, saved) -> what `pull` multiplies with, for all steps of a piece at once.
+      factors: (p, before, after, saved) -> what `pull` multiplies with, for all steps of a piece at once.
       pull: (p, factors, d) -> (d, dpre): from the cotangent of the carry after one step to that before, and to those
         of the pre-activations.
       output: carry -> y.
@@ -46,28 +46,26 @@ class Rule(NamedTuple):
     prepare: Callable[..., PyTree]
     step: Callable[[PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
     pre: Callable[[PyTree, jax.Array, PyTree, PyTree], PyTree]
-    factors: Callable[[PyTree, PyTree, PyTree], PyTree]
+    factors: Callable[[PyTree, PyTree, PyTree, PyTree], PyTree]
     pull: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
     output: Callable[[PyTree], jax.Array] = lambda h: h
 
 
-def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, ...]:
-    """The scan of a piece: the carry after it, and for each step the carry before, what is saved, the output."""
+def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, PyTree, PyTree]:
+    """The scan of a piece: the carry after it, and after each step the carry and what is saved."""
 
     def body(h: PyTree, s: Seq) -> tuple[PyTree, PyTree]:
         h = h if s.first is None else where(s.first, start, h)
         new, saved = rule.step(p, h, s.x)
-        y = rule.output(new)
-        if s.valid is not None:
-            new, y = where(s.valid, (new, y), (h, zeros(y)))
-        return new, (h, saved, y)
+        new = new if s.valid is None else where(s.valid, new, h)
+        return new, (new, saved)
 
-    after, rest = lax.scan(body, carry, s)
-    return after, *rest
+    last, (after, saved) = lax.scan(body, carry, s)
+    return last, after, saved
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, ...]:
+def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, PyTree, PyTree]:
     """`loop`, whose derivative costs nothing unless it is asked for: nothing is saved but the arguments."""
     return loop(rule, p, start, carry, s)
 
@@ -94,14 +92,34 @@ def instantiated(ct: Any) -> jax.Array:
 values.defvjp(values_fwd, values_bwd, symbolic_zeros=True)
 
 
+class Piece(NamedTuple):
+    """What the backward pass of a piece reads."""
+
+    p: PyTree
+    start: PyTree
+    carry: PyTree
+    marks: Seq
+    after: PyTree
+    saved: PyTree
+
+    def before(self) -> PyTree:
+        """The carry before each step, restarts done."""
+        shifted = jax.tree.map(lambda h, hs: jnp.concatenate([h[None], hs[:-1]]), self.carry, self.after)
+        if self.marks.first is None:
+            return shifted
+        return where(
+            self.marks.first, jax.tree.map(lambda a, b: jnp.broadcast_to(a, b.shape), self.start, shifted), shifted
+        )
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def tap(pre: Callable[..., PyTree], p: PyTree, x: jax.Array, before: PyTree, saved: PyTree) -> PyTree:
-    """pre(p, x, before, saved) for its derivative in p and x alone; nobody reads the value, so it is never computed."""
-    return pre(p, x, before, saved)
+def tap(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
+    """The pre-activations, for their derivative in p and x alone; nobody reads the value, so it is never computed."""
+    return rule.pre(p, x, piece.before(), piece.saved)
 
 
-def tap_jvp(pre: Callable[..., PyTree], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
-    p, x, before, saved = primals
+def tap_jvp(rule: Rule, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+    p, x, piece = primals
     leaves, tree = jax.tree.flatten((p, x))
     ds = jax.tree.leaves(tangents[:2])
     moving = [i for i, d in enumerate(ds) if not isinstance(d, SymbolicZero)]
@@ -109,41 +127,31 @@ def tap_jvp(pre: Callable[..., PyTree], primals: tuple[Any, ...], tangents: tupl
     def of(moved: list[jax.Array]) -> PyTree:
         new = dict(zip(moving, moved))
         p, x = jax.tree.unflatten(tree, [new.get(i, leaf) for i, leaf in enumerate(leaves)])
-        return pre(p, x, before, saved)
+        return rule.pre(p, x, piece.before(), piece.saved)
 
-    return jax.jvp(of, ([leaves[i] for i in moving],), ([ds[i] for i in moving],))
+    kept = jax.checkpoint(of, prevent_cse=False)  # keeps what `attach` keeps anyway, not [x, h] side by side
+    return jax.jvp(kept, ([leaves[i] for i in moving],), ([ds[i] for i in moving],))
 
 
 tap.defjvp(tap_jvp, symbolic_zeros=True)
 
 
-class Piece(NamedTuple):
-    """What the backward pass of a piece reads."""
-
-    p: PyTree
-    start: PyTree
-    marks: Seq
-    before: PyTree
-    saved: PyTree
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def attach(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, out: PyTree) -> PyTree:
-    """out = (carry after, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
+    """out = (last carry, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
     return out
 
 
 def attach_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
     d, dys = cotangents
-    p, start, marks, before, saved = piece
-    factors = rule.factors(p, before, saved)
+    factors = rule.factors(piece.p, piece.before(), piece.after, piece.saved)
 
     def body(state: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
         (d, dstart), (factors, s, dy) = state, step
         dy = dy if s.valid is None else where(s.valid, dy, zeros(dy))
         d = jax.tree.map(jnp.add, d, output_vjp(rule, d, dy))
         moves = d if s.valid is None else where(s.valid, d, zeros(d))
-        back, dpre = rule.pull(p, factors, moves)
+        back, dpre = rule.pull(piece.p, factors, moves)
         if s.valid is not None:
             back = where(s.valid, back, d)
         if s.first is not None:
@@ -151,7 +159,7 @@ def attach_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ..
             back = where(s.first, zeros(back), back)
         return (back, dstart), dpre
 
-    (d, dstart), dpre = lax.scan(body, (d, zeros(start)), (factors, marks, dys), reverse=True)
+    (d, dstart), dpre = lax.scan(body, (d, zeros(piece.start)), (factors, piece.marks, dys), reverse=True)
     return dpre, dstart, d, None, None
 
 
@@ -165,9 +173,10 @@ attach.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_b
 
 def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, jax.Array]:
     """A few steps: their values, and their derivative."""
-    after, before, saved, ys = values(rule, p, start, carry, s)
-    pre = tap(rule.pre, p, s.x, before, saved)
-    return attach(rule, pre, start, carry, Piece(p, start, s._replace(x=None), before, saved), (after, ys))
+    last, after, saved = values(rule, p, start, carry, s)
+    ys = rule.output(after) if s.valid is None else where(s.valid, rule.output(after), zeros(rule.output(after)))
+    piece = Piece(p, start, carry, s._replace(x=None), after, saved)
+    return attach(rule, tap(rule, p, s.x, piece), start, carry, piece, (last, ys))
 
 
 def piece_length(steps: int) -> int:

@@ -78,10 +78,9 @@ def lstm_step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
     return carry._replace(c=c, h=sigmoid(o) * jnp.tanh(c)), a
 
 
-def lstm_factors(p: PyTree, before: Any, a: jax.Array) -> PyTree:
+def lstm_factors(p: PyTree, before: Any, after: Any, a: jax.Array) -> PyTree:
     i, f, g, o = jnp.split(a, 4, axis=-1)
-    i, f, g, o = sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o)
-    t = jnp.tanh(f * before.c + i * g)
+    i, f, g, o, t = sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o), jnp.tanh(after.c)
     gates = (g * i * (1 - i), before.c * f * (1 - f), i * (1 - g * g), t * o * (1 - o))
     return gates, f, o * (1 - t * t)
 
@@ -103,18 +102,11 @@ LSTM = Rule(
 )
 
 
-# Vanilla: carry h. The derivative of an elementwise activation is its cotangent of ones.
+# Vanilla: carry h. These activations have a derivative that can be read off their value.
 
 
-def vanilla_rule(activation: Activation) -> Rule:
-    """The rule for an elementwise activation that closes over nothing."""
-
-    def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
-        a = forward(p, x, h)
-        return activation(a), a
-
-    def factors(p: PyTree, before: PyTree, a: jax.Array) -> PyTree:
-        return jax.vjp(activation, a)[1](jnp.ones_like(a))[0]
+def vanilla_rule(activation: Activation, derivative: Activation) -> Rule:
+    """The rule for an elementwise activation, with its derivative as a function of its value."""
 
     def pull(p: PyTree, factor: jax.Array, d: jax.Array) -> tuple[PyTree, PyTree]:
         da = d * factor
@@ -122,14 +114,18 @@ def vanilla_rule(activation: Activation) -> Rule:
 
     return Rule(
         lambda linear, core, bias: affine(linear, core["u"], bias),
-        step,
+        lambda p, h, x: (activation(forward(p, x, h)), ()),
         lambda p, x, before, saved: derivable(p, x, before),
-        factors,
+        lambda p, before, after, saved: derivative(after),
         pull,
     )
 
 
-VANILLA = {activation: vanilla_rule(activation) for activation in (jnp.tanh, jax.nn.relu, jax.nn.sigmoid)}
+VANILLA = {
+    jnp.tanh: vanilla_rule(jnp.tanh, lambda y: 1 - y * y),
+    jax.nn.relu: vanilla_rule(jax.nn.relu, lambda y: (y > 0).astype(y.dtype)),
+    jax.nn.sigmoid: vanilla_rule(jax.nn.sigmoid, lambda y: y * (1 - y)),
+}
 
 
 # GRU: carry h, gates r, z, n. k is the weight of the old state: z, or 1 - z.
@@ -158,7 +154,7 @@ def gru_after_rule(keep: bool) -> Rule:
         new = x[..., 2 * n :] if p["new"] is None else through(p["new"], x)
         return times_t(h, p["u_t"]) + side_by_side(rz, plus(jnp.zeros_like(h), p["b"])), new
 
-    def factors(p: PyTree, h: jax.Array, saved: PyTree) -> PyTree:
+    def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, v, new = saved
         r, z = jnp.split(sigmoid(rz), 2, axis=-1)
         k, dz, dnew = mix_factors(keep, h, z, new)
@@ -197,7 +193,7 @@ def gru_before_rule(keep: bool) -> Rule:
         to_gates, to_new = split(p, x, h.shape[-1])
         return derivable(p["gates"], to_gates, h), derivable(p["new"], to_new, saved[1])
 
-    def factors(p: PyTree, h: jax.Array, saved: PyTree) -> PyTree:
+    def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, _, new = saved
         r, z = jnp.split(sigmoid(rz), 2, axis=-1)
         k, dz, dnew = mix_factors(keep, h, z, new)
