@@ -138,7 +138,7 @@ def test_orthogonality_after_ten_thousand_rebases():
         return unitary.rebase(raw._replace(a=0.1 * jax.random.normal(jax.random.key(i), raw.a.shape)))
 
     raw = jax.jit(lambda raw: jax.lax.fori_loop(0, 10_000, update, raw))(raw_of(u))
-    assert unitary.drift(u(raw)) < 1e-5
+    assert unitary.drift(u(raw)) < 2e-6
 
 
 def test_the_base_gets_no_gradient():
