@@ -76,10 +76,19 @@ def flip(tree: PyTree) -> PyTree:
 
 
 def mirror(xs: PyTree) -> PyTree:
-    """A window read backwards: there a document begins at its last step."""
+    """A window read backwards: there a document begins at its last valid step."""
     if isinstance(xs, Seq) and xs.first is not None:
-        xs = xs._replace(first=jnp.concatenate([xs.first[1:], jnp.zeros_like(xs.first[:1])]))
+        xs = xs._replace(first=begins_backwards(xs.first, xs.valid))
     return flip(xs)
+
+
+def begins_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
+    """Where the documents of a window begin for a reader from its end, which is in the last of them already."""
+    document = jnp.cumsum(first)
+    of_step = document if valid is None else jnp.where(valid, document, document[-1:])
+    seen = lax.cummin(of_step, reverse=True)
+    begins = document != jnp.concatenate([seen[1:], document[-1:]])
+    return begins if valid is None else jnp.where(valid, begins, False)
 
 
 def duration(xs: PyTree) -> int:

@@ -99,7 +99,14 @@ def same_shape(name: str, x: PyTree, y: PyTree) -> None:
 
 
 class Both(NamedTuple):
-    """What belongs to the two directions of a bidirectional cell: params, weights, carries."""
+    """What belongs to the two directions of a bidirectional cell: params, weights, carries.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> params = bidirectional(rnnjax.linear(4)).init(jax.random.key(0), jnp.ones((12, 3)))
+      >>> params.forward["w"].shape, params.backward["w"].shape
+      ((3, 4), (3, 4))
+    """
 
     forward: Any
     backward: Any
@@ -337,7 +344,7 @@ def cast(cell: Cell, dtype: Any) -> Cell:
       >>> params[1]["u"].dtype.name, carry[1].h.dtype.name, ys.dtype.name
       ('float32', 'bfloat16', 'float32')
     """
-    kept = jnp.promote_types(dtype, jnp.float32)
+    kept = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry, y = cell.step(w, carry, floats(x, dtype), key)

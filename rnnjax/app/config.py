@@ -245,6 +245,10 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
 
     Raises:
       UserError: an unknown flag, a value out of range, an argument that is no flag.
+
+    Example:
+      >>> parse(common_flags(), ["copying.py", "--batch_size=64"]).batch_size
+      64
     """
     try:
         rest = values(argv)

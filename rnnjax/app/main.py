@@ -74,12 +74,28 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> None:
     Args:
       experiment: what to run; see `Experiment` for an example.
       argv: command line; None: this process's.
+
+    Example: a flag out of its range.
+      >>> from rnnjax import app
+      >>> experiment = app.Experiment(build=lambda config: None, flags=app.common_flags())
+      >>> try:
+      ...     app.main(experiment, ["copying", "--hidden_size=-1"])
+      ... except SystemExit as stop:
+      ...     print(stop.code)
+      1
     """
     sys.exit(status(experiment, sys.argv if argv is None else argv))
 
 
 def status(experiment: Experiment, argv: list[str]) -> int:
-    """The exit status of a launch."""
+    """The exit status of a launch, its line on standard error printed; see `main`.
+
+    Example:
+      >>> from rnnjax import app
+      >>> experiment = app.Experiment(build=lambda config: None, flags=app.common_flags())
+      >>> app.status(experiment, ["copying", "--no_such_flag"])
+      1
+    """
     name = name_of(argv)
     try:
         launch(experiment, argv)

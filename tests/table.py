@@ -1,0 +1,230 @@
+"""The table: every cell, transform and rule with a small example. The laws, one a file, run over its rows.
+
+A new factory needs a row here (test_coverage.py says so if it has none), and a row is all it needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax import (
+    Cell,
+    bidirectional,
+    chunk,
+    dropconnect,
+    dropout,
+    embed,
+    gru,
+    gru_core,
+    highway,
+    irnn,
+    last,
+    layer_norm,
+    learn_carry,
+    linear,
+    lstm,
+    lstm_core,
+    memoryless,
+    mgu,
+    mgu_core,
+    one_hot,
+    parametrize,
+    peephole_core,
+    peephole_lstm,
+    pointwise,
+    recurrent,
+    remat,
+    residual,
+    stack,
+    tie,
+    truncate,
+    unitary,
+    unroll,
+    urnn,
+    urnn_core,
+    vanilla,
+    vanilla_core,
+    with_step,
+    zoneout,
+)
+
+H, T, D = 4, 12, 3  # units, steps, features of an input
+SYMBOLS = 5  # vocabulary of the integer inputs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """A cell and what the laws must know of it.
+
+    Attributes:
+      name: of the test.
+      make: builds the cell; takes each of `numbers` as a keyword argument, and `dtype` where the input is integer.
+      features: of one input, or None: an integer symbol below SYMBOLS.
+      level: what make() gives, a cell of one step or a cell of windows.
+      causal: a window cut in two, the carry passed on, is the same as one window.
+      noisy: it draws noise where it is given a key.
+      each: one output for each step, not one for the window.
+      numbers: name = (low, high) of each numeric argument, which may be a tracer.
+    """
+
+    name: str
+    make: Callable[..., Cell]
+    features: int | None = D
+    level: Literal["step", "window"] = "step"
+    causal: bool = True
+    noisy: bool = False
+    each: bool = True
+    numbers: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rule:
+    """A wrapper that must leave values alone: a memory policy or a way to assign credit.
+
+    Attributes:
+      name: of the test.
+      wrap: from a cell of one step to a cell of windows.
+      exact: its gradient is that of `unroll`.
+    """
+
+    name: str
+    wrap: Callable[[Cell], Cell]
+    exact: bool
+
+
+RATE, BIAS = (0.1, 0.6), (-1.0, 2.0)
+
+
+def leaky(hidden, rate=0.1):
+    """A cell as a user writes one."""
+
+    def update(p, h, z):
+        r = jnp.asarray(rate, z.dtype)
+        h = (1 - r) * h + r * jnp.tanh(z + h @ p["u"])
+        return h, h
+
+    return stack(linear(hidden), recurrent(hidden, update))
+
+
+def halved():
+    """An LSTM whose step is wrapped, so that its window must be dropped."""
+    cell = lstm(H)
+
+    def step(w, carry, x, key=None):
+        carry, y = cell.step(w, carry, x, key)
+        return jax.tree.map(lambda h: h / 2, carry), y
+
+    return with_step(cell, step)
+
+
+def language_model(dtype=jnp.float32):
+    """The table of the input read again, transposed, by the output layer."""
+    net = stack(embed=embed(SYMBOLS, H, dtype=dtype), core=lstm(H), read=linear(SYMBOLS))
+    return tie(net, lambda p, w: {**p, "read": {**p["read"], "w": w}}, lambda p: p["embed"]["w"].T)
+
+
+def orthogonal(a):
+    """The Cayley transform of the skew part of a matrix."""
+    one, s = jnp.eye(a.shape[0], dtype=a.dtype), (a - a.T) / 4
+    return (one - s) @ (one + s + s @ s)  # enough of a map for a test, without a solver
+
+
+def deep(rate=0.3):
+    """Layers with dropout between them, and names."""
+    return stack(encode=linear(H), first=lstm(H), drop=dropout(rate), second=residual(gru(H)), read=linear(D))
+
+
+STEPS = [
+    Row("vanilla", lambda: vanilla(H)),
+    Row("vanilla-relu", lambda: vanilla(H, jax.nn.relu)),
+    Row("vanilla-sigmoid", lambda: vanilla(H, jax.nn.sigmoid, bias=False)),
+    Row("vanilla-layer-norm", lambda: vanilla(H, layer_norm=True)),
+    Row("irnn", lambda scale=1.0: irnn(H, scale), numbers={"scale": (0.2, 0.9)}),
+    Row("lstm", lambda forget_bias=1.0: lstm(H, forget_bias), numbers={"forget_bias": BIAS}),
+    Row("lstm-layer-norm", lambda forget_bias=1.0: lstm(H, forget_bias, layer_norm=True)),
+    Row("peephole-lstm", lambda forget_bias=1.0: peephole_lstm(H, forget_bias), numbers={"forget_bias": BIAS}),
+    Row("gru", lambda: gru(H)),
+    Row("gru-replace", lambda: gru(H, keep=False)),
+    Row("gru-after", lambda: gru(H, reset_after=True, recurrent_bias=True)),
+    Row("gru-after-replace", lambda: gru(H, reset_after=True, keep=False)),
+    Row("gru-layer-norm", lambda: gru(H, reset_after=True, layer_norm=True)),
+    Row("mgu", lambda: mgu(H)),
+    Row("leaky", lambda rate=0.1: leaky(H, rate), numbers={"rate": RATE}),
+    Row("vanilla-core", lambda: vanilla_core(H), H),
+    Row("lstm-core", lambda forget_bias=1.0: lstm_core(H, forget_bias), 4 * H, numbers={"forget_bias": BIAS}),
+    Row("peephole-core", lambda forget_bias=1.0: peephole_core(H, forget_bias), 4 * H, numbers={"forget_bias": BIAS}),
+    Row("gru-core", lambda: gru_core(H), 3 * H),
+    Row("mgu-core", lambda: mgu_core(H), 2 * H),
+    Row("urnn", lambda: urnn(H)),
+    Row("urnn-core", lambda: urnn_core(H), 2 * H),
+    Row("eunn", lambda: unitary.eunn(H)),
+    Row("eunn-fourier", lambda: unitary.eunn(H, capacity=None)),
+    Row("exprnn", lambda: unitary.exprnn(H)),
+    Row("scornn", lambda: unitary.scornn(H)),
+    Row("nnrnn", lambda: unitary.nnrnn(H)),
+    Row("goru", lambda: unitary.goru(H)),
+    Row("modrelu-core", lambda: unitary.modrelu_core(H, unitary.householder(2)), H),
+    Row("goru-core", lambda: unitary.goru_core(H, unitary.cayley(negative=1)), 3 * H),
+    Row("linear", lambda: linear(H)),
+    Row("embed", lambda dtype=jnp.float32: embed(SYMBOLS, H, dtype=dtype), None),
+    Row("one-hot", lambda dtype=jnp.float32: stack(one_hot(SYMBOLS, dtype), gru(H)), None),
+    Row("pointwise", lambda: pointwise(jnp.tanh)),
+    Row("layer-norm", lambda epsilon=1e-5: layer_norm(epsilon), numbers={"epsilon": (1e-3, 1.0)}),
+    Row("dropout", lambda rate=0.3: dropout(rate), noisy=True, numbers={"rate": RATE}),
+    Row("memoryless", lambda: memoryless(lambda k, x: {"s": jnp.ones_like(x)}, lambda p, x, k=None: p["s"] * x * x)),
+    Row("stack", lambda rate=0.3: stack(lstm(H), dropout(rate), vanilla(H)), noisy=True, numbers={"rate": RATE}),
+    Row("stack-named", deep, noisy=True, numbers={"rate": RATE}),
+    Row("residual", lambda: residual(lstm(H)), H),
+    Row("residual-dropout", lambda: residual(stack(vanilla(H), dropout(0.5))), H, noisy=True),
+    Row("highway", lambda gate_bias=-2.0: highway(gru(H), gate_bias), H, numbers={"gate_bias": BIAS}),
+    Row("zoneout", lambda rate=0.3: zoneout(lstm(H), rate), noisy=True, numbers={"rate": RATE}),
+    Row("zoneout-core", lambda: stack(linear(H), zoneout(vanilla_core(H), 0.4), dropout(0.2)), noisy=True),
+    Row(
+        "dropconnect",
+        lambda rate=0.4: stack(linear(4 * H), dropconnect(lstm_core(H), rate)),
+        noisy=True,
+        numbers={"rate": RATE},
+    ),
+    Row("learn-carry", lambda: learn_carry(lstm(H))),
+    Row("learn-carry-deep", lambda: stack(learn_carry(vanilla(H)), linear(H), learn_carry(lstm_core(1)))),
+    Row("parametrize", lambda: stack(linear(H), parametrize(vanilla_core(H), u=orthogonal))),
+    Row("tie", language_model, None),
+    Row("with-step", halved),
+    Row("remat", lambda: remat(lstm(H))),
+    Row("remat-deep", lambda: remat(stack(lstm(H), dropout(0.3), gru(H))), noisy=True),
+]
+
+
+def two_layers():
+    """Two bidirectional layers and a linear map of windows."""
+    return stack(bidirectional(lstm(H)), dropout(0.3), bidirectional(vanilla(H), gru(H)), linear(D))
+
+
+WINDOWS = [
+    Row("unroll", lambda: unroll(lstm(H)), level="window"),
+    Row("unroll-reverse", lambda: unroll(gru(H), reverse=True), level="window", causal=False),
+    Row("bidirectional", lambda: bidirectional(lstm(H)), level="window", causal=False),
+    Row("bidirectional-last", lambda: bidirectional(gru(H), last=True), level="window", causal=False, each=False),
+    Row("bidirectional-deep", two_layers, level="window", causal=False, noisy=True),
+    Row("last", lambda: last(unroll(lstm(H))), level="window", each=False),
+    Row("learn-carry-window", lambda: learn_carry(unroll(vanilla(H))), level="window"),
+    Row("residual-window", lambda: residual(bidirectional(vanilla(2))), 4, level="window", causal=False),
+]
+
+ROWS = STEPS + WINDOWS
+
+# A few cells for the laws of wrappers: noise, a learned carry, integers, weights of their own.
+BODIES = [r for r in STEPS if r.name in ("vanilla", "lstm", "learn-carry-deep", "stack-named", "dropconnect", "tie")]
+
+RULES = [
+    Rule("chunk", lambda cell: chunk(unroll(cell), 5), exact=True),
+    Rule("remat", lambda cell: unroll(remat(cell)), exact=True),
+    Rule("remat-sqrt", lambda cell: remat(unroll(cell), every="sqrt"), exact=True),
+    Rule("truncate", lambda cell: chunk(truncate(unroll(cell)), 5), exact=False),
+    Rule("truncate-step", lambda cell: unroll(truncate(cell)), exact=False),
+]
