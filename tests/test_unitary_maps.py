@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers import close, draw
 from jax import export
@@ -139,6 +140,35 @@ def test_orthogonality_after_ten_thousand_rebases():
 
     raw = jax.jit(lambda raw: jax.lax.fori_loop(0, 10_000, update, raw))(raw_of(u))
     assert unitary.drift(u(raw)) < 2e-6
+
+
+def test_rebasing_every_third_update_moves_the_base_then_and_leaves_the_rotation_alone():
+    u, target = unitary.dynamic(), unitary.exponential()(unitary.henaff(jax.random.key(3), N, jnp.float32))
+    optimizer = optax.chain(optax.sgd(0.02), unitary.rebasing(3))
+    params = {"u": u.init(jax.random.key(0), jnp.ones((N, N))), "b": jnp.ones(2)}
+    state = optimizer.init(params)
+
+    @jax.jit
+    def update(params, state):
+        slopes = jax.grad(lambda p: ((u(p["u"]) - target) ** 2).sum() + p["b"].sum())(params)
+        updates, state = optimizer.update(slopes, state, params)
+        plain = jax.tree.map(lambda p, g: p - jnp.float32(0.02) * g, params, slopes)
+        return optax.apply_updates(params, updates), state, plain
+
+    for count in range(1, 8):
+        before = params
+        params, state, plain = update(params, state)
+        np.testing.assert_allclose(u(params["u"]), u(plain["u"]), atol=1e-5)
+        np.testing.assert_allclose(params["b"], plain["b"], rtol=1e-6)
+        assert (abs(params["u"].base - before["u"].base).max() > 1e-3) == (count % 3 == 0)
+        assert (abs(params["u"].a).max() < 1e-7) == (count % 3 == 0)
+
+
+def test_rebasing_refuses_to_happen_never_or_blindly():
+    with pytest.raises(ValueError, match="got 0"):
+        unitary.rebasing(0)
+    with pytest.raises(ValueError, match="needs the params"):
+        unitary.rebasing(2).update({}, unitary.rebasing(2).init({}))
 
 
 def test_the_base_gets_no_gradient():

@@ -16,20 +16,18 @@ from rnnjax.unitary.full import full_capacity, reflections
 from rnnjax.unitary.maps import (
     Parametrization,
     Schur,
-    Trivialized,
     cayley,
     drift,
-    dynamic,
     exponential,
     free,
     householder,
-    rebase,
     schur,
 )
 from rnnjax.unitary.meshes import butterfly, givens, kronecker, tunable
 from rnnjax.unitary.orthogonal import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn
 from rnnjax.unitary.pairs import Pair, modrelu
 from rnnjax.unitary.skew import cayley_start, expm, henaff, random_skew, skew
+from rnnjax.unitary.trivialized import Trivialized, dynamic, rebase, rebasing
 
 __all__ = [
     "Factor",
@@ -66,6 +64,7 @@ __all__ = [
     "product",
     "random_skew",
     "rebase",
+    "rebasing",
     "reflection",
     "reflections",
     "schur",
