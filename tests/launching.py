@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -28,3 +29,9 @@ def launch(experiment: str | app.Experiment, *argv: str) -> int:
         jax.config.update("jax_enable_x64", False)
         jax.config.update("jax_compilation_cache_dir", None)
         jax.config.update("jax_default_matmul_precision", None)
+
+
+def records(workdir: Path) -> list[dict]:
+    """The metrics of a run, without the clock."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]

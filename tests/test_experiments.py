@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from launching import launch
+from launching import launch, records
 
 from rnnjax.app import session
 from rnnjax.app.session import Session
@@ -32,12 +32,6 @@ def text(tmp_path: Path) -> Path:
 def flags_of(name: str, text: Path) -> list[str]:
     """Toy flags."""
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
-
-
-def records(workdir: Path) -> list[dict]:
-    """The metrics of a run, without the clock."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
