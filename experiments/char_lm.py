@@ -10,7 +10,7 @@ from absl import flags
 import rnnjax
 from rnnjax import app, decoding, losses
 from rnnjax.base import PyTree
-from rnnjax.data import text
+from rnnjax.data import find, text
 from rnnjax.errors import UserError
 
 FLAGS = app.common_flags(
@@ -28,7 +28,12 @@ FLAGS = app.common_flags(
     eval_every=250,
     checkpoint_every=500,
 )
-flags.DEFINE_string("data", "", "A UTF-8 text file. Default: the help topics that come with Python.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "data",
+    "",
+    "A UTF-8 text file, as it is or below --data_dir. Default: the help topics that come with Python.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("valid", 0.05, "Part of the text, before the test part, for validation.", 0, 0.5, flag_values=FLAGS)
 flags.DEFINE_float(
     "test", 0.1, "Part of the text, its tail, that is scored once at the end.", 0, 0.5, flag_values=FLAGS
@@ -52,7 +57,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --window")
     if config.window < 1:
         raise UserError(f"--window={config.window}: the stream is read in windows of at least one character")
-    raw = text.read(config.data) if config.data else text.python_topics()
+    raw = text.read(find(config.data, config.data_dir)) if config.data else text.python_topics()
     alphabet = text.Alphabet.of(raw)
     for known in (config.text, config.prime):
         alphabet.encode(known)  # refused now, not after training

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from rnnjax.data import text
+from rnnjax.data import find, text
 from rnnjax.errors import UserError
 
 
@@ -48,6 +48,16 @@ def test_a_file_that_is_no_text_is_refused_by_name(content, message, tmp_path: P
     with pytest.raises(UserError, match=message) as refused:
         text.read(str(path))
     assert str(path) in str(refused.value)
+
+
+def test_a_file_is_found_as_it_is_named_and_else_below_the_folder_of_data_sets(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("there")
+    monkeypatch.chdir(tmp_path)
+    assert text.read(find("a.txt", "data")) == "there"
+    (tmp_path / "a.txt").write_text("here")
+    assert text.read(find("a.txt", "data")) == "here"
+    assert find("b.txt", "data") == "b.txt"
 
 
 def test_tiny_shakespeare_has_its_published_counts():
