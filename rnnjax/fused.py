@@ -5,10 +5,10 @@ cut into pieces of about twenty steps. In the backward pass of a piece everythin
 is formed for all its steps at once (`factors`), a loop does the few products that do (`pull`), and one matmul a piece
 gives the gradient of the weights. The parts:
 
-- `values` runs the loop. Its own derivative is that of the scan, and is run for second derivatives only.
+- `values` runs the loop, without a derivative.
 - `attach` gives these values the hand-written derivative in the pre-activations and the carry.
-- `tap` stands for the pre-activations: it hands their cotangents on to weights and inputs, by matmuls that JAX itself
-  transposes and batches. That is what keeps `vmap` right and fast: batches, populations, gradients per example.
+- `pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
+  That is what keeps `vmap` right and fast: batches, populations, gradients per example.
 
 There is no forward mode: `cell.replace(window=None)` before `unroll` scans.
 """
@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 
 from rnnjax.base import Cell, PyTree, with_step
 from rnnjax.scans import Seq, at_first, chunk, cleaned, plain, where, zeros
@@ -64,34 +63,6 @@ def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[P
     return last, after, saved
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, PyTree, PyTree]:
-    """`loop`, whose derivative costs nothing unless it is asked for: nothing is saved but the arguments."""
-    return loop(rule, p, start, carry, s)
-
-
-def values_fwd(rule: Rule, *args: PyTree) -> tuple[PyTree, PyTree]:
-    plain_args = custom_vjp_primal_tree_values(args)
-    return loop(rule, *plain_args), plain_args
-
-
-def values_bwd(rule: Rule, args: tuple[Any, ...], cotangents: PyTree) -> tuple[PyTree, ...]:
-    if all(isinstance(ct, SymbolicZero) for ct in jax.tree.leaves(cotangents)):
-        return None, None, None, None  # the first derivative is `attach`'s
-    p, start, carry, s = args
-    _, vjp = jax.vjp(lambda p, start, carry, x: loop(rule, p, start, carry, s._replace(x=x)), p, start, carry, s.x)
-    *ds, dx = vjp(jax.tree.map(instantiated, cotangents))
-    return *ds, Seq(dx)
-
-
-def instantiated(ct: Any) -> jax.Array:
-    """A cotangent as an array."""
-    return jnp.zeros(ct.shape, ct.dtype) if isinstance(ct, SymbolicZero) else ct
-
-
-values.defvjp(values_fwd, values_bwd, symbolic_zeros=True)
-
-
 class Piece(NamedTuple):
     """What the backward pass of a piece reads."""
 
@@ -112,28 +83,26 @@ class Piece(NamedTuple):
         )
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def tap(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
-    """The pre-activations, for their derivative in p and x alone; nobody reads the value, so it is never computed."""
-    return rule.pre(p, x, piece.before(), piece.saved)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, Piece]:
+    """The loop, without a derivative of its own: that is left to `attach`.
+
+    Unlike stop_gradient this holds for one level of differentiation: a second one goes through the loop.
+    """
+    last, after, saved = loop(rule, p, start, carry, s)
+    return last, Piece(p, start, carry, s._replace(x=None), after, saved)
 
 
-def tap_jvp(rule: Rule, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
-    p, x, piece = primals
-    leaves, tree = jax.tree.flatten((p, x))
-    ds = jax.tree.leaves(tangents[:2])
-    moving = [i for i, d in enumerate(ds) if not isinstance(d, SymbolicZero)]
+values.defvjp(lambda *args: (values.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
 
-    def of(moved: list[jax.Array]) -> PyTree:
-        new = dict(zip(moving, moved))
-        p, x = jax.tree.unflatten(tree, [new.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+def pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
+    """What hands cotangents on to p and x; nobody reads the value, so it is never computed."""
+
+    def pre(p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
         return rule.pre(p, x, piece.before(), piece.saved)
 
-    kept = jax.checkpoint(of, prevent_cse=False)  # keeps what `attach` keeps anyway, not [x, h] side by side
-    return jax.jvp(kept, ([leaves[i] for i in moving],), ([ds[i] for i in moving],))
-
-
-tap.defjvp(tap_jvp, symbolic_zeros=True)
+    return jax.checkpoint(pre, prevent_cse=False)(p, x, piece)  # keeps what `attach` keeps anyway, not [x, h]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -173,10 +142,10 @@ attach.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_b
 
 def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, jax.Array]:
     """A few steps: their values, and their derivative."""
-    last, after, saved = values(rule, p, start, carry, s)
-    ys = rule.output(after) if s.valid is None else where(s.valid, rule.output(after), zeros(rule.output(after)))
-    piece = Piece(p, start, carry, s._replace(x=None), after, saved)
-    return attach(rule, tap(rule, p, s.x, piece), start, carry, piece, (last, ys))
+    last, piece = values(rule, p, start, carry, s)
+    ys = rule.output(piece.after)
+    ys = ys if s.valid is None else where(s.valid, ys, zeros(ys))
+    return attach(rule, pre_activations(rule, p, s.x, piece), start, carry, piece, (last, ys))
 
 
 def piece_length(steps: int) -> int:
