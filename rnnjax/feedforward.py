@@ -20,7 +20,7 @@ zeros_init = jax.nn.initializers.zeros
 
 def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Initial values in at least single precision, then cast: QR has no half-precision form."""
-    return init(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+    return init(key, shape, dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32).astype(dtype)
 
 
 def number(value: Any, x: jax.Array) -> jax.Array:
