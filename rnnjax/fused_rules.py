@@ -136,8 +136,15 @@ def gru_after_rule(keep: bool) -> Rule:
 
     def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
         u, n = core["u"], core["u"].shape[0]
-        parts = transposed(columns(linear, 0, 2 * n)), transposed(columns(linear, 2 * n, 3 * n))
-        return {"linear": linear, "gates": parts[0], "new": parts[1], "u": u, "u_t": u.T, "b": core.get("b")}
+        return {
+            "linear": linear,
+            "gates": affine(columns(linear, 0, 2 * n), u[:, : 2 * n]),
+            "new": transposed(columns(linear, 2 * n, 3 * n)),
+            "reset": transposed({"w": u[:, 2 * n :]} | ({"b": core["b"]} if "b" in core else {})),
+            "u": u,
+            "u_t": u.T,
+            "b": core.get("b"),
+        }
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
         n = h.shape[-1]
@@ -150,20 +157,20 @@ def gru_after_rule(keep: bool) -> Rule:
 
     def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
         n = h.shape[-1]
-        rz = x[..., : 2 * n] if p["gates"] is None else through(p["gates"], x)
+        rz = derivable(p["gates"], x[..., : 2 * n] if p["linear"] is None else x, h)
         new = x[..., 2 * n :] if p["new"] is None else through(p["new"], x)
-        return times_t(h, p["u_t"]) + side_by_side(rz, plus(jnp.zeros_like(h), p["b"])), new
+        return rz, through(p["reset"], h), new
 
     def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, v, new = saved
         r, z = jnp.split(sigmoid(rz), 2, axis=-1)
         k, dz, dnew = mix_factors(keep, h, z, new)
-        return k, (dnew * v * r * (1 - r), dz, dnew * r), dnew
+        return k, (dnew * v * r * (1 - r), dz), dnew * r, dnew
 
     def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
-        k, (r, z, v), new = factors
-        dv = side_by_side(d * r, d * z, d * v)
-        return d * k + dv @ p["u_t"], (dv, d * new)
+        k, (r, z), v, new = factors
+        drz, dv = side_by_side(d * r, d * z), d * v
+        return d * k + side_by_side(drz, dv) @ p["u_t"], (drz, dv, d * new)
 
     return Rule(prepare, step, pre, factors, pull)
 
