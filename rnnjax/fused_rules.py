@@ -38,7 +38,7 @@ def forward(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
 
 
 def derivable(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
-    """`forward` for many steps, in the form whose transpose is one matmul without a copy of the larger factor."""
+    """`forward` for many steps, in the form whose transpose gives the gradient of v_t in one matmul."""
     x_apart = p["v_t"].shape[1] == h.shape[-1]
     return plus(x + times_t(h, p["v_t"]) if x_apart else times_t(side_by_side(x, h), p["v_t"]), p["b"])
 
