@@ -1,4 +1,12 @@
-"""rnnjax: recurrent networks as pure step functions in JAX."""
+"""rnnjax: recurrent networks as pure step functions in JAX.
+
+The cells and what goes around them are here. The rooms beside them, `rnnjax.losses`, `rnnjax.training`, `rnnjax.app` and so
+on, are imported when they are first used.
+"""
+
+import importlib
+import importlib.metadata
+from types import ModuleType
 
 from rnnjax.base import Cell, run, with_step
 from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
@@ -74,3 +82,21 @@ __all__ = [
     "with_step",
     "zoneout",
 ]
+
+__version__ = importlib.metadata.version("rnnjax")
+
+_ROOMS = (
+    "app", "checkpoint", "data", "decoding", "estimators", "interop", "losses", "optimizers", "plotting", "tasks",
+    "training", "writers",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The rooms that not every program needs, imported at first use."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'rnnjax' has no attribute {name!r}")
+    return importlib.import_module(f"rnnjax.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})
