@@ -11,6 +11,7 @@ The floor is the matmuls alone. The vanilla RNN of Haiku is relu, the others tan
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import statistics
@@ -54,6 +55,12 @@ def check(name: str, cell: str, layer: Layer, shape: Shape) -> None:
         raise ValueError(f"{name} {cell} gives {np.shape(layer.forward())} for {shape}")
 
 
+@functools.cache
+def say(line: str) -> None:
+    """Prints a line once."""
+    print(line)
+
+
 def prepare(cell: str, shape: Shape, names: Sequence[str], mode: str) -> tuple[dict[str, Any], dict[str, float]]:
     """What each peer runs, and the seconds of its first call."""
     calls, first = {}, {}
@@ -61,7 +68,7 @@ def prepare(cell: str, shape: Shape, names: Sequence[str], mode: str) -> tuple[d
         try:
             layer = PEERS[name](cell, shape)
         except (ImportError, KeyError) as error:
-            print(f"  {name} is left out: {type(error).__name__} {error}")
+            say(f"{name} is left out of {cell}: {type(error).__name__} {error}")
             continue
         calls[name] = getattr(layer, mode)
         start = clock()
