@@ -12,7 +12,7 @@ from rnnjax.base import Cell, run, with_step
 from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.compose import memoryless, stack
 from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
-from rnnjax.credit import truncate
+from rnnjax.credit import eprop, kf_rtrl, random_truncate, rflo, rtrl, snap, truncate, uoro
 from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.transforms import (
@@ -41,6 +41,7 @@ __all__ = [
     "dropconnect",
     "dropout",
     "embed",
+    "eprop",
     "eunn",
     "exprnn",
     "goru",
@@ -49,6 +50,7 @@ __all__ = [
     "gru_core",
     "highway",
     "irnn",
+    "kf_rtrl",
     "last",
     "layer_norm",
     "learn_carry",
@@ -65,16 +67,21 @@ __all__ = [
     "peephole_core",
     "peephole_lstm",
     "pointwise",
+    "random_truncate",
     "recurrent",
     "remat",
     "residual",
+    "rflo",
+    "rtrl",
     "run",
     "scornn",
     "segmented",
+    "snap",
     "stack",
     "tie",
     "truncate",
     "unroll",
+    "uoro",
     "urnn",
     "urnn_core",
     "vanilla",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -144,14 +146,69 @@ def segmented(cell: Cell) -> Cell:
     )
 
 
+SCANNING = contextvars.ContextVar("scanning", default=False)
+
+
+@contextlib.contextmanager
+def scanning() -> Iterator[None]:
+    """What is traced inside takes no fast windows: every `unroll` scans its step, and a window of one step is the step.
+
+    The one switch for forward mode, since a hand-written backward pass has none.
+
+    Example: a directional derivative through an LSTM.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, xs = unroll(rnnjax.lstm(4)), jnp.ones((12, 3))
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> with scanning():
+      ...     _, slope = jax.jvp(lambda p: rnnjax.run(cell, p, xs)[1].sum(), (params,), (params,))
+      >>> bool(jnp.isfinite(slope))
+      True
+    """
+    token = SCANNING.set(True)
+    try:
+        yield
+    finally:
+        SCANNING.reset(token)
+
+
 def scan(cell: Cell) -> Step:
     """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq."""
 
     def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         step = segmented(cell).step if isinstance(xs, Seq) else cell.step
+        if SCANNING.get() and duration(xs) == 1:
+            carry, y = step(weights, carry, *jax.tree.map(lambda a: a[0], (xs, keys)))
+            return carry, jax.tree.map(lambda a: a[None], y)
         return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
 
     return window
+
+
+def single(cell: Cell) -> Cell:
+    """The cell of one step that a cell of windows is: the inverse of `unroll`, for wrappers that act on every step.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> cell, xs = unroll(rnnjax.lstm(4)), jnp.ones((12, 3))
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> again = unroll(single(cell))
+      >>> np.testing.assert_allclose(rnnjax.run(again, params, xs)[1], rnnjax.run(cell, params, xs)[1], rtol=1e-6)
+    """
+
+    def shape(x: PyTree) -> PyTree:
+        return jax.eval_shape(lambda x: jax.tree.map(lambda a: a[None], x), x)
+
+    def step(weights: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        with scanning():
+            carry, y = cell.step(weights, carry, *jax.tree.map(lambda a: jnp.asarray(a)[None], (x, key)))
+        return carry, jax.tree.map(lambda a: a[0], y)
+
+    return Cell(
+        lambda key, x: cell.init(key, shape(x)),
+        lambda weights, x: cell.initial_carry(weights, shape(x)),
+        step,
+        cell.weights,
+    )
 
 
 def unroll(cell: Cell, reverse: bool = False) -> Cell:
@@ -178,9 +235,9 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
       >>> ys.shape
       (5, 12, 4)
     """
-    inner = scan(cell) if cell.window is None else cell.window
 
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        inner = scan(cell) if cell.window is None or SCANNING.get() else cell.window
         keys = along_time(key, xs)
         if not reverse:
             return inner(weights, carry, xs, keys)

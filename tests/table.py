@@ -19,10 +19,12 @@ from rnnjax import (
     dropconnect,
     dropout,
     embed,
+    eprop,
     gru,
     gru_core,
     highway,
     irnn,
+    kf_rtrl,
     last,
     layer_norm,
     learn_carry,
@@ -37,14 +39,19 @@ from rnnjax import (
     peephole_core,
     peephole_lstm,
     pointwise,
+    random_truncate,
     recurrent,
     remat,
     residual,
+    rflo,
+    rtrl,
+    snap,
     stack,
     tie,
     truncate,
     unitary,
     unroll,
+    uoro,
     urnn,
     urnn_core,
     vanilla,
@@ -89,12 +96,18 @@ class Rule:
     Attributes:
       name: of the test.
       wrap: from a cell of one step to a cell of windows.
-      exact: its gradient is that of `unroll`.
+      exact: its gradient is that of `unroll`, by windows shorter than the sequence.
+      own_carry: its carry holds more than the cell's; then outputs and the gradient in the params are compared.
+      keyed: it is random and refuses to run without a key.
+      refuses: bodies that it does not admit.
     """
 
     name: str
     wrap: Callable[[Cell], Cell]
     exact: bool
+    own_carry: bool = False
+    keyed: bool = False
+    refuses: tuple[str, ...] = ()
 
 
 RATE, BIAS = (0.1, 0.6), (-1.0, 2.0)
@@ -212,7 +225,6 @@ WINDOWS = [
     Row("bidirectional-last", lambda: bidirectional(gru(H), last=True), level="window", causal=False, each=False),
     Row("bidirectional-deep", two_layers, level="window", causal=False, noisy=True),
     Row("last", lambda: last(unroll(lstm(H))), level="window", each=False),
-    Row("learn-carry-window", lambda: learn_carry(unroll(vanilla(H))), level="window"),
     Row("residual-window", lambda: residual(bidirectional(vanilla(2))), 4, level="window", causal=False),
 ]
 
@@ -228,3 +240,23 @@ RULES = [
     Rule("truncate", lambda cell: chunk(truncate(unroll(cell)), 5), exact=False),
     Rule("truncate-step", lambda cell: unroll(truncate(cell)), exact=False),
 ]
+
+NOT_LEAKY = ("lstm", "learn-carry-deep", "stack-named", "dropconnect", "tie")
+
+# Rules whose cells carry an influence beside the carry: exact, if they are, in the weights alone.
+INFLUENCES = [
+    Rule("rtrl", lambda cell: unroll(rtrl(cell)), exact=True),
+    Rule("rtrl-windows", lambda cell: chunk(rtrl(unroll(cell)), 3), exact=True),
+    Rule("snap", lambda cell: unroll(snap(cell)), exact=False),
+    Rule("uoro", lambda cell: unroll(uoro(cell)), exact=False, keyed=True),
+    Rule("uoro-windows", lambda cell: chunk(uoro(unroll(cell)), 3), exact=False, keyed=True),
+    Rule("kf-rtrl", lambda cell: unroll(kf_rtrl(cell)), exact=False, refuses=("stack-named", "tie"), keyed=True),
+    Rule("eprop", lambda cell: unroll(eprop(cell)), exact=False, refuses=("stack-named",)),
+    Rule("rflo", lambda cell: unroll(rflo(cell)), exact=False, refuses=NOT_LEAKY),
+    Rule("random", lambda cell: unroll(rated(cell)), exact=False, keyed=True),
+]
+
+
+def rated(cell, rate=0.3):
+    """Truncation at random."""
+    return random_truncate(cell, rate)
