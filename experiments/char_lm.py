@@ -131,7 +131,8 @@ def write(config: app.Config, params: PyTree) -> str:
 
 def finish(result: app.Result) -> dict[str, Any]:
     """The log-probability of the flag's text, and a sample."""
-    config, found = result.config, {}
+    config = result.config
+    found: dict[str, Any] = {}
     if config.text:
         nats = log_probability(config, result.params, config.text)
         bits = -nats / math.log(2) / (len(config.text) - 1)

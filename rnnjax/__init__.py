@@ -1,7 +1,7 @@
 """rnnjax: recurrent networks as pure step functions in JAX.
 
-The cells and what goes around them are here. The rooms beside them, `rnnjax.losses`, `rnnjax.training`, `rnnjax.app` and
-so on, are imported when they are first used.
+The cells and what goes around them are here. The rooms beside them, such as `rnnjax.losses`, `rnnjax.training` and
+`rnnjax.app`, are imported when they are first used.
 """
 
 import importlib

@@ -154,8 +154,8 @@ def reading(name: str, window: int, length: int = 0) -> Stream:
 
     def next_window(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
         rows: Rows = jax.tree.map(jnp.asarray, data[name])
-        cut = [jax.lax.dynamic_slice_in_dim(a, position * window, window, axis=1) for a in rows]
+        cut = Rows(*(jax.lax.dynamic_slice_in_dim(a, position * window, window, axis=1) for a in rows))
         restart = jnp.full(rows.x.shape[0], position == 0)
-        return Batch(*cut, restart), (position + 1) % rows.windows(window)
+        return Batch(cut.x, cut.y, cut.mask, restart), (position + 1) % rows.windows(window)
 
     return Stream(lambda data: jnp.zeros((), jnp.int32), next_window, length)
