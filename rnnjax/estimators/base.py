@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, fold, weights_key
-from rnnjax.errors import UserError
 from rnnjax.losses import Batch, Metrics, Objective
 from rnnjax.scans import at_first, duration, plain, where, zeros
 
@@ -102,64 +101,32 @@ def size(batch: Batch) -> int:
     return duration(batch.x)
 
 
-def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
-    """Backpropagation through each batch, or through each `window` steps of it: truncated backpropagation.
-
-    With a window the sum of the gradients of all windows is formed inside one loop, the carry passed on as a number.
-    It is the gradient of `chunk(truncate(unroll(cell)), window)`, in the memory of one window. A credit wrapper in
-    the cell has its say within the window.
-
-    Where a batch has `restart` the carry goes from batch to batch (stateful training) and gradients stop between
-    them; where not, every batch is a set of fresh sequences.
+def in_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
+    """An estimator of batches from that of one window, the state passed on; estimates add up.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      piece: of a window, whose batch always says which rows restart.
+      start: (params, batch) -> the state before the first window.
       window: steps; a shorter rest comes last. None: the whole batch.
-
-    Example: truncated backpropagation two ways.
-      >>> import jax, numpy as np, rnnjax
-      >>> from rnnjax import losses, tasks
-      >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.lstm(4), rnnjax.linear(9)))
-      >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
-      >>> params = net.init(jax.random.key(1), batch.x[0])
-      >>> estimate, _ = backprop(net, losses.classify, window=10).grad(params, (), batch)
-      >>> short = rnnjax.chunk(rnnjax.truncate(net), 10)
-      >>> total = lambda params: score(short, losses.classify, params, (), batch)[0]["loss"].total
-      >>> a, b = estimate.grads[2]["w"], jax.grad(total)(params)[2]["w"]
-      >>> np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-    Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories, 1990.
     """
 
     def init(params: PyTree, batch: Batch) -> PyTree:
-        return () if batch.restart is None else initial(cell, params, batch)
+        return () if batch.restart is None else start(params, batch)
 
-    def whole(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
-        def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-            metrics, after = score(cell, objective, params, lax.stop_gradient(carry), batch, key)
-            return metrics["loss"].total, (metrics, after)
-
-        grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
-        return Estimate(grads, metrics), after if batch.restart is not None else ()
-
-    def windowed(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
-        def body(
-            total: tuple[Estimate, PyTree], piece: tuple[jax.Array, Batch]
-        ) -> tuple[tuple[Estimate, PyTree], None]:
-            estimate, carry = whole(params, total[1], piece[1], fold(key, piece[0]))
-            return (jax.tree.map(jnp.add, total[0], estimate), carry), None
+    def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        def body(total: tuple[Estimate, PyTree], step: tuple[jax.Array, Batch]) -> tuple[tuple[Estimate, PyTree], None]:
+            estimate, after = piece(params, total[1], step[1], fold(key, step[0]))
+            return (jax.tree.map(jnp.add, total[0], estimate), after), None
 
         pieces, rest = windows(batch, window or duration_of(batch))
         n = duration(pieces.restart)
-        carry = initial(cell, params, batch) if batch.restart is None else state
-        nothing = zeros(jax.eval_shape(whole, params, carry, at_first(pieces))[0])
-        total, _ = lax.scan(body, (nothing, carry), (jnp.arange(n), pieces))
-        estimate, carry = total if rest is None else body(total, (jnp.asarray(n), rest))[0]
-        return estimate, () if batch.restart is None else carry
+        before = start(params, batch) if batch.restart is None else state
+        nothing = zeros(jax.eval_shape(piece, params, before, at_first(pieces), key)[0])
+        total, _ = lax.scan(body, (nothing, before), (jnp.arange(n), pieces))
+        estimate, after = total if rest is None else body(total, (jnp.asarray(n), rest))[0]
+        return estimate, () if batch.restart is None else after
 
-    return Estimator(init, whole if window is None else windowed)
+    return Estimator(init, grad)
 
 
 def initial(cell: Cell, params: PyTree, batch: Batch) -> PyTree:
@@ -187,20 +154,3 @@ def windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
     head = jax.tree.map(lambda a: jnp.moveaxis(a.reshape((b, n, k) + a.shape[2:]), 1, 0), cut(0, n * k))
     head = head._replace(restart=jnp.zeros((n, b), bool).at[0].set(restart))
     return head, None if n * k == steps else cut(n * k, steps)._replace(restart=jnp.zeros(b, bool))
-
-
-def bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Full backpropagation through each batch, as `--rule=bptt` names it; window 0."""
-    if window:
-        raise UserError(f"--rule=bptt looks back over the whole sequence: --window={window} belongs to --rule=tbptt")
-    return backprop(cell, objective)
-
-
-def tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Truncated backpropagation through windows of `window` steps, as `--rule=tbptt` names it."""
-    if not window:
-        raise UserError("--rule=tbptt needs --window, the steps it looks back at most")
-    return backprop(cell, objective, window)
-
-
-RULES: dict[str, Callable[[Cell, Objective, int], Estimator]] = {"bptt": bptt, "tbptt": tbptt}
