@@ -263,6 +263,9 @@ def learn_carry(cell: Cell) -> Cell:
 
     Its gradient comes through windows that begin with no carry given and, in a `Seq`, through each restart.
 
+    Raises:
+      ValueError: at a restart inside what it wraps: `unroll(learn_carry(cell))`, not `learn_carry(unroll(cell))`.
+
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = learn_carry(rnnjax.vanilla_core(4))
@@ -275,7 +278,13 @@ def learn_carry(cell: Cell) -> Cell:
         params = cell.init(key, x)
         return {"cell": params, "carry": cell.initial_carry(cell.weights(params), x)}
 
-    learned = inner.replace(init=init, initial_carry=lambda w, x: w["carry"])
+    def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        if isinstance(x, Seq) and x.first is not None:
+            raise ValueError("learn_carry cannot start anew inside a window: unroll(learn_carry(cell)), "
+                             "not learn_carry(unroll(cell))")  # fmt: skip
+        return inner.step(w, carry, x, key)
+
+    learned = inner.replace(init=init, initial_carry=lambda w, x: w["carry"], step=step)
     slow, fast = scan(learned), inner.window  # the inner window would start anew from the inner cell's carry
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:

@@ -12,3 +12,11 @@ def x64():
     """Double precision for the length of one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def quick():
+    """Compiles without XLA's optimisations, which are not ours to test and take most of the time of the laws."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

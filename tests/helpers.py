@@ -71,7 +71,7 @@ def total(cell: Cell, params, carry, xs, key=None):
     return loss((carry, outputs(ys)))
 
 
-def gappy(xs, valid=(1, 1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 0), first=(0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 0)):
+def gappy(xs, valid=(1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0), first=(0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0)):
     """A window with gaps and restarts; what stands in the gaps must never be read."""
     valid = jnp.array(valid, bool)
     poison = jnp.asarray(999 if jnp.issubdtype(xs.dtype, jnp.integer) else jnp.nan, xs.dtype)

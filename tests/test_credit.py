@@ -9,29 +9,36 @@ from helpers import KEY, apart, close, floats, gappy, inputs, loss, rows, setup,
 from jax import lax
 from table import BODIES, RULES, T
 
-from rnnjax import Seq, chunk, learn_carry, truncate, unroll, vanilla
+from rnnjax import Seq, chunk, learn_carry, run, truncate, unroll, vanilla
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def gradient(cell, params, carry, xs, key):
-    """Of the loss of a ragged window in params, first carry, and inputs where they are floats."""
+    """Of the loss of a ragged window in params, first carry, and inputs where they are floats; or in params alone."""
     marks = gappy(xs)[1:]
-    which = (0, 1, 2) if floats(xs) else (0, 1)
-    return jax.jit(jax.grad(lambda p, h, x: total(cell, p, h, Seq(x, *marks), key), which))(params, carry, xs)
+
+    def value(params, carry, x):
+        end, ys = run(cell, params, Seq(x, *marks), carry, key)
+        return loss((end, ys.x)) if carry is not None else loss(ys.x)
+
+    which = (0,) if carry is None else (0, 1, 2) if floats(xs) else (0, 1)
+    return jax.jit(jax.grad(value, which))(params, carry, xs)
 
 
 @functools.cache
-def backpropagation(row):
-    """A row's example and its gradient."""
+def backpropagation(row, own_carry, keyed):
+    """A row's example, without a carry where a rule has one of its own, and its gradient."""
     xs = inputs(row)
     cell, params, carry = setup(row, xs)
-    example = params, carry, xs, KEY if row.noisy else None
+    example = params, None if own_carry else carry, xs, KEY if row.noisy or keyed else None
     return example, gradient(cell, *example)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @rows(BODIES)
 def test_an_exact_rule_is_backpropagation_and_any_other_is_not(row, rule):
-    example, want = backpropagation(row)
+    example, want = backpropagation(row, rule.own_carry, rule.keyed)
     (close if rule.exact else apart)(gradient(rule.wrap(row.make()), *example), want)
 
 

@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from helpers import KEY, build, close, draw, floats, inputs, moved, outputs, rows
 from table import BODIES, STEPS, WINDOWS
 
-from rnnjax import Seq, bidirectional, gru, run, stack, unroll
+from rnnjax import Seq, bidirectional, run, stack, unroll, vanilla
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 BOUNDS = ((0, 5), (5, 6), (6, 11), (11, 11))  # four documents, the last without a step
 PACKED = ((1, 2, 4, 5, 7), (8,), (9, 11, 12, 15, 16), ())  # where their steps stand in a window of 18
@@ -89,18 +92,13 @@ def check(row, cell, carry_of=None, padded=True):
 
 
 @rows(STEPS)
-def test_packed(row):
-    check(row, unroll(build(row)), carry_of=2, padded=False)
-
-
-@rows(BODIES)
-def test_padded(row):
-    check(row, unroll(build(row)), carry_of=2)
+def test_forward(row):
+    check(row, unroll(build(row)), carry_of=2, padded=row in BODIES)
 
 
 @rows(BODIES)
 def test_two_layers_of_both_directions(row):
-    check(row, stack(bidirectional(build(row)), bidirectional(gru(2))))
+    check(row, stack(bidirectional(build(row)), bidirectional(vanilla(2))))
 
 
 @rows(BODIES)

@@ -1,5 +1,7 @@
 """Law: a memory policy or a rule of credit leaves values alone, plain and Seq, with noise and without."""
 
+import functools
+
 import jax
 import pytest
 from helpers import KEY, close, gappy, inputs, rows, setup
@@ -7,18 +9,29 @@ from table import BODIES, RULES
 
 from rnnjax import chunk, run, unroll
 
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@functools.cache
+def values(row, carried):
+    """A row's params and carry, its inputs plain without noise and ragged with a key, and what comes of them."""
+    xs = inputs(row)
+    cell, params, carry = setup(row, xs)
+    carry = carry if carried else None
+    cases = ((xs, None), (gappy(xs), KEY))
+    return params, carry, [(x, key, run(cell, params, x, carry, key)) for x, key in cases]
+
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @rows(BODIES)
 def test_a_rule_leaves_values_alone(row, rule):
-    xs = inputs(row)
-    plain, params, carry = setup(row, xs)
-    ruled = rule.wrap(row.make())
-    for x in (xs, gappy(xs)):
-        for key in (None, KEY) if row.noisy else (None,):
-            got, want = (run(cell, params, x, carry, key) for cell in (ruled, plain))
-            close(got, want)
-    close(ruled.initial_carry(ruled.weights(params), xs), plain.initial_carry(plain.weights(params), xs))
+    params, carry, cases = values(row, not rule.own_carry)
+    cell, plain = rule.wrap(row.make()), unroll(row.make())
+    for x, key, want in cases[1:] if rule.keyed else cases:
+        got = run(cell, params, x, carry, key)
+        close(*((got[1], want[1]) if rule.own_carry else (got, want)))
+    if not rule.own_carry:
+        close(cell.initial_carry(cell.weights(params), x), plain.initial_carry(plain.weights(params), x))
 
 
 @rows(BODIES)

@@ -4,69 +4,68 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import pytest
 from helpers import KEY, build, close, floats, gappy, inputs, rows, setup, total
 from table import ROWS, STEPS, T
 
 from rnnjax import Seq, run, segmented, unroll
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @functools.cache
 def bound(row):
-    """A row's weights, bound once as noise in the weights needs, a carry, and its jitted step and window."""
+    """A row's weights, bound once as noise in the weights needs, a carry, and its jitted window."""
     cell, params, carry = setup(row, inputs(row))
     weights = cell.weights(params, KEY)
-    step = (
-        None if row.level == "window" else jax.jit(lambda h, x, key: segmented_or_not(row, x).step(weights, h, x, key))
-    )
-    return weights, carry, step, jax.jit(lambda h, xs, keys: cell.step(weights, h, xs, keys))
-
-
-def segmented_or_not(row, x):
-    return segmented(build(row)) if isinstance(x, Seq) else build(row)
+    return weights, carry, jax.jit(lambda h, xs, keys: cell.step(weights, h, xs, keys))
 
 
 def noises(row):
+    """No keys, and, for a row that uses them, a key for each step."""
     return (None, jax.random.split(KEY, T)) if row.noisy else (None,)
 
 
 def at(tree, t):
+    """A tree at a time, or at a slice of times."""
     return jax.tree.map(lambda a: a[t], tree)
 
 
 @rows(STEPS)
 def test_a_window_is_a_loop_of_steps(row):
-    xs = inputs(row)
-    _, start, step, window = bound(row)
+    xs, cell = inputs(row), build(row)
+    weights, start, window = bound(row)
     for keys in noises(row):
         carry, ys = start, []
-        for t in range(T):
-            carry, y = step(carry, xs[t], at(keys, t))
-            ys.append(y)
+        with jax.disable_jit():
+            for t in range(T):
+                carry, y = cell.step(weights, carry, xs[t], at(keys, t))
+                ys.append(y)
         close(window(start, xs, keys), (carry, jnp.stack(ys)))
 
 
 @rows(STEPS)
 def test_a_ragged_window_is_a_loop_of_segmented_steps(row):
-    xs = gappy(inputs(row))
-    weights, start, step, window = bound(row)
-    anew = build(row).initial_carry(weights, xs.x[0])
-    for keys in noises(row):
-        carry, ys = start, []
-        for t in range(T):
-            before = anew if xs.first[t] else carry
-            carry, y = step(carry, at(xs, t), at(keys, t))
-            ys.append(y.x)
-            if not xs.valid[t]:
-                close(carry, before, rtol=0, atol=0)
-                assert not y.x.any()
-        last, got = window(start, xs, keys)
-        close((last, got.x), (carry, jnp.stack(ys)))
-        assert got.valid is not None and got.first is not None
+    xs, keys, cell = gappy(inputs(row)), noises(row)[-1], segmented(build(row))
+    weights, start, window = bound(row)
+    anew = cell.initial_carry(weights, at(xs, 0))
+    carry, ys = start, []
+    for t in range(T):
+        before = anew if xs.first[t] else carry
+        with jax.disable_jit():
+            carry, y = cell.step(weights, carry, at(xs, t), at(keys, t))
+        ys.append(y.x)
+        if not xs.valid[t]:
+            close(carry, before, rtol=0, atol=0)
+            assert not y.x.any()
+    last, got = window(start, xs, keys)
+    close((last, got.x), (carry, jnp.stack(ys)))
+    assert got.valid is not None and got.first is not None
 
 
 @rows([r for r in ROWS if r.causal])
 def test_a_window_cut_in_two_is_one_window(row):
-    _, start, _, window = bound(row)
+    _, start, window = bound(row)
     xs, keys = inputs(row), noises(row)[-1]
     carry, ys = window(start, xs, keys)
     middle, head = window(start, *at((xs, keys), slice(T // 2)))
@@ -76,7 +75,7 @@ def test_a_window_cut_in_two_is_one_window(row):
 
 @rows([r for r in STEPS if r.make().window])
 def test_the_window_of_a_cell_is_the_scan_of_its_step(row):
-    """On Seq; plain, the window is a loop of steps by the law above, and its gradient by finite differences."""
+    """On Seq; plain, the window is a loop of steps by the law above, and test_gradients.py has its gradient."""
     xs, key = inputs(row), KEY if row.noisy else None
     _, params, carry = setup(row, xs)
     marks = gappy(xs)[1:]
@@ -85,9 +84,12 @@ def test_the_window_of_a_cell_is_the_scan_of_its_step(row):
         def value(params, carry, x):
             return total(unroll(cell), params, carry, Seq(x, *marks), key)
 
-        return jax.jit(jax.value_and_grad(value, (0, 1, 2) if floats(xs) else (0, 1)))(params, carry, xs)
+        return jax.value_and_grad(value, (0, 1, 2) if floats(xs) else (0, 1))
 
-    close(gradient(build(row)), gradient(build(row).replace(window=None)))
+    got = jax.jit(gradient(build(row)))(params, carry, xs)
+    with jax.disable_jit():
+        want = gradient(build(row).replace(window=None))(params, carry, xs)
+    close(got, want)
 
 
 def test_a_given_carry_is_where_a_window_starts():
