@@ -1,10 +1,23 @@
 """Numerics of every test: no silent promotion of dtypes or ranks; double precision where a test asks for it."""
 
+import pathlib
+
 import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+MAPS = pathlib.Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled():
+    """Drops compiled programs when there are many: Linux lets a process map 65,530 pieces of memory, then it dies."""
+    yield
+    if MAPS.exists() and len(MAPS.read_bytes().splitlines()) > 15_000:
+        jax.clear_caches()
 
 
 @pytest.fixture
