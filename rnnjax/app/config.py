@@ -138,7 +138,11 @@ def define_model(v: flags.FlagValues) -> None:
 def define_learning(v: flags.FlagValues) -> None:
     """Flags of the gradient and the optimiser."""
     flags.DEFINE_string(
-        "rule", "bptt", "How the gradient is estimated: bptt, tbptt (with --window), or an import path.", flag_values=v
+        "rule",
+        "bptt",
+        f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, pes and nres need "
+        "--window.",
+        flag_values=v,
     )
     flags.DEFINE_integer(
         "window", 0, "Steps a truncated gradient looks back at most; 0: all.", lower_bound=0, flag_values=v
