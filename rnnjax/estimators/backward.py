@@ -144,11 +144,10 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
 
 
 def joined(past: Seq, batch: Batch) -> Seq:
-    """Past and new inputs of each example; what was before a restart is not valid, and the step after it is first."""
+    """Past and new inputs of each example; where a row restarts its first new step is marked, and forgets the past."""
     new = batch.x if isinstance(batch.x, Seq) else Seq(batch.x)
     b, r = size(batch), duration_of(batch)
     valid = jnp.ones((b, r), bool) if new.valid is None else new.valid.astype(bool)
     first = jnp.zeros((b, r), bool) if new.first is None else new.first.astype(bool)
     first = first.at[:, 0].set(first[:, 0] | batch.restart)
-    past = past._replace(valid=past.valid & ~batch.restart[:, None])
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), past, Seq(new.x, valid, first))
