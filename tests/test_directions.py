@@ -9,6 +9,7 @@ import optax
 import pytest
 from helpers import KEY, apart, close, draw
 from jax import lax
+from launching import launch, records
 
 import rnnjax
 from rnnjax import Seq, losses, training
@@ -241,3 +242,18 @@ def test_a_rule_that_does_not_fit_says_so_before_anything_is_compiled(rule, wind
         jax.eval_shape(
             lambda k: estimator.init(cell.init(k, jax.ShapeDtypeStruct(x.shape[1:], x.dtype)), Batch(x, x)), KEY
         )
+
+
+@pytest.mark.parametrize("rule", ["uoro", "kfrtrl", "pes"])
+def test_a_checkpoint_holds_the_state_of_a_rule(rule, tmp_path):
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 20)
+    flags = ["--cell=vanilla", "--hidden_size=3", "--num_layers=1", "--window=5", "--batch_size=2", "--log_every=1"]
+    flags += ["--schedule=constant", "--eval_every=9", "--eval_batches=1", "--sample=2", "--writers=jsonl"]
+    flags += [f"--data={tmp_path / 'text.txt'}", f"--rule={rule}"]
+    for name, steps in (("whole", 4), ("cut", 2), ("cut", 4)):
+        assert launch("char_lm", *flags, f"--num_steps={steps}", f"--workdir={tmp_path / name}") == 0
+    whole, cut = (
+        {r["step"]: (r["loss"], r["grad_norm"]) for r in records(tmp_path / name) if "loss" in r}
+        for name in ("whole", "cut")
+    )
+    assert whole == cut and len(whole) == 4
