@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from table import SYMBOLS, Row, T
 
 from rnnjax import Cell, Seq, run, unroll
@@ -12,11 +13,11 @@ from rnnjax import Cell, Seq, run, unroll
 KEY = jax.random.key(7)
 
 
-def rows(table, ids=lambda r: r.name):
-    """A parametrisation over a table, each row under its name."""
-    import pytest
-
-    return pytest.mark.parametrize("row", [pytest.param(r, id=ids(r)) for r in table])
+def rows(table, fast=None):
+    """A parametrisation over a table, each row under its name; where `fast` is given, the other rows are slow."""
+    slow = {r.name for r in table} - {r.name for r in (table if fast is None else fast)}
+    marks = {True: [pytest.mark.slow], False: []}
+    return pytest.mark.parametrize("row", [pytest.param(r, id=r.name, marks=marks[r.name in slow]) for r in table])
 
 
 def draw(shape, dtype=jnp.float32, seed=0):

@@ -34,7 +34,7 @@ def case(row, dtype=jnp.float32):
     return params, gappy(xs), KEY if row.noisy else None
 
 
-@rows(STEPS)
+@rows(STEPS, fast=BODIES)
 def test_rtrl_is_backpropagation_at_windows_of_one_and_three_and_forward_mode_is_its_transpose(row, x64):
     params, xs, key = case(row, jnp.float64)
     cell = build(row, jnp.float64)
