@@ -103,7 +103,7 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
       >>> from rnnjax import estimators, losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> estimator = estimators.backprop(cell, losses.classify)
-      >>> trainer = Trainer(cell, estimator, optax.adam(1e-2), drawn(tasks.copying(5), 8))
+      >>> trainer = Trainer(cell, estimator, optax.sgd(1e-1), drawn(tasks.copying(5), 8))
       >>> progress = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
       >>> progress = jax.jit(lambda progress, n: loop(trainer, progress, (), n))(progress, 20)
       >>> int(progress.state.step), bool(progress.finite)

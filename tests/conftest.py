@@ -27,9 +27,14 @@ def x64():
         yield
 
 
-@pytest.fixture
-def quick():
-    """Compiles without XLA's optimisations, which are not ours to test and take most of the time of the laws."""
-    jax.config.update("jax_disable_most_optimizations", True)
+@pytest.fixture(autouse=True)
+def quick(request):
+    """Compiles without XLA's optimisations, which are not ours to test and take a third of the time of the suite."""
+    jax.config.update("jax_disable_most_optimizations", "optimized" not in request.fixturenames)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def optimized():
+    """Compiles as users do, where the compiled program is what is tested."""

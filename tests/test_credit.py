@@ -11,8 +11,6 @@ from table import BODIES, RULES, T
 
 from rnnjax import Seq, chunk, learn_carry, run, truncate, unroll, vanilla
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 def gradient(cell, params, carry, xs, key):
     """Of the loss of a ragged window in params, first carry, and inputs where they are floats; or in params alone."""

@@ -17,7 +17,6 @@ from rnnjax.errors import UserError
 from rnnjax.estimators import RULES, backprop, es, forward, lookback, nres, pes, score
 from rnnjax.losses import Batch
 
-pytestmark = pytest.mark.usefixtures("quick")
 B, T, SIGMA = 2, 8, 1e-3
 
 

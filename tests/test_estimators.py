@@ -98,7 +98,7 @@ def test_noise_differs_between_examples_and_windows():
     assert {float(estimate.metrics[f"{t}"].total) for t in range(6)} - {0.0, 16.0, 32.0}
 
 
-def test_memory_does_not_grow_with_the_sequence():
+def test_memory_does_not_grow_with_the_sequence(optimized):
     cell = network()
 
     def temporary(steps: int, window: int | None) -> int:

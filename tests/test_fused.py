@@ -76,7 +76,7 @@ def total(cell, params, carry, xs):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_values_and_gradients(name, x64):
+def test_values_and_gradients(name, x64, optimized):
     params, carry, xs = arguments(name)
     fast, slow = (jax.jit(jax.value_and_grad(functools.partial(total, c), (0, 1, 2))) for c in both(name))
     close(fast(params, carry, xs[0]), slow(params, carry, xs[0]), rtol=1e-12, atol=1e-12)

@@ -3,11 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from helpers import KEY, draw, floats, inputs, rows, setup, total, window
 from table import ROWS
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 STEP, DIRECTIONS = 1e-5, 3
 

@@ -17,8 +17,6 @@ from rnnjax import Seq, chunk, learn_carry, linear, rtrl, snap, stack, unroll, v
 from rnnjax.credit import NotAdmitted
 from rnnjax.scans import scanning, single
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 def value(cell, params, xs, key):
     """The loss of the outputs of a window, from the cell's own start."""

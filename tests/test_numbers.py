@@ -8,8 +8,6 @@ from table import ROWS
 
 from rnnjax import run
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 NUMBERS = [pytest.param(row, name, id=f"{row.name}-{name}") for row in ROWS for name in row.numbers]
 
 

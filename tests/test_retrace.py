@@ -2,13 +2,10 @@
 
 import jax
 import numpy as np
-import pytest
 from helpers import KEY, inputs, rows, window
 from table import ROWS
 
 from rnnjax import run
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 
 @rows(ROWS)

@@ -3,13 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from helpers import KEY, build, close, draw, floats, inputs, moved, outputs, rows
 from table import BODIES, STEPS, WINDOWS
 
 from rnnjax import Seq, bidirectional, run, stack, unroll, vanilla
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 BOUNDS = ((0, 5), (5, 6), (6, 11), (11, 11))  # four documents, the last without a step
 PACKED = ((1, 2, 4, 5, 7), (8,), (9, 11, 12, 15, 16), ())  # where their steps stand in a window of 18

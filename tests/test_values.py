@@ -9,8 +9,6 @@ from table import BODIES, RULES
 
 from rnnjax import chunk, run, unroll
 
-pytestmark = pytest.mark.usefixtures("quick")
-
 
 @functools.cache
 def values(row, carried):

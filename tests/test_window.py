@@ -4,13 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import pytest
 from helpers import KEY, build, close, floats, gappy, inputs, rows, setup, total
 from table import ROWS, STEPS, T
 
 from rnnjax import Seq, run, segmented, unroll
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 
 @functools.cache
