@@ -233,6 +233,9 @@ ROWS = STEPS + WINDOWS
 # A few cells for the laws of wrappers: noise, a learned carry, integers, weights of their own.
 BODIES = [r for r in STEPS if r.name in ("vanilla", "lstm", "learn-carry-deep", "stack-named", "dropconnect", "tie")]
 
+# The fewest that still have noise, a learned carry and names: for laws that multiply with the rules.
+FEW = [r for r in BODIES if r.name in ("lstm", "learn-carry-deep", "stack-named")]
+
 RULES = [
     Rule("chunk", lambda cell: chunk(unroll(cell), 5), exact=True),
     Rule("remat", lambda cell: unroll(remat(cell)), exact=True),

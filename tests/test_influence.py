@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import KEY, apart, build, close, draw, gappy, inputs, loss, moved, outputs, rows
 from jax import lax
-from table import BODIES, INFLUENCES, STEPS, H, leaky
+from table import BODIES, FEW, INFLUENCES, STEPS, H, leaky
 
 import rnnjax
 from rnnjax import Seq, chunk, learn_carry, linear, rtrl, snap, stack, unroll, vanilla, vanilla_core
@@ -32,7 +32,7 @@ def case(row, dtype=jnp.float32):
     return params, gappy(xs), KEY if row.noisy else None
 
 
-@rows(STEPS, fast=BODIES)
+@rows(STEPS, fast=FEW)
 def test_rtrl_is_backpropagation_at_windows_of_one_and_three_and_forward_mode_is_its_transpose(row, x64):
     params, xs, key = case(row, jnp.float64)
     cell = build(row, jnp.float64)
@@ -66,7 +66,7 @@ def plain(row):
 
 
 @pytest.mark.parametrize("rule", INFLUENCES, ids=lambda rule: rule.name)
-@rows(BODIES)
+@rows(BODIES, fast=FEW)
 def test_a_rule_leaves_values_alone_and_changes_the_gradient_as_it_says(row, rule):
     (params, xs, key), want, exact, truncated = plain(row)
     cell = rule.wrap(row.make())
