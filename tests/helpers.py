@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from table import SYMBOLS, Row, T
+from table import NEAR, SYMBOLS, Row, T
 
 from rnnjax import Cell, Seq, run, unroll
 
@@ -14,8 +14,8 @@ KEY = jax.random.key(7)
 
 
 def rows(table, fast=None):
-    """A parametrisation over a table, each row under its name; where `fast` is given, the other rows are slow."""
-    slow = {r.name for r in table} - {r.name for r in (table if fast is None else fast)}
+    """A parametrisation over a table, each row under its name; slow are those near to another, or not in `fast`."""
+    slow = NEAR if fast is None else {r.name for r in table} - {r.name for r in fast}
     marks = {True: [pytest.mark.slow], False: []}
     return pytest.mark.parametrize("row", [pytest.param(r, id=r.name, marks=marks[r.name in slow]) for r in table])
 

@@ -263,3 +263,11 @@ INFLUENCES = [
 def rated(cell, rate=0.3):
     """Truncation at random."""
     return random_truncate(cell, rate)
+
+
+# Rows near to another, a core beside its layer or one more setting: the laws on them belong to the long suite.
+NEAR = {
+    "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
+    "goru-core", "eunn-fourier", "residual-dropout", "zoneout-core", "remat-deep",
+}  # fmt: skip
+assert {r.name for r in ROWS} >= NEAR
