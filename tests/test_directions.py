@@ -123,7 +123,7 @@ def test_random_directions_are_right_on_average(make, x64):
     assert max(z[0]) < 4 < max(z[1]), z
 
 
-@pytest.mark.parametrize("advance, look", [(1, 4), (3, 3), (3, 5), (5, 20)])
+@pytest.mark.parametrize("advance, look", [pytest.param(1, 4, marks=pytest.mark.slow), (3, 3), (3, 5), (5, 20)])
 @pytest.mark.parametrize("ragged", [False, True], ids=["plain", "seq"])
 def test_each_loss_looks_back_as_far_as_it_should(advance, look, ragged):
     cell = network()
@@ -243,7 +243,7 @@ def test_a_rule_that_does_not_fit_says_so_before_anything_is_compiled(rule, wind
         )
 
 
-@pytest.mark.parametrize("rule", ["uoro", "kfrtrl", "pes"])
+@pytest.mark.parametrize("rule", ["uoro", *(pytest.param(r, marks=pytest.mark.slow) for r in ("kfrtrl", "pes"))])
 def test_a_checkpoint_holds_the_state_of_a_rule(rule, tmp_path):
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 20)
     flags = ["--cell=vanilla", "--hidden_size=3", "--num_layers=1", "--window=5", "--batch_size=2", "--log_every=1"]
