@@ -1,7 +1,7 @@
 """What an experiment script stands on: common flags, the run, the workdir, the closing table."""
 
-from rnnjax.app.config import Config, common_flags, parse
-from rnnjax.app.main import Experiment, main, status
+from rnnjax.app.config import Config, common_flags, parse, study_flags
+from rnnjax.app.main import Experiment, Study, main, status
 from rnnjax.app.names import make_cell, resolve
 from rnnjax.app.session import Result
 from rnnjax.app.setup import Published, Setup
@@ -12,10 +12,12 @@ __all__ = [
     "Published",
     "Result",
     "Setup",
+    "Study",
     "common_flags",
     "main",
     "make_cell",
     "parse",
     "resolve",
     "status",
+    "study_flags",
 ]

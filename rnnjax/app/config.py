@@ -198,8 +198,29 @@ def define_learning(v: flags.FlagValues) -> None:
     )
 
 
-def define_run(v: flags.FlagValues) -> None:
-    """Flags of the run: how long, how often, where."""
+def study_flags(**defaults: Any) -> flags.FlagValues:
+    """The flags of a script that trains nothing: those of the network, the seed and the workdir.
+
+    Args:
+      **defaults: other defaults, by name.
+
+    Raises:
+      KeyError: a default for no flag.
+
+    Example:
+      >>> parse(study_flags(cell="vanilla"), ["audit.py", "--seed=3"]).seed
+      3
+    """
+    values = flags.FlagValues()
+    define_model(values)
+    define_place(values)
+    for name, value in defaults.items():
+        values.set_default(name, value)
+    return values
+
+
+def define_place(v: flags.FlagValues) -> None:
+    """Flags of anything that runs: its seed, and where it lives."""
     flags.DEFINE_integer("seed", 0, "Seed of everything random in the run.", lower_bound=0, flag_values=v)
     flags.DEFINE_string(
         "workdir",
@@ -207,6 +228,17 @@ def define_run(v: flags.FlagValues) -> None:
         "Where the run lives; started again there, it resumes. Default: under runs/, named after the flags.",
         flag_values=v,
     )
+    flags.DEFINE_string(
+        "compilation_cache",
+        "",
+        "Folder that keeps compiled programs from one run to the next; empty: in the user's cache folder; off: none.",
+        flag_values=v,
+    )
+
+
+def define_run(v: flags.FlagValues) -> None:
+    """Flags of the run: how long, how often, where."""
+    define_place(v)
     flags.DEFINE_string(
         "data_dir", os.environ.get("RNNJAX_DATA", ""), "Where data sets lie. Default: $RNNJAX_DATA.", flag_values=v
     )
@@ -234,12 +266,6 @@ def define_run(v: flags.FlagValues) -> None:
         "debug_nans",
         False,
         "Go step by step, and name the step and the value at which nan or inf appears; slow.",
-        flag_values=v,
-    )
-    flags.DEFINE_string(
-        "compilation_cache",
-        "",
-        "Folder that keeps compiled programs from one run to the next; empty: in the user's cache folder; off: none.",
         flag_values=v,
     )
 

@@ -66,8 +66,22 @@ class Experiment(NamedTuple):
     free: tuple[str, ...] = ()
 
 
-def main(experiment: Experiment, argv: list[str] | None = None) -> None:
-    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits.
+class Study(NamedTuple):
+    """A script that trains nothing in the way of an `Experiment`, and is launched like one.
+
+    Attributes:
+      run: (configs, one for each cell, by name; the workdir) -> None: does all there is to do.
+      flags: `study_flags(...)` and the study's own.
+      free: names of its own flags that may change when it is started again in its workdir.
+    """
+
+    run: Callable[[dict[str, Config], Workdir], None]
+    flags: flags.FlagValues
+    free: tuple[str, ...] = ()
+
+
+def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
+    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits. Or runs a study.
 
     Exit status 0: done; 1: one line on standard error says what is wrong; 130, 143: interrupted and saved.
 
@@ -87,7 +101,7 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> None:
     sys.exit(status(experiment, sys.argv if argv is None else argv))
 
 
-def status(experiment: Experiment, argv: list[str]) -> int:
+def status(experiment: Experiment | Study, argv: list[str]) -> int:
     """The exit status of a launch, its line on standard error printed; see `main`.
 
     Example:
@@ -115,21 +129,24 @@ def name_of(argv: list[str]) -> str:
     return Path(argv[0]).stem
 
 
-def launch(experiment: Experiment, argv: list[str]) -> None:
-    """Parses the flags, trains each cell, reports."""
+def launch(experiment: Experiment | Study, argv: list[str]) -> None:
+    """Parses the flags, trains each cell, reports; or leaves it to the study."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{experiment.flags.get_help()}")
         return
     config = parse(experiment.flags, argv)
     configure(config)
     # A longer run with a decaying rate would be another run from its first step on.
-    longer = ("num_steps",) if config.schedule == "constant" else ()
+    longer = ("num_steps",) if isinstance(experiment, Experiment) and config.schedule == "constant" else ()
     experiment = experiment._replace(free=FREE + experiment.free + longer)
     lines = said(experiment)
     root = Path(config.workdir or default_workdir(name_of(argv), experiment))
     configs = named(runs(config))
     with Workdir(root, lines, experiment.free) as workdir:
         print(f"workdir: {root}", file=sys.stderr)
+        if isinstance(experiment, Study):
+            experiment.run(configs, workdir)
+            return
         if len(configs) == 1:
             outcomes = {name: run(experiment, single, workdir) for name, single in configs.items()}
         else:
@@ -137,7 +154,7 @@ def launch(experiment: Experiment, argv: list[str]) -> None:
         report(name_of(argv), workdir, outcomes)
 
 
-def said(experiment: Experiment) -> dict[str, str]:
+def said(experiment: Experiment | Study) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
     lines: dict[str, str] = {}
     for name in experiment.flags:
@@ -156,7 +173,7 @@ def configure(config: Config) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def default_workdir(name: str, experiment: Experiment) -> str:
+def default_workdir(name: str, experiment: Experiment | Study) -> str:
     """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
     given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
     lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
