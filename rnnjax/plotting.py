@@ -82,11 +82,7 @@ def curves(
       >>> path.read_bytes()[:4]
       b'\\x89PNG'
     """
-    figure = draw_curves(runs, ylabel=ylabel, xlabel=xlabel, title=title, baselines=baselines, log=log)
-    kind = os.path.splitext(os.fspath(path))[1].removeprefix(".") or "png"
-    picture = io.BytesIO()
-    figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight")
-    atomic_write(path, picture.getvalue())
+    _write(path, draw_curves(runs, ylabel=ylabel, xlabel=xlabel, title=title, baselines=baselines, log=log))
 
 
 def draw_curves(
@@ -118,6 +114,51 @@ def draw_curves(
     _dress(axes, xlabel, ylabel, title, any(np.size(run.train) and np.size(run.valid) for run in runs.values()))
     _label(figure, axes, [label for label in labels if np.isfinite(label.y)])
     return figure
+
+
+def gallery(
+    path: str | os.PathLike[str], images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = ""
+) -> None:
+    """Draws images, above each what was said of it, and where that is wrong also what it is.
+
+    Args:
+      path: the picture to write; png, pdf or svg by its ending.
+      images: grey values `[n, height, width]`, n at least 1.
+      labels: what they are, [n].
+      said: what was said, [n].
+      title: stands above.
+
+    Raises:
+      UserError: the picture cannot be written.
+
+    Example:
+      >>> import numpy as np, pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "digits.png"
+      >>> gallery(path, np.zeros((2, 8, 8)), labels=[3, 7], said=[3, 1])
+      >>> path.read_bytes()[:4]
+      b'\\x89PNG'
+    """
+    shown = np.asarray(images)
+    columns = min(len(shown), 8)
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(columns, 1.25 * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, (image, label, word) in enumerate(zip(shown, labels, said)):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(image, cmap="gray_r")
+        axes.set_axis_off()
+        right = label == word
+        axes.set_title(f"{word}" if right else f"{word}, is {label}", fontsize=9, color=GREY if right else COLOURS[1])
+    figure.suptitle(title, fontsize=11)
+    _write(path, figure)
+
+
+def _write(path: str | os.PathLike[str], figure: Figure) -> None:
+    """Writes a figure, in the format of the path's ending."""
+    kind = os.path.splitext(os.fspath(path))[1].removeprefix(".") or "png"
+    picture = io.BytesIO()
+    figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight")
+    atomic_write(path, picture.getvalue())
 
 
 def _numbers(values: ArrayLike) -> np.ndarray:

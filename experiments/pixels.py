@@ -1,0 +1,150 @@
+"""Digits read pixel by pixel, one number a step. By default 8 x 8 digits, a unitary RNN beside an LSTM."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses
+from rnnjax.base import PyTree
+from rnnjax.data import find, images
+from rnnjax.errors import UserError
+from rnnjax.plotting import gallery
+from rnnjax.training import Stream
+
+FLAGS = app.common_flags(
+    cell="urnn,lstm",
+    hidden_size="128,64",
+    learning_rate=3e-3,
+    schedule="cosine",
+    batch_size=64,
+    num_steps=1000,
+    log_every=20,
+    eval_every=100,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "digits",
+    "digits: 8 x 8, they come with scikit-learn; or a folder with idx files, as it is or below --data_dir: mnist.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean("permuted", False, "Read the pixels in another order, the same for all images.", flag_values=FLAGS)
+flags.DEFINE_float("valid", 0.1, "Part of the images to learn from, for validation.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("shown", 24, "Test images in the picture, with what is said of them.", 0, flag_values=FLAGS)
+
+TEST = 0.2  # of the 8 x 8 digits, which come in one piece
+PERMUTATION = 92916  # seed of the order of pixels
+
+EXPRNN = "Lezcano-Casado, Martinez-Rubio 2019"
+PUBLISHED = {
+    False: (
+        app.Published("LEM, 128 units, 120 epochs", "accuracy 99.45 %", "tk-rusch/LEM, logged results", True),
+        app.Published("coRNN", "accuracy 99.4 %", "coRNN README", True),
+        app.Published("expRNN, 170 units", "accuracy 98.0 %", EXPRNN, False),
+        app.Published("scoRNN, 170 units", "accuracy 97.2 %", EXPRNN, False),
+        app.Published("uRNN, 512 units", "accuracy 95.1 %", "Arjovsky et al. 2016", False),
+        app.Published("LSTM, 128 units", "accuracy 98.2 %", "Arjovsky et al. 2016", False),
+    ),
+    True: (
+        app.Published("LEM, 128 units, 120 epochs", "accuracy 96.62 %", "tk-rusch/LEM, logged results", True),
+        app.Published("coRNN", "accuracy 97.3 %", "coRNN README", True),
+        app.Published("expRNN, 170 units", "accuracy 94.9 %", EXPRNN, False),
+        app.Published("scoRNN, 170 units", "accuracy 94.8 %", EXPRNN, False),
+        app.Published("uRNN, 512 units", "accuracy 91.4 %", "Arjovsky et al. 2016", False),
+        app.Published("LSTM, 128 units", "accuracy 88.0 %", "Arjovsky et al. 2016", False),
+    ),
+}
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The images in three parts; the config learns how many there are. The test part is never selected on."""
+    if config.data == "digits":
+        train, test = images.split(images.digits(), TEST)
+    else:
+        train, test = images.idx_folder(folder(config))
+    classes = int(train.y.max()) + 1
+    train, valid = images.split(train, config.valid)
+    data = {"train": train, "valid": valid, "test": test}
+    if config.permuted:
+        data = {name: images.permuted(part, PERMUTATION) for name, part in data.items()}
+    return config.replace(classes=classes, counts={name: len(part.y) for name, part in data.items()}), data
+
+
+def folder(config: app.Config) -> str:
+    """Where the idx files are."""
+    path = find(config.data, config.data_dir)
+    if not Path(path).is_dir():
+        below = f", nor below --data_dir={config.data_dir}" if config.data_dir else ": is --data_dir missing?"
+        raise UserError(f"--data={config.data}: there is no such folder{below}")
+    return path
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From pixels to logits, once after the last pixel; a rule that goes step by step has logits at each."""
+    if config.rule == "bptt":
+        return rnnjax.stack(rnnjax.last(rnnjax.unroll(config.layers())), rnnjax.linear(config.classes))
+    return rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(config.classes)))
+
+
+def at_the_end(stream: Stream) -> Stream:
+    """The stream with a label at each step, of which the last alone counts."""
+
+    def next_batch(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+        batch, position = stream.next(data, position, key)
+        b, steps = batch.x.shape[:2]
+        counts = jnp.ones((b, 1), bool) if batch.mask is None else batch.mask[:, None]
+        last = jnp.arange(steps)[None] == steps - 1
+        return batch._replace(y=jnp.broadcast_to(batch.y[:, None], (b, steps)), mask=counts & last), position
+
+    return stream._replace(next=next_batch)
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on batches of images."""
+    place = (lambda stream: stream) if config.rule == "bptt" else at_the_end
+
+    def scored(name: str) -> Stream | None:
+        n = config.counts[name]
+        return place(images.in_order(name, config.batch_size, n)) if n else None
+
+    return app.Setup(
+        cell=network(config),
+        objective=losses.classify,
+        train=place(images.shuffled("train", config.batch_size)),
+        valid=scored("valid"),
+        test=scored("test"),
+        baseline=math.log(config.classes),
+        baseline_name=f"guessing: ln {config.classes}",
+        published=PUBLISHED[config.permuted] if Path(config.data).name == "mnist" else (),
+        loss_label="cross-entropy (nats an image)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """A picture of the first test images, with what is said of them."""
+    config, test = result.config, jax.tree.map(np.asarray, result.data["test"])
+    side = math.isqrt(test.x.shape[1])
+    n = min(config.shown, len(test.y))
+    if not n or side * side != test.x.shape[1]:
+        return {}
+    x = images.pixels(test, jnp.arange(n)).x
+    logits = jax.jit(jax.vmap(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1]))(x)
+    said = np.asarray(logits).reshape(n, -1, config.classes)[:, -1].argmax(-1)
+    shown = images.unpermuted(test, PERMUTATION) if config.permuted else test
+    path = Path(result.summary["workdir"]) / "digits.png"
+    title = f"{config.cell}: what it says of the first {n} test images"
+    gallery(path, shown.x[:n].reshape(n, side, side), test.y[:n].tolist(), said.tolist(), title)
+    print(f"digits: {path}")
+    return {"said": {"first": n, "right": int((said == test.y[:n]).sum())}}
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("shown",))
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
