@@ -38,6 +38,13 @@ flags.DEFINE_float("valid", 0.05, "Part of the text, before the test part, for v
 flags.DEFINE_float(
     "test", 0.1, "Part of the text, its tail, that is scored once at the end.", 0, 0.5, flag_values=FLAGS
 )
+flags.DEFINE_string("valid_data", "", "A file of its own for validation, in place of --valid.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "test_data", "", "A file of its own for the score at the end, in place of --test.", flag_values=FLAGS
+)
+flags.DEFINE_boolean(
+    "spelled", False, "The files set their characters apart by spaces and write a space as _.", flag_values=FLAGS
+)
 flags.DEFINE_string("text", "", "A text whose log-probability is wanted.", flag_values=FLAGS)
 flags.DEFINE_integer("sample", 300, "Characters to write at the end.", 0, flag_values=FLAGS)
 flags.DEFINE_float("temperature", 0.7, "Of the sample; 0 always takes the likeliest character.", 0, flag_values=FLAGS)
@@ -45,10 +52,34 @@ flags.DEFINE_string(
     "prime", "", "What the sample continues. Default: a line break, or the first character.", flag_values=FLAGS
 )
 
+NNRNN = "KyleGoyette/nnRNN README"
+PTB = tuple(
+    app.Published(f"{model}, 1.32 M parameters, windows of 150", f"{bits} bits", NNRNN, True)
+    for model, bits in (("nnRNN", "1.40"), ("expRNN", "1.43"), ("EURNN", "1.61"), ("orthogonal start", "1.62"))
+) + (app.Published("LSTM, 3 M parameters", "1.36 bits", "Bai et al. 2018, table 1", False),)
 SHAKESPEARE = (
     app.Published("GPT 4x4x128, context 64, 2000 steps", "1.88", "nanoGPT README, tiny Shakespeare", True),
     app.Published("GPT 6x6x384, context 256", "1.4697", "nanoGPT README, tiny Shakespeare", True),
 )
+PUBLISHED = {"shakespeare": SHAKESPEARE, "ptb.char": PTB}
+
+
+def cut(config: app.Config) -> dict[str, str]:
+    """The texts to learn, to validate and to test on: from files of their own, or cut from the end of --data."""
+
+    def read(path: str) -> str:
+        found = text.read(find(path, config.data_dir))
+        return text.spelled(found, path) if config.spelled else found
+
+    raw = read(config.data) if config.data else text.python_topics()
+    test = 0 if config.test_data else config.test
+    valid = 0 if config.valid_data else config.valid
+    ends = [int(len(raw) * (1 - test - valid)), int(len(raw) * (1 - test))]
+    return {
+        "train": raw[: ends[0]],
+        "valid": read(config.valid_data) if config.valid_data else raw[ends[0] : ends[1]],
+        "test": read(config.test_data) if config.test_data else raw[ends[1] :],
+    }
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -57,12 +88,10 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --window")
     if config.window < 1:
         raise UserError(f"--window={config.window}: the stream is read in windows of at least one character")
-    raw = text.read(find(config.data, config.data_dir)) if config.data else text.python_topics()
-    alphabet = text.Alphabet.of(raw)
+    cuts = cut(config)
+    alphabet = text.Alphabet.of("".join(cuts.values()))
     for known in (config.text, config.prime):
         alphabet.encode(known)  # refused now, not after training
-    ends = [int(len(raw) * (1 - config.test - config.valid)), int(len(raw) * (1 - config.test)), len(raw)]
-    cuts = {"train": raw[: ends[0]], "valid": raw[ends[0] : ends[1]], "test": raw[ends[1] :]}
     parts = {
         name: text.in_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
         for name, part in cuts.items()
@@ -93,7 +122,7 @@ def build(config: app.Config) -> app.Setup:
         length = config.lengths.get(name, 0)
         return text.reading(name, config.window, length) if length else None
 
-    shakespeare = "shakespeare" in config.data
+    published = [rows for name, rows in PUBLISHED.items() if name in config.data]
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=objective,
@@ -102,7 +131,7 @@ def build(config: app.Config) -> app.Setup:
         test=scored("test"),
         baseline=math.log(len(config.alphabet.characters)),
         baseline_name=f"uniform: ln {len(config.alphabet.characters)}",
-        published=SHAKESPEARE if shakespeare else (),
+        published=published[0] if published else (),
         loss_label="cross-entropy (nats a character)",
     )
 

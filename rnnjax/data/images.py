@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree
-from rnnjax.errors import UserError, refusing
+from rnnjax.data import contents
+from rnnjax.errors import UserError
 from rnnjax.losses import Batch
 from rnnjax.training import Stream
 
 # The third byte of an idx file says of what kind its numbers are; they are big-endian.
 KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-GZIP = b"\x1f\x8b"
 
 
 def read_idx(path: str) -> np.ndarray:
@@ -33,13 +31,7 @@ def read_idx(path: str) -> np.ndarray:
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere-idx1-ubyte: No such file or directory
     """
-    with refusing("read", path):
-        content = Path(path).read_bytes()
-    if content.startswith(GZIP):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
+    content = contents(path)
     if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in KINDS:
         raise UserError(f"{path} is no idx file: it begins with the bytes {content[:4].hex(' ') or 'of nothing'}")
     kind, rank = np.dtype(KINDS[content[2]]), content[3]

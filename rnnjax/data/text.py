@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -12,16 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree
+from rnnjax.data import contents
 from rnnjax.errors import UserError, refusing
 from rnnjax.losses import Batch
 from rnnjax.training import Stream
 
 
 def read(path: str) -> str:
-    """The text of a UTF-8 file.
+    """The text of a UTF-8 file, which gzip may have compressed.
 
     Raises:
-      UserError: there is no such file, it is empty, or it is not UTF-8.
+      UserError: there is no such file, it is empty, damaged, or not UTF-8.
 
     Example:
       >>> read("nowhere.txt")
@@ -29,10 +30,32 @@ def read(path: str) -> str:
       rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
     """
     with refusing("read", path):
-        text = Path(path).read_text(encoding="utf-8")
+        text = io.TextIOWrapper(io.BytesIO(contents(path)), encoding="utf-8").read()
     if not text:
         raise UserError(f"{path} is empty")
     return text
+
+
+def spelled(text: str, name: str = "the text") -> str:
+    """The text of a file that sets its characters apart by spaces and writes a space as _.
+
+    Args:
+      text: as in the file.
+      name: of the text, for the message.
+
+    Raises:
+      UserError: something between two spaces is longer than one character.
+
+    Example:
+      >>> spelled(" t o _ b e \\n o r \\n")
+      'to be\\nor\\n'
+    """
+    lines = [line.split(" ") for line in text.split("\n")]
+    for number, words in enumerate(lines, 1):
+        for word in words:
+            if len(word) > 1:
+                raise UserError(f"{name}, line {number}: {word!r} is not one character between spaces: leave --spelled")
+    return "\n".join("".join(words) for words in lines).replace("_", " ")
 
 
 def python_topics() -> str:
