@@ -182,6 +182,15 @@ def test_modrelu_has_finite_value_and_gradient_at_zero_and_near_it(b):
     assert through(jnp.float32(0.0), jnp.float32(b)) == 0
 
 
+def test_a_state_at_rest_hands_gradients_on_as_they_are():
+    """Zeros in, zeros out, for 300 steps: the biases above zero must not multiply the gradient at each of them."""
+    core, z = rnnjax.unroll(rnnjax.modrelu_core(8, unitary.exponential())), jnp.zeros((300, 8))
+    params = core.init(jax.random.key(0), z) | {"b": jnp.full(8, 0.5)}
+    v = jax.random.normal(jax.random.key(1), (8,))
+    g = jax.jit(jax.grad(lambda z: rnnjax.run(core, params, z)[1][-1] @ v))(z)
+    np.testing.assert_allclose(np.linalg.norm(g, axis=1), np.linalg.norm(v), rtol=1e-3)
+
+
 def test_modrelu_by_hand():
     z = np.array([3 + 4j, -3 - 4j, 0.6 - 0.8j, 0.1j])
     for b in (-2.0, -0.5, 0.0, 0.7):

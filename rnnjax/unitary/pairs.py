@@ -33,15 +33,16 @@ def parted(z: jax.Array, dtype: Any) -> Pair:
 def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """Shifts the modulus by b, cut off at zero, and keeps the phase (for a real z: the sign).
 
-        modrelu(z) = relu(|z| + b) z / |z| = relu(1 + b / |z|) z
+        modrelu(z) = relu(|z| + b) z / |z|
 
-    Below epsilon it goes on linearly to zero, so value and gradient are finite everywhere. At b = 0 it is the
-    identity, exactly.
+    Value and gradient are finite everywhere. A real z has the slope one wherever it passes, at zero too: a state at rest
+    (dark pixels before the first stroke, say) hands gradients on as they are. A complex z goes on linearly to zero
+    below epsilon. At b = 0 it is the identity, exactly.
 
     Args:
       z: a real or complex array.
       b: a real array that broadcasts against z; below zero it makes a dead zone of that radius.
-      epsilon: modulus below which the slope stays constant.
+      epsilon: modulus below which the slope stays constant, for a complex z.
 
     Example:
       >>> import jax.numpy as jnp
@@ -50,6 +51,8 @@ def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
+    if not jnp.iscomplexobj(z):
+        return jnp.where(jnp.abs(z) + b >= 0, z + b * jnp.sign(z), jnp.zeros_like(z))
     return z * gain(jnp.real(z * jnp.conj(z)), b, epsilon).astype(z.dtype)
 
 
