@@ -11,7 +11,7 @@ from rnnjax.base import Cell, PyTree, Step
 from rnnjax.compose import stack
 from rnnjax.feedforward import draw, linear
 from rnnjax.scans import Seq, scan
-from rnnjax.unitary.factors import Factor, dense, evolution, uniform
+from rnnjax.unitary.factors import Bound, Factor, evolution, uniform
 from rnnjax.unitary.meshes import butterfly, tunable
 from rnnjax.unitary.pairs import Pair, at_least_single, halves_matrix, joined, modrelu, modrelu_halves, parted
 from rnnjax.unitary.windows import MATMUL, recurrence
@@ -63,15 +63,15 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
 
     def step(p: PyTree, carry: Pair, z: jax.Array, key: jax.Array | None = None) -> tuple[Pair, jax.Array]:
         check(z)
-        h = w.apply(p["u"], joined(carry)) + joined(Pair(z[:hidden], z[hidden:]))
+        h = p["u"].apply(joined(carry)) + joined(Pair(z[:hidden], z[hidden:]))
         carry = parted(modrelu(h, at_least_single(p["b"])), z.dtype)
         return carry, jnp.concatenate(carry)
 
-    cell = Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": w.weights(p["u"])})
-    return cell.replace(window=dense_window(cell, w, hidden)) if hidden <= DENSE_UNTIL else cell
+    cell = Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": Bound(w.weights(p["u"]), w)})
+    return cell.replace(window=dense_window(cell, hidden)) if hidden <= DENSE_UNTIL else cell
 
 
-def dense_window(cell: Cell, w: Factor, hidden: int) -> Step:
+def dense_window(cell: Cell, hidden: int) -> Step:
     """A window whose map is a matrix, formed once in it: for few units matmuls are faster than their n log n."""
     slow, states = scan(cell), recurrence(MATMUL, modrelu_halves)
 
@@ -79,7 +79,7 @@ def dense_window(cell: Cell, w: Factor, hidden: int) -> Step:
         if isinstance(zs, Seq) or zs.shape[1:] != (2 * hidden,):  # of a wrong shape the step says what is wrong
             return slow(p, carry, zs, keys)
         h0, b, inputs = jax.tree.map(at_least_single, (jnp.concatenate(carry), p["b"], zs))
-        u = halves_matrix(dense(w, p["u"], hidden, inputs.dtype))
+        u = halves_matrix(p["u"].matrix(hidden, inputs.dtype))
         hs = states(u, b, h0, inputs).astype(zs.dtype)
         return Pair(*jnp.split(hs[-1], 2)), hs
 

@@ -48,6 +48,29 @@ class Factor:
     weights: Callable[[PyTree], PyTree] = identity
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bound:
+    """A factor with its weights: the unitary map itself, a pytree whose leaves are the weights.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(Bound((), fourier()).apply(jnp.ones(4, complex)).real)
+      [2. 0. 0. 0.]
+    """
+
+    weights: PyTree
+    factor: Factor = dataclasses.field(metadata={"static": True})
+
+    def apply(self, h: jax.Array) -> jax.Array:
+        """W h."""
+        return self.factor.apply(self.weights, h)
+
+    def matrix(self, n: int, dtype: Any = jnp.float32) -> Pair:
+        """W itself, `[n, n]`."""
+        return dense(self.factor, self.weights, n, dtype)
+
+
 def constant(apply: Callable[[jax.Array], jax.Array], adjoint: Callable[[jax.Array], jax.Array]) -> Factor:
     """A factor without params."""
     return Factor(lambda key, n, dtype: (), lambda _, h: apply(h), lambda _, h: adjoint(h))
