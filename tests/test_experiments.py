@@ -17,6 +17,7 @@ TOY = ["--num_steps=7", "--log_every=2", "--eval_every=3", "--checkpoint_every=4
 EXPERIMENTS = {
     "copying": ["--cell=urnn", "--hidden_size=4", "--delay=6", "--length=2"],
     "adding": ["--cell=gru", "--hidden_size=4", "--length=9", "--dropout=0.3", "--num_layers=2"],
+    "pixels": ["--cell=gru", "--hidden_size=4", "--batch_size=500"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 

@@ -1,0 +1,29 @@
+"""Law: every flag file that is shipped is one of its experiment, which its name begins with."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from pathlib import Path
+
+import launching  # noqa: F401  # finds the experiments
+import pytest
+
+from rnnjax import app
+from rnnjax.app.config import runs
+
+ROOT = Path(__file__).parent.parent / "experiments"
+NAMES = sorted((p.stem for p in ROOT.glob("*.py")), key=len, reverse=True)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flags").glob("*.cfg")), ids=lambda p: p.stem)
+def test_a_flag_file_parses_and_its_names_are_known(path: Path):
+    name = next((n for n in NAMES if path.stem.startswith(f"{n}_")), None)
+    assert name, f"{path.name} begins with the name of no experiment"
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    config = app.parse(copy.deepcopy(experiment.flags), [name, f"--flagfile={path}"])
+    for single in runs(config):
+        single.layers()
+        single.make_optimizer()
+    for flag in ("workdir", "data_dir"):  # where things lie is another matter on every machine
+        assert f"--{flag}" not in path.read_text()
