@@ -15,6 +15,7 @@ from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core
 from rnnjax.credit import eprop, kf_rtrl, random_truncate, rflo, rtrl, snap, truncate, uoro
 from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
+from rnnjax.sparsity import sparse
 from rnnjax.transforms import (
     Both,
     bidirectional,
@@ -77,6 +78,7 @@ __all__ = [
     "scornn",
     "segmented",
     "snap",
+    "sparse",
     "stack",
     "tie",
     "truncate",

@@ -11,6 +11,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnnjax import (
     Cell,
@@ -46,6 +47,7 @@ from rnnjax import (
     rflo,
     rtrl,
     snap,
+    sparse,
     stack,
     tie,
     truncate,
@@ -206,6 +208,7 @@ STEPS = [
     Row("learn-carry", lambda: learn_carry(lstm(H))),
     Row("learn-carry-deep", lambda: stack(learn_carry(vanilla(H)), linear(H), learn_carry(lstm_core(1)))),
     Row("parametrize", lambda: stack(linear(H), parametrize(vanilla_core(H), u=orthogonal))),
+    Row("sparse", lambda: stack(linear(4 * H), sparse(lstm_core(H), u=np.arange(4 * H * H).reshape(H, -1) % 3))),
     Row("tie", language_model, None),
     Row("with-step", halved),
     Row("remat", lambda: remat(lstm(H))),

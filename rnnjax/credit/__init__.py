@@ -13,12 +13,12 @@ The wrapped cell carries J beside the carry, so that holds, restarts, chunks and
 
 from rnnjax.credit.exact import Influenced as Influenced
 from rnnjax.credit.exact import rtrl as rtrl
-from rnnjax.credit.exact import snap as snap
 from rnnjax.credit.factored import kf_rtrl as kf_rtrl
 from rnnjax.credit.factored import uoro as uoro
 from rnnjax.credit.influence import NotAdmitted as NotAdmitted
 from rnnjax.credit.influence import attached as attached
 from rnnjax.credit.local import eprop as eprop
 from rnnjax.credit.local import rflo as rflo
+from rnnjax.credit.sparse import snap as snap
 from rnnjax.credit.truncation import random_truncate as random_truncate
 from rnnjax.credit.truncation import truncate as truncate

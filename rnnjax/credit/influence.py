@@ -125,11 +125,13 @@ def start(cell: Cell, weights: PyTree, x: PyTree, which: Kept) -> tuple[PyTree, 
     return cell.initial_carry(weights, x), lax.stop_gradient(influence)
 
 
-def affordable(rule: str, cell: Cell, weights: PyTree, x: PyTree, which: Kept, limit: int) -> None:
-    """Refuses an influence above the limit before it takes any memory."""
+def affordable(
+    rule: str, cell: Cell, weights: PyTree, x: PyTree, which: Kept, limit: int, numbers: int | None = None
+) -> None:
+    """Refuses an influence above the limit before it takes any memory; of so many numbers, or kept in full."""
     carry = jax.eval_shape(cell.initial_carry, *jax.eval_shape(lambda *tree: tree, weights, x))
     n, p = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (carry, which.of(weights)))
-    size = n * p * max((w.dtype.itemsize for w in which.of(weights)), default=0)
+    size = (n * p if numbers is None else numbers) * max((w.dtype.itemsize for w in which.of(weights)), default=0)
     if size > limit:
         raise NotAdmitted(f"{rule}: the influence of {p:,} weights on {n:,} numbers of state takes "
                           f"{size / 1e9:.3g} GB an example, and the limit is {limit / 1e9:.3g} GB")  # fmt: skip

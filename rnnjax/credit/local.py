@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 
 from rnnjax.base import Cell, PyTree, with_step
-from rnnjax.credit.exact import rtrl
 from rnnjax.credit.influence import LIMIT, NotAdmitted
+from rnnjax.credit.patterns import finder
 from rnnjax.credit.products import cut, loops
+from rnnjax.credit.sparse import masked
 
 
 def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
@@ -18,7 +19,7 @@ def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
     What is left is a unit's own memory: the forget gate times the cell of an LSTM, the leak of a leaky unit, the update
     gate of a GRU; nothing for a vanilla network, where this is truncation at every step. A product is recurrent if its
     vector depends on a part of the carry that it leads to; connections between layers pass derivatives as always. The
-    trace is kept as a full influence, at the cost of RTRL.
+    trace holds what a weight can reach in this way: two numbers for each weight of an LSTM.
 
     Args:
       cell: of one step, whose recurrent connections are products of weights with a vector.
@@ -68,7 +69,7 @@ def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
 
 
 def along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None) -> Cell:
-    """RTRL of the cell with its recurrent products cut; a cell without any is refused."""
+    """RTRL of the cell with its recurrent products cut, all that is left; a cell without any is refused."""
 
     def recurrent(weights: PyTree, x: PyTree) -> frozenset[int]:
         w, x = jax.eval_shape(lambda *tree: tree, weights, x)
@@ -88,7 +89,8 @@ def along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None
     def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         return cut(cell.step, recurrent(w, x))(w, h, x, key)
 
-    ruled = rtrl(with_step(cell, step), limit)
+    past = with_step(cell, step)
+    ruled = masked(rule, past, finder(past, None), limit)
 
     def initial_carry(weights: PyTree, x: PyTree) -> PyTree:
         recurrent(weights, x)
