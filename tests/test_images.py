@@ -68,7 +68,7 @@ FAULTS = {
     "damaged gzip": (gzip.compress(PIXELS)[:-9], "gzip data are damaged"),
     "labels for images": (LABELS, r"holds no images but uint8 \[2\]"),
     "signed pixels": (b"\0\0\x09" + PIXELS[3:], r"holds no images but int8 \[2, 2, 3\]"),
-    "no image": (b"\0\0\x08\x03" + bytes(12), r"has 0 images"),
+    "no image": (b"\0\0\x08\x03" + bytes(12), "has no image"),
 }
 
 
@@ -155,11 +155,11 @@ def test_a_label_at_each_step_of_which_the_last_counts_is_a_label_at_the_end():
     np.testing.assert_allclose(*(jax.tree.leaves(s) for s in scores), rtol=1e-5)
 
 
-def test_without_scikit_learn_or_the_folder_one_line_says_what_to_do(monkeypatch, capsys):
+def test_without_scikit_learn_or_the_folder_one_line_says_what_to_do(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    assert launch("pixels") == 1
+    assert launch("pixels", f"--workdir={tmp_path / 'a'}") == 1
     assert "pip install scikit-learn" in capsys.readouterr().err
-    assert launch("pixels", "--data=mnist", "--data_dir=nowhere") == 1
+    assert launch("pixels", "--data=mnist", "--data_dir=nowhere", f"--workdir={tmp_path / 'b'}") == 1
     assert "--data=mnist: there is no such folder, nor below --data_dir=nowhere" in capsys.readouterr().err
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib
 import os
 from pathlib import Path
 
 import jax
+import launching  # noqa: F401  # finds the experiments
 import numpy as np
 import pytest
 
+from rnnjax import app
 from rnnjax.data import find, text
 from rnnjax.errors import UserError
 
@@ -50,6 +54,32 @@ def test_a_file_that_is_no_text_is_refused_by_name(content, message, tmp_path: P
     assert str(path) in str(refused.value)
 
 
+def test_gzip_and_characters_spelled_out_are_read_as_the_text_they_are(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b" t o _ b e \n o r \n"))
+    assert text.spelled(text.read(str(tmp_path / "a.txt.gz"))) == "to be\nor\n"
+    with pytest.raises(UserError, match=r"a\.txt, line 2: 'or' is not one character"):
+        text.spelled("t o\nor", "a.txt")
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"to be or not")[:-9])
+    with pytest.raises(UserError, match="gzip data are damaged"):
+        text.read(str(tmp_path / "a.txt.gz"))
+
+
+def test_validation_and_test_texts_have_files_of_their_own_or_are_cut_from_the_end(tmp_path):
+    char_lm = importlib.import_module("experiments.char_lm")
+    for name, content in (("a", "0123456789"), ("v", "valid"), ("t", "test")):
+        (tmp_path / name).write_text(content)
+    given = {"data": str(tmp_path / "a"), "valid": 0.2, "test": 0.1}
+    config = app.Config({n: char_lm.FLAGS[n].value for n in char_lm.FLAGS} | given)
+    owns: tuple[tuple[str, ...], ...] = ((), ("valid_data",), ("test_data",), ("valid_data", "test_data"))
+    cuts = [char_lm.cut(config.replace(**{n: str(tmp_path / n[0]) for n in own})) for own in owns]
+    assert [tuple(cut.values()) for cut in cuts] == [
+        ("0123456", "78", "9"),
+        ("012345678", "valid", "9"),
+        ("01234567", "89", "test"),
+        ("0123456789", "valid", "test"),
+    ]
+
+
 def test_a_file_is_found_as_it_is_named_and_else_below_the_folder_of_data_sets(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.txt").write_text("there")
@@ -67,3 +97,13 @@ def test_tiny_shakespeare_has_its_published_counts():
     words = text.read(str(path))
     assert (len(words), len(text.Alphabet.of(words).characters)) == (1_115_394, 65)
     assert int(len(words) * 0.9) == 1_003_854
+
+
+def test_the_characters_of_the_penn_treebank_have_their_published_counts():
+    folder = Path(os.environ.get("RNNJAX_DATA", "../shared/data")) / "ptb"
+    names = ("ptb.char.train.txt.gz", "ptb.char.valid.txt", "ptb.char.test.txt")
+    if not all((folder / name).exists() for name in names):
+        pytest.skip(f"ptb/{names[0]} and the like are not there: set RNNJAX_DATA")
+    parts = [text.spelled(text.read(str(folder / name))) for name in names]
+    assert [len(part) for part in parts] == [5_017_482, 393_042, 442_423]
+    assert len(text.Alphabet.of("".join(parts)).characters) == 50

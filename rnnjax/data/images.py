@@ -69,10 +69,10 @@ def read_images(images: str, labels: str) -> Images:
     for path, array, rank, what in ((images, x, x.ndim >= 2, "images"), (labels, y, y.ndim == 1, "labels")):
         if not rank or array.dtype != np.uint8:
             raise UserError(f"{path} holds no {what} but {array.dtype} {list(array.shape)}")
-    if len(x) != len(y):
-        raise UserError(f"{images} has {len(x)} images, {labels} has {len(y)} labels")
     if not x.size:
         raise UserError(f"{images} has no image")
+    if len(x) != len(y):
+        raise UserError(f"{images} has {len(x)} images, {labels} has {len(y)} labels")
     return Images(x.reshape(len(x), -1), y.astype(np.int32))
 
 
