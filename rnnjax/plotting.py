@@ -82,7 +82,7 @@ def curves(
       >>> path.read_bytes()[:4]
       b'\\x89PNG'
     """
-    _write(path, draw_curves(runs, ylabel=ylabel, xlabel=xlabel, title=title, baselines=baselines, log=log))
+    save(path, draw_curves(runs, ylabel=ylabel, xlabel=xlabel, title=title, baselines=baselines, log=log))
 
 
 def draw_curves(
@@ -150,11 +150,22 @@ def gallery(
         right = label == word
         axes.set_title(f"{word}" if right else f"{word}, is {label}", fontsize=9, color=GREY if right else COLOURS[1])
     figure.suptitle(title, fontsize=11)
-    _write(path, figure)
+    save(path, figure)
 
 
-def _write(path: str | os.PathLike[str], figure: Figure) -> None:
-    """Writes a figure, in the format of the path's ending."""
+def save(path: str | os.PathLike[str], figure: Figure) -> None:
+    """Writes a figure; png, pdf or svg by the ending of the path.
+
+    Raises:
+      UserError: it cannot be written.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "curves.svg"
+      >>> save(path, draw_curves({"lstm": Run([1, 2], [2.0, 1.0])}, ylabel="loss (nats)"))
+      >>> path.read_text()[:5]
+      '<?xml'
+    """
     kind = os.path.splitext(os.fspath(path))[1].removeprefix(".") or "png"
     picture = io.BytesIO()
     figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight")

@@ -1,0 +1,285 @@
+"""The audit: how good the gradient of each rule is beside exact backpropagation, how far it reaches, what it costs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, audit_plots, losses, tasks, training
+from rnnjax.app.names import resolve
+from rnnjax.app.setup import finished
+from rnnjax.base import Cell, PyTree
+from rnnjax.errors import UserError
+from rnnjax.estimators import RULES, Estimator
+from rnnjax.estimators.audit import Lag, Quality, by_lag, delivered, estimates, groups
+from rnnjax.estimators.price import Update, seconds, update
+from rnnjax.losses import Batch
+from rnnjax.progress import Progress, table
+from rnnjax.provenance import provenance
+from rnnjax.workdir import Workdir, atomic_write
+
+FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
+flags.DEFINE_list("rules", list(RULES), f"Rules to audit: {', '.join(RULES)}, or import paths.", flag_values=FLAGS)
+flags.DEFINE_list("windows", ["1", "5"], "Windows, for rules whose gradient depends on them.", flag_values=FLAGS)
+flags.DEFINE_integer("keys", 200, "Draws of each random rule.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("lag_keys", 20, "Draws of each random rule for each lag.", 2, flag_values=FLAGS)
+flags.DEFINE_enum(
+    "task",
+    "echo",
+    ["echo", "adding", "copying"],
+    "echo: normal inputs, each step's target is the first input of --delay steps before; adding: a loss at the last "
+    "step alone; copying: ten symbols, or fewer in a short sequence.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("length", 20, "Steps of each sequence.", 3, flag_values=FLAGS)
+flags.DEFINE_integer("delay", 3, "Steps that echo looks back.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 2, "Sequences of the batch whose gradient is estimated.", 1, flag_values=FLAGS)
+
+# The gradient of these is the same for every window: it only says how often the gradient is handed over.
+WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "ok", "rflo", "eprop", "forward", "nres")
+
+
+def echo(length: int, delay: int) -> tasks.Task:
+    """Normal inputs `[length, 2]`; the first of them, some steps later, is what each step should say."""
+
+    def sample(key: jax.Array) -> Batch:
+        x = jax.random.normal(key, (length, 2))
+        return Batch(x, jnp.roll(x[:, :1], delay, axis=0), jnp.arange(length) >= delay)
+
+    return tasks.Task(sample, 1.0)
+
+
+def build(config: app.Config) -> app.Setup:
+    """The task, and the network of the flags' layers between its inputs and outputs."""
+    if config.dropout:
+        raise UserError("--dropout: the audit compares derivatives of one and the same function, without noise")
+    if config.delay >= config.length:
+        raise UserError(f"--delay={config.delay} needs a --length above it, not {config.length}")
+    if config.task != "copying":
+        task = echo(config.length, config.delay) if config.task == "echo" else tasks.adding(config.length)
+        cell, objective = rnnjax.stack(config.layers(), rnnjax.linear(1)), losses.regress
+    else:
+        symbols = min(10, (config.length - 1) // 2)
+        task = tasks.copying(config.length - 2 * symbols, symbols)
+        cell = rnnjax.stack(rnnjax.one_hot(10, config.dtype), config.layers(), rnnjax.linear(9))
+        objective = losses.classify
+    return app.Setup(rnnjax.unroll(cell), objective, training.drawn(task, config.batch_size))
+
+
+class Found(NamedTuple):
+    """What the audit of a rule finds.
+
+    Attributes:
+      rule, window: which; window 0: none.
+      refused: why the cell does not admit the rule, and then nothing else.
+      groups: in total and for each group of params.
+      draws: 1 where the rule leaves nothing to chance.
+      lags: what it delivers of each range of lags.
+      update: one window of a stream, and the time it takes.
+    """
+
+    rule: str
+    window: int
+    refused: str = ""
+    groups: Mapping[str, Quality] = MappingProxyType({})
+    draws: int = 0
+    lags: tuple[Lag, ...] = ()
+    update: Update | None = None
+    seconds: float = float("nan")
+
+    @property
+    def name(self) -> str:
+        """Of the row."""
+        return f"{self.rule} {self.window}" if self.window else self.rule
+
+
+def plan(config: app.Config) -> list[tuple[str, int]]:
+    """Rules with their windows: all of them for a rule that depends on it, the shortest for the others."""
+    try:
+        windows = sorted({int(text) for text in config.windows})
+    except ValueError as error:
+        raise UserError(f"--windows={','.join(config.windows)}: whole numbers, please") from error
+    if not windows or windows[0] < 1:
+        raise UserError(f"--windows={','.join(config.windows)}: at least one, and none below 1")
+    if not config.rules:
+        raise UserError(f"--rules is empty: name some of {', '.join(RULES)}")
+    pairs: list[tuple[str, int]] = []
+    for rule in dict.fromkeys(config.rules):
+        resolve("rules", rule, RULES)
+        some = [0] if rule == "bptt" else windows[:1] if rule in WHATEVER_WINDOW else windows
+        pairs += [(rule, window) for window in some]
+    return pairs
+
+
+def ranges(length: int) -> list[int]:
+    """The last lag of each range: single ones first, then twice as far each time."""
+    ends = [0, 1, 2, 3, 5]
+    while ends[-1] < length - 1:
+        ends.append(2 * ends[-1])
+    return [end for end in ends if end < length - 1] + [length - 1]
+
+
+def labels(ends: list[int]) -> list[str]:
+    """Names of ranges of lags."""
+    begins = [0] + [end + 1 for end in ends]
+    return [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(begins, ends)]
+
+
+class Audit:
+    """One network under audit: params, batch, and the exact gradient, in whole and by lag."""
+
+    def __init__(self, config: app.Config) -> None:
+        self.config, self.setup = config, finished(build, config)
+        self.cell, key = self.setup.cell, jax.random.key(config.seed)
+        params_key, data_key, self.key = jax.random.split(key, 3)
+        self.batch, _ = self.setup.train.next((), (), data_key)
+        try:
+            self.params = self.cell.init(params_key, jax.tree.map(lambda a: a[0], self.batch.x))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--cell={config.cell}: {error}") from error
+        self.ends = ranges(config.length)
+        exact = self.draws("bptt", 0)
+        self.exact = jax.tree.map(lambda a: a[0], exact)
+        if not all(np.isfinite(a).all() for a in jax.tree.leaves(self.exact)):
+            raise UserError(f"--cell={config.cell}: the exact gradient itself is not finite")
+        self.exact_lags = self.parts("bptt", 0, 1)
+
+    def make(self, rule: str, window: int) -> Callable[[Cell], Estimator]:
+        """The estimator of a rule, of any cell."""
+        return lambda cell: resolve("rules", rule, RULES)(cell, self.setup.objective, window)
+
+    def draws(self, rule: str, window: int) -> PyTree:
+        """Its gradients."""
+        return estimates(self.make(rule, window)(self.cell), self.params, self.batch, self.key, self.config.keys)
+
+    def parts(self, rule: str, window: int, n: int) -> PyTree:
+        """Its gradients by lag."""
+        keys = jax.random.split(jax.random.fold_in(self.key, 1), n)
+        return by_lag(self.make(rule, window), self.cell, self.params, self.batch, self.ends, keys)
+
+    def price(self, rule: str, window: int) -> Update:
+        """One update of a stream."""
+        short = jax.tree.map(lambda a: a[:, : window or self.config.length], self.batch)
+        return update(self.make(rule, window)(self.cell), self.params, short, self.key)
+
+    def rule(self, rule: str, window: int) -> Found:
+        """All there is to say about a rule."""
+        try:
+            draws = self.draws(rule, window)
+        except UserError as error:
+            return Found(rule, window, refused=" ".join(str(error).split()))
+        n = len(jax.tree.leaves(draws)[0])
+        lags = delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
+        price = self.price(rule, window)
+        return Found(rule, window, "", groups(draws, self.exact), n, tuple(lags), price, seconds(price.call))
+
+
+def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Audits each cell, writes audit.csv, lags.csv, summary.json and the pictures, and prints the tables."""
+    rules = plan(next(iter(configs.values())))
+    found: dict[str, list[Found]] = {}
+    with Progress(len(rules) * len(configs), "audit") as bar:
+        for name, config in configs.items():
+            one, found[name] = Audit(config), []
+            for rule, window in rules:
+                found[name].append(one.rule(rule, window))
+                bar.update(sum(map(len, found.values())))
+    ends = ranges(next(iter(configs.values())).length)
+    write(found, labels(ends), workdir)
+    for name, results in found.items():
+        table([total(f) for f in results], title=f"\n{name}: estimates beside the exact gradient")
+        table([spread(f) for f in results if f.groups], title=f"\n{name}: bias by group of parameters")
+        table([arrived(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
+    print(f"\npicture: {workdir.file('audit.png')}\nnumbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
+
+
+def total(f: Found) -> dict[str, object]:
+    """A row of the first table."""
+    if not f.groups or f.update is None:
+        return {"rule": f.name, "not admitted": f.refused}
+    q = f.groups["total"]
+    chance = {"+-": q.error, "variance": q.variance} if f.draws > 1 else {"+-": None, "variance": None}
+    return {
+        "rule": f.name, "bias": q.bias, **chance, "cosine": q.cosine, "norm ratio": q.ratio, "steps": f.update.steps,
+        "state kB": f.update.state / 1e3, "temp kB": f.update.temporary / 1e3, "kFLOP": f.update.flops / 1e3,
+        "ms": f.seconds * 1e3,
+    }  # fmt: skip
+
+
+def spread(f: Found) -> dict[str, object]:
+    """A row of the second table."""
+    return {"rule": f.name} | {name: q.bias for name, q in f.groups.items() if name != "total"}
+
+
+def arrived(f: Found, ends: list[int]) -> dict[str, str]:
+    """A row of the third table."""
+
+    def text(lag: Lag) -> str:
+        return f"{lag.delivered:.2f}" + (f" +- {lag.error:.2f}" if f.draws > 1 else "")
+
+    return {"rule": f.name} | {name: text(lag) for name, lag in zip(labels(ends), f.lags)}
+
+
+def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir) -> None:
+    """The files."""
+    rows = [{"cell": c, "rule": f.rule, "window": f.window, "group": g, "draws": f.draws, **q._asdict()}
+            for c, results in found.items() for f in results for g, q in f.groups.items()]  # fmt: skip
+    rows += [{"cell": c, "rule": f.rule, "window": f.window, "not_admitted": f.refused}
+             for c, results in found.items() for f in results if f.refused]  # fmt: skip
+    by_lag = [{"cell": c, "rule": f.rule, "window": f.window, "lags": name, **lag._asdict()}
+              for c, results in found.items() for f in results for name, lag in zip(lags, f.lags)]  # fmt: skip
+    atomic_write(workdir.file("audit.csv"), as_csv(rows))
+    atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
+    workdir.write_summary({name: [total(f) for f in results] for name, results in found.items()} | provenance())
+    audit_plots.audits(workdir.file("audit.png"), {name: panel(results, lags) for name, results in found.items()})
+    lines = over_windows(found)
+    if lines:
+        audit_plots.against_window(workdir.file("windows.png"), lines, "error of the gradient")
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows as a CSV file, with every heading that a row has."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def panel(results: list[Found], lags: list[str]) -> audit_plots.Panel:
+    """What is drawn of one network."""
+    lines = {}
+    for f in results:
+        if f.groups:
+            q = f.groups["total"]
+            share, errors = ([lag[i] for lag in f.lags] for i in (1, 2))
+            lines[f.name] = audit_plots.Line(q.bias, q.error, q.variance**0.5, share, errors)
+    first = next((f for f in results if f.lags), None)
+    return audit_plots.Panel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
+
+
+def over_windows(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:
+    """Errors over the window, of rules without chance that have at least three windows."""
+    lines: dict[str, tuple[list[int], list[float]]] = {}
+    for cell, results in found.items():
+        for rule in dict.fromkeys(f.rule for f in results):
+            some = [f for f in results if f.rule == rule and f.draws == 1]
+            if len(some) > 2:
+                lines[f"{cell}, {rule}"] = [f.window for f in some], [f.groups["total"].bias for f in some]
+    return lines
+
+
+EXPERIMENT = app.Study(audit, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
