@@ -67,7 +67,7 @@ def test_flags_cfg_repeats_the_run_elsewhere(tmp_path):
 
 
 def test_several_cells_have_a_run_each_that_repeats_alone(tmp_path):
-    flags = [*TOY, "--delay=4", "--length=2", "--hidden_size=3,4"]
+    flags = [*TOY, "--delay=4", "--length=2", "--hidden_size=3,4", "--lr_scale=gru:u$=0.1"]
     assert launch("copying", *flags, "--cell=vanilla,gru", f"--workdir={tmp_path / 'both'}") == 0
     assert (
         launch("copying", f"--flagfile={tmp_path / 'both' / 'gru' / 'flags.cfg'}", f"--workdir={tmp_path / 'gru'}") == 0

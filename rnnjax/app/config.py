@@ -12,6 +12,7 @@ from absl import flags
 import rnnjax
 from rnnjax import estimators, optimizers
 from rnnjax.app import names
+from rnnjax.app.reports import REPORTS, Report
 from rnnjax.base import Cell
 from rnnjax.errors import UserError
 from rnnjax.losses import Objective
@@ -57,6 +58,10 @@ class Config:
         direction = names.resolve("optimizer", self.optimizer, optimizers.DIRECTIONS)
         rate = optimizers.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
         return optimizers.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=lr_scales(self.lr_scale))
+
+    def reports(self) -> list[Report]:
+        """What `--report` names."""
+        return [names.resolve("report", name, REPORTS) for name in self.report]
 
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
         """The gradient estimator that `--rule` and `--window` name."""
@@ -184,7 +189,7 @@ def define_learning(v: flags.FlagValues) -> None:
         "lr_scale",
         [],
         "PATTERN=FACTOR: scales the learning rate of the parameters whose name matches the "
-        "regular expression; 0 freezes them. May be repeated.",
+        "regular expression; 0 freezes them. CELL:PATTERN=FACTOR: for one of several --cell. May be repeated.",
         flag_values=v,
     )
     flags.DEFINE_integer("batch_size", 64, "Examples a step.", lower_bound=1, flag_values=v)
@@ -249,6 +254,13 @@ def define_run(v: flags.FlagValues) -> None:
         10,
         "Batches of each evaluation, where the data set does not set it.",
         lower_bound=1,
+        flag_values=v,
+    )
+    flags.DEFINE_list(
+        "report",
+        [],
+        f"What else to say at each evaluation: {', '.join(REPORTS)} (norms of d h_T / d h_t over the whole window and "
+        "half of it), or an import path to a function (cell, params, x) -> {name: number}.",
         flag_values=v,
     )
     flags.DEFINE_integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1, flag_values=v)
@@ -316,5 +328,19 @@ def runs(config: Config) -> list[Config]:
       >>> [(c.cell, c.hidden_size) for c in runs(parse(common_flags(), ["x", "--cell=lstm,gru"]))]
       [('lstm', 128), ('gru', 128)]
     """
-    pairs = zip(config.cell, config.hidden_size)
-    return [config.replace(cell=cell, hidden_size=size) for cell, size in pairs]
+    scales = config.values.get("lr_scale", [])
+    return [
+        config.replace(cell=cell, hidden_size=size, lr_scale=of_cell(scales, cell, config.cell))
+        for cell, size in zip(config.cell, config.hidden_size)
+    ]
+
+
+def of_cell(settings: list[str], cell: str, cells: list[str]) -> list[str]:
+    """The settings that are meant for a cell: those for all of them, and those that begin with its name.
+
+    Example:
+      >>> of_cell(["u$=0.1", "urnn:h0=0"], "urnn", ["urnn", "lstm"]), of_cell(["urnn:h0=0"], "lstm", ["urnn", "lstm"])
+      (['u$=0.1', 'h0=0'], [])
+    """
+    others = tuple(f"{other}:" for other in cells if other != cell)
+    return [s.removeprefix(f"{cell}:") for s in settings if not s.startswith(others)]

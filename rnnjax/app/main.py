@@ -203,7 +203,8 @@ def nested(experiment: Experiment, config: Config, root: Workdir, name: str, lin
     """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
     path = root.file(name)
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
-    with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()}, experiment.free) as workdir:
+    scales = {"lr_scale": "\n".join(f"--lr_scale={setting}" for setting in config.lr_scale)}
+    with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()} | scales, experiment.free) as workdir:
         return run(experiment, config, workdir)
 
 

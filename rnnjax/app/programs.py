@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rnnjax import training
 from rnnjax.app.config import Config
+from rnnjax.app.reports import Report
 from rnnjax.app.setup import Build, Setup, finished, trainer
 from rnnjax.base import PyTree
 from rnnjax.optimizers import path_name
@@ -25,6 +26,7 @@ class Programs(NamedTuple):
       init: data -> Progress.
       steps: (progress, data, n) -> Progress; consumes its progress.
       valid, test: (params, data) -> {metric: value}; None where the setup has none.
+      report: (params, data) -> what `--report` asks for.
       blame: (progress, data) -> the name of the first value of its next step that is not finite, or None.
     """
 
@@ -32,6 +34,7 @@ class Programs(NamedTuple):
     steps: Callable[[Progress, PyTree, int], Progress]
     valid: Callable[[PyTree, PyTree], dict[str, float]] | None
     test: Callable[[PyTree, PyTree], dict[str, float]] | None
+    report: Callable[[PyTree, PyTree], dict[str, jax.Array]]
     blame: Callable[[Progress, PyTree], str | None]
 
 
@@ -49,6 +52,7 @@ def programs(build: Build, config: Config) -> Programs:
         steps=given(training.loop, donate_argnums=(1,)),
         valid=evaluation(setup, setup.valid, jax.random.fold_in(key, VALID_TAG)),
         test=evaluation(setup, setup.test, jax.random.fold_in(key, TEST_TAG)),
+        report=reported(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
         blame=lambda progress, data: first_bad(given(parts)(progress, data)),
     )
 
@@ -61,6 +65,18 @@ def evaluation(
         return None
     compiled = jax.jit(training.evaluate(setup.cell, setup.objective, stream))
     return lambda params, data: values(compiled(params, data, key))
+
+
+def reported(setup: Setup, reports: list[Report], key: jax.Array) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
+    """All reports on the first batch of validation, or of training where there is none."""
+    stream = setup.valid or setup.train
+
+    @jax.jit
+    def compiled(params: PyTree, data: PyTree) -> dict[str, jax.Array]:
+        batch, _ = stream.next(data, stream.init(data), key)
+        return {name: value for report in reports for name, value in report(setup.cell, params, batch.x).items()}
+
+    return compiled
 
 
 def values(metrics: Any) -> dict[str, float]:

@@ -114,6 +114,7 @@ class Session:
         if restored is not None and self.over(saved):
             known = self.workdir.summary() or {}
             return self.result(saved, known if known.get("steps") == restored else None)
+        jax.eval_shape(self.programs.report, saved.progress.state.params, self.data)  # what it refuses it refuses now
         writer = make_writers(self.config.writers, self.workdir, restored)
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
             while not self.over(saved):
@@ -143,7 +144,7 @@ class Session:
             saved = saved._replace(progress=progress._replace(metrics=zeros(progress.metrics)))
         if due["eval"]:
             saved, scores = self.evaluate(saved)
-            record |= scores
+            record |= scores | jax.tree.map(float, self.programs.report(saved.progress.state.params, self.data))
         if record:
             writer.write(step, record)
             bar.update(step, **{k: v for k, v in record.items() if k in ("loss", "valid_loss")})

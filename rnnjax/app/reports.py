@@ -1,0 +1,56 @@
+"""What `--report` prints of a network while it trains, besides its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.dynamics import Flow, gradient_flow
+from rnnjax.errors import UserError
+from rnnjax.optimizers import path_name
+from rnnjax.scans import single
+from rnnjax.unitary import Bound
+from rnnjax.unitary.maps import drift
+from rnnjax.unitary.pairs import halves_matrix
+
+EXAMPLES = 4  # of a batch: what is reported is a mean over so many
+
+Report = Callable[[Cell, PyTree, PyTree], dict[str, jax.Array]]
+
+
+def drifts(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+    """How far the recurrent matrices are from unitary: the largest entry of abs(u* u - I) in any."""
+    at = jax.tree.leaves_with_path(cell.weights(params), is_leaf=lambda w: isinstance(w, Bound))
+    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, Bound)]
+    square = [w for path, w in at if not isinstance(w, Bound) and recurrent(path_name(path), w)]
+    if not bound + square:
+        raise UserError("--report=drift: this network has no recurrent matrix that is square")
+    return {"drift": jnp.stack([drift(u.astype(jnp.float32)) for u in bound + square]).max()}
+
+
+def recurrent(name: str, w: jax.Array) -> bool:
+    """Whether this is a recurrent matrix: u, and square."""
+    return name.split("/")[-1] == "u" and w.ndim == 2 and w.shape[0] == w.shape[1]
+
+
+def flows(cell: Cell, params: PyTree, x: PyTree) -> Flow:
+    """States and gradients of some examples, the examples first."""
+    some = jax.tree.map(lambda a: a[:EXAMPLES], x)
+    return jax.vmap(lambda xs: gradient_flow(single(cell), params, xs))(some)
+
+
+def state_norm(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+    """The norm of the carry after the last step of a window."""
+    return {"state_norm": flows(cell, params, x).states[:, -1].mean()}
+
+
+def flow(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+    """The norm of d h_T / d h_t for t = 0 and t = T / 2, as `dynamics.gradient_flow` defines it."""
+    norms = flows(cell, params, x).norms
+    return {"flow_whole": norms[:, 0].mean(), "flow_half": norms[:, norms.shape[1] // 2].mean()}
+
+
+REPORTS: dict[str, Report] = {"drift": drifts, "state_norm": state_norm, "gradient_flow": flow}
