@@ -155,13 +155,21 @@ def piece_length(steps: int) -> int:
     return min((k for k in range(14, 33) if steps % k == 0), key=lambda k: abs(k - 20), default=20)
 
 
-def window(rule: Rule, cell: Cell, p: PyTree, start: PyTree, carry: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
+def window(
+    rule: Rule,
+    cell: Cell,
+    p: PyTree,
+    start: PyTree,
+    carry: PyTree,
+    xs: PyTree,
+    length: Callable[[int], int] = piece_length,
+) -> tuple[PyTree, PyTree]:
     """A whole window, piece by piece."""
     s = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
     s = s._replace(valid=boolean(s.valid), first=boolean(s.first))
     start = None if s.first is None else start
     pieces = with_step(cell, lambda w, h, s, key=None: run_piece(rule, w[0], w[1], h, s))
-    carry, ys = chunk(pieces, piece_length).step((p, start), carry, s)
+    carry, ys = chunk(pieces, length).step((p, start), carry, s)
     return carry, xs._replace(x=ys) if isinstance(xs, Seq) else ys
 
 

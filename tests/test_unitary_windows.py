@@ -1,116 +1,85 @@
-"""The fast window of a recurrence h = f(W h + z, b) has the derivatives of its scan, in whatever composition."""
+"""The fast windows of unitary and orthogonal recurrences are their scans, in whatever composition, by every rule."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import close, draw
+from helpers import close, draw, gappy, loss, moved
 
 import rnnjax
-from rnnjax.unitary import windows
+from rnnjax import Seq, unitary
+from rnnjax.unitary import cells
 
-N, T, BATCH = 3, 5, 4
-STATES = windows.recurrence(windows.MATMUL, lambda a, b: jnp.tanh(a + b))
-
-
-def scanned(u, b, h0, zs):
-    """The same by a plain scan."""
-
-    def step(h, z):
-        h = jnp.tanh(h @ u + z + b)
-        return h, h
-
-    return jax.lax.scan(step, h0, zs)[1]
+N, T, BATCH = 4, 3, 2
 
 
-ARGS = (draw((N, N)), draw((N,), seed=1), draw((N,), seed=2), draw((T, N), seed=3))
-ALL = (0, 1, 2, 3)
+def urnn_by(plan):
+    """A unitary core whose window takes one way, whatever its size."""
+    core = rnnjax.urnn_core(N, unitary.product(unitary.diagonal(), unitary.permutation(), unitary.reflection()))
+    return core.replace(window=cells.halves_window(core, lambda steps: plan))
 
 
-def loss(states):
-    return lambda *args: (states(*args) ** 3).sum()
+CORES = {
+    "matrix": (unitary.modrelu_core(N), N),
+    "gated": (unitary.goru_core(N), 3 * N),
+    "unitary matrix": (urnn_by(cells.AS_MATRIX), 2 * N),
+    "factors": (urnn_by(cells.AS_FACTORS), 2 * N),
+}
 
 
-def gradient(states):
-    return jax.grad(loss(states), ALL)(*ARGS)
+@functools.cache
+def arguments(name):
+    """Params and a carry away from where they start, and a batch of inputs, in double precision."""
+    core, width = CORES[name]
+    zs = draw((BATCH, T, width), jnp.float64)
+    params = moved(core.init(jax.random.key(0), zs[0, 0]))
+    return params, moved(core.initial_carry(core.weights(params), zs[0, 0])), zs
 
 
-def jit_inside(states):
-    return jax.grad(jax.jit(loss(states)), ALL)(*ARGS)
+def total(core, params, carry, zs):
+    """A loss of all outputs and the last carry, plain and as a Seq whose gaps are poisoned."""
+
+    def of(xs):
+        last, ys = rnnjax.run(rnnjax.unroll(core), params, xs, carry)
+        return loss(jax.tree.map(lambda a: a + a**3, (last, ys.x if isinstance(ys, Seq) else ys)))
+
+    return of(zs) + of(gappy(zs, (1, 0, 1), (0, 1, 1)))
 
 
-def checkpointed(states):
-    return jax.jit(jax.grad(jax.checkpoint(loss(states)), ALL))(*ARGS)
+def batched(f):
+    return lambda params, carry, zs: jax.vmap(f, (None, None, 0))(params, carry, zs).sum()
 
 
-def batched(states):
-    zs = draw((BATCH, T, N))
-    return jax.grad(lambda u, b, h0: jax.vmap(lambda z: loss(states)(u, b, h0, z))(zs).sum(), (0, 1, 2))(*ARGS[:3])
+def once(f):
+    return lambda params, carry, zs: jax.grad(f, (0, 1, 2))(params, carry, zs[0])
 
 
-def per_example(states):
-    return jax.vmap(jax.grad(loss(states), ALL), (None, None, None, 0))(*ARGS[:3], draw((BATCH, T, N)))
+def twice(f):
+    return lambda *args: jax.grad(lambda *a: loss(once(f)(*a), seed=5), (0, 1, 2))(*args)
 
 
-def population(states):
-    return jax.vmap(jax.grad(loss(states), ALL), (0, None, 0, None))(
-        draw((BATCH, N, N)), ARGS[1], draw((BATCH, N)), ARGS[3]
-    )
+WAYS = {
+    "once": once,
+    "a batch": lambda f: jax.grad(batched(f), (0, 1, 2)),
+    "per example": lambda f: jax.vmap(jax.grad(f, (0, 1, 2)), (None, None, 0)),
+    "a population": lambda f: (
+        lambda p, h, zs: jax.vmap(jax.grad(batched(f)), (0, None, None))(
+            jax.tree.map(lambda a: jnp.stack([a, a / 2]), p), h, zs
+        )
+    ),
+    "recomputed": lambda f: once(jax.checkpoint(f)),
+    "twice": twice,
+}
+CASES = [(name, "once") for name in CORES] + [("gated", "per example"), ("gated", "twice"), ("factors", "recomputed")]
+REST = [(name, way) for name in CORES for way in WAYS if (name, way) not in CASES]
 
 
-def through_an_outer_scan(states):
-    def outer(u, b, h0, zs):
-        return jax.lax.scan(lambda h, z: (states(u, b, h, z)[-1],) * 2, h0, jnp.stack([zs, zs]))[1].sum()
-
-    return jax.jit(jax.grad(outer, ALL))(*ARGS)
-
-
-def second_order(states):
-    inner = jax.grad(loss(states), ALL)
-    return jax.grad(lambda *args: sum((g**2).sum() for g in inner(*args)), ALL)(*ARGS)
-
-
-def jacobian(states):
-    return jax.jacrev(states, ALL)(*ARGS)
-
-
-@pytest.mark.parametrize(
-    "way",
-    [
-        gradient,
-        jit_inside,
-        checkpointed,
-        batched,
-        per_example,
-        population,
-        through_an_outer_scan,
-        second_order,
-        jacobian,
-    ],
-    ids=lambda f: f.__name__,
-)
-def test_derivatives_are_those_of_the_scan(way):
-    close(way(STATES), way(scanned), rtol=1e-4, atol=1e-5)
-
-
-def test_the_backward_pass_of_the_forward_scan_is_left_out():
-    def loops(states):
-        return str(jax.make_jaxpr(jax.jit(jax.grad(loss(states), ALL)))(*ARGS)).count(" scan[")
-
-    assert loops(STATES) == loops(scanned) == 2
-
-
-@pytest.mark.parametrize("hidden", [4, 6])
-def test_a_few_units_have_a_window_and_it_is_the_scan(hidden):
-    core = rnnjax.urnn_core(hidden)
+@pytest.mark.parametrize(("name", "way"), CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in REST])
+def test_derivatives_are_those_of_the_scan(name, way, x64):
+    core = CORES[name][0]
     assert core.window is not None
-    zs = draw((T, 2 * hidden))
-    params = core.init(jax.random.key(0), zs[0]) | {"b": draw((hidden,))}
-
-    def slopes(cell):
-        return jax.jit(jax.grad(lambda p, z: (rnnjax.run(rnnjax.unroll(cell), p, z)[1] ** 3).sum(), (0, 1)))(params, zs)
-
-    close(slopes(core), slopes(core.replace(window=None)), rtol=1e-4, atol=1e-5)
-
-
-def test_many_units_go_by_fourier_transforms():
-    assert rnnjax.urnn_core(512).window is None
+    fast, slow = (
+        jax.jit(WAYS[way](functools.partial(total, c)))(*arguments(name)) for c in (core, core.replace(window=None))
+    )
+    close(fast, slow, rtol=1e-9, atol=1e-10)

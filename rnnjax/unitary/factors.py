@@ -55,20 +55,26 @@ class Bound:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> print(Bound((), fourier()).apply(jnp.ones(4, complex)).real)
-      [2. 0. 0. 0.]
+      >>> w = Bound((), fourier(), 4)
+      >>> print(w.apply(jnp.ones(4, complex)).real, w.matrix().re[0])
+      [2. 0. 0. 0.] [0.5 0.5 0.5 0.5]
     """
 
     weights: PyTree
     factor: Factor = dataclasses.field(metadata={"static": True})
+    n: int = dataclasses.field(metadata={"static": True})
 
     def apply(self, h: jax.Array) -> jax.Array:
         """W h."""
         return self.factor.apply(self.weights, h)
 
-    def matrix(self, n: int, dtype: Any = jnp.float32) -> Pair:
+    def adjoint(self, h: jax.Array) -> jax.Array:
+        """W* h."""
+        return self.factor.adjoint(self.weights, h)
+
+    def matrix(self, dtype: Any = jnp.float32) -> Pair:
         """W itself, `[n, n]`."""
-        return dense(self.factor, self.weights, n, dtype)
+        return dense(self.factor, self.weights, self.n, dtype)
 
 
 def constant(apply: Callable[[jax.Array], jax.Array], adjoint: Callable[[jax.Array], jax.Array]) -> Factor:
@@ -168,7 +174,13 @@ def permutation(seed: int = 0) -> Factor:
             pi = generator.permutation(n)
         return pi
 
-    return constant(lambda h: h[order(h.shape[-1])], lambda h: h[np.argsort(order(h.shape[-1]))])
+    return constant(lambda h: permuted(h, order(h.shape[-1])), lambda h: permuted(h, np.argsort(order(h.shape[-1]))))
+
+
+def permuted(h: jax.Array, pi: np.ndarray) -> jax.Array:
+    """h[pi], as the solution of y[pi^-1] = h: so its transpose is a gather too, where that of a gather is a scatter."""
+    inverse = np.argsort(pi)
+    return jax.lax.custom_linear_solve(lambda y: y[inverse], h, lambda _, h: h[pi], lambda _, g: g[inverse])
 
 
 def product(*factors: Factor) -> Factor:

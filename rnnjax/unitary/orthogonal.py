@@ -7,21 +7,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Step
+from rnnjax.base import Cell, PyTree
 from rnnjax.compose import stack
 from rnnjax.cores import orthogonal
 from rnnjax.feedforward import Initializer, draw, linear
-from rnnjax.scans import Seq, scan
 from rnnjax.unitary.factors import uniform
 from rnnjax.unitary.maps import Parametrization, cayley, exponential, free, schur
 from rnnjax.unitary.pairs import at_least_single, modrelu
 from rnnjax.unitary.skew import SkewInit, cayley_start, henaff
-from rnnjax.unitary.windows import MATMUL, recurrence
+from rnnjax.unitary.windows import MATMUL, Plan, both_ways, fast_window, gated, in_full, recurrence
 
 
 def act(z: jax.Array, b: jax.Array) -> jax.Array:
     """modReLU of a real vector, in its dtype."""
     return modrelu(at_least_single(z), at_least_single(b)).astype(z.dtype)
+
+
+PLAIN, GATED = Plan(recurrence(MATMUL, act, both_ways)), Plan(gated(act))
 
 
 def expect(name: str, width: int, z: Any) -> None:
@@ -66,27 +68,14 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
 
     def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         expect("modrelu_core", hidden, z)
-        h = act(MATMUL.apply(p["u"], h) + z, p["b"])
+        h = act(in_full(h, p["u"]) + z, p["b"])
         return h, h
 
     def weights(p: PyTree, key: jax.Array | None = None) -> PyTree:
         return {**p, "u": law(p["u"])}
 
     cell = Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step, weights)
-    return cell.replace(window=matrix_window(cell, hidden))
-
-
-def matrix_window(cell: Cell, hidden: int) -> Step:
-    """The fast window of a modReLU recurrence."""
-    slow, states = scan(cell), recurrence(MATMUL, act)
-
-    def window(p: PyTree, h: jax.Array, zs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
-        if isinstance(zs, Seq) or zs.shape[1:] != (hidden,):  # of a wrong shape the step says what is wrong
-            return slow(p, h, zs, keys)
-        hs = states(p["u"], p["b"], h, zs)
-        return hs[-1], hs
-
-    return window
+    return cell.replace(window=fast_window(cell, lambda steps: PLAIN))
 
 
 def exprnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
@@ -192,11 +181,12 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
     def step(p: PyTree, h: jax.Array, a: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         expect("goru_core", 3 * hidden, a)
         r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + h @ p["v"]), 2)
-        n = act(a[2 * hidden :] + r * MATMUL.apply(p["u"], h), p["b"])
+        n = act(a[2 * hidden :] + r * in_full(h, p["u"]), p["b"])
         h = n + z * (h - n)
         return h, h
 
-    return Cell(init, lambda p, a: jnp.zeros(hidden, a.dtype), step, inner.weights)
+    cell = Cell(init, lambda p, a: jnp.zeros(hidden, a.dtype), step, inner.weights)
+    return cell.replace(window=fast_window(cell, lambda steps: GATED))
 
 
 def goru(hidden: int, u: Parametrization | None = None, bias: bool = True) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -35,8 +36,8 @@ def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
 
         modrelu(z) = relu(|z| + b) z / |z|
 
-    Value and gradient are finite everywhere. A real z has the slope one wherever it passes, at zero too: a state at rest
-    (dark pixels before the first stroke, say) hands gradients on as they are. A complex z goes on linearly to zero
+    Value and gradient are finite everywhere. A real z has the slope one wherever it passes, at zero too: a state at
+    rest (dark pixels before the first stroke, say) hands gradients on as they are. A complex z goes on linearly to zero
     below epsilon. At b = 0 it is the identity, exactly.
 
     Args:
@@ -67,6 +68,12 @@ def modrelu_halves(z: jax.Array, b: jax.Array) -> jax.Array:
     re, im = jnp.split(z, 2)
     g = gain(re * re + im * im, b)
     return jnp.concatenate([g * re, g * im])
+
+
+def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:
+    """A map of complex vectors applied to real and imaginary parts one after the other."""
+    z = f(jax.lax.complex(*jnp.split(h, 2)))
+    return jnp.concatenate([z.real, z.imag])
 
 
 def halves_matrix(w: Pair) -> jax.Array:

@@ -1,8 +1,7 @@
-"""How a whole window of h_t = f(W h_{t-1} + z_t, b) runs fast, for a linear map W of real vectors.
+"""How whole windows of these recurrences run fast, plain or a `Seq`: rules for `rnnjax.fused`.
 
-The backward loop holds W transposed and the derivative of f, nothing else; what belongs to the parameters of W is
-formed after it, for all steps at once. Derivatives of every order are right, under `jax.vmap` too: a hand-written
-derivative closes over no array and hands back the cotangents of the pre-activations, and JAX contracts the rest.
+The backward loop holds W transposed and the derivative of the nonlinearity, nothing else; what belongs to the
+parameters of W is formed after it, for all steps of a piece at once.
 """
 
 from __future__ import annotations
@@ -13,19 +12,29 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
-from rnnjax.base import PyTree
+from rnnjax import fused
+from rnnjax.base import Cell, PyTree, Step
+from rnnjax.fused import Rule, piece_length
+from rnnjax.fused_rules import mix, side_by_side
+from rnnjax.scans import Seq, at_first, duration, plain
+from rnnjax.unitary.pairs import at_least_single
 
 Activation = Callable[[jax.Array, jax.Array], jax.Array]
-States = Callable[[PyTree, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Linear(NamedTuple):
-    """A linear map of real vectors: apply(u, h) = W h and transpose(u, g) = W^T g, u being its parameters."""
+    """A linear map W of real vectors, u being what it is made of.
+
+    Attributes:
+      apply: (u, h) -> W h.
+      transpose: (u, g) -> W^T g.
+      each: (u, hs) -> W h for many h at once, in the form whose gradient in u is fast.
+    """
 
     apply: Callable[[PyTree, jax.Array], jax.Array]
     transpose: Callable[[PyTree, jax.Array], jax.Array]
+    each: Callable[[PyTree, jax.Array], jax.Array]
 
 
 def in_full(h: jax.Array, u: jax.Array) -> jax.Array:
@@ -33,97 +42,123 @@ def in_full(h: jax.Array, u: jax.Array) -> jax.Array:
     return jnp.matmul(h, u, precision=lax.Precision.HIGHEST)
 
 
-MATMUL = Linear(lambda u, h: in_full(h, u), lambda u, g: in_full(g, u.T))
+def both_ways(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
+    """A matrix and its transpose, made once: what `MATMUL` takes."""
+    return u, u.T
 
 
-def recurrence(linear: Linear, act: Activation) -> States:
-    """The states of a window, (u, b, h0, zs) -> hs `[T, n]`, with its backward pass.
+MATMUL = Linear(lambda u, h: in_full(h, u[0]), lambda u, g: in_full(g, u[1]), lambda u, hs: in_full(hs, u[1].T))
+
+
+def recurrence(linear: Linear, act: Activation, bind: Callable[[PyTree, Any], PyTree]) -> Rule:
+    """The rule of a recurrence whose weights are {"u", "b"}.
 
         h_t = act(W h_{t-1} + z_t, b)
 
     Args:
       linear: W.
       act: of one step's `[n]` and b.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> states = recurrence(MATMUL, lambda a, b: a + b)
-      >>> print(states(2 * jnp.eye(1), jnp.ones(1), jnp.ones(1), jnp.zeros((3, 1)))[:, 0])
-      [ 3.  7. 15.]
+      bind: from the weights u and the dtype of the states to what `linear` takes, once per window.
     """
-    forward, tap, known = value_pass(linear, act), zero_tap(linear), with_backward(linear, act)
 
-    def states(u: PyTree, b: jax.Array, h0: jax.Array, zs: jax.Array) -> jax.Array:
-        before, hs = forward(u, b, h0, zs)
-        previous = jnp.concatenate([h0[None], hs[:-1]])
-        bs = jnp.broadcast_to(b, (len(zs), *b.shape))
-        return known(u, bs, h0, zs + tap(u, previous), before, hs)
+    def step(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        a = linear.apply(p["u"], h) + z
+        return act(a, p["b"]), a
 
-    return states
+    def pre(p: PyTree, zs: jax.Array, before: jax.Array, saved: jax.Array) -> PyTree:
+        return zs + linear.each(p["u"], before), every_step(p["b"], zs)
 
+    def pull(p: PyTree, a: jax.Array, d: jax.Array) -> tuple[jax.Array, PyTree]:
+        da, db = jax.vjp(act, a, p["b"])[1](d)
+        return linear.transpose(p["u"], da), (da, db)
 
-def value_pass(linear: Linear, act: Activation) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Pre-activations and states by a scan whose own backward pass is left out where nothing asks for it."""
-
-    def scanned(u: PyTree, b: jax.Array, h0: jax.Array, zs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def step(h: jax.Array, z: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            a = linear.apply(u, h) + z
-            h = act(a, b)
-            return h, (a, h)
-
-        return lax.scan(step, h0, zs)[1]
-
-    def forward(*args: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
-        values = jax.tree.map(lambda a: a.value, args)
-        return scanned(*values), values
-
-    def backward(values: Any, gs: Any) -> tuple[Any, ...]:
-        if all(isinstance(g, SymbolicZero) for g in gs):
-            return (None,) * len(values)
-        gs = tuple(jnp.zeros(g.shape, g.dtype) if isinstance(g, SymbolicZero) else g for g in gs)
-        return jax.vjp(scanned, *values)[1](gs)
-
-    values = jax.custom_vjp(scanned)
-    values.defvjp(forward, backward, symbolic_zeros=True)
-    return values
+    return Rule(
+        lambda _, w, bias: {"u": bind(w["u"], w["b"].dtype), "b": w["b"]},
+        step,
+        pre,
+        lambda p, before, after, saved: saved,
+        pull,
+    )
 
 
-def zero_tap(linear: Linear) -> Callable[[PyTree, jax.Array], jax.Array]:
-    """Zero, with the derivative that W h has in the parameters of W: added to z it hands them their share."""
+def gated(act: Activation) -> Rule:
+    """The rule of the gated orthogonal unit, whose weights are {"u", "v", "b"}; gates r, z, then n.
 
-    @jax.custom_jvp
-    def tap(u: PyTree, hs: jax.Array) -> jax.Array:
-        return jnp.zeros_like(hs)
+    r, z = sigmoid(a_r + h_{t-1} v_r), sigmoid(a_z + h_{t-1} v_z)
+    h_t = z h_{t-1} + (1 - z) act(a_n + r (h_{t-1} u), b)
+    """
 
-    @tap.defjvp
-    def _(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-        u, hs = primals
-        return jnp.zeros_like(hs), jax.jvp(lambda u: jax.vmap(linear.apply, (None, 0))(u, hs), (u,), tangents[:1])[1]
+    def step(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, PyTree]:
+        n = h.shape[-1]
+        hu = MATMUL.apply(p["u"], h)
+        rz, v = jax.nn.sigmoid(a[: 2 * n] + hu[: 2 * n]), hu[2 * n :]
+        c = a[2 * n :] + rz[:n] * v
+        return mix(True, h, rz[n:], act(c, p["b"])), (rz, v, c)
 
-    return tap
+    def pre(p: PyTree, a: jax.Array, before: jax.Array, saved: PyTree) -> PyTree:
+        n = before.shape[-1]
+        hu = MATMUL.each(p["u"], before)
+        return a[:, : 2 * n] + hu[:, : 2 * n], hu[:, 2 * n :], a[:, 2 * n :], every_step(p["b"], a)
+
+    def factors(p: PyTree, before: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
+        rz, v, c = saved
+        r, z = jnp.split(rz, 2, axis=-1)
+        new = jax.vmap(act, (0, None))(c, p["b"])
+        return c, r, z, v * r * (1 - r), (before - new) * z * (1 - z)
+
+    def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[jax.Array, PyTree]:
+        c, r, z, to_r, to_z = factors
+        dc, db = jax.vjp(act, c, p["b"])[1](d * (1 - z))
+        drz, dv = side_by_side(dc * to_r, d * to_z), dc * r
+        return d * z + MATMUL.transpose(p["u"], side_by_side(drz, dv)), (drz, dv, dc, db)
+
+    def prepare(_: None, w: PyTree, bias: None) -> PyTree:
+        return {"u": both_ways(side_by_side(w["v"], w["u"])), "b": w["b"]}
+
+    return Rule(prepare, step, pre, factors, pull)
 
 
-def with_backward(linear: Linear, act: Activation) -> Callable[..., jax.Array]:
-    """States that are known already, with the derivative that they have in bs, h0 and zs; that in u is the tap's."""
+def every_step(b: jax.Array, zs: jax.Array) -> jax.Array:
+    """b for each step, so that its cotangents are those of a pre-activation."""
+    return jnp.broadcast_to(b, (len(zs), *b.shape))
 
-    @jax.custom_vjp
-    def known(u: PyTree, bs: jax.Array, h0: jax.Array, zs: jax.Array, before: jax.Array, hs: jax.Array) -> jax.Array:
-        return hs
 
-    def forward(*args: Any) -> tuple[jax.Array, Any]:
-        u, bs, _, _, before, hs = args
-        return hs, (u, bs, before)
+class Plan(NamedTuple):
+    """By which rule a window runs, and how long its pieces are, from their number of steps."""
 
-    def backward(kept: Any, gs: jax.Array) -> tuple[Any, ...]:
-        u, bs, before = kept
+    rule: Rule
+    length: Callable[[int], int] = piece_length
 
-        def step(g: jax.Array, t: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            a, b, from_output = t
-            da, db = jax.vjp(act, a, b)[1](g + from_output)
-            return linear.transpose(u, da), (da, db)
 
-        g, (das, dbs) = lax.scan(step, jnp.zeros_like(gs[0]), (before, bs, gs), reverse=True)
-        return None, dbs, g, das, None, None
+def same(carry: PyTree) -> PyTree:
+    """A carry that is the state itself."""
+    return carry
 
-    known.defvjp(forward, backward)
-    return known
+
+def fast_window(
+    cell: Cell,
+    plan: Callable[[int], Plan],
+    state: Callable[[PyTree], jax.Array] = same,
+    carry_of: Callable[[jax.Array], PyTree] = same,
+) -> Step:
+    """The window of a core by a rule, in at least single precision whatever the input.
+
+    Args:
+      cell: the core; its step must be the one that the rule speeds up.
+      plan: from the steps of a window.
+      state: from the carry of the cell to that of the rule.
+      carry_of: and back.
+    """
+
+    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        x = at_first(plain(xs))
+        jax.eval_shape(cell.step, w, carry, x)  # its complaints are ours
+        start, carry = state(cell.initial_carry(w, x)), state(carry)
+        w, start, carry, inputs = jax.tree.map(at_least_single, (w, start, carry, plain(xs)))
+        rule, length = plan(duration(inputs))
+        s = xs._replace(x=inputs) if isinstance(xs, Seq) else inputs
+        h, ys = fused.window(rule, cell, rule.prepare(None, w, None), start, carry, s, length)
+        hs = plain(ys).astype(x.dtype)
+        return carry_of(h.astype(x.dtype)), xs._replace(x=hs) if isinstance(xs, Seq) else hs
+
+    return window
