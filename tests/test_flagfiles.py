@@ -26,4 +26,4 @@ def test_a_flag_file_parses_and_its_names_are_known(path: Path):
         single.layers()
         single.make_optimizer()
     for flag in ("workdir", "data_dir"):  # where things lie is another matter on every machine
-        assert f"--{flag}" not in path.read_text()
+        assert f"\n--{flag}" not in path.read_text()
