@@ -138,6 +138,18 @@ def gallery(
       >>> path.read_bytes()[:4]
       b'\\x89PNG'
     """
+    save(path, draw_gallery(images, labels, said, title))
+
+
+def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = "") -> Figure:
+    """The figure that `gallery` writes.
+
+    Example:
+      >>> import numpy as np
+      >>> figure = draw_gallery(np.zeros((2, 8, 8)), labels=[3, 7], said=[3, 1])
+      >>> [axes.get_title() for axes in figure.axes]
+      ['3', '1, is 7']
+    """
     shown = np.asarray(images)
     columns = min(len(shown), 8)
     rows = -(-len(shown) // columns)
@@ -150,7 +162,7 @@ def gallery(
         right = label == word
         axes.set_title(f"{word}" if right else f"{word}, is {label}", fontsize=9, color=GREY if right else COLOURS[1])
     figure.suptitle(title, fontsize=11)
-    save(path, figure)
+    return figure
 
 
 def save(path: str | os.PathLike[str], figure: Figure) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from rnnjax.errors import UserError
-from rnnjax.plotting import COLOURS, Run, curves, draw_curves
+from rnnjax.plotting import COLOURS, GREY, Run, curves, draw_curves, draw_gallery
 
 STEPS, VALID_STEPS = np.arange(10, 1010, 10), np.arange(100, 1100, 100)
 
@@ -139,3 +139,13 @@ assert "matplotlib.pyplot" not in sys.modules
 assert matplotlib.rcParams.copy() == before
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], check=True)
+
+
+def test_a_gallery_shows_each_image_with_what_was_said_of_it_and_marks_what_is_wrong() -> None:
+    images = np.random.default_rng(0).random((10, 4, 4))
+    figure = draw_gallery(images, labels=list(range(10)), said=[0, 1, 2, 3, 4, 5, 6, 7, 8, 1])
+    for axes, image in zip(figure.axes, images, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), image)
+    assert [axes.get_title() for axes in figure.axes[-2:]] == ["8", "1, is 9"]
+    right, wrong = (to_rgb(axes.title.get_color()) for axes in figure.axes[-2:])
+    assert right == to_rgb(GREY) and wrong == to_rgb(COLOURS[1])
