@@ -99,7 +99,7 @@ class Found(NamedTuple):
     @property
     def name(self) -> str:
         """Of the row."""
-        return f"{self.rule} {self.window}" if self.window else self.rule
+        return self.rule if self.rule in WHATEVER_WINDOW or not self.window else f"{self.rule} {self.window}"
 
 
 def plan(config: app.Config) -> list[tuple[str, int]]:

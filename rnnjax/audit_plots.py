@@ -81,9 +81,9 @@ def draw_audits(panels: Mapping[str, Panel]) -> Figure:
     """
     rows = [1.6 + 0.27 * len(panel.lines) for panel in panels.values()]
     lags = max((len(panel.lags) for panel in panels.values()), default=1)
-    figure = Figure(figsize=(5.5 + 0.75 * lags, sum(rows)), layout="constrained")
+    figure = Figure(figsize=(5.5 + 0.7 * lags, sum(rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    ratios = {"height_ratios": rows, "width_ratios": [4, 0.75 * lags]}
+    ratios = {"height_ratios": rows, "width_ratios": [4, 0.7 * lags]}
     grid = figure.subplots(len(panels), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
     for (left, right), (name, panel) in zip(grid, panels.items()):
         _draw_errors(left, name, panel)
@@ -114,17 +114,18 @@ def _draw_errors(axes: Axes, name: str, panel: Panel) -> None:
 
 
 def _draw_lags(axes: Axes, panel: Panel) -> None:
-    """The share that arrives as a number in a coloured field, pale where chance hides it; above, what there is."""
+    """The share that arrives as a number in a coloured field, grey where chance hides it; above, what there is."""
     shares = np.array([np.asarray(line.delivered, float) for line in panel.lines.values()])
     errors = np.array([np.asarray(line.errors, float) for line in panel.lines.values()])
-    fields = np.clip(shares, 0, 1).reshape(-1, len(panel.lags))
+    unsure = 2 * errors > 0.5
+    fields = np.where(unsure, np.nan, np.clip(shares, 0, 1)).reshape(-1, len(panel.lags))
     axes.imshow(fields, cmap="Blues", vmin=0, vmax=1.6, aspect="auto", interpolation="nearest")
+    axes.set_facecolor("#EEEEEE")
     for (i, k), share in np.ndenumerate(shares):
-        text, sure = f"{share + 0.0:.2f}", 2 * errors[i, k] < 0.5
-        if errors[i, k]:
-            text += f"\n$\\pm${errors[i, k]:.2g}"
-        axes.text(k, i, text, ha="center", va="center", fontsize=7.5 if errors[i, k] == 0 else 6, linespacing=0.95,
-                  color="black" if sure else "#888888")  # fmt: skip
+        chance = errors[i, k] >= 0.005
+        text = f"{round(share, 2) + 0.0:.2f}" + (f"\n$\\pm${errors[i, k]:.2g}" if chance else "")
+        colour = GREY if unsure[i, k] else "black"
+        axes.text(k, i, text, ha="center", va="center", fontsize=6 if chance else 7.5, linespacing=0.95, color=colour)
     names = [f"{lag}\n{norm:.2g}" for lag, norm in zip(panel.lags, np.asarray(panel.norms, float))]
     axes.set_xticks(range(len(panel.lags)), names, fontsize=8)
     axes.tick_params(length=0, labelleft=False)
