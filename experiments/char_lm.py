@@ -1,6 +1,7 @@
 """A character language model: learns a text, says how likely another is, and writes one like it."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from absl import flags
 
 import rnnjax
-from rnnjax import app, decoding, losses
+from rnnjax import app, decoding, losses, teaching, training
 from rnnjax.base import PyTree
 from rnnjax.data import find, text
 from rnnjax.errors import UserError
@@ -44,6 +45,22 @@ flags.DEFINE_string(
 )
 flags.DEFINE_boolean(
     "spelled", False, "The files set their characters apart by spaces and write a space as _.", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "sampling",
+    "none",
+    ["none", "constant", "linear", "exponential", "inverse_sigmoid"],
+    "Scheduled sampling: how the probability that the network reads the given character, and not the one it thought "
+    "likeliest, falls; none: it always does.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float("sampling_pace", 500.0, "Steps that the fall takes, roughly.", 1e-6, flag_values=FLAGS)
+flags.DEFINE_float("sampling_last", 0.5, "The probability below which it does not fall.", 0, 1, flag_values=FLAGS)
+flags.DEFINE_boolean(
+    "exposure",
+    False,
+    "Score the second half of each window reading the text and its own characters.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("text", "", "A text whose log-probability is wanted.", flag_values=FLAGS)
 flags.DEFINE_integer("sample", 300, "Characters to write at the end.", 0, flag_values=FLAGS)
@@ -115,18 +132,50 @@ def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
     return metrics | {"bits": losses.Mean(nats.total / math.log(2), nats.weight)}
 
 
+def schooling(config: app.Config) -> tuple[rnnjax.Cell, training.Stream, Callable[[training.Stream], training.Stream]]:
+    """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
+    cell, train = network(config), text.reading("train", config.window)
+    if config.sampling == "none":
+        return cell, train, lambda stream: stream
+    eps = teaching.falling(config.sampling, config.sampling_pace, config.sampling_last)
+    always = teaching.falling("constant", 1.0, last=1.0)
+    return teaching.scheduled_sampling(cell), teaching.taught(train, eps), lambda s: teaching.taught(s, always)
+
+
+def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, float]:
+    """Nats a character on the second half of each window, the text being read and what the network itself wrote."""
+    name = "test" if "test" in config.lengths else "valid"
+    if name not in config.lengths:
+        raise UserError("--exposure needs a part of the text for --test or --valid")
+    cell = rnnjax.cast(rnnjax.unroll(teaching.scheduled_sampling(network(config))), jnp.dtype(config.dtype))
+    late = jnp.arange(config.window) >= config.window // 2
+    given = text.reading(name, config.window, config.lengths[name])
+
+    def second_half(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+        return losses.classify(outputs, batch._replace(mask=batch.mask & late))
+
+    def score(eps: float) -> float:
+        stream = teaching.taught(given, lambda i: jnp.where(late, eps, 1.0))
+        metrics = jax.jit(training.evaluate(cell, second_half, stream))(params, data, jax.random.key(0))
+        return float(metrics["loss"].value())
+
+    return {"teacher_forced": score(1.0), "free_running": score(0.0)}
+
+
 def build(config: app.Config) -> app.Setup:
     """The network on a stream of windows that reads on."""
 
+    cell, train, forced = schooling(config)
+
     def scored(name: str) -> Any:
         length = config.lengths.get(name, 0)
-        return text.reading(name, config.window, length) if length else None
+        return forced(text.reading(name, config.window, length)) if length else None
 
     published = [rows for name, rows in PUBLISHED.items() if name in config.data]
     return app.Setup(
-        cell=rnnjax.unroll(network(config)),
+        cell=rnnjax.unroll(cell),
         objective=objective,
-        train=text.reading("train", config.window),
+        train=train,
         valid=scored("valid"),
         test=scored("test"),
         baseline=math.log(len(config.alphabet.characters)),
@@ -167,13 +216,17 @@ def finish(result: app.Result) -> dict[str, Any]:
         bits = -nats / math.log(2) / (len(config.text) - 1)
         print(f"log p({config.text!r}) = {nats:.4f} nats, {bits:.4f} bits a character (the first is given)")
         found["text"] = {"text": config.text, "log_probability_nats": nats, "bits_per_character": bits}
+    if config.exposure:
+        found["exposure"] = exposure(config, result.params, result.data)
+        forced, free = found["exposure"].values()
+        print(f"second half of each window, nats a character: {forced:.4f} reading the text, {free:.4f} reading itself")
     if config.sample:
         found["sample"] = write(config, result.params)
         print(f"--- sample at temperature {config.temperature} ---\n{found['sample']}\n---")
     return found
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("text", "sample", "temperature", "prime"))
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("text", "sample", "temperature", "prime", "exposure"))
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

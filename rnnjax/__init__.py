@@ -12,7 +12,7 @@ from rnnjax.base import Cell, run, with_step
 from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.compose import memoryless, stack
 from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
-from rnnjax.credit import eprop, kf_rtrl, random_truncate, rflo, rtrl, snap, truncate, uoro
+from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, rtrl, snap, truncate, uoro
 from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.sparsity import sparse
@@ -52,6 +52,7 @@ __all__ = [
     "highway",
     "irnn",
     "kf_rtrl",
+    "kronecker_sum",
     "last",
     "layer_norm",
     "learn_carry",
@@ -95,8 +96,8 @@ __all__ = [
 __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
-    "app", "checkpoint", "data", "decoding", "estimators", "interop", "losses", "optimizers", "plotting", "tasks",
-    "training", "writers",
+    "app", "checkpoint", "data", "decoding", "estimators", "interop", "lectures", "losses", "optimizers", "plotting",
+    "tasks", "teaching", "training", "writers",
 )  # fmt: skip
 
 

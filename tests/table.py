@@ -26,6 +26,7 @@ from rnnjax import (
     highway,
     irnn,
     kf_rtrl,
+    kronecker_sum,
     last,
     layer_norm,
     learn_carry,
@@ -182,7 +183,7 @@ STEPS = [
     Row("exprnn", lambda: unitary.exprnn(H)),
     Row("scornn", lambda: unitary.scornn(H)),
     Row("nnrnn", lambda: unitary.nnrnn(H)),
-    Row("goru", lambda: unitary.goru(H)),
+    Row("goru", lambda openness=5.0: unitary.goru(H, openness=openness), numbers={"openness": BIAS}),
     Row("modrelu-core", lambda: unitary.modrelu_core(H, unitary.householder(2)), H),
     Row("goru-core", lambda: unitary.goru_core(H, unitary.cayley(negative=1)), 3 * H),
     Row("linear", lambda: linear(H)),
@@ -247,6 +248,7 @@ RULES = [
     Rule("truncate-step", lambda cell: unroll(truncate(cell)), exact=False),
 ]
 
+TABLES = ("stack-named", "tie")
 NOT_LEAKY = ("lstm", "learn-carry-deep", "stack-named", "dropconnect", "tie")
 
 # Rules whose cells carry an influence beside the carry: exact, if they are, in the weights alone.
@@ -256,7 +258,8 @@ INFLUENCES = [
     Rule("snap", lambda cell: unroll(snap(cell)), exact=False),
     Rule("uoro", lambda cell: unroll(uoro(cell)), exact=False, keyed=True),
     Rule("uoro-windows", lambda cell: chunk(uoro(unroll(cell)), 3), exact=False, keyed=True),
-    Rule("kf-rtrl", lambda cell: unroll(kf_rtrl(cell)), exact=False, refuses=("stack-named", "tie"), keyed=True),
+    Rule("kf-rtrl", lambda cell: unroll(kf_rtrl(cell)), exact=False, refuses=TABLES, keyed=True),
+    Rule("kronecker-sum", lambda cell: unroll(kronecker_sum(cell)), exact=False, refuses=TABLES, keyed=True),
     Rule("eprop", lambda cell: unroll(eprop(cell)), exact=False, refuses=("stack-named",)),
     Rule("rflo", lambda cell: unroll(rflo(cell)), exact=False, refuses=NOT_LEAKY),
     Rule("random", lambda cell: unroll(rated(cell)), exact=False, keyed=True),

@@ -15,6 +15,7 @@ from table import BODIES, FEW, INFLUENCES, STEPS, H, leaky
 import rnnjax
 from rnnjax import Seq, chunk, learn_carry, linear, rtrl, snap, stack, unroll, vanilla, vanilla_core
 from rnnjax.credit import NotAdmitted
+from rnnjax.credit.kronecker import axes, complement, least_noise, singular
 from rnnjax.scans import scanning, single
 
 
@@ -71,7 +72,7 @@ def test_a_rule_leaves_values_alone_and_changes_the_gradient_as_it_says(row, rul
     (params, xs, key), want, exact, truncated = plain(row)
     cell = rule.wrap(row.make())
     if row.name in rule.refuses:
-        with pytest.raises(NotAdmitted, match=rule.name.replace("kf-rtrl", "kf_rtrl")):
+        with pytest.raises(NotAdmitted, match=rule.name.replace("-", "_")):
             cell.initial_carry(cell.weights(params), xs)
         return
     if rule.keyed and key is None:
@@ -171,9 +172,10 @@ def test_a_local_rule_is_backpropagation_past_the_recurrent_matrix(rule, make, g
 
 
 def small(core):
-    """A learned carry, a restart and a hold: four steps of two units."""
+    """A learned carry, a restart and a hold: seven steps of two units, four before the restart."""
     cell = stack(linear(2 if core is vanilla_core else 8), learn_carry(core(2)), linear(1))
-    xs = Seq(draw((5, 2)), valid=jnp.array([1, 1, 0, 1, 1], bool), first=jnp.array([0, 0, 0, 1, 0], bool))
+    marks = (1, 1, 0, 1, 1, 1, 1, 1), (0, 0, 0, 0, 0, 1, 0, 0)
+    xs = Seq(draw((8, 2)), *(jnp.array(m, bool) for m in marks))
     return cell, xs, moved(cell.init(KEY, xs.x[0]))
 
 
@@ -186,7 +188,7 @@ def test_a_random_rule_is_right_on_average(core, rule):
     )
 
     def estimate(key):
-        return jax.grad(lambda p: value(rule.wrap(cell), p, xs, jax.random.split(key, 5)))(params)
+        return jax.grad(lambda p: value(rule.wrap(cell), p, xs, jax.random.split(key, 8)))(params)
 
     estimates = jax.jit(jax.vmap(estimate))(jax.random.split(KEY, 4000))
     z, off = [], []
@@ -196,6 +198,55 @@ def test_a_random_rule_is_right_on_average(core, rule):
         z.append(np.max(abs(got.mean(0) - want) / error))
         off.append(np.max(abs(np.asarray(short - want)) / error))
     assert max(z) < 4 < 8 < max(off), (z, off)
+
+
+def spread(wrap, case, keys):
+    """The variance of the whole gradient under a random rule."""
+    cell, xs, params = case
+    gradient = jax.grad(lambda p, k: value(wrap(cell), p, xs, jax.random.split(k, 8)))
+    return sum(float(a.var(0).sum()) for a in jax.tree.leaves(jax.jit(jax.vmap(gradient, (None, 0)))(params, keys)))
+
+
+def test_the_best_signs_are_less_noise_and_more_pairs_still_less():
+    case, keys = small(vanilla_core), jax.random.split(KEY, 2000)
+    rules = [rnnjax.kf_rtrl, rnnjax.kronecker_sum, lambda cell: rnnjax.kronecker_sum(cell, 2)]
+    kf, one, two = (spread(lambda cell, r=rule: unroll(r(cell)), case, keys) for rule in rules)
+    assert two < 0.5 * one < 0.5 * kf
+
+
+@pytest.mark.parametrize(
+    "d", [(3.0, 1.0), (5.0, 0.1, 0.1, 0.1), (1.0, 1.0, 1.0), (9.0, 8.0, 1.0, 0.0), (2.0, 0.0), (0.0, 0.0)]
+)
+def test_the_signs_of_a_kronecker_sum_average_to_the_sum(d, x64):
+    c, z = least_noise(jnp.array(d))
+    columns = complement(z)
+    close(
+        jnp.outer(c, c) * (columns @ columns.T),
+        jnp.diag(jnp.array(d)) - (1 - jnp.eye(len(d))) * jnp.outer(c * z, c * z),
+    )
+    close(columns.T @ columns, jnp.eye(len(d) - 1))
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_small_matrices_and_their_singular_values(n, x64):
+    low = draw((n, n - 1), jnp.float64) @ draw((n - 1, n), jnp.float64)
+    for c in (draw((n, n), jnp.float64), low, jnp.zeros((n, n))):
+        s, d, t = singular(c)
+        close(s @ jnp.diag(d) @ t.T, c, atol=1e-10)
+        close(d, jnp.linalg.svd(c)[1], atol=1e-10)
+        q, r = axes(c)
+        close((q @ r).T, c, atol=1e-10)
+
+
+def test_a_window_of_the_whole_length_leaves_nothing_to_chance():
+    cell, xs, params = small(vanilla_core)
+    xs = xs._replace(first=None)
+    exact = jax.grad(lambda p: value(unroll(cell), p, xs, None))(params)
+    for seed in range(3):
+        mixed = chunk(rnnjax.uoro(unroll(cell)), 8)
+        close(
+            jax.grad(lambda p, s=seed, c=mixed: value(c, p, xs, jax.random.split(jax.random.key(s), 8)))(params), exact
+        )
 
 
 def test_an_influence_beyond_the_limit_is_refused_before_it_is_allocated():

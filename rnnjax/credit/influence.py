@@ -64,7 +64,7 @@ def without_key(weights: PyTree, carry: PyTree) -> PyTree:
 
 @without_key.defjvp
 def without_key_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
-    raise NotAdmitted("uoro, kf_rtrl and random_truncate draw at random: their gradient needs a key")
+    raise NotAdmitted("uoro, kf_rtrl, kronecker_sum and random_truncate draw at random: their gradient needs a key")
 
 
 def of_window(key: jax.Array, tag: int) -> jax.Array:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, rflo, rtrl, snap, uoro
+from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, kronecker_sum, rflo, rtrl, snap, uoro
 from rnnjax.errors import UserError
 from rnnjax.estimators.backward import backprop
 from rnnjax.estimators.base import Estimator
@@ -80,6 +80,7 @@ RULES: dict[str, Rule] = {
     "snap2": with_influence("snap2", each_step(lambda cell: snap(cell, 2))),
     "uoro": with_influence("uoro", each_step(uoro)),
     "kfrtrl": with_influence("kfrtrl", each_step(kf_rtrl)),
+    "ok": with_influence("ok", each_step(kronecker_sum)),
     "rflo": with_influence("rflo", each_step(rflo)),
     "eprop": with_influence("eprop", each_step(eprop)),
     "forward": lambda cell, objective, window: forward(cell, objective, window or None),
