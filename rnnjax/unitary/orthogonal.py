@@ -189,11 +189,18 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
     return cell.replace(window=fast_window(cell, lambda steps: GATED))
 
 
-def goru(hidden: int, u: Parametrization | None = None, bias: bool = True) -> Cell:
+def goru(hidden: int, u: Parametrization | None = None, bias: bool = True, openness: Any = 5.0) -> Cell:
     """The gated orthogonal recurrent unit: `stack(linear(3 hidden), goru_core(hidden))`.
 
-        r, z = sigmoid(x_t w + h_{t-1} v)
-        h_t = z h_{t-1} + (1 - z) modrelu(x_t w_n + r (h_{t-1} u), b)
+        r, z = sigmoid(x_t w + c + h_{t-1} v),  at first c_r = openness, c_z = -openness
+        h_t = z h_{t-1} + (1 - z) modrelu(x_t w_n + c_n + r (h_{t-1} u), b)
+
+    Args:
+      hidden: units.
+      u: parametrisation of the orthogonal u; None: `exponential()`.
+      bias: of the input map; without it the gates start half open.
+      openness: where the biases of the gates start. At 5 the cell starts as an orthogonal recurrence and learns to
+        forget; at 0 it forgets by half a step and does not learn to copy over 100 steps.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -203,4 +210,9 @@ def goru(hidden: int, u: Parametrization | None = None, bias: bool = True) -> Ce
 
     Reference: Jing et al., Gated orthogonal recurrent units: on learning to forget, 2017.
     """
-    return stack(linear(3 * hidden, bias), goru_core(hidden, u))
+
+    def start(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
+        each = jnp.array([1, -1, 0], dtype) * jnp.asarray(openness, dtype)
+        return jnp.repeat(each, hidden)
+
+    return stack(linear(3 * hidden, bias, b_init=start), goru_core(hidden, u))
