@@ -83,3 +83,11 @@ def test_derivatives_are_those_of_the_scan(name, way, x64):
         jax.jit(WAYS[way](functools.partial(total, c)))(*arguments(name)) for c in (core, core.replace(window=None))
     )
     close(fast, slow, rtol=1e-9, atol=1e-10)
+
+
+def test_a_matrix_is_formed_for_few_units_and_many_steps_and_for_a_map_that_is_one():
+    chosen = functools.partial(cells.plan, unitary.evolution())
+    assert jax.default_backend() != "cpu" or chosen(64, 16) is cells.AS_MATRIX
+    assert chosen(64, 15) is cells.AS_FACTORS
+    assert chosen(512, 10_000) is cells.AS_FACTORS
+    assert cells.plan(unitary.full_capacity(), 512, 2) is cells.AS_MATRIX

@@ -25,13 +25,16 @@ from rnnjax.unitary.pairs import (
 )
 from rnnjax.unitary.windows import MATMUL, Linear, Plan, both_ways, fast_window, recurrence
 
-DENSE_UNTIL = 128
+# Units up to which a matmul with the dense matrix beats the factors. Measured on a CPU: at 128 units, batch 20 and 128
+# steps they are level in the gradient, and factors are 1.3 times as fast forwards. Elsewhere a guess, not measured.
+DENSE_UNTIL, DENSE_ELSEWHERE = {"cpu": 64}, 256
 
 FACTORS = Linear(
     lambda w, h: on_halves(w.apply, h),
     lambda w, g: on_halves(w.adjoint, g),
     lambda w, hs: jax.vmap(lambda h: on_halves(w.apply, h))(hs),
 )
+# Pieces of two steps: what the factors leave behind for their gradient stays in cache (a fourth less time than twenty).
 AS_FACTORS = Plan(recurrence(FACTORS, modrelu_halves, lambda w, dtype: w), lambda steps: min(steps, 2))
 AS_MATRIX = Plan(recurrence(MATMUL, modrelu_halves, lambda w, dtype: both_ways(halves_matrix(w.matrix(dtype)))))
 
@@ -85,7 +88,7 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
         return carry, jnp.concatenate(carry)
 
     cell = Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": Bound(w.weights(p["u"]), w, hidden)})
-    return cell.replace(window=halves_window(cell, lambda steps: plan(hidden, steps)))
+    return cell.replace(window=halves_window(cell, lambda steps: plan(w, hidden, steps)))
 
 
 def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
@@ -93,13 +96,13 @@ def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
     return fast_window(cell, plan, jnp.concatenate, lambda h: Pair(*jnp.split(h, 2)))
 
 
-def plan(hidden: int, steps: int) -> Plan:
-    """By a matrix, formed once in the window, or by the factors.
+def plan(factor: Factor, hidden: int, steps: int) -> Plan:
+    """By a dense matrix, formed once in the window, or by the factors.
 
-    On a CPU (one core, batch 20) matmuls with the dense matrix are as fast up to 128 units. It costs n applications of
-    the product, so a window needs steps for it to pay. Pieces of two steps keep what the factors leave behind in cache.
+    The matrix costs n applications of the factors, so it needs steps; a remat of short chunks goes by factors.
     """
-    return AS_MATRIX if hidden <= DENSE_UNTIL else AS_FACTORS
+    few = hidden <= DENSE_UNTIL.get(jax.default_backend(), DENSE_ELSEWHERE) and 4 * steps >= hidden
+    return AS_MATRIX if factor.matrix is not None or few else AS_FACTORS
 
 
 def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | None = None) -> Cell:

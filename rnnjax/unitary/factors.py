@@ -34,6 +34,7 @@ class Factor:
         weights(params) -> weights          once per window, real too; params themselves if not given
         apply(weights, h) -> W h            h is complex `[n]`
         adjoint(weights, h) -> W* h         which undoes apply
+        matrix(weights) -> W                `[n, n]`, a `Pair`, where the map is stored as one anyway
 
     Example: the adjoint undoes the map.
       >>> import jax, jax.numpy as jnp, numpy as np
@@ -46,6 +47,7 @@ class Factor:
     apply: Callable[[PyTree, jax.Array], jax.Array]
     adjoint: Callable[[PyTree, jax.Array], jax.Array]
     weights: Callable[[PyTree], PyTree] = identity
+    matrix: Callable[[PyTree], Pair] | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -237,12 +239,14 @@ def evolution(seed: int = 0) -> Factor:
 
 
 def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> Pair:
-    """The matrix `[n, n]` of a factor with its weights, as a pair: the map applied to the columns of the identity.
+    """The matrix `[n, n]` of a factor with its weights, as a pair: its own, or its map of the columns of the identity.
 
     Example:
       >>> print(dense(fourier(), (), 2).re.round(3))
       [[ 0.707  0.707]
        [ 0.707 -0.707]]
     """
+    if factor.matrix is not None:
+        return jax.tree.map(lambda a: a.astype(dtype), factor.matrix(weights))
     eye = jax.lax.complex(jnp.eye(n, dtype=dtype), jnp.zeros((n, n), dtype))
     return parted(jax.vmap(factor.apply, (None, 1), 1)(weights, eye), dtype)

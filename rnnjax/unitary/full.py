@@ -94,4 +94,4 @@ def full_capacity(init: SkewInit = henaff) -> Factor:
     def adjoint(w: Pair, h: jax.Array) -> jax.Array:
         return in_full(joined(w).conj().T, h)
 
-    return Factor(init_params, apply, adjoint, weights)
+    return Factor(init_params, apply, adjoint, weights, lambda w: w)
