@@ -124,20 +124,6 @@ def define_model(v: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "dropout", 0.0, "Rate of dropout between layers, in [0, 1).", lower_bound=0.0, upper_bound=0.999, flag_values=v
     )
-    flags.DEFINE_enum(
-        "dtype",
-        "float32",
-        ["float32", "bfloat16", "float64"],
-        "What the network computes in; parameters are kept in float32 at least.",
-        flag_values=v,
-    )
-    flags.DEFINE_enum(
-        "matmul_precision",
-        "default",
-        ["default", "high", "highest"],
-        "Precision of matrix products in float32 where the hardware offers a choice.",
-        flag_values=v,
-    )
 
 
 def define_learning(v: flags.FlagValues) -> None:
@@ -203,10 +189,11 @@ def define_learning(v: flags.FlagValues) -> None:
     )
 
 
-def study_flags(**defaults: Any) -> flags.FlagValues:
-    """The flags of a script that trains nothing: those of the network, the seed and the workdir.
+def study_flags(network: bool = True, **defaults: Any) -> flags.FlagValues:
+    """The flags of a script that is no training run: those of the network, the seed and the workdir.
 
     Args:
+      network: whether there is a network to choose.
       **defaults: other defaults, by name.
 
     Raises:
@@ -217,7 +204,8 @@ def study_flags(**defaults: Any) -> flags.FlagValues:
       3
     """
     values = flags.FlagValues()
-    define_model(values)
+    if network:
+        define_model(values)
     define_place(values)
     for name, value in defaults.items():
         values.set_default(name, value)
@@ -225,7 +213,21 @@ def study_flags(**defaults: Any) -> flags.FlagValues:
 
 
 def define_place(v: flags.FlagValues) -> None:
-    """Flags of anything that runs: its seed, and where it lives."""
+    """Flags of anything that runs: its numbers, its seed, and where it lives."""
+    flags.DEFINE_enum(
+        "dtype",
+        "float32",
+        ["float32", "bfloat16", "float64"],
+        "What the network computes in; parameters are kept in float32 at least.",
+        flag_values=v,
+    )
+    flags.DEFINE_enum(
+        "matmul_precision",
+        "default",
+        ["default", "high", "highest"],
+        "Precision of matrix products in float32 where the hardware offers a choice.",
+        flag_values=v,
+    )
     flags.DEFINE_integer("seed", 0, "Seed of everything random in the run.", lower_bound=0, flag_values=v)
     flags.DEFINE_string(
         "workdir",
@@ -299,6 +301,8 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
     if rest[1:]:
         raise UserError(f"what is {rest[1]!r}? flags are written --name=value")
     config = Config({name: values[name].value for name in values if name not in HELP})
+    if "hidden_size" not in values:
+        return config
     chosen = values["hidden_size"].value != values["hidden_size"].default
     return config.replace(hidden_size=sizes(config, chosen))
 

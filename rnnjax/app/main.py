@@ -70,7 +70,7 @@ class Study(NamedTuple):
     """A script that trains nothing in the way of an `Experiment`, and is launched like one.
 
     Attributes:
-      run: (configs, one for each cell, by name; the workdir) -> None: does all there is to do.
+      run: (configs, one for each cell, by name, or one under ""; the workdir) -> None: does all there is to do.
       flags: `study_flags(...)` and the study's own.
       free: names of its own flags that may change when it is started again in its workdir.
     """
@@ -141,7 +141,7 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
     experiment = experiment._replace(free=FREE + experiment.free + longer)
     lines = said(experiment)
     root = Path(config.workdir or default_workdir(name_of(argv), experiment))
-    configs = named(runs(config))
+    configs = named(runs(config)) if "cell" in config.values else {"": config}
     with Workdir(root, lines, experiment.free) as workdir:
         print(f"workdir: {root}", file=sys.stderr)
         if isinstance(experiment, Study):

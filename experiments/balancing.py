@@ -1,0 +1,130 @@
+"""Influence balancing: near causes push the wrong way, and a gradient that looks back too little climbs the loss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses, training
+from rnnjax.app.names import resolve
+from rnnjax.base import Cell, PyTree
+from rnnjax.errors import UserError
+from rnnjax.estimators import RULES
+from rnnjax.losses import Batch
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+from rnnjax.provenance import provenance
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(network=False)
+flags.DEFINE_list(
+    "runs",
+    ["tbptt:1", "tbptt:2", "tbptt:4", "tbptt:8", "tbptt:20", "tbptt:40", "rtrl:1", "uoro:1", "pes:2", "nres:2"],
+    "RULE:WINDOW, what to compare; each window is an update, and divides an episode of 40 steps.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("time_steps", 100000, "Steps of the system in each run.", 40, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 1e-4, "Of gradient descent, for each step of the system.", 0.0, flag_values=FLAGS)
+
+N, POSITIVE = 7, 3  # units, of which the first are pushed up by the parameter and the others, more of them, down
+EPISODE, POINTS = 40, 100
+
+
+def balance() -> Cell:
+    """s' = A s + theta (1, 1, 1, -1, -1, -1, -1), A halves and passes on the other half; the first unit is read."""
+    a = (jnp.eye(N) + jnp.eye(N, k=1)) / 2
+    sign = jnp.where(jnp.arange(N) < POSITIVE, 1.0, -1.0)
+
+    def step(p: PyTree, s: jax.Array, x: Any, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        s = a @ s + p["theta"] * sign
+        return s, s[:1]
+
+    return Cell(lambda key, x: {"theta": jnp.full(1, 0.5)}, lambda p, x: jnp.ones(N), step)
+
+
+def stream(piece: int) -> training.Stream:
+    """Pieces of episodes; the first unit should be 1."""
+
+    def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
+        restart = jnp.full(1, position % (EPISODE // piece) == 0)
+        return Batch(jnp.zeros((1, piece, 1)), jnp.ones((1, piece, 1)), None, restart), position + 1
+
+    return training.Stream(lambda data: jnp.zeros((), jnp.int32), following)
+
+
+def optimum() -> float:
+    """The theta of least loss over an episode, which is a parabola."""
+    cell, xs = rnnjax.unroll(balance()), jnp.zeros((EPISODE, 1))
+
+    def loss(theta: jax.Array) -> jax.Array:
+        return ((rnnjax.run(cell, {"theta": jnp.full(1, theta)}, xs)[1] - 1) ** 2).sum()
+
+    return float(-jax.grad(loss)(0.0) / jax.hessian(loss)(0.0))
+
+
+def distances(rule: str, window: int, rate: float, steps: int, seed: int = 0, points: int = POINTS) -> np.ndarray:
+    """|theta - optimum| on the way `[points + 1]`; infinite from where training broke off."""
+    cell = rnnjax.unroll(balance())
+    estimator = resolve("runs", rule, RULES)(cell, losses.regress, 0 if rule == "bptt" else window)
+    trainer = training.Trainer(cell, estimator, optax.sgd(rate * window), stream(window))
+    progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(seed))
+    loop, best, found = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n)), optimum(), []
+    for _ in range(points + 1):
+        theta = float(progress.state.params["theta"][0])
+        found.append(abs(theta - best) if progress.finite else float("inf"))
+        progress = loop(progress, steps // window // points)
+    return np.array(found)
+
+
+def rms(far: np.ndarray) -> float:
+    """Over the second half."""
+    return float(np.sqrt((far[len(far) // 2 :] ** 2).mean()))
+
+
+class Wanted(NamedTuple):
+    """A rule and its window."""
+
+    rule: str
+    window: int
+
+
+def wanted(text: str) -> Wanted:
+    """From RULE:WINDOW."""
+    rule, _, window = text.rpartition(":")
+    if not window.isdigit() or int(window) < 1 or EPISODE % int(window):
+        raise UserError(f"--runs={text}: write RULE:WINDOW with a window that divides {EPISODE}")
+    resolve("runs", rule, RULES)
+    return Wanted(rule, int(window))
+
+
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Trains under each rule, draws the distances, prints the table."""
+    (config,) = configs.values()
+    runs = [wanted(text) for text in config.runs]
+    found = {
+        f"{r.rule} {r.window}": distances(r.rule, r.window, config.learning_rate, config.time_steps, config.seed)
+        for r in runs
+    }
+    times = np.linspace(0, config.time_steps, POINTS + 1)
+    drawn = {name: Run(valid_steps=times, valid=np.where(far < 1e3, far, np.nan)) for name, far in found.items()}
+    label = "|theta - optimum|"
+    curves(workdir.file("curves.png"), drawn, ylabel=label, xlabel="step of the system", title="influence balancing")
+    rows = [
+        {"rule": name, "at first": far[0], "in the end": far[-1], "last half, root mean square": rms(far)}
+        for name, far in found.items()
+    ]
+    workdir.write_summary({"optimum": optimum(), "rows": rows} | provenance())
+    table(rows, title=f"influence balancing: {label}, optimum {optimum():.4f}")
+    print(f"curves: {workdir.file('curves.png')}")
+
+
+EXPERIMENT = app.Study(compare, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
