@@ -2,6 +2,7 @@
 
 from rnnjax.unitary.cells import eunn, urnn, urnn_core
 from rnnjax.unitary.factors import (
+    Bound,
     Factor,
     dense,
     diagonal,
@@ -30,6 +31,7 @@ from rnnjax.unitary.skew import cayley_start, expm, henaff, random_skew, skew
 from rnnjax.unitary.trivialized import Trivialized, dynamic, rebase, rebasing
 
 __all__ = [
+    "Bound",
     "Factor",
     "Pair",
     "Parametrization",
