@@ -91,3 +91,19 @@ def test_a_matrix_is_formed_for_few_units_and_many_steps_and_for_a_map_that_is_o
     assert chosen(64, 15) is cells.AS_FACTORS
     assert chosen(512, 10_000) is cells.AS_FACTORS
     assert cells.plan(unitary.full_capacity(), 512, 2) is cells.AS_MATRIX
+
+
+@pytest.mark.parametrize("name", ["matrix", "factors"])
+def test_a_recomputed_window_takes_memory_for_the_square_root_of_its_steps(name, optimized):
+    core, width = CORES[name]
+
+    def temporary(cell, steps):
+        params = core.init(jax.random.key(0), jnp.zeros(width))
+        last = jax.jit(jax.grad(lambda p, zs: loss(rnnjax.run(cell, p, zs)[0])))
+        return last.lower(params, jnp.zeros((steps, width))).compile().memory_analysis().temp_size_in_bytes
+
+    kept = rnnjax.unroll(core)
+    plain, root = ([temporary(c, t) for t in (4096, 16384)] for c in (kept, rnnjax.remat(kept, every="sqrt")))
+    assert 3.5 < plain[1] / plain[0] < 4.5
+    assert 1.5 < root[1] / root[0] < 2.5
+    assert 20 * root[1] < plain[1]
