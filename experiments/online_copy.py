@@ -1,0 +1,177 @@
+"""Copying, learned online: an update at every step, and longer sequences as soon as the present ones are mastered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from absl import flags
+from jax import lax
+
+import rnnjax
+from rnnjax import app, losses, training
+from rnnjax.app.names import resolve
+from rnnjax.app.setup import Setup, finished
+from rnnjax.base import PyTree
+from rnnjax.errors import UserError
+from rnnjax.estimators import RULES, Estimator
+from rnnjax.losses import Batch, Mean
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import Progress, table
+from rnnjax.provenance import provenance
+from rnnjax.scans import where
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(cell="lstm", hidden_size="16")
+flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
+flags.DEFINE_integer("window", 1, "Steps from one update to the next.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("time_steps", 50000, "Steps of the stream.", 100, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 8, "Streams side by side.", 1, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("mastered", 0.15, "Bits a symbol below which the level is raised.", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("judged", 1000, "Symbols over which that mean is taken.", 1, flag_values=FLAGS)
+
+LONGEST, POINTS = 64, 100
+CUE, BLANK = 2, 3
+
+
+class Place(NamedTuple):
+    """Where each stream is: the step in its sequence `[B]`, the bits to copy `[B, LONGEST]`, how many `[B]`."""
+
+    step: jax.Array
+    bits: jax.Array
+    length: jax.Array
+
+
+class Learner(NamedTuple):
+    """All there is to a run: level, what is known of the loss at this level, and the run itself."""
+
+    level: jax.Array
+    seen: Mean
+    place: Place
+    params: PyTree
+    opt_state: PyTree
+    state: PyTree
+
+
+def token(place: Place) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Input, target and whether it counts, of the present step: the bits, the cue, and as many blanks."""
+    at, n = place.step, place.length
+    asked = at - n - 1
+    x = jnp.where(at < n, pick(place.bits, at), jnp.where(at == n, CUE, BLANK))
+    return x, pick(place.bits, asked), asked >= 0
+
+
+def pick(bits: jax.Array, at: jax.Array) -> jax.Array:
+    """One bit of each row."""
+    return jnp.take_along_axis(bits, jnp.clip(at, 0, LONGEST - 1)[:, None], axis=1)[:, 0]
+
+
+def onward(place: Place, level: jax.Array, key: jax.Array) -> Place:
+    """The next step; a sequence that has ended is followed by one of the present level."""
+    bits = jax.random.randint(key, place.bits.shape, 0, 2)
+    fresh = Place(jnp.zeros_like(place.step), bits, jnp.broadcast_to(level, place.length.shape))
+    return where(place.step == 2 * place.length, fresh, place._replace(step=place.step + 1))
+
+
+def piece(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[Batch, Place]:
+    """Some steps of every stream; a sequence that begins inside marks its first step for the carry to start anew."""
+
+    def body(place: Place, key: jax.Array) -> tuple[Place, tuple[jax.Array, ...]]:
+        return onward(place, level, key), (*token(place), place.step == 0)
+
+    place, (x, y, mask, first) = lax.scan(body, place, jax.random.split(key, window))
+    x, y, mask, first = (jnp.moveaxis(a, 0, 1) for a in (x, y, mask, first))
+    return Batch(rnnjax.Seq(x, first=first), y, mask, jnp.zeros(len(x), bool)), place
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network of the flags' layers between four symbols and two."""
+    if config.dropout:
+        raise UserError("--dropout: this comparison has none")
+    net = rnnjax.stack(rnnjax.one_hot(4, config.dtype), config.layers(), rnnjax.linear(2))
+    return app.Setup(rnnjax.unroll(net), losses.classify, training.Stream(lambda data: (), stop))
+
+
+def stop(*args: Any) -> Any:
+    """The stream depends on what was learned, and is made in the loop."""
+    raise NotImplementedError
+
+
+def start(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any, key: jax.Array) -> Learner:
+    """Before the first step, at level 1."""
+    b, one = config.batch_size, jnp.ones((), jnp.int32)
+    place = Place(jnp.zeros(b, jnp.int32), jax.random.randint(key, (b, LONGEST), 0, 2), jnp.full(b, one))
+    batch, _ = piece(place, one, key, config.window)
+    params = setup.cell.init(key, jax.tree.map(lambda a: a[0], batch.x))
+    nothing = jnp.zeros((), config.dtype)
+    return Learner(one, Mean(nothing, nothing), place, params, optimizer.init(params), estimator.init(params, batch))
+
+
+def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(key -> Learner, (Learner, keys) -> Learner)."""
+    estimator = resolve("rules", rule, RULES)(setup.cell, setup.objective, config.window)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
+
+    def step(now: Learner, key: jax.Array) -> tuple[Learner, None]:
+        draw, noise = jax.random.split(key)
+        batch, place = piece(now.place, now.level, draw, config.window)
+        estimate, state = estimator.grad(now.params, now.state, batch, noise)
+        updates, opt_state = optimizer.update(estimate.mean_grads(), now.opt_state, now.params)
+        seen = jax.tree.map(jnp.add, now.seen, estimate.metrics["loss"])
+        judged = seen.weight >= config.judged
+        better = judged & (seen.total / math.log(2) < config.mastered * seen.weight)
+        level = jnp.minimum(now.level + better, LONGEST)
+        params = optax.apply_updates(now.params, updates)
+        return Learner(level, where(judged, jax.tree.map(jnp.zeros_like, seen), seen), place, params, opt_state,
+                       state), None  # fmt: skip
+
+    return lambda key: start(config, setup, estimator, optimizer, key), lambda now, keys: lax.scan(step, now, keys)[0]
+
+
+def levels(config: app.Config, setup: Setup, rule: str, bar: Callable[[int], None]) -> list[int]:
+    """The level on the way."""
+    init, steps = (jax.jit(f) for f in learning(config, setup, rule))
+    key = jax.random.key(config.seed)
+    now, found = init(key), [1]
+    for i in range(POINTS):
+        keys = jax.random.split(jax.random.fold_in(key, i), max(1, config.time_steps // config.window // POINTS))
+        now = steps(now, keys)
+        found.append(int(now.level))
+        bar(i + 1)
+    return found
+
+
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Trains every cell under every rule, draws the levels, prints the table."""
+    found: dict[str, list[int]] = {}
+    for cell, config in configs.items():
+        setup = finished(build, config)
+        for rule in config.rules:
+            name = f"{cell}, {rule}" if len(configs) > 1 else rule
+            with Progress(POINTS, name) as bar:
+                found[name] = levels(config, setup, rule, bar.update)
+    config = next(iter(configs.values()))
+    steps = [i * config.time_steps / POINTS for i in range(POINTS + 1)]
+    drawn = {name: Run(valid_steps=steps, valid=level) for name, level in found.items()}
+    curves(
+        workdir.file("curves.png"),
+        drawn,
+        ylabel="bits copied (level)",
+        xlabel="step of the stream",
+        title="online copy",
+    )
+    rows = [{"rule": name, "level": level[-1]} for name, level in found.items()]
+    workdir.write_summary({"levels": found} | provenance())
+    table(rows, title=f"bits copied below {config.mastered} bits a symbol, after {config.time_steps:,} steps")
+    print(f"curves: {workdir.file('curves.png')}")
+
+
+EXPERIMENT = app.Study(compare, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
