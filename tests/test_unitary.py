@@ -87,6 +87,24 @@ def test_accumulated_reflections_are_the_chain_of_them():
     np.testing.assert_allclose(matrix(many, {"v": v}), matrix(chain, params), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30])
+def test_a_vector_of_no_length_reflects_nothing(size):
+    v = jnp.zeros((2, N)).at[0].set(size)
+    re, im = v, jnp.zeros_like(v)
+    target = jnp.linspace(-1.0, 2.0, N * N).reshape(N, N)
+
+    def one(v):
+        return unitary.dense(unitary.reflection(), {"v": Pair(v[0], im[0])}, N).re
+
+    def many(v):
+        factor = unitary.reflections(2)
+        return unitary.dense(factor, factor.weights({"v": Pair(v, im)}), N).re
+
+    for matrix_of in (one, many, unitary.householder(2)):
+        np.testing.assert_array_equal(matrix_of(re), np.eye(N))
+        assert np.isfinite(jax.grad(lambda v, f=matrix_of: (f(v) * target).sum())(re)).all()
+
+
 def test_a_kronecker_product_is_that_of_the_matrices():
     a, b = unitary.tunable(2), unitary.evolution()
     w = unitary.kronecker((a, 2), (b, 4))
@@ -119,8 +137,12 @@ def test_sizes_a_factor_cannot_have_are_refused():
     key = jax.random.key(0)
     with pytest.raises(ValueError, match="power of two of units, got 6"):
         unitary.eunn(6, capacity=None)
+    with pytest.raises(ValueError, match=r"butterfly\(4\) has 4 units, not 8"):
+        rnnjax.urnn(8, factor=unitary.butterfly(4)).init(key, jnp.ones(3))
     with pytest.raises(ValueError, match="multiple of 2 units, got 5"):
-        unitary.eunn(5).init(key, jnp.ones(3))
+        unitary.eunn(5)
+    with pytest.raises(ValueError, match="multiple of 2 units, got 5"):
+        unitary.tunable(2).init(key, 5, jnp.float32)
     with pytest.raises(ValueError, match=r"\(2, 4\) has 8 units, not 9"):
         unitary.kronecker((unitary.diagonal(), 2), (unitary.diagonal(), 4)).init(key, 9, jnp.float32)
     for wrong in (lambda: unitary.tunable(0), lambda: unitary.reflections(0), lambda: unitary.givens(0)):

@@ -104,6 +104,13 @@ def test_scaling_reaches_determinants_that_rotations_do_not():
         np.testing.assert_allclose(np.linalg.det(u(raw_of(u))), (-1.0) ** negative, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [0.0, 1.0, 300.0])
+def test_the_condition_of_a_cayley_transform_is_that_of_the_matrix_it_inverts(size):
+    raw = size * draw((N * (N - 1) // 2,))
+    a = np.asarray(unitary.skew(raw), np.float64)
+    np.testing.assert_allclose(unitary.cayley_condition(raw), 1 / np.linalg.cond(np.eye(N) + a, 1), rtol=1e-3)
+
+
 def test_the_cayley_start_turns_each_plane_by_an_angle_below_ninety_degrees():
     u = unitary.cayley()(unitary.cayley_start(jax.random.key(0), N, jnp.float32))
     cosines = np.diag(u)
@@ -190,11 +197,17 @@ def test_a_matrix_that_is_not_square_an_odd_schur_and_bad_numbers_are_refused():
     with pytest.raises(ValueError, match=r"square, got \[4, 16\]"):
         rnnjax.parametrize(rnnjax.lstm_core(4), u=unitary.exponential()).init(jax.random.key(0), jnp.ones(16))
     with pytest.raises(ValueError, match="even, got 5"):
-        unitary.nnrnn(5).init(jax.random.key(0), jnp.ones(3))
+        unitary.nnrnn(5)
+    with pytest.raises(ValueError, match="even, got 5"):
+        unitary.schur().init(jax.random.key(0), jnp.ones((5, 5)))
+    with pytest.raises(ValueError, match=r"square matrix, got \[2, 3\]"):
+        unitary.expm(jnp.ones((2, 3)))
     with pytest.raises(ValueError, match="at least one reflection, got 0"):
         unitary.householder(0)
     with pytest.raises(ValueError, match="negative=9"):
-        unitary.scornn(4, negative=9).init(jax.random.key(0), jnp.ones(3))
+        unitary.scornn(4, negative=9)
+    with pytest.raises(ValueError, match="negative=-1"):
+        unitary.cayley(negative=-1).init(jax.random.key(0), jnp.ones((4, 4)))
     with pytest.raises(ValueError, match=r"n \(n - 1\) / 2"):
         unitary.skew(jnp.ones(4))
     with pytest.raises(ValueError, match=r"pre-activations \[4\].*got \[5\]"):

@@ -139,7 +139,7 @@ def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
       bias: of the input map V.
 
     Raises:
-      ValueError: hidden is not a power of two where capacity is None; when params are made, if hidden is odd.
+      ValueError: hidden is odd, or not a power of two where capacity is None.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -149,5 +149,7 @@ def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
+    if hidden % 2:
+        raise ValueError(f"eunn rotates pairs: it needs a multiple of 2 units, got {hidden}")
     mesh = butterfly(hidden) if capacity is None else tunable(capacity)
     return stack(linear(2 * hidden, bias), urnn_core(hidden, mesh))

@@ -18,7 +18,7 @@ import numpy as np
 
 from rnnjax.base import PyTree, identity
 from rnnjax.feedforward import Initializer, draw
-from rnnjax.unitary.pairs import Pair, at_least_single, joined, parted
+from rnnjax.unitary.pairs import Pair, at_least_single, joined, not_zero, parted
 
 
 def uniform(bound: Any) -> Initializer:
@@ -111,7 +111,7 @@ def reflection() -> Factor:
 
         R h = h - 2 v <v, h> / ||v||^2,  <v, h> = sum_j conj(v_j) h_j
 
-    It is its own adjoint and its own inverse.
+    It is its own adjoint and its own inverse; a zero v reflects nothing.
 
     Example: v itself is turned around.
       >>> import jax.numpy as jnp
@@ -125,7 +125,7 @@ def reflection() -> Factor:
 
     def apply(p: PyTree, h: jax.Array) -> jax.Array:
         v = joined(p["v"])
-        along = jnp.sum(v.conj() * h) * (2 / jnp.sum(jnp.real(v.conj() * v))).astype(h.dtype)
+        along = jnp.sum(v.conj() * h) * (2 / not_zero(jnp.sum(jnp.real(v.conj() * v)))).astype(h.dtype)
         return h - v * along
 
     return Factor(init, apply, apply)

@@ -11,7 +11,7 @@ import numpy as np
 from rnnjax.base import PyTree
 from rnnjax.feedforward import draw
 from rnnjax.unitary.factors import Factor, uniform
-from rnnjax.unitary.pairs import Pair, at_least_single, joined, parted
+from rnnjax.unitary.pairs import Pair, at_least_single, joined, not_zero, parted
 from rnnjax.unitary.skew import SkewInit, expm, henaff, skew
 from rnnjax.unitary.windows import in_full
 
@@ -44,7 +44,8 @@ def reflections(count: int) -> Factor:
     def weights(p: PyTree) -> tuple[Pair, Pair]:
         v = joined(p["v"])
         gram = in_full(v.conj(), v.T)
-        inverse_t = jnp.triu(gram, 1) + jnp.diag(jnp.diag(gram) / 2)
+        squares = not_zero(jnp.diag(gram).real)
+        inverse_t = jnp.triu(gram, 1) + jnp.diag(squares / 2).astype(gram.dtype)
         m = jax.scipy.linalg.solve_triangular(inverse_t, v.conj(), lower=False)
         return p["v"], parted(m, p["v"].re.dtype)
 

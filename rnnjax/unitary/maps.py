@@ -17,7 +17,7 @@ import numpy as np
 from rnnjax.base import PyTree
 from rnnjax.cores import orthogonal
 from rnnjax.feedforward import Initializer, draw
-from rnnjax.unitary.pairs import at_least_single
+from rnnjax.unitary.pairs import at_least_single, not_zero
 from rnnjax.unitary.skew import SkewInit, any_angles, cayley_start, expm, henaff, skew
 from rnnjax.unitary.windows import in_full
 
@@ -73,12 +73,19 @@ def exponential(init: SkewInit = henaff) -> Parametrization:
     return Parametrization(lambda key, n, dtype: packed(init, key, n, dtype), lambda raw: expm(skew(raw)))
 
 
+def signed(negative: int, n: int) -> None:
+    """Refuses more negative signs than units."""
+    if not 0 <= negative <= n:
+        raise ValueError(f"cayley(negative={negative}) of {n} units: between 0 and {n} signs can be negative")
+
+
 def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
     """Rotations by the Cayley transform; scaled by signs, every orthogonal matrix is within reach for some D.
 
         u = (I + A)^-1 (I - A) D,  A = -A^T,  D = diag(1, .., 1, -1, .., -1)
 
-    I + A is never singular, but near an eigenvalue -1 of u the entries of A grow without bound.
+    I + A is never singular, but towards an eigenvalue -1 of u D the entries of A grow without bound: `cayley_condition`
+    says how far that has gone.
 
     Args:
       init: of the packed A.
@@ -97,8 +104,7 @@ def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
     """
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> jax.Array:
-        if not 0 <= negative <= n:
-            raise ValueError(f"cayley(negative={negative}) of {n} units: between 0 and {n} signs can be negative")
+        signed(negative, n)
         return packed(init, key, n, dtype)
 
     def apply(raw: jax.Array) -> jax.Array:
@@ -111,13 +117,37 @@ def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
     return Parametrization(init_raw, apply)
 
 
+def cayley_condition(raw: jax.Array) -> jax.Array:
+    """The reciprocal condition number of I + A in the Cayley transform, from the raw A. A metric while training.
+
+        1 / (||I + A||_1 ||(I + A)^-1||_1),  between 0 and 1
+
+    About this many times the rounding unit is lost in u: near 1e-6 a float32 has no digit left, so start anew from
+    another D before that, or leave the transform for `exponential`.
+
+    Args:
+      raw: of `cayley`, the entries of A above its diagonal.
+
+    Example: a rotation by nearly 180 degrees.
+      >>> import jax.numpy as jnp
+      >>> print(f"{cayley_condition(jnp.array([1e4, 0.0, 0.0])):.0e}")
+      1e-04
+
+    Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
+    """
+    a = skew(at_least_single(raw))
+    one = jnp.eye(a.shape[0], dtype=a.dtype)
+    norms = [jnp.abs(m).sum(0).max() for m in (one + a, jnp.linalg.solve(one + a, one))]
+    return 1 / (norms[0] * norms[1])
+
+
 def householder(reflections: int) -> Parametrization:
     """The product of reflections, accumulated: three matmuls and one triangular inverse instead of a chain.
 
         u = H_1 .. H_k,  H_i = I - 2 v_i v_i^T / ||v_i||^2;   raw: v `[k, n]`
         u = I - V^T T V,  T^-1 = striu(V V^T) + diag(V V^T) / 2
 
-    With k = n every orthogonal matrix whose determinant is (-1)^n is within reach.
+    A zero v reflects nothing. With k = n every orthogonal matrix whose determinant is (-1)^n is within reach.
 
     Args:
       reflections: k.
@@ -142,7 +172,7 @@ def householder(reflections: int) -> Parametrization:
 
     def apply(v: jax.Array) -> jax.Array:
         gram = in_full(v, v.T)
-        inverse_t = jnp.triu(gram, 1) + jnp.diag(jnp.diag(gram) / 2)
+        inverse_t = jnp.triu(gram, 1) + jnp.diag(not_zero(jnp.diag(gram)) / 2)
         return jnp.eye(v.shape[1], dtype=v.dtype) - in_full(
             v.T, jax.scipy.linalg.solve_triangular(inverse_t, v, lower=False)
         )
@@ -157,6 +187,12 @@ class Schur(NamedTuple):
     theta: jax.Array
     gamma: jax.Array
     t: jax.Array
+
+
+def paired(n: int) -> None:
+    """Refuses an odd number of units."""
+    if n % 2:
+        raise ValueError(f"schur pairs units into planes: their number must be even, got {n}")
 
 
 def schur(basis: SkewInit = henaff) -> Parametrization:
@@ -183,8 +219,7 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
     """
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> Schur:
-        if n % 2:
-            raise ValueError(f"schur pairs units into planes: their number must be even, got {n}")
+        paired(n)
         kp, kt = jax.random.split(key)
         theta = draw(lambda k, shape, d: any_angles(k, n // 2, d), kt, (), dtype)
         return Schur(packed(basis, kp, n, dtype), theta, jnp.ones(n // 2, dtype), jnp.zeros(n * (n - 2) // 2, dtype))

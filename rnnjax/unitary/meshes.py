@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -97,7 +98,7 @@ def butterfly(n: int) -> Factor:
       n: units, a power of two.
 
     Raises:
-      ValueError: n is not a power of two.
+      ValueError: n is not a power of two; when params are made, if there are not n units.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -108,7 +109,14 @@ def butterfly(n: int) -> Factor:
     """
     if n < 2 or n & (n - 1):
         raise ValueError(f"butterfly needs a power of two of units, got {n}")
-    return product(diagonal(), *(givens(2**layer) for layer in range(n.bit_length() - 1)))
+    mesh = product(diagonal(), *(givens(2**layer) for layer in range(n.bit_length() - 1)))
+
+    def init(key: jax.Array, units: int, dtype: Any) -> PyTree:
+        if units != n:
+            raise ValueError(f"butterfly({n}) has {n} units, not {units}")
+        return mesh.init(key, units, dtype)
+
+    return dataclasses.replace(mesh, init=init)
 
 
 def kronecker(*parts: tuple[Factor, int]) -> Factor:

@@ -12,7 +12,7 @@ from rnnjax.compose import stack
 from rnnjax.cores import orthogonal
 from rnnjax.feedforward import Initializer, draw, linear
 from rnnjax.unitary.factors import uniform
-from rnnjax.unitary.maps import Parametrization, cayley, exponential, free, schur
+from rnnjax.unitary.maps import Parametrization, cayley, exponential, free, paired, schur, signed
 from rnnjax.unitary.pairs import at_least_single, modrelu
 from rnnjax.unitary.skew import SkewInit, cayley_start, henaff
 from rnnjax.unitary.windows import MATMUL, Plan, both_ways, fast_window, gated, in_full, recurrence
@@ -110,6 +110,9 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
       start: initial A.
       bias: of the input map.
 
+    Raises:
+      ValueError: there are more negative entries than units.
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> params = scornn(4).init(jax.random.key(0), jnp.ones(3))
@@ -119,6 +122,7 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
     Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
     """
     signs = hidden // 2 if negative is None else negative
+    signed(signs, hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, cayley(start, signs)))
 
 
@@ -133,7 +137,7 @@ def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
       bias: of the input map.
 
     Raises:
-      ValueError: when params are made, if hidden is odd.
+      ValueError: hidden is odd.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -143,6 +147,7 @@ def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
 
     Reference: Kerg et al., Non-normal recurrent neural network (nnRNN), 2019.
     """
+    paired(hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, schur(start)))
 
 

@@ -70,6 +70,11 @@ def modrelu_halves(z: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.concatenate([g * re, g * im])
 
 
+def not_zero(square: jax.Array) -> jax.Array:
+    """A squared norm fit to divide by: over it a zero vector is zero, and its gradient is finite."""
+    return jnp.maximum(square, jnp.asarray(1e-12, square.dtype))
+
+
 def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:
     """A map of complex vectors applied to real and imaginary parts one after the other."""
     z = f(jax.lax.complex(*jnp.split(h, 2)))

@@ -109,6 +109,9 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
       a: `[n, n]`.
       squarings: the most there can be; norms up to 2^(squarings + 1) keep full accuracy.
 
+    Raises:
+      ValueError: a is not square.
+
     Example:
       >>> import jax.numpy as jnp
       >>> print(expm(jnp.array([[0.0, -jnp.pi], [jnp.pi, 0.0]])).round(5) + 0.0)
@@ -118,6 +121,8 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
     Reference: Higham, The scaling and squaring method for the matrix exponential revisited, 2005; Paterson,
     Stockmeyer, On the number of nonscalar multiplications necessary to evaluate polynomials, 1973.
     """
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(f"expm takes a square matrix, got {list(a.shape)}")
     radius = 0.5 if a.dtype == jnp.float64 else 2.0  # where the 16th term is below rounding
     norm = lax.stop_gradient(jnp.abs(a).sum(0).max())
     s = jnp.clip(jnp.ceil(jnp.log2(norm / radius)), 0, squarings)
