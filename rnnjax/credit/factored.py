@@ -10,7 +10,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from rnnjax.base import Cell, PyTree, with_step
-from rnnjax.credit.influence import Kept, attached, flat, kept, of_window, without_key
+from rnnjax.credit.influence import Kept, Outer, attached, flat, kept, of_window, without_key
 from rnnjax.scans import scanning, where
 
 UORO_TAG = 0x0502
@@ -84,8 +84,7 @@ def uoro(cell: Cell) -> Cell:
         if key is None:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
-        influence = [jnp.tensordot(held.left, v, 0) for v in held.right]
-        before = attached(which.of(w), held.carry, influence)
+        before = attached(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
         carry, y = cell.step(w, fresh_or(cell, w, held.fresh, before, x), x, key)
         left, right = forwarded(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y

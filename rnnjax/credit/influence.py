@@ -26,8 +26,30 @@ class NotAdmitted(ValueError):
     """
 
 
+class Outer(NamedTuple):
+    """An influence of rank one, left (x) right: `[N]` and as the weights."""
+
+    left: jax.Array
+    right: jax.Array
+
+    def along(self, d: jax.Array) -> jax.Array:
+        """What a change of the weights does, in the time of their number."""
+        return self.left * jnp.tensordot(self.right, d, d.ndim)
+
+
+class Kroneckers(NamedTuple):
+    """The influence of a matrix as a sum over r of Kronecker products: `[r, K]` and `[r, N, M]`."""
+
+    left: jax.Array
+    right: jax.Array
+
+    def along(self, d: jax.Array) -> jax.Array:
+        """What a change of the matrix does."""
+        return jnp.einsum("rnm,rm->n", self.right, self.left @ d)
+
+
 @jax.custom_jvp
-def attached(weights: list[jax.Array], carry: PyTree, influence: list[jax.Array]) -> PyTree:
+def attached(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> PyTree:
     """The value of `carry`, with the derivative `influence` in the weights and none in anything else.
 
         d carry = sum_l influence_l . d weights_l
@@ -35,7 +57,7 @@ def attached(weights: list[jax.Array], carry: PyTree, influence: list[jax.Array]
     Args:
       weights: arrays.
       carry: a tree of N numbers in all.
-      influence: for each array of weights one `[N, *its shape]`.
+      influence: for each array of weights one `[N, *its shape]`, as it is or in factors.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -52,8 +74,8 @@ def attached(weights: list[jax.Array], carry: PyTree, influence: list[jax.Array]
 def attached_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
     (_, carry, influence), (dw, _, _) = primals, tangents
     flat, unflat = ravel_pytree(carry)
-    moves = [jnp.tensordot(j, d, d.ndim).astype(flat.dtype) for j, d in zip(influence, dw)]
-    return carry, unflat(sum(moves, jnp.zeros_like(flat)))
+    moves = [jnp.tensordot(j, d, d.ndim) if isinstance(j, jax.Array) else j.along(d) for j, d in zip(influence, dw)]
+    return carry, unflat(sum((move.astype(flat.dtype) for move in moves), jnp.zeros_like(flat)))
 
 
 @jax.custom_jvp

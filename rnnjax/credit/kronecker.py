@@ -11,7 +11,17 @@ from jax import lax
 
 from rnnjax.base import Cell, PyTree, fold, with_step
 from rnnjax.credit.factored import balance, fresh_or, signs
-from rnnjax.credit.influence import Kept, NotAdmitted, attached, flat, jacobian, kept, of_window, without_key
+from rnnjax.credit.influence import (
+    Kept,
+    Kroneckers,
+    NotAdmitted,
+    attached,
+    flat,
+    jacobian,
+    kept,
+    of_window,
+    without_key,
+)
 from rnnjax.credit.products import Products, products
 from rnnjax.scans import scanning
 
@@ -201,8 +211,8 @@ def factored(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
         if key is None:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
-        full = [jnp.einsum("rk,rnm->nkm", a, b) for a, b in zip(held.left, held.right)] + held.exact
-        before = attached(form.matrices.of(w) + form.others.of(w), held.carry, full)
+        influence = [*map(Kroneckers, held.left, held.right), *held.exact]
+        before = attached(form.matrices.of(w) + form.others.of(w), held.carry, influence)
         carry, y = cell.step(w, fresh_or(cell, w, held.fresh, before, x), x, key)
         new = kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return lax.stop_gradient(new)._replace(carry=carry), y
