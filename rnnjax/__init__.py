@@ -9,6 +9,7 @@ import importlib.metadata
 from types import ModuleType
 
 from rnnjax.base import Cell, run, with_step
+from rnnjax.both_ways import Both, bidirectional, last
 from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.compose import memoryless, stack
 from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
@@ -17,12 +18,9 @@ from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, poin
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.sparsity import sparse
 from rnnjax.transforms import (
-    Both,
-    bidirectional,
     cast,
     dropconnect,
     highway,
-    last,
     learn_carry,
     parametrize,
     residual,
@@ -97,7 +95,7 @@ __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
     "app", "checkpoint", "data", "decoding", "estimators", "interop", "lectures", "losses", "optimizers", "plotting",
-    "tasks", "teaching", "training", "writers",
+    "stochastic", "tasks", "teaching", "training", "writers",
 )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.both_ways import Both, bidirectional
+from rnnjax.both_ways import last as last_output
 from rnnjax.interop.layers import (
     ACTIVATIONS,
     Layer,
@@ -21,8 +23,6 @@ from rnnjax.interop.layers import (
     shaped,
 )
 from rnnjax.scans import unroll
-from rnnjax.transforms import Both, bidirectional
-from rnnjax.transforms import last as last_output
 
 SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.both_ways import Both
 from rnnjax.cells import gru, lstm, vanilla
 from rnnjax.cores import Activation
-from rnnjax.transforms import Both
 
 KINDS = {1: "vanilla", 3: "gru", 4: "lstm"}
 ACTIVATIONS: dict[str, Activation] = {

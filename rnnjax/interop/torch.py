@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.both_ways import Both, bidirectional
 from rnnjax.compose import stack
 from rnnjax.feedforward import dropout as dropout_cell
 from rnnjax.interop.layers import (
@@ -23,7 +24,6 @@ from rnnjax.interop.layers import (
     shaped,
 )
 from rnnjax.scans import unroll
-from rnnjax.transforms import Both, bidirectional
 
 
 def from_torch(
