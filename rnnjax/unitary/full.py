@@ -84,7 +84,8 @@ def full_capacity(init: SkewInit = henaff) -> Factor:
     def weights(p: PyTree) -> Pair:
         a = skew(at_least_single(p["a"]))
         n = a.shape[0]
-        s = jnp.zeros_like(a).at[np.triu_indices(n)].set(at_least_single(p["s"]), unique_indices=True)
+        half = jnp.zeros_like(a).at[np.triu_indices(n)]
+        s = half.set(at_least_single(p["s"]), unique_indices=True, mode="promise_in_bounds")
         s = s + jnp.triu(s, 1).T
         e = expm(jnp.block([[a, -s], [s, a]]))  # of a + i s, as a real matrix
         return Pair(e[:n, :n].astype(p["a"].dtype), e[n:, :n].astype(p["a"].dtype))
