@@ -161,13 +161,13 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     curves(
         workdir.file("curves.png"),
         drawn,
-        ylabel="bits copied (level)",
+        ylabel="level: bits to copy",
         xlabel="step of the stream",
         title="online copy",
     )
     rows = [{"rule": name, "level": level[-1]} for name, level in found.items()]
     workdir.write_summary({"levels": found} | provenance())
-    table(rows, title=f"bits copied below {config.mastered} bits a symbol, after {config.time_steps:,} steps")
+    table(rows, title=f"level (bits to copy) after {config.time_steps:,} steps")
     print(f"curves: {workdir.file('curves.png')}")
 
 
