@@ -8,7 +8,7 @@ growth: a vanilla network of n units with 4 inputs; growth exponents are those b
 one step of a stream of --steps steps in one call, so that dispatching does not count; memory that of one update, the
 compiled program's temporaries and the state passed on; the windows are those of --window for the rules that look back.
 floor: RTRL beside the one matrix product that it cannot do without, [n, n] x [n, weights], in turn in one process.
-lengths: memory of one call over T steps, T up to 100,000.
+lengths: memory of the gradient of T steps in one program, T up to 100,000, the inputs drawn on the way.
 """
 
 from __future__ import annotations
@@ -34,18 +34,6 @@ from rnnjax.losses import Batch
 from rnnjax.progress import table
 from rnnjax.provenance import provenance
 
-FLAGS = flags.FLAGS
-flags.DEFINE_list("what", ["growth", "floor", "lengths"], "Parts to run.")
-flags.DEFINE_list("rules", list(RULES), "Rules that take part.")
-flags.DEFINE_list("sizes", ["16", "32", "64", "128"], "Hidden sizes, ascending.")
-flags.DEFINE_integer("window", 10, "Window of the rules that look back: tbptt.", 1)
-flags.DEFINE_integer("steps", 50, "Steps of one call.", 1)
-flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "T for the memory over T.")
-flags.DEFINE_integer("rounds", 7, "Rounds of the floor's comparison.", 1)
-flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu.")
-flags.DEFINE_string("out", None, "JSON file for everything measured.")
-
-
 # Time of a step and memory, for n units, as the papers have it.
 TEXTBOOK = {
     "bptt": "n^2; T n",
@@ -63,6 +51,17 @@ TEXTBOOK = {
     "pes": "n^2; n^2",
     "nres": "n^2; n^2",
 }
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("what", ["growth", "floor", "lengths"], "Parts to run.")
+flags.DEFINE_list("rules", list(TEXTBOOK), "Rules that take part.")
+flags.DEFINE_list("sizes", ["16", "32", "64", "128"], "Hidden sizes, ascending.")
+flags.DEFINE_integer("window", 10, "Window of the rules that look back: tbptt.", 1)
+flags.DEFINE_integer("steps", 50, "Steps of one call.", 1)
+flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "T for the memory over T.")
+flags.DEFINE_integer("rounds", 7, "Rounds of the floor's comparison.", 1)
+flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu.")
+flags.DEFINE_string("out", None, "JSON file for everything measured.")
 
 
 def clock() -> float:
@@ -156,20 +155,36 @@ def floor() -> list[dict[str, Any]]:
 
 
 def lengths() -> list[dict[str, Any]]:
-    """Memory of a call over T steps."""
+    """Memory of the gradient of T steps: of a stream whose inputs are drawn on the way, or for bptt of one sequence."""
     rows: list[dict[str, Any]] = []
     for rule in FLAGS.rules:
         row: dict[str, Any] = {"rule": rule}
         for steps in map(int, FLAGS.lengths):
-            cell, params, batch = network(int(FLAGS.sizes[0]), steps)
-            f, args = streamed(RULES[rule](cell, losses.regress, window_of(rule)), params, batch)
-            temporary = f.lower(*args).compile().memory_analysis().temp_size_in_bytes
-            state = sum(a.nbytes for a in jax.tree.leaves(args[1]))
-            row[f"T={steps:,}"] = (temporary + state) / 1e3
+            row[f"T={steps:,}"] = bytes_of(rule, steps) / 1e3
         rows.append(row)
         print(row, flush=True)
-    table(rows, title=f"kB of one call over T steps, n = {FLAGS.sizes[0]}")
+    table(rows, title=f"kB of the gradient of T steps, n = {FLAGS.sizes[0]}")
     return rows
+
+
+def bytes_of(rule: str, steps: int) -> int:
+    """Temporaries of the compiled program, and the state passed on."""
+    block = steps if rule == "bptt" else min(steps, FLAGS.steps)
+    cell, params, batch = network(int(FLAGS.sizes[0]), block)
+    estimator = RULES[rule](cell, losses.regress, window_of(rule))
+    _, (_, state, batch, key) = streamed(estimator, params, batch)
+
+    def whole(params: PyTree, state: PyTree, key: jax.Array) -> PyTree:
+        def one(carry: tuple[PyTree, PyTree], key: jax.Array) -> tuple[PyTree, PyTree]:
+            drawn = batch._replace(x=jax.random.normal(key, batch.x.shape))
+            estimate, after = estimator.grad(params, carry[1], drawn, key)
+            return jax.tree.map(jnp.add, carry[0], estimate.grads), after
+
+        start = jax.tree.map(jnp.zeros_like, params), state
+        return jax.lax.fori_loop(0, steps // block, lambda i, carry: one(carry, jax.random.fold_in(key, i)), start)
+
+    memory = jax.jit(whole).lower(params, state, key).compile().memory_analysis()
+    return (0 if memory is None else int(memory.temp_size_in_bytes)) + sum(a.nbytes for a in jax.tree.leaves(state))
 
 
 def main(argv: Sequence[str]) -> None:

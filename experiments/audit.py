@@ -28,8 +28,13 @@ from rnnjax.provenance import provenance
 from rnnjax.workdir import Workdir, atomic_write
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
-flags.DEFINE_list("rules", list(RULES), f"Rules to audit: {', '.join(RULES)}, or import paths.", flag_values=FLAGS)
-flags.DEFINE_list("windows", ["1", "5"], "Windows, for rules whose gradient depends on them.", flag_values=FLAGS)
+flags.DEFINE_list(
+    "rules",
+    [rule for rule in RULES if rule != "anneal"],  # which is no estimate of a gradient
+    f"Rules to audit: {', '.join(RULES)}, or import paths.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list("windows", ["5"], "Windows, for rules whose gradient depends on them.", flag_values=FLAGS)
 flags.DEFINE_integer("keys", 200, "Draws of each random rule.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("lag_keys", 20, "Draws of each random rule for each lag.", 2, flag_values=FLAGS)
 flags.DEFINE_enum(
@@ -46,6 +51,8 @@ flags.DEFINE_integer("batch_size", 2, "Sequences of the batch whose gradient is 
 
 # The gradient of these is the same for every window: it only says how often the gradient is handed over.
 WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "ok", "rflo", "eprop", "forward", "nres")
+# These take whole sequences.
+WITHOUT_WINDOW = ("bptt", "score", "anneal")
 
 
 def echo(length: int, delay: int) -> tasks.Task:
@@ -115,7 +122,7 @@ def plan(config: app.Config) -> list[tuple[str, int]]:
     pairs: list[tuple[str, int]] = []
     for rule in dict.fromkeys(config.rules):
         resolve("rules", rule, RULES)
-        some = [0] if rule == "bptt" else windows[:1] if rule in WHATEVER_WINDOW else windows
+        some = [0] if rule in WITHOUT_WINDOW else windows[:1] if rule in WHATEVER_WINDOW else windows
         pairs += [(rule, window) for window in some]
     return pairs
 
