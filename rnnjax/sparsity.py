@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rnnjax.base import Cell, PyTree, Step
 
 
-def sparse(core: Cell, **masks: Any) -> Cell:
+def sparse(core: Cell, **masks: ArrayLike) -> Cell:
     """Keeps of named weights the entries where a fixed mask is not zero, as one vector of numbers.
 
         params["u"] `[entries]`,   u = zeros,  u[where mask] = params["u"]

@@ -17,7 +17,8 @@ TOY = ["--num_steps=7", "--log_every=2", "--eval_every=3", "--checkpoint_every=4
 EXPERIMENTS = {
     "copying": ["--cell=urnn", "--hidden_size=4", "--delay=6", "--length=2"],
     "adding": ["--cell=gru", "--hidden_size=4", "--length=9", "--dropout=0.3", "--num_layers=2"],
-    "pixels": ["--cell=gru", "--hidden_size=4", "--batch_size=500"],
+    "pixels": ["--cell=vanilla", "--hidden_size=4", "--batch_size=500"],
+    "stochastic": ["--hidden_size=3", "--units=8", "--sweeps=3"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -35,7 +36,7 @@ def flags_of(name: str, text: Path) -> list[str]:
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "stochastic")) for n in EXPERIMENTS])
 def test_interrupted_and_resumed_equals_never_stopped(name, text, tmp_path, monkeypatch):
     flags = [*flags_of(name, text), f"--compilation_cache={tmp_path / 'cache'}"]
     assert launch(name, *flags, f"--workdir={tmp_path / 'whole'}") == 0

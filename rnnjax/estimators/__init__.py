@@ -12,6 +12,9 @@ from rnnjax.estimators.base import initial as initial
 from rnnjax.estimators.base import score as score
 from rnnjax.estimators.base import size as size
 from rnnjax.estimators.base import windows as windows
+from rnnjax.estimators.chance import anneal as anneal
+from rnnjax.estimators.chance import cooling as cooling
+from rnnjax.estimators.chance import score_function as score_function
 from rnnjax.estimators.directions import es as es
 from rnnjax.estimators.directions import forward as forward
 from rnnjax.estimators.directions import nres as nres

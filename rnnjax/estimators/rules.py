@@ -11,6 +11,7 @@ from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, kronecker_sum, rflo, rtrl
 from rnnjax.errors import UserError
 from rnnjax.estimators.backward import backprop
 from rnnjax.estimators.base import Estimator
+from rnnjax.estimators.chance import anneal, score_function
 from rnnjax.estimators.directions import es, forward, nres, pes
 from rnnjax.losses import Batch, Objective
 from rnnjax.scans import single, unroll
@@ -72,6 +73,17 @@ def across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator])
     return rule
 
 
+def on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> Rule:
+    """A rule of whole sequences, which knows no windows."""
+
+    def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
+        if window:
+            raise UserError(f"--rule={name} takes whole sequences: --window={window} is not for it")
+        return make(cell, objective)
+
+    return rule
+
+
 RULES: dict[str, Rule] = {
     "bptt": bptt,
     "tbptt": tbptt,
@@ -87,4 +99,6 @@ RULES: dict[str, Rule] = {
     "es": lambda cell, objective, window: es(cell, objective, window or None),
     "pes": across_windows("pes", pes),
     "nres": across_windows("nres", nres),
+    "score": on_sequences("score", score_function),
+    "anneal": on_sequences("anneal", anneal),
 }

@@ -1,0 +1,130 @@
+"""Stochastic binary units, fully connected: learns a sequence by simulated annealing, settles in stored patterns."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, estimators, losses, plotting, stochastic, teaching, training
+from rnnjax.base import PyTree
+from rnnjax.estimators import cooling
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="experiments.stochastic:connected",
+    hidden_size="8",
+    rule="experiments.stochastic:annealed",
+    optimizer="sgd",
+    learning_rate=1.0,
+    clip_norm=0.0,
+    batch_size=16,
+    num_steps=8000,
+    log_every=200,
+    eval_every=2000,
+    checkpoint_every=4000,
+)
+flags.DEFINE_integer("length", 4, "Patterns in the sequence to be learned.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("units", 64, "Units of the network that stores patterns.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("patterns", 4, "Patterns that it stores.", 1, flag_values=FLAGS)
+flags.DEFINE_float("flipped", 0.25, "Part of a pattern that is wrong at the start.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("hot", 1.0, "Temperature at which annealing begins.", 1e-3, flag_values=FLAGS)
+flags.DEFINE_integer("sweeps", 60, "Sweeps of all units while it cools down.", 2, flag_values=FLAGS)
+
+
+def connected(hidden: int, temperature: float = 0.1) -> rnnjax.Cell:
+    """Stochastic units that read all units: the layer that `--cell` names here; its outputs are its next inputs."""
+    return rnnjax.stack(rnnjax.linear(hidden), stochastic.binary(temperature))
+
+
+def annealed(cell: rnnjax.Cell, objective: losses.Objective, window: int) -> estimators.Estimator:
+    """The rule: large moves of a few weights; losses are means over a batch, or moves would follow its noise."""
+    return estimators.anneal(cell, objective, cooling(0.01, 2000.0), scale=2.0, part=0.03)
+
+
+def build(config: app.Config) -> app.Setup:
+    """A cycle of random patterns: trained to follow the given one, scored on what it goes on to by itself."""
+    n = config.hidden_size
+    patterns = np.random.default_rng(config.seed).integers(0, 2, (config.length, n)).astype(np.float32)
+
+    def examples(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+        x, y = (jnp.broadcast_to(a, (config.batch_size, *a.shape)) for a in (patterns, np.roll(patterns, -1, axis=0)))
+        return losses.Batch(x, y), position
+
+    stream = training.Stream(lambda data: (), examples)
+    given, alone = (teaching.falling("constant", 1.0, last) for last in (1.0, 0.0))
+    net = teaching.scheduled_sampling(config.layers(), pick=lambda key, y: y)
+    return app.Setup(
+        cell=rnnjax.unroll(net),
+        objective=losses.regress,  # of bits: the part that is wrong
+        train=teaching.taught(stream, given),
+        valid=teaching.taught(stream._replace(length=1), alone),
+        baseline=float(np.minimum(patterns.mean(0), 1 - patterns.mean(0)).mean()),
+        baseline_name="always the likelier value of each unit",
+        loss_label="part of the units that is wrong",
+    )
+
+
+def settle(config: app.Config) -> dict[str, dict[str, Any]]:
+    """Where a network that stores patterns by Hebb's rule settles, quenched or cooled down slowly."""
+    n, runs = config.units, 200
+    key = jax.random.key(config.seed)
+    patterns = jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, (config.patterns, n)).astype(jnp.float32)
+    u, z = stochastic.stored(patterns)
+    cell = rnnjax.unroll(stochastic.boltzmann_core(n, None))
+    slow = cooling(config.hot, config.sweeps / 5)(jnp.arange(config.sweeps))
+
+    @jax.jit
+    def overlaps(starts: jax.Array, temperatures: jax.Array) -> jax.Array:
+        """|s . pattern| / n with the nearest pattern, after each sweep; a pattern and its opposite are one valley."""
+        xs = jnp.broadcast_to(z, (config.sweeps, n)), temperatures
+
+        def one(h: jax.Array, key: jax.Array) -> jax.Array:
+            hs = rnnjax.run(cell, {"u": u}, xs, h, key)[1]
+            return jnp.abs((2 * hs - 1) @ (2 * patterns - 1).T / n).max(1)
+
+        return jax.vmap(one)(starts, jax.random.split(jax.random.fold_in(key, 2), runs))
+
+    noise = jax.random.bernoulli(jax.random.fold_in(key, 3), config.flipped, (runs, n))
+    near = jnp.abs(patterns[jnp.arange(runs) % config.patterns] - noise)
+    anywhere = jax.random.bernoulli(jax.random.fold_in(key, 4), 0.5, (runs, n)).astype(jnp.float32)
+    quench = jnp.full(config.sweeps, 1e-3)
+    found = {}
+    for name, starts, heat in (
+        (f"{config.flipped:.0%} wrong, quenched", near, quench),
+        ("anywhere, quenched", anywhere, quench),
+        ("anywhere, annealed", anywhere, slow),
+    ):
+        curves = overlaps(starts, heat)
+        ends = curves[:, -1]
+        found[name] = {
+            "settled": float((ends > 0.95).mean()),
+            "overlap": float(ends.mean()),
+            "curve": [float(a) for a in curves.mean(0)],
+        }
+    return found
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """The settling of stored patterns: a table and a picture."""
+    config, found = result.config, settle(result.config)
+    sweeps = list(range(1, config.sweeps + 1))
+    runs = {name: plotting.Run(sweeps, row.pop("curve"), [], []) for name, row in found.items()}
+    plotting.curves(
+        Path(result.summary["workdir"]) / "settling.png", runs, ylabel="overlap with a pattern", xlabel="sweep",
+        title=f"{config.patterns} patterns in {config.units} units", log=False,
+    )  # fmt: skip
+    table(
+        [{"200 starts": name} | row for name, row in found.items()],
+        title="settled: in a stored pattern, or its opposite, to 97.5 % of the units",
+    )
+    return {"settling": found}
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
