@@ -46,6 +46,12 @@ flags.DEFINE_string(
 flags.DEFINE_boolean(
     "spelled", False, "The files set their characters apart by spaces and write a space as _.", flag_values=FLAGS
 )
+flags.DEFINE_boolean(
+    "epochwise",
+    False,
+    "Start each training window from the initial state, not where the one before ended.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_enum(
     "sampling",
     "none",
@@ -132,9 +138,20 @@ def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
     return metrics | {"bits": losses.Mean(nats.total / math.log(2), nats.weight)}
 
 
+def anew(stream: training.Stream) -> training.Stream:
+    """A stream each of whose windows starts from the initial state."""
+
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+        batch, position = stream.next(data, position, key)
+        return batch._replace(restart=jnp.ones_like(batch.restart)), position
+
+    return stream._replace(next=following)
+
+
 def schooling(config: app.Config) -> tuple[rnnjax.Cell, training.Stream, Callable[[training.Stream], training.Stream]]:
     """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
     cell, train = network(config), text.reading("train", config.window)
+    train = anew(train) if config.epochwise else train
     if config.sampling == "none":
         return cell, train, lambda stream: stream
     eps = teaching.falling(config.sampling, config.sampling_pace, config.sampling_last)
