@@ -174,12 +174,12 @@ def test_the_seed_of_the_permutation_matters_and_params_do_not_hold_it():
     assert np.abs(rnnjax.run(a, params, x)[1] - rnnjax.run(b, params, x)[1]).max() > 1e-2
 
 
-def test_a_norm_is_kept_over_ten_thousand_steps():
+def test_a_norm_is_kept_over_ten_thousand_steps(optimized):
     core = rnnjax.urnn_core(16)
     params = core.init(jax.random.key(0), jnp.zeros(32)) | {"b": jnp.zeros(16)}
     _, ys = jax.jit(lambda p: rnnjax.run(rnnjax.unroll(core), p, jnp.zeros((10_000, 32))))(params)
     norms = np.linalg.norm(np.asarray(ys), axis=1)
-    np.testing.assert_allclose(norms, np.linalg.norm(params["h0"]), rtol=1e-3)
+    np.testing.assert_allclose(norms, np.linalg.norm(params["h0"]), rtol=1e-4)
     assert np.abs(ys[-1] - ys[-2]).max() > 1e-3  # it moves
 
 

@@ -23,7 +23,7 @@ from rnnjax.unitary.pairs import (
     on_halves,
     parted,
 )
-from rnnjax.unitary.windows import MATMUL, Linear, Plan, both_ways, fast_window, recurrence
+from rnnjax.unitary.windows import MATMUL, Linear, Plan, both_ways, fast_window, polished, recurrence
 
 # Units up to which a matmul with the dense matrix beats the factors. Measured on a CPU: at 128 units, batch 20 and 128
 # steps they are level in the gradient, and factors are 1.3 times as fast forwards. Elsewhere a guess, not measured.
@@ -36,7 +36,9 @@ FACTORS = Linear(
 )
 # Pieces of two steps: what the factors leave behind for their gradient stays in cache (a fourth less time than twenty).
 AS_FACTORS = Plan(recurrence(FACTORS, modrelu_halves, lambda w, dtype: w), lambda steps: min(steps, 2))
-AS_MATRIX = Plan(recurrence(MATMUL, modrelu_halves, lambda w, dtype: both_ways(halves_matrix(w.matrix(dtype)))))
+AS_MATRIX = Plan(
+    recurrence(MATMUL, modrelu_halves, lambda w, dtype: both_ways(polished(halves_matrix(w.matrix(dtype)))))
+)
 
 
 def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -> Cell:

@@ -19,7 +19,7 @@ from rnnjax.cores import orthogonal
 from rnnjax.feedforward import Initializer, draw
 from rnnjax.unitary.pairs import at_least_single, not_zero
 from rnnjax.unitary.skew import SkewInit, any_angles, cayley_start, expm, henaff, skew
-from rnnjax.unitary.windows import in_full
+from rnnjax.unitary.windows import in_full, polished
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def exponential(init: SkewInit = henaff) -> Parametrization:
 
     Reference: Lezcano-Casado, Martinez-Rubio, Cheap orthogonal constraints in neural networks, 2019.
     """
-    return Parametrization(lambda key, n, dtype: packed(init, key, n, dtype), lambda raw: expm(skew(raw)))
+    return Parametrization(lambda key, n, dtype: packed(init, key, n, dtype), lambda raw: polished(expm(skew(raw))))
 
 
 def signed(negative: int, n: int) -> None:
@@ -112,7 +112,7 @@ def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
         n = a.shape[0]
         one = jnp.eye(n, dtype=a.dtype)
         signs = np.where(np.arange(n) < n - negative, 1.0, -1.0)
-        return jnp.linalg.solve(one + a, one - a) * jnp.asarray(signs, a.dtype)[None, :]
+        return polished(jnp.linalg.solve(one + a, one - a)) * jnp.asarray(signs, a.dtype)[None, :]
 
     return Parametrization(init_raw, apply)
 
@@ -173,9 +173,8 @@ def householder(reflections: int) -> Parametrization:
     def apply(v: jax.Array) -> jax.Array:
         gram = in_full(v, v.T)
         inverse_t = jnp.triu(gram, 1) + jnp.diag(not_zero(jnp.diag(gram)) / 2)
-        return jnp.eye(v.shape[1], dtype=v.dtype) - in_full(
-            v.T, jax.scipy.linalg.solve_triangular(inverse_t, v, lower=False)
-        )
+        tv = jax.scipy.linalg.solve_triangular(inverse_t, v, lower=False)
+        return polished(jnp.eye(v.shape[1], dtype=v.dtype) - in_full(v.T, tv))
 
     return Parametrization(init_raw, apply)
 
@@ -232,7 +231,7 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
         c, s = raw.gamma * jnp.cos(raw.theta), raw.gamma * jnp.sin(raw.theta)
         m = jnp.diag(jnp.repeat(c, 2)).at[first, first + 1].set(-s).at[first + 1, first].set(s)
         m = m.at[rows[between], columns[between]].set(raw.t, unique_indices=True, mode="promise_in_bounds")
-        p = expm(skew(raw.p))
+        p = polished(expm(skew(raw.p)))
         return in_full(in_full(p, m), p.T)
 
     return Parametrization(init_raw, apply)

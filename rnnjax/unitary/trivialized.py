@@ -13,7 +13,7 @@ from rnnjax.base import PyTree
 from rnnjax.unitary.maps import Parametrization, packed
 from rnnjax.unitary.pairs import at_least_single
 from rnnjax.unitary.skew import SkewInit, expm, henaff, skew
-from rnnjax.unitary.windows import in_full
+from rnnjax.unitary.windows import in_full, polished
 
 
 class Trivialized(NamedTuple):
@@ -44,7 +44,7 @@ def dynamic(init: SkewInit = henaff) -> Parametrization:
         start = packed(init, key, n, dtype)
         return Trivialized(jnp.zeros_like(start), expm(skew(at_least_single(start))).astype(dtype))
 
-    return Parametrization(init_raw, lambda raw: in_full(lax.stop_gradient(raw.base), expm(skew(raw.a))))
+    return Parametrization(init_raw, lambda raw: polished(in_full(lax.stop_gradient(raw.base), expm(skew(raw.a)))))
 
 
 def rebase(params: PyTree) -> PyTree:
@@ -64,8 +64,7 @@ def rebase(params: PyTree) -> PyTree:
         if not isinstance(raw, Trivialized):
             return raw
         u = in_full(at_least_single(raw.base), expm(skew(at_least_single(raw.a))))
-        u = 1.5 * u - 0.5 * in_full(u, in_full(u.T, u))
-        return Trivialized(jnp.zeros_like(raw.a), u.astype(raw.base.dtype))
+        return Trivialized(jnp.zeros_like(raw.a), polished(u).astype(raw.base.dtype))
 
     return jax.tree.map(at, params, is_leaf=lambda raw: isinstance(raw, Trivialized))
 

@@ -42,6 +42,14 @@ def in_full(h: jax.Array, u: jax.Array) -> jax.Array:
     return jnp.matmul(h, u, precision=lax.Precision.HIGHEST)
 
 
+def polished(u: jax.Array) -> jax.Array:
+    """An orthogonal matrix brought nearer to one by a Newton step, for rounding adds up over thousands of steps.
+
+    The step's own derivative is zero where u is orthogonal, so none is taken.
+    """
+    return u + lax.stop_gradient(u - in_full(in_full(u, u.T), u)) / 2
+
+
 def both_ways(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
     """A matrix and its transpose, made once: what `MATMUL` takes."""
     return u, u.T
