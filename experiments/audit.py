@@ -176,17 +176,17 @@ class Audit:
     def price(self, rule: str, window: int) -> Update:
         """One update of a stream."""
         short = jax.tree.map(lambda a: a[:, : window or self.config.length], self.batch)
-        return update(self.make(rule, window)(self.cell), self.params, short, self.key)
+        return update(self.make(rule, window)(self.cell), self.params, short, self.key, rule not in WITHOUT_WINDOW)
 
     def rule(self, rule: str, window: int) -> Found:
         """All there is to say about a rule."""
         try:
             draws = self.draws(rule, window)
+            n = len(jax.tree.leaves(draws)[0])
+            lags = delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
+            price = self.price(rule, window)
         except UserError as error:
             return Found(rule, window, refused=" ".join(str(error).split()))
-        n = len(jax.tree.leaves(draws)[0])
-        lags = delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
-        price = self.price(rule, window)
         return Found(rule, window, "", groups(draws, self.exact), n, tuple(lags), price, seconds(price.call))
 
 

@@ -41,14 +41,15 @@ class Update(NamedTuple):
         return self.state + self.temporary
 
 
-def update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array) -> Update:
-    """Compiles the estimate of one window of a stream, whose state is passed on.
+def update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array, stream: bool = True) -> Update:
+    """Compiles the estimate of one window of a stream, whose state is passed on, or of whole sequences.
 
     Args:
       estimator: for this window as a whole.
       params: of its cell.
       batch: the window.
       key: for the estimate.
+      stream: whether the window is one of a stream.
 
     Raises:
       UserError: the cell does not admit the rule.
@@ -63,7 +64,7 @@ def update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array) -
       >>> online.state == 2 * 4 * (4 + 4 * 4 * 7)
       True
     """
-    batch = batch._replace(restart=jnp.zeros(size(batch), bool))
+    batch = batch._replace(restart=jnp.zeros(size(batch), bool) if stream else None)
     state = jax.jit(estimator.init)(params, batch)
     compiled = jax.jit(estimator.grad).lower(params, state, batch, key).compile()
     memory = compiled.memory_analysis()
