@@ -19,6 +19,9 @@ from rnnjax.losses import Batch
 
 B, T, SIGMA = 2, 8, 1e-3
 
+# Of snap2 on a dense network, which has a law of its own below.
+pytestmark = pytest.mark.filterwarnings("ignore:.*this is RTRL:UserWarning")
+
 
 def network():
     core = rnnjax.learn_carry(rnnjax.vanilla_core(2))
@@ -231,6 +234,7 @@ def test_influences_see_across_the_batches_of_a_stream(rule):
     [
         ("bptt", 3, rnnjax.vanilla, "--window=3 belongs to --rule=tbptt"),
         ("tbptt", 0, rnnjax.vanilla, "--rule=tbptt needs --window"),
+        ("lookback", 0, rnnjax.vanilla, "--rule=lookback needs --window"),
         ("pes", 0, rnnjax.vanilla, "--rule=pes needs --window"),
         ("nres", 0, rnnjax.vanilla, "--rule=nres needs --window"),
         ("rflo", 0, rnnjax.lstm, "--rule=rflo: rflo: the carry has 2 arrays"),
@@ -249,7 +253,27 @@ def test_a_rule_that_does_not_fit_says_so_before_anything_is_compiled(rule, wind
         )
 
 
-OF_STREAMS = ("tbptt", "rtrl", "snap1", "snap2", "kfrtrl", "ok", "rflo", "eprop", "forward", "es", "pes", "nres")
+def test_a_rule_whose_influence_is_full_warns():
+    cell = network()
+    with pytest.warns(UserWarning, match="2 steps reach everything, so this is RTRL"):
+        RULES["snap2"](cell, losses.regress, 1).init(*example(cell))
+
+
+OF_STREAMS = (
+    "tbptt",
+    "lookback",
+    "rtrl",
+    "snap1",
+    "snap2",
+    "kfrtrl",
+    "ok",
+    "rflo",
+    "eprop",
+    "forward",
+    "es",
+    "pes",
+    "nres",
+)
 
 
 @pytest.mark.parametrize("rule", ["uoro", *(pytest.param(r, marks=pytest.mark.slow) for r in OF_STREAMS)])

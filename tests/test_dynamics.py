@@ -9,7 +9,7 @@ from helpers import build, close, inputs, moved, rows
 from launching import launch, records
 from table import BODIES, FEW
 
-from rnnjax import lstm, unroll, urnn, vanilla
+from rnnjax import lstm, scornn, unroll, urnn, vanilla
 from rnnjax.app.reports import REPORTS
 from rnnjax.dynamics import gradient_flow
 from rnnjax.errors import UserError
@@ -57,6 +57,16 @@ def test_drift_is_the_worst_of_all_recurrent_matrices_bound_factors_among_them()
     gated = unroll(lstm(3))
     with pytest.raises(UserError, match="no recurrent matrix that is square"):
         REPORTS["drift"](gated, gated.init(jax.random.key(0), xs[0]), xs)
+
+
+def test_the_condition_of_a_cayley_transform_is_reported():
+    cell, xs = unroll(scornn(4, negative=0)), jnp.zeros((1, 3, 2))
+    params = cell.init(jax.random.key(0), xs[0])
+    near = jax.tree.map(lambda a: jnp.array([1e4, 0, 0, 0, 0, 0.0]) if a.shape == (6,) else a, params)
+    told = [float(REPORTS["cayley_condition"](cell, p, xs)["cayley_condition"]) for p in (params, near)]
+    assert told[0] > 1e-2 and told[1] < 2e-4
+    with pytest.raises(UserError, match="no recurrent matrix by a Cayley"):
+        REPORTS["cayley_condition"](unroll(vanilla(3)), {"u": jnp.eye(3)}, xs)
 
 
 def test_a_run_writes_its_reports_with_each_evaluation(tmp_path):

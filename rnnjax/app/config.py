@@ -131,8 +131,8 @@ def define_learning(v: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "rule",
         "bptt",
-        f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, pes and nres need "
-        "--window.",
+        f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, lookback, pes and "
+        "nres need --window.",
         flag_values=v,
     )
     flags.DEFINE_integer(

@@ -13,7 +13,7 @@ from rnnjax.errors import UserError
 from rnnjax.optimizers import path_name
 from rnnjax.scans import single
 from rnnjax.unitary import Bound
-from rnnjax.unitary.maps import drift
+from rnnjax.unitary.maps import cayley_condition, drift
 from rnnjax.unitary.pairs import halves_matrix
 
 EXAMPLES = 4  # of a batch: what is reported is a mean over so many
@@ -36,6 +36,15 @@ def recurrent(name: str, w: jax.Array) -> bool:
     return name.split("/")[-1] == "u" and w.ndim == 2 and w.shape[0] == w.shape[1]
 
 
+def conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+    """The smallest reciprocal condition number of Cayley transforms: at 1e-7 single precision has no digit left."""
+    named = jax.tree.leaves_with_path(params)
+    packed = [a for path, a in named if path_name(path).split("/")[-1] == "u" and a.ndim == 1]
+    if not packed:
+        raise UserError("--report=cayley_condition: this network has no recurrent matrix by a Cayley transform")
+    return {"cayley_condition": jnp.stack([cayley_condition(a) for a in packed]).min()}
+
+
 def flows(cell: Cell, params: PyTree, x: PyTree) -> Flow:
     """States and gradients of some examples, the examples first."""
     some = jax.tree.map(lambda a: a[:EXAMPLES], x)
@@ -53,4 +62,9 @@ def flow(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     return {"flow_whole": norms[:, 0].mean(), "flow_half": norms[:, norms.shape[1] // 2].mean()}
 
 
-REPORTS: dict[str, Report] = {"drift": drifts, "state_norm": state_norm, "gradient_flow": flow}
+REPORTS: dict[str, Report] = {
+    "drift": drifts,
+    "cayley_condition": conditions,
+    "state_norm": state_norm,
+    "gradient_flow": flow,
+}

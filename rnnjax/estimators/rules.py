@@ -9,7 +9,7 @@ import jax
 from rnnjax.base import Cell, PyTree
 from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, kronecker_sum, rflo, rtrl, snap, uoro
 from rnnjax.errors import UserError
-from rnnjax.estimators.backward import backprop
+from rnnjax.estimators.backward import backprop, lookback
 from rnnjax.estimators.base import Estimator
 from rnnjax.estimators.chance import anneal, score_function
 from rnnjax.estimators.directions import es, forward, nres, pes
@@ -33,14 +33,23 @@ def tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     return backprop(cell, objective, window)
 
 
+def sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
+    """Truncated backpropagation in the lectures' form, as `--rule=lookback` names it: every loss looks back as far."""
+    if not window:
+        raise UserError("--rule=lookback needs --window, the steps each loss looks back, its own included")
+    return lookback(cell, objective, 1, window)
+
+
 def with_influence(name: str, wrap: Callable[[Cell], Cell]) -> Rule:
     """A rule that carries an influence: the window only says after how many steps the gradient is summed."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
-        inner = backprop(wrap(cell), objective, window or None)
+        wrapped = wrap(cell)
+        inner = backprop(wrapped, objective, window or None)
 
         def init(params: PyTree, batch: Batch) -> PyTree:
             try:
+                jax.eval_shape(lambda xs: wrapped.init(jax.random.key(0), example(xs)), batch.x)  # it may warn
                 if batch.restart is None:
                     jax.eval_shape(inner.init, params, batch._replace(restart=batch_of_flags(batch)))
                 return inner.init(params, batch)
@@ -50,6 +59,11 @@ def with_influence(name: str, wrap: Callable[[Cell], Cell]) -> Rule:
         return inner._replace(init=init)
 
     return rule
+
+
+def example(xs: PyTree) -> PyTree:
+    """The first of a batch."""
+    return jax.tree.map(lambda a: a[0], xs)
 
 
 def batch_of_flags(batch: Batch) -> jax.ShapeDtypeStruct:
@@ -87,6 +101,7 @@ def on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> Rul
 RULES: dict[str, Rule] = {
     "bptt": bptt,
     "tbptt": tbptt,
+    "lookback": sliding,
     "rtrl": with_influence("rtrl", rtrl),
     "snap1": with_influence("snap1", each_step(lambda cell: snap(cell, 1))),
     "snap2": with_influence("snap2", each_step(lambda cell: snap(cell, 2))),
