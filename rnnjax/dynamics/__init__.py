@@ -1,0 +1,45 @@
+"""What a recurrence does to its states and to the gradients that run back through them.
+
+Functions of a map `h -> h'`, or of a cell, its params and one sequence; all but `fixed_points` can be jitted and batched,
+during training too.
+"""
+
+from rnnjax.dynamics.flow import (
+    Flow,
+    Map,
+    as_map,
+    gradient_flow,
+    loss_flow,
+    memory_length,
+    powers,
+    trajectory,
+)
+from rnnjax.dynamics.lyapunov import cell_lyapunov, lyapunov
+from rnnjax.dynamics.points import Points, fixed_points
+from rnnjax.dynamics.products import activation_bound, jacobian_bound, jacobians, spectra
+from rnnjax.dynamics.systems import gingerbread, henon, lorenz, mackey_glass, orbit, rk4
+
+__all__ = [
+    "Flow",
+    "Map",
+    "Points",
+    "activation_bound",
+    "as_map",
+    "cell_lyapunov",
+    "fixed_points",
+    "gingerbread",
+    "gradient_flow",
+    "henon",
+    "jacobian_bound",
+    "jacobians",
+    "lorenz",
+    "loss_flow",
+    "lyapunov",
+    "mackey_glass",
+    "memory_length",
+    "orbit",
+    "powers",
+    "rk4",
+    "spectra",
+    "trajectory",
+]

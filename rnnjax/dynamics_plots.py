@@ -1,0 +1,148 @@
+"""Pictures of dynamics, from arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import ArrayLike
+
+from rnnjax.plotting import COLOURS, GREY, STYLES, save
+
+FEWEST, MOST = 1e-12, 1e12  # what is beyond is not drawn
+
+
+class Panel(NamedTuple):
+    """What is drawn of one network.
+
+    Attributes:
+      lines: natural logarithms over time, by name; those after the first are drawn finer.
+      note: stands below the title.
+    """
+
+    lines: Mapping[str, ArrayLike]
+    note: str = ""
+
+
+def flows(path: str | os.PathLike[str], panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> None:
+    """Draws lines given as natural logarithms, one panel a network, on one logarithmic axis.
+
+    Args:
+      path: the picture to write; png, pdf or svg by its ending.
+      panels: by the name of the network.
+      xlabel, ylabel: what is drawn.
+
+    Raises:
+      UserError: the picture cannot be written.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "flow.svg"
+      >>> flows(path, {"lstm": Panel({"bound": [0.2, 0.1, 0.0]})}, "t (steps)", "norm")
+      >>> path.read_text()[:5]
+      '<?xml'
+    """
+    save(path, draw_flows(panels, xlabel, ylabel))
+
+
+def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
+    """The figure that `flows` writes.
+
+    Example:
+      >>> draw_flows({"lstm": Panel({"bound": [0.2, 0.1, 0.0]})}, "t (steps)", "norm").axes[0].get_yscale()
+      'log'
+    """
+    figure = Figure(figsize=(0.9 + 3.2 * len(panels), 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel.lines))
+    low, high = _limits(panels)
+    for axes, (title, panel) in zip(grid, panels.items()):
+        for name, logs in panel.lines.items():
+            i = names.index(name)
+            values = np.exp(np.clip(np.asarray(logs, float), -600, 600))
+            axes.plot(values, color=COLOURS[i], linestyle=STYLES[i % len(STYLES)], linewidth=2 if i < 2 else 1.5,
+                      label=name)  # fmt: skip
+        axes.axhline(1, color=GREY, linewidth=0.8, zorder=1)
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        axes.yaxis.set_major_locator(LogLocator(numticks=10))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_title(title + (f"\n{panel.note}" if panel.note else ""), loc="left", fontsize=10.5)
+        axes.set_xlabel(xlabel)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#E5E5E5", linewidth=0.8)
+        axes.margins(x=0.01)
+    grid[0].set_ylabel(ylabel)
+    known = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend([known[n] for n in names], names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _limits(panels: Mapping[str, Panel]) -> tuple[float, float]:
+    """Powers of ten that hold all lines, within reason."""
+    logs = np.concatenate([np.asarray(a, float) for p in panels.values() for a in p.lines.values()]) / np.log(10)
+    logs = logs[np.isfinite(logs)]
+    low, high = np.floor(logs.min(initial=-0.5)), np.ceil(logs.max(initial=0.5))
+    return max(10.0**low, FEWEST), min(10.0**high, MOST)
+
+
+def portrait(
+    path: str | os.PathLike[str], points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: str = "xy"
+) -> None:
+    """Draws a phase portrait: where many points of a chaotic system are, as a density, and single orbits.
+
+    Args:
+      path: the picture to write.
+      points: `[n, 2]`; a million take no longer to draw than a thousand.
+      orbits: points `[k, 2]` by the name of the orbit.
+      title: stands above.
+      names: of the two axes.
+
+    Raises:
+      UserError: the picture cannot be written.
+
+    Example:
+      >>> import numpy as np, pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "portrait.png"
+      >>> portrait(path, np.random.default_rng(0).random((1000, 2)), {"fixed point": [[0.5, 0.5]]}, "noise")
+      >>> path.read_bytes()[:4]
+      b'\\x89PNG'
+    """
+    save(path, draw_portrait(points, orbits, title, names))
+
+
+def draw_portrait(points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: str = "xy") -> Figure:
+    """The figure that `portrait` writes.
+
+    Example:
+      >>> import numpy as np
+      >>> draw_portrait(np.eye(2), {}, "two points").axes[0].get_xlabel()
+      '$x$'
+    """
+    x, y = np.asarray(points, float).T
+    counts, xs, ys = np.histogram2d(x, y, bins=500)
+    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    norm = LogNorm(1, max(counts.max(), 2))
+    field = np.ma.masked_equal(counts.T, 0)
+    image = axes.pcolormesh(xs, ys, field, cmap="viridis_r", norm=norm, rasterized=True)
+    for i, (name, orbit) in enumerate(orbits.items()):
+        ox, oy = np.asarray(orbit, float).T
+        axes.plot(ox, oy, "o", color=COLOURS[1 + i], markersize=2.5, label=name)
+    axes.set_aspect("equal")
+    axes.set_xlabel(f"${names[0]}$")
+    axes.set_ylabel(f"${names[1]}$")
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.colorbar(image, label="points in a field", shrink=0.7)
+    if orbits:
+        figure.legend(loc="outside lower center", ncols=len(orbits), frameon=False, fontsize=9, markerscale=2)
+    return figure
