@@ -1,6 +1,10 @@
 """Numerics of every test: no silent promotion of dtypes or ranks; double precision where a test asks for it."""
 
+import os
 import pathlib
+
+# XLA's newer emitters take twice as long to compile a small program, and the suite compiles tens of thousands of them.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest
