@@ -15,14 +15,14 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting import COLOURS, GREY, STYLES, save
 
-FEWEST, MOST = 1e-12, 1e12  # what is beyond is not drawn
+FEWEST, MOST = 1e-20, 1e20  # what is beyond is not drawn
 
 
 class Panel(NamedTuple):
     """What is drawn of one network.
 
     Attributes:
-      lines: natural logarithms over time, by name; those after the first are drawn finer.
+      lines: natural logarithms over time, by name; from the fourth on as bands behind the first three.
       note: stands below the title.
     """
 
@@ -67,8 +67,8 @@ def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
         for name, logs in panel.lines.items():
             i = names.index(name)
             values = np.exp(np.clip(np.asarray(logs, float), -600, 600))
-            axes.plot(values, color=COLOURS[i], linestyle=STYLES[i % len(STYLES)], linewidth=2 if i < 2 else 1.5,
-                      label=name)  # fmt: skip
+            form = {"linestyle": STYLES[i], "linewidth": 2} if i < 3 else {"linewidth": 5, "alpha": 0.5, "zorder": 1.5}
+            axes.plot(values, color=COLOURS[i], label=name, **form)
         axes.axhline(1, color=GREY, linewidth=0.8, zorder=1)
         axes.set_yscale("log")
         axes.set_ylim(low, high)
@@ -127,7 +127,7 @@ def draw_portrait(points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str
       '$x$'
     """
     x, y = np.asarray(points, float).T
-    counts, xs, ys = np.histogram2d(x, y, bins=500)
+    counts, xs, ys = np.histogram2d(x, y, bins=300)
     figure = Figure(figsize=(6.4, 6.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -1,5 +1,7 @@
 """Laws of gradient flow, of exponents and fixed points, and of what a run reports of itself while it trains."""
 
+import json
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -238,3 +240,19 @@ def test_the_delayed_feedback_reads_what_is_a_delay_old():
     old = jnp.concatenate([h[-1:], got])  # from t = 2 on a step reads what was stored 20 steps before
     slope = (got[31] - got[29]) / 0.2
     np.testing.assert_allclose(slope, 0.2 * old[11] / (1 + old[11] ** 10) - 0.1 * got[30], rtol=1e-3)
+
+
+def test_the_study_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
+    toy = ["--hidden_size=1", "--length=6", "--points=1000", "--steps=2000", "--picture=svg"]
+    assert launch("dynamics", *toy, "--cell=vanilla", f"--workdir={tmp_path / 'run'}") == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    (network,) = summary["networks"]
+    np.testing.assert_allclose(network["log10 norm"], network["log10 bound"], rtol=1e-4)  # of one unit there is no less
+    found = {row[""]: row["exponent 1"] for row in summary["systems"]}
+    np.testing.assert_allclose([found["henon"], found["lorenz"]], [0.419, 0.906], rtol=0.1)
+    for name in ("flow", "powers", "gingerbread"):
+        assert (tmp_path / "run" / f"{name}.svg").read_text().startswith("<?xml")
+    wrong = {"--systems=henn": "did you mean henon", "--dropout=0.5": "without noise", "--length=1": "length"}
+    for i, (flag, message) in enumerate(wrong.items()):
+        assert launch("dynamics", *toy, flag, f"--workdir={tmp_path / str(i)}") == 1
+        assert message in capsys.readouterr().err.splitlines()[-1]

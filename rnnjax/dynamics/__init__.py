@@ -1,7 +1,7 @@
 """What a recurrence does to its states and to the gradients that run back through them.
 
-Functions of a map `h -> h'`, or of a cell, its params and one sequence; all but `fixed_points` can be jitted and batched,
-during training too.
+Functions of a map `h -> h'`, or of a cell, its params and one sequence. All but `fixed_points` can be jitted and
+batched, during training too.
 """
 
 from rnnjax.dynamics.flow import (

@@ -1,0 +1,199 @@
+"""Dynamics: how far gradients flow through networks before training; classical systems, their Lyapunov exponents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from rnnjax import app, dynamics, dynamics_plots
+from rnnjax.app.names import resolve
+from rnnjax.base import Cell, PyTree
+from rnnjax.cores import LSTMCarry
+from rnnjax.dynamics_plots import Panel
+from rnnjax.errors import UserError
+from rnnjax.progress import table
+from rnnjax.provenance import provenance
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
+flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("features", 4, "Normal inputs at each step.", 1, flag_values=FLAGS)
+flags.DEFINE_list("systems", ["gingerbread"], "Systems to draw: gingerbread, henon, lorenz.", flag_values=FLAGS)
+flags.DEFINE_integer("points", 1_000_000, "Points of each phase portrait.", 1000, flag_values=FLAGS)
+flags.DEFINE_integer("steps", 40_000, "Steps of each Lyapunov exponent of a system.", 100, flag_values=FLAGS)
+flags.DEFINE_enum("picture", "png", ["png", "pdf", "svg"], "Format of the pictures.", flag_values=FLAGS)
+
+STARTS = 1000  # orbits of a portrait that run side by side
+BURN = 200  # steps of each before it is drawn
+
+
+class System(NamedTuple):
+    """A classical system.
+
+    Attributes:
+      step: the map.
+      start: of the chaotic orbit.
+      known: its exponents, where they are published.
+      dt: time of a step.
+      plane: which coordinates are drawn.
+      names: of these.
+      regular: further orbits to draw, by name.
+    """
+
+    step: Callable[[jax.Array], jax.Array]
+    start: tuple[float, ...]
+    known: tuple[float, ...]
+    dt: float = 1.0
+    plane: tuple[int, int] = (0, 1)
+    names: str = "xy"
+    regular: dict[str, tuple[float, float]] = {}  # noqa: RUF012
+
+
+SYSTEMS = {
+    "gingerbread": System(
+        dynamics.gingerbread, (0.5, 3.7), (0.078, -0.078),
+        regular={"regular, from (0.1, 0.1)": (0.1, 0.1), "regular, from (-1.25, 2.35)": (-1.25, 2.35)},
+    ),
+    "henon": System(dynamics.henon, (0.1, 0.1), (0.419, -1.623)),
+    "lorenz": System(
+        dynamics.rk4(dynamics.lorenz, 0.01), (1.0, 1.0, 20.0), (0.906, 0.0, -14.572), 0.01, (0, 2), "xz"
+    ),
+}  # fmt: skip
+
+
+def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Draws gradient flow and powers of matrices, portraits of the systems, and prints exponents."""
+    config = next(iter(configs.values()))
+    chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
+    if any(c.dropout for c in configs.values()):
+        raise UserError("--dropout: gradients flow here through one and the same network, without noise")
+    found = {name: network(c) for name, c in configs.items()}
+    pictures = {name: workdir.file(f"{name}.{config.picture}") for name in ("flow", "powers", *chosen)}
+    ylabel = r"norm of $\partial h_T / \partial h_t$"
+    panels = {name: Panel(f["lines"], f"memory {f['row']['memory (steps)']} steps") for name, f in found.items()}
+    dynamics_plots.flows(pictures["flow"], panels, "t (steps)", ylabel)
+    dynamics_plots.flows(pictures["powers"], powers(), "k (steps)", "norm of the state after k steps")
+    for name, system in chosen.items():
+        draw(name, system, config, pictures[name])
+    exponents = [row for name, system in SYSTEMS.items() for row in measured(name, system, config)]
+    networks = [{"": name} | f["row"] for name, f in found.items()]
+    table(networks, title="\nnetworks before training, normal inputs")
+    table(exponents, title="\nLyapunov exponents (nats per unit of time)")
+    workdir.write_summary({"networks": networks, "systems": exponents} | provenance())
+    print("\npictures: " + ", ".join(map(str, pictures.values())))
+
+
+def network(config: app.Config) -> dict[str, Any]:
+    """The lines of a network's panel, as logarithms, and its row in the table."""
+    cell, (params_key, key) = config.layers(), jax.random.split(jax.random.key(config.seed))
+    xs = jax.random.normal(key, (config.length, config.features), jnp.dtype(config.dtype))
+    try:
+        params = cell.init(params_key, xs[0])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--cell={config.cell}: {error}") from error
+    flow, logs, bound, rates = jax.jit(lambda params: analysed(cell, params, xs))(params)
+    lines = {
+        "largest singular value": logs[:, 0],
+        r"bound $\prod ||J_s||$": bound,
+        "root mean square of the singular values": jnp.log(flow.norms),
+    }
+    if config.cell == "vanilla" and config.num_layers == 1 and not config.cell_args:
+        lines[r"bound $\prod ||D_s|| \, ||W||$"] = vanilla_bound(cell, params, xs)
+    if any(isinstance(part, LSTMCarry) for part in parts(cell.initial_carry(cell.weights(params), xs[0]))):
+        part = jax.jit(lambda p: dynamics.gradient_flow(cell, p, xs, part=memory_cells))(params)
+        lines[r"of $\partial c_T / \partial c_t$ alone, root mean square"] = jnp.log(part.norms)
+    row = {
+        "numbers of h": logs.shape[1],
+        "memory (steps)": int(dynamics.memory_length(flow.norms)),
+        "log10 norm": float(logs[0, 0] / np.log(10)),
+        "log10 bound": float(bound[0] / np.log(10)),
+        "log10 smallest": float(logs[0, -1] / np.log(10)),
+        "largest exponent": float(rates[0]),
+    }
+    return {"lines": lines, "row": row}
+
+
+def analysed(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[dynamics.Flow, jax.Array, jax.Array, jax.Array]:
+    """Gradient flow, logarithms of singular values and of the bound, the largest Lyapunov exponent."""
+    js = dynamics.jacobians(cell, params, xs)
+    flow = dynamics.gradient_flow(cell, params, xs)
+    rates = dynamics.cell_lyapunov(cell, params, xs, discard=len(xs) // 5, count=1)
+    return flow, dynamics.spectra(js), dynamics.jacobian_bound(js), rates
+
+
+def vanilla_bound(cell: Cell, params: PyTree, xs: jax.Array) -> jax.Array:
+    """The lectures' bound of one vanilla layer."""
+    ((into, core),) = params
+    before = dynamics.trajectory(cell, params, xs)[1][:-1]
+    a = xs @ into["w"] + jnp.broadcast_to(into["b"], before.shape) + before @ core["u"]
+    return dynamics.activation_bound(jnp.tanh, core["u"], a)
+
+
+def parts(carry: PyTree) -> list[Any]:
+    """The parts of a carry, that of an LSTM being one."""
+    return jax.tree.leaves(carry, is_leaf=lambda part: isinstance(part, LSTMCarry))
+
+
+def memory_cells(carry: PyTree) -> list[jax.Array]:
+    """The memory cells of the LSTMs in a carry."""
+    return [part.c for part in parts(carry) if isinstance(part, LSTMCarry)]
+
+
+def powers() -> dict[str, Panel]:
+    """A^k h for A of spectral radius 0.9 and 1.2, with tanh and without, normal and not."""
+    turn = jnp.array([[0.6, 0.8], [-0.8, 0.6]])
+    h = jnp.array([0.6, 0.8])
+    kinds = {
+        "A = 0.9 Q": 0.9 * turn, "A = 1.2 Q": 1.2 * turn,
+        "A = ((0.9, 9), (0, 0.9))": jnp.array([[0.9, 9.0], [0.0, 0.9]]),
+    }  # fmt: skip
+    notes = ["Q a rotation", "Q a rotation", "not normal, radius 0.9"]
+
+    def lines(a: jax.Array) -> dict[str, jax.Array]:
+        forms = {r"$h \leftarrow A h$": lambda h: h, r"$h \leftarrow \tanh(A h)$": jnp.tanh}
+        return {name: jnp.log(dynamics.powers(a, h, 100, f)) for name, f in forms.items()}
+
+    return {name: Panel(lines(a), note) for (name, a), note in zip(kinds.items(), notes)}
+
+
+def draw(name: str, system: System, config: app.Config, path: Any) -> None:
+    """A portrait of many orbits that start near each other."""
+    steps = -(-config.points // STARTS) + BURN
+    near = 1e-3 * jax.random.normal(jax.random.key(config.seed), (STARTS, len(system.start)))
+    orbits = jax.jit(jax.vmap(lambda h: dynamics.orbit(system.step, h, steps)))(jnp.array([system.start]) + near)
+    points = np.asarray(orbits)[:, BURN:, list(system.plane)].reshape(-1, 2)
+    regular = {label: dynamics.orbit(system.step, jnp.array(h), 600) for label, h in system.regular.items()}
+    start = ", ".join(f"{x:g}" for x in system.start)
+    title = f"{name}: {len(points):,} points of {STARTS:,} orbits from near ({start})"
+    dynamics_plots.portrait(path, points, regular, title, system.names)
+
+
+def measured(name: str, system: System, config: app.Config) -> list[dict[str, Any]]:
+    """Rows of exponents beside what is known of them."""
+    every = 10 if system.dt < 1 else 1
+    steps = config.steps // every * every
+    starts = 1e-3 * jax.random.normal(jax.random.key(config.seed), (16, len(system.start)))
+
+    def mean(starts: jax.Array) -> jax.Array:
+        one = lambda h: dynamics.lyapunov(system.step, h, steps // 4 // every * every, 1000, system.dt, every)
+        return jax.vmap(one)(starts).mean(0)
+
+    def row(label: str, start: tuple[float, ...], spread: jax.Array, known: tuple[float, ...]) -> dict[str, Any]:
+        got = jax.jit(mean)(jnp.array([start]) + spread)
+        pairs = zip(np.asarray(got, float).tolist(), known)
+        return {"": label} | {f"{what} {i + 1}": value for i, pair in enumerate(pairs)
+                              for what, value in zip(("exponent", "known"), pair)}  # fmt: skip
+
+    rows = [row(name, system.start, starts, system.known)]
+    return rows + [row(f"{name}, {label}", h, 0 * starts, (0.0, 0.0)) for label, h in system.regular.items()]
+
+
+EXPERIMENT = app.Study(run, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
