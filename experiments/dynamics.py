@@ -29,7 +29,7 @@ flags.DEFINE_integer("steps", 40_000, "Steps of each Lyapunov exponent of a syst
 flags.DEFINE_enum("picture", "png", ["png", "pdf", "svg"], "Format of the pictures.", flag_values=FLAGS)
 
 STARTS = 1000  # orbits of a portrait that run side by side
-BURN = 200  # steps of each before it is drawn
+BURN = 2000  # steps of each before it is drawn
 
 
 class System(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from rnnjax.plotting import COLOURS, GREY, STYLES, save
@@ -63,6 +63,9 @@ def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel.lines))
     low, high = _limits(panels)
+    ends = np.log10([low, high])
+    stride = int(np.ceil((ends[1] - ends[0]) / 8))
+    ticks = 10.0 ** (stride * np.arange(np.ceil(ends[0] / stride), np.floor(ends[1] / stride) + 1))
     for axes, (title, panel) in zip(grid, panels.items()):
         for name, logs in panel.lines.items():
             i = names.index(name)
@@ -72,7 +75,7 @@ def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
         axes.axhline(1, color=GREY, linewidth=0.8, zorder=1)
         axes.set_yscale("log")
         axes.set_ylim(low, high)
-        axes.yaxis.set_major_locator(LogLocator(numticks=10))
+        axes.set_yticks(ticks, minor=False)
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_title(title + (f"\n{panel.note}" if panel.note else ""), loc="left", fontsize=10.5)
         axes.set_xlabel(xlabel)
@@ -137,7 +140,10 @@ def draw_portrait(points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str
     for i, (name, orbit) in enumerate(orbits.items()):
         ox, oy = np.asarray(orbit, float).T
         axes.plot(ox, oy, "o", color=COLOURS[1 + i], markersize=2.5, label=name)
-    axes.set_aspect("equal")
+    wide = (xs[-1] - xs[0]) / (ys[-1] - ys[0])
+    axes.set_aspect("equal" if 1 / 3 < wide < 3 else "auto")
+    axes.use_sticky_edges = False
+    axes.margins(0.03)
     axes.set_xlabel(f"${names[0]}$")
     axes.set_ylabel(f"${names[1]}$")
     axes.set_title(title, loc="left", fontsize=11)
