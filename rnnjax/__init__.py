@@ -95,7 +95,7 @@ __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
     "app", "checkpoint", "data", "decoding", "estimators", "interop", "lectures", "losses", "optimizers", "plotting",
-    "stochastic", "tasks", "teaching", "training", "writers",
+    "stochastic", "tasks", "teaching", "training", "trees", "writers",
 )  # fmt: skip
 
 

@@ -1,0 +1,33 @@
+"""Recursive networks: trees in and out of brackets, cells that act on nodes, and the fold that runs forests of them."""
+
+from rnnjax.trees.brackets import Tree, at_random, balanced, chain, delinearise, linearise, parse, read, shaped, write
+from rnnjax.trees.cells import TreeCell, child_sum, recnn, rntn, tree_lstm
+from rnnjax.trees.forests import at_leaves, at_roots, in_reading_order, upward
+from rnnjax.trees.packing import Forest, Size, pack, rounded, vocabulary
+
+__all__ = [
+    "Forest",
+    "Size",
+    "Tree",
+    "TreeCell",
+    "at_leaves",
+    "at_random",
+    "at_roots",
+    "balanced",
+    "chain",
+    "child_sum",
+    "delinearise",
+    "in_reading_order",
+    "linearise",
+    "pack",
+    "parse",
+    "read",
+    "recnn",
+    "rntn",
+    "rounded",
+    "shaped",
+    "tree_lstm",
+    "upward",
+    "vocabulary",
+    "write",
+]
