@@ -197,7 +197,10 @@ def _write(folder: Path, step: int, leaves: Leaves) -> None:
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
         with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-            checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(arrays))
+            try:
+                checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(arrays))
+            except ValueError as error:  # how the store tells of a full disk, or a folder that is gone
+                raise OSError(str(error).split("\n")[0]) from error
     manifest = {
         "step": step,
         "leaves": {path: _signature(leaf) for path, leaf in leaves.items()},

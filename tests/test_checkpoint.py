@@ -18,6 +18,7 @@ import numpy as np
 import optax
 import pytest
 
+from rnnjax import checkpoint
 from rnnjax.base import PyTree
 from rnnjax.checkpoint import Checkpoints, MisfitError
 from rnnjax.errors import UserError
@@ -193,6 +194,15 @@ def test_a_state_of_another_model_is_refused_by_the_name_of_the_leaf(
     with pytest.raises(MisfitError, match=f"^checkpoint 4 does not fit: .*{message}") as error:
         checkpoints.restore(like)
     assert isinstance(error.value, ValueError) and isinstance(error.value, UserError)
+
+
+def test_a_store_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
+    def full(*args, **kwargs):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device\nmore")
+
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
+    with pytest.raises(UserError, match="cannot write .*No space left on device$"):
+        Checkpoints(tmp_path).save(1, {"w": jnp.ones(2)})
 
 
 def test_what_is_not_an_array_or_a_number_is_refused_and_leaves_no_checkpoint(tmp_path: Path) -> None:
