@@ -201,7 +201,7 @@ def test_a_store_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, m
         raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device\nmore")
 
     monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
-    with pytest.raises(UserError, match="cannot write .*No space left on device$"):
+    with pytest.raises(UserError, match=r"cannot write .*No space left on device$"):
         Checkpoints(tmp_path).save(1, {"w": jnp.ones(2)})
 
 

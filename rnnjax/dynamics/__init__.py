@@ -14,6 +14,7 @@ from rnnjax.dynamics.flow import (
     powers,
     trajectory,
 )
+from rnnjax.dynamics.forecasts import free_run, valid_time
 from rnnjax.dynamics.lyapunov import cell_lyapunov, lyapunov
 from rnnjax.dynamics.points import Points, fixed_points
 from rnnjax.dynamics.products import activation_bound, jacobian_bound, jacobians, spectra
@@ -27,6 +28,7 @@ __all__ = [
     "as_map",
     "cell_lyapunov",
     "fixed_points",
+    "free_run",
     "gingerbread",
     "gradient_flow",
     "henon",
@@ -42,4 +44,5 @@ __all__ = [
     "rk4",
     "spectra",
     "trajectory",
+    "valid_time",
 ]
