@@ -4,6 +4,7 @@ from rnnjax.trees.brackets import Tree, at_random, balanced, chain, delinearise,
 from rnnjax.trees.cells import TreeCell, child_sum, recnn, rntn, tree_lstm
 from rnnjax.trees.forests import at_leaves, at_roots, in_reading_order, upward
 from rnnjax.trees.packing import Forest, Size, pack, rounded, vocabulary
+from rnnjax.trees.streams import dealt, in_order, shuffled
 
 __all__ = [
     "Forest",
@@ -16,7 +17,9 @@ __all__ = [
     "balanced",
     "chain",
     "child_sum",
+    "dealt",
     "delinearise",
+    "in_order",
     "in_reading_order",
     "linearise",
     "pack",
@@ -26,6 +29,7 @@ __all__ = [
     "rntn",
     "rounded",
     "shaped",
+    "shuffled",
     "tree_lstm",
     "upward",
     "vocabulary",

@@ -1,0 +1,282 @@
+"""How a sentence feels, by its parse tree. By default generated sentences with negation; or a treebank of sentiment."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses, trees
+from rnnjax.base import PyTree
+from rnnjax.data import find
+from rnnjax.errors import UserError
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="tree_lstm,recnn,lstm,bag",
+    hidden_size="32",
+    learning_rate=5e-3,
+    schedule="cosine",
+    batch_size=64,
+    num_steps=1000,
+    log_every=20,
+    eval_every=100,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "generated",
+    "generated: sentences by a small grammar; or a folder with train.txt, dev.txt and test.txt, one tree with labels "
+    "0 to 4 a line, as it is or below --data_dir: sst.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "task", "fine", ["fine", "binary"], "Five classes, or two, without what is neutral.", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "labels",
+    "nodes",
+    ["nodes", "roots"],
+    "What a recursive network learns from; a recurrent one (lstm, gru, ...), which reads the words from left to right, "
+    "always learns from the roots.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1, flag_values=FLAGS
+)
+flags.DEFINE_integer("sentences", 4000, "Generated sentences to learn from.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("longest", 12, "Words of the longest of them; those to test on go to twice that.", 3,
+                     flag_values=FLAGS)  # fmt: skip
+
+LEXICON = {
+    -2: ("awful", "dreadful", "horrible"),
+    -1: ("bad", "dull", "weak", "stale", "clumsy"),
+    0: ("long", "french", "quiet", "recent"),
+    1: ("good", "warm", "clever", "fresh", "funny"),
+    2: ("superb", "brilliant", "wonderful"),
+}
+FINE = {str(i): i for i in range(5)}
+BINARY = {"0": 0, "1": 0, "3": 1, "4": 1}
+NEUTRAL = "2"
+
+SOCHER, TAI = "Socher et al. 2013, table 1", "Tai et al. 2015, table 2"
+
+
+def published(model: str, source: str, nodes: str, root: str) -> app.Published:
+    """A row of the closing table, as remembered from the paper."""
+    return app.Published(model, f"nodes {nodes}, root {root}" if nodes else f"root {root}", source, False)
+
+
+PUBLISHED = {
+    "fine": (
+        published("recursive network", SOCHER, "79.0 %", "43.2 %"),
+        published("recursive neural tensor network", SOCHER, "80.7 %", "45.7 %"),
+        published("LSTM, pretrained vectors", TAI, "", "46.4 %"),
+        published("binary Tree-LSTM, random vectors", TAI, "", "43.9 %"),
+        published("binary Tree-LSTM, pretrained vectors, tuned", TAI, "", "51.0 %"),
+    ),
+    "binary": (
+        published("recursive network", SOCHER, "86.1 %", "82.4 %"),
+        published("recursive neural tensor network", SOCHER, "87.6 %", "85.4 %"),
+        published("LSTM, pretrained vectors", TAI, "", "84.9 %"),
+        published("binary Tree-LSTM, random vectors", TAI, "", "82.0 %"),
+        published("binary Tree-LSTM, pretrained vectors, tuned", TAI, "", "88.0 %"),
+    ),
+}
+
+
+def bag(hidden: int) -> trees.TreeCell:
+    """No structure at all: a node is the sum of its words."""
+    return trees.recnn(hidden).replace(
+        init=lambda key, x: {"w": trees.recnn(hidden).init(key, x)["w"]}, node=lambda p, h, present: h.sum(0)
+    )
+
+
+CELLS = {
+    "recnn": trees.recnn,
+    "rntn": trees.rntn,
+    "tree_lstm": trees.tree_lstm,
+    "child_sum": trees.child_sum,
+    "bag": bag,
+}
+
+
+def sentence(rng: np.random.Generator, n: int) -> tuple[str, int]:
+    """Brackets of a sentence of n words, and how it feels, from -2 to 2: `not` turns round what it stands before."""
+    if n == 1:
+        value = int(rng.integers(-2, 3))
+        return f"({value + 2} {rng.choice(LEXICON[value])})", value
+    words = ["not", "very"] + ["and", "but"] * (n > 2)
+    word = str(rng.choice(words))
+    if word in ("not", "very"):
+        inner, felt = sentence(rng, n - 1)
+        value = -felt if word == "not" else max(-2, min(2, 2 * felt))
+        return f"({value + 2} (2 {word}) {inner})", value
+    k = int(rng.integers(1, n - 1))
+    (first, a), (second, b) = sentence(rng, k), sentence(rng, n - 1 - k)
+    value = b if word == "but" else max(-2, min(2, a + b))
+    return f"({value + 2} {first} ({b + 2} (2 {word}) {second}))", value
+
+
+def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
+    """Three parts, no sentence in two of them; half of the test sentences are longer than any other."""
+    rng, seen = np.random.default_rng(config.seed), set()
+
+    def draw(count: int, shortest: int, longest: int) -> list[trees.Tree]:
+        new: list[str] = []
+        while len(new) < count:
+            text, _ = sentence(rng, int(rng.integers(shortest, longest + 1)))
+            if text not in seen:
+                seen.add(text)
+                new.append(text)
+        return trees.parse("\n".join(new))
+
+    n = config.longest
+    test = draw(500, n // 2, n) + draw(500, n + 1, 2 * n)
+    return {"test": test, "valid": draw(500, n // 2, n), "train": draw(config.sentences, n // 2, n)}
+
+
+def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
+    """The three files of a treebank."""
+    folder = Path(find(config.data, config.data_dir))
+    if not folder.is_dir():
+        below = f", nor below --data_dir={config.data_dir}" if config.data_dir else ": is --data_dir missing?"
+        raise UserError(f"--data={config.data}: there is no such folder{below}")
+    parts = {name: trees.read(str(folder / f"{file}.txt"))
+             for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))}  # fmt: skip
+    for name, part in parts.items():
+        wrong = {label for tree in part for label in tree.labels} - {*FINE, ""}
+        if wrong:
+            raise UserError(f"--data={config.data}: the label {min(wrong)!r} in the {name} part is none of 0 to 4")
+    return parts
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The trees in three parts, packed; the config learns the words and the classes."""
+    if config.batch_size % config.packed:
+        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+    parts = generated(config) if config.data == "generated" else treebank(config)
+    classes = FINE if config.task == "fine" else BINARY
+    parts = {name: [tree for tree in part if tree.labels[-1] in classes] for name, part in parts.items()}
+    if not all(parts.values()):
+        raise UserError(f"--data={config.data}: a part has no tree with a label at its root for --task={config.task}")
+    words = trees.vocabulary(parts["train"])
+    data = {name: trees.pack(trees.dealt(part, config.packed), words, classes) for name, part in parts.items()}
+    counts = {name: len(batch.y) for name, batch in data.items()}
+    share = np.bincount([classes[tree.labels[-1]] for tree in parts["train"]]) / len(parts["train"])
+    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+    return config.replace(words=words, classes=classes, counts=counts, entropy=entropy, parts=parts["test"]), data
+
+
+def structured(config: app.Config) -> bool:
+    """Whether the network goes by the trees, or reads the words from left to right."""
+    return config.cell in CELLS
+
+
+def core(config: app.Config) -> rnnjax.Cell:
+    """From features of words to what is known at each place."""
+    if not structured(config):
+        return trees.in_reading_order(config.layers())
+    if config.cell_args or config.num_layers > 1:
+        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
+    return trees.upward(CELLS[config.cell](config.hidden_size))
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From words to logits at every node."""
+    dtype = jnp.dtype(config.dtype)
+    words = rnnjax.embed(1 + len(config.words), config.embedding_size, dtype=dtype)
+    drop = [rnnjax.dropout(config.dropout)] if config.dropout else []
+    n = len(set(config.classes.values()))
+    return rnnjax.stack(trees.at_leaves(rnnjax.stack(words, *drop)), core(config), *drop, rnnjax.linear(n))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on batches of forests."""
+
+    def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+        roots = losses.classify(*trees.at_roots(outputs, batch))
+        at = {"root_accuracy": roots["accuracy"]}
+        if not structured(config):
+            return {"loss": roots["loss"]} | at
+        nodes = losses.classify(outputs, batch)
+        loss = nodes["loss"] if config.labels == "nodes" else roots["loss"]
+        return {"loss": loss, "accuracy": nodes["accuracy"]} | at
+
+    size = config.batch_size // config.packed
+    return app.Setup(
+        cell=network(config),
+        objective=objective,
+        train=trees.shuffled("train", size),
+        valid=trees.in_order("valid", size, config.counts["valid"]),
+        test=trees.in_order("test", size, config.counts["test"]),
+        baseline=config.entropy,
+        baseline_name="entropy of the roots' labels",
+        published=PUBLISHED[config.task] if Path(config.data).name == "sst" else (),
+        loss_label="cross-entropy (nats; recursive: a node, recurrent: a root)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """How right the roots of test sentences are by their length, and the gradient at leaves of a chain and a tree."""
+    found: dict[str, Any] = {"by_length": by_length(result)}
+    if structured(result.config):
+        found["leaf_gradients"] = leaf_gradients(result)
+    return found
+
+
+def by_length(result: app.Result) -> dict[str, float]:
+    """Part of the roots that is right among test sentences of similar length; a table and a picture."""
+    config, cell = result.config, result.setup.cell
+    batch = trees.pack(trees.dealt(config.parts, config.packed), config.words, config.classes)
+    lengths = [len(tree.sentence()) for group in trees.dealt(config.parts, config.packed) for tree in group]
+
+    def right(batch: losses.Batch) -> jax.Array:
+        logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
+        return logits.argmax(-1) == roots.y
+
+    there = batch.x.roots >= 0
+    marks = np.asarray(jax.jit(lambda b: jax.lax.map(right, b))(batch))[there]
+    ends = np.unique(np.quantile(lengths, np.linspace(0.1, 1, 10)).astype(int))
+    bins = np.searchsorted(ends, lengths)
+    rows = {f"{int(np.array(lengths)[bins == i].min())}-{end}": float(marks[bins == i].mean())
+            for i, end in enumerate(ends)}  # fmt: skip
+    table([{"words": name, "root accuracy": share} for name, share in rows.items()], title=f"{config.cell}: test")
+    curves(
+        Path(result.summary["workdir"]) / "lengths.png", {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
+        ylabel="root accuracy", xlabel="words", title="test sentences by length", log=False,
+        baselines={"guessing": 1 / len(set(config.classes.values()))},
+    )  # fmt: skip
+    return rows
+
+
+def leaf_gradients(result: app.Result, n: int = 64) -> dict[str, float]:
+    """The norm of the gradient of the root's logits at a word's features, n words as a chain and as a balanced tree."""
+    words = np.random.default_rng(0).choice(sorted(result.config.words), n).tolist()
+    rest = rnnjax.stack(*[core(result.config), rnnjax.linear(len(set(result.config.classes.values())))])
+    table_of_words = result.params[0][0]["w"]
+    found = {}
+    for name, split in (("chain", trees.chain), ("balanced", trees.balanced)):
+        batch = trees.pack([[trees.shaped(words, split)]], result.config.words, {}, width=1)
+        forest = jax.tree.map(lambda a: jnp.asarray(a)[0], batch.x)
+        params = (result.params[1], result.params[-1])
+
+        def root(x: jax.Array, forest: trees.Forest = forest, params: PyTree = params) -> jax.Array:
+            return rnnjax.run(rest, params, forest._replace(leaves=x))[1][forest.roots[0]]
+
+        jacobian = jax.jit(jax.jacrev(root))(table_of_words[forest.leaves])
+        norms = jnp.sqrt((jacobian**2).sum((0, 2)))
+        found |= {f"{name}, first word": float(norms[0]), f"{name}, last word": float(norms[n - 1])}
+    table([{"gradient at": k, "norm": v} for k, v in found.items()], title=f"{result.config.cell}: {n} words")
+    return found
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
