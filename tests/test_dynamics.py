@@ -18,6 +18,7 @@ from rnnjax.dynamics import (
     activation_bound,
     cell_lyapunov,
     fixed_points,
+    free_run,
     gingerbread,
     gradient_flow,
     henon,
@@ -32,6 +33,7 @@ from rnnjax.dynamics import (
     rk4,
     spectra,
     trajectory,
+    valid_time,
 )
 from rnnjax.errors import UserError
 
@@ -243,6 +245,25 @@ def test_the_delayed_feedback_reads_what_is_a_delay_old():
     old = jnp.concatenate([h[-1:], got])  # from t = 2 on a step reads what was stored 20 steps before
     slope = (got[31] - got[29]) / 0.2
     np.testing.assert_allclose(slope, 0.2 * old[11] / (1 + old[11] ** 10) - 0.1 * got[30], rtol=1e-3)
+
+
+def test_a_network_left_alone_reads_its_own_outputs():
+    cell, xs = rnnjax.stack(vanilla(4), rnnjax.linear(2)), draw((5, 2))
+    params = moved(cell.init(jax.random.key(0), xs[0]))
+    carry, step = cell.initial_carry(params, xs[0]), jax.jit(cell.step)
+    want = []
+    for t in range(8):
+        carry, y = step(params, carry, xs[t] if t < 5 else want[-1])
+        want.append(y)
+    close(jax.jit(lambda p: free_run(cell, p, xs, 4))(params), jnp.stack(want[4:]))
+
+
+def test_a_forecast_holds_until_it_is_first_wrong_or_no_number():
+    truth = draw((6, 2))
+    off = jnp.array([0.3, 0.39, 0.41, 0.0, 0.0, 0.0])[:, None] * jnp.ones((6, 2))
+    assert valid_time(truth + off, truth) == 2
+    assert valid_time(truth, truth) == 6
+    assert valid_time(truth.at[4, 1].set(jnp.nan), truth) == 4
 
 
 def test_the_study_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):

@@ -19,6 +19,8 @@ EXPERIMENTS = {
     "adding": ["--cell=gru", "--hidden_size=4", "--length=9", "--dropout=0.3", "--num_layers=2"],
     "pixels": ["--cell=vanilla", "--hidden_size=4", "--batch_size=500"],
     "stochastic": ["--hidden_size=3", "--units=8", "--sweeps=3"],
+    "forecast": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--free=3"],
+    "sentiment": ["--cell=tree_lstm", "--hidden_size=4", "--batch_size=4", "--packed=2", "--sentences=20"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -36,7 +38,10 @@ def flags_of(name: str, text: Path) -> list[str]:
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "stochastic")) for n in EXPERIMENTS])
+SLOW = ("stochastic", "forecast")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in EXPERIMENTS])
 def test_interrupted_and_resumed_equals_never_stopped(name, text, tmp_path, monkeypatch):
     flags = [*flags_of(name, text), f"--compilation_cache={tmp_path / 'cache'}"]
     assert launch(name, *flags, f"--workdir={tmp_path / 'whole'}") == 0

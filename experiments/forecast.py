@@ -1,0 +1,130 @@
+"""Universal approximation: a network learns a chaotic system from its states, and goes on alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, dynamics, losses, tasks, training
+from rnnjax.app.names import resolve
+from rnnjax.losses import Batch
+
+FLAGS = app.common_flags(
+    cell="vanilla,vanilla,vanilla,vanilla",
+    hidden_size="2,4,16,64",
+    learning_rate=1e-2,
+    schedule="cosine",
+    final_rate=0.01,
+    batch_size=32,
+    num_steps=10000,
+    eval_every=2000,
+    log_every=200,
+)
+flags.DEFINE_string("system", "henon", "What is learned: henon, gingerbread, lorenz.", flag_values=FLAGS)
+flags.DEFINE_integer("length", 30, "Steps of a sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("free", 60, "Steps that the trained network goes on alone.", 1, flag_values=FLAGS)
+
+BURN = 200  # steps to reach the attractor
+ORBITS = 200  # that are forecast
+
+
+class System(NamedTuple):
+    """A system in units of its own.
+
+    Attributes:
+      step: the map.
+      start: from near here orbits reach the attractor.
+      mean, deviation: of the attractor.
+      exponent: the largest Lyapunov exponent, per step.
+    """
+
+    step: Callable[[jax.Array], jax.Array]
+    start: tuple[float, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    exponent: float
+
+
+def repeated(step: Callable[[jax.Array], jax.Array], times: int) -> Callable[[jax.Array], jax.Array]:
+    """Several small steps as one."""
+    return lambda h: jax.lax.fori_loop(0, times, lambda _, h: step(h), h)
+
+
+SYSTEMS = {
+    "henon": System(dynamics.henon, (0.1, 0.1), (0.257, 0.077), (0.721, 0.216), 0.419),
+    "gingerbread": System(dynamics.gingerbread, (0.5, 3.7), (1.2, 1.2), (2.6, 2.6), 0.075),
+    "lorenz": System(
+        repeated(dynamics.rk4(dynamics.lorenz, 0.02), 5), (1.0, 1.0, 20.0), (0.0, 0.0, 23.5), (7.9, 9.0, 8.6), 0.0906
+    ),
+}
+
+
+def orbits(system: System, key: jax.Array, steps: int) -> jax.Array:
+    """States of one orbit on the attractor, `[steps, D]`, of mean 0 and deviation 1."""
+    mean, deviation = jnp.array(system.mean), jnp.array(system.deviation)
+    start = jnp.array(system.start) + 1e-2 * jax.random.normal(key, mean.shape)
+    states = dynamics.orbit(system.step, start, BURN + steps)[BURN:]
+    return (states - jnp.broadcast_to(mean, states.shape)) / jnp.broadcast_to(deviation, states.shape)
+
+
+def succession(system: System, length: int) -> tasks.Task:
+    """x: an orbit `[length, D]`; y: the state after each."""
+
+    def sample(key: jax.Array) -> Batch:
+        states = orbits(system, key, length + 1)
+        return Batch(states[:-1], states[1:])
+
+    return tasks.Task(sample, 1.0)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """Layers between a state and the next."""
+    system = resolve("system", config.system, SYSTEMS)
+    return rnnjax.stack(config.layers(), rnnjax.linear(len(system.start)))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on orbits that start anew."""
+    task = succession(resolve("system", config.system, SYSTEMS), config.length)
+    return app.Setup(
+        cell=rnnjax.unroll(network(config)),
+        objective=losses.regress,
+        train=training.drawn(task, config.batch_size),
+        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        baseline=task.baseline,
+        baseline_name="always says the mean",
+        loss_label="mean squared error of the next state, in units of its variance",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """How long the network goes on alone before it is wrong, beside one who stays where the orbit was."""
+    config = result.config
+    system, cell = resolve("system", config.system, SYSTEMS), network(config)
+
+    def held(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        states = orbits(system, key, config.length + config.free)
+        known, truth = states[: config.length], states[config.length :]
+        alone = dynamics.free_run(cell, result.params, known, config.free)
+        still = jnp.broadcast_to(known[-1], truth.shape)
+        return dynamics.valid_time(alone, truth), dynamics.valid_time(still, truth)
+
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), ORBITS)
+    steps, still = (float(np.median(a)) for a in jax.jit(jax.vmap(held))(keys))
+    print(
+        f"{config.cell} {config.hidden_size}: alone it is right for {steps:g} steps ({steps * system.exponent:.1f} "
+        f"Lyapunov times), median of {ORBITS} orbits; staying where one is: {still:g}"
+    )
+    return {"valid_steps": steps, "valid_lyapunov_times": steps * system.exponent, "valid_steps_of_staying": still}
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)

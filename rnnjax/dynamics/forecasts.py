@@ -1,0 +1,57 @@
+"""A network that was trained to say the next state of a system, left alone with its own outputs."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree
+
+
+def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array:
+    """Outputs of a network that reads a sequence, and then each of its own outputs as the next input.
+
+    Args:
+      cell: of one step, from x `[D]` to an estimate y `[D]` of the next x.
+      params: of the cell.
+      xs: what it reads first, `[T, D]`.
+      steps: how many outputs, the first being the one after all of xs.
+
+    Returns:
+      `[steps, D]`: estimates of x_{T+1} .. x_{T+steps}.
+
+    Example: a cell that doubles.
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(free_run(rnnjax.pointwise(lambda x: 2 * x), (), jnp.ones((5, 1)), 3)[:, 0])
+      [2. 4. 8.]
+    """
+    weights = cell.weights(params)
+
+    def read(carry: PyTree, x: jax.Array) -> tuple[PyTree, jax.Array]:
+        return cell.step(weights, carry, x, None)
+
+    def alone(state: tuple[PyTree, jax.Array], _: None) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
+        return read(*state), state[1]
+
+    carry, ys = lax.scan(read, cell.initial_carry(weights, xs[0]), xs)
+    return lax.scan(alone, (carry, ys[-1]), None, length=steps)[1]
+
+
+def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array:
+    """How many steps a forecast holds: until its error first exceeds a limit.
+
+        error_t = ||y_t - x_t||_2 / D^(1/2)
+
+    Args:
+      ys, truth: `[T, D]`, of the system in units of its own standard deviation.
+      limit: of the error.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> int(valid_time(jnp.array([[0.1], [0.2], [0.9], [0.0]]), jnp.zeros((4, 1))))
+      2
+    """
+    errors = jnp.sqrt(((ys - truth) ** 2).mean(1))
+    wrong = ~(errors <= jnp.asarray(limit, errors.dtype))  # nan is wrong too
+    return jnp.where(wrong.any(), wrong.argmax(), len(errors))
