@@ -30,7 +30,9 @@ def total(cell: rnnjax.Cell, params, batch: Batch) -> jax.Array:
     return score(cell, losses.regress, params, (), batch)[0]["loss"].total
 
 
-@pytest.mark.parametrize("window", [1, 4, 5, 12, 40])
+@pytest.mark.parametrize(
+    "window", [1, pytest.param(4, marks=pytest.mark.slow), 5, pytest.param(12, marks=pytest.mark.slow), 40]
+)
 def test_windowed_backpropagation_is_the_gradient_of_chunk_truncate(window):
     cell, batch = network(), batch_of(mask=jax.random.bernoulli(jax.random.key(3), 0.7, (B, T)))
     params = cell.init(jax.random.key(0), batch.x[0])

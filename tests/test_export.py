@@ -3,7 +3,7 @@
 import jax
 from helpers import KEY, build, inputs, rows, total, window
 from jax import export
-from table import ROWS, STEPS
+from table import FEW, ROWS, STEPS
 
 from rnnjax import unroll
 
@@ -31,6 +31,6 @@ def test_a_row_lowers_for_every_platform(row):
     lower(row, window(row))
 
 
-@rows([r for r in STEPS if r.make().window])
+@rows([r for r in STEPS if r.make().window], fast=FEW)
 def test_the_scan_of_a_row_lowers_for_every_platform(row):
     lower(row, unroll(build(row).replace(window=None)))

@@ -75,7 +75,10 @@ def total(cell, params, carry, xs):
     return of(xs) + of(marks(xs))
 
 
-@pytest.mark.parametrize("name", CELLS)
+CORES = {name for name in CELLS if "core" in name}  # near to their layers: for the long suite
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in CORES)) for n in CELLS])
 def test_values_and_gradients(name, x64, optimized):
     params, carry, xs = arguments(name)
     fast, slow = (jax.jit(jax.value_and_grad(functools.partial(total, c), (0, 1, 2))) for c in both(name))
@@ -107,7 +110,7 @@ COMPOSITIONS = {
 
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
-@pytest.mark.parametrize("name", ["lstm", "gru False True"])
+@pytest.mark.parametrize("name", ["lstm", pytest.param("gru False True", marks=pytest.mark.slow)])
 def test_compositions(name, composition, x64):
     args = arguments(name, 60)
     fast, slow = (jax.jit(COMPOSITIONS[composition](functools.partial(total, c))) for c in both(name))

@@ -5,7 +5,7 @@ import functools
 import jax
 import pytest
 from helpers import KEY, close, gappy, inputs, rows, setup
-from table import BODIES, RULES
+from table import BODIES, FEW, RULES
 
 from rnnjax import chunk, run, unroll
 
@@ -21,7 +21,7 @@ def values(row, carried):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-@rows(BODIES)
+@rows(BODIES, fast=FEW)
 def test_a_rule_leaves_values_alone(row, rule):
     params, carry, cases = values(row, not rule.own_carry)
     cell, plain = rule.wrap(row.make()), unroll(row.make())
