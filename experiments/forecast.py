@@ -99,7 +99,7 @@ def build(config: app.Config) -> app.Setup:
         valid=training.drawn(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
         baseline_name="always says the mean",
-        loss_label="mean squared error of the next state, in units of its variance",
+        loss_label="squared error of the next state / its variance",
     )
 
 

@@ -94,7 +94,7 @@ __all__ = [
 __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
-    "app", "checkpoint", "data", "decoding", "estimators", "interop", "lectures", "losses", "optimizers", "plotting",
+    "app", "checkpoint", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers", "plotting",
     "stochastic", "tasks", "teaching", "training", "trees", "writers",
 )  # fmt: skip
 
