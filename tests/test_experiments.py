@@ -38,7 +38,7 @@ def flags_of(name: str, text: Path) -> list[str]:
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
 
 
-SLOW = ("stochastic", "forecast")
+SLOW = ("stochastic", "forecast", "sentiment")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in EXPERIMENTS])

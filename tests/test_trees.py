@@ -104,11 +104,13 @@ def at(forest, i=0):
     return jax.tree.map(lambda a: jnp.asarray(a)[i], forest)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name", ["tree_lstm", "child_sum", *(pytest.param(n, marks=pytest.mark.slow) for n in ("recnn", "rntn"))]
+)
 def test_a_forest_equals_recursion_by_hand(name, x64):
     tree_cell, by_hand, arity = CELLS[name]
     wanted, xs = wood(arity, 3), features(jnp.float64)
-    forest = at(packed([wanted], xs, width=3).x)
+    forest = at(packed([wanted], xs, size=trees.Size(24, 16, 3, arity, 5)).x)  # with room left, where x is nan
     cell = trees.upward(tree_cell)
     params = moved(cell.init(KEY, forest))
 
@@ -145,7 +147,7 @@ def test_trees_together_equal_one_at_a_time(name):
     for groups, width in (([all_trees], None), ([all_trees[:5], all_trees[5:]], 2)):
         batch = packed(groups, xs, width=width)
         ys = states(cell, params, batch)
-        assert jnp.isfinite(ys).all()
+        assert (ys != 0).any(-1).sum() == sum(len(tree.words) for tree in all_trees)  # zero where there is no node
         got = jnp.concatenate([y[roots[roots >= 0]] for y, roots in zip(ys, batch.x.roots)])
         close(got, want, atol=1e-5)
 
@@ -294,6 +296,7 @@ def test_nodes_of_three_children_are_refused_by_cells_for_two():
             jax.eval_shape(lambda f, c=cell: rnnjax.run(c, c.init(KEY, f), f), forest)
 
 
+@pytest.mark.slow
 def test_the_sentiment_treebank_has_its_published_counts():
     folder = Path(os.environ.get("RNNJAX_DATA", "../shared/data")) / "sst"
     if not folder.exists():
