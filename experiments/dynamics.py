@@ -72,6 +72,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
     if any(c.dropout for c in configs.values()):
         raise UserError("--dropout: gradients flow here through one and the same network, without noise")
+    if config.dtype == "bfloat16":
+        raise UserError("--dtype=bfloat16: singular values and exponents need at least single precision")
     found = {name: network(c) for name, c in configs.items()}
     pictures = {name: workdir.file(f"{name}.{config.picture}") for name in ("flow", "powers", *chosen)}
     ylabel = r"norm of $\partial h_T / \partial h_t$"
