@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import KEY, close, draw, loss, moved
+from launching import launch
 
 import rnnjax
 from rnnjax import trees
@@ -305,3 +306,27 @@ def test_the_sentiment_treebank_has_its_published_counts():
     assert [len(part) for part in parts] == [8_544, 1_101, 2_210]
     assert [sum(tree.labels[-1] != "2" for tree in part) for part in parts] == [6_920, 872, 1_821]
     assert [trees.write(tree) for tree in parts[1][:3]] == (folder / "dev.txt").read_text().splitlines()[:3]
+
+
+def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
+    good = "(3 (2 so) (3 good))\n(1 bad)\n"
+    for name, text in (("train", good), ("dev", good), ("test", "(7 (2 so) (3 good))")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    neutral = tmp_path / "neutral"
+    neutral.mkdir()
+    for name in ("train", "dev", "test"):
+        (neutral / f"{name}.txt").write_text("(2 so)")
+    for i, (flags, complaint) in enumerate(
+        (
+            (f"--data={tmp_path}", "the label '7' in the test part is none of 0 to 4"),
+            (f"--data={neutral} --task=binary", "a part has no tree with a label at its root"),
+            (f"--data={neutral}", "a batch takes 8 forests, and there are only 1 to learn from"),
+            ("--data=nowhere", "--data=nowhere: there is no such folder"),
+            ("--batch_size=10 --packed=4", "--batch_size=10 is no multiple of --packed=4"),
+            ("--num_layers=2 --sentences=20", "--cell=recnn takes no --cell_args and no --num_layers"),
+            ("--cell=tree_lstn --sentences=20", "unknown --cell=tree_lstn"),
+        )
+    ):
+        assert launch("sentiment", "--cell=recnn", *flags.split(), f"--workdir={tmp_path / str(i)}") == 1
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert complaint in said, said
