@@ -94,8 +94,8 @@ __all__ = [
 __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
-    "app", "checkpoint", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers", "plotting",
-    "stochastic", "tasks", "teaching", "training", "trees", "writers",
+    "app", "checkpoint", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers",
+    "plotting", "stochastic", "tasks", "teaching", "training", "trees", "writers",
 )  # fmt: skip
 
 
