@@ -12,8 +12,8 @@ from absl import flags
 import rnnjax
 from rnnjax import app, losses
 from rnnjax.base import PyTree
-from rnnjax.data import find, images
-from rnnjax.errors import UserError
+from rnnjax.data import find_folder, images
+from rnnjax.data.streams import at_the_end, mapped
 from rnnjax.plotting import gallery
 from rnnjax.training import Stream
 
@@ -67,22 +67,13 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     if config.data == "digits":
         train, test = images.split(images.digits(), TEST)
     else:
-        train, test = images.idx_folder(folder(config))
+        train, test = images.idx_folder(str(find_folder(config.data, config.data_dir)))
     classes = int(train.y.max()) + 1
     train, valid = images.split(train, config.valid)
     data = {"train": train, "valid": valid, "test": test}
     if config.permuted:
         data = {name: images.permuted(part, PERMUTATION) for name, part in data.items()}
     return config.replace(classes=classes, counts={name: len(part.y) for name, part in data.items()}), data
-
-
-def folder(config: app.Config) -> str:
-    """Where the idx files are."""
-    path = find(config.data, config.data_dir)
-    if not Path(path).is_dir():
-        below = f", nor below --data_dir={config.data_dir}" if config.data_dir else ": is --data_dir missing?"
-        raise UserError(f"--data={config.data}: there is no such folder{below}")
-    return path
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -92,22 +83,9 @@ def network(config: app.Config) -> rnnjax.Cell:
     return rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(config.classes)))
 
 
-def at_the_end(stream: Stream) -> Stream:
-    """The stream with a label at each step, of which the last alone counts."""
-
-    def next_batch(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
-        batch, position = stream.next(data, position, key)
-        b, steps = batch.x.shape[:2]
-        counts = jnp.ones((b, 1), bool) if batch.mask is None else batch.mask[:, None]
-        last = jnp.arange(steps)[None] == steps - 1
-        return batch._replace(y=jnp.broadcast_to(batch.y[:, None], (b, steps)), mask=counts & last), position
-
-    return stream._replace(next=next_batch)
-
-
 def build(config: app.Config) -> app.Setup:
     """The network on batches of images."""
-    place = (lambda stream: stream) if config.rule == "bptt" else at_the_end
+    place = (lambda stream: stream) if config.rule == "bptt" else lambda stream: mapped(stream, at_the_end)
 
     def scored(name: str) -> Stream | None:
         n = config.counts[name]

@@ -11,7 +11,7 @@ from absl import flags
 import rnnjax
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree
-from rnnjax.data import find
+from rnnjax.data import find_folder
 from rnnjax.errors import UserError
 from rnnjax.plotting import Run, curves
 from rnnjax.progress import table
@@ -92,7 +92,7 @@ PUBLISHED = {
 def bag(hidden: int) -> trees.TreeCell:
     """No structure at all: a node is the sum of its words."""
     return trees.recnn(hidden).replace(
-        init=lambda key, x: {"w": trees.recnn(hidden).init(key, x)["w"]}, node=lambda p, h, present: h.sum(0)
+        init=lambda key, x: {"w": trees.recnn(hidden).init(key, x)["w"]}, node=lambda p, h, present, key=None: h.sum(0)
     )
 
 
@@ -142,10 +142,7 @@ def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
 
 def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
     """The three files of a treebank."""
-    folder = Path(find(config.data, config.data_dir))
-    if not folder.is_dir():
-        below = f", nor below --data_dir={config.data_dir}" if config.data_dir else ": is --data_dir missing?"
-        raise UserError(f"--data={config.data}: there is no such folder{below}")
+    folder = find_folder(config.data, config.data_dir)
     parts = {name: trees.read(str(folder / f"{file}.txt"))
              for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))}  # fmt: skip
     for name, part in parts.items():

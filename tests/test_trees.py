@@ -111,7 +111,7 @@ def at(forest, i=0):
 def test_a_forest_equals_recursion_by_hand(name, x64):
     tree_cell, by_hand, arity = CELLS[name]
     wanted, xs = wood(arity, 3), features(jnp.float64)
-    forest = at(packed([wanted], xs, size=trees.Size(24, 16, 3, arity, 5)).x)  # with room left, where x is nan
+    forest = at(packed([wanted], xs, size=trees.Size(24, 16, 3, arity, 5, 9)).x)  # with room left, where x is nan
     cell = trees.upward(tree_cell)
     params = moved(cell.init(KEY, forest))
 
@@ -155,7 +155,7 @@ def test_trees_together_equal_one_at_a_time(name):
 
 def test_a_pass_over_trees_of_one_size_compiles_once():
     cell = trees.upward(trees.recnn(H))
-    batches = [packed([wood(2, 6, seed)], features(), size=trees.Size(48, 24, 4, 2, 6)) for seed in range(3)]
+    batches = [packed([wood(2, 6, seed)], features(), size=trees.Size(48, 24, 4, 2, 6, 12)) for seed in range(3)]
     assert len({batch.x.children.tobytes() for batch in batches}) == 3
     params = cell.init(KEY, at(batches[0].x))
 
@@ -166,7 +166,7 @@ def test_a_pass_over_trees_of_one_size_compiles_once():
 
     assert len({float(total(at(batch.x))) for batch in batches}) == 3
     with pytest.raises(ValueError, match="do not fit"):
-        packed([wood(2, 6)], features(), size=trees.Size(48, 2, 4, 2, 6))
+        packed([wood(2, 6)], features(), size=trees.Size(48, 2, 4, 2, 6, 12))
 
 
 def test_rows_are_as_few_as_levels_allow_and_hold_no_parent_beside_its_child():
@@ -244,7 +244,7 @@ def test_a_chain_of_ten_thousand_words():
     assert trees.write(tree) == text
     batch = trees.pack([[tree]], {"a": 1, "b": 2}, {"2": 0, "3": 1}, width=1)
     assert batch.mask.sum() == 19_999 and batch.y.sum() == 1
-    depth = trees.TreeCell(lambda k, x: (), lambda p, x: 0.0 * x, lambda p, h, there: 1.0 + h.max())
+    depth = trees.TreeCell(lambda k, x: (), lambda p, x, k: 0.0 * x, lambda p, h, there, k: 1.0 + h.max())
     forest = at(batch.x)
     ys = jax.jit(lambda f: rnnjax.run(trees.upward(depth), (), f)[1])(
         forest._replace(leaves=forest.leaves.astype(float))
@@ -320,7 +320,7 @@ def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
         (
             (f"--data={tmp_path}", "the label '7' in the test part is none of 0 to 4"),
             (f"--data={neutral} --task=binary", "a part has no tree with a label at its root"),
-            (f"--data={neutral}", "a batch takes 8 forests, and there are only 1 to learn from"),
+            (f"--data={neutral}", "a batch takes 8 examples, and there are only 1 to learn from"),
             ("--data=nowhere", "--data=nowhere: there is no such folder"),
             ("--batch_size=10 --packed=4", "--batch_size=10 is no multiple of --packed=4"),
             ("--num_layers=2 --sentences=20", "--cell=recnn takes no --cell_args and no --num_layers"),

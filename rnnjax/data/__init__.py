@@ -1,14 +1,18 @@
-"""Files in standard formats -> arrays."""
+"""Files in standard formats -> arrays. Files are data: nothing here runs what it reads, and every size has a limit."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any, NoReturn
 
 from rnnjax.errors import UserError, refusing
 
 GZIP = b"\x1f\x8b"
+LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
+PIECE = 1 << 20
 
 
 def find(path: str, data_dir: str = "") -> str:
@@ -22,20 +26,115 @@ def find(path: str, data_dir: str = "") -> str:
     return str(below) if data_dir and below.exists() and not Path(path).exists() else path
 
 
-def contents(path: str) -> bytes:
-    """The bytes of a file, or, if they are gzip's, what was compressed.
+def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
+    """The same for a folder, which must be there.
+
+    Args:
+      path, data_dir: as `find` takes them.
+      flag: what gave the path, for the message.
 
     Raises:
-      UserError: there is no such file, or its gzip data are damaged.
+      UserError: there is no such folder.
+
+    Example:
+      >>> find_folder("nowhere", "/data")
+      Traceback (most recent call last):
+      rnnjax.errors.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
+    """
+    folder = Path(find(path, data_dir))
+    if not folder.is_dir():
+        below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
+        raise UserError(f"--{flag}={path}: there is no such folder{below}")
+    return folder
+
+
+def contents(path: str, limit: int = LIMIT) -> bytes:
+    """The bytes of a file, or, if they are gzip's, what was compressed.
+
+    Args:
+      path: of the file.
+      limit: more bytes than that are refused, before memory is taken for them.
+
+    Raises:
+      UserError: there is no such file, it is too large, or its gzip data are damaged.
 
     Example:
       >>> contents("nowhere.gz")
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere.gz: No such file or directory
     """
-    with refusing("read", path):
-        found = Path(path).read_bytes()
-    try:
-        return gzip.decompress(found) if found.startswith(GZIP) else found
-    except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
+    with refusing("read", path), open(path, "rb") as file:
+        try:
+            packed = file.peek(2).startswith(GZIP)
+            return bounded(gzip.open(file) if packed else file, limit, path)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
+
+
+def bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
+    """All bytes of a stream, which are read piece by piece up to a limit."""
+    pieces, size = [], 0
+    while piece := file.read(PIECE):
+        size += len(piece)
+        if size > limit:
+            raise UserError(f"{path} holds more than the {limit} bytes that are read")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def lines(path: str) -> list[str]:
+    """The lines of a UTF-8 file, which gzip may have compressed, without their ends; a byte order mark is dropped.
+
+    Raises:
+      UserError: it cannot be read, is empty, or a line, which is named, is not UTF-8.
+
+    Example:
+      >>> lines("nowhere.txt")
+      Traceback (most recent call last):
+      rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
+    """
+    found: list[str] = []
+    for number, line in enumerate(contents(path).removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        try:
+            found.append(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            refuse(path, number, f"not UTF-8 text (byte {error.start + 1} of the line)")
+    if not found:
+        raise UserError(f"{path} is empty")
+    return found
+
+
+def blocks(path: str) -> Iterator[list[tuple[int, str]]]:
+    """The runs of lines between blank lines, each line with its number.
+
+    Raises:
+      UserError: the file cannot be read.
+
+    Example:
+      >>> list(blocks("nowhere.txt"))
+      Traceback (most recent call last):
+      rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
+    """
+    block: list[tuple[int, str]] = []
+    for number, line in enumerate(lines(path), 1):
+        if line.strip():
+            block.append((number, line))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def refuse(path: str, line: int, fault: str) -> NoReturn:
+    """Says what is wrong in a file, and in which line.
+
+    Raises:
+      UserError: always.
+
+    Example:
+      >>> refuse("a.csv", 3, "2 columns, and 3 in the lines before")
+      Traceback (most recent call last):
+      rnnjax.errors.UserError: a.csv, line 3: 2 columns, and 3 in the lines before
+    """
+    raise UserError(f"{path}, line {line}: {fault}")

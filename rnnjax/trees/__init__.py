@@ -1,10 +1,11 @@
 """Recursive networks: trees in and out of brackets, cells that act on nodes, and the fold that runs forests of them."""
 
+from rnnjax.data.streams import in_order, shuffled
 from rnnjax.trees.brackets import Tree, at_random, balanced, chain, delinearise, linearise, parse, read, shaped, write
 from rnnjax.trees.cells import TreeCell, child_sum, recnn, rntn, tree_lstm
 from rnnjax.trees.forests import at_leaves, at_roots, in_reading_order, upward
 from rnnjax.trees.packing import Forest, Size, pack, rounded, vocabulary
-from rnnjax.trees.streams import dealt, in_order, shuffled
+from rnnjax.trees.streams import dealt
 
 __all__ = [
     "Forest",

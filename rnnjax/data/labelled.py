@@ -1,0 +1,110 @@
+"""Texts with a label each: one a line in a file, or one file a class in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnjax.data import lines, refuse
+from rnnjax.errors import UserError, refusing
+
+
+class Labelled(NamedTuple):
+    """Examples with a class each.
+
+    Attributes:
+      xs: the examples: texts, or arrays `[T, ...]` of different lengths.
+      y: which of the classes, int32 `[n]`.
+      classes: their names.
+    """
+
+    xs: list
+    y: np.ndarray
+    classes: tuple[str, ...]
+
+    def at(self, places: Sequence[int] | np.ndarray) -> Labelled:
+        """The examples at some places."""
+        return Labelled([self.xs[i] for i in places], self.y[list(places)], self.classes)
+
+
+def read_labelled(path: str, classes: Sequence[str] = (), separator: str = "\t") -> Labelled:
+    """A file with one text a line, its label before it.
+
+    Args:
+      path: a UTF-8 file, which gzip may have compressed. Blank lines are passed over.
+      classes: those there may be, each of which must occur; (): those there are, in order of first appearance.
+      separator: between a label and its text.
+
+    Raises:
+      UserError: a line, which is named, has no label, no text or a label that is none of the classes; or a class is
+        empty.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.txt"
+      >>> _ = path.write_text("good\\twhat a joy\\nbad\\tno\\n")
+      >>> found = read_labelled(str(path))
+      >>> found.xs, found.y.tolist(), found.classes
+      (['what a joy', 'no'], [0, 1], ('good', 'bad'))
+    """
+    labels: list[str] = []
+    xs: list[str] = []
+    for number, line in enumerate(lines(path), 1):
+        if not line.strip():
+            continue
+        label, _, text = (part.strip() for part in line.partition(separator))
+        if not label or not text:
+            refuse(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
+        if classes and label not in classes:
+            refuse(path, number, f"the label {label!r} is none of {', '.join(classes)}")
+        labels.append(label)
+        xs.append(text)
+    names = tuple(classes) or tuple(dict.fromkeys(labels))
+    empty = set(names) - set(labels)
+    if empty or not xs:
+        raise UserError(f"{path}: {f'the class {min(empty)!r} is empty' if empty else 'no line has a text'}")
+    return Labelled(xs, np.array([names.index(label) for label in labels], np.int32), names)
+
+
+def class_folder(folder: str) -> Labelled:
+    """A folder with a text file for each class, named after it, one example a line: surnames by language.
+
+    Blank lines are passed over; so are files whose name begins with a dot.
+
+    Raises:
+      UserError: there are fewer than two such files, or one has no example or is not UTF-8.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> folder = pathlib.Path(tempfile.mkdtemp())
+      >>> _ = (folder / "Greek.txt").write_text("Kouros\\nXydis\\n"), (folder / "Irish.txt").write_text("Whelan\\n")
+      >>> found = class_folder(str(folder))
+      >>> found.xs, found.y.tolist(), found.classes
+      (['Kouros', 'Xydis', 'Whelan'], [0, 0, 1], ('Greek', 'Irish'))
+    """
+    with refusing("read", folder):
+        paths = sorted(p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))
+    if len(paths) < 2:
+        raise UserError(f"{folder} has {len(paths)} files: one is needed for each of at least two classes")
+    parts = [[line.strip() for line in lines(str(path)) if line.strip()] for path in paths]
+    for path, part in zip(paths, parts):
+        if not part:
+            raise UserError(f"{path}: the class {path.name.split('.')[0]!r} is empty")
+    y = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+    return Labelled([x for part in parts for x in part], y, tuple(path.name.split(".")[0] for path in paths))
+
+
+def parted(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
+    """The numbers below n in random parts, drawn once for all: what remains, then a part for each of `parts`.
+
+    Example:
+      >>> [len(part) for part in parted(100, 0.1, 0.2)]
+      [70, 10, 20]
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    ends = np.cumsum([round(part * n) for part in parts])
+    pieces = np.split(order, ends)
+    return [np.sort(piece) for piece in (pieces[-1], *pieces[:-1])]

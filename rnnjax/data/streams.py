@@ -1,0 +1,125 @@
+"""Examples that lie in memory as one `Batch` -> streams of batches, shuffled or in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import PyTree
+from rnnjax.errors import UserError
+from rnnjax.losses import Batch
+from rnnjax.scans import Seq
+from rnnjax.training import Stream
+
+
+def shuffled(name: str, batch_size: int) -> Stream:
+    """The stream of batches of `data[name]`, a `Batch` of all examples, in epochs of another order each.
+
+    An example comes at most once in an epoch; those that do not fill a batch wait for the next. The order and the place
+    in it are the position of the stream, so they are part of a checkpoint.
+
+    Raises:
+      UserError: at its beginning, if there are fewer examples than a batch takes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> data = {"train": Batch(x=jnp.zeros((3, 5)), y=jnp.arange(3))}
+      >>> stream, labels = shuffled("train", batch_size=1), []
+      >>> position = stream.init(data)
+      >>> for step in range(3):
+      ...     batch, position = stream.next(data, position, jax.random.key(step))
+      ...     labels += batch.y.tolist()
+      >>> sorted(labels)
+      [0, 1, 2]
+    """
+
+    def init(data: PyTree) -> tuple[jax.Array, jax.Array]:
+        n = len(data[name].y)
+        if n < batch_size:
+            raise UserError(f"a batch takes {batch_size} examples, and there are only {n} to learn from")
+        return jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32)
+
+    def following(
+        data: PyTree, position: tuple[jax.Array, jax.Array], key: jax.Array
+    ) -> tuple[Batch, tuple[jax.Array, jax.Array]]:
+        order, at = position
+        n = len(order)
+        order = jax.lax.cond(
+            at == 0, lambda: jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32)), lambda: order
+        )
+        chosen = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
+        return taken(data[name], chosen), (order, (at + 1) % (n // batch_size))
+
+    return Stream(init, following)
+
+
+def in_order(name: str, batch_size: int, n: int) -> Stream:
+    """One pass over the n examples of `data[name]`, each once; what fills up the last batch is masked.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> data = {"test": Batch(x=jnp.zeros((3, 5)), y=jnp.arange(3))}
+      >>> stream = in_order("test", batch_size=2, n=3)
+      >>> batch, position = stream.next(data, stream.init(data), None)
+      >>> batch, position = stream.next(data, position, None)
+      >>> print(batch.y, batch.mask)
+      [2 2] [ True False]
+    """
+
+    def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
+        at = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+        batch = taken(data[name], jnp.minimum(at, n - 1))
+        there = at < n
+        if batch.mask is not None:
+            there = batch.mask & jnp.expand_dims(there, tuple(range(1, batch.mask.ndim)))
+        return batch._replace(mask=there), position + 1
+
+    return Stream(lambda data: jnp.zeros((), jnp.int32), following, -(-n // batch_size))
+
+
+def taken(examples: Batch, at: jax.Array) -> Batch:
+    """The examples at some places."""
+    return jax.tree.map(lambda a: jnp.asarray(a)[at], examples)
+
+
+def mapped(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
+    """The stream with each batch as `f` makes it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> data = {"test": Batch(x=jnp.zeros((1, 5)), y=jnp.arange(1))}
+      >>> stream = mapped(in_order("test", 1, 1), lambda batch: batch._replace(y=batch.y + 7))
+      >>> print(stream.next(data, stream.init(data), None)[0].y)
+      [7]
+    """
+
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
+        batch, position = stream.next(data, position, key)
+        return f(batch), position
+
+    return stream._replace(next=following)
+
+
+def at_the_end(batch: Batch) -> Batch:
+    """A batch with one label for each example as one with a label at each step, of which the last valid one counts.
+
+    For rules that go step by step: their networks have an output at each.
+
+    Args:
+      batch: x `[B, T, ...]`, plain or a `Seq`; y `[B]`; mask `[B]` or None.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = Seq(jnp.zeros((2, 3)), valid=jnp.array([[True, True, False], [True] * 3]))
+      >>> print(at_the_end(Batch(x, jnp.array([5, 6]))).mask)
+      [[False  True False]
+       [False False  True]]
+    """
+    valid = batch.x.valid if isinstance(batch.x, Seq) else None
+    b, steps = batch.x.x.shape[:2] if isinstance(batch.x, Seq) else batch.x.shape[:2]
+    lengths = jnp.full(b, steps) if valid is None else steps - jnp.argmax(valid[:, ::-1], axis=1)
+    last = jnp.arange(steps)[None] == lengths[:, None] - 1
+    counts = jnp.ones((b, 1), bool) if batch.mask is None else batch.mask[:, None]
+    return batch._replace(y=jnp.broadcast_to(batch.y[:, None], (b, steps)), mask=counts & last)

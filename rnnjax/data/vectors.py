@@ -1,0 +1,136 @@
+"""Tables of word vectors as text: word2vec's format, with a header, and GloVe's, without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.data import lines, refuse
+from rnnjax.data.series import number
+from rnnjax.data.words import Vocabulary
+from rnnjax.errors import UserError
+from rnnjax.workdir import atomic_write
+
+
+class Vectors(NamedTuple):
+    """Words and their vectors.
+
+    Attributes:
+      words: n of them.
+      table: float32 `[n, D]`.
+      repeated: lines that were passed over because their word had come before.
+    """
+
+    words: tuple[str, ...]
+    table: np.ndarray
+    repeated: int = 0
+
+
+def read_vectors(path: str) -> Vectors:
+    """Word vectors, a word and its numbers a line, between spaces; a first line `n D` is checked and not needed.
+
+    Args:
+      path: a UTF-8 file, which gzip may have compressed. Of a word that comes twice the first vector is kept.
+
+    Raises:
+      UserError: a line, which is named, has another number of numbers than the first, or something that is none; or
+        there are not as many as the header says.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "toy.txt"
+      >>> _ = path.write_text("2 3\\nto 0.1 0.2 0.3\\nbe 1 2 3\\n")
+      >>> vectors = read_vectors(str(path))
+      >>> vectors.words, vectors.table.shape
+      (('to', 'be'), (2, 3))
+
+    Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
+    """
+    rows = lines(path)
+    header = rows[0].split()
+    said = [int(n) for n in header] if len(header) == 2 and all(n.isdigit() for n in header) else None
+    body, start = (rows[1:], 2) if said else (rows, 1)
+    width = said[1] if said else len(rows[0].split()) - 1
+    found: dict[str, np.ndarray] = {}
+    repeated = 0
+    for line, row in enumerate(body, start):
+        word, *numbers = row.rstrip().rsplit(" ", width)  # a word may hold a space
+        if len(numbers) != width or not word or not width:
+            refuse(path, line, f"a word and {len(row.split()) - 1} numbers, where {width} are due")
+        repeated += word in found
+        if word not in found:
+            found[word] = numeric(numbers, path, line)
+    if said and said[0] != len(body):
+        raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
+    if not found:
+        raise UserError(f"{path} has no word")
+    return Vectors(tuple(found), np.stack(list(found.values())), repeated)
+
+
+def numeric(numbers: list[str], path: str, line: int) -> np.ndarray:
+    """The numbers of a line, quickly; if that fails, slowly, to say which is none."""
+    try:
+        row = np.array(numbers, np.float32)
+        if np.isfinite(row).all():
+            return row
+    except ValueError:
+        pass
+    return np.array([number(n, path, line) for n in numbers], np.float32)
+
+
+def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
+    """Writes word vectors in word2vec's text format, which other tools read too.
+
+    Raises:
+      UserError: the file cannot be written.
+
+    Example:
+      >>> import numpy as np, pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "toy.txt"
+      >>> write_vectors(str(path), ["to", "be"], np.eye(2))
+      >>> read_vectors(str(path)).table.tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+    """
+    rows = [f"{word} " + " ".join(f"{value:.7g}" for value in row) for word, row in zip(words, table)]
+    atomic_write(path, "\n".join([f"{len(words)} {table.shape[1]}", *rows, ""]).encode())
+
+
+class Table(NamedTuple):
+    """Initial values for `embed`.
+
+    Attributes:
+      init: an initialiser: the given vectors for the words that have one, small random ones for the others.
+      found: how many have one.
+    """
+
+    init: Any
+    found: int
+
+
+def table_of(vectors: Vectors, vocabulary: Vocabulary) -> Table:
+    """The table of a vocabulary, its rows looked up among the vectors as they are written and, else, in lower case.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> vectors = Vectors(("to", "be"), np.eye(2, dtype=np.float32))
+      >>> table = table_of(vectors, Vocabulary(("be", "or")))
+      >>> table.found, table.init(jax.random.key(0), (3, 2)).shape
+      (1, (3, 2))
+    """
+    places = {word: i for i, word in enumerate(vectors.words)}
+    at = [places.get(word, places.get(word.lower(), -1)) for word in vocabulary.words]
+    known = np.array([False, *(i >= 0 for i in at)])
+    rows = np.where(known[:, None], vectors.table[[0, *at]], 0).astype(np.float32)
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        if shape != rows.shape:
+            raise ValueError(f"the word vectors are {rows.shape}, and the table is to be {shape}")
+        spread = jnp.asarray(vectors.table.std(), dtype)
+        drawn = spread * jax.random.normal(key, shape, dtype)
+        return jnp.where(jnp.asarray(known)[:, None], jnp.asarray(rows, dtype), drawn)
+
+    return Table(init, int(known.sum()))
