@@ -9,6 +9,7 @@ import importlib.metadata
 from types import ModuleType
 
 from rnnjax.base import Cell, run, with_step
+from rnnjax.baselines import bag, convolution, time_window, unshared
 from rnnjax.both_ways import Both, bidirectional, last
 from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.compose import memoryless, stack
@@ -34,9 +35,11 @@ __all__ = [
     "Cell",
     "LSTMCarry",
     "Seq",
+    "bag",
     "bidirectional",
     "cast",
     "chunk",
+    "convolution",
     "dropconnect",
     "dropout",
     "embed",
@@ -80,8 +83,10 @@ __all__ = [
     "sparse",
     "stack",
     "tie",
+    "time_window",
     "truncate",
     "unroll",
+    "unshared",
     "uoro",
     "urnn",
     "urnn_core",

@@ -15,8 +15,10 @@ import numpy as np
 
 from rnnjax import (
     Cell,
+    bag,
     bidirectional,
     chunk,
+    convolution,
     dropconnect,
     dropout,
     embed,
@@ -51,9 +53,11 @@ from rnnjax import (
     sparse,
     stack,
     tie,
+    time_window,
     truncate,
     unitary,
     unroll,
+    unshared,
     uoro,
     urnn,
     urnn_core,
@@ -212,6 +216,10 @@ STEPS = [
     Row("sparse", lambda: stack(linear(4 * H), sparse(lstm_core(H), u=np.arange(4 * H * H).reshape(H, -1) % 3))),
     Row("tie", language_model, None),
     Row("with-step", halved),
+    Row("time-window", lambda: time_window(H, 3)),
+    Row("convolution", lambda: convolution(H, 3)),
+    Row("bag", lambda: bag(H)),
+    Row("unshared", lambda: unshared(H, 9)),
     Row("remat", lambda: remat(lstm(H))),
     Row("remat-deep", lambda: remat(stack(lstm(H), dropout(0.3), gru(H))), noisy=True),
 ]
@@ -275,5 +283,6 @@ def rated(cell, rate=0.3):
 NEAR = {
     "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
     "goru-core", "eunn-fourier", "residual-dropout", "zoneout-core", "remat-deep",
+    "convolution", "bag", "unshared",
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR
