@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
+import rnnjax
 from rnnjax import app, dynamics, dynamics_plots
+from rnnjax.app.analysis import is_plain, lines
 from rnnjax.app.names import resolve
 from rnnjax.base import Cell, PyTree
-from rnnjax.cores import LSTMCarry
 from rnnjax.dynamics_plots import Panel
 from rnnjax.errors import UserError
 from rnnjax.progress import table
@@ -26,7 +27,6 @@ flags.DEFINE_integer("features", 4, "Normal inputs at each step.", 1, flag_value
 flags.DEFINE_list("systems", ["gingerbread"], "Systems to draw: gingerbread, henon, lorenz.", flag_values=FLAGS)
 flags.DEFINE_integer("points", 1_000_000, "Points of each phase portrait.", 1000, flag_values=FLAGS)
 flags.DEFINE_integer("steps", 40_000, "Steps of each Lyapunov exponent of a system.", 100, flag_values=FLAGS)
-flags.DEFINE_enum("picture", "png", ["png", "pdf", "svg"], "Format of the pictures.", flag_values=FLAGS)
 
 STARTS = 1000  # orbits of a portrait that run side by side
 BURN = 2000  # steps of each before it is drawn
@@ -98,52 +98,22 @@ def network(config: app.Config) -> dict[str, Any]:
         params = cell.init(params_key, xs[0])
     except (TypeError, ValueError) as error:
         raise UserError(f"--cell={config.cell}: {error}") from error
-    flow, logs, bound, rates = jax.jit(lambda params: analysed(cell, params, xs))(params)
-    lines = {
-        "largest singular value": logs[:, 0],
-        r"bound $\prod ||J_s||$": bound,
-        "root mean square of the singular values": jnp.log(flow.norms),
-    }
-    if config.cell == "vanilla" and config.num_layers == 1 and not config.cell_args:
-        lines[r"bound $\prod ||D_s|| \, ||W||$"] = vanilla_bound(cell, params, xs)
-    if any(isinstance(part, LSTMCarry) for part in parts(cell.initial_carry(cell.weights(params), xs[0]))):
-        part = jax.jit(lambda p: dynamics.gradient_flow(cell, p, xs, part=memory_cells))(params)
-        lines[r"of $\partial c_T / \partial c_t$ alone, root mean square"] = jnp.log(part.norms)
+    found, rates = jax.jit(lambda params: analysed(cell, params, xs, is_plain(config)))(params)
     row = {
-        "numbers of h": logs.shape[1],
-        "memory (steps)": int(dynamics.memory_length(flow.norms)),
-        "log10 norm": float(logs[0, 0] / np.log(10)),
-        "log10 bound": float(bound[0] / np.log(10)),
-        "log10 smallest": float(logs[0, -1] / np.log(10)),
+        "numbers of h": found.logs.shape[1],
+        "memory (steps)": int(found.memory),
+        "log10 norm": float(found.logs[-1, 0] / np.log(10)),
+        "log10 bound": float(found.bound[0] / np.log(10)),
+        "log10 smallest": float(found.logs[-1, -1] / np.log(10)),
         "largest exponent": float(rates[0]),
     }
-    return {"lines": lines, "row": row}
+    return {"lines": lines(found), "row": row}
 
 
-def analysed(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[dynamics.Flow, jax.Array, jax.Array, jax.Array]:
-    """Gradient flow, logarithms of singular values and of the bound, the largest Lyapunov exponent."""
-    js = dynamics.jacobians(cell, params, xs)
-    flow = dynamics.gradient_flow(cell, params, xs)
+def analysed(cell: Cell, params: PyTree, xs: jax.Array, plain: bool) -> tuple[dynamics.Analysis, jax.Array]:
+    """What there is to say of one sequence, and the largest Lyapunov exponent."""
     rates = dynamics.cell_lyapunov(cell, params, xs, discard=len(xs) // 5, count=1)
-    return flow, dynamics.spectra(js), dynamics.jacobian_bound(js), rates
-
-
-def vanilla_bound(cell: Cell, params: PyTree, xs: jax.Array) -> jax.Array:
-    """The lectures' bound of one vanilla layer."""
-    ((into, core),) = params
-    before = dynamics.trajectory(cell, params, xs)[1][:-1]
-    a = xs @ into["w"] + jnp.broadcast_to(into["b"], before.shape) + before @ core["u"]
-    return dynamics.activation_bound(jnp.tanh, core["u"], a)
-
-
-def parts(carry: PyTree) -> list[Any]:
-    """The parts of a carry, that of an LSTM being one."""
-    return jax.tree.leaves(carry, is_leaf=lambda part: isinstance(part, LSTMCarry))
-
-
-def memory_cells(carry: PyTree) -> list[jax.Array]:
-    """The memory cells of the LSTMs in a carry."""
-    return [part.c for part in parts(carry) if isinstance(part, LSTMCarry)]
+    return dynamics.analysis(rnnjax.unroll(cell), params, xs, plain), rates
 
 
 def powers() -> dict[str, Panel]:

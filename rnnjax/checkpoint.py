@@ -127,6 +127,15 @@ class Checkpoints:
             )
         return None
 
+    def read(self, step: int, like: PyTree) -> PyTree:
+        """The state saved at one of `steps()`.
+
+        Raises:
+          DamagedError: it has changed since.
+          MisfitError: it is a state of another model.
+        """
+        return _read(self._folder(step), step, like)
+
     def steps(self) -> list[int]:
         """The steps saved, in order."""
         if not self.directory.is_dir():

@@ -22,7 +22,8 @@ class Panel(NamedTuple):
     """What is drawn of one network.
 
     Attributes:
-      lines: natural logarithms over time, by name; from the fourth on as bands behind the first three.
+      lines: natural logarithms over time, by name; from the fourth on as bands behind the first three. A line goes
+        straight through times where it is nan.
       note: stands below the title.
     """
 
@@ -69,9 +70,11 @@ def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
     for axes, (title, panel) in zip(grid, panels.items()):
         for name, logs in panel.lines.items():
             i = names.index(name)
-            values = np.exp(np.clip(np.asarray(logs, float), -600, 600))
+            logs = np.asarray(logs, float)
+            at = np.flatnonzero(~np.isnan(logs))
+            values = np.exp(np.clip(logs[at], -600, 600))
             form = {"linestyle": STYLES[i], "linewidth": 2} if i < 3 else {"linewidth": 5, "alpha": 0.5, "zorder": 1.5}
-            axes.plot(values, color=COLOURS[i], label=name, **form)
+            axes.plot(at, values, color=COLOURS[i], label=name, **form)
         axes.axhline(1, color=GREY, linewidth=0.8, zorder=1)
         axes.set_yscale("log")
         axes.set_ylim(low, high)

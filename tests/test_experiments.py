@@ -88,7 +88,15 @@ def test_a_trained_network_writes_again_without_training(text, tmp_path, capsys)
     assert launch("char_lm", *flags) == 0
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     capsys.readouterr()
-    assert launch("char_lm", *flags, "--prime=to ", "--text=to be", "--temperature=0") == 0
+    again = ["--prime=to ", "--text=to be", "--temperature=0", "--analyse", "--picture=svg"]
+    assert launch("char_lm", *flags, *again) == 0
     out = capsys.readouterr().out
     assert "--- sample at temperature 0.0 ---\nto " in out and "log p('to be') = -" in out
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    told = json.loads((tmp_path / "run" / "summary.json").read_text())["analysis"]
+    assert list(told) == ["before training", "step 4", "trained"]
+    for row in told.values():
+        assert row["log10 norm at it"] <= row["log10 bound"] + 1e-4 and row["numbers of h"] == 8 and row["lag"] == 5
+    assert told["trained"] != told["before training"]
+    for name in ("flow", "spectra", "eigenvalues"):
+        assert (tmp_path / "run" / f"{name}.svg").read_text().startswith("<?xml")

@@ -235,6 +235,9 @@ def define_place(v: flags.FlagValues) -> None:
         "Where the run lives; started again there, it resumes. Default: under runs/, named after the flags.",
         flag_values=v,
     )
+    flags.DEFINE_enum(
+        "picture", "png", ["png", "pdf", "svg"], "Format of curves and other pictures of the run.", flag_values=v
+    )
     flags.DEFINE_string(
         "compilation_cache",
         "",
@@ -263,6 +266,14 @@ def define_run(v: flags.FlagValues) -> None:
         [],
         f"What else to say at each evaluation: {', '.join(REPORTS)} (norms of d h_T / d h_t over the whole window and "
         "half of it), or an import path to a function (cell, params, x) -> {name: number}.",
+        flag_values=v,
+    )
+    flags.DEFINE_boolean(
+        "analyse",
+        False,
+        "Draw, for one sequence, the trained network beside the untrained one: how gradients flow and under which "
+        "bound, singular values of d h_T / d h_t, eigenvalues in the complex plane. A run that has ended can be "
+        "started again with it.",
         flag_values=v,
     )
     flags.DEFINE_integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1, flag_values=v)

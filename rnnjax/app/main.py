@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
+from rnnjax.app.analysis import Analyser
 from rnnjax.app.config import Config, parse, runs
 from rnnjax.app.session import Interrupted, Result, Session
 from rnnjax.app.setup import Build, Load
@@ -27,7 +28,7 @@ Finish = Callable[[Result], dict[str, Any]]
 # Flags that may change when a run is taken up again: they do not change what it computes.
 FREE = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
-    "keep_checkpoints",
+    "keep_checkpoints", "analyse", "picture",
 )  # fmt: skip
 
 
@@ -210,24 +211,32 @@ def nested(experiment: Experiment, config: Config, root: Workdir, name: str, lin
 
 def run(experiment: Experiment, config: Config, workdir: Workdir) -> Outcome:
     """One run in its workdir."""
-    result = Session(experiment.build, experiment.load, config, workdir).train()
-    if experiment.finish is not None:
-        result.summary.update(experiment.finish(result))
+    session = Session(experiment.build, experiment.load, config, workdir)
+    last = [experiment.finish] if experiment.finish is not None else []
+    last += [Analyser(session).finish] if config.analyse else []
+    result = session.train()
+    for finish in last:
+        result.summary.update(finish(result))
         workdir.write_summary(result.summary)
     return Outcome(result, workdir.records())
 
 
 def report(name: str, workdir: Workdir, outcomes: dict[str, Outcome]) -> None:
     """The picture, the summary of several runs, and the table."""
-    setup = next(iter(outcomes.values())).result.setup
+    setup, setting = first(outcomes).setup, first(outcomes).config
     baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
     drawn = {name: curve(outcome.records) for name, outcome in outcomes.items()}
-    picture = workdir.file("curves.png")
+    picture = workdir.file(f"curves.{setting.picture}")
     curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
     if len(outcomes) > 1:
         workdir.write_summary({name: outcome.result.summary for name, outcome in outcomes.items()})
     table(rows(outcomes), title=f"{name}: {setup.loss_label}")
     print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
+
+
+def first(outcomes: dict[str, Outcome]) -> Result:
+    """The result of the first run: what they share can be read from it."""
+    return next(iter(outcomes.values())).result
 
 
 def curve(records: list[dict[str, Any]]) -> Run:
@@ -251,7 +260,7 @@ def rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
         shown = {k: v for k, v in scores.items() if k not in ("step", "grad_norm")}
         size = {"parameters": s["parameters"], "steps": s["steps"], "minutes": s["seconds"] / 60}
         out.append({"": f"this run: {name}"} | shown | size)
-    setup = next(iter(outcomes.values())).result.setup
+    setup = first(outcomes).setup
     if setup.baseline is not None:
         out.append({"": setup.baseline_name, "loss": setup.baseline})
     marks = {True: "", False: ", unverified"}

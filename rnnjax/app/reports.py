@@ -8,13 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.dynamics import Flow, gradient_flow
+from rnnjax.dynamics import Flow, gradient_flow, matrices
 from rnnjax.errors import UserError
 from rnnjax.optimizers import path_name
 from rnnjax.scans import single
-from rnnjax.unitary import Bound
 from rnnjax.unitary.maps import cayley_condition, drift
-from rnnjax.unitary.pairs import halves_matrix
 
 EXAMPLES = 4  # of a batch: what is reported is a mean over so many
 
@@ -23,17 +21,10 @@ Report = Callable[[Cell, PyTree, PyTree], dict[str, jax.Array]]
 
 def drifts(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """How far the recurrent matrices are from unitary: the largest entry of abs(u* u - I) in any."""
-    at = jax.tree.leaves_with_path(cell.weights(params), is_leaf=lambda w: isinstance(w, Bound))
-    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, Bound)]
-    square = [w for path, w in at if not isinstance(w, Bound) and recurrent(path_name(path), w)]
-    if not bound + square:
+    found = matrices(cell.weights(params))
+    if not found:
         raise UserError("--report=drift: this network has no recurrent matrix that is square")
-    return {"drift": jnp.stack([drift(u.astype(jnp.float32)) for u in bound + square]).max()}
-
-
-def recurrent(name: str, w: jax.Array) -> bool:
-    """Whether this is a recurrent matrix: u, and square."""
-    return name.split("/")[-1] == "u" and w.ndim == 2 and w.shape[0] == w.shape[1]
+    return {"drift": jnp.stack([drift(u.astype(jnp.float32)) for u in found]).max()}
 
 
 def conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:

@@ -94,6 +94,7 @@ class Session:
     """A run under way in its workdir: the host's side of the loop."""
 
     def __init__(self, build: Build, load: Load | None, config: Config, workdir: Workdir) -> None:
+        self.build = build
         self.config, self.data = loaded(load, config)
         self.setup: Setup = finished(build, self.config)
         self.programs: Programs = programs(build, self.config)
@@ -102,9 +103,13 @@ class Session:
         self.best = Checkpoints(workdir.file("best"), keep=1)
         self.pace = Pace()
 
+    def fresh(self) -> Saved:
+        """The run before its first step."""
+        return Saved(self.programs.init(self.data), np.float64(np.inf), np.int64(0))
+
     def restore(self) -> tuple[Saved, int | None]:
         """The run as it was last saved, and the step of that, or a new one and None."""
-        fresh = Saved(self.programs.init(self.data), np.float64(np.inf), np.int64(0))
+        fresh = self.fresh()
         found = self.checkpoints.restore(fresh)
         return (fresh, None) if found is None else (found[1], found[0])
 

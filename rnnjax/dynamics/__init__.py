@@ -4,6 +4,7 @@ Functions of a map `h -> h'`, or of a cell, its params and one sequence. All but
 batched, during training too.
 """
 
+from rnnjax.dynamics.analyses import Analysis, analysis, goes_stepwise, matrices, memory_cells
 from rnnjax.dynamics.flow import (
     Flow,
     Map,
@@ -14,30 +15,36 @@ from rnnjax.dynamics.flow import (
     powers,
     trajectory,
 )
-from rnnjax.dynamics.forecasts import free_run, valid_time
+from rnnjax.dynamics.forecasts import free_run, left_alone, valid_time
 from rnnjax.dynamics.lyapunov import cell_lyapunov, lyapunov
 from rnnjax.dynamics.points import Points, fixed_points
 from rnnjax.dynamics.products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.dynamics.systems import gingerbread, henon, lorenz, mackey_glass, orbit, rk4
 
 __all__ = [
+    "Analysis",
     "Flow",
     "Map",
     "Points",
     "activation_bound",
+    "analysis",
     "as_map",
     "cell_lyapunov",
     "fixed_points",
     "free_run",
     "gingerbread",
+    "goes_stepwise",
     "gradient_flow",
     "henon",
     "jacobian_bound",
     "jacobians",
+    "left_alone",
     "lorenz",
     "loss_flow",
     "lyapunov",
     "mackey_glass",
+    "matrices",
+    "memory_cells",
     "memory_length",
     "orbit",
     "powers",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from rnnjax.base import Cell, PyTree
 
@@ -26,16 +29,33 @@ def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array
       >>> print(free_run(rnnjax.pointwise(lambda x: 2 * x), (), jnp.ones((5, 1)), 3)[:, 0])
       [2. 4. 8.]
     """
+    f, start = left_alone(cell, params, xs)
+    return lax.scan(lambda h, _: (f(h), h[h.size - xs.shape[1] :]), start, None, length=steps)[1]
+
+
+def left_alone(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
+    """A network that reads its own outputs, as a map of vectors: for its exponents, its orbits, its fixed points.
+
+    Args:
+      cell, params, xs: as in `free_run`.
+
+    Returns:
+      (f, v): the map v -> v' of its carry and, at the end of the vector, its output; v after it has read xs.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> f, v = left_alone(rnnjax.pointwise(lambda x: 2 * x), (), jnp.ones((5, 1)))
+      >>> print(v, f(v))
+      [2.] [4.]
+    """
     weights = cell.weights(params)
 
     def read(carry: PyTree, x: jax.Array) -> tuple[PyTree, jax.Array]:
         return cell.step(weights, carry, x, None)
 
-    def alone(state: tuple[PyTree, jax.Array], _: None) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
-        return read(*state), state[1]
-
     carry, ys = lax.scan(read, cell.initial_carry(weights, xs[0]), xs)
-    return lax.scan(alone, (carry, ys[-1]), None, length=steps)[1]
+    start, unflat = ravel_pytree((carry, ys[-1]))
+    return lambda v: ravel_pytree(read(*unflat(v)))[0], start
 
 
 def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array:

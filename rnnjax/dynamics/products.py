@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from numpy.typing import ArrayLike
 
 from rnnjax.base import Cell, PyTree
 from rnnjax.dynamics.flow import trajectory
@@ -32,7 +33,7 @@ def jacobians(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> j
     return jax.vmap(jax.jacrev(system.advance))(states[:-1], xs)
 
 
-def spectra(js: jax.Array, sweeps: int = 40) -> jax.Array:
+def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax.Array:
     """The logarithms of the singular values of J_T .. J_{t+1} for every t, `[T + 1, N]`, the largest first.
 
     The products themselves leave the range of floats. Each step splits off an orthogonal matrix, J^T Q = Q' R; the
@@ -44,6 +45,7 @@ def spectra(js: jax.Array, sweeps: int = 40) -> jax.Array:
     Args:
       js: Jacobians `[T, N, N]`.
       sweeps: how often.
+      at: for which t, each below T, instead of all: `[k, N]`.
 
     Example: a thousand steps of diag(2, 1 / 2).
       >>> import jax.numpy as jnp
@@ -71,8 +73,9 @@ def spectra(js: jax.Array, sweeps: int = 40) -> jax.Array:
 
     zero = jnp.zeros(n, dtype)
     _, kept = lax.scan(back, (q, zero, eye), js, reverse=True)
+    kept = kept if at is None else jax.tree.map(lambda a: a[jnp.asarray(at)], kept)
     logs = jax.vmap(lambda d, u: sharpened(*lax.scan(sweep, (d, u), None, length=sweeps)[0]))(*kept)
-    return jnp.concatenate([logs, zero[None]])
+    return logs if at is not None else jnp.concatenate([logs, zero[None]])
 
 
 def graded(r: jax.Array, d: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
