@@ -18,6 +18,7 @@ from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, 
 from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.sparsity import sparse
+from rnnjax.topology import Pair, bahdanau, condition, encoder_decoder, luong
 from rnnjax.transforms import (
     cast,
     dropconnect,
@@ -34,15 +35,19 @@ __all__ = [
     "Both",
     "Cell",
     "LSTMCarry",
+    "Pair",
     "Seq",
     "bag",
+    "bahdanau",
     "bidirectional",
     "cast",
     "chunk",
+    "condition",
     "convolution",
     "dropconnect",
     "dropout",
     "embed",
+    "encoder_decoder",
     "eprop",
     "eunn",
     "exprnn",
@@ -60,6 +65,7 @@ __all__ = [
     "linear",
     "lstm",
     "lstm_core",
+    "luong",
     "memoryless",
     "mgu",
     "mgu_core",
@@ -100,7 +106,7 @@ __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
     "app", "checkpoint", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers",
-    "plotting", "stochastic", "tasks", "teaching", "training", "trees", "writers",
+    "plotting", "stochastic", "tasks", "teaching", "topology", "training", "trees", "writers",
 )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree, fold
 from rnnjax.decoding import greedy
 from rnnjax.losses import Batch
-from rnnjax.scans import Seq, at_first, duration, plain, where, zeros
+from rnnjax.scans import Seq, at_first, duration, where, zeros
+from rnnjax.topology import Pair
 from rnnjax.training import Stream
 
 TEACHING_TAG = 0x7EAC
@@ -133,6 +134,8 @@ def falling(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
 def taught(stream: Stream, schedule: Schedule) -> Stream:
     """A stream whose inputs say with which probability they are read: `Taught(x, eps)`, eps by the number of the batch.
 
+    Where the input is a `Pair` it is the decoder's that is marked.
+
     Args:
       stream: of batches.
       schedule: from the number of batches so far to eps, `[]` or one for each step `[T]`.
@@ -149,11 +152,20 @@ def taught(stream: Stream, schedule: Schedule) -> Stream:
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         count, inner = position
         batch, inner = stream.next(data, inner, key)
-        x = plain(batch.x)
-        examples, steps = duration(x), duration(at_first(x))
-        eps = jnp.tile(jnp.broadcast_to(schedule(count), (1, steps)), (examples, 1))
-        marked = Taught(x, eps)
-        x = batch.x._replace(x=marked) if isinstance(batch.x, Seq) else marked
-        return batch._replace(x=x), (count + 1, inner)
+        marked = within(batch.x, lambda x: Taught(x, each_step(schedule(count), x)))
+        return batch._replace(x=marked), (count + 1, inner)
 
     return Stream(lambda data: (jnp.zeros((), jnp.int32), stream.init(data)), following, stream.length)
+
+
+def each_step(eps: jax.Array, x: PyTree) -> jax.Array:
+    """eps `[B, T]` for inputs `[B, T, ...]`, from `[]` or `[T]`."""
+    examples, steps = duration(x), duration(at_first(x))
+    return jnp.tile(jnp.broadcast_to(eps, (1, steps)), (examples, 1))
+
+
+def within(x: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
+    """An input with f of what is given in it: without marks, and of a pair the target."""
+    if isinstance(x, Pair):
+        return x._replace(target=within(x.target, f))
+    return x._replace(x=f(x.x)) if isinstance(x, Seq) else f(x)

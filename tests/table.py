@@ -16,8 +16,10 @@ import numpy as np
 from rnnjax import (
     Cell,
     bag,
+    bahdanau,
     bidirectional,
     chunk,
+    condition,
     convolution,
     dropconnect,
     dropout,
@@ -35,6 +37,7 @@ from rnnjax import (
     linear,
     lstm,
     lstm_core,
+    luong,
     memoryless,
     mgu,
     mgu_core,
@@ -54,6 +57,7 @@ from rnnjax import (
     stack,
     tie,
     time_window,
+    topology,
     truncate,
     unitary,
     unroll,
@@ -159,6 +163,9 @@ def deep(rate=0.3):
     return stack(encode=linear(H), first=lstm(H), drop=dropout(rate), second=residual(gru(H)), read=linear(D))
 
 
+MEMORY = topology.Memory(np.sin(np.arange(12.0)).reshape(4, 3), np.cos(np.arange(16.0)).reshape(4, H), np.arange(4) < 3)
+CONTEXT = jnp.array([0.5, -1.0])
+
 STEPS = [
     Row("vanilla", lambda: vanilla(H)),
     Row("vanilla-relu", lambda: vanilla(H, jax.nn.relu)),
@@ -216,6 +223,11 @@ STEPS = [
     Row("sparse", lambda: stack(linear(4 * H), sparse(lstm_core(H), u=np.arange(4 * H * H).reshape(H, -1) % 3))),
     Row("tie", language_model, None),
     Row("with-step", halved),
+    Row("bahdanau", lambda: bahdanau(gru(H), topology.additive(H, coverage=True), MEMORY)),
+    Row("luong", lambda: luong(lstm(H), topology.general(H), MEMORY, 5)),
+    Row("luong-feed", lambda: luong(vanilla(H), topology.dot(), MEMORY, 2, feed=True)),
+    Row("condition", lambda: condition(gru(H), CONTEXT)),
+    Row("condition-gate", lambda: condition(vanilla(H), CONTEXT, "gate")),
     Row("time-window", lambda: time_window(H, 3)),
     Row("convolution", lambda: convolution(H, 3)),
     Row("bag", lambda: bag(H)),
@@ -279,10 +291,12 @@ def rated(cell, rate=0.3):
     return random_truncate(cell, rate)
 
 
-# Rows near to another, a core beside its layer or one more setting: the laws on them belong to the long suite.
+# Rows near to another, a core beside its layer or one more setting, or with a file of their own: the laws on them
+# belong to the long suite.
 NEAR = {
     "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
     "goru-core", "eunn-fourier", "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",
+    "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR

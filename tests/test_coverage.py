@@ -15,9 +15,9 @@ from helpers import build
 
 import rnnjax
 
-# Factories whose cells break a law by design (segmented: its input is a Seq of one step; cast: it mixes dtypes), and
-# the file that holds laws of their own.
-ELSEWHERE = {"segmented": "test_window.py", "cast": "test_dtypes.py"}
+# Factories whose cells break a law by design (segmented: its input is a Seq of one step; cast: it mixes dtypes;
+# encoder_decoder: its input is two windows), and the file that holds laws of their own.
+ELSEWHERE = {"segmented": "test_window.py", "cast": "test_dtypes.py", "encoder_decoder": "test_topology.py"}
 
 
 def factories():

@@ -1,0 +1,87 @@
+"""How a symbol is picked from logits: the likeliest, or drawn from all of them or some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Pick = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def temperature(t: Any) -> Pick:
+    """Draws a symbol with probability softmax(logits / t); below 1 the likely ones are favoured.
+
+    Args:
+      t: above 0, perhaps a tracer.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> int(temperature(0.01)(jax.random.key(0), jnp.array([0.0, 3.0, 1.0])))
+      1
+    """
+    return lambda key, logits: jax.random.categorical(key, logits / jnp.asarray(t, logits.dtype))
+
+
+def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
+    """The likeliest symbol; the key is not read.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> int(greedy(None, jnp.array([0.0, 3.0, 1.0])))
+      1
+    """
+    return logits.argmax(-1)
+
+
+def top_k(k: int, t: Any = 1.0) -> Pick:
+    """Draws as `temperature(t)` does, from the k likeliest symbols alone.
+
+    Args:
+      k: at least 1; above the number of symbols it leaves none out.
+      t: above 0, perhaps a tracer.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> keys = jax.random.split(jax.random.key(0), 100)
+      >>> logits = jnp.array([0.0, 3.0, 2.9, 1.0])
+      >>> print(jnp.unique(jax.vmap(top_k(2), (0, None))(keys, logits)))
+      [1 2]
+
+    Reference: Fan, Lewis, Dauphin, Hierarchical neural story generation, 2018.
+    """
+
+    def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        kept, symbols = jax.lax.top_k(logits, min(k, logits.shape[-1]))
+        return symbols[temperature(t)(key, kept)]
+
+    return pick
+
+
+def nucleus(p: Any, t: Any = 1.0) -> Pick:
+    """Draws from the fewest likely symbols whose probabilities, after the temperature, add up to p at least.
+
+    Args:
+      p: in (0, 1], perhaps a tracer; the likeliest symbol is always among them.
+      t: above 0, perhaps a tracer.
+
+    Example: of 0.6, 0.3 and 0.1 the last is left out.
+      >>> import jax, jax.numpy as jnp
+      >>> keys = jax.random.split(jax.random.key(0), 100)
+      >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
+      >>> print(jnp.unique(jax.vmap(nucleus(0.8), (0, None))(keys, logits)))
+      [1 2]
+
+    Reference: Holtzman, Buys, Du, Forbes, Choi, The curious case of neural text degeneration, 2020.
+    """
+
+    def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        order = jnp.argsort(-logits)
+        cooled = logits[order] / jnp.asarray(t, logits.dtype)
+        before = jnp.cumsum(jax.nn.softmax(cooled)) - jax.nn.softmax(cooled)
+        kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
+        return order[jax.random.categorical(key, jnp.where(kept, cooled, -jnp.inf))]
+
+    return pick
