@@ -98,3 +98,69 @@ def adding(length: int) -> Task:
         return Batch(jnp.stack([u, m], axis=-1), y, jnp.arange(length) == length - 1)
 
     return Task(sample, 1 / 6)
+
+
+def flipflop(length: int, bits: int = 3, rate: float = 0.2) -> Task:
+    """Remember the last pulse on each of several wires.
+
+        x_t = -1 or 1 with probability rate, else 0; x_1 is never 0      y_t = x_t if x_t is not 0 else y_{t-1}
+
+    Mean squared error over all steps and wires; who sees x_t alone says 0 where it is 0, and has
+    (1 - rate) (length - 1) / length.
+
+    Args:
+      length: steps.
+      bits: wires.
+      rate: pulses a step on each.
+
+    Returns:
+      A task of x, y `[length, bits]`.
+
+    Example:
+      >>> import jax
+      >>> batch = flipflop(6, bits=1, rate=0.3).sample(jax.random.key(2))
+      >>> print(batch.x[:, 0], batch.y[:, 0])
+      [-1.  0.  1.  0.  0.  0.] [-1. -1.  1.  1.  1.  1.]
+
+    Reference: Sussillo, Barak, Opening the black box: low-dimensional dynamics in high-dimensional recurrent neural
+    networks, 2013.
+    """
+
+    def sample(key: jax.Array) -> Batch:
+        kp, ks = jax.random.split(key)
+        pulse = jax.random.bernoulli(kp, rate, (length, bits)).at[0].set(True)
+        x = jnp.where(pulse, jax.random.rademacher(ks, (length, bits), jnp.float32), 0.0)
+        latest = jax.lax.cummax(jnp.where(pulse, jnp.arange(length)[:, None], 0))
+        return Batch(x, jnp.take_along_axis(x, latest, axis=0))
+
+    return Task(sample, (1 - rate) * (length - 1) / length)
+
+
+def echo(length: int, delay: int) -> Task:
+    """Say what was heard some steps ago.
+
+        x_t ~ N(0, 1)      y_t = x_{t - delay}, for t > delay
+
+    Mean squared error over the steps that have such a past; who remembers nothing says 0 and has 1.
+
+    Args:
+      length: steps, more than the delay.
+      delay: in steps.
+
+    Returns:
+      A task of x, y `[length, 1]`.
+
+    Example:
+      >>> import jax
+      >>> batch = echo(5, delay=2).sample(jax.random.key(0))
+      >>> bool((batch.y[2:] == batch.x[:3]).all()), batch.mask.tolist()
+      (True, [False, False, True, True, True])
+
+    Reference: Jaeger, Short term memory in echo state networks, 2001.
+    """
+
+    def sample(key: jax.Array) -> Batch:
+        x = jax.random.normal(key, (length, 1))
+        return Batch(x, jnp.roll(x, delay, axis=0), jnp.arange(length) >= delay)
+
+    return Task(sample, 1.0)

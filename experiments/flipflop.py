@@ -1,0 +1,122 @@
+"""Three bits remembered at once: the trained network has a stable point for each of the eight memories."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, dynamics, losses, state_plots, tasks, training
+from rnnjax.base import PyTree
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="gru,vanilla",
+    hidden_size="24",
+    learning_rate=1e-2,
+    schedule="cosine",
+    final_rate=0.01,
+    batch_size=64,
+    num_steps=2000,
+    log_every=20,
+    eval_every=500,
+    checkpoint_every=500,
+)
+flags.DEFINE_integer("length", 40, "Steps of a sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("bits", 3, "Wires, each with a bit to remember.", 1, 6, flag_values=FLAGS)
+flags.DEFINE_float("rate", 0.2, "Pulses a step on each wire.", 0, 1, flag_values=FLAGS)
+flags.DEFINE_integer("starts", 1000, "States from which fixed points are sought.", 10, flag_values=FLAGS)
+flags.DEFINE_float("tolerance", 1e-4, "How far a step may move a fixed point.", 0, flag_values=FLAGS)
+
+DRIVEN, SETTLING = 1000, 100  # steps of inputs for the Lyapunov exponents, and those left out
+SHOWN = 12  # trajectories in the picture
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """Layers between pulses and what is remembered."""
+    return rnnjax.stack(config.layers(), rnnjax.linear(config.bits))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The flip-flop on fresh pulses."""
+    task = tasks.flipflop(config.length, config.bits, config.rate)
+    return app.Setup(
+        cell=rnnjax.unroll(network(config)),
+        objective=losses.regress,
+        train=training.drawn(task, config.batch_size),
+        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        baseline=task.baseline,
+        baseline_name="sees the present pulse alone",
+        loss_label="mean squared error",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """The fixed points without a pulse, a table and a picture of them; Lyapunov exponents under pulses."""
+    config, cell = result.config, network(result.config)
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    batch = tasks.flipflop(config.length, config.bits, config.rate).batch(key, 100)
+    states = jax.jit(jax.vmap(lambda xs: dynamics.trajectory(cell, result.params, xs)[1][1:]))(batch.x)
+    begun = time.perf_counter()
+    quiet = jnp.zeros(config.bits)
+    advance, _, carry = dynamics.as_map(cell, result.params, quiet)
+    starts = between(key, states.reshape(-1, states.shape[-1]), config.starts)
+    points = dynamics.fixed_points(lambda h: advance(h, quiet), starts, tolerance=config.tolerance)
+    seconds = time.perf_counter() - begun
+    read = jax.jit(jax.vmap(lambda h: cell.step(cell.weights(result.params), carry(h), quiet, None)[1]))
+    outputs = np.asarray(read(jnp.asarray(points.h)))
+    memories = {tuple(np.sign(y).astype(int).tolist()) for y in outputs[points.unstable == 0]}
+    rates = exponents(cell, result.params, config)
+    rows = [
+        {
+            "unstable directions": int(n),
+            "points": int((points.unstable == n).sum()),
+            **span(points, points.unstable == n),
+        }
+        for n in np.unique(points.unstable)
+    ]
+    table(rows, title=f"{config.cell}: fixed points without a pulse, from {config.starts:,} starts in {seconds:.1f} s")
+    print(
+        f"{config.cell}: {len(memories)} of {2**config.bits} memories have a stable point of their own; "
+        f"largest Lyapunov exponents under pulses: {', '.join(f'{r:.2f}' for r in rates[:3])} nats a step"
+    )
+    picture = f"{result.summary['workdir']}/points.{config.picture}"
+    title = f"{config.cell}, {config.hidden_size} units: {len(points.h)} fixed points"
+    state_plots.projection(picture, np.asarray(states[:SHOWN]), points.h, points.unstable, title)
+    print(f"points: {picture}")
+    counts = {str(row["unstable directions"]): row["points"] for row in rows}
+    return {"points": counts, "memories": len(memories), "seconds_of_search": seconds, "exponents": rates}
+
+
+def between(key: jax.Array, states: jax.Array, n: int) -> jax.Array:
+    """Starts: states that were visited, moved at random, and states between two of them, where saddles lie."""
+    ka, kb, km, kn = jax.random.split(key, 4)
+    a, b = (states[jax.random.randint(k, (n,), 0, len(states))] for k in (ka, kb))
+    mix = jnp.where(jnp.arange(n)[:, None] % 2 == 0, 0.0, jax.random.uniform(km, (n, 1)))
+    return a + mix * (b - a) + 0.3 * states.std() * jax.random.normal(kn, a.shape)
+
+
+def span(points: dynamics.Points, which: np.ndarray) -> dict[str, Any]:
+    """Of some points: the range of the largest modulus of an eigenvalue, and how many starts led there."""
+    radii = abs(points.eigenvalues[which, 0])
+    spread = f"{radii.min():.3f} to {radii.max():.3f}"
+    return {"largest modulus": spread, "starts": int(points.starts[which].sum())}
+
+
+def exponents(cell: rnnjax.Cell, params: PyTree, config: app.Config) -> list[float]:
+    """The Lyapunov exponents of the trained network under pulses."""
+    task = tasks.flipflop(DRIVEN, config.bits, config.rate)
+    xs = task.sample(jax.random.fold_in(jax.random.key(config.seed), 2)).x
+    rates = jax.jit(lambda p: dynamics.cell_lyapunov(cell, p, xs, discard=SETTLING))(params)
+    return [float(r) for r in rates]
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("starts", "tolerance"))
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
