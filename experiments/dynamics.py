@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +24,9 @@ from rnnjax.workdir import Workdir
 FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
 flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("features", 4, "Normal inputs at each step.", 1, flag_values=FLAGS)
-flags.DEFINE_list("systems", ["gingerbread"], "Systems to draw: gingerbread, henon, lorenz.", flag_values=FLAGS)
+flags.DEFINE_list(
+    "systems", ["gingerbread"], "Systems to draw: gingerbread, henon, lorenz, mackey_glass.", flag_values=FLAGS
+)
 flags.DEFINE_integer("points", 1_000_000, "Points of each phase portrait.", 1000, flag_values=FLAGS)
 flags.DEFINE_integer("steps", 40_000, "Steps of each Lyapunov exponent of a system.", 100, flag_values=FLAGS)
 
@@ -38,10 +40,10 @@ class System(NamedTuple):
     Attributes:
       step: the map.
       start: of the chaotic orbit.
-      known: its exponents, where they are published.
+      known: its exponents; none: they are not measured.
       dt: time of a step.
       plane: which coordinates are drawn.
-      names: of these.
+      names: of these two.
       regular: further orbits to draw, by name.
     """
 
@@ -50,7 +52,7 @@ class System(NamedTuple):
     known: tuple[float, ...]
     dt: float = 1.0
     plane: tuple[int, int] = (0, 1)
-    names: str = "xy"
+    names: Sequence[str] = "xy"
     regular: dict[str, tuple[float, float]] = {}  # noqa: RUF012
 
 
@@ -62,6 +64,9 @@ SYSTEMS = {
     "henon": System(dynamics.henon, (0.1, 0.1), (0.419, -1.623)),
     "lorenz": System(
         dynamics.rk4(dynamics.lorenz, 0.01), (1.0, 1.0, 20.0), (0.906, 0.0, -14.572), 0.01, (0, 2), "xz"
+    ),
+    "mackey_glass": System(
+        dynamics.mackey_glass(17.0, 0.1), (1.2,) * 171, (), 0.1, (170, 0), ("x(t)", "x(t - 17)")
     ),
 }  # fmt: skip
 
@@ -82,7 +87,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     dynamics_plots.flows(pictures["powers"], powers(), "k (steps)", "norm of the state after k steps")
     for name, system in chosen.items():
         draw(name, system, config, pictures[name])
-    exponents = [row for name, system in SYSTEMS.items() for row in measured(name, system, config)]
+    exponents = [row for name, system in SYSTEMS.items() if system.known
+                 for row in measured(name, system, config)]  # fmt: skip
     networks = [{"": name} | f["row"] for name, f in found.items()]
     table(networks, title="\nnetworks before training, normal inputs")
     table(exponents, title="\nLyapunov exponents (nats per unit of time)")
@@ -135,12 +141,12 @@ def powers() -> dict[str, Panel]:
 
 def draw(name: str, system: System, config: app.Config, path: Any) -> None:
     """A portrait of many orbits that start near each other."""
-    steps = -(-config.points // STARTS) + BURN
+    steps, plane = -(-config.points // STARTS), jnp.array(system.plane)
     near = 1e-3 * jax.random.normal(jax.random.key(config.seed), (STARTS, len(system.start)))
-    orbits = jax.jit(jax.vmap(lambda h: dynamics.orbit(system.step, h, steps)))(jnp.array([system.start]) + near)
-    points = np.asarray(orbits)[:, BURN:, list(system.plane)].reshape(-1, 2)
+    seen = jax.jit(jax.vmap(lambda h: dynamics.orbit(system.step, h, steps, BURN, lambda h: h[plane])))
+    points = np.asarray(seen(jnp.array([system.start]) + near)).reshape(-1, 2)
     regular = {label: dynamics.orbit(system.step, jnp.array(h), 600) for label, h in system.regular.items()}
-    start = ", ".join(f"{x:g}" for x in system.start)
+    start = ", ".join(f"{x:g}" for x in system.start[:3]) + ", .." * (len(system.start) > 3)
     title = f"{name}: {len(points):,} points of {STARTS:,} orbits from near ({start})"
     dynamics_plots.portrait(path, points, regular, title, system.names)
 

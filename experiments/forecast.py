@@ -32,6 +32,7 @@ flags.DEFINE_integer("free", 60, "Steps that the trained network goes on alone."
 
 BURN = 200  # steps to reach the attractor
 ORBITS = 200  # that are forecast
+SPECTRA = 16  # of them from whose ends the network is followed for its own exponents
 
 
 class System(NamedTuple):
@@ -115,13 +116,20 @@ def finish(result: app.Result) -> dict[str, Any]:
         still = jnp.broadcast_to(known[-1], truth.shape)
         return dynamics.valid_time(alone, truth), dynamics.valid_time(still, truth)
 
+    def rates(key: jax.Array) -> jax.Array:
+        f, start = dynamics.left_alone(cell, result.params, orbits(system, key, config.length))
+        return dynamics.lyapunov(f, start, 2000, 200, count=len(system.start))
+
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), ORBITS)
+    exponents = np.median(jax.jit(jax.vmap(rates))(keys[:SPECTRA]), axis=0).astype(float).tolist()
     steps, still = (float(np.median(a)) for a in jax.jit(jax.vmap(held))(keys))
     print(
         f"{config.cell} {config.hidden_size}: alone it is right for {steps:g} steps ({steps * system.exponent:.1f} "
-        f"Lyapunov times), median of {ORBITS} orbits; staying where one is: {still:g}"
+        f"Lyapunov times), median of {ORBITS} orbits; staying where one is: {still:g}; its own Lyapunov exponents: "
+        f"{', '.join(f'{e:.3f}' for e in exponents)} nats a step (the system's largest: {system.exponent:.3f})"
     )
-    return {"valid_steps": steps, "valid_lyapunov_times": steps * system.exponent, "valid_steps_of_staying": still}
+    times = {"valid_lyapunov_times": steps * system.exponent, "valid_steps_of_staying": still}
+    return {"valid_steps": steps} | times | {"exponents": exponents}
 
 
 EXPERIMENT = app.Experiment(build, FLAGS, finish=finish)

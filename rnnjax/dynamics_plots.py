@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from rnnjax.plotting import COLOURS, GREY, STYLES, save
 
 FEWEST, MOST = 1e-20, 1e20  # what is beyond is not drawn
+LOWEST = 2.0  # exponents below minus this are not drawn: at superstable points they fall without end
 
 
 class Panel(NamedTuple):
@@ -100,7 +101,11 @@ def _limits(panels: Mapping[str, Panel]) -> tuple[float, float]:
 
 
 def portrait(
-    path: str | os.PathLike[str], points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: str = "xy"
+    path: str | os.PathLike[str],
+    points: ArrayLike,
+    orbits: Mapping[str, ArrayLike],
+    title: str,
+    names: Sequence[str] = "xy",
 ) -> None:
     """Draws a phase portrait: where many points of a chaotic system are, as a density, and single orbits.
 
@@ -124,7 +129,9 @@ def portrait(
     save(path, draw_portrait(points, orbits, title, names))
 
 
-def draw_portrait(points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: str = "xy") -> Figure:
+def draw_portrait(
+    points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: Sequence[str] = "xy"
+) -> Figure:
     """The figure that `portrait` writes.
 
     Example:
@@ -154,4 +161,69 @@ def draw_portrait(points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str
     figure.colorbar(image, label="points in a field", shrink=0.7)
     if orbits:
         figure.legend(loc="outside lower center", ncols=len(orbits), frameon=False, fontsize=9, markerscale=2)
+    return figure
+
+
+def bifurcations(
+    path: str | os.PathLike[str],
+    values: ArrayLike,
+    points: ArrayLike,
+    exponents: ArrayLike,
+    names: tuple[str, str],
+    title: str = "",
+) -> None:
+    """Draws a bifurcation diagram, as a density, and below it the largest Lyapunov exponent.
+
+    Args:
+      path: the picture to write; png, pdf or svg by its ending.
+      values: of the parameter, `[k]`, evenly spaced.
+      points: where orbits settle for each, `[k, n]`.
+      exponents: `[k]`, in nats a step.
+      names: of the parameter and of what is seen of the state.
+      title: stands above.
+
+    Raises:
+      UserError: the picture cannot be written.
+
+    Example:
+      >>> import numpy as np, pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "logistic.png"
+      >>> bifurcations(path, [1, 2], [[0.0, 0.0], [0.5, 0.5]], [0.0, -9.0], ("r", "x"))
+      >>> path.read_bytes()[:4]
+      b'\\x89PNG'
+    """
+    save(path, draw_bifurcations(values, points, exponents, names, title))
+
+
+def draw_bifurcations(
+    values: ArrayLike, points: ArrayLike, exponents: ArrayLike, names: tuple[str, str], title: str = ""
+) -> Figure:
+    """The figure that `bifurcations` writes.
+
+    Example:
+      >>> draw_bifurcations([1, 2], [[0.0], [0.5]], [0.0, -9.0], ("r", "x")).axes[1].get_xlabel()
+      '$r$'
+    """
+    values, points, exponents = (np.asarray(a, float) for a in (values, points, exponents))
+    figure = Figure(figsize=(7.2, 5.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
+    at = np.broadcast_to(values[:, None], points.shape)
+    counts, xs, ys = np.histogram2d(at.ravel(), points.ravel(), bins=(min(len(values), 600), 300))
+    shares = np.ma.masked_equal(counts / counts.sum(1, keepdims=True).clip(1), 0)
+    norm = LogNorm(shares.min(), 1)
+    image = top.pcolormesh(xs, ys, shares.T, cmap="viridis_r", norm=norm, rasterized=True)
+    figure.colorbar(image, ax=top, label="share of the points", pad=0.01)
+    top.set_ylabel(f"${names[1]}$")
+    top.set_title(title, loc="left", fontsize=11)
+    below.plot(values, exponents, color=COLOURS[1], linewidth=1)
+    below.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    below.set_ylim(max(np.nanmin(exponents), -LOWEST) - 0.1, np.nanmax(exponents) + 0.1)
+    below.set_ylabel("largest Lyapunov\nexponent (nats a step)")
+    below.set_xlabel(f"${names[0]}$")
+    below.grid(color="#E5E5E5", linewidth=0.8)
+    for axes in (top, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.01)
+    figure.align_ylabels()
     return figure

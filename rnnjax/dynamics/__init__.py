@@ -18,8 +18,9 @@ from rnnjax.dynamics.flow import (
 from rnnjax.dynamics.forecasts import free_run, left_alone, valid_time
 from rnnjax.dynamics.lyapunov import cell_lyapunov, lyapunov
 from rnnjax.dynamics.points import Points, fixed_points
+from rnnjax.dynamics.probes import forgetting, memory_capacity
 from rnnjax.dynamics.products import activation_bound, jacobian_bound, jacobians, spectra
-from rnnjax.dynamics.systems import gingerbread, henon, lorenz, mackey_glass, orbit, rk4
+from rnnjax.dynamics.systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
 
 __all__ = [
     "Analysis",
@@ -29,8 +30,10 @@ __all__ = [
     "activation_bound",
     "analysis",
     "as_map",
+    "bifurcation",
     "cell_lyapunov",
     "fixed_points",
+    "forgetting",
     "free_run",
     "gingerbread",
     "goes_stepwise",
@@ -39,11 +42,13 @@ __all__ = [
     "jacobian_bound",
     "jacobians",
     "left_alone",
+    "logistic",
     "lorenz",
     "loss_flow",
     "lyapunov",
     "mackey_glass",
     "matrices",
+    "memory_capacity",
     "memory_cells",
     "memory_length",
     "orbit",

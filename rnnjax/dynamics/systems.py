@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -117,17 +118,69 @@ def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> System:
     return step
 
 
-def orbit(f: System, h: jax.Array, steps: int) -> jax.Array:
+def logistic(r: Any) -> System:
+    """The logistic map on `[1]` with growth r, which may be a tracer.
+
+        x' = r x (1 - x)
+
+    Example: at r = 2 one half is a fixed point.
+      >>> import jax.numpy as jnp
+      >>> print(logistic(2.0)(jnp.array([0.5])))
+      [0.5]
+
+    Reference: May, Simple mathematical models with very complicated dynamics, 1976.
+    """
+    return lambda h: jnp.asarray(r, h.dtype) * h * (1 - h)
+
+
+def orbit(
+    f: System, h: jax.Array, steps: int, discard: int = 0, see: Callable[[jax.Array], jax.Array] = lambda h: h
+) -> jax.Array:
     """h_1 .. h_steps of h' = f(h), `[steps, N]`.
 
     Args:
       f: the map.
       h: h_0 `[N]`.
       steps: how many.
+      discard: steps before those.
+      see: what is kept of a state.
 
     Example:
       >>> import jax.numpy as jnp
       >>> print(orbit(lambda h: 2 * h, jnp.ones(1), 3)[:, 0])
       [2. 4. 8.]
     """
-    return lax.scan(lambda h, _: (f(h),) * 2, h, None, length=steps)[1]
+    h = lax.fori_loop(0, discard, lambda _, h: f(h), h)
+    return lax.scan(lambda h, _: (h := f(h), see(h)), h, None, length=steps)[1]
+
+
+def bifurcation(
+    family: Callable[[jax.Array], System],
+    values: jax.Array,
+    starts: jax.Array,
+    steps: int,
+    discard: int = 500,
+    see: Callable[[jax.Array], jax.Array] = lambda h: h[0],
+) -> jax.Array:
+    """Where orbits settle for each value of a parameter, all values at once: `[values, starts * steps]`.
+
+    Args:
+      family: from the parameter to the map.
+      values: of the parameter, `[k]`.
+      starts: of the orbits, `[n, N]`: where there are several attractors, one alone shows one of them.
+      steps: that are kept of each orbit.
+      discard: steps before those.
+      see: from a state to the number that is kept of it.
+
+    Example: tanh(w h) has one attractor, then two.
+      >>> import jax.numpy as jnp
+      >>> starts = jnp.array([[-0.5], [0.5]])
+      >>> ends = bifurcation(lambda w: lambda h: jnp.tanh(w * h), jnp.array([0.5, 2.0]), starts, 1)
+      >>> [f"{h:.3f}" for h in abs(ends[0]).tolist()], [f"{h:.3f}" for h in ends[1].tolist()]
+      (['0.000', '0.000'], ['-0.958', '0.958'])
+    """
+
+    def settled(value: jax.Array) -> jax.Array:
+        return jax.vmap(lambda h: orbit(family(value), h, steps, discard, see))(starts).reshape(-1)
+
+    return jax.vmap(settled)(values)

@@ -1,0 +1,116 @@
+"""Bifurcations: where the orbits of a map settle as a parameter grows, and when they turn to chaos."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from rnnjax import app, dynamics
+from rnnjax.app.names import resolve
+from rnnjax.dynamics_plots import bifurcations
+from rnnjax.progress import table
+from rnnjax.provenance import provenance
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(network=False)
+flags.DEFINE_list(
+    "systems",
+    ["logistic", "unit", "network"],
+    "What to draw: logistic, x' = r x (1 - x); unit, h' = tanh(w h + b); network, h' = tanh(g W h) with a random W.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("columns", 1000, "Values of the parameter, for the network a fifth.", 10, flag_values=FLAGS)
+flags.DEFINE_integer("points", 1_000_000, "Points of each picture, a tenth for the network.", 1000, flag_values=FLAGS)
+flags.DEFINE_float("bias", 0.1, "b of the unit.", flag_values=FLAGS)
+flags.DEFINE_integer("units", 100, "Units of the network.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("steps", 500, "Steps of each Lyapunov exponent, after as many that are not counted.", 10,
+                     flag_values=FLAGS)  # fmt: skip
+
+
+class Family(NamedTuple):
+    """Maps with a parameter.
+
+    Attributes:
+      of: from the parameter to the map.
+      low, high: between these the parameter is varied.
+      starts: of orbits, `[n, N]`.
+      names: of the parameter and of what is drawn of the state.
+      title: of the picture.
+      part: how much of the values and of the points there is.
+    """
+
+    of: Callable[[jax.Array], Callable[[jax.Array], jax.Array]]
+    low: float
+    high: float
+    starts: jax.Array
+    names: tuple[str, str]
+    title: str
+    part: tuple[int, int] = (1, 1)
+
+
+def logistic(config: app.Config) -> Family:
+    """The road to chaos by doubling periods."""
+    return Family(dynamics.logistic, 2.5, 4.0, jnp.array([[0.4]]), ("r", "x"), "logistic map $x' = r x (1 - x)$")
+
+
+def unit(config: app.Config) -> Family:
+    """One recurrent unit, from both sides: one attractor, two of them, or one of period two."""
+    starts = jnp.array([[-0.9], [0.9]])
+    title = f"one recurrent unit, $h' = \\tanh(w h + {config.bias:g})$"
+    return Family(lambda w: lambda h: jnp.tanh(w * h + config.bias), -3.0, 3.0, starts, ("w", "h"), title)
+
+
+def network(config: app.Config) -> Family:
+    """A random network: silent, then moving, then chaotic."""
+    n = config.units
+    w = jax.random.normal(jax.random.key(config.seed), (n, n)) / jnp.sqrt(float(n))
+    starts = 0.5 * jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), 1), (1, n))
+    radius = abs(np.linalg.eigvals(np.asarray(w))).max()
+    title = f"random network, $h' = \\tanh(g W h)$, {n} units, spectral radius of $W$ {radius:.2f}"
+    return Family(lambda g: lambda h: jnp.tanh(g * (w @ h)), 0.5, 3.0, starts, ("g", "h_1"), title, (5, 10))
+
+
+SYSTEMS = {"logistic": logistic, "unit": unit, "network": network}
+
+
+def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Draws each system, and says where its largest exponent is above zero."""
+    (config,) = configs.values()
+    chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
+    rows = [{"": name} | draw(name, make(config), config, workdir) for name, make in chosen.items()]
+    workdir.write_summary({"systems": rows} | provenance())
+    table(rows, title="\nbifurcations")
+    print("pictures: " + ", ".join(str(workdir.file(f"{name}.{config.picture}")) for name in chosen))
+
+
+def draw(name: str, family: Family, config: app.Config, workdir: Workdir) -> dict[str, Any]:
+    """The picture of a system, and its row in the table."""
+    k = max(2, config.columns // family.part[0])
+    values = jnp.linspace(family.low, family.high, k)
+    steps = max(1, config.points // family.part[1] // k // len(family.starts))
+    begun = time.perf_counter()
+    points = jax.jit(lambda v: dynamics.bifurcation(family.of, v, family.starts, steps))(values).block_until_ready()
+    seconds = time.perf_counter() - begun
+    rate = lambda v: dynamics.lyapunov(family.of(v), family.starts[-1], config.steps, config.steps, count=1)[0]
+    rates = np.asarray(jax.jit(jax.vmap(rate))(values))
+    bifurcations(workdir.file(f"{name}.{config.picture}"), values, points, rates, family.names, family.title)
+    chaotic = np.asarray(values)[rates > 1e-2]
+    return {
+        "points": points.size,
+        "seconds": seconds,
+        "first chaotic value": float(chaotic[0]) if chaotic.size else None,
+        "largest exponent": float(rates.max()),
+        "at the end": float(rates[-1]),
+    }
+
+
+EXPERIMENT = app.Study(run, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
