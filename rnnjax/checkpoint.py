@@ -205,7 +205,7 @@ def _write(folder: Path, step: int, leaves: Leaves) -> None:
     """Arrays, then the manifest; all of it on disk when this returns."""
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
-        with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        with _quiet(), _store() as checkpointer:
             try:
                 checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(arrays))
             except ValueError as error:  # how the store tells of a full disk, or a folder that is gone
@@ -229,9 +229,18 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     arrays = {path: _stored(leaf) for path, leaf in leaves.items()}
     wanted = {path: array for path, array in arrays.items() if array.size}
     if wanted:
-        with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        with _quiet(), _store() as checkpointer:
             arrays |= checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(wanted))
     return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
+
+
+def _store() -> Any:
+    """orbax, for this process alone: where there are several it would wait for all of them."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(me, {me}, "rnnjax")
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
 
 
 def _stored(leaf: Any) -> np.ndarray:

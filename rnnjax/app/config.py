@@ -281,6 +281,7 @@ def define_run(v: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "writers", ["jsonl", "tensorboard"], "Where metrics go: jsonl, tensorboard, wandb, mlflow.", flag_values=v
     )
+    define_devices(v)
     flags.DEFINE_boolean(
         "profile",
         False,
@@ -292,6 +293,29 @@ def define_run(v: flags.FlagValues) -> None:
         False,
         "Go step by step, and name the step and the value at which nan or inf appears; slow.",
         flag_values=v,
+    )
+
+
+def define_devices(v: flags.FlagValues) -> None:
+    """Flags of the devices and the processes that a run is shared out over."""
+    flags.DEFINE_integer(
+        "devices",
+        0,
+        "Devices that share out each batch; 0: one, or all of all processes where there is a --coordinator.",
+        lower_bound=0,
+        flag_values=v,
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        "",
+        "HOST:PORT of process 0, where several processes train one run; auto or slurm: JAX finds all of it in the "
+        "environment. Default: this process alone.",
+        flag_values=v,
+    )
+    flags.DEFINE_integer("num_processes", 0, "How many processes, with --coordinator=HOST:PORT.", 0, flag_values=v)
+    flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0; 0 leads and writes.", -1, flag_values=v)
+    flags.DEFINE_integer(
+        "lost_after", 100, "Seconds without a word after which another process counts as lost.", 1, flag_values=v
     )
 
 

@@ -7,6 +7,8 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
+from rnnjax import distributed
 from rnnjax.app.analysis import Analyser
 from rnnjax.app.config import Config, parse, runs
 from rnnjax.app.session import Interrupted, Result, Session
@@ -25,10 +28,13 @@ from rnnjax.workdir import Workdir, flag_lines
 
 Finish = Callable[[Result], dict[str, Any]]
 
+# Flags that say which process this is: they are not written into flags.cfg, for they are no part of the run.
+PLACE = ("coordinator", "num_processes", "process_id", "lost_after")
+
 # Flags that may change when a run is taken up again: they do not change what it computes.
 FREE = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
-    "keep_checkpoints", "analyse", "picture",
+    "keep_checkpoints", "analyse", "picture", "devices", *PLACE,
 )  # fmt: skip
 
 
@@ -115,14 +121,30 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     try:
         launch(experiment, argv)
     except UserError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return failed(" ".join(str(error).split()), name)
     except Interrupted as interruption:
-        print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+        if distributed.leads():
+            print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+        distributed.stop()
         return interruption.status
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if not distributed.running():
+            raise
+        line = distributed.what_happened(error)
+        if line is None:
+            traceback.print_exc()
+        return failed(line or f"{type(error).__name__}: {error}", name)
     return 0
+
+
+def failed(line: str, name: str) -> int:
+    """The status of a launch that failed, its line printed; one of several processes ends here, all others with it."""
+    if distributed.running():
+        distributed.fail(line, name)
+    print(f"{name}: {line}", file=sys.stderr)
+    return 1
 
 
 def name_of(argv: list[str]) -> str:
@@ -137,14 +159,19 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
         return
     config = parse(experiment.flags, argv)
     configure(config)
+    join(config, name_of(argv))
     # A longer run with a decaying rate would be another run from its first step on.
     longer = ("num_steps",) if isinstance(experiment, Experiment) and config.schedule == "constant" else ()
     experiment = experiment._replace(free=FREE + experiment.free + longer)
     lines = said(experiment)
     root = Path(config.workdir or default_workdir(name_of(argv), experiment))
     configs = named(runs(config)) if "cell" in config.values else {"": config}
-    with Workdir(root, lines, experiment.free) as workdir:
-        print(f"workdir: {root}", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        if distributed.leads():
+            print(f"workdir: {root}", file=sys.stderr)
+        else:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        workdir = stack.enter_context(Workdir(root, lines, experiment.free))
         if isinstance(experiment, Study):
             experiment.run(configs, workdir)
             return
@@ -152,13 +179,26 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
             outcomes = {name: run(experiment, single, workdir) for name, single in configs.items()}
         else:
             outcomes = {name: nested(experiment, single, workdir, name, lines) for name, single in configs.items()}
-        report(name_of(argv), workdir, outcomes)
+        if distributed.leads():
+            report(name_of(argv), workdir, outcomes)
+        distributed.stop()
+
+
+def join(config: Config, name: str) -> None:
+    """Joins the other processes of a run, where the flags say that there are any."""
+    place = {flag: config.values[flag] for flag in PLACE if flag in config.values}
+    if place.get("coordinator"):
+        if config.values.get("analyse"):
+            raise UserError("--analyse is done by one process: start the run again with it, alone, when it has ended")
+        distributed.start(**place, name=name)
+    elif place.get("num_processes"):
+        raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
 
 
 def said(experiment: Experiment | Study) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
     lines: dict[str, str] = {}
-    for name in experiment.flags:
+    for name in (name for name in experiment.flags if name not in PLACE):
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
             lines |= flag_lines([experiment.flags[name]])
     return lines
@@ -215,7 +255,7 @@ def run(experiment: Experiment, config: Config, workdir: Workdir) -> Outcome:
     last = [experiment.finish] if experiment.finish is not None else []
     last += [Analyser(session).finish] if config.analyse else []
     result = session.train()
-    for finish in last:
+    for finish in last if distributed.leads() else []:
         result.summary.update(finish(result))
         workdir.write_summary(result.summary)
     return Outcome(result, workdir.records())

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
-from rnnjax import training
+from rnnjax import distributed, training
 from rnnjax.app.config import Config
 from rnnjax.app.reports import Report
 from rnnjax.app.setup import Build, Setup, finished, trainer
@@ -38,20 +39,30 @@ class Programs(NamedTuple):
     blame: Callable[[Progress, PyTree], str | None]
 
 
-def programs(build: Build, config: Config) -> Programs:
-    """The programs of a config; nothing is compiled before it is called."""
+def programs(build: Build, config: Config, devices: Mesh | None = None) -> Programs:
+    """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called."""
     key, numbers, setup = jax.random.key(config.seed), config.numbers(), finished(build, config)
 
     def given(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """f(trainer, ...) compiled with the numbers as its first argument, and those filled in."""
-        compiled = jax.jit(lambda numbers, *args: f(trainer(build, config.replace(**numbers)), *args), **options)
+
+        def applied(numbers: dict[str, Any], *args: Any) -> Any:
+            return f(distributed.on(trainer(build, config.replace(**numbers)), devices), *args)
+
+        compiled = jax.jit(applied, **options)
         return lambda *args: compiled(numbers, *args)
 
+    def init(trainer: training.Trainer, data: PyTree, key: jax.Array) -> Progress:
+        return distributed.settled(trainer, training.init(trainer, data, key), data, devices)
+
+    def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
+        return distributed.settled(trainer, training.loop(trainer, progress, data, n), data, devices)
+
     return Programs(
-        init=lambda data: given(training.init)(data, jax.random.fold_in(key, DATA_TAG)),
-        steps=given(training.loop, donate_argnums=(1,)),
-        valid=evaluation(setup, setup.valid, jax.random.fold_in(key, VALID_TAG)),
-        test=evaluation(setup, setup.test, jax.random.fold_in(key, TEST_TAG)),
+        init=lambda data: given(init)(data, jax.random.fold_in(key, DATA_TAG)),
+        steps=given(loop, donate_argnums=(1,)),
+        valid=evaluation(setup, distributed.spread(setup.valid, devices), jax.random.fold_in(key, VALID_TAG)),
+        test=evaluation(setup, distributed.spread(setup.test, devices), jax.random.fold_in(key, TEST_TAG)),
         report=reported(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
         blame=lambda progress, data: first_bad(given(parts)(progress, data)),
     )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rnnjax import distributed
 from rnnjax.app.config import Config
 from rnnjax.app.programs import Programs, programs, values
 from rnnjax.app.setup import Build, Load, Setup, count, finished, loaded
@@ -95,12 +96,15 @@ class Session:
 
     def __init__(self, build: Build, load: Load | None, config: Config, workdir: Workdir) -> None:
         self.build = build
-        self.config, self.data = loaded(load, config)
+        self.config, data = loaded(load, config)
+        self.devices = distributed.mesh(config.devices)
+        self.data = distributed.put(data, self.devices)
         self.setup: Setup = finished(build, self.config)
-        self.programs: Programs = programs(build, self.config)
+        self.programs: Programs = programs(build, self.config, self.devices)
         self.workdir = workdir
-        self.checkpoints = Checkpoints(workdir.file("checkpoints"), config.keep_checkpoints)
-        self.best = Checkpoints(workdir.file("best"), keep=1)
+        kept = distributed.Shared if distributed.running() else Checkpoints
+        self.checkpoints = kept(workdir.file("checkpoints"), config.keep_checkpoints)
+        self.best = kept(workdir.file("best"), keep=1)
         self.pace = Pace()
 
     def fresh(self) -> Saved:
@@ -118,9 +122,10 @@ class Session:
         saved, restored = self.restore()
         if restored is not None and self.over(saved):
             known = self.workdir.summary() or {}
-            return self.result(saved, known if known.get("steps") == restored else None)
+            scored = distributed.agreed(known.get("steps") == restored)
+            return self.result(saved, known if scored else None)
         jax.eval_shape(self.programs.report, saved.progress.state.params, self.data)  # what it refuses it refuses now
-        writer = make_writers(self.config.writers, self.workdir, restored)
+        writer = make_writers(self.config.writers if distributed.leads() else [], self.workdir, restored)
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
             while not self.over(saved):
                 saved = self.advance(saved, writer, bar)
@@ -134,12 +139,13 @@ class Session:
 
     def bar(self, start: int) -> Bar:
         """Progress of this run, for the eye."""
-        return Bar(self.config.num_steps, description=self.config.cell, start=start)
+        mode = "auto" if distributed.leads() else "none"
+        return Bar(self.config.num_steps, description=self.config.cell, start=start, mode=mode)
 
     def advance(self, saved: Saved, writer: Writer, bar: Bar) -> Saved:
         """One call of the loop, and what falls due after it: metrics, evaluation, checkpoint."""
         start = int(saved.progress.state.step)
-        progress = self.call(saved.progress, self.call_steps(start))
+        progress = self.call(saved.progress, distributed.agreed(self.call_steps(start)))
         step, end = int(progress.state.step), self.config.num_steps
         due = {name: step % every == 0 or step == end for name, every in self.schedule().items()}
         record: dict[str, float] = {}
@@ -216,18 +222,20 @@ class Session:
 
     def heed(self, heard: list[int], saved: Saved) -> None:
         """Saves and stops if a signal has come."""
-        if heard:
+        signum = distributed.any_of(heard[0] if heard else 0)
+        if signum:
             self.checkpoints.save(int(saved.progress.state.step), saved)
-            raise Interrupted(heard[0])
+            raise Interrupted(signum)
 
     def result(self, saved: Saved, known: Mapping[str, Any] | None) -> Result:
         """The best parameters, scored on the test set unless that was done before."""
         found = self.best.restore(saved.progress.state.params)
         step, params = found or (int(saved.progress.state.step), saved.progress.state.params)
-        summary = dict(known or self.summary(saved, params, step))
-        if not known:
+        summary = dict(self.summary(saved, params, step) if known is None else known)
+        if known is None:
             self.workdir.write_summary(summary)
-        return Result(self.setup, params, self.data, self.config, summary)
+        params, data = distributed.local((params, self.data), self.devices)
+        return Result(self.setup, params, data, self.config, summary)
 
     def summary(self, saved: Saved, params: PyTree, best_step: int) -> dict[str, Any]:
         """All there is to say about a run that has ended."""

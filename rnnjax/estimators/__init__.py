@@ -2,6 +2,7 @@
 
 from rnnjax.estimators.backward import backprop as backprop
 from rnnjax.estimators.backward import lookback as lookback
+from rnnjax.estimators.base import EXAMPLES as EXAMPLES
 from rnnjax.estimators.base import Estimate as Estimate
 from rnnjax.estimators.base import Estimator as Estimator
 from rnnjax.estimators.base import Grad as Grad
@@ -9,6 +10,7 @@ from rnnjax.estimators.base import Init as Init
 from rnnjax.estimators.base import duration_of as duration_of
 from rnnjax.estimators.base import in_windows as in_windows
 from rnnjax.estimators.base import initial as initial
+from rnnjax.estimators.base import keys_of as keys_of
 from rnnjax.estimators.base import score as score
 from rnnjax.estimators.base import size as size
 from rnnjax.estimators.base import windows as windows

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, fold, weights_key
-from rnnjax.estimators.base import Estimate, Estimator, duration_of, in_windows, initial, score, size
+from rnnjax.estimators.base import Estimate, Estimator, duration_of, in_windows, initial, keys_of, score, size
 from rnnjax.losses import Batch, Metrics, Objective
 from rnnjax.scans import Seq, at_first, plain
 
@@ -61,7 +61,7 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
         estimate, after = piece(params, carry, batch, key)
         return estimate, () if batch.restart is None else after
 
-    windowed = in_windows(piece, start, window)
+    windowed = in_windows(piece, start, window)._replace(adds=True)
     return windowed if window is not None else windowed._replace(grad=whole)
 
 
@@ -118,7 +118,7 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
 
     def piece(params: PyTree, state: Replay, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Replay]:
         xs, r = joined(state.xs, batch), duration_of(batch)
-        keys = None if key is None else jax.random.split(key, size(batch))
+        keys = keys_of(key, batch)
 
         def example(
             weights: PyTree, carry: PyTree, xs: Seq, batch: Batch, key: jax.Array | None
@@ -140,7 +140,7 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
         grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
         return Estimate(grads, metrics), Replay(after, jax.tree.map(lambda a: a[:, r:], xs))
 
-    return in_windows(piece, start, advance)
+    return in_windows(piece, start, advance)._replace(adds=True)
 
 
 def joined(past: Seq, batch: Batch) -> Seq:

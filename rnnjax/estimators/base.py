@@ -13,6 +13,8 @@ from rnnjax.base import Cell, PyTree, fold, weights_key
 from rnnjax.losses import Batch, Metrics, Objective
 from rnnjax.scans import at_first, duration, plain, where, zeros
 
+EXAMPLES = "examples"  # the axis along which devices share out a batch
+
 
 class Estimate(NamedTuple):
     """A gradient and what was seen on the way; estimates of parts add up.
@@ -51,10 +53,13 @@ class Estimator(NamedTuple):
     Attributes:
       init: (params, batch) -> state; the batch for its shapes only.
       grad: (params, state, batch, key=None) -> (Estimate, state).
+      adds: whether estimates of parts of a batch add up to that of the batch, given `keys_of` for their noise, and the
+        state holds examples first: then devices may each take a part.
     """
 
     init: Init
     grad: Grad
+    adds: bool = False
 
 
 def score(
@@ -91,14 +96,31 @@ def score(
         carry, y = cell.step(weights, start, batch.x, key)
         return objective(y, batch), carry
 
-    keys = None if key is None else jax.random.split(key, size(batch))
-    metrics, carry = jax.vmap(example)(carry, batch, keys)
+    metrics, carry = jax.vmap(example)(carry, batch, keys_of(key, batch))
     return jax.tree.map(lambda a: a.sum(0), metrics), carry
 
 
 def size(batch: Batch) -> int:
     """Examples in a batch."""
     return duration(batch.x)
+
+
+def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
+    """A key for each example; where devices share out a batch, those that its examples have in the whole of it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> keys_of(jax.random.key(0), Batch(x=jnp.zeros((3, 5, 1)), y=None)).shape
+      (3,)
+    """
+    if key is None:
+        return None
+    n = size(batch)
+    try:
+        device, devices = lax.axis_index(EXAMPLES), lax.axis_size(EXAMPLES)
+    except NameError:  # JAX's word for an axis that is not there
+        return jax.random.split(key, n)
+    return lax.dynamic_slice_in_dim(jax.random.split(key, n * devices), device * n, n)
 
 
 def in_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
