@@ -16,6 +16,7 @@ from rnnjax.compose import memoryless, stack
 from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
 from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, rtrl, snap, truncate, uoro
 from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
+from rnnjax.linear_recurrence import linear_recurrent, lru, mingru, minlstm, s4d
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.sparsity import sparse
 from rnnjax.topology import Pair, bahdanau, condition, encoder_decoder, luong
@@ -63,12 +64,16 @@ __all__ = [
     "layer_norm",
     "learn_carry",
     "linear",
+    "linear_recurrent",
+    "lru",
     "lstm",
     "lstm_core",
     "luong",
     "memoryless",
     "mgu",
     "mgu_core",
+    "mingru",
+    "minlstm",
     "modrelu_core",
     "nnrnn",
     "one_hot",
@@ -83,6 +88,7 @@ __all__ = [
     "rflo",
     "rtrl",
     "run",
+    "s4d",
     "scornn",
     "segmented",
     "snap",

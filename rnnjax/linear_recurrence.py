@@ -7,6 +7,7 @@ element: a loop on a CPU, an associative scan elsewhere. `linear_recurrent` make
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ def advance(a: jax.Array, b: jax.Array, h: jax.Array) -> jax.Array:
 
 def one_by_one(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
     """The recurrence as a loop: least work and least memory."""
-    return lax.scan(lambda h, ab: (advance(*ab, h),) * 2, h, (a, b), reverse=reverse)[1]
+    return lax.scan(lambda h, ab: (advance(ab[0], ab[1], h),) * 2, h, (a, b), reverse=reverse)[1]
 
 
 def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
@@ -199,9 +200,9 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
         ring, phase, *keys = jax.random.split(key, 7)
         n, features, dtype = hidden, x.shape[-1], x.dtype
         low, high, turn = (jnp.asarray(v, jnp.float32) for v in (r_min, r_max, max_phase))
-        square = jax.random.uniform(ring, (n,)) * (high**2 - low**2) + low**2
+        square = jax.random.uniform(ring, (n,), jnp.float32) * (high**2 - low**2) + low**2
         square = jnp.clip(square, 1e-6, 1 - 1e-6)
-        theta = jnp.log(turn * jax.random.uniform(phase, (n,), minval=1e-3))
+        theta = jnp.log(turn * jax.random.uniform(phase, (n,), jnp.float32, minval=1e-3))
         numbers = {"nu": jnp.log(-0.5 * jnp.log(square)), "theta": theta, "gamma": 0.5 * jnp.log(1 - square)}
         shapes = {"b_re": (features, n), "b_im": (features, n), "c_re": (n, n), "c_im": (n, n), "d": (features, n)}
         spread = {name: (2 * features if name[0] == "b" else shape[0]) ** -0.5 for name, shape in shapes.items()}
@@ -249,12 +250,13 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
     def init(key: jax.Array, z: Any) -> PyTree:
         kd, kr, ki = jax.random.split(key, 3)
         shape, (low, high) = (hidden, states), (jnp.log(jnp.asarray(v, jnp.float32)) for v in (dt_min, dt_max))
+        half = jax.nn.initializers.normal(0.5**0.5)
         params = {
-            "decay": jnp.full(shape, jnp.log(0.5)),
-            "frequency": jnp.broadcast_to(jnp.pi * jnp.arange(states, dtype=jnp.float32), shape),
-            "c_re": jax.random.normal(kr, shape) * 0.5**0.5,
-            "c_im": jax.random.normal(ki, shape) * 0.5**0.5,
-            "step": jax.random.uniform(kd, (hidden,)) * (high - low) + low,
+            "decay": jnp.full(shape, math.log(0.5)),
+            "frequency": jnp.broadcast_to(math.pi * jnp.arange(states, dtype=jnp.float32), shape),
+            "c_re": half(kr, shape, jnp.float32),
+            "c_im": half(ki, shape, jnp.float32),
+            "step": jax.random.uniform(kd, (hidden,), jnp.float32) * (high - low) + low,
             "d": jnp.ones(hidden),
         }
         return jax.tree.map(lambda a: a.astype(z.dtype), params)

@@ -35,12 +35,16 @@ from rnnjax import (
     layer_norm,
     learn_carry,
     linear,
+    linear_recurrent,
+    lru,
     lstm,
     lstm_core,
     luong,
     memoryless,
     mgu,
     mgu_core,
+    mingru,
+    minlstm,
     one_hot,
     parametrize,
     peephole_core,
@@ -52,6 +56,7 @@ from rnnjax import (
     residual,
     rflo,
     rtrl,
+    s4d,
     snap,
     sparse,
     stack,
@@ -197,6 +202,24 @@ STEPS = [
     Row("goru", lambda openness=5.0: unitary.goru(H, openness=openness), numbers={"openness": BIAS}),
     Row("modrelu-core", lambda: unitary.modrelu_core(H, unitary.householder(2)), H),
     Row("goru-core", lambda: unitary.goru_core(H, unitary.cayley(negative=1)), 3 * H),
+    Row(
+        "lru",
+        lambda r_min=0.1, r_max=0.9, max_phase=6.28: lru(H, r_min, r_max, max_phase),
+        numbers={"r_min": (0.1, 0.3), "r_max": (0.7, 0.9), "max_phase": (0.5, 6.0)},
+    ),
+    Row(
+        "s4d",
+        lambda dt_min=1e-2, dt_max=1e-1: s4d(H, 2, dt_min, dt_max),
+        numbers={"dt_min": (1e-3, 1e-2), "dt_max": (0.1, 0.3)},
+    ),
+    Row("mingru", lambda: mingru(H)),
+    Row("minlstm", lambda forget_bias=1.0: minlstm(H, forget_bias), numbers={"forget_bias": BIAS}),
+    Row(
+        "linear-recurrent",
+        lambda: linear_recurrent(
+            D, lambda key, x: {"a": jnp.ones(x.shape, x.dtype)}, lambda p, x: (jnp.tanh(p["a"]), x)
+        ),
+    ),
     Row("linear", lambda: linear(H)),
     Row("embed", lambda dtype=jnp.float32: embed(SYMBOLS, H, dtype=dtype), None),
     Row("one-hot", lambda dtype=jnp.float32: stack(one_hot(SYMBOLS, dtype), gru(H)), None),
@@ -295,7 +318,7 @@ def rated(cell, rate=0.3):
 # belong to the long suite.
 NEAR = {
     "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
-    "goru-core", "eunn-fourier", "residual-dropout", "zoneout-core", "remat-deep",
+    "goru-core", "eunn-fourier", "s4d", "mingru", "linear-recurrent", "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
