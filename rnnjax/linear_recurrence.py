@@ -38,7 +38,7 @@ def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.
     """The recurrence as an associative scan: log T passes over all steps."""
 
     def combine(early: PyTree, late: PyTree) -> PyTree:
-        return early[0] * late[0], advance(*late, early[1])
+        return early[0] * late[0], advance(late[0], late[1], early[1])
 
     at = -1 if reverse else 0
     return lax.associative_scan(combine, (a, b.at[at].set(advance(a[at], b[at], h))), reverse=reverse)[1]
