@@ -21,6 +21,9 @@ EXPERIMENTS = {
     "stochastic": ["--hidden_size=3", "--units=8", "--sweeps=3"],
     "forecast": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--free=3"],
     "sentiment": ["--cell=tree_lstm", "--hidden_size=4", "--batch_size=4", "--packed=2", "--sentences=20"],
+    "music": ["--cell=vanilla", "--hidden_size=4", "--tunes=6", "--longest=20"],
+    "series": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--warm=2", "--free=3"],
+    "classification": ["--cell=vanilla", "--hidden_size=4", "--sentences=20", "--embedding_size=3"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -38,7 +41,7 @@ def flags_of(name: str, text: Path) -> list[str]:
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
 
 
-SLOW = ("stochastic", "forecast", "sentiment")
+SLOW = ("music", "series", "classification", "stochastic", "forecast", "sentiment")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in EXPERIMENTS])

@@ -1,0 +1,329 @@
+"""One label for a whole sequence: sentences in which order decides (default), sentiment, surnames, speakers."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import rnnjax
+from rnnjax import app, losses, trees
+from rnnjax.base import PyTree
+from rnnjax.baselines import mean_so_far
+from rnnjax.data import batches, find_folder, labelled, series, streams, vectors, words
+from rnnjax.data import find as found_at
+from rnnjax.data.labelled import Labelled
+from rnnjax.errors import UserError
+from rnnjax.plotting import save
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="gru,bag,convolution,unshared",
+    hidden_size="32",
+    learning_rate=3e-3,
+    schedule="cosine",
+    batch_size=64,
+    num_steps=600,
+    log_every=20,
+    eval_every=50,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "order",
+    "order: generated sentences such as `not bad , great` and `not great , bad`; otherwise, as it is or below "
+    "--data_dir, a folder with a text file for each class (names), with train.txt, dev.txt and test.txt of trees "
+    "(sst), with ae.train and size_ae.train (japanese_vowels); a .ts file to learn from, or a file of lines "
+    "LABEL<TAB>TEXT.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "test_data", "", "A .ts or text file of its own for the test, in place of --test.", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "task", "binary", ["binary", "fine"], "Of a folder of trees: two classes, or five.", flag_values=FLAGS
+)
+flags.DEFINE_enum("units", "auto", ["auto", "words", "characters"], "What a text is read by; auto: characters where "
+                  "there is a file for each class.", flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float("valid", 0.1, "Part of the examples to learn from, for validation.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.2, "Part of the examples that is tested on, where the data do not say.", 0.001, 0.5,
+                   flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float("part", 1.0, "Part of the examples to learn from that is used: a small labelled set.", 0.0001, 1.0,
+                   flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("longest", 60, "Steps of the longest sequence; longer ones are left out, and counted.", 1,
+                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("vocabulary", 10000, "Words or characters that are told apart, at most.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Features of a word; --vectors has its own.", 1, flag_values=FLAGS)
+flags.DEFINE_string("vectors", "", "Word vectors to begin with, a text file of word2vec or GloVe.", flag_values=FLAGS)
+flags.DEFINE_boolean("frozen", False, "Leave the table of words as it is at the beginning.", flag_values=FLAGS)
+flags.DEFINE_boolean("both_ways", False, "Read each sequence from both ends.", flag_values=FLAGS)
+flags.DEFINE_boolean("pool", False, "Decide on the mean of all outputs, not on the last.", flag_values=FLAGS)
+flags.DEFINE_float("input_noise", 0.0, "Normal noise on numbers that are learned from, in their deviations.", 0.0,
+                   flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
+
+GOOD = ("good", "great", "superb", "fine", "lovely", "warm", "clever", "fresh", "funny", "brilliant")
+BAD = ("bad", "awful", "dull", "poor", "dreadful", "cold", "clumsy", "stale", "weak", "boring")
+
+
+def ordered(config: app.Config) -> dict[str, Labelled]:
+    """Sentences in pairs of the same words, one of each class; some of those to test on are longer than any before.
+
+    A sentence praises if its last clause does: `not bad , great` and `great , not bad`, but neither `not great , bad`
+    nor `bad , not great`.
+    """
+    rng, seen = np.random.default_rng(config.seed), set()
+    parts: dict[str, Labelled] = {}
+    sizes = {"test": (250, (2, 3, 4, 5)), "valid": (100, (2, 3)), "train": (config.sentences // 2, (2, 3))}
+    for part, (pairs, clauses) in sizes.items():
+        xs: list[str] = []
+        while len(xs) < 2 * pairs:
+            praise, blame = pair(rng, int(rng.choice(clauses)) - 2)
+            if praise not in seen:
+                xs += [praise, blame]
+                seen |= {praise} if part != "train" else set()
+        parts[part] = Labelled(xs, np.tile(np.array([1, 0], np.int32), pairs), ("blames", "praises"))
+    return parts
+
+
+def pair(rng: np.random.Generator, between: int) -> tuple[str, str]:
+    """Two sentences of the same words with clauses between the first and the last; the first one praises."""
+    good, bad = rng.choice(GOOD), rng.choice(BAD)
+    middle = [f"not {rng.choice(BAD)}" if rng.integers(2) else str(rng.choice(GOOD)) for _ in range(between)]
+    ends = [(f"not {bad}", good), (f"not {good}", bad)]
+    if rng.integers(2):
+        ends = [(last, first) for first, last in ends]
+    praise, blame = (" , ".join([first, *middle, last]) for first, last in ends)
+    return praise, blame
+
+
+def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
+    """The words of parse trees and the labels of their roots."""
+    fine = config.task == "fine"
+    classes = ("0", "1", "2", "3", "4") if fine else ("0", "1", "3", "4")
+    parts = {}
+    for part, file in (("train", "train"), ("valid", "dev"), ("test", "test")):
+        kept = [t for t in trees.read(str(folder / f"{file}.txt")) if t.labels[-1] in classes]
+        y = [int(t.labels[-1]) if fine else int(t.labels[-1] > "2") for t in kept]
+        names = tuple("01234") if fine else ("negative", "positive")
+        parts[part] = Labelled([[w.lower() for w in t.sentence()] for t in kept], np.array(y, np.int32), names)
+    return parts
+
+
+def divided(examples: Labelled, config: app.Config, test: Labelled | None = None) -> dict[str, Labelled]:
+    """Three parts of a set that comes in one or, with a test set of its own, in two."""
+    if test is not None and test.classes != examples.classes:
+        raise UserError(f"--test_data has the classes {test.classes}, --data {examples.classes}")
+    parts = labelled.parted(len(examples.xs), config.valid, *([] if test else [config.test]))
+    named = dict(zip(("train", "valid", "test"), map(examples.at, parts)))
+    return named if test is None else named | {"test": test}
+
+
+def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
+    """The examples in three parts, and what a text is read by: words, or characters."""
+    if config.data == "order":
+        return ordered(config), "words"
+    path = Path(found_at(config.data, config.data_dir))
+    if path.is_file():
+        one = series.read_ts if path.suffix == ".ts" else labelled.read_labelled
+        test = one(found_at(config.test_data, config.data_dir)) if config.test_data else None
+        return divided(one(str(path)), config, test), "words"
+    folder = find_folder(config.data, config.data_dir)
+    if (folder / "ae.train").exists():
+        train, test = series.vowels(str(folder))
+        return divided(train, config, test), "words"
+    if (folder / "train.txt").exists():
+        return sentences(folder, config), "words"
+    return divided(labelled.class_folder(str(folder)), config), "characters"
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The examples as batches; the config learns the classes, the vocabulary, the counts and the yardstick."""
+    parts, units = read(config)
+    units = units if config.units == "auto" else config.units
+    train = parts["train"]
+    if config.part < 1:
+        parts["train"] = train = train.at(labelled.parted(len(train.xs), config.part)[1])
+    if not len(train.xs):
+        raise UserError(f"--part={config.part:g}: no example is left to learn from")
+    found: dict[str, Any] = {"classes": train.classes, "vocabulary_": None}
+    if not isinstance(train.xs[0], np.ndarray):
+        parts = {name: part._replace(xs=[split(x, units) for x in part.xs]) for name, part in parts.items()}
+        every = (unit for x in parts["train"].xs for unit in x)
+        vocabulary = words.Vocabulary.of(every, config.vocabulary, [words.UNKNOWN])
+        found["vocabulary_"] = vocabulary
+        parts = {name: part._replace(xs=[vocabulary.encode(x) for x in part.xs]) for name, part in parts.items()}
+    parts = {name: short(part, name, config.longest) for name, part in parts.items()}
+    steps = max(len(x) for part in parts.values() for x in part.xs)
+    data = {name: losses.Batch(batches.padded(part.xs, steps), part.y) for name, part in parts.items()}
+    share = np.bincount(parts["train"].y, minlength=len(train.classes)) / len(parts["train"].y)
+    at = share[parts["test"].y]
+    found |= {
+        "counts": {name: len(part.y) for name, part in parts.items()},
+        "entropy": float(-np.log(np.maximum(at, 1e-9)).mean()),
+        "commonest": float((parts["test"].y == share.argmax()).mean()),
+        "steps": steps,
+    }
+    return config.replace(**found), standardised(data)
+
+
+def split(x: str | list[str], units: str) -> list[str]:
+    """A text as words or characters; words stay words."""
+    if isinstance(x, list):
+        return x
+    return list(x) if units == "characters" else words.tokenise(x)
+
+
+def short(part: Labelled, name: str, longest: int) -> Labelled:
+    """The examples that are not too long; how many are left out is said."""
+    kept, out = batches.no_longer([len(x) for x in part.xs], longest)
+    if not len(kept):
+        raise UserError(f"--longest={longest}: no example of the {name} part is that short")
+    if out:
+        print(f"{name}: {out} of {len(part.xs)} examples are left out, longer than --longest={longest}")
+    return part.at(kept)
+
+
+def standardised(data: dict[str, losses.Batch]) -> dict[str, losses.Batch]:
+    """Numbers in units in which those to learn from have mean 0 and variance 1; symbols as they are."""
+    seq = data["train"].x
+    if not np.issubdtype(seq.x.dtype, np.floating):
+        return data
+    frames = seq.x[seq.valid]
+    mean, deviation = frames.mean(0), np.maximum(frames.std(0), 1e-6)
+
+    def unit(batch: losses.Batch) -> losses.Batch:
+        x = np.where(batch.x.valid[..., None], (batch.x.x - mean) / deviation, 0).astype(np.float32)
+        return batch._replace(x=batch.x._replace(x=x))
+
+    return {name: unit(batch) for name, batch in data.items()}
+
+
+def entrance(config: app.Config) -> list[rnnjax.Cell]:
+    """From a symbol or the numbers of a frame to features."""
+    if config.vocabulary_ is None:
+        return [noisy(config.input_noise)] if config.input_noise else []
+    size, init = config.embedding_size, jax.nn.initializers.normal(1.0)
+    if config.vectors:
+        known = vectors.read_vectors(found_at(config.vectors, config.data_dir))
+        size, init = known.table.shape[1], vectors.table_of(known, config.vocabulary_).init
+    cell = rnnjax.embed(len(config.vocabulary_), size, init, jnp.dtype(config.dtype))
+    return [still(cell) if config.frozen else cell, *config.noise()]
+
+
+def still(cell: rnnjax.Cell) -> rnnjax.Cell:
+    """A cell whose params get no gradient."""
+    return cell.replace(weights=lambda p, key=None: jax.lax.stop_gradient(cell.weights(p, key)))
+
+
+def noisy(deviation: float) -> rnnjax.Cell:
+    """Normal noise while learning, none without a key."""
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return x if key is None else x + jnp.asarray(deviation, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
+
+    return rnnjax.memoryless(lambda key, x: (), apply)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From a sequence to logits, once after its last step; a rule that goes step by step has logits at each."""
+    read, enter, layers = rnnjax.linear(len(config.classes)), entrance(config), config.layers()
+    if config.both_ways:
+        if config.rule != "bptt" or config.pool:
+            raise UserError("--both_ways reads to both ends: leave --rule and --pool")
+        first = [rnnjax.unroll(rnnjax.stack(*enter))] if enter else []
+        return rnnjax.stack(*first, rnnjax.bidirectional(layers, last=True), read)
+    each = rnnjax.stack(*enter, layers, *([mean_so_far()] if config.pool else []))
+    if config.rule == "bptt":
+        return rnnjax.stack(rnnjax.last(rnnjax.unroll(each)), read)
+    return rnnjax.unroll(rnnjax.stack(each, read))
+
+
+def published(config: app.Config) -> tuple[app.Published, ...]:
+    """What is remembered from papers about the data."""
+    if config.task == "binary" and Path(config.data).name == "sst":
+        return (
+            app.Published("LSTM, pretrained vectors", "84.9 %", "Tai et al. 2015, table 2", False),
+            app.Published("binary Tree-LSTM, random vectors", "82.0 %", "Tai et al. 2015, table 2", False),
+        )
+    return ()
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on whole sequences."""
+    place = (lambda stream: stream) if config.rule == "bptt" else lambda s: streams.mapped(s, streams.at_the_end)
+
+    def scored(name: str) -> Any:
+        return place(streams.in_order(name, config.batch_size, config.counts[name]))
+
+    return app.Setup(
+        cell=network(config),
+        objective=losses.classify,
+        train=place(streams.shuffled("train", config.batch_size)),
+        valid=scored("valid"),
+        test=scored("test"),
+        baseline=config.entropy,
+        baseline_name=f"knows the classes' shares ({config.commonest:.1%} right)",
+        published=published(config),
+        loss_label="cross-entropy (nats a sequence)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """How right the test is by length; with words, the share of the table and its words in the plane."""
+    found: dict[str, Any] = {"by_length": by_length(result)}
+    vocabulary = result.config.vocabulary_
+    if vocabulary is not None:
+        table_w = next(a for a in jax.tree.leaves(result.params) if a.ndim == 2 and len(a) == len(vocabulary))
+        share = table_w.size / result.summary["parameters"]
+        path = Path(result.summary["workdir"]) / "words.png"
+        plane(path, vocabulary.words[:60], np.asarray(table_w)[1:61])
+        print(f"{share:.0%} of the parameters are the table of {len(vocabulary)} words; its plane: {path}")
+        found["share_of_table"] = share
+    return found
+
+
+def by_length(result: app.Result) -> dict[str, float]:
+    """Part of the test that is right, by length; a table."""
+    test: losses.Batch = result.data["test"]
+
+    def right(batch: losses.Batch) -> jax.Array:
+        logits = rnnjax.scans.plain(rnnjax.run(result.setup.cell, result.params, batch.x)[1])
+        if logits.ndim == 2:
+            logits = logits[jnp.maximum(batch.x.valid.sum() - 1, 0)]
+        return logits.argmax(-1) == batch.y
+
+    marks = np.asarray(jax.jit(lambda b: jax.lax.map(right, b, batch_size=256))(test))
+    lengths = np.asarray(test.x.valid.sum(1))
+    ends = np.unique(np.quantile(lengths, np.linspace(0.2, 1, 5)).astype(int))
+    bins = np.searchsorted(ends, lengths)
+    rows = {f"{lengths[bins == i].min()}-{end}": float(marks[bins == i].mean()) for i, end in enumerate(ends)}
+    table([{"steps": name, "accuracy": part} for name, part in rows.items()], title=f"{result.config.cell}: test")
+    return rows
+
+
+def plane(path: Path, names: tuple[str, ...], rows: np.ndarray) -> None:
+    """Words at their two main components."""
+    centred = rows - rows.mean(0)
+    at = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.scatter(at[:, 0], at[:, 1], s=8, color="#0072B2")
+    for name, (x, y) in zip(names, at):
+        axes.annotate(name, (x, y), (3, 2), textcoords="offset points", fontsize=8)
+    axes.set_title(
+        f"the {len(names)} commonest words: the two main components of their vectors", loc="left", fontsize=10
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    save(path, figure)
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)

@@ -1,0 +1,215 @@
+"""Polyphonic music: which keys sound in the next frame. By default generated tunes; or JSB chorales, Nottingham."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import rnnjax
+from rnnjax import app, losses
+from rnnjax.base import PyTree
+from rnnjax.data import batches, find, music, streams
+from rnnjax.plotting import save
+
+FLAGS = app.common_flags(
+    cell="gru,vanilla",
+    hidden_size="64",
+    learning_rate=3e-3,
+    schedule="cosine",
+    batch_size=16,
+    num_steps=1000,
+    log_every=20,
+    eval_every=100,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "generated",
+    "generated: tunes over chords; or a .mat or JSON file of piano rolls, as it is or below --data_dir: "
+    "polymusic/JSB_Chorales.mat.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("tunes", 200, "Generated tunes to learn from.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "longest",
+    200,
+    "Frames of the longest part of a piece that is learned from at once; the test is on whole pieces.",
+    2,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float("input_dropout", 0.0, "Rate of dropout of the keys that are heard.", 0, 0.999, flag_values=FLAGS)
+
+CHUNG, BAI = "Chung et al. 2014, table 2", "Bai et al. 2018, table 1"
+
+
+def published(*rows: tuple[str, str, str]) -> tuple[app.Published, ...]:
+    """Rows of the closing table, as remembered from the papers."""
+    return tuple(app.Published(model, value, source, False) for model, value, source in rows)
+
+
+PUBLISHED = {
+    "jsb": published(
+        ("GRU, 20 k parameters", "8.54", CHUNG),
+        ("LSTM, 20 k parameters", "8.67", CHUNG),
+        ("tanh RNN, 20 k parameters", "9.10", CHUNG),
+        ("GRU", "8.43", BAI),
+        ("LSTM", "8.45", BAI),
+        ("TCN", "8.10", BAI),
+        ("RNN-NADE", "5.56", "Boulanger-Lewandowski et al. 2012"),
+    ),
+    "nottingham": published(
+        ("GRU, 20 k parameters", "3.23", CHUNG),
+        ("LSTM, 20 k parameters", "3.20", CHUNG),
+        ("tanh RNN, 20 k parameters", "3.13", CHUNG),
+        ("GRU", "3.46", BAI),
+        ("LSTM", "3.29", BAI),
+        ("TCN", "3.07", BAI),
+        ("RNN-NADE", "2.31", "Boulanger-Lewandowski et al. 2012"),
+    ),
+}
+
+CHORDS = ((0, 4, 7), (5, 9, 12), (7, 11, 14), (9, 12, 16))  # I, IV, V, vi, in half-tones above the tonic
+NEXT = np.array([[0.1, 0.4, 0.3, 0.2], [0.4, 0.1, 0.4, 0.1], [0.6, 0.1, 0.1, 0.2], [0.1, 0.5, 0.3, 0.1]])
+
+
+def tune(rng: np.random.Generator) -> np.ndarray:
+    """A tune in a key of its own: chords that follow one another, four frames each, and a melody over them."""
+    tonic, chord, note = int(rng.integers(24, 36)), 0, int(rng.integers(3))
+    roll = np.zeros((4 * int(rng.integers(8, 17)), music.KEYS), np.uint8)
+    for t in range(len(roll)):
+        if t and t % 4 == 0:
+            chord = int(rng.choice(4, p=NEXT[chord]))
+        note = (note + int(rng.choice((-1, 0, 1)))) % 3
+        roll[t, [tonic + k for k in CHORDS[chord]]] = 1
+        roll[t, tonic + 24 + CHORDS[chord][note]] = 1
+    return roll
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The pieces in three parts, packed; the config learns how many rows there are and the yardstick."""
+    if config.data == "generated":
+        rng = np.random.default_rng(config.seed)
+        sizes = {"test": 50, "valid": 50, "train": config.tunes}
+        rolls = {part: [tune(rng) for _ in range(n)] for part, n in sizes.items()}
+    else:
+        rolls = music.read_rolls(find(config.data, config.data_dir))
+    rolls = {part: [piece for piece in pieces if len(piece) > 1] for part, pieces in rolls.items()}
+    cut = rolls | {"train": batches.cut(rolls["train"], config.longest)}
+    data = {part: succession(pieces) for part, pieces in cut.items()}
+    found = {
+        "counts": {part: len(batch.y) for part, batch in data.items()},
+        "yardstick": apart(rolls["train"], rolls["test"]),
+        "piece": max(rolls["test"][:20], key=len)[:160],
+    }
+    return config.replace(**found), data
+
+
+def succession(pieces: list[np.ndarray]) -> losses.Batch:
+    """All frames but the last, and all but the first, several pieces in a row."""
+    pieces = [piece for piece in pieces if len(piece) > 1]
+    steps = max(map(len, pieces)) - 1
+    return batches.packed([p[:-1] for p in pieces], [p[1:] for p in pieces], steps)
+
+
+def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
+    """Nats a frame for one who knows how often each key sounds, and nothing else."""
+    heard = np.concatenate([p[1:] for p in train])
+    p = (heard.sum(0) + 0.5) / (len(heard) + 1)
+    frames = np.concatenate([p[1:] for p in test]).astype(float)
+    return float(-(frames * np.log(p) + (1 - frames) * np.log1p(-p)).sum(1).mean())
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From a frame to the logit of each key in the next."""
+    dtype = jnp.dtype(config.dtype)
+    drop = [rnnjax.dropout(config.input_dropout)] if config.input_dropout else []
+    frames = rnnjax.pointwise(lambda x: x.astype(dtype))
+    return rnnjax.stack(frames, *drop, config.layers(), rnnjax.linear(music.KEYS))
+
+
+def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+    """Nats a frame, all keys together; and of the keys that sound or are said to, the part that does both."""
+    logits, mask = rnnjax.scans.plain(outputs), losses.counted(outputs, batch)
+    nats = losses.binary_cross_entropy(logits, batch.y.astype(logits.dtype)).sum(-1)
+    said, sounds = logits > 0, batch.y > 0
+    either = (said | sounds).astype(logits.dtype).sum(-1)
+    both = losses.mean((said & sounds).astype(logits.dtype).sum(-1), mask)
+    return {"loss": losses.mean(nats, mask), "accuracy": losses.Mean(both.total, losses.mean(either, mask).total)}
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on rows of pieces."""
+    name = Path(config.data).stem.lower()
+
+    def scored(part: str) -> Any:
+        return streams.in_order(part, config.batch_size, config.counts[part])
+
+    return app.Setup(
+        cell=rnnjax.unroll(network(config)),
+        objective=objective,
+        train=streams.shuffled("train", config.batch_size),
+        valid=scored("valid"),
+        test=scored("test"),
+        baseline=config.yardstick,
+        baseline_name="each key as often as in training",
+        published=next((rows for known, rows in PUBLISHED.items() if known in name), ()),
+        loss_label="negative log-likelihood (nats a frame)",
+    )
+
+
+def compose(config: app.Config, params: PyTree, start: jax.Array, frames: int, key: jax.Array) -> jax.Array:
+    """Frames that the network draws, each key by itself, and hears as the next, after those of a start."""
+    cell = network(config)
+    weights = cell.weights(params)
+
+    def drawn(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
+        carry, logits = at
+        frame = jax.random.bernoulli(key, jax.nn.sigmoid(logits)).astype(start.dtype)
+        return cell.step(weights, carry, frame), frame
+
+    carry, logits = rnnjax.run(rnnjax.unroll(cell), params, start)
+    return jax.lax.scan(drawn, (carry, logits[-1]), jax.random.split(key, frames))[1]
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """A picture: a test piece, what was expected of each frame, and what the network plays alone after a quarter."""
+    config, piece = result.config, result.config.piece
+    start = len(piece) // 4
+    _, logits = rnnjax.run(result.setup.cell, result.params, jnp.asarray(piece))
+    own = compose(config, result.params, jnp.asarray(piece[:start]), len(piece) - start, jax.random.key(config.seed))
+    shown = {
+        "a test piece": piece[1:],
+        "the probability of each key, given what came before": jax.nn.sigmoid(logits[:-1]),
+        f"the first {start} frames, and how the network goes on alone": np.concatenate([piece[1:start], own]),
+    }
+    path = Path(result.summary["workdir"]) / "rolls.png"
+    draw(path, {name: np.asarray(roll) for name, roll in shown.items()}, start)
+    print(f"rolls: {path}")
+    return {}
+
+
+def draw(path: Path, rolls: dict[str, np.ndarray], start: int) -> None:
+    """Piano rolls, one above another, the keys that any of them has."""
+    figure = Figure(figsize=(8, 2.2 * len(rolls)), layout="constrained")
+    FigureCanvasAgg(figure)
+    used = np.flatnonzero(np.max([(roll > 0.1).any(0) for roll in rolls.values()], axis=0))
+    low, high = int(used.min()), int(used.max()) + 1
+    for axes, (name, roll) in zip(figure.subplots(len(rolls), sharex=True, squeeze=False)[:, 0], rolls.items()):
+        extent = (1, len(roll) + 1, low + music.LOWEST, high + music.LOWEST)
+        axes.imshow(roll[:, low:high].T, aspect="auto", origin="lower", cmap="gray_r", vmin=0, vmax=1, extent=extent)
+        axes.set_title(name, loc="left", fontsize=10)
+        axes.set_ylabel("MIDI note")
+    axes.axvline(start, color="#D55E00", linewidth=1)
+    axes.set_xlabel("frame")
+    save(path, figure)
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)

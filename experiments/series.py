@@ -1,0 +1,194 @@
+"""Forecasts of one-dimensional series: the next value, and what comes when the network goes on alone."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, dynamics, losses
+from rnnjax.base import PyTree
+from rnnjax.data import find, series
+from rnnjax.errors import UserError
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+from rnnjax.training import Stream
+
+FLAGS = app.common_flags(
+    cell="gru,time_window",
+    hidden_size="32",
+    learning_rate=5e-3,
+    schedule="cosine",
+    final_rate=0.01,
+    batch_size=32,
+    num_steps=1500,
+    log_every=50,
+    eval_every=150,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "mackey_glass",
+    "mackey_glass: generated, with a delay of 17; or a text of numbers, as it is or below --data_dir: "
+    "timeseries/santafe_laser_A.txt.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "column", "0", "Which column of the text: from 0, from the end (-1), or by name.", flag_values=FLAGS
+)
+flags.DEFINE_integer("length", 100, "Steps of a sequence that is learned from.", 2, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "warm", 30, "Steps at the beginning of a sequence that are read and not scored.", 1, flag_values=FLAGS
+)
+flags.DEFINE_float(
+    "valid", 0.1, "Part of the series, before the test part, for validation.", 0.01, 0.5, flag_values=FLAGS
+)
+flags.DEFINE_float("test", 0.2, "Part of the series, its end, that is scored once.", 0.01, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("free", 100, "Steps that the network goes on alone.", 1, flag_values=FLAGS)
+
+GENERATED, BURN, TICKS = 4000, 500, 10  # numbers, units of time before them, steps of integration in one
+LAGS = 30  # of the linear yardstick
+STARTS = 50  # from which the network goes on alone
+
+
+def generated() -> np.ndarray:
+    """The Mackey-Glass series at a delay of 17, one number a unit of time."""
+    step = dynamics.mackey_glass(17.0, 1 / TICKS)
+    start = jnp.full((17 * TICKS + 1,), 1.2)
+    states = jax.jit(lambda h: dynamics.orbit(step, h, (BURN + GENERATED) * TICKS)[:, -1])(start)
+    return np.asarray(states, float)[BURN * TICKS :: TICKS]
+
+
+def values(config: app.Config) -> np.ndarray:
+    """The series that the flags name."""
+    if config.data == "mackey_glass":
+        return generated()
+    column = int(config.column) if config.column.lstrip("-").isdigit() else config.column
+    return series.read_series(find(config.data, config.data_dir), column)
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The series in three parts, in order, in units in which the first has mean 0 and variance 1."""
+    x = values(config)
+    ends = [round(len(x) * (1 - config.test - config.valid)), round(len(x) * (1 - config.test))]
+    shortest = max(config.length, config.warm, LAGS) + config.free + 2
+    if min(ends[0], len(x) - ends[1]) < shortest or ends[1] - ends[0] < 2:
+        raise UserError(f"--data={config.data} has {len(x)} numbers: too few for parts to learn from and to test on of "
+                        f"{shortest} at least (--length or --warm, and --free)")  # fmt: skip
+    mean, deviation = x[: ends[0]].mean(), x[: ends[0]].std()
+    if not deviation:
+        raise UserError(f"--data={config.data}: all numbers to learn from are {mean:g}")
+    x = (x - mean) / deviation
+    cuts = {"train": (0, ends[0]), "valid": (ends[0], ends[1]), "test": (ends[1], len(x))}
+    data = {part: x[max(0, a - config.warm) : b, None].astype(config.dtype if config.dtype != "bfloat16" else "float32")
+            for part, (a, b) in cuts.items()}  # fmt: skip
+    test = x[ends[1] :]
+    found = {
+        "size": ends[0],
+        "variance": float(test.var()),
+        "linear": autoregression(x, ends),
+        "still": float(((test - x[ends[1] - 1 : -1]) ** 2).mean()),
+        "deviation": float(deviation),
+    }
+    return config.replace(**found), data
+
+
+def autoregression(x: np.ndarray, ends: list[int]) -> float:
+    """Mean squared error on the test part of the best linear map of the last numbers, by least squares."""
+    rows = np.lib.stride_tricks.sliding_window_view(x, LAGS + 1)
+    past, y = np.c_[rows[:, :-1], np.ones(len(rows))], rows[:, -1]
+    cut = ends[0] - LAGS
+    w = np.linalg.lstsq(past[:cut], y[:cut], rcond=None)[0]
+    return float(((past[ends[1] - LAGS :] @ w - y[ends[1] - LAGS :]) ** 2).mean())
+
+
+def anywhere(config: app.Config) -> Stream:
+    """Sequences that begin at random places of the part to learn from."""
+    steps = min(config.length + config.warm, config.size - 1)
+
+    def following(data: PyTree, position: tuple[()], key: jax.Array) -> tuple[losses.Batch, tuple[()]]:
+        begins = jax.random.randint(key, (config.batch_size,), 0, config.size - steps)
+        x = jax.vmap(lambda at: jax.lax.dynamic_slice_in_dim(data["train"], at, steps + 1))(begins)
+        return scored(x, config.warm), position
+
+    return Stream(lambda data: (), following)
+
+
+def scored(x: jax.Array, warm: int) -> losses.Batch:
+    """Sequences `[B, T + 1, 1]`, each number to be said from those before it; the first ones do not count."""
+    counts = jnp.arange(x.shape[1] - 1) >= warm - 1
+    return losses.Batch(x[:, :-1], x[:, 1:], jnp.broadcast_to(counts, (len(x), x.shape[1] - 1)))
+
+
+def whole(part: str, warm: int) -> Stream:
+    """The one sequence of a part, which begins a little before it."""
+    return Stream(lambda data: (), lambda data, at, key: (scored(data[part][None], warm), at), 1)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From a number to the next: what the layers add to it."""
+    change = rnnjax.stack(config.layers(), rnnjax.linear(1))
+    return rnnjax.residual(change)
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on the series."""
+    return app.Setup(
+        cell=rnnjax.unroll(network(config)),
+        objective=losses.regress,
+        train=anywhere(config),
+        valid=whole("valid", config.warm),
+        test=whole("test", config.warm),
+        baseline=config.linear,
+        baseline_name=f"linear, the last {LAGS} numbers",
+        loss_label="squared error of the next number / variance of those learned from",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """NMSE of the next number and of those the network gives itself, beside the yardsticks."""
+    config, params = result.config, result.params
+    test = jnp.asarray(result.data["test"][config.warm :])
+    begins = np.linspace(0, len(test) - config.length - config.free, STARTS).astype(int)
+    read = jnp.stack([test[b : b + config.length] for b in begins])
+    truth = jnp.stack([test[b + config.length : b + config.length + config.free] for b in begins])
+    cell = rnnjax.cast(network(config), jnp.dtype(config.dtype))
+    alone = jax.jit(jax.vmap(lambda x: dynamics.free_run(cell, params, x, config.free)))(read)
+    by_step = np.median(((alone - truth) ** 2).mean(2), axis=0) / config.variance
+    held = np.asarray(jax.vmap(dynamics.valid_time)(alone, truth))
+    found = {
+        "nmse": result.summary["test"]["loss"] / config.variance,
+        "nmse_linear": config.linear / config.variance,
+        "nmse_still": config.still / config.variance,
+        "valid_steps": float(np.median(held)),
+        "nmse_alone_median": {n: float(by_step[n - 1]) for n in (1, 2, 5, 10, 20, 50, 100) if n <= config.free},
+    }
+    said = {
+        f"{config.cell}, next number": found["nmse"],
+        f"linear, the last {LAGS} numbers": found["nmse_linear"],
+        "the number before": found["nmse_still"],
+        **{f"{config.cell}, {n} steps alone (median)": v for n, v in found["nmse_alone_median"].items()},
+    }
+    rows = [{"": name, "NMSE": value} for name, value in said.items()]
+    table(rows, title=f"{config.cell}: error on the test part / its variance")
+    print(f"alone it is right (to 0.4 deviations) for {found['valid_steps']:g} steps, median of {STARTS} starts")
+    path = Path(result.summary["workdir"]) / "alone.png"
+    steps = np.arange(config.length + config.free) - config.length
+    shown = int(np.argsort(held)[len(held) // 2])
+    drawn = {
+        "the series": Run(steps, np.concatenate([read[shown], truth[shown]])[:, 0]),
+        "alone": Run(steps[config.length :], alone[shown, :, 0]),
+    }
+    title = f"{config.cell} goes on alone from 0 on (the median of {STARTS} starts)"
+    curves(path, drawn, ylabel="deviations from the mean", xlabel="step", title=title, log=False)
+    print(f"alone: {path}")
+    return found
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
