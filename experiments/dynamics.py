@@ -11,7 +11,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, dynamics, dynamics_plots
+from rnnjax import app, dynamics, dynamics_plots, graph_plots
 from rnnjax.app.analysis import is_plain, lines
 from rnnjax.app.names import resolve
 from rnnjax.base import Cell, PyTree
@@ -87,6 +87,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     dynamics_plots.flows(pictures["powers"], powers(), "k (steps)", "norm of the state after k steps")
     for name, system in chosen.items():
         draw(name, system, config, pictures[name])
+    if config.unfold:
+        pictures |= {f"graph of {name}": unfolded(name, c, workdir) for name, c in configs.items()}
     exponents = [row for name, system in SYSTEMS.items() if system.known
                  for row in measured(name, system, config)]  # fmt: skip
     networks = [{"": name} | f["row"] for name, f in found.items()]
@@ -94,6 +96,15 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     table(exponents, title="\nLyapunov exponents (nats per unit of time)")
     workdir.write_summary({"networks": networks, "systems": exponents} | provenance())
     print("\npictures: " + ", ".join(map(str, pictures.values())))
+
+
+def unfolded(name: str, config: app.Config, workdir: Workdir) -> Any:
+    """Draws the network with a readout over a few steps as its program has it; where the picture is."""
+    path = workdir.file(f"graph-{name}.{config.picture}")
+    cell, xs = rnnjax.stack(config.layers(), rnnjax.linear(2)), jnp.ones((config.unfold, config.features))
+    graph = dynamics.unfold(cell, cell.init(jax.random.key(0), xs[0]), xs)
+    graph_plots.unfolded(path, graph, f"{name} over {config.unfold} steps")
+    return path
 
 
 def network(config: app.Config) -> dict[str, Any]:

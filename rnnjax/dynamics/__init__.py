@@ -21,10 +21,12 @@ from rnnjax.dynamics.points import Points, fixed_points
 from rnnjax.dynamics.probes import forgetting, memory_capacity
 from rnnjax.dynamics.products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.dynamics.systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
+from rnnjax.dynamics.unfolding import Graph, unfold
 
 __all__ = [
     "Analysis",
     "Flow",
+    "Graph",
     "Map",
     "Points",
     "activation_bound",
@@ -56,5 +58,6 @@ __all__ = [
     "rk4",
     "spectra",
     "trajectory",
+    "unfold",
     "valid_time",
 ]
