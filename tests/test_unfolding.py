@@ -55,6 +55,14 @@ def test_what_is_handed_on_as_it_came_and_what_no_input_made():
     assert {(n.name, by) for n, by in graph.loose.items()} == {("o2", ("b",))}
 
 
+def test_a_program_that_a_step_calls_is_followed_into():
+    def step(w, h, x, key=None):
+        return jax.jit(lambda h, x: (2 * x, jax.nn.relu(h)))(h, x)
+
+    graph = unfolded(rnnjax.Cell(lambda key, x: (), lambda w, x: jnp.zeros(3), step), 1)
+    assert {e for e in said(graph) if e[1] in ("h1", "o1")} == {("x1", "h1", ()), ("h0", "o1", ())}
+
+
 def test_nodes_of_a_picture_do_not_overlap_and_time_runs_to_the_right():
     for cell in (rnnjax.vanilla(2), rnnjax.stack(rnnjax.lstm(2), rnnjax.urnn(2)), rnnjax.lstm(2)):
         graph = unfolded(rnnjax.stack(cell, rnnjax.linear(1)))
