@@ -42,7 +42,12 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def processes(n: int, experiment: str, *flags: str, devices: int = 1, own=lambda i: ()) -> list[subprocess.Popen]:
+def nothing(i: int) -> list[str]:
+    """Flags of one process alone."""
+    return []
+
+
+def processes(n: int, experiment: str, *flags: str, devices: int = 1, own=nothing) -> list[subprocess.Popen]:
     """n processes that train one run; `own` gives flags of each."""
     command = [sys.executable, "-m", f"experiments.{experiment}", *flags]
     group = [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={n}"]
@@ -201,6 +206,27 @@ def test_bad_flags_of_a_group_are_one_line(tmp_path, capsys):
         assert launch("adding", *TOY, f"--workdir={tmp_path / 'run'}", *flags) == 1
         said = capsys.readouterr().err.splitlines()
         assert line in said[-1] and said[-1].startswith("adding: "), said
+
+
+@pytest.mark.slow
+def test_processes_that_slurm_starts_find_each_other(tmp_path):
+    def start(i: int) -> subprocess.Popen:
+        said = {"JOB_ID": job, "STEP_NODELIST": "localhost", "NTASKS": 2, "PROCID": i, "LOCALID": i}
+        env = environment() | {f"SLURM_{name}": str(value) for name, value in said.items()}
+        command = [
+            sys.executable,
+            "-m",
+            "experiments.adding",
+            *TOY,
+            "--coordinator=slurm",
+            f"--workdir={tmp_path / 'run'}",
+        ]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=env, **pipes)
+
+    job = free_port()
+    assert [status for status, _, _ in ended([start(0), start(1)])] == [0, 0]
+    assert records(tmp_path / "run")[-1]["step"] == 12
 
 
 @pytest.mark.slow
