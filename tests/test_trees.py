@@ -190,6 +190,24 @@ def height(tree):
     return heights[-1]
 
 
+def test_no_register_is_given_away_before_the_parent_has_read_it():
+    several = wood(4, 12)
+    for width in (1, 3, 100):
+        rows = trees.packing.schedule(several, width)
+        kept = trees.packing.registers(several, rows)
+        holds: dict[int, tuple[int, int]] = {}
+        for row, taken in zip(rows, kept):
+            for t, i in row:
+                inner = [(t, child) for child in several[t].children[i] if several[t].children[child]]
+                assert set(inner) <= set(holds.values())
+                holds = {register: node for register, node in holds.items() if node not in inner}
+            for register, j in enumerate(taken):
+                assert j < 0 or register not in holds
+                if j >= 0:
+                    holds[register] = tuple(row[j])
+        assert not holds
+
+
 def test_labels_are_where_their_nodes_are():
     several = wood(3, 6)
     batch = trees.pack([several[:2], several[2:]], {}, {"0": 0, "1": 1, "2": 2})
@@ -224,6 +242,48 @@ def test_wrappers_of_weights_take_a_tree_cell():
     close(rnnjax.run(tied, params, forest), rnnjax.run(plain, same, forest))
     noisy = trees.upward(rnnjax.dropconnect(trees.recnn(H), 0.5))
     assert (rnnjax.run(noisy, params, forest, key=KEY)[1] != rnnjax.run(noisy, params, forest)[1]).any()
+
+
+def test_a_cell_at_the_nodes_acts_on_what_each_shows(x64):
+    tree, xs = wood(2, 5)[3], features(jnp.float64)
+    forest = at(packed([[tree]], xs).x)
+    normed = trees.at_nodes(trees.tree_lstm(H, 0.5), rnnjax.layer_norm())
+    params = moved(trees.upward(normed).init(KEY, forest))
+
+    def norm(h):
+        return (h - h.mean()) / jnp.sqrt(h.var() + 1e-5) * params["cell"]["gain"] + params["cell"]["bias"]
+
+    def by_hand(node):
+        if not tree.children[node]:
+            x, b = xs[tree.words[node]], gates(params["tree"]["b"], "ilrgo")
+            c, h = leaf_by_hand(params["tree"], x, b)
+            return c, norm(h)
+        (c0, h0), (c1, h1) = (by_hand(child) for child in tree.children[node])
+        z = gates(jnp.concatenate([h0, h1]) @ params["tree"]["u"].reshape(2 * H, -1) + params["tree"]["b"], "ilrgo")
+        c = sigmoid(z["l"] + 0.5) * c0 + sigmoid(z["r"] + 0.5) * c1 + sigmoid(z["i"]) * jnp.tanh(z["g"])
+        return c, norm(sigmoid(z["o"]) * jnp.tanh(c))
+
+    got = jax.jit(lambda p: rnnjax.run(trees.upward(normed), p, forest)[1])(params)[forest.roots[0]]
+    close(got, by_hand(len(tree.words) - 1)[1], 1e-12, 1e-12)
+    with pytest.raises(ValueError, match="without memory"):
+        trees.at_nodes(trees.recnn(H), rnnjax.gru(H)).init(KEY, jnp.ones(D))
+    with pytest.raises(ValueError, match="to the same"):
+        trees.at_nodes(trees.recnn(H), rnnjax.linear(H + 1)).init(KEY, jnp.ones(D))
+
+
+def test_dropout_at_the_nodes_is_another_at_each_and_off_without_a_key():
+    forest = at(packed([wood(2)], features()).x)
+    plain = trees.upward(trees.tree_lstm(H))
+    params = moved(plain.init(KEY, forest))
+    dropped = trees.upward(trees.at_nodes(trees.tree_lstm(H), rnnjax.dropout(0.5)))
+    both = {"tree": params, "cell": ()}
+    run = jax.jit(lambda p, key: rnnjax.run(dropped, p, forest, key=key)[1])
+    ys, want = run(both, None), rnnjax.run(plain, params, forest)[1]
+    close(ys, want)
+    there = (want != 0).all(-1)
+    masks = np.stack([np.asarray(run(both, key) != 0)[there] for key in jax.random.split(KEY, 20)])
+    assert abs(masks.mean() - 0.5) < 4 * 0.5 / np.sqrt(masks.size)
+    assert len({mask.tobytes() for mask in masks[0]}) > 2 and (masks.mean(0) < 1).all() and (masks.mean(0) > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,6 +6,7 @@ from rnnjax.trees.cells import TreeCell, child_sum, recnn, rntn, tree_lstm
 from rnnjax.trees.forests import at_leaves, at_roots, in_reading_order, upward
 from rnnjax.trees.packing import Forest, Size, pack, rounded, vocabulary
 from rnnjax.trees.streams import dealt
+from rnnjax.trees.transforms import at_nodes
 
 __all__ = [
     "Forest",
@@ -13,6 +14,7 @@ __all__ = [
     "Tree",
     "TreeCell",
     "at_leaves",
+    "at_nodes",
     "at_random",
     "at_roots",
     "balanced",

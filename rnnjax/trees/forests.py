@@ -40,26 +40,39 @@ def upward(tree: TreeCell) -> Cell:
     """
 
     def step(w: PyTree, carry: tuple[()], forest: Forest, key: jax.Array | None = None) -> tuple[tuple[()], PyTree]:
-        leaves = where(forest.valid, forest.leaves, zeros(forest.leaves))
-        states = jax.vmap(lambda x: tree.leaf(w, x))(leaves)
-        states = where(forest.valid, states, zeros(states))
         start, (rows, width, _) = forest.valid.shape[0], forest.children.shape
-        states = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros((rows * width, *a.shape[1:]), a.dtype)]), states)
+        keys = None if key is None else jax.random.split(key, start + rows * width)
+        above, below = (None, None) if keys is None else (keys[start:].reshape(rows, width), keys[:start])
+        xs = where(forest.valid, forest.leaves, zeros(forest.leaves))
+        leaves = jax.vmap(tree.leaf, (None, 0, 0))(w, xs, below)
+        leaves = where(forest.valid, leaves, zeros(leaves))
 
-        def row(states: PyTree, at: tuple[jax.Array, jax.Array]) -> tuple[PyTree, None]:
-            place, children = at
-            new = jax.vmap(lambda below: node(states, below))(children)
-            return jax.tree.map(lambda a, b: lax.dynamic_update_slice_in_dim(a, b, place, 0), states, new), None
+        def row(registers: PyTree, at: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
+            below, registered, present, kept, keys = at
+            below = jax.tree.map(jnp.add, below, taken(registers, registered))  # one of the two is zero
+            new = jax.vmap(tree.node, (None, 0, 0, 0))(w, below, present, keys)
+            new = where(present.any(-1), new, zeros(new))
+            return where(kept < 0, registers, taken(new, kept)), new
 
-        def node(states: PyTree, below: jax.Array) -> PyTree:
-            present = below >= 0
-            new = tree.node(w, taken(states, below), present)
-            return where(present.any(), new, zeros(new))
-
-        places = start + width * jnp.arange(rows, dtype=jnp.int32)
-        return carry, tree.read(lax.scan(row, states, (places, forest.children))[0])
+        empty = jax.tree.map(lambda a: jnp.zeros((forest.kept.shape[1], *a.shape[1:]), a.dtype), leaves)
+        at_leaf = jnp.where(forest.children < start, forest.children, -1)
+        present = forest.children >= 0
+        inner = lax.scan(row, empty, (taken(leaves, at_leaf), held(forest), present, forest.kept, above))[1]
+        flat = jax.tree.map(lambda a: a.reshape(rows * width, *a.shape[2:]), inner)
+        return carry, tree.read(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), leaves, flat))
 
     return Cell(lambda key, f: tree.init(key, at_first(f.leaves)), lambda w, f: (), step, tree.weights)
+
+
+def held(forest: Forest) -> jax.Array:
+    """The registers that hold the children `[rows, width, arity]`; -1: none does, it is a leaf or there is none."""
+    start, (rows, width, _), registers = forest.valid.shape[0], forest.children.shape, forest.kept.shape[1]
+    places = start + rows * width
+    firsts = start + width * jnp.arange(rows, dtype=jnp.int32)[:, None]
+    at = jnp.where(forest.kept < 0, places, firsts + forest.kept)  # beyond the end: dropped
+    numbers = jnp.broadcast_to(jnp.arange(registers, dtype=jnp.int32), at.shape)
+    of_place = jnp.full(places, -1, jnp.int32).at[at].set(numbers, mode="drop")
+    return jnp.where(forest.children < 0, -1, of_place[forest.children])
 
 
 def taken(states: PyTree, places: jax.Array) -> PyTree:

@@ -25,7 +25,9 @@ class Forest(NamedTuple):
       leaves: what stands at the leaves, in reading order, `[L, ...]`: numbers of words, or features.
       valid: `[L]`, where there is a leaf and not padding.
       first: `[L]`, where a tree begins.
-      children: places `[rows, width, arity]`; -1: there is none.
+      children: places `[rows, width, arity]`; -1: there is none. A place is the child of one node at most.
+      kept: `[rows, registers]`: the nodes of each row, by number in it, whose states are kept until their parents need
+        them; -1: a register holds on to what it has. Few are needed at a time, so the loop carries little.
       roots: places `[trees]`; -1: there is no such tree.
       ends: places of the last leaves, `[trees]`; -1: there is no such tree.
     """
@@ -34,6 +36,7 @@ class Forest(NamedTuple):
     valid: Any
     first: Any
     children: Any
+    kept: Any
     roots: Any
     ends: Any
 
@@ -46,6 +49,7 @@ class Size(NamedTuple):
     width: int
     arity: int
     trees: int
+    registers: int
 
 
 def rounded(n: int) -> int:
@@ -112,6 +116,37 @@ def schedule(trees: Sequence[Tree], width: int) -> list[list[Node]]:
     return rows
 
 
+def registers(trees: Sequence[Tree], rows: Sequence[Sequence[Node]]) -> list[list[int]]:
+    """The nodes of each row, by number in it, that registers take, as `Forest.kept` has them; as few as can be.
+
+    A register is free again in the row in which the parent of its node stands.
+
+    Example:
+      >>> from rnnjax.trees import parse
+      >>> trees = parse("(((a) (b)) ((c) (d))) ((e) (f))")
+      >>> registers(trees, schedule(trees, width=3))
+      [[0, 1], [-1, -1]]
+    """
+    free: list[int] = []
+    holding: dict[Node, int] = {}
+    kept: list[dict[int, int]] = []
+    count = 0
+    for row in rows:
+        below = [Node(t, child) for t, node in row for child in trees[t].children[node]]
+        for register in [holding.pop(child) for child in below if child in holding]:
+            heapq.heappush(free, register)
+        kept.append({})
+        for j, node in enumerate(row):
+            if node.node == len(trees[node.tree].children) - 1:
+                continue  # a root, for which nobody waits
+            if not free:
+                free.append(count)
+                count += 1
+            holding[node] = heapq.heappop(free)
+            kept[-1][holding[node]] = j
+    return [[taken.get(register, NOWHERE) for register in range(count)] for taken in kept]
+
+
 def vocabulary(trees: Sequence[Tree], least: int = 1) -> dict[str, int]:
     """A number for each word that occurs, from 1 on; 0 is for those that are not known.
 
@@ -160,20 +195,30 @@ def pack(
     """
     width = width or (size.width if size else rounded(max(len(trees) for trees in groups)))
     rows = [schedule(trees, width) for trees in groups]
-    size = size or needed(groups, rows, width)
-    forests = [packed(trees, row, words, classes, size) for trees, row in zip(groups, rows)]
+    kept = [registers(trees, row) for trees, row in zip(groups, rows)]
+    size = size or needed(groups, rows, kept, width)
+    forests = [packed(*group, words, classes, size) for group in zip(groups, rows, kept)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *forests)
 
 
-def needed(groups: Sequence[Sequence[Tree]], rows: Sequence[list[list[Node]]], width: int) -> Size:
+def needed(
+    groups: Sequence[Sequence[Tree]], rows: Sequence[list[list[Node]]], kept: Sequence[list[list[int]]], width: int
+) -> Size:
     """The smallest of few sizes that holds all groups."""
     leaves = max(sum(not below for tree in trees for below in tree.children) for trees in groups)
     arity = max(len(below) for trees in groups for tree in trees for below in tree.children)
-    return Size(rounded(leaves), rounded(max(map(len, rows))), width, max(arity, 2), rounded(max(map(len, groups))))
+    most = max((len(taken) for group in kept for taken in group), default=0)
+    numbers = rounded(leaves), rounded(max(map(len, rows))), width, max(arity, 2), rounded(max(map(len, groups)))
+    return Size(*numbers, rounded(max(most, 1)))
 
 
 def packed(
-    trees: Sequence[Tree], rows: list[list[Node]], words: Mapping[str, int], classes: Mapping[str, int], size: Size
+    trees: Sequence[Tree],
+    rows: list[list[Node]],
+    kept: list[list[int]],
+    words: Mapping[str, int],
+    classes: Mapping[str, int],
+    size: Size,
 ) -> Batch:
     """One forest, with its labels."""
     leaves = [Node(t, i) for t, tree in enumerate(trees) for i, below in enumerate(tree.children) if not below]
@@ -183,8 +228,10 @@ def packed(
     symbols, y = np.zeros(size.leaves, np.int32), np.zeros(size.leaves + len(children), np.int32)
     mask, first = np.zeros(len(y), bool), np.zeros(size.leaves, bool)
     roots, ends = np.full((2, size.trees), NOWHERE, np.int32)
-    if len(leaves) > size.leaves or len(rows) > size.rows or len(trees) > size.trees:
-        raise ValueError(f"{len(trees)} trees with {len(leaves)} leaves in {len(rows)} rows do not fit into {size}")
+    most = max(map(len, kept), default=0)
+    if len(leaves) > size.leaves or len(rows) > size.rows or len(trees) > size.trees or most > size.registers:
+        raise ValueError(f"{len(trees)} trees with {len(leaves)} leaves in {len(rows)} rows, {most} registers, do not "
+                         f"fit into {size}")  # fmt: skip
     for node, place in at.items():
         tree = trees[node.tree]
         label = classes.get(tree.labels[node.node])
@@ -201,4 +248,6 @@ def packed(
         ends[node.tree] = place
     valid = np.arange(size.leaves) < len(leaves)
     grid = children.reshape(size.rows, size.width, size.arity)
-    return Batch(Forest(symbols, valid, first, grid, roots, ends), y, mask)
+    held = np.full((size.rows, size.registers), NOWHERE, np.int32)
+    held[: len(kept), :most] = np.reshape(kept, (len(kept), most))
+    return Batch(Forest(symbols, valid, first, grid, held, roots, ends), y, mask)
