@@ -17,6 +17,7 @@ from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core
 from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, rtrl, snap, truncate, uoro
 from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.linear_recurrence import linear_recurrent, lru, mingru, minlstm, s4d
+from rnnjax.newton import newton
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.sparsity import sparse
 from rnnjax.topology import Pair, bahdanau, condition, encoder_decoder, luong
@@ -75,6 +76,7 @@ __all__ = [
     "mingru",
     "minlstm",
     "modrelu_core",
+    "newton",
     "nnrnn",
     "one_hot",
     "parametrize",

@@ -45,6 +45,7 @@ from rnnjax import (
     mgu_core,
     mingru,
     minlstm,
+    newton,
     one_hot,
     parametrize,
     peephole_core,
@@ -220,6 +221,8 @@ STEPS = [
             D, lambda key, x: {"a": jnp.ones(x.shape, x.dtype)}, lambda p, x: (jnp.tanh(p["a"]), x)
         ),
     ),
+    Row("newton", lambda tolerance=1e-6: newton(gru(H), tolerance), numbers={"tolerance": (1e-6, 10.0)}),
+    Row("newton-diagonal", lambda: newton(lstm(H), 1e-7, diagonal=True)),
     Row("linear", lambda: linear(H)),
     Row("embed", lambda dtype=jnp.float32: embed(SYMBOLS, H, dtype=dtype), None),
     Row("one-hot", lambda dtype=jnp.float32: stack(one_hot(SYMBOLS, dtype), gru(H)), None),
@@ -318,7 +321,9 @@ def rated(cell, rate=0.3):
 # belong to the long suite.
 NEAR = {
     "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
-    "goru-core", "eunn-fourier", "s4d", "mingru", "linear-recurrent", "residual-dropout", "zoneout-core", "remat-deep",
+    "goru-core", "eunn-fourier", "s4d", "mingru", "linear-recurrent",
+    "newton", "newton-diagonal",  # test_newton.py
+    "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip

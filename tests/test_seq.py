@@ -107,7 +107,7 @@ def test_windows(row):
     check(row, row.make())
 
 
-@rows(STEPS)
+@rows([r for r in STEPS if not r.name.startswith("newton")])  # which says nan for the whole window: test_newton.py
 def test_an_inf_before_a_restart_does_not_reach_the_values_after_it(row):
     xs, cell = inputs(row), unroll(build(row))
     params = moved(cell.init(jax.random.key(0), xs), 0.2)
