@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rnnjax.plotting import COLOURS, GREY, save
+from rnnjax.plotting import COLOURS, GREY, STYLES, save
 
 MARKS = ("o", "X", "^", "s", "D", "v")  # of points with 0, 1, 2, .. unstable directions
 
@@ -80,3 +81,48 @@ def principal(states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mean = states.mean(0)
     values, axes = np.linalg.svd(states - mean, full_matrices=False)[1:]
     return mean, axes[:3].T, values[:3] ** 2 / (values**2).sum()
+
+
+def sentence(path: str | os.PathLike[str], words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> None:
+    """Draws a number for each word of a sentence on a logarithmic axis, one line a network.
+
+    Args:
+      path: the picture to write; png, pdf or svg by its ending.
+      words: under the axis, [T].
+      lines: natural logarithms for the first words, [T] or fewer, by name.
+      ylabel: what is drawn.
+
+    Raises:
+      UserError: the picture cannot be written.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "sentence.svg"
+      >>> sentence(path, ["the", "sky", "?"], {"lstm": [-1.0, 0.0]}, "norm")
+      >>> path.read_text()[:5]
+      '<?xml'
+    """
+    save(path, draw_sentence(words, lines, ylabel))
+
+
+def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> Figure:
+    """The figure that `sentence` writes.
+
+    Example:
+      >>> figure = draw_sentence(["the", "sky", "?"], {"lstm": [-1.0, 0.0]}, "norm")
+      >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+      ['the', 'sky', '?']
+    """
+    figure = Figure(figsize=(max(5.0, 0.24 * len(words) + 1), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for i, (name, logs) in enumerate(lines.items()):
+        form = {"linestyle": STYLES[i % len(STYLES)], "color": COLOURS[i % len(COLOURS)], "linewidth": 1.8}
+        axes.plot(np.exp(np.clip(np.asarray(logs, float), -80, 80)), marker=".", label=name, **form)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(words)), words, rotation=90, fontsize=8.5)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,181 @@
+"""Words that depend on words before: "the clouds are in the sky", "I grew up in China .. I speak fluent Chinese"."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+import rnnjax
+from rnnjax import app, estimators, losses, state_plots, training
+from rnnjax.base import Cell, PyTree
+from rnnjax.errors import UserError
+from rnnjax.losses import Batch
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+from rnnjax.provenance import provenance
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
+flags.DEFINE_list(
+    "lags", ["4", "8", "12", "16", "24", "32"], "Words from the country to the language.", flag_values=FLAGS
+)
+flags.DEFINE_integer("num_steps", 1500, "Updates for each lag.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 32, "Sentences an update.", 1, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 1000, "Sentences of each kind to test on.", 1, flag_values=FLAGS)
+
+NEAR = {"clouds": "sky", "fish": "sea", "books": "library", "cows": "meadow", "stars": "night", "cars": "street",
+        "trees": "forest", "toys": "box"}  # fmt: skip
+FAR = {"china": "chinese", "france": "french", "italy": "italian", "japan": "japanese", "russia": "russian",
+       "spain": "spanish", "greece": "greek", "turkey": "turkish"}  # fmt: skip
+FILLER = ["and", "there", "she", "met", "many", "good", "friends", "who", "often", "went", "to", "see", "old", "films",
+          "or", "played", "music", "with", "him", "when", "it", "rained", "then", "they", "all", "moved"]  # fmt: skip
+OPENING, BEFORE, ASK = ["i", "grew", "up", "in"], ["the", "are", "in", "the"], ["i", "speak", "fluent"]
+WORDS = list(dict.fromkeys([*FILLER, *NEAR, *FAR, *OPENING, *BEFORE, *ASK]))
+ANSWERS = [*NEAR.values(), *FAR.values()]
+
+
+class Sentence(NamedTuple):
+    """Words `[T]` as numbers, and what comes after them as the number of an answer."""
+
+    words: jax.Array
+    answer: jax.Array
+
+
+def ids(words: list[str]) -> jax.Array:
+    """The numbers of some words."""
+    return jnp.array([WORDS.index(word) for word in words])
+
+
+def near(key: jax.Array, steps: int) -> Sentence:
+    """Any words, then `the clouds are in the`: the answer hangs on a word four back."""
+    kf, ka = jax.random.split(key)
+    which = jax.random.randint(ka, (), 0, len(NEAR))
+    the, *rest = ids(BEFORE)
+    end = jnp.stack([the, ids(list(NEAR))[which], *rest])
+    return Sentence(jnp.concatenate([filler(kf, steps - len(end)), end]), which)
+
+
+def far(key: jax.Array, steps: int, lag: jax.Array) -> Sentence:
+    """Any words with `i grew up in china` among them, then `i speak fluent`: the answer hangs on a word lag back."""
+    kf, ka = jax.random.split(key)
+    which = jax.random.randint(ka, (), 0, len(FAR))
+    said = jnp.concatenate([ids(OPENING), ids(list(FAR))[which][None]])
+    words = jax.lax.dynamic_update_slice(filler(kf, steps), said, (steps - lag - len(OPENING),))
+    return Sentence(words.at[-len(ASK) :].set(ids(ASK)), len(NEAR) + which)
+
+
+def filler(key: jax.Array, n: int) -> jax.Array:
+    """Words at random that say nothing."""
+    return jax.random.choice(key, ids(FILLER), (n,))
+
+
+def sentences(steps: int, n: int, share: float) -> training.Stream:
+    """Fresh sentences, a share of them far ones; the lag is the data."""
+
+    def one(key: jax.Array, lag: jax.Array) -> Sentence:
+        kind, key = jax.random.split(key)
+        is_far = jax.random.uniform(kind) < share
+        return jax.tree.map(lambda a, b: jnp.where(is_far, a, b), far(key, steps, lag), near(key, steps))
+
+    def following(lag: jax.Array, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
+        some = jax.vmap(one, (0, None))(jax.random.split(key, n), lag)
+        asked = jnp.broadcast_to(jnp.arange(steps) == steps - 1, (n, steps))
+        return Batch(some.words, jnp.broadcast_to(some.answer[:, None], (n, steps)), asked), position
+
+    return training.Stream(lambda lag: (), following, length=1)
+
+
+def network(config: app.Config) -> Cell:
+    """From words to logits of answers."""
+    words = rnnjax.embed(len(WORDS), 16, dtype=jnp.dtype(config.dtype))
+    return rnnjax.stack(words, config.layers(), rnnjax.linear(len(ANSWERS)))
+
+
+def learned(config: app.Config, lags: jax.Array, steps: int) -> tuple[PyTree, PyTree, dict[str, np.ndarray]]:
+    """Params before and after training for every lag, all lags side by side in one program, and what they know."""
+    cell = rnnjax.unroll(network(config))
+    estimator = estimators.backprop(cell, losses.classify)
+    rate = optax.cosine_decay_schedule(config.learning_rate, config.num_steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    trainer = training.Trainer(cell, estimator, optimizer, sentences(steps, config.batch_size, 0.5))
+    scored = {name: training.evaluate(cell, losses.classify, sentences(steps, config.tested, share))
+              for name, share in (("near", 0.0), ("far", 1.0))}  # fmt: skip
+
+    def whole(lag: jax.Array, key: jax.Array) -> tuple[PyTree, PyTree, dict[str, jax.Array]]:
+        start = training.init(trainer, lag, key)
+        params = training.loop(trainer, start, lag, config.num_steps).state.params
+        tested = jax.random.fold_in(key, 1)
+        return start.state.params, params, {n: f(params, lag, tested)["accuracy"].value() for n, f in scored.items()}
+
+    keys = jax.random.split(jax.random.key(config.seed), len(lags))
+    before, after, known = jax.jit(jax.vmap(whole))(lags, keys)
+    return before, after, {name: np.asarray(values, float) for name, values in known.items()}
+
+
+def reached(config: app.Config, params: PyTree, many: Sentence) -> np.ndarray:
+    """Mean over sentences of the log of the norm of d log p(answer) / d x_t for each embedded word x_t, `[T]`."""
+    rest = rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(len(ANSWERS))))
+
+    @jax.jit
+    @jax.vmap
+    def told(sentence: Sentence) -> jax.Array:
+        def log_p(x: jax.Array) -> jax.Array:
+            return jax.nn.log_softmax(rnnjax.run(rest, params[1:], x)[1][-1])[sentence.answer]
+
+        slopes = jax.grad(log_p)(params[0]["w"][sentence.words])
+        return jnp.log(jnp.linalg.norm(slopes, axis=1))
+
+    return np.asarray(told(many).mean(0))
+
+
+def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Trains each cell for every lag; accuracy against lag, and what of the answer's gradient reaches each word."""
+    config = next(iter(configs.values()))
+    lags, steps = asked(config)
+    at = len(lags) // 2
+    many = jax.vmap(lambda key: far(key, steps, lags[at]))(jax.random.split(jax.random.key(config.seed), 100))
+    drawn, lines, rows = {}, {}, []
+    for name, one in configs.items():
+        before, after, known = learned(one, lags, steps)
+        drawn[name] = Run(valid_steps=lags.tolist(), valid=known["far"])
+        for moment, params in ((f"{name}, before training", before), (f"{name}, trained", after)):
+            lines[moment] = reached(one, jax.tree.map(lambda a: a[at], params), many)
+            tens = float(lines[moment][-int(lags[at])]) / math.log(10)
+            print(f"{moment}: log10 of the gradient that reaches the country, {int(lags[at])} words back: {tens:.1f}")
+        shares = zip(lags.tolist(), known["far"], known["near"])
+        rows += [{"": name, "lag": lag, "far": float(f), "near": float(n)} for lag, f, n in shares]
+    table(rows, title="\nanswers that are right; far: the language, lag words after the country; near: always 4 words")
+    pictures = [workdir.file(f"{name}.{config.picture}") for name in ("accuracy", "sentence")]
+    curves(
+        pictures[0], drawn, ylabel="answers that are right", xlabel="lag (words)", title="in china .. fluent ..",
+        baselines={"guessing": 1 / len(FAR)}, log=False,
+    )  # fmt: skip
+    words = [WORDS[i] for i in np.asarray(many.words[0])]
+    ylabel = r"norm of $\partial \log p / \partial x_t$, geometric mean"
+    state_plots.sentence(pictures[1], [*words, "?"], lines, ylabel)
+    workdir.write_summary({"rows": rows} | provenance())
+    print(f"pictures: {pictures[0]}, {pictures[1]}")
+
+
+def asked(config: app.Config) -> tuple[jax.Array, int]:
+    """`--lags` as numbers, and the words of a sentence."""
+    try:
+        lags = sorted({int(lag) for lag in config.lags})
+    except ValueError as error:
+        raise UserError(f"--lags={','.join(config.lags)}: whole numbers, please") from error
+    if not lags or lags[0] <= len(ASK):
+        raise UserError(f"--lags={','.join(config.lags)}: more than {len(ASK)}, since `{' '.join(ASK)}` stands between")
+    return jnp.array(lags), lags[-1] + len(OPENING)
+
+
+EXPERIMENT = app.Study(run, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
