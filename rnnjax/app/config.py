@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
@@ -17,8 +18,9 @@ from rnnjax.base import Cell
 from rnnjax.errors import UserError
 from rnnjax.losses import Objective
 
+ARGUMENT = "cell_args."  # before the name of an argument of the cell
 # Numbers that enter the compiled program as arguments: another value needs no compilation.
-NUMBERS = ("learning_rate", "final_rate", "clip_norm", "weight_decay")
+NUMBERS = ("learning_rate", "final_rate", "clip_norm", "weight_decay", "init_scale")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +46,45 @@ class Config:
         return Config({**self.values, **changes})
 
     def numbers(self) -> dict[str, float]:
-        """The values that are arguments of the compiled program."""
-        return {name: float(self.values[name]) for name in NUMBERS if name in self.values}
+        """The values that are arguments of the compiled program, by name; "cell_args.forget_bias" is one of the cell's.
+
+        Dropout is among them if there is any, and so is what the factory of the cell takes as a number.
+        """
+        plain = {name: float(self.values[name]) for name in NUMBERS if name in self.values}
+        if self.values.get("dropout"):
+            plain["dropout"] = float(self.dropout)
+        return plain | {ARGUMENT + name: value for name, value in self.cell_numbers().items()}
+
+    def cell_numbers(self) -> dict[str, float]:
+        """The numbers among `--cell_args`."""
+        given = names.arguments("cell_args", self.values.get("cell_args", ""))
+        return names.numbers(names.resolve("cell", self.cell, names.cells()), given) if given else {}
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Config:
+        """The config with other numbers, perhaps tracers.
+
+        Example:
+          >>> config = Config({"cell": "lstm", "cell_args": "forget_bias=2.0", "learning_rate": 0.1})
+          >>> config.numbers()
+          {'learning_rate': 0.1, 'cell_args.forget_bias': 2.0}
+          >>> config.with_numbers({"cell_args.forget_bias": 0.0}).cell_args
+          {'forget_bias': 0.0}
+        """
+        plain = {name: value for name, value in numbers.items() if not name.startswith(ARGUMENT)}
+        own = {name.removeprefix(ARGUMENT): value for name, value in numbers.items() if name.startswith(ARGUMENT)}
+        if own:
+            plain["cell_args"] = names.arguments("cell_args", self.cell_args) | own
+        return self.replace(**plain)
 
     def layers(self) -> Cell:
         """`--num_layers` layers of `--cell`, dropout after each if there is any."""
         layer = names.make_cell(self.cell, self.hidden_size, self.cell_args)
-        one = [layer, rnnjax.dropout(self.dropout)] if self.dropout else [layer]
-        return rnnjax.stack(*one * self.num_layers)
+        return rnnjax.stack(*[layer, *self.noise()] * self.num_layers)
+
+    def noise(self) -> list[Cell]:
+        """Dropout as a layer, if there is any; its rate may be a tracer."""
+        off = isinstance(self.dropout, (int, float)) and self.dropout == 0
+        return [] if off else [rnnjax.dropout(self.dropout)]
 
     def make_optimizer(self) -> Any:
         """The optimiser that the flags describe."""
@@ -127,7 +160,10 @@ def define_model(v: flags.FlagValues) -> None:
 
 
 def define_learning(v: flags.FlagValues) -> None:
-    """Flags of the gradient and the optimiser."""
+    """Flags of the start, the gradient and the optimiser."""
+    flags.DEFINE_float(
+        "init_scale", 1.0, "Factor on all initial parameters of the network.", lower_bound=0.0, flag_values=v
+    )
     flags.DEFINE_string(
         "rule",
         "bptt",

@@ -47,6 +47,7 @@ class Experiment(NamedTuple):
       load: config -> (config, data): reads files; what it finds out may be added to the config.
       finish: what remains to be done with a trained network; what it gives is added to the summary.
       free: names of the experiment's own flags that may change between sessions of one run.
+      numbers: names of its own flags that `build` takes as tracers, so that a study of them compiles once.
 
     Example: a whole script but for its last line, `if __name__ == "__main__": app.main(EXPERIMENT)`.
       >>> import rnnjax
@@ -71,6 +72,7 @@ class Experiment(NamedTuple):
     load: Load | None = None
     finish: Finish | None = None
     free: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
 
 
 class Study(NamedTuple):

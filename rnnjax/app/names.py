@@ -76,8 +76,24 @@ def arguments(flag: str, text: str) -> dict[str, Any]:
         raise UserError(f"--{flag}={text}: write name=value,name=value with Python literals") from error
 
 
-def make_cell(name: str, hidden_size: int, cell_args: str = "") -> Cell:
-    """One layer: the named factory, called with the hidden size and `--cell_args`.
+def numbers(factory: Any, given: Mapping[str, Any]) -> dict[str, float]:
+    """Those of the arguments given that the factory takes as numbers, which may be tracers.
+
+    Example:
+      >>> numbers(rnnjax.lstm, {"forget_bias": 2, "layer_norm": True})
+      {'forget_bias': 2.0}
+    """
+    known = parameters(factory)
+    return {
+        name: float(value)
+        for name, value in given.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in known and known[name].annotation in ("Any", "float", Any, float)
+    }
+
+
+def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = "") -> Cell:
+    """One layer: the named factory, called with the hidden size and `--cell_args`, as text or as a mapping.
 
     Example:
       >>> make_cell("lstm", 4, "forget_bias=0.0").window is None
@@ -85,7 +101,8 @@ def make_cell(name: str, hidden_size: int, cell_args: str = "") -> Cell:
     """
     factory = resolve("cell", name, cells())
     try:
-        cell = factory(hidden_size, **arguments("cell_args", cell_args))
+        given = arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
+        cell = factory(hidden_size, **given)
     except (TypeError, ValueError) as error:
         raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
     if not isinstance(cell, Cell):

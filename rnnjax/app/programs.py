@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rnnjax import distributed, training
 from rnnjax.app.config import Config
 from rnnjax.app.reports import Report
-from rnnjax.app.setup import Build, Setup, finished, trainer
+from rnnjax.app.setup import Build, Setup, finished, traceable, trainer
 from rnnjax.base import PyTree
 from rnnjax.optimizers import path_name
 from rnnjax.training import Progress, Stream
@@ -41,13 +41,14 @@ class Programs(NamedTuple):
 
 def programs(build: Build, config: Config, devices: Mesh | None = None) -> Programs:
     """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called."""
-    key, numbers, setup = jax.random.key(config.seed), config.numbers(), finished(build, config)
+    key, setup = jax.random.key(config.seed), finished(build, config)
+    numbers = traceable(build, config, config.numbers())
 
     def given(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """f(trainer, ...) compiled with the numbers as its first argument, and those filled in."""
 
         def applied(numbers: dict[str, Any], *args: Any) -> Any:
-            return f(distributed.on(trainer(build, config.replace(**numbers)), devices), *args)
+            return f(distributed.on(trainer(build, config.with_numbers(numbers)), devices), *args)
 
         compiled = jax.jit(applied, **options)
         return lambda *args: compiled(numbers, *args)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.app.config import Config
+from rnnjax.app.config import NUMBERS, Config
 from rnnjax.base import Cell, PyTree
 from rnnjax.errors import UserError
+from rnnjax.estimators import Estimator
 from rnnjax.losses import Objective
 from rnnjax.optimizers import path_name
 from rnnjax.training import Stream, Trainer
@@ -46,6 +48,7 @@ class Setup(NamedTuple):
       baseline_name: what the baseline is.
       published: results to print beside.
       loss_label: the loss and its unit.
+      around: what goes around the estimator of `--rule`, such as `estimators.bucketed`; None: nothing.
     """
 
     cell: Cell
@@ -57,6 +60,7 @@ class Setup(NamedTuple):
     baseline_name: str = "baseline"
     published: tuple[Published, ...] = ()
     loss_label: str = "loss"
+    around: Callable[[Estimator], Estimator] | None = None
 
 
 Build = Callable[[Config], Setup]
@@ -72,10 +76,34 @@ def finished(build: Build, config: Config) -> Setup:
     return setup._replace(cell=cast(setup.cell, jnp.dtype(config.dtype)))
 
 
+def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the numbers that may be tracers when the setup is built, for a build may branch on one."""
+
+    def built(name: str, value: Any) -> tuple[()]:
+        finished(build, config.with_numbers({name: value}))
+        return ()
+
+    kept = {}
+    for name, value in numbers.items():
+        with contextlib.suppress(UserError):
+            if name not in NUMBERS:
+                jax.eval_shape(lambda v, name=name: built(name, v), value)
+            kept[name] = value
+    return kept
+
+
+def scaled(cell: Cell, factor: Any) -> Cell:
+    """The cell with its initial parameters times a number, which may be a tracer."""
+    return cell.replace(init=lambda key, x: jax.tree.map(lambda p: p * jnp.asarray(factor, p.dtype), cell.init(key, x)))
+
+
 def trainer(build: Build, config: Config) -> Trainer:
     """The pure parts of training that a config describes."""
     setup = finished(build, config)
-    return Trainer(setup.cell, config.make_estimator(setup.cell, setup.objective), config.make_optimizer(), setup.train)
+    cell = scaled(setup.cell, config.init_scale)
+    estimator = config.make_estimator(setup.cell, setup.objective)
+    estimator = estimator if setup.around is None else setup.around(estimator)
+    return Trainer(cell, estimator, config.make_optimizer(), setup.train)
 
 
 def loaded(load: Load | None, config: Config) -> tuple[Config, PyTree]:
