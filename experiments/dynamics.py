@@ -24,6 +24,7 @@ from rnnjax.workdir import Workdir
 FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
 flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("features", 4, "Normal inputs at each step.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("unfold", 3, "Steps of the unfolded graphs that are drawn; 0: none.", 0, 20, flag_values=FLAGS)
 flags.DEFINE_list(
     "systems", ["gingerbread"], "Systems to draw: gingerbread, henon, lorenz, mackey_glass.", flag_values=FLAGS
 )

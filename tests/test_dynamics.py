@@ -269,14 +269,14 @@ def test_a_forecast_holds_until_it_is_first_wrong_or_no_number():
 
 
 def test_the_study_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
-    toy = ["--hidden_size=1", "--length=6", "--points=1000", "--steps=2000", "--picture=svg"]
+    toy = ["--hidden_size=1", "--length=6", "--points=1000", "--steps=2000", "--picture=svg", "--unfold=2"]
     assert launch("dynamics", *toy, "--cell=vanilla", f"--workdir={tmp_path / 'run'}") == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     (network,) = summary["networks"]
     np.testing.assert_allclose(network["log10 norm"], network["log10 bound"], rtol=1e-4)  # of one unit there is no less
     found = {row[""]: row["exponent 1"] for row in summary["systems"]}
     np.testing.assert_allclose([found["henon"], found["lorenz"]], [0.419, 0.906], rtol=0.1)
-    for name in ("flow", "powers", "gingerbread"):
+    for name in ("flow", "powers", "gingerbread", "graph-vanilla"):
         assert (tmp_path / "run" / f"{name}.svg").read_text().startswith("<?xml")
     wrong = {"--systems=henn": "did you mean henon", "--dropout=0.5": "without noise", "--length=1": "length",
              "--dtype=bfloat16": "at least single"}  # fmt: skip

@@ -101,10 +101,16 @@ def lines(a: Analysis) -> dict[str, np.ndarray]:
         return out
 
     late = np.arange(a.bound.size)[::-1]
-    found = {LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]), BOUND: spread(a.bound, late), ALL: np.log(a.norms)}
+    found = {LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]), BOUND: spread(a.bound, late), ALL: logs(a.norms)}
     if a.activation is not None:
         found[ACTIVATION] = spread(a.activation, late)
-    return found if a.cells is None else found | {CELLS: np.log(a.cells)}
+    return found if a.cells is None else found | {CELLS: logs(a.cells)}
+
+
+def logs(norms: Any) -> np.ndarray:
+    """Logarithms; of what has underflowed to 0, minus infinity."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(norms, float))
 
 
 def eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarray]]]:
