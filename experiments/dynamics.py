@@ -32,7 +32,6 @@ flags.DEFINE_integer("points", 1_000_000, "Points of each phase portrait.", 1000
 flags.DEFINE_integer("steps", 40_000, "Steps of each Lyapunov exponent of a system.", 100, flag_values=FLAGS)
 
 STARTS = 1000  # orbits of a portrait that run side by side
-BURN = 2000  # steps of each before it is drawn
 
 
 class System(NamedTuple):
@@ -46,6 +45,8 @@ class System(NamedTuple):
       plane: which coordinates are drawn.
       names: of these two.
       regular: further orbits to draw, by name.
+      burn: steps of each orbit before it is drawn.
+      spread: deviation of a number that is added to the whole start of each orbit, where near ones stay together long.
     """
 
     step: Callable[[jax.Array], jax.Array]
@@ -55,6 +56,8 @@ class System(NamedTuple):
     plane: tuple[int, int] = (0, 1)
     names: Sequence[str] = "xy"
     regular: dict[str, tuple[float, float]] = {}  # noqa: RUF012
+    burn: int = 2000
+    spread: float = 0.0
 
 
 SYSTEMS = {
@@ -67,7 +70,7 @@ SYSTEMS = {
         dynamics.rk4(dynamics.lorenz, 0.01), (1.0, 1.0, 20.0), (0.906, 0.0, -14.572), 0.01, (0, 2), "xz"
     ),
     "mackey_glass": System(
-        dynamics.mackey_glass(17.0, 0.1), (1.2,) * 171, (), 0.1, (170, 0), ("x(t)", "x(t - 17)")
+        dynamics.mackey_glass(17.0, 0.1), (1.2,) * 171, (), 0.1, (170, 0), ("x(t)", "x(t - 17)"), {}, 5000, 0.3
     ),
 }  # fmt: skip
 
@@ -154,12 +157,14 @@ def powers() -> dict[str, Panel]:
 def draw(name: str, system: System, config: app.Config, path: Any) -> None:
     """A portrait of many orbits that start near each other."""
     steps, plane = -(-config.points // STARTS), jnp.array(system.plane)
-    near = 1e-3 * jax.random.normal(jax.random.key(config.seed), (STARTS, len(system.start)))
-    seen = jax.jit(jax.vmap(lambda h: dynamics.orbit(system.step, h, steps, BURN, lambda h: h[plane])))
+    key = jax.random.key(config.seed)
+    near = 1e-3 * jax.random.normal(key, (STARTS, len(system.start)))
+    near += system.spread * jnp.broadcast_to(jax.random.normal(key, (STARTS, 1)), near.shape)
+    seen = jax.jit(jax.vmap(lambda h: dynamics.orbit(system.step, h, steps, system.burn, lambda h: h[plane])))
     points = np.asarray(seen(jnp.array([system.start]) + near)).reshape(-1, 2)
     regular = {label: dynamics.orbit(system.step, jnp.array(h), 600) for label, h in system.regular.items()}
-    start = ", ".join(f"{x:g}" for x in system.start[:3]) + ", .." * (len(system.start) > 3)
-    title = f"{name}: {len(points):,} points of {STARTS:,} orbits from near ({start})"
+    start = f" from near ({', '.join(f'{x:g}' for x in system.start)})"
+    title = f"{name}: {len(points):,} points of {STARTS:,} orbits" + ("" if system.spread else start)
     dynamics_plots.portrait(path, points, regular, title, system.names)
 
 
