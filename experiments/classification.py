@@ -153,9 +153,10 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     found: dict[str, Any] = {"classes": train.classes, "vocabulary_": None}
     if not isinstance(train.xs[0], np.ndarray):
         parts = {name: part._replace(xs=[split(x, units) for x in part.xs]) for name, part in parts.items()}
-        every = (unit for x in parts["train"].xs for unit in x)
+        known = vectors.read_vectors(found_at(config.vectors, config.data_dir)) if config.vectors else None
+        every = [unit for x in parts["train"].xs for unit in x] + list(known.words if known else ())
         vocabulary = words.Vocabulary.of(every, config.vocabulary, [words.UNKNOWN])
-        found["vocabulary_"] = vocabulary
+        found |= {"vocabulary_": vocabulary, "known": known}
         parts = {name: part._replace(xs=[vocabulary.encode(x) for x in part.xs]) for name, part in parts.items()}
     parts = {name: short(part, name, config.longest) for name, part in parts.items()}
     steps = max(len(x) for part in parts.values() for x in part.xs)
@@ -208,9 +209,8 @@ def entrance(config: app.Config) -> list[rnnjax.Cell]:
     if config.vocabulary_ is None:
         return [noisy(config.input_noise)] if config.input_noise else []
     size, init = config.embedding_size, jax.nn.initializers.normal(1.0)
-    if config.vectors:
-        known = vectors.read_vectors(found_at(config.vectors, config.data_dir))
-        size, init = known.table.shape[1], vectors.table_of(known, config.vocabulary_).init
+    if config.known is not None:
+        size, init = config.known.table.shape[1], vectors.table_of(config.known, config.vocabulary_).init
     cell = rnnjax.embed(len(config.vocabulary_), size, init, jnp.dtype(config.dtype))
     return [still(cell) if config.frozen else cell, *config.noise()]
 

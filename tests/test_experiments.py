@@ -24,6 +24,8 @@ EXPERIMENTS = {
     "music": ["--cell=vanilla", "--hidden_size=4", "--tunes=6", "--longest=20"],
     "series": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--warm=2", "--free=3"],
     "classification": ["--cell=vanilla", "--hidden_size=4", "--sentences=20", "--embedding_size=3"],
+    "tagging": ["--cell=vanilla", "--hidden_size=4", "--sentences=30", "--embedding_size=3"],
+    "word_lm": ["--cell=gru", "--hidden_size=4", "--window=5", "--sentences=100", "--embedding_size=3", "--sample=3"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -41,7 +43,7 @@ def flags_of(name: str, text: Path) -> list[str]:
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
 
 
-SLOW = ("music", "series", "classification", "stochastic", "forecast", "sentiment")
+SLOW = ("tagging", "word_lm", "music", "series", "classification", "stochastic", "forecast", "sentiment")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in EXPERIMENTS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 
+import jax
 import launching  # noqa: F401  # finds the experiments
 import numpy as np
 import pytest
@@ -66,3 +67,68 @@ def test_the_linear_yardstick_of_series_is_exact_where_the_series_is_linear():
     assert abs(module.autoregression(noise, [15_000, 16_000]) - 1) < 0.05
     with pytest.raises(UserError, match="too few"):
         module.load(config.replace(length=3000))
+
+
+def test_words_that_are_nouns_and_verbs_are_both_and_her_is_told_by_what_follows():
+    module, _ = experiment("tagging")
+    rng = np.random.default_rng(0)
+    sentences = [module.speech(rng) for _ in range(500)]
+    kinds: dict[str, set[str]] = {}
+    for s in sentences:
+        assert len(s.words) == len(s.tags)
+        for word, tag, after in zip(s.words, s.tags, [*s.tags[1:], ""]):
+            kinds.setdefault(word, set()).add(tag)
+            if word == "her":
+                assert (tag == "D") == (after in ("A", "N"))
+    assert kinds["fish"] == {"N", "V"} and kinds["can"] == {"N", "V", "X"} and kinds["her"] == {"D", "P"}
+
+
+def test_a_gap_has_one_label_and_what_comes_before_it_does_not_give_it_away():
+    module, _ = experiment("tagging")
+    rng = np.random.default_rng(0)
+    sentences = [module.errand(rng) for _ in range(2000)]
+    before = Counter()
+    for s in sentences:
+        (at,) = [i for i, tag in enumerate(s.tags) if tag != module.NONE]
+        assert s.words[at] == module.GAP
+        before[" ".join(s.words[:at]), s.tags[at]] += 1
+    assert len(before) == len(module.PEOPLE) * len(module.ERRANDS)
+    assert max(before.values()) < 2 * min(before.values())
+
+
+def test_one_who_goes_by_the_word_is_scored_by_its_counts():
+    module, _ = experiment("tagging")
+    train = [module.Tagged(["a", "a", "a", "b"], ["X", "X", "Y", "Y"])]
+    nats, right = module.by_word(train, [module.Tagged(["a", "b", "a"], ["X", "Y", "Y"])], ("X", "Y"))
+    assert abs(nats - np.log([3 / 2, 1, 3]).mean()) < 1e-2 and right == pytest.approx(2 / 3)
+
+
+def test_the_five_uses_ask_for_what_they_say():
+    module, _ = experiment("uses")
+    uses = {name: use.sample for name, use in module.USES.items()}
+    draw = jax.jit(jax.vmap(lambda key: {name: sample(key) for name, sample in uses.items()}))
+    found = jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(0), 9)))
+    for name, batch in found.items():
+        for x, y in ((x.tolist(), y[due].tolist()) for x, y, due in zip(batch.x, batch.y, batch.mask)):
+            n = x.index(9) if 9 in x else 0
+            expected = {
+                "one to one": [(3 * x[0] + 1) % 8],
+                "one to many": [*range(x[0], -1, -1), 8],
+                "many to one": [max(x)],
+                "many to many, unaligned": [*x[:n][::-1], 8],
+                "many to many, aligned": [(a + b) % 8 for a, b in zip(x, [0, *x])],
+            }
+            assert y == expected[name]
+    assert (found["one to many"].x[:, 1:] == 8).all()
+
+
+def test_a_grammar_of_long_dependencies_keeps_them():
+    module, _ = experiment("word_lm")
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        words = module.sentence(rng).split()
+        if words[-3:-1] == ["own", "business"]:
+            assert words[-4] == module.ONE[words[1]] and len(words) > 12
+        else:
+            praised = {w in module.GOOD for w in words if w in module.GOOD + module.BAD}
+            assert len(praised) == 1 and praised == {words[1] in ("loved", "smiled", "enjoy")}

@@ -124,14 +124,14 @@ class Rows(NamedTuple):
         return int(self.x.shape[1]) // length
 
 
-def in_rows(symbols: np.ndarray, rows: int, window: int, name: str = "the text") -> Rows:
+def in_rows(symbols: np.ndarray, rows: int, window: int, name: str = "the text", unit: str = "characters") -> Rows:
     """Cuts a text into rows of whole windows; the end is padded, and every symbol but the first is predicted once.
 
     Args:
       symbols: `[n]`.
       rows: how many; fewer if the text is short.
       window: steps of a window.
-      name: of the text, for the message.
+      name, unit: of the text and of its symbols, for the message.
 
     Raises:
       UserError: the text is shorter than one window.
@@ -145,7 +145,7 @@ def in_rows(symbols: np.ndarray, rows: int, window: int, name: str = "the text")
     """
     n = len(symbols) - 1
     if n < window:
-        raise UserError(f"{name} has {len(symbols)} characters, fewer than one --window of {window} and the next one")
+        raise UserError(f"{name} has {len(symbols)} {unit}, fewer than one --window of {window} and the next one")
     rows = min(rows, n // window)
     steps = -(-n // (rows * window)) * window
     padding = np.zeros(rows * steps - n, symbols.dtype)

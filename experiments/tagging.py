@@ -1,0 +1,191 @@
+"""A label for each word, from one side or from both: parts of speech (default), a gap to fill, or a file of columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses
+from rnnjax.base import PyTree
+from rnnjax.data import batches, find, labelled, streams, tags, words
+from rnnjax.data.tags import Tagged
+from rnnjax.errors import UserError
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="gru",
+    hidden_size="32",
+    learning_rate=5e-3,
+    schedule="cosine",
+    batch_size=64,
+    num_steps=600,
+    log_every=20,
+    eval_every=100,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "speech",
+    "speech: generated sentences whose words are nouns here and verbs there; gap: the word that is missing, as in "
+    "`the man went to the ___ to withdraw money`; or a file with a word a line in columns (CoNLL), as it is or below "
+    "--data_dir.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "test_data", "", "A file of columns of its own for the test, in place of --test.", flag_values=FLAGS
+)
+flags.DEFINE_integer("word_column", 0, "Where the words are: from 0, or from the end (-1).", flag_values=FLAGS)
+flags.DEFINE_integer("tag_column", -1, "Where the labels are: from 0, or from the end (-1).", flag_values=FLAGS)
+flags.DEFINE_boolean(
+    "both_ways", True, "Read the sentences from both ends; else from left to right.", flag_values=FLAGS
+)
+flags.DEFINE_integer("longest", 60, "Words of the longest sentence; longer ones are left out, and counted.", 1,
+                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("vocabulary", 10000, "Words that are told apart, at most.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_float("valid", 0.1, "Part of the sentences, for validation.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.2, "Part of the sentences that is tested on.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
+
+GAP, NONE = "___", "-"
+EITHER = ("fish", "watch", "play", "walk", "plan", "can", "paint", "drink")  # nouns or verbs
+NOUNS, VERBS = ("dog", "man", "girl", *EITHER), ("see", "like", *EITHER)
+ERRANDS = {
+    "bank": ("withdraw money", "open an account", "ask for a loan"),
+    "pharmacy": ("purchase some medicines", "fetch a prescription", "buy pills"),
+    "library": ("borrow a book", "return two novels", "read the papers"),
+    "station": ("catch a train", "buy a ticket", "meet his aunt"),
+}
+PEOPLE = ("man", "boy", "woman", "girl", "baker", "student")
+WHILE = ("", "on monday", "with a friend", "in the rain", "on monday in the rain", "with a friend after lunch")
+ASKED = ("the man went to the ___ to withdraw money", "the boy went to the ___ to purchase some medicines")
+
+
+def speech(rng: np.random.Generator) -> Tagged:
+    """A sentence of which the words alone do not say what they are; `her` is told by what follows it."""
+
+    def pick(choices: tuple[str, ...], tag: str) -> list[tuple[str, str]]:
+        return [(str(rng.choice(choices)), tag)]
+
+    def noun() -> list[tuple[str, str]]:
+        return (pick(("old", "red", "small"), "A") if rng.random() < 0.4 else []) + pick(NOUNS, "N")
+
+    subject = pick(("she", "he", "they"), "P") if rng.random() < 0.3 else pick(("the", "her"), "D") + noun()
+    aux = pick(("can", "will", "must"), "X") if rng.random() < 0.5 else []
+    objects = ([("her", "P")], [("her", "D"), *noun()], pick(("the", "some"), "D") + noun())
+    rest = pick(("often", "today", "gladly"), "R") if rng.random() < 0.5 else []
+    pairs = [*subject, *aux, *pick(VERBS, "V"), *objects[rng.integers(3)], *rest, (".", ".")]
+    return Tagged([w for w, _ in pairs], [t for _, t in pairs])
+
+
+def errand(rng: np.random.Generator) -> Tagged:
+    """A sentence with a gap, which only what comes after it can fill."""
+    place = str(rng.choice(list(ERRANDS)))
+    said = f"the {rng.choice(PEOPLE)} went to the ___ {rng.choice(WHILE)} to {rng.choice(ERRANDS[place])}".split()
+    return Tagged(said, [place if word == GAP else NONE for word in said])
+
+
+def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
+    """The sentences, and those to test on if they come by themselves."""
+    generated = {"speech": speech, "gap": errand}.get(config.data)
+    if generated:
+        rng = np.random.default_rng(config.seed)
+        return [generated(rng) for _ in range(config.sentences)], None
+
+    def file(path: str) -> list[Tagged]:
+        return tags.read_tagged(find(path, config.data_dir), config.word_column, config.tag_column)
+
+    return file(config.data), file(config.test_data) if config.test_data else None
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The sentences in three parts; the config learns words and labels, and the yardstick."""
+    sentences, test = read(config)
+    kept, out = batches.no_longer([len(s.words) for s in sentences], config.longest)
+    if out:
+        print(f"{out} of {len(sentences)} sentences are left out, longer than --longest={config.longest}")
+    places = labelled.parted(len(kept), config.valid, *([] if test else [config.test]))
+    parts = {name: [sentences[kept[i]] for i in at] for name, at in zip(("train", "valid", "test"), places)}
+    parts = parts if test is None else parts | {"test": [s for s in test if len(s.words) <= config.longest]}
+    if not all(parts.values()):
+        raise UserError(f"--data={config.data}: {len(kept)} sentences are too few for three parts")
+    vocabulary = words.Vocabulary.of((w for s in parts["train"] for w in s.words), config.vocabulary, [words.UNKNOWN])
+    labels = tuple(dict.fromkeys(t for s in parts["train"] for t in s.tags if t != NONE))
+    steps = max(len(s.words) for part in parts.values() for s in part)
+    data = {name: batch(part, vocabulary, labels, steps) for name, part in parts.items()}
+    yardstick, right = by_word(parts["train"], parts["test"], labels)
+    found = {"words": vocabulary, "labels": labels, "counts": {name: len(part) for name, part in parts.items()},
+             "yardstick": yardstick, "right": right, "steps": steps}  # fmt: skip
+    return config.replace(**found), data
+
+
+def batch(part: list[Tagged], vocabulary: words.Vocabulary, labels: tuple[str, ...], steps: int) -> losses.Batch:
+    """Sentences as a batch; where there is no label, or one never learned, no loss."""
+    places = {label: i for i, label in enumerate(labels)}
+    y = [np.array([places.get(t, -1) for t in s.tags], np.int32) for s in part]
+    x = batches.padded([vocabulary.encode(s.words) for s in part], steps)
+    target = batches.padded(y, steps)
+    return losses.Batch(x, np.maximum(target.x, 0), target.valid & (target.x >= 0))
+
+
+def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) -> tuple[float, float]:
+    """Nats and accuracy of one who goes by how often each word had each label."""
+    seen = Counter((w, t) for s in train for w, t in zip(s.words, s.tags))
+    nats, right = [], []
+    for word, tag in ((w, t) for s in test for w, t in zip(s.words, s.tags) if t in labels):
+        each = np.array([seen[word, label] for label in labels]) + 1e-3
+        nats.append(-np.log(each[labels.index(tag)] / each.sum()))
+        right.append(labels[int(each.argmax())] == tag)
+    return float(np.mean(nats)), float(np.mean(right))
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From words to logits at each."""
+    dtype = jnp.dtype(config.dtype)
+    enter = rnnjax.stack(rnnjax.embed(len(config.words), config.embedding_size, dtype=dtype), *config.noise())
+    body = rnnjax.bidirectional(config.layers()) if config.both_ways else rnnjax.unroll(config.layers())
+    return rnnjax.stack(rnnjax.unroll(enter), body, rnnjax.unroll(rnnjax.linear(len(config.labels))))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on sentences."""
+    return app.Setup(
+        cell=network(config),
+        objective=losses.classify,
+        train=streams.shuffled("train", config.batch_size),
+        valid=streams.in_order("valid", config.batch_size, config.counts["valid"]),
+        test=streams.in_order("test", config.batch_size, config.counts["test"]),
+        baseline=config.yardstick,
+        baseline_name=f"goes by the word alone ({config.right:.1%} right)",
+        loss_label="cross-entropy (nats a label)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """What is said of a few sentences: those of the lectures, or some of the test."""
+    config = result.config
+    if config.data == "gap":
+        asked = [sentence.split() for sentence in ASKED]
+    else:
+        test = result.data["test"].x
+        asked = [config.words.decode(np.asarray(x)[np.asarray(valid)]) for x, valid in zip(test.x[:3], test.valid)]
+    rows = []
+    for sentence in asked:
+        x = batches.padded([config.words.encode(sentence)], config.steps)
+        one = rnnjax.Seq(jnp.asarray(x.x[0]), jnp.asarray(x.valid[0]))
+        said = np.asarray(rnnjax.run(result.setup.cell, result.params, one)[1].x.argmax(-1))
+        shown = [config.labels[i] if config.data != "gap" or word == GAP else "" for word, i in zip(sentence, said)]
+        rows.append({"sentence": " ".join(sentence), "said": " ".join(filter(None, shown))})
+    table(rows, title="both ways" if config.both_ways else "from left to right")
+    return {"said": rows}
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)

