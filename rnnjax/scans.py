@@ -330,4 +330,11 @@ def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
     )
     if every is None:
         return again
-    return chunk(again, math.isqrt if every == "sqrt" else every)
+    return chunk(again, near_root if every == "sqrt" else every)
+
+
+def near_root(steps: int) -> int:
+    """The divisor of T next to its square root, if one is within a factor of two: a rest would cost a copy of all."""
+    root = math.isqrt(steps)
+    divisors = (k for k in range((root + 1) // 2, 2 * root + 1) if steps % k == 0)
+    return min(divisors, key=lambda k: abs(k - root), default=root)
