@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from rnnjax.data.fetching import fetch, unpack
 from rnnjax.errors import UserError, refusing
+
+__all__ = ["blocks", "contents", "fetch", "find", "find_folder", "lines", "refuse", "unpack"]
 
 GZIP = b"\x1f\x8b"
 LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
@@ -18,10 +21,16 @@ PIECE = 1 << 20
 def find(path: str, data_dir: str = "") -> str:
     """A path as it is given or, where nothing is there, the same below the folder of data sets, if that is there.
 
+    Args:
+      path: `fetch:NAME` is the path of a public file, which is downloaded if need be: see `fetch`.
+      data_dir: the folder of data sets; "": none.
+
     Example:
       >>> find("nowhere.txt", "/data")
       'nowhere.txt'
     """
+    if path.startswith("fetch:"):
+        return fetch(path.removeprefix("fetch:"))
     below = Path(data_dir) / path
     return str(below) if data_dir and below.exists() and not Path(path).exists() else path
 

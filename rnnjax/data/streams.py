@@ -14,11 +14,17 @@ from rnnjax.scans import Seq
 from rnnjax.training import Stream
 
 
-def shuffled(name: str, batch_size: int) -> Stream:
+def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | None = None) -> Stream:
     """The stream of batches of `data[name]`, a `Batch` of all examples, in epochs of another order each.
 
     An example comes at most once in an epoch; those that do not fill a batch wait for the next. The order and the place
     in it are the position of the stream, so they are part of a checkpoint.
+
+    Args:
+      name: of the examples in the data.
+      batch_size: examples of a batch.
+      length: all examples -> integers `[n]`: the examples of a batch are then of similar length, the batches in random
+        order, for `estimators.bucketed`.
 
     Raises:
       UserError: at its beginning, if there are fewer examples than a batch takes.
@@ -46,13 +52,24 @@ def shuffled(name: str, batch_size: int) -> Stream:
     ) -> tuple[Batch, tuple[jax.Array, jax.Array]]:
         order, at = position
         n = len(order)
-        order = jax.lax.cond(
-            at == 0, lambda: jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32)), lambda: order
-        )
+
+        def anew() -> jax.Array:
+            mixed = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
+            return mixed if length is None else alike(mixed, length(data[name]), batch_size, key)
+
+        order = jax.lax.cond(at == 0, anew, lambda: order)
         chosen = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
         return taken(data[name], chosen), (order, (at + 1) % (n // batch_size))
 
     return Stream(init, following)
+
+
+def alike(mixed: jax.Array, lengths: jax.Array, batch_size: int, key: jax.Array) -> jax.Array:
+    """An order in which each batch is of similar lengths; those that fill no batch are the last, as they were."""
+    n = len(mixed) // batch_size
+    rows = mixed[: n * batch_size]
+    rows = rows[jnp.argsort(lengths[rows], stable=True)].reshape(n, batch_size)
+    return jnp.concatenate([jax.random.permutation(jax.random.fold_in(key, 1), rows).ravel(), mixed[n * batch_size :]])
 
 
 def in_order(name: str, batch_size: int, n: int) -> Stream:
