@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import stat
 import tarfile
 import tempfile
@@ -185,18 +184,7 @@ def copy(member: Member, path: Path) -> None:
     """Writes a member, and no more of it than it said."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with member.open() as source, path.open("xb") as target:
-        shutil.copyfileobj(Bounded(source, member), target, PIECE)
-
-
-class Bounded(NamedTuple):
-    """A file of which no more than its member's size can be read."""
-
-    source: IO[bytes]
-    member: Member
-
-    def read(self, n: int) -> bytes:
-        """The next bytes."""
-        piece = self.source.read(n)
-        if self.source.tell() > self.member.size:
-            raise UserError(f"the member {self.member.name!r} is larger than it says")
-        return piece
+        while piece := source.read(PIECE):
+            target.write(piece)
+            if target.tell() > member.size:
+                raise UserError(f"the member {member.name!r} is larger than it says")
