@@ -22,13 +22,13 @@ STRATEGIES = ("auto", "map", "vmap", "shard")
 AXIS = "members"
 
 
-def host_devices() -> None:
-    """One device for each core of this CPU, so that `shard` has something to share out; before JAX starts its backend.
+def host_devices(n: int = 0) -> None:
+    """Makes n devices of this CPU, so that there is something to share work out over; 0: one for each core.
 
-    Once the backend runs it is too late, and nothing changes.
+    Before JAX starts its backend: once that runs it is too late, and nothing changes.
     """
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", n or len(os.sched_getaffinity(0)))
 
 
 def chosen(strategy: str = "auto") -> str:

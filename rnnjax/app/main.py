@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
-from rnnjax import distributed
+from rnnjax import distributed, population
 from rnnjax.app.analysis import Analyser
 from rnnjax.app.config import Config, parse, runs
 from rnnjax.app.session import Interrupted, Result, Session
@@ -210,6 +210,8 @@ def configure(config: Config) -> None:
     """Sets what JAX keeps for the whole process."""
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
+        population.host_devices(config.devices)
     if config.compilation_cache != "off":
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache or os.path.join(cache, "rnnjax"))
