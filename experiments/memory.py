@@ -81,8 +81,8 @@ def finish(result: app.Result) -> dict[str, Any]:
 def told(config: app.Config, r2: jax.Array) -> dict[str, Any]:
     """What the table says of a forgetting curve."""
     at = min(config.delay, config.lags - 1)
-    capacity = float(dynamics.memory_capacity(r2))
-    return {"capacity (inputs)": capacity, "lags with R^2 > 1/2": int((r2 > 0.5).sum()), f"R^2 at lag {at}": float(r2[at])}
+    held = {"capacity (inputs)": float(dynamics.memory_capacity(r2)), "lags with R^2 > 1/2": int((r2 > 0.5).sum())}
+    return held | {f"R^2 at lag {at}": float(r2[at])}
 
 
 EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("probed",))
