@@ -26,6 +26,8 @@ EXPERIMENTS = {
     "classification": ["--cell=vanilla", "--hidden_size=4", "--sentences=20", "--embedding_size=3"],
     "tagging": ["--cell=vanilla", "--hidden_size=4", "--sentences=30", "--embedding_size=3"],
     "word_lm": ["--cell=gru", "--hidden_size=4", "--window=5", "--sentences=100", "--embedding_size=3", "--sample=3"],
+    "transduction": ["--hidden_size=4", "--longest=1", "--tested=3", "--beam=2", "--sampling=linear"],
+    "translation": ["--hidden_size=4", "--sentences=20", "--buckets=9", "--beam=2", "--cell=gru"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -43,7 +45,18 @@ def flags_of(name: str, text: Path) -> list[str]:
     return [*TOY, *EXPERIMENTS[name], *([f"--data={text}"] if name == "char_lm" else [])]
 
 
-SLOW = ("tagging", "word_lm", "music", "series", "classification", "stochastic", "forecast", "sentiment")
+SLOW = (
+    "tagging",
+    "word_lm",
+    "music",
+    "series",
+    "classification",
+    "stochastic",
+    "forecast",
+    "sentiment",
+    "transduction",
+    "translation",
+)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in EXPERIMENTS])

@@ -14,6 +14,7 @@ from rnnjax.estimators.base import keys_of as keys_of
 from rnnjax.estimators.base import score as score
 from rnnjax.estimators.base import size as size
 from rnnjax.estimators.base import windows as windows
+from rnnjax.estimators.buckets import bucketed as bucketed
 from rnnjax.estimators.chance import anneal as anneal
 from rnnjax.estimators.chance import cooling as cooling
 from rnnjax.estimators.chance import score_function as score_function

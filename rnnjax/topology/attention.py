@@ -321,3 +321,36 @@ def final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Arra
     happened = valid if xs.first is None else valid | xs.first.astype(bool)
     at = length - 1 - jnp.argmax(happened[::-1])
     return where(happened.any(), where(valid[at], weights[at], zeros(before)), before)
+
+
+def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
+    """How a cell that attends, a stack with one in it perhaps, does so at each step: `[T, S]`.
+
+    Args:
+      cell: of one step, as `EncoderDecoder.begin` gives it.
+      params: of the cell.
+      xs: a window of its inputs.
+
+    Raises:
+      ValueError: nothing in it attends.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = luong(rnnjax.gru(4), dot(), Memory(jnp.ones((2, 4)), jnp.ones((2, 4))), width=6)
+      >>> print(alignments(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones((3, 3))))
+      [[0.5 0.5]
+       [0.5 0.5]
+       [0.5 0.5]]
+    """
+    weights = cell.weights(params)
+
+    def body(carry: PyTree, x: PyTree) -> tuple[PyTree, jax.Array]:
+        carry, _ = cell.step(weights, carry, x)
+        nodes = jax.tree.leaves(carry, is_leaf=lambda node: isinstance(node, Attending))
+        found = [node.weights for node in nodes if isinstance(node, Attending)]
+        if not found:
+            raise ValueError("alignments of a cell in which nothing attends: bahdanau(...) and luong(...) do")
+        return carry, found[0]
+
+    first = jax.tree.map(lambda a: a[0], xs)
+    return jax.lax.scan(body, cell.initial_carry(weights, first), xs)[1]

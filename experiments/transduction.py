@@ -1,0 +1,176 @@
+"""Sequences to sequences: reverse one, or bring subject, object, verb in the order subject, verb, object."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from experiments.translator import decode, exact, exposure, objective, picture, schooled, translator, translator_flags
+from rnnjax import app, tasks, teaching, training
+from rnnjax.losses import Batch
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="gru",
+    hidden_size="64",
+    learning_rate=4e-3,
+    schedule="cosine",
+    final_rate=0.01,
+    batch_size=64,
+    num_steps=1000,
+    log_every=50,
+    eval_every=250,
+    eval_batches=4,
+)
+translator_flags(FLAGS, attention="bahdanau", coverage=True)
+flags.DEFINE_enum("task", "order", ["order", "reversal"], "What is learned: a grammar's word order, or to reverse.",
+                  flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("longest", 0, "Clauses (3 by default) or symbols (12) of the longest source to learn from; "
+                     "--task=order is tested on twice as many too, reversal on half as many more.", 0,
+                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("tested", 1000, "Sources to decode at the end, of either length.", 1, flag_values=FLAGS)
+
+KINDS = (
+    ("the", "a"),
+    ("", "", "small", "old", "red", "quick", "sad", "blue"),
+    ("cat", "dog", "bird", "girl", "king", "fox", "child", "horse"),
+    ("sees", "follows", "likes", "hears", "finds", "calls"),
+    ("and", "but", "while"),
+)
+DETERMINER, ADJECTIVE, NOUN, VERB, LINK = range(5)
+SOV = (DETERMINER, ADJECTIVE, NOUN, DETERMINER, ADJECTIVE, NOUN, VERB, LINK)
+SVO = np.array([0, 1, 2, 6, 3, 4, 5, 7])  # places of the first order in the second
+WORDS = tuple(word for kind in KINDS for word in dict.fromkeys(kind) if word)
+LETTERS = tuple("abcdefghij")
+
+
+def framed(source: jax.Array, n: Any, target: jax.Array, end: int) -> Batch:
+    """An example of n symbols in and out; the end symbol is written last, and it is what the decoder reads first."""
+    size = target.shape[0]
+    y = jnp.where(jnp.arange(size + 1) < n, jnp.append(target, end), end)
+    late = jnp.concatenate([jnp.array([end], y.dtype), y[:-1]])
+    valid = jnp.arange(size) < n
+    return Batch(rnnjax.Pair(rnnjax.Seq(source, valid), late), y, jnp.arange(size + 1) <= n)
+
+
+def reversal(shortest: int, longest: int, room: int) -> tasks.Task:
+    """Letters, of a random number, back to front; arrays have room for so many."""
+    end = len(LETTERS)
+
+    def sample(key: jax.Array) -> Batch:
+        kn, ks = jax.random.split(key)
+        n = jax.random.randint(kn, (), shortest, longest + 1)
+        source = jax.random.randint(ks, (room,), 0, end)
+        return framed(source, n, source[(n - 1 - jnp.arange(room)) % room], end)
+
+    lengths = np.arange(shortest, longest + 1)
+    mean = float(lengths.mean())
+    return tasks.Task(sample, blind(math.log(len(lengths)) + mean * math.log(end), mean))
+
+
+def blind(entropy: float, length: float) -> float:
+    """The loss a symbol of who knows the language and not the source: its entropy a text, the end symbol counted."""
+    return float(entropy / (length + 1))
+
+
+def word_order(shortest: int, longest: int, room: int) -> tasks.Task:
+    """Clauses, of a random number, subject, object and verb, to say as subject, verb and object."""
+    tables = [jnp.array([WORDS.index(w) if w else -1 for w in kind]) for kind in KINDS]
+
+    def sample(key: jax.Array) -> Batch:
+        kn, *keys = jax.random.split(key, 1 + len(SOV))
+        n = jax.random.randint(kn, (), shortest, longest + 1)
+        drawn = [jax.random.choice(k, tables[kind], (room,)) for k, kind in zip(keys, SOV)]
+        clause = jnp.stack(drawn, axis=1)  # [room, slots of a clause]; -1: no adjective
+        clause = clause.at[n - 1, -1].set(-1)  # no link after the last
+        clause = jnp.where((jnp.arange(room) < n)[:, None], clause, -1)
+        said, heard = clause.ravel(), clause[:, SVO].ravel()
+        return framed(close_up(said), (said >= 0).sum(), close_up(heard), len(WORDS))
+
+    share = np.mean([not word for word in KINDS[ADJECTIVE]])
+    each = 2 * sum(choice(KINDS[kind]) for kind in (DETERMINER, ADJECTIVE, NOUN)) + choice(KINDS[VERB])
+    clauses = np.mean(np.arange(shortest, longest + 1))
+    entropy = math.log(longest - shortest + 1) + clauses * each + (clauses - 1) * choice(KINDS[LINK])
+    return tasks.Task(sample, blind(entropy, clauses * (6 + 2 * (1 - share)) - 1))
+
+
+def choice(words: Sequence[str]) -> float:
+    """The entropy of a word drawn from a list."""
+    shares = np.array([words.count(w) / len(words) for w in dict.fromkeys(words)])
+    return float(-(shares * np.log(shares)).sum())
+
+
+def close_up(slots: jax.Array) -> jax.Array:
+    """Words, those that are not there (-1) last."""
+    return jnp.maximum(slots[jnp.argsort(slots < 0, stable=True)], 0)
+
+
+def tasks_of(config: app.Config) -> tuple[tasks.Task, tasks.Task, tasks.Task]:
+    """The task to learn; the same in arrays that have room for the longer sources; these, of which none is learned."""
+    make, n = {"order": (word_order, 3), "reversal": (reversal, 12)}[config.task]
+    n = config.longest or n
+    most = 2 * n if config.task == "order" else n + n // 2 + 1
+    return make(1, n, n), make(1, n, most), make(n + 1, most, most)
+
+
+def words_of(config: app.Config) -> tuple[str, ...]:
+    """The symbols but the end."""
+    return WORDS if config.task == "order" else LETTERS
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on fresh examples."""
+    symbols = len(words_of(config)) + 1
+    cell, taught = schooled(config, symbols, symbols)
+    task = tasks_of(config)[0]
+
+    def drawn(batches: int = 0) -> training.Stream:
+        return taught(training.drawn(task, config.batch_size, batches), not batches)
+
+    return app.Setup(
+        cell=cell,
+        objective=objective,
+        train=drawn(),
+        valid=drawn(config.eval_batches),
+        test=drawn(5 * config.eval_batches),
+        baseline=task.baseline,
+        baseline_name="knows the language, not the source",
+        loss_label="cross-entropy (nats a symbol)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """What is right when the network writes alone, on sources as long as learned and longer; the exposure gap."""
+    config, names = result.config, words_of(result.config)
+    symbols, end = len(names) + 1, len(names)
+    net = translator(config, symbols, symbols)
+    task, *both = tasks_of(config)
+    batches = [t.batch(jax.random.key(config.seed + 1), config.tested) for t in both]
+    written_by, rows = decode(net, config, batches[0].y.shape[1] + 5, end), []
+    for name, batch in zip(("as learned", "longer"), batches):
+        written = written_by(result.params, batch.x.source)
+        lengths = batch.x.source.valid.sum(1)
+        row: dict[str, Any] = {"sources": name, "symbols": f"{int(lengths.min())} to {int(lengths.max())}"}
+        row |= {"exact, greedy": exact(written[0], batch), f"exact, beam {config.beam}": exact(written[1], batch)}
+        rows.append(row)
+    table(rows, title=f"{config.cell}, attention {config.attention}, encoder {config.encoder}: written alone")
+    stream = training.drawn(task, config.batch_size, 4)
+    gap = exposure(result, stream, translator(config, symbols, symbols, teaching.scheduled_sampling))
+    print("exposure: " + ", ".join(f"{name} {value:.4f}" for name, value in gap.items()))
+    if config.attention != "none":
+        longest = jax.tree.map(lambda a: a[int(lengths.argmax())], batch.x.source)
+        picture(result, net, longest, [*names, "(end)"], [*names, "(end)"], end)
+    return {"written": rows, "exposure": gap}
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("beam", "length_penalty", "tested"))
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
