@@ -78,6 +78,8 @@ def summed(estimator: Estimator, devices: Mesh | None) -> Estimator:
         return estimator
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        _assert_divides(devices, batch)
+
         def part(params: PyTree, state: PyTree, batch: Batch, key: Any) -> tuple[Estimate, PyTree]:
             estimate, after = estimator.grad(params, state, batch, key)
             return lax.psum(estimate, EXAMPLES), after
@@ -107,10 +109,14 @@ def settled(trainer: Trainer, progress: Progress, data: PyTree, devices: Mesh | 
         return progress
     state = progress.state
     batch = jax.eval_shape(lambda data, s: trainer.stream.next(data, s.position, s.key)[0], data, state)
-    if size(batch) % devices.size:
-        raise UserError(f"a batch of {size(batch)} examples does not divide over {devices.size} devices: --batch_size")
+    _assert_divides(devices, batch)
     cut = _cut(state.estimator, devices, size(batch))
     return _cut(progress, devices, 0)._replace(state=_cut(state, devices, 0)._replace(estimator=cut))
+
+
+def _assert_divides(devices: Mesh, batch: Batch) -> None:
+    if size(batch) % devices.size:
+        raise UserError(f"a batch of {size(batch)} examples does not divide over {devices.size} devices: --batch_size")
 
 
 def put(tree: PyTree, devices: Mesh | None) -> PyTree:
