@@ -78,7 +78,7 @@ FAULTS = {
     "no header": (spots, b"1749,3\n", "FILE has no column 'spots': it has no header"),
     "header alone": (spots, b"year,spots\n", "FILE has a header and no numbers"),
     "a narrow table": (lambda p: series.read_series(p, 3), b"1,2\n", "FILE has 2 columns, and none numbered 3"),
-    "a short frame": (series.read_frames, b"1 2\n3 4\n\n5\n", "FILE, line 4: 1 numbers, and 2 in the frames before"),
+    "a short frame": (series.read_frames, b"1 2\n3 4\n\n5\n", "FILE, line 4: 1 numbers, and 2 in the lines before"),
     "no frame": (series.read_frames, b"\n\n", "FILE has no frame"),
     "no .ts file": (series.read_ts, b"@classLabel true a\n", "FILE is no .ts file: it has no line @data"),
     "ts: data too early": (series.read_ts, b"1,2:a\n@data\n", "FILE, line 1: data before the line @data"),

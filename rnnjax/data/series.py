@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,34 @@ def number(text: str, path: str, line: int) -> float:
     if not np.isfinite(value):
         refuse(path, line, f"{text!r} is not finite")
     return value
+
+
+def numbers(rows: Sequence[tuple[int, str]], path: str, dtype: Any = np.float64) -> np.ndarray:
+    """Lines of numbers between spaces as a matrix; what is wrong in them is named.
+
+    Args:
+      rows: lines with their numbers in the file.
+      path: of the file, for messages.
+      dtype: of the matrix.
+
+    Raises:
+      UserError: a line has another number of numbers than the first, or something that is no finite number.
+
+    Example:
+      >>> print(numbers([(1, "1 2"), (4, "3 4")], "a.txt"))
+      [[1. 2.] [3. 4.]]
+    """
+    try:
+        found = np.loadtxt([text for _, text in rows], dtype, comments=None, ndmin=2)
+        if len(found) == len(rows) and np.isfinite(found).all():
+            return found
+    except ValueError:
+        pass
+    width = len(rows[0][1].split())  # once more, slowly, to say what is wrong
+    for line, text in rows:
+        if len(text.split()) != width:
+            refuse(path, line, f"{len(text.split())} numbers, and {width} in the lines before")
+    return np.array([[number(field, path, line) for field in text.split()] for line, text in rows], dtype)
 
 
 def read_series(path: str, column: int | str = 0) -> np.ndarray:
@@ -65,14 +93,12 @@ def read_series(path: str, column: int | str = 0) -> np.ndarray:
     at = rows[0][1].index(column) if isinstance(column, str) else column
     if not -width <= at < width:
         raise UserError(f"{path} has {width} columns, and none numbered {at}")
-    values = []
-    for line, row in rows[header:]:
+    for line, row in rows:
         if len(row) != width:
             refuse(path, line, f"{len(row)} columns, and {width} in the lines before")
-        values.append(number(row[at], path, line))
-    if not values:
+    if not rows[header:]:
         raise UserError(f"{path} has a header and no numbers")
-    return np.array(values)
+    return numbers([(line, row[at] or "nothing") for line, row in rows[header:]], path)[:, 0]
 
 
 def headed(row: list[str]) -> bool:
@@ -96,20 +122,11 @@ def read_frames(path: str) -> list[np.ndarray]:
       >>> [frames.shape for frames in read_frames(str(path))]
       [(2, 2), (1, 2)]
     """
-    found: list[np.ndarray] = []
-    width = 0
-    for block in blocks(path):
-        frames = []
-        for line, text in block:
-            row = text.split()
-            width = width or len(row)
-            if len(row) != width:
-                refuse(path, line, f"{len(row)} numbers, and {width} in the frames before")
-            frames.append([number(field, path, line) for field in row])
-        found.append(np.array(frames, np.float32))
-    if not found:
+    parts = list(blocks(path))
+    if not parts:
         raise UserError(f"{path} has no frame")
-    return found
+    frames = numbers([row for block in parts for row in block], path, np.float32)
+    return np.split(frames, np.cumsum([len(block) for block in parts])[:-1])
 
 
 def vowels(folder: str) -> tuple[Labelled, Labelled]:

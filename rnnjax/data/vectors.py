@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.data import lines, refuse
-from rnnjax.data.series import number
+from rnnjax.data.series import numbers
 from rnnjax.data.words import Vocabulary
 from rnnjax.errors import UserError
 from rnnjax.workdir import atomic_write
@@ -55,31 +55,17 @@ def read_vectors(path: str) -> Vectors:
     said = [int(n) for n in header] if len(header) == 2 and all(n.isdigit() for n in header) else None
     body, start = (rows[1:], 2) if said else (rows, 1)
     width = said[1] if said else len(rows[0].split()) - 1
-    found: dict[str, np.ndarray] = {}
-    repeated = 0
+    found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
-        word, *numbers = row.rstrip().rsplit(" ", width)  # a word may hold a space
-        if len(numbers) != width or not word or not width:
+        word, *fields = row.rstrip().rsplit(" ", width)  # a word may hold a space
+        if len(fields) != width or not word or not width:
             refuse(path, line, f"a word and {len(row.split()) - 1} numbers, where {width} are due")
-        repeated += word in found
-        if word not in found:
-            found[word] = numeric(numbers, path, line)
+        found.setdefault(word, (line, " ".join(fields)))
     if said and said[0] != len(body):
         raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
     if not found:
         raise UserError(f"{path} has no word")
-    return Vectors(tuple(found), np.stack(list(found.values())), repeated)
-
-
-def numeric(numbers: list[str], path: str, line: int) -> np.ndarray:
-    """The numbers of a line, quickly; if that fails, slowly, to say which is none."""
-    try:
-        row = np.array(numbers, np.float32)
-        if np.isfinite(row).all():
-            return row
-    except ValueError:
-        pass
-    return np.array([number(n, path, line) for n in numbers], np.float32)
+    return Vectors(tuple(found), numbers(list(found.values()), path, np.float32), len(body) - len(found))
 
 
 def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
