@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -22,7 +21,6 @@ from rnnjax.errors import UserError
 from rnnjax.estimators import RULES, Estimator
 from rnnjax.estimators.audit import Lag, Quality, by_lag, delivered, estimates, groups
 from rnnjax.estimators.price import Update, seconds, update
-from rnnjax.losses import Batch
 from rnnjax.progress import Progress, table
 from rnnjax.provenance import provenance
 from rnnjax.workdir import Workdir, atomic_write
@@ -55,16 +53,6 @@ WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "ok", "rflo", "eprop", "f
 WITHOUT_WINDOW = ("bptt", "score", "anneal")
 
 
-def echo(length: int, delay: int) -> tasks.Task:
-    """Normal inputs `[length, 2]`; the first of them, some steps later, is what each step should say."""
-
-    def sample(key: jax.Array) -> Batch:
-        x = jax.random.normal(key, (length, 2))
-        return Batch(x, jnp.roll(x[:, :1], delay, axis=0), jnp.arange(length) >= delay)
-
-    return tasks.Task(sample, 1.0)
-
-
 def build(config: app.Config) -> app.Setup:
     """The task, and the network of the flags' layers between its inputs and outputs."""
     if config.dropout:
@@ -72,7 +60,7 @@ def build(config: app.Config) -> app.Setup:
     if config.delay >= config.length:
         raise UserError(f"--delay={config.delay} needs a --length above it, not {config.length}")
     if config.task != "copying":
-        task = echo(config.length, config.delay) if config.task == "echo" else tasks.adding(config.length)
+        task = tasks.echo(config.length, config.delay, 2) if config.task == "echo" else tasks.adding(config.length)
         cell, objective = rnnjax.stack(config.layers(), rnnjax.linear(1)), losses.regress
     else:
         symbols = min(10, (config.length - 1) // 2)
@@ -192,7 +180,7 @@ class Audit:
 
 def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
     """Audits each cell, writes audit.csv, lags.csv, summary.json and the pictures, and prints the tables."""
-    rules = plan(next(iter(configs.values())))
+    rules, kind = plan(next(iter(configs.values()))), next(iter(configs.values())).picture
     found: dict[str, list[Found]] = {}
     with Progress(len(rules) * len(configs), "audit") as bar:
         for name, config in configs.items():
@@ -201,12 +189,13 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
                 found[name].append(one.rule(rule, window))
                 bar.update(sum(map(len, found.values())))
     ends = ranges(next(iter(configs.values())).length)
-    write(found, labels(ends), workdir)
+    write(found, labels(ends), workdir, kind)
     for name, results in found.items():
         table([total(f) for f in results], title=f"\n{name}: estimates beside the exact gradient")
         table([spread(f) for f in results if f.groups], title=f"\n{name}: bias by group of parameters")
         table([arrived(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
-    print(f"\npicture: {workdir.file('audit.png')}\nnumbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
+    print(f"\npicture: {workdir.file(f'audit.{kind}')}")
+    print(f"numbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
 
 
 def total(f: Found) -> dict[str, object]:
@@ -236,7 +225,7 @@ def arrived(f: Found, ends: list[int]) -> dict[str, str]:
     return {"rule": f.name} | {name: text(lag) for name, lag in zip(labels(ends), f.lags)}
 
 
-def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir) -> None:
+def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
     """The files."""
     rows = [{"cell": c, "rule": f.rule, "window": f.window, "group": g, "draws": f.draws, **q._asdict()}
             for c, results in found.items() for f in results for g, q in f.groups.items()]  # fmt: skip
@@ -247,10 +236,10 @@ def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir) -> N
     atomic_write(workdir.file("audit.csv"), as_csv(rows))
     atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
     workdir.write_summary({name: [total(f) for f in results] for name, results in found.items()} | provenance())
-    audit_plots.audits(workdir.file("audit.png"), {name: panel(results, lags) for name, results in found.items()})
+    audit_plots.audits(workdir.file(f"audit.{kind}"), {name: panel(results, lags) for name, results in found.items()})
     lines = over_windows(found)
     if lines:
-        audit_plots.against_window(workdir.file("windows.png"), lines, "error of the gradient")
+        audit_plots.against_window(workdir.file(f"windows.{kind}"), lines, "error of the gradient")
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:

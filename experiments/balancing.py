@@ -114,14 +114,15 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     times = np.linspace(0, config.time_steps, POINTS + 1)
     drawn = {name: Run(valid_steps=times, valid=np.where(far < 1e3, far, np.nan)) for name, far in found.items()}
     label = "|theta - optimum|"
-    curves(workdir.file("curves.png"), drawn, ylabel=label, xlabel="step of the system", title="influence balancing")
+    picture = workdir.file(f"curves.{config.picture}")
+    curves(picture, drawn, ylabel=label, xlabel="step of the system", title="influence balancing")
     rows = [
         {"rule": name, "at first": far[0], "in the end": far[-1], "last half, root mean square": rms(far)}
         for name, far in found.items()
     ]
     workdir.write_summary({"optimum": optimum(), "rows": rows} | provenance())
     table(rows, title=f"influence balancing: {label}, optimum {optimum():.4f}")
-    print(f"curves: {workdir.file('curves.png')}")
+    print(f"curves: {picture}")
 
 
 EXPERIMENT = app.Study(compare, FLAGS)

@@ -280,7 +280,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     if vocabulary is not None:
         table_w = next(a for a in jax.tree.leaves(result.params) if a.ndim == 2 and len(a) == len(vocabulary))
         share = table_w.size / result.summary["parameters"]
-        path = Path(result.summary["workdir"]) / "words.png"
+        path = Path(result.summary["workdir"]) / f"words.{result.config.picture}"
         plane(path, vocabulary.words[:60], np.asarray(table_w)[1:61])
         print(f"{share:.0%} of the parameters are the table of {len(vocabulary)} words; its plane: {path}")
         found["share_of_table"] = share

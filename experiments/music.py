@@ -187,7 +187,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         "the probability of each key, given what came before": jax.nn.sigmoid(logits[:-1]),
         f"the first {start} frames, and how the network goes on alone": np.concatenate([piece[1:start], own]),
     }
-    path = Path(result.summary["workdir"]) / "rolls.png"
+    path = Path(result.summary["workdir"]) / f"rolls.{config.picture}"
     draw(path, {name: np.asarray(roll) for name, roll in shown.items()}, start)
     print(f"rolls: {path}")
     return {}

@@ -158,8 +158,9 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     config = next(iter(configs.values()))
     steps = [i * config.time_steps / POINTS for i in range(POINTS + 1)]
     drawn = {name: Run(valid_steps=steps, valid=level) for name, level in found.items()}
+    picture = workdir.file(f"curves.{config.picture}")
     curves(
-        workdir.file("curves.png"),
+        picture,
         drawn,
         ylabel="level: bits to copy",
         xlabel="step of the stream",
@@ -168,7 +169,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     rows = [{"rule": name, "level": level[-1]} for name, level in found.items()]
     workdir.write_summary({"levels": found} | provenance())
     table(rows, title=f"level (bits to copy) after {config.time_steps:,} steps")
-    print(f"curves: {workdir.file('curves.png')}")
+    print(f"curves: {picture}")
 
 
 EXPERIMENT = app.Study(compare, FLAGS)

@@ -115,7 +115,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     logits = jax.jit(jax.vmap(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1]))(x)
     said = np.asarray(logits).reshape(n, -1, config.classes)[:, -1].argmax(-1)
     shown = images.unpermuted(test, PERMUTATION) if config.permuted else test
-    path = Path(result.summary["workdir"]) / "digits.png"
+    path = Path(result.summary["workdir"]) / f"digits.{config.picture}"
     title = f"{config.cell}: what it says of the first {n} test images"
     gallery(path, shown.x[:n].reshape(n, side, side), test.y[:n].tolist(), said.tolist(), title)
     print(f"digits: {path}")

@@ -175,7 +175,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     rows = [{"": name, "NMSE": value} for name, value in said.items()]
     table(rows, title=f"{config.cell}: error on the test part / its variance")
     print(f"alone it is right (to 0.4 deviations) for {found['valid_steps']:g} steps, median of {STARTS} starts")
-    path = Path(result.summary["workdir"]) / "alone.png"
+    path = Path(result.summary["workdir"]) / f"alone.{config.picture}"
     steps = np.arange(config.length + config.free) - config.length
     shown = int(np.argsort(held)[len(held) // 2])
     drawn = {

@@ -114,8 +114,8 @@ def finish(result: app.Result) -> dict[str, Any]:
     sweeps = list(range(1, config.sweeps + 1))
     runs = {name: plotting.Run(sweeps, row.pop("curve"), [], []) for name, row in found.items()}
     plotting.curves(
-        Path(result.summary["workdir"]) / "settling.png", runs, ylabel="overlap with a pattern", xlabel="sweep",
-        title=f"{config.patterns} patterns in {config.units} units", log=False,
+        Path(result.summary["workdir"]) / f"settling.{config.picture}", runs, ylabel="overlap with a pattern",
+        xlabel="sweep", title=f"{config.patterns} patterns in {config.units} units", log=False,
     )  # fmt: skip
     table(
         [{"200 starts": name} | row for name, row in found.items()],

@@ -158,7 +158,7 @@ def picture(
 
     said, weights = jax.device_get(look(result.params, source))
     n, m = int(source.valid.sum()), int(said.length)
-    path = Path(result.summary["workdir"]) / "alignment.png"
+    path = Path(result.summary["workdir"]) / f"alignment.{result.config.picture}"
     alignment(
         path, weights[:m, :n], [reads[int(s)] for s in source.x[:n]], [writes[int(s)] for s in said.symbols[:m]],
         f"{result.config.attention} attention, {result.config.cell}",

@@ -145,8 +145,9 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         found[cell] = {str(row["use"]): row for row in rows}
         table(rows, title=f"{cell}: part of the answers that is right after {config.num_steps:,} steps")
     workdir.write_summary(found | provenance())
-    curves(workdir.file("curves.png"), drawn, ylabel="part of the answers that is right", title="five uses", log=False)
-    print(f"curves: {workdir.file('curves.png')}")
+    picture = workdir.file(f"curves.{config.picture}")
+    curves(picture, drawn, ylabel="part of the answers that is right", title="five uses", log=False)
+    print(f"curves: {picture}")
 
 
 EXPERIMENT = app.Study(compare, FLAGS)

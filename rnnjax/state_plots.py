@@ -117,8 +117,9 @@ def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: 
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for i, (name, logs) in enumerate(lines.items()):
-        form = {"linestyle": STYLES[i % len(STYLES)], "color": COLOURS[i % len(COLOURS)], "linewidth": 1.8}
-        axes.plot(np.exp(np.clip(np.asarray(logs, float), -80, 80)), marker=".", label=name, **form)
+        style, colour = STYLES[i % len(STYLES)], COLOURS[i % len(COLOURS)]
+        values = np.exp(np.clip(np.asarray(logs, float), -80, 80))
+        axes.plot(values, marker=".", linestyle=style, color=colour, linewidth=1.8, label=name)
     axes.set_yscale("log")
     axes.set_xticks(range(len(words)), words, rotation=90, fontsize=8.5)
     axes.set_ylabel(ylabel)

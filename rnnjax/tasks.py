@@ -136,19 +136,20 @@ def flipflop(length: int, bits: int = 3, rate: float = 0.2) -> Task:
     return Task(sample, (1 - rate) * (length - 1) / length)
 
 
-def echo(length: int, delay: int) -> Task:
+def echo(length: int, delay: int, features: int = 1) -> Task:
     """Say what was heard some steps ago.
 
-        x_t ~ N(0, 1)      y_t = x_{t - delay}, for t > delay
+        x_t ~ N(0, I)      y_t = the first number of x_{t - delay}, for t > delay
 
     Mean squared error over the steps that have such a past; who remembers nothing says 0 and has 1.
 
     Args:
       length: steps, more than the delay.
       delay: in steps.
+      features: numbers in each input; all but the first are there to be ignored.
 
     Returns:
-      A task of x, y `[length, 1]`.
+      A task of x `[length, features]`, y `[length, 1]`.
 
     Example:
       >>> import jax
@@ -160,7 +161,7 @@ def echo(length: int, delay: int) -> Task:
     """
 
     def sample(key: jax.Array) -> Batch:
-        x = jax.random.normal(key, (length, 1))
-        return Batch(x, jnp.roll(x, delay, axis=0), jnp.arange(length) >= delay)
+        x = jax.random.normal(key, (length, features))
+        return Batch(x, jnp.roll(x[:, :1], delay, axis=0), jnp.arange(length) >= delay)
 
     return Task(sample, 1.0)

@@ -45,6 +45,6 @@ def test_a_probe_needs_sequences_to_score_it_on_and_steps_to_look_back():
 
 
 def test_an_echo_is_masked_until_there_is_one():
-    x, y, mask, *_ = echo(7, 3).sample(jax.random.key(0))
-    np.testing.assert_array_equal(y[3:], x[:4])
+    x, y, mask, *_ = echo(7, 3, features=2).sample(jax.random.key(0))
+    np.testing.assert_array_equal(y[3:], x[:4, :1])
     np.testing.assert_array_equal(mask, np.arange(7) >= 3)

@@ -108,12 +108,8 @@ def unfold(
     each = [(Node("state", n, 0)) for n in states]
     inputs = [Node("input", n, t + 1) for t in range(tau) for n in names("x", steps[0])]
     goals = [Node("target", n, t + 1) for t in range(tau) for n in names("y", y)]
-    results = [
-        Node(kind, name, t + 1)
-        for t in range(tau)
-        for kind, some in (("state", states), ("output", names("o", y)), ("loss", ["L"]))
-        for name in some
-    ]
+    groups: list[tuple[Kind, list[str]]] = [("state", states), ("output", names("o", y)), ("loss", ["L"])]
+    results = [Node(kind, name, t + 1) for t in range(tau) for kind, some in groups for name in some]
     weights = distinct([ending(p, "w") for p in paths(params)])
     reach = [*(Reach(loose=frozenset([w])) for w in weights), *(Reach({n: frozenset()}) for n in each + inputs + goals)]
     return followed(traced, reach, each + inputs + goals, [*results, Node("loss", "L", tau + 1)])
