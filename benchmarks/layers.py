@@ -6,6 +6,7 @@
 For each cell and shape every peer computes the gradient of sum(ys ** 2) in the layer's params; in each round each has
 its turn, so that whatever else the machine does falls on all alike. Printed are medians in milliseconds, compile
 times, and ratios: the time of the reference (PyTorch, where it is installed) over the time of each, above 1 is faster.
+"rnnjax shared" cuts the batch over a device for each core, as `--devices` does; the others run as one program.
 The floor is the matmuls alone. The vanilla RNN of Haiku is relu, the others tanh; Haiku's GRU resets before the matmul.
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.peers import GATES, PEERS, Layer, Shape
+from rnnjax import population
 
 SHAPES = (
     "100,32,64,128", "1000,16,10,128", "200,64,128,256", "50,20,200,200",
@@ -136,6 +138,7 @@ def main(argv: Sequence[str]) -> None:
     """Compares, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]}")
+    population.host_devices()
     every: list[dict[str, Any]] = []
     for cell in FLAGS.cells:
         results = []

@@ -59,8 +59,8 @@ def in_jax(apply: Callable[[Any, jax.Array], jax.Array], params: Any, xs: np.nda
     )
 
 
-def ours(cell: str, shape: Shape) -> Layer:
-    """rnnjax: jax.vmap of unroll(layer)."""
+def in_rnnjax(cell: str, shape: Shape) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
+    """The layer on batches, (params, xs) -> ys, and its params."""
     import rnnjax
 
     layers = {
@@ -70,7 +70,41 @@ def ours(cell: str, shape: Shape) -> Layer:
     }
     layer, xs = rnnjax.unroll(layers[cell]()), inputs(shape)
     params = layer.init(jax.random.key(0), jnp.asarray(xs[0]))
-    return in_jax(lambda p, xs: jax.vmap(lambda x: rnnjax.run(layer, p, x)[1])(xs), params, xs)
+    return lambda p, xs: jax.vmap(lambda x: rnnjax.run(layer, p, x)[1])(xs), params
+
+
+def ours(cell: str, shape: Shape) -> Layer:
+    """rnnjax: jax.vmap of unroll(layer)."""
+    return in_jax(*in_rnnjax(cell, shape), inputs(shape))
+
+
+def shared(cell: str, shape: Shape) -> Layer:
+    """rnnjax on all cores: a device of each, which has its part of the batch; their gradients are added up."""
+    from jax.sharding import PartitionSpec
+
+    from rnnjax.distributed import mesh
+
+    cores = mesh(jax.device_count())
+    if cores is None or shape.b % cores.size:
+        raise KeyError(f"{jax.device_count()} devices for a batch of {shape.b}")
+    layer, params = in_rnnjax(cell, shape)
+    whole, cut = PartitionSpec(), PartitionSpec(cores.axis_names[0])
+
+    def part(params: Any, x: jax.Array) -> Any:
+        grads = jax.grad(lambda params: (layer(params, x) ** 2).sum())(params)
+        return jax.lax.psum(grads, cores.axis_names)
+
+    def cores_of(f: Callable[..., Any], out: Any) -> Callable[..., Any]:
+        return jax.jit(jax.shard_map(f, mesh=cores, in_specs=(whole, cut), out_specs=out, check_vma=False))
+
+    x = jax.device_put(jnp.asarray(inputs(shape)), jax.NamedSharding(cores, cut))
+    params = jax.device_put(params, jax.NamedSharding(cores, whole))
+    forward, gradient = cores_of(layer, cut), cores_of(part, whole)
+    return Layer(
+        lambda: jax.block_until_ready(forward(params, x)),
+        lambda: jax.block_until_ready(gradient(params, x)),
+        sum(np.size(p) for p in jax.tree.leaves(params)),
+    )
 
 
 def torch(cell: str, shape: Shape) -> Layer:
@@ -173,6 +207,7 @@ def floor(cell: str, shape: Shape) -> Layer:
 PEERS: dict[str, Callable[[str, Shape], Layer]] = {
     "torch": torch,
     "rnnjax": ours,
+    "rnnjax shared": shared,
     "flax": flax,
     "haiku": haiku,
     "equinox": equinox,
