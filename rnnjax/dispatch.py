@@ -3,7 +3,7 @@
     folder/units/NAME.json     what there is to do
     folder/claims/NAME.K       the K-th try: who does it; a claim that is not touched for a lease is no longer held
     folder/ends/NAME.json      what came of it: {"result": ...} or {"failed": why}
-    folder/open                touched by the coordinator while it lives; gone when there will be nothing more to do
+    folder/open                touched by the coordinator while it lives; gone when there is nothing more to do
 
 A worker claims a unit by creating the file of its next try, which one alone can do, and touches it while it works. So a
 process or a machine that disappears costs the units it held: another takes them, and after `tries` of them the unit has
@@ -30,7 +30,7 @@ from rnnjax.workdir import atomic_write, plain
 Unit = dict[str, Any]
 Task = Callable[[Unit], Any]
 ENGINES = ("local", "slurm")
-LEASE, TRIES, POLL = 60.0, 3, 0.2
+LEASE, TRIES, POLL, BEAT = 60.0, 3, 0.2, 2.0
 
 
 class Claim(NamedTuple):
@@ -123,9 +123,13 @@ class Queue:
         """How often units were claimed."""
         return sum(self._tried().values())
 
-    def open(self) -> None:
-        """Says that the coordinator lives; called again and again."""
-        (self.folder / "open").touch()
+    def open(self, session: str = "") -> None:
+        """Says that the coordinator lives; called again and again. It has no use for workers of other sessions."""
+        path = self.folder / "open"
+        if path.exists() and path.read_text(encoding="utf-8") == session:
+            os.utime(path)
+        else:
+            atomic_write(path, session)
 
     def close(self) -> None:
         """Says that there will be nothing more to do."""
@@ -136,9 +140,11 @@ class Queue:
         return not (self.folder / "open").exists()
 
     def is_open(self, owner: str) -> bool:
-        """Whether there may be more to do: the coordinator has not closed the queue, and lives."""
+        """Whether there may be more to do: the coordinator has not closed the queue, lives, and started this worker."""
+        path = self.folder / "open"
         try:
-            return (self.folder / "open").stat().st_mtime > self._now(owner) - 2 * self.lease
+            lives = path.stat().st_mtime > self._now(owner) - 2 * self.lease
+            return lives and owner.startswith(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
 
@@ -238,7 +244,7 @@ class Alive(AbstractContextManager[None]):
         self.thread.join()
 
     def _beat(self) -> None:
-        while not self.over.wait(self.queue.lease / 6):
+        while not self.over.wait(min(self.queue.lease / 6, BEAT)):
             if not self.queue.holds(self.claim):
                 os._exit(3)
             if self.queue.is_closed():
@@ -269,7 +275,7 @@ class Pool(AbstractContextManager["Pool"]):
         self.workers, self.session = workers, f"{os.uname().nodename}-{os.getpid()}"
 
     def __enter__(self) -> Pool:
-        self.queue.open()
+        self.queue.open(self.session)
         try:
             for place in range(self.workers):
                 self._start(place)
@@ -287,10 +293,19 @@ class Pool(AbstractContextManager["Pool"]):
                 job.wait()
             else:  # it may still stand in the line of a cluster
                 job.cancel()
+        for owner in self.jobs:
+            self.queue.give_up(owner)
         self.jobs.clear()
 
-    def run(self, units: Mapping[str, Unit]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The ends of units, as they come: (name, {"result": ...} or {"failed": ...}). Those of before come first."""
+    def run(
+        self, units: Mapping[str, Unit], meanwhile: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The ends of units, as they come: (name, {"result": ...} or {"failed": ...}). Those of before come first.
+
+        Args:
+          units: by name.
+          meanwhile: called again and again while this waits; what it raises stops the workers.
+        """
         self.queue.put(units)
         known: set[str] = set()
         while True:
@@ -299,8 +314,9 @@ class Pool(AbstractContextManager["Pool"]):
             yield from ((name, end) for name, end in new.items() if name in units)
             if known >= units.keys():
                 return
-            self.queue.open()
+            self.queue.open(self.session)
             self.mind()
+            meanwhile()
             time.sleep(POLL)
 
     def mind(self) -> None:

@@ -47,12 +47,7 @@ def mesh(devices: int = 0) -> Mesh | None:
         return Mesh(np.array(found), (EXAMPLES,))
     if devices > len(found):
         are = "there is 1" if len(found) == 1 else f"there are {len(found)}"
-        hint = (
-            "; XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
-            if found[0].platform == "cpu"
-            else ""
-        )
-        raise UserError(f"--devices={devices}: {are} ({found[0].device_kind}{hint})")
+        raise UserError(f"--devices={devices}: {are} ({found[0].device_kind})")
     return Mesh(np.array(found[:devices]), (EXAMPLES,)) if devices > 1 else None
 
 

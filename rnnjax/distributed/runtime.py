@@ -152,7 +152,7 @@ def what_happened(error: BaseException) -> str | None:
     """The line for an exception that came from the loss of another process; None: it is of another kind."""
     if not LOST.search(str(error)):
         return None
-    return _told(3000) or (
+    return _told(300) or (  # who fails says so before its connections break
         "a process of this run is lost; the same command, given to all of them, goes on from the last checkpoint"
     )
 
