@@ -70,9 +70,8 @@ def reversal(shortest: int, longest: int, room: int) -> tasks.Task:
         source = jax.random.randint(ks, (room,), 0, end)
         return framed(source, n, source[(n - 1 - jnp.arange(room)) % room], end)
 
-    lengths = np.arange(shortest, longest + 1)
-    mean = float(lengths.mean())
-    return tasks.Task(sample, blind(math.log(len(lengths)) + mean * math.log(end), mean))
+    mean = (shortest + longest) / 2
+    return tasks.Task(sample, blind(math.log(longest - shortest + 1) + mean * math.log(end), mean))
 
 
 def blind(entropy: float, length: float) -> float:
@@ -94,11 +93,11 @@ def word_order(shortest: int, longest: int, room: int) -> tasks.Task:
         said, heard = clause.ravel(), clause[:, SVO].ravel()
         return framed(close_up(said), (said >= 0).sum(), close_up(heard), len(WORDS))
 
-    share = np.mean([not word for word in KINDS[ADJECTIVE]])
+    bare = KINDS[ADJECTIVE].count("") / len(KINDS[ADJECTIVE])
     each = 2 * sum(choice(KINDS[kind]) for kind in (DETERMINER, ADJECTIVE, NOUN)) + choice(KINDS[VERB])
-    clauses = np.mean(np.arange(shortest, longest + 1))
+    clauses = (shortest + longest) / 2
     entropy = math.log(longest - shortest + 1) + clauses * each + (clauses - 1) * choice(KINDS[LINK])
-    return tasks.Task(sample, blind(entropy, clauses * (6 + 2 * (1 - share)) - 1))
+    return tasks.Task(sample, blind(entropy, clauses * (6 + 2 * (1 - bare)) - 1))
 
 
 def choice(words: Sequence[str]) -> float:

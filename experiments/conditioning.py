@@ -1,0 +1,127 @@
+"""Conditioning on a context vector, the ways side by side: a sequence that begins and goes on as the vector says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+import rnnjax
+from rnnjax import app, decoding, estimators, losses, tasks, topology, training
+from rnnjax.app.names import make_cell
+from rnnjax.base import PyTree
+from rnnjax.errors import UserError
+from rnnjax.losses import Batch
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+from rnnjax.provenance import provenance
+from rnnjax.topology.conditioning import HOW
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(cell="gru", hidden_size="32")
+flags.DEFINE_list("how", [*HOW, "none"], f"What to compare: {', '.join(HOW)}, and none, which is not told.",
+                  flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("length", 20, "Symbols of a sequence.", 3, flag_values=FLAGS)
+flags.DEFINE_integer("num_steps", 1500, "Updates of each run.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 64, "Sequences of an update.", 1, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+
+M, POINTS = 11, 15  # symbols; points of a curve
+
+
+def progression(length: int) -> tasks.Task:
+    """s_t = s_1 + (t - 1) d modulo 11; the context is s_1 and d, each as a unit vector."""
+
+    def sample(key: jax.Array) -> Batch:
+        first, stride = jax.random.randint(key, (2,), jnp.array([0, 1]), M)
+        y = (first + stride * jnp.arange(length)) % M
+        late = jnp.concatenate([jnp.array([M], y.dtype), y[:-1]])
+        return Batch(rnnjax.Pair(jnp.concatenate([jax.nn.one_hot(s, M) for s in (first, stride)]), late), y)
+
+    return tasks.Task(sample, (math.log(M) + math.log(M - 1)) / length)
+
+
+def network(config: app.Config, how: str) -> topology.EncoderDecoder:
+    """A network that writes; its source is the context."""
+
+    def decoder(context: Any) -> rnnjax.Cell:
+        core = make_cell(config.cell, config.hidden_size, config.cell_args)
+        core = core if how == "none" else topology.condition(core, context, how)
+        return rnnjax.stack(rnnjax.one_hot(M + 1), core, rnnjax.linear(M))
+
+    return topology.encoder_decoder(rnnjax.pointwise(lambda context: context), decoder)
+
+
+def alone(net: topology.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
+    """Part of the sequences that are right when the network reads itself."""
+
+    def one(x: rnnjax.Pair, y: jax.Array) -> jax.Array:
+        cell, inner = net.begin(params, x.source)
+        carry, logits = rnnjax.run(cell, inner, x.target[0])
+        said = decoding.generate(cell, inner, carry, logits, y.shape[0], decoding.greedy, jax.random.key(0))
+        return (said == y).all()
+
+    return jax.vmap(one)(batch.x, batch.y).mean()
+
+
+def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
+    """Trains one network; its curve and what it comes to."""
+    net, task = network(config, how), progression(config.length)
+    trainer = training.Trainer(
+        net, estimators.backprop(net, losses.classify),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate)),
+        training.drawn(task, config.batch_size),
+    )  # fmt: skip
+    progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(config.seed))
+    loop = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))
+    test = task.batch(jax.random.key(config.seed + 1), 500)
+
+    @jax.jit
+    def scores(params: PyTree) -> tuple[jax.Array, jax.Array]:
+        return estimators.score(net, losses.classify, params, (), test)[0]["loss"].value(), alone(net, params, test)
+
+    steps = np.unique(np.linspace(0, config.num_steps, POINTS + 1).astype(int))
+    found = []
+    for begin, end in itertools.pairwise(steps):
+        progress = loop(progress, int(end - begin))
+        if not progress.finite:
+            raise UserError(f"--how={how}: the loss or its gradient is not finite; a lower --learning_rate may help")
+        found.append([float(v) for v in scores(progress.state.params)])
+    loss, right = np.array(found).T
+    first = next((int(s) for s, r in zip(steps[1:], right) if r > 0.99), None)
+    size = sum(p.size for p in jax.tree.leaves(progress.state.params))
+    row = {"loss": loss[-1], "exact, alone": right[-1], "step of 99 % exact": first or "", "parameters": size}
+    return Run(valid_steps=steps[1:], valid=loss), row
+
+
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Trains each way, draws the losses, prints the table."""
+    for name, config in configs.items():
+        for how in config.how:
+            if how not in (*HOW, "none"):
+                raise UserError(f"--how={how}: one of {', '.join((*HOW, 'none'))}")
+        runs, rows = {}, []
+        for how in config.how:
+            runs[how], row = learn(config, how)
+            rows.append({"how": how} | row)
+            print(f"{name} {how}: " + ", ".join(f"{k} {v}" for k, v in row.items()))
+        baseline = {"not told": progression(config.length).baseline}
+        picture = workdir.file(f"curves-{name}.png")
+        curves(picture, runs, ylabel="cross-entropy (nats a symbol)", title=f"conditioning, {name}", baselines=baseline)
+        table(
+            [*rows, {"how": "the best that is not told", "loss": baseline["not told"]}], title=f"conditioning: {name}"
+        )
+        print(f"curves: {picture}")
+        workdir.write_summary({"cell": name, "rows": rows} | provenance())
+
+
+EXPERIMENT = app.Study(compare, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
