@@ -20,7 +20,11 @@ EXPERIMENTS = {
     "pixels": ["--cell=vanilla", "--hidden_size=4", "--batch_size=500"],
     "stochastic": ["--hidden_size=3", "--units=8", "--sweeps=3"],
     "forecast": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--free=3"],
+    "flipflop": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--starts=10"],
+    "memory": ["--cell=vanilla", "--hidden_size=4", "--length=9", "--delay=2", "--lags=5", "--probed=6"],
     "sentiment": ["--cell=tree_lstm", "--hidden_size=4", "--batch_size=4", "--packed=2", "--sentences=20"],
+    "listops": ["--cell=child_sum", "--hidden_size=4", "--batch_size=4", "--packed=2", "--examples=20", "--tested=4"],
+    "jets": ["--cell=recnn", "--hidden_size=4", "--batch_size=4", "--packed=2", "--jets=20", "--tested=20"],
     "music": ["--cell=vanilla", "--hidden_size=4", "--tunes=6", "--longest=20"],
     "series": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--warm=2", "--free=3"],
     "classification": ["--cell=vanilla", "--hidden_size=4", "--sentences=20", "--embedding_size=3"],
@@ -46,12 +50,16 @@ def flags_of(name: str, text: Path) -> list[str]:
 
 
 SLOW = (
+    "listops",
+    "jets",
     "tagging",
     "word_lm",
     "music",
     "series",
     "classification",
     "stochastic",
+    "flipflop",
+    "memory",
     "forecast",
     "sentiment",
     "transduction",
