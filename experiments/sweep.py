@@ -8,6 +8,7 @@ Started again it goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 
 from absl import flags
@@ -29,6 +30,7 @@ from rnnjax.studies.search import SAMPLERS, Search
 from rnnjax.studies.space import Assignment
 from rnnjax.studies.study import Options, Study
 from rnnjax.workdir import Workdir
+from rnnjax.writers import make_writers
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_string("experiment", "", "A script of this folder by name, or an importable module.", flag_values=FLAGS)
@@ -95,8 +97,10 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     done = sum(row.get("steps", steps) for row in results.rows.values())
     batch = config.member_batch or (total if config.pbt else 0)
     options = Options(config.strategy, batch, config.halving, config.rung)
-    with signals() as heard, Display(results, total, total * steps, done) as display:
-        study = Study(asked.experiment, workdir, results, options, display, heard)
+    writer = make_writers(["jsonl", "tensorboard"], workdir, len(results.rows))
+    display = Display(results, total, total * steps, done)
+    with signals() as heard, contextlib.closing(writer), display:
+        study = Study(asked.experiment, workdir, results, options, display, writer, heard)
         if asked.ranges:
             search(asked, config, study)
         else:
@@ -171,8 +175,8 @@ def repeat(asked: Plan, member: Member) -> str:
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 
-STUDY = app.Study(run, FLAGS)
+EXPERIMENT = app.Study(run, FLAGS)
 
 if __name__ == "__main__":
     host_devices()
-    app.main(STUDY)
+    app.main(EXPERIMENT)

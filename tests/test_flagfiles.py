@@ -11,6 +11,7 @@ import pytest
 
 from rnnjax import app
 from rnnjax.app.config import runs
+from rnnjax.studies.plan import plan
 
 ROOT = Path(__file__).parent.parent / "experiments"
 NAMES = sorted((p.stem for p in ROOT.glob("*.py")), key=len, reverse=True)
@@ -22,6 +23,9 @@ def test_a_flag_file_parses_and_its_names_are_known(path: Path):
     assert name, f"{path.name} begins with the name of no experiment"
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
     config = app.parse(copy.deepcopy(experiment.flags), [name, f"--flagfile={path}"])
+    if name == "sweep":
+        assert len(plan(config).points) > 1
+        return
     for single in runs(config):
         single.layers()
         single.make_optimizer()

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
+from studied import EXPERIMENT, build, builds
 
-from rnnjax import app, losses, tasks, training, unroll
+from rnnjax import population
 from rnnjax.app.programs import programs
-from rnnjax.compose import stack
-from rnnjax.feedforward import linear, one_hot
 from rnnjax.studies.members import member, numbers
 from rnnjax.studies.programs import group_programs
-
-builds = []
-
-
-def build(config):
-    builds.append(config)
-    task = tasks.copying(config.delay, 2, 3)
-    cell = unroll(stack(one_hot(5), config.layers(), linear(4)))
-    return app.Setup(cell, losses.classify, *(training.drawn(task, 3, n) for n in (0, 2, 4)))
-
-
-def experiment():
-    values = app.common_flags(cell="peephole_lstm", hidden_size="4", num_steps=6, eval_every=3)
-    flags.DEFINE_integer("delay", 3, "", flag_values=values)
-    return app.Experiment(build, values)
-
 
 GRID = [
     {"learning_rate": "0.01", "seed": "0", "cell_args.forget_bias": "1.0", "dropout": "0.1"},
@@ -41,8 +24,8 @@ FIXED = [("clip_norm", "0"), ("optimizer", "sgd"), ("weight_decay", "0.1")]  # a
 
 def trained(strategy, grid=GRID):
     """The states after all steps with one evaluation half way, and the record of that."""
-    members = [member(experiment(), i, FIXED, own) for i, own in enumerate(grid)]
-    own = [numbers(experiment(), m.config) for m in members]
+    members = [member(EXPERIMENT, i, FIXED, own) for i, own in enumerate(grid)]
+    own = [numbers(EXPERIMENT, m.config) for m in members]
     given = {name: np.stack([n[name] for n in own]) for name in own[0]}
     p = group_programs(build, members[0].config, strategy)
     state = p.init(given, ())
@@ -53,7 +36,7 @@ def trained(strategy, grid=GRID):
 
 def alone(own):
     """A run by itself, as its script would run it: parameters, and what validation says after two steps."""
-    config = member(experiment(), 0, FIXED, own).config
+    config = member(EXPERIMENT, 0, FIXED, own).config
     p = programs(build, config)
     progress = p.steps(p.init(()), (), 2)
     scores = p.valid(progress.state.params, ())
@@ -69,13 +52,14 @@ def mapped():
 @pytest.fixture(scope="module")
 def single():
     with jax.numpy_dtype_promotion("standard"):
-        return {i: alone(GRID[i]) for i in (0, 2)}
+        return {2: alone(GRID[2])}
 
 
 def params(state, i):
     return jax.tree.map(lambda a: np.asarray(a[i]), state.progress.state.params)
 
 
+@pytest.mark.slow  # tests/test_sweep.py says so of a whole study
 def test_a_member_of_a_map_is_the_run_alone_bit_for_bit(mapped, single):
     _, state, record = mapped
     for i, (progress, scores) in single.items():
@@ -83,6 +67,7 @@ def test_a_member_of_a_map_is_the_run_alone_bit_for_bit(mapped, single):
         np.testing.assert_array_equal(record["valid_loss"][i], np.float32(scores["loss"]))
 
 
+@pytest.mark.slow  # tests/test_sweep.py says so of a whole study
 def test_a_member_that_diverges_stops_and_disturbs_nobody(mapped):
     _, state, _ = mapped
     assert np.asarray(state.progress.finite).tolist() == [True, False, True]
@@ -90,6 +75,7 @@ def test_a_member_that_diverges_stops_and_disturbs_nobody(mapped):
     assert steps[1] < STEPS and steps[[0, 2]].tolist() == [STEPS, STEPS]
 
 
+@pytest.mark.slow  # tests/test_sweep.py says so of a whole study
 def test_a_group_is_compiled_once(mapped):
     p, state, _ = mapped
     before = len(builds)
@@ -97,3 +83,53 @@ def test_a_group_is_compiled_once(mapped):
         other = jax.tree.map(lambda a: a[::-1], state)
         p.steps(other, np.array([0, 1, 2], np.int32), ())
     assert len(builds) == before and p.steps._cache_size() == 1
+
+
+@pytest.mark.slow
+def test_a_member_of_a_vmap_is_the_run_alone_to_rounding(single):
+    with jax.numpy_dtype_promotion("standard"):
+        _, state, _ = trained("vmap")
+    assert np.asarray(state.progress.finite).tolist() == [True, False, True]
+    for i, (progress, _) in single.items():
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params(state, i), progress.state.params)
+
+
+def steps_done(strategy, member_batch=0):
+    """Loops of different lengths: newton's square roots, one number a member."""
+
+    def root(member, y):
+        x, n = member
+        return jax.lax.fori_loop(0, n, lambda i, x: (x + y / x) / 2, x)
+
+    members = jnp.arange(1.0, 6.0), jnp.array([0, 1, 2, 5, 9])
+    return np.asarray(population.population(root, strategy, member_batch)(members, jnp.float32(2.0)))
+
+
+def test_all_strategies_give_every_member_its_own():
+    x = np.arange(1.0, 6.0)
+    for i, n in enumerate((0, 1, 2, 5, 9)):
+        for _ in range(n):
+            x[i] = (x[i] + 2 / x[i]) / 2
+    for strategy, batch in (("map", 0), ("vmap", 0), ("vmap", 2), ("shard", 0), ("auto", 3)):
+        np.testing.assert_allclose(steps_done(strategy, batch), x, rtol=1e-6)
+
+
+def test_the_interquartile_mean_and_its_interval():
+    scores = np.random.default_rng(0).normal(3.0, 1.0, (400, 16))
+    stats = pytest.importorskip("scipy.stats")
+    ours = [population.interquartile_mean(row) for row in scores]
+    np.testing.assert_allclose(ours, stats.trim_mean(scores, 0.25, axis=1))
+    assert population.interquartile_mean([3.0, 1.0, np.inf, 2.0]) == 2.5
+    assert population.interquartile_mean([1.0, 2.0, 6.0]) == pytest.approx((0.25 * 1 + 2 + 0.25 * 6) / 1.5)
+    inside = [low <= 3.0 <= high for low, high in (population.bootstrap(row, draws=200) for row in scores)]
+    assert 0.85 < np.mean(inside) < 0.99  # 16 scores: the bootstrap is a little narrow
+
+
+def test_the_worst_take_over_from_the_best():
+    scores = jnp.array([5.0, 1.0, 7.0, 2.0, jnp.nan, 6.0, 3.0, 4.0])
+    drawn = {tuple(population.exploit(jax.random.key(i), scores).tolist()) for i in range(20)}
+    assert len(drawn) == 4  # two of the worst, two of the best
+    for parents in drawn:
+        assert {parents[2], parents[4]} <= {1, 3}
+        assert [parents[i] for i in (0, 1, 3, 5, 6, 7)] == [0, 1, 3, 5, 6, 7]
+    assert population.exploit(jax.random.key(0), jnp.ones(4)).tolist() == [0, 1, 2, 3]  # nobody is better

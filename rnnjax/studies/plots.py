@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, b
     """
     named = [f for f in flags if not numeric(rows, f)]
     colour = named[0] if named else None
-    shown = [f for f in flags if f != colour] or flags
+    shown = [f for f in flags if f not in (colour, "seed")] or flags
     columns = min(len(shown), 3)
     lines = -(-len(shown) // columns)
     figure = figure_of(4.2 * columns, 3.4 * lines + 0.6)
@@ -122,8 +123,8 @@ def parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) 
         ys = [h[rows[i]["flags"].get(f, "")] for f, h in zip(flags, heights)]
         axes.plot(range(len(flags) + 1), [*ys, last[i]], color=colormaps["viridis_r"](last[i]), lw=0.9, alpha=0.6)
     for i, (texts, *_) in enumerate(columns):
-        ticks = texts if len(texts) <= 8 else [texts[0], texts[-1]]
-        for text in ticks:
+        apart = [t for t, after in itertools.pairwise(texts) if heights[i][after] - heights[i][t] > 0.04]
+        for text in [*apart, texts[-1]]:
             short = f"{float(text):.3g}" if numeric(rows, flags[i]) else text
             axes.annotate(
                 short, (i, heights[i][text]), (-4, 0), textcoords="offset points", fontsize=8, ha="right", va="center"
@@ -199,7 +200,7 @@ def scale(axes: Axes, scores: Sequence[float], baseline: float | None) -> None:
     low, high = min(finite), max(finite)
     if low > 0 and high / low > LOG_SPAN:
         axes.set_yscale("log")
-    elif baseline is not None and high > 3 * baseline:
+    elif baseline is not None and high > 3 * baseline and np.median(finite) < 1.5 * baseline:
         axes.set_ylim(0, 1.5 * baseline)  # a few that diverged do not hide the others
 
 

@@ -25,6 +25,7 @@ from rnnjax.studies.packs import Compiled, Pack, Row, repacked
 from rnnjax.studies.programs import group_programs
 from rnnjax.studies.results import Results, score
 from rnnjax.workdir import Workdir
+from rnnjax.writers import Writer
 
 MEMBER_BATCH = {"cpu": 16}  # members at once where --member_batch is 0
 ELSEWHERE = 64
@@ -55,6 +56,7 @@ class Study:
       results: in it.
       options: how it is run.
       display: for the eye.
+      writer: for TensorBoard and metrics.jsonl; its steps are members done.
       heard: signals that have come.
     """
 
@@ -65,10 +67,11 @@ class Study:
         results: Results,
         options: Options,
         display: Display,
+        writer: Writer,
         heard: list[int],
     ) -> None:
         self.experiment, self.workdir, self.results = experiment, workdir, results
-        self.options, self.display, self.heard = options, display, heard
+        self.options, self.display, self.writer, self.heard = options, display, writer, heard
         self.strategy = chosen(options.strategy)
         self.compiled: dict[str, Compiled] = {}
         self.known: dict[str, frozenset[str]] = {}
@@ -217,6 +220,8 @@ class Study:
             Checkpoints(self.best_folder(ahead["member"])).save(step, params)
         self.results.add(rows)
         kept = self.results.best()
+        if rows:
+            self.writer.write(len(self.results.rows), {"best": score(kept or {}), "score": min(map(score, rows))})
         for folder in self.workdir.file("best").glob("*"):
             if kept is not None and folder.name != str(kept["member"]):
                 shutil.rmtree(folder)
