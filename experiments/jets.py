@@ -1,0 +1,196 @@
+"""Two kinds of jets, told apart by their trees: even showers, and heavy particles that decay into two narrow prongs.
+
+Both have the same energy and mass and about as many particles. The trees are those by which the jets came about.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses, trees
+from rnnjax.base import PyTree
+from rnnjax.data.streams import in_order, shuffled
+from rnnjax.errors import UserError
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="tree_lstm,recnn,lstm,bag,total",
+    hidden_size="32",
+    learning_rate=5e-3,
+    schedule="cosine",
+    batch_size=64,
+    num_steps=600,
+    log_every=20,
+    eval_every=50,
+    checkpoint_every=300,
+)
+flags.DEFINE_integer("jets", 4000, "Jets to learn from, half of each kind.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 2000, "Jets to test on.", 2, flag_values=FLAGS)
+flags.DEFINE_float("momentum", 400.0, "Of a jet, in GeV.", 1.0, flag_values=FLAGS)
+flags.DEFINE_float("mass", 80.0, "Of a jet, in GeV.", 10.0, flag_values=FLAGS)
+flags.DEFINE_list("rates", ["2.5", "1.0"], "Of the squared masses, for each kind: a high one makes light children.",
+                  flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float("first", 7.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
+flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
+                     flag_values=FLAGS)  # fmt: skip
+
+KINDS = {"0": 0, "1": 1}
+CUT = 4.0  # GeV: particles below this mass are stable
+
+
+def total(hidden: int) -> trees.TreeCell:
+    """No network at all: how many particles there are, and the sum of their features."""
+
+    def count(w: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return jnp.append(x, jnp.ones((), x.dtype)) / 20
+
+    return trees.TreeCell(lambda key, x: (), count, lambda w, h, present, key=None: h.sum(0))
+
+
+def bag(hidden: int) -> trees.TreeCell:
+    """No structure: a function of each particle, summed."""
+
+    def leaf(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return jax.nn.relu(x @ p["w"] + p["b"])
+
+    cell = trees.recnn(hidden)
+    return cell.replace(leaf=leaf, node=lambda p, h, present, key=None: h.sum(0))
+
+
+CELLS = {"tree_lstm": trees.tree_lstm, "recnn": trees.recnn, "rntn": trees.rntn, "child_sum": trees.child_sum,
+         "bag": bag, "total": total}  # fmt: skip
+
+
+def rates(config: app.Config) -> list[tuple[float, float]]:
+    """Of each kind, the rate of its first splitting and of the others."""
+    try:
+        usual, prongs = map(float, config.rates)
+    except ValueError as error:
+        raise UserError(f"--rates={','.join(config.rates)}: two numbers, one for each kind") from error
+    if min(usual, prongs) <= 0:
+        raise UserError(f"--rates={','.join(config.rates)}: above zero, please")
+    return [(usual, usual), (config.first, prongs)]
+
+
+def generated(config: app.Config, rng: np.random.Generator, n: int) -> list[trees.Jet]:
+    """n jets, the kinds in turn, each with its kind for the label of its root."""
+    jets = []
+    for i in range(n):
+        first, rate = rates(config)[i % 2]
+        one = trees.jet(rng, config.momentum, config.mass, rate, CUT, first)
+        nodes = len(one.tree.labels)
+        jets.append(one._replace(tree=one.tree._replace(labels=("",) * (nodes - 1) + (str(i % 2),))))
+    return jets
+
+
+def features(particles: np.ndarray) -> np.ndarray:
+    """What is seen of a particle, of about unit size: its energy, the logarithm of it, and where it flies."""
+    energy = particles[:, :1]
+    return np.concatenate([energy / 50, np.log(energy / 10), 5 * particles[:, 2:] / energy], 1).astype(np.float32)
+
+
+def packed(jets: list[trees.Jet], each: int) -> losses.Batch:
+    """Forests with features at their leaves; the leaves of all jets are numbered, from 1 on, to find them again."""
+    first = np.cumsum([0, *(len(one.particles()) for one in jets)])
+    numbered = []
+    for one, start in zip(jets, first):
+        numbers = iter(range(start + 1, start + 1 + len(one.particles())))
+        words = tuple(str(next(numbers)) if word else "" for word in one.tree.words)
+        numbered.append(one.tree._replace(words=words))
+    batch = trees.pack(trees.dealt(numbered, each), {str(i): i for i in range(1, first[-1] + 1)}, KINDS)
+    seen = features(np.concatenate([one.particles() for one in jets]))
+    rows = np.concatenate([np.zeros_like(seen[:1]), seen])
+    return batch._replace(x=batch.x._replace(leaves=rows[batch.x.leaves]))
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """Three parts, packed."""
+    if config.batch_size % config.packed:
+        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+    rng = np.random.default_rng(config.seed)
+    sizes = {"test": config.tested, "valid": 500, "train": config.jets}
+    parts = {name: generated(config, rng, n) for name, n in sizes.items()}
+    data = {name: packed(part, config.packed) for name, part in parts.items()}
+    counts = {name: len(batch.y) for name, batch in data.items()}
+    return config.replace(counts=counts, test_jets=parts["test"]), data
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on forests; a recurrent cell reads the particles one after another, as the tree orders them."""
+    if config.cell not in CELLS:
+        core = trees.in_reading_order(config.layers())
+    elif config.cell_args or config.num_layers > 1:
+        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
+    else:
+        tree = CELLS[config.cell](config.hidden_size)
+        core = trees.upward(trees.at_nodes(tree, rnnjax.dropout(config.dropout)) if config.dropout else tree)
+    size = config.batch_size // config.packed
+    return app.Setup(
+        cell=rnnjax.stack(core, rnnjax.linear(2)),
+        objective=losses.classify,
+        train=shuffled("train", size),
+        valid=in_order("valid", size, config.counts["valid"]),
+        test=in_order("test", size, config.counts["test"]),
+        baseline=float(np.log(2)),
+        baseline_name="both kinds alike: ln 2",
+        loss_label="cross-entropy (nats)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """How well the kinds are told apart, beside the number of particles and the best there can be."""
+    config, cell, batch = result.config, result.setup.cell, result.data["test"]
+
+    def evidence(batch: losses.Batch) -> jax.Array:
+        logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
+        return jnp.stack([logits[:, 1] - logits[:, 0], roots.y.astype(logits.dtype), roots.mask.astype(logits.dtype)])
+
+    score, kind, there = np.asarray(jax.jit(lambda b: jax.lax.map(evidence, b))(batch)).swapaxes(0, 1).reshape(3, -1)
+    kinds = np.arange(len(config.test_jets)) % 2
+    by = {
+        config.cell: roc(score[there > 0], kind[there > 0] > 0),
+        "number of particles": roc(-np.array([len(one.particles()) for one in config.test_jets]), kinds > 0),
+        "likelihood ratio": roc(np.array([log_ratio(one, config) for one in config.test_jets]), kinds > 0),
+    }
+    areas = {name: float(np.trapezoid(found, wrong)) for name, (wrong, found) in by.items()}
+    table([{"told apart by": name, "area under the curve": area} for name, area in areas.items()])
+    curves(
+        Path(result.summary["workdir"]) / "roc.png", {name: Run(*points) for name, points in by.items()},
+        ylabel="prongs found", xlabel="showers taken for prongs", title="two kinds of jets", log=False,
+    )  # fmt: skip
+    return {"auc": areas}
+
+
+def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positives, as parts, for each threshold; what has the same score goes together."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
+    wrong, found = (np.append(0, np.cumsum(part[order])[ends] / part.sum()) for part in (~positive, positive))
+    return wrong, found
+
+
+def log_ratio(one: trees.Jet, config: app.Config) -> float:
+    """log p(jet of the second kind) - log p(of the first): what sees the masses of all nodes can do no better.
+
+    That a second child may not be too heavy for the first is left aside.
+    """
+    squares = np.maximum(one.momenta[:, 0] ** 2 - (one.momenta[:, 1:] ** 2).sum(1), 0.0)
+    total, root = 0.0, len(squares) - 1
+    for node, below in enumerate(one.tree.children):
+        for child in below:
+            x = squares[child] / squares[node]
+            a, b = (pair[0] if node == root else pair[1] for pair in rates(config))
+            total += np.log(b / -np.expm1(-b)) - b * x - np.log(a / -np.expm1(-a)) + a * x
+    return float(total)
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)

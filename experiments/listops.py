@@ -1,0 +1,203 @@
+"""What an expression is worth: a network that goes by its structure, beside one that reads its brackets and words."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses, trees
+from rnnjax.base import PyTree
+from rnnjax.data.streams import in_order, shuffled
+from rnnjax.errors import UserError
+from rnnjax.plotting import Run, curves
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="tree_lstm,child_sum,lstm",
+    hidden_size="64",
+    learning_rate=5e-3,
+    schedule="cosine",
+    batch_size=64,
+    num_steps=1000,
+    log_every=20,
+    eval_every=100,
+    checkpoint_every=500,
+)
+flags.DEFINE_enum(
+    "kind",
+    "listops",
+    ["listops", "arithmetic"],
+    "listops: MAX, MIN, MED and SM (the sum modulo ten) of 2 to --most arguments; arithmetic: +, - and * of two, "
+    "modulo ten.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "labels",
+    "nodes",
+    ["nodes", "roots"],
+    "What is learned from: the values of all operations (asked of a recurrent network at closing brackets), or "
+    "that of the whole expression.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("depth", 3, "Operations within operations; those to test on go to twice that.", 1,
+                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("most", 4, "Arguments of an operation of listops.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("examples", 6000, "Expressions to learn from.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 200, "Expressions of each depth to test on.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Features of a word or a bracket.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
+                     flag_values=FLAGS)  # fmt: skip
+
+CLASSES = {str(i): i for i in range(10)}
+CELLS = {"tree_lstm": trees.tree_lstm, "recnn": trees.recnn, "rntn": trees.rntn, "child_sum": trees.child_sum}
+
+Parts = dict[str, list[trees.Tree]]
+
+
+def generated(config: app.Config) -> Parts:
+    """Three parts, no expression in two of them; in the test part the depths follow one another."""
+    rng = np.random.default_rng(config.seed)
+    operations, most = (trees.LISTOPS, config.most) if config.kind == "listops" else (trees.ARITHMETIC, 2)
+    seen: set[trees.Tree] = set()
+
+    def draw(count: int, depths: Sequence[int]) -> list[trees.Tree]:
+        new: list[trees.Tree] = []
+        for _ in range(20 * count):
+            tree = trees.expression(rng, int(rng.choice(depths)), operations, most)
+            if tree not in seen:
+                seen.add(tree)
+                new.append(tree)
+            if len(new) == count:
+                return new
+        raise UserError(f"there are too few expressions of depth {max(depths)} for {count} that differ")
+
+    n = config.depth
+    shallow = range(min(2, n), n + 1)
+    test = [tree for depth in range(min(2, n), 2 * n + 1) for tree in draw(config.tested, [depth])]
+    return {"test": test, "valid": draw(500, shallow), "train": draw(config.examples, shallow)}
+
+
+def structured(config: app.Config) -> bool:
+    """Whether the network goes by the trees, or reads brackets and words from left to right."""
+    return config.cell in CELLS
+
+
+def operations_only(tree: trees.Tree) -> trees.Tree:
+    """The tree without the labels of digits, which are too easy to count."""
+    return tree._replace(labels=tuple(label * bool(below) for label, below in zip(tree.labels, tree.children)))
+
+
+def forests(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> losses.Batch:
+    """Trees, packed; at most two children at a node, where the cell needs it."""
+    fit = [operations_only(t if config.cell == "child_sum" else trees.binarised(t)) for t in several]
+    return trees.pack(trees.dealt(fit, config.packed), words, CLASSES)
+
+
+def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> losses.Batch:
+    """Brackets and words, padded at the end; the value of an operation at its closing bracket."""
+    read = [trees.bracketed(tree) for tree in several]
+    x, y = np.zeros((2, len(read), max(map(len, read))), np.int32)
+    for i, (symbols, tree) in enumerate(zip(read, several)):
+        x[i, : len(symbols)] = [words[symbol] for symbol in symbols]
+        closing = [t for t, symbol in enumerate(symbols) if symbol == ")"]
+        y[i, closing] = [CLASSES[label] for label, below in zip(tree.labels, tree.children) if below]
+    return losses.Batch(x, y, x == words[")"])
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """Three parts, packed or padded; the config learns the words."""
+    if config.batch_size % config.packed:
+        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+    parts = generated(config)
+    words = trees.vocabulary(parts["train"])
+    words |= {symbol: len(words) + 1 + i for i, symbol in enumerate("()")}
+    data = {name: arrays(part, words, config) for name, part in parts.items()}
+    counts = {name: len(batch.y) for name, batch in data.items()}
+    return config.replace(words=words, counts=counts, test_trees=parts["test"]), data
+
+
+def arrays(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> losses.Batch:
+    """Trees for the network of the config."""
+    return forests(several, words, config) if structured(config) else sequences(several, words)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From words to logits, at every node or every step."""
+    table_of_words = rnnjax.embed(1 + len(config.words), config.embedding_size, dtype=jnp.dtype(config.dtype))
+    read = rnnjax.linear(len(CLASSES))
+    if not structured(config):
+        return rnnjax.unroll(rnnjax.stack(table_of_words, config.layers(), read))
+    if config.cell_args or config.num_layers > 1:
+        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
+    tree = CELLS[config.cell](config.hidden_size)
+    tree = trees.at_nodes(tree, rnnjax.dropout(config.dropout)) if config.dropout else tree
+    return rnnjax.stack(trees.at_leaves(table_of_words), trees.upward(tree), read)
+
+
+def wholes(config: app.Config, outputs: PyTree, batch: losses.Batch) -> tuple[PyTree, losses.Batch]:
+    """Outputs and targets of whole expressions alone."""
+    if structured(config):
+        return trees.at_roots(outputs, batch)
+    mask = jnp.asarray(batch.mask)
+    last = mask.shape[0] - 1 - jnp.argmax(mask[::-1])
+    return outputs, batch._replace(mask=mask & (jnp.arange(mask.shape[0]) == last))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on forests or on sequences."""
+
+    def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+        roots = losses.classify(*wholes(config, outputs, batch))
+        every = losses.classify(outputs, batch)
+        loss = every["loss"] if config.labels == "nodes" else roots["loss"]
+        return {"loss": loss, "accuracy": every["accuracy"], "root_accuracy": roots["accuracy"]}
+
+    size = config.batch_size // (config.packed if structured(config) else 1)
+    return app.Setup(
+        cell=network(config),
+        objective=objective,
+        train=shuffled("train", size),
+        valid=in_order("valid", size, config.counts["valid"]),
+        test=in_order("test", size, config.counts["test"]),
+        baseline=float(np.log(10)),
+        baseline_name="ten values alike: ln 10",
+        loss_label="cross-entropy (nats)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """How many whole expressions are right, by depth: a table and a picture."""
+    config, setup = result.config, result.setup
+
+    def right(batch: losses.Batch) -> losses.Mean:
+        return setup.objective(rnnjax.run(setup.cell, result.params, batch.x)[1], batch)["root_accuracy"]
+
+    first, shares = min(2, config.depth), []
+    for i in range(len(config.test_trees) // config.tested):
+        some = config.test_trees[i * config.tested : (i + 1) * config.tested]
+        marks = jax.jit(lambda b: jax.lax.map(right, b))(jax.tree.map(jnp.asarray, arrays(some, config.words, config)))
+        shares.append(float(marks.total.sum() / marks.weight.sum()))
+    depths = [first + i for i in range(len(shares))]
+    lengths = [np.mean([len(trees.bracketed(t)) for t in config.test_trees[i * config.tested :][: config.tested]])
+               for i in range(len(shares))]  # fmt: skip
+    table(
+        [{"depth": d, "symbols": f"{n:.0f}", "right": share} for d, n, share in zip(depths, lengths, shares)],
+        title=f"{config.cell}: test expressions, learned from depths to {config.depth}",
+    )
+    curves(
+        Path(result.summary["workdir"]) / "depths.png", {config.cell: Run(depths, shares, [], [])},
+        ylabel="expressions right", xlabel="depth", title=f"learned from depths to {config.depth}", log=False,
+        baselines={"by chance": 0.1},
+    )  # fmt: skip
+    return {"by_depth": dict(zip(map(str, depths), shares))}
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
