@@ -44,6 +44,8 @@ def network(config: app.Config) -> rnnjax.Cell:
 
 def build(config: app.Config) -> app.Setup:
     """The flip-flop on fresh pulses."""
+    if config.hidden_size < 3:
+        raise ValueError(f"--hidden_size={config.hidden_size}: the picture of the states needs three units")
     task = tasks.flipflop(config.length, config.bits, config.rate)
     return app.Setup(
         cell=rnnjax.unroll(network(config)),

@@ -57,8 +57,9 @@ def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayL
     figure = Figure(figsize=(6.8, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot(projection="3d")
-    for states_of in (states - mean) @ axes_of:
-        axes.plot(*states_of.T, color=GREY, linewidth=0.6, alpha=0.35)
+    for i, states_of in enumerate((states - mean) @ axes_of):
+        name = {} if i else {"label": "trajectories"}
+        axes.plot(*states_of.T, color=GREY, linewidth=0.6, alpha=0.35, **name)
     placed = (points - mean) @ axes_of
     for i, n in enumerate(np.unique(unstable)):
         name = "stable" if n == 0 else f"with {n} unstable direction{'s' if n > 1 else ''}"
@@ -72,7 +73,7 @@ def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayL
     axes.view_init(elev=18, azim=-62)
     axes.set_box_aspect((1, 1, 0.85), zoom=1.08)
     axes.set_title(title, loc="left", fontsize=11)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 

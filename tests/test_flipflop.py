@@ -42,6 +42,11 @@ def test_principal_axes_hold_the_variance_in_order():
     np.testing.assert_allclose(((states - mean) @ axes).var(0) / states.var(0).sum(), shares, rtol=1e-4)
 
 
+def test_too_few_units_for_a_picture_are_refused(tmp_path, capsys):
+    assert launch("flipflop", "--hidden_size=2", "--cell=gru", f"--workdir={tmp_path}") == 1
+    assert "three units" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["gru", "vanilla"])
 def test_a_trained_flip_flop_has_a_stable_point_for_each_memory(cell, tmp_path):
