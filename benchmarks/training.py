@@ -3,7 +3,10 @@
     python -m benchmarks.training
     python -m benchmarks.training --run='copying --cell=urnn --delay=500' --run='char_lm --hidden_size=256'
 
-The runs take turns in one process, so that their ratios hold whatever else the machine does.
+    taskset -c 0 python -m benchmarks.training --clock=cpu      # on a machine with other work: one core, its time
+
+The runs take turns in one process, so that their ratios hold whatever else the machine does. Beside LSTMs on copying
+and char_lm runs the same work in PyTorch, where it is installed.
 """
 
 import copy
@@ -19,8 +22,10 @@ import jax
 from absl import app as absl_app
 from absl import flags, logging
 
+from benchmarks.loops import LOOPS
 from rnnjax import app
-from rnnjax.app.config import Config, runs
+from rnnjax.app import config as configs
+from rnnjax.app.config import Config
 from rnnjax.app.programs import programs
 from rnnjax.app.setup import loaded
 from rnnjax.progress import table
@@ -34,6 +39,9 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_integer("turns", 7, "Turns that each run gets.", 1)
 flags.DEFINE_float("seconds", 1.0, "How long a turn lasts, about.", 0.01)
+flags.DEFINE_enum(
+    "clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, and the process bound to a core."
+)
 flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 
@@ -51,34 +59,55 @@ def config_of(command: str) -> tuple[app.Experiment, Config]:
     name, *argv = shlex.split(command)
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
     experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
-    return experiment, runs(app.parse(experiment.flags, [name, *argv]))[0]
+    return experiment, configs.runs(app.parse(experiment.flags, [name, *argv]))[0]
 
 
-def prepared(command: str) -> Timed:
-    """Compiles a run, and finds out how many steps a turn has."""
+def clock() -> float:
+    """Seconds, by the clock that --clock asks for."""
+    return time.perf_counter() if FLAGS.clock == "wall" else time.process_time()
+
+
+def timed(name: str, steps: Callable[[int], None]) -> Timed:
+    """A loop whose first call compiles, and how many of its steps a turn has."""
+
+    def seconds(n: int) -> float:
+        start = clock()
+        steps(n)
+        return clock() - start
+
+    first = seconds(1)
+    one = min(seconds(3) / 3 for _ in range(3))
+    return Timed(name, first - one, seconds, max(1, int(FLAGS.seconds / one)))
+
+
+def prepared(command: str) -> list[Timed]:
+    """A run, and the same in PyTorch if there is such a loop."""
     experiment, config = config_of(command)
     config, data = loaded(experiment.load, config)
     compiled = programs(experiment.build, config)
     progress = [compiled.init(data)]
 
-    def steps(n: int) -> float:
-        start = time.perf_counter()
+    def steps(n: int) -> None:
         progress[0] = jax.block_until_ready(compiled.steps(progress[0], data, n))
-        return time.perf_counter() - start
 
-    first = steps(1)
-    one = min(steps(3) / 3 for _ in range(3))
-    return Timed(command, first - one, steps, max(1, int(FLAGS.seconds / one)))
+    ours, loop = timed(command, steps), LOOPS.get(command.split()[0])
+    if config.cell != "lstm" or loop is None:
+        return [ours]
+    try:
+        return [ours, timed(f"{command}, in PyTorch", loop(config, data))]
+    except ImportError as error:
+        print(f"PyTorch is left out of {command}: {error}")
+        return [ours]
 
 
 def main(argv: list[str]) -> None:
     """Times the runs in turn and prints medians."""
     del argv
     logging.set_verbosity(logging.WARNING)
-    timed = [prepared(command) for command in FLAGS.run]
-    rates: dict[str, list[float]] = {t.name: [] for t in timed}
+    runs = [t for command in FLAGS.run for t in prepared(command)]
+    rates: dict[str, list[float]] = {t.name: [] for t in runs}
     for _ in range(FLAGS.turns):
-        for t in timed:
+        for t in runs:
             rates[t.name].append(t.turn / t.steps(t.turn))
     rows: list[dict[str, Any]] = [
         {
@@ -88,7 +117,7 @@ def main(argv: list[str]) -> None:
             "fastest": max(rates[t.name]),
             "compile s": t.compile_seconds,
         }
-        for t in timed
+        for t in runs
     ]
     table(rows, title=f"training, median of {FLAGS.turns} turns")
     if FLAGS.out:
