@@ -118,9 +118,14 @@ def divided(examples: Labelled, config: app.Config, test: Labelled | None = None
     """Three parts of a set that comes in one or, with a test set of its own, in two."""
     if test is not None and test.classes != examples.classes:
         raise UserError(f"--test_data has the classes {test.classes}, --data {examples.classes}")
-    parts = labelled.parted(len(examples.xs), config.valid, *([] if test else [config.test]))
-    named = dict(zip(("train", "valid", "test"), map(examples.at, parts)))
-    return named if test is None else named | {"test": test}
+    places = labelled.parted(len(examples.xs), config.valid, *([] if test else [config.test]))
+    if test is not None:
+        return dict(zip(("train", "valid"), map(examples.at, places))) | {"test": test}
+    if not isinstance(examples.xs[0], np.ndarray):
+        places, known = labelled.unseen(examples.xs, places)
+        if known:
+            print(f"{known} examples of the test are left out: they are among those learned from too")
+    return dict(zip(("train", "valid", "test"), map(examples.at, places)))
 
 
 def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
@@ -317,7 +322,7 @@ def plane(path: Path, names: tuple[str, ...], rows: np.ndarray) -> None:
     for name, (x, y) in zip(names, at):
         axes.annotate(name, (x, y), (3, 2), textcoords="offset points", fontsize=8)
     axes.set_title(
-        f"the {len(names)} commonest words: the two main components of their vectors", loc="left", fontsize=10
+        f"the {len(names)} commonest symbols: the two main components of their vectors", loc="left", fontsize=10
     )
     axes.spines[["top", "right"]].set_visible(False)
     save(path, figure)

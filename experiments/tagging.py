@@ -62,7 +62,9 @@ ERRANDS = {
     "station": ("catch a train", "buy a ticket", "meet his aunt"),
 }
 PEOPLE = ("man", "boy", "woman", "girl", "baker", "student")
-WHILE = ("", "on monday", "with a friend", "in the rain", "on monday in the rain", "with a friend after lunch")
+LOOKS = ("", "old", "young", "tall", "tired")
+WHEN = ("", "on monday", "on sunday", "after lunch", "at noon", "last week")
+HOW = ("", "with a friend", "in the rain", "in a hurry", "alone")
 ASKED = ("the man went to the ___ to withdraw money", "the boy went to the ___ to purchase some medicines")
 
 
@@ -86,7 +88,8 @@ def speech(rng: np.random.Generator) -> Tagged:
 def errand(rng: np.random.Generator) -> Tagged:
     """A sentence with a gap, which only what comes after it can fill."""
     place = str(rng.choice(list(ERRANDS)))
-    said = f"the {rng.choice(PEOPLE)} went to the ___ {rng.choice(WHILE)} to {rng.choice(ERRANDS[place])}".split()
+    who, when, how, errand = (rng.choice(x) for x in (PEOPLE, WHEN, HOW, ERRANDS[place]))
+    said = f"the {rng.choice(LOOKS)} {who} went to the ___ {when} {how} to {errand}".split()
     return Tagged(said, [place if word == GAP else NONE for word in said])
 
 
@@ -110,6 +113,10 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     if out:
         print(f"{out} of {len(sentences)} sentences are left out, longer than --longest={config.longest}")
     places = labelled.parted(len(kept), config.valid, *([] if test else [config.test]))
+    if test is None:
+        places, known = labelled.unseen([" ".join(sentences[i].words) for i in kept], places)
+        if known:
+            print(f"{known} sentences of the test are left out: they are among those learned from too")
     parts = {name: [sentences[kept[i]] for i in at] for name, at in zip(("train", "valid", "test"), places)}
     parts = parts if test is None else parts | {"test": [s for s in test if len(s.words) <= config.longest]}
     if not all(parts.values()):

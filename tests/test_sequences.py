@@ -87,11 +87,11 @@ def test_a_gap_has_one_label_and_what_comes_before_it_does_not_give_it_away():
     module, _ = experiment("tagging")
     rng = np.random.default_rng(0)
     sentences = [module.errand(rng) for _ in range(2000)]
-    before = Counter()
+    before: Counter = Counter()
     for s in sentences:
         (at,) = [i for i, tag in enumerate(s.tags) if tag != module.NONE]
         assert s.words[at] == module.GAP
-        before[" ".join(s.words[:at]), s.tags[at]] += 1
+        before[s.words[at - 4], s.tags[at]] += 1
     assert len(before) == len(module.PEOPLE) * len(module.ERRANDS)
     assert max(before.values()) < 2 * min(before.values())
 
@@ -132,3 +132,12 @@ def test_a_grammar_of_long_dependencies_keeps_them():
         else:
             praised = {w in module.GOOD for w in words if w in module.GOOD + module.BAD}
             assert len(praised) == 1 and praised == {words[1] in ("loved", "smiled", "enjoy")}
+
+
+def test_no_name_of_the_test_is_among_those_learned_from(tmp_path, capsys):
+    module, config = experiment("classification", data=str(tmp_path), test=0.5)
+    for language in ("Greek", "Irish"):
+        (tmp_path / f"{language}.txt").write_text("\n".join(f"{language}{i % 30}" for i in range(60)))
+    parts, units = module.read(config)
+    assert units == "characters" and "examples of the test are left out" in capsys.readouterr().out
+    assert parts["test"].xs and not set(parts["test"].xs) & {*parts["train"].xs, *parts["valid"].xs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,3 +108,23 @@ def parted(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
     ends = np.cumsum([round(part * n) for part in parts])
     pieces = np.split(order, ends)
     return [np.sort(piece) for piece in (pieces[-1], *pieces[:-1])]
+
+
+def unseen(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """The same parts, the last without what comes in the others too; and how much that is.
+
+    A random split of a list in which some examples come twice puts known ones into the test.
+
+    Args:
+      keys: of the examples: equal ones are the same.
+      parts: places, those of the test last.
+
+    Example:
+      >>> import numpy as np
+      >>> unseen(["a", "b", "a", "c"], [np.array([0, 1]), np.array([2, 3])])
+      ([array([0, 1]), array([3])], 1)
+    """
+    *others, test = parts
+    known = {keys[i] for part in others for i in part}
+    new = np.array([i for i in test if keys[i] not in known], int)
+    return [*others, new], len(test) - len(new)
