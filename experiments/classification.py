@@ -68,13 +68,14 @@ flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=
 
 GOOD = ("good", "great", "superb", "fine", "lovely", "warm", "clever", "fresh", "funny", "brilliant")
 BAD = ("bad", "awful", "dull", "poor", "dreadful", "cold", "clumsy", "stale", "weak", "boring")
+REMARKS = ("", "they said", "as we all agreed", "said everybody who was there on the first night")
 
 
 def ordered(config: app.Config) -> dict[str, Labelled]:
     """Sentences in pairs of the same words, one of each class; some of those to test on are longer than any before.
 
-    A sentence praises if its last clause does: `not bad , great` and `great , not bad`, but neither `not great , bad`
-    nor `bad , not great`.
+    A sentence praises if its last clause does, whatever comes before it: `dull , not bad , great they said` and `dull ,
+    great , not bad` do, `dull , not great , bad they said` and `dull , bad , not great` do not.
     """
     rng, seen = np.random.default_rng(config.seed), set()
     parts: dict[str, Labelled] = {}
@@ -90,14 +91,15 @@ def ordered(config: app.Config) -> dict[str, Labelled]:
     return parts
 
 
-def pair(rng: np.random.Generator, between: int) -> tuple[str, str]:
-    """Two sentences of the same words with clauses between the first and the last; the first one praises."""
+def pair(rng: np.random.Generator, before: int) -> tuple[str, str]:
+    """Two sentences of the same words that end in two clauses, maybe with a remark; the first one praises."""
     good, bad = rng.choice(GOOD), rng.choice(BAD)
-    middle = [f"not {rng.choice(BAD)}" if rng.integers(2) else str(rng.choice(GOOD)) for _ in range(between)]
+    first = [("not " if rng.integers(2) else "") + str(rng.choice(GOOD + BAD)) for _ in range(before)]
     ends = [(f"not {bad}", good), (f"not {good}", bad)]
     if rng.integers(2):
-        ends = [(last, first) for first, last in ends]
-    praise, blame = (" , ".join([first, *middle, last]) for first, last in ends)
+        ends = [(last, other) for other, last in ends]
+    remark = str(rng.choice(REMARKS))
+    praise, blame = (f"{' , '.join([*first, *two])} {remark}".strip() for two in ends)
     return praise, blame
 
 

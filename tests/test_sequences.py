@@ -25,7 +25,8 @@ def feeling(sentence: str) -> int:
     """1 if the last clause praises, by a reading of our own."""
     clause = sentence.split(" , ")[-1].split()
     module = importlib.import_module("experiments.classification")
-    return int((clause[-1] in module.GOOD) != (clause[0] == "not"))
+    turned = clause[0] == "not"
+    return int((clause[turned] in module.GOOD) != turned)
 
 
 def test_sentences_of_order_come_in_pairs_of_the_same_words_and_opposite_classes():
