@@ -11,7 +11,7 @@ from types import ModuleType
 from rnnjax.base import Cell, run, with_step
 from rnnjax.baselines import bag, convolution, time_window, unshared
 from rnnjax.both_ways import Both, bidirectional, last
-from rnnjax.cells import gru, irnn, lstm, mgu, peephole_lstm, vanilla
+from rnnjax.cells import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.compose import memoryless, stack
 from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
 from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, rtrl, snap, truncate, uoro
@@ -20,7 +20,18 @@ from rnnjax.linear_recurrence import linear_recurrent, lru, mingru, minlstm, s4d
 from rnnjax.newton import newton
 from rnnjax.scans import Seq, chunk, remat, segmented, unroll
 from rnnjax.sparsity import sparse
-from rnnjax.topology import Pair, bahdanau, condition, encoder_decoder, luong
+from rnnjax.topology import (
+    Pair,
+    bahdanau,
+    clockwork,
+    condition,
+    deep_transition,
+    dense,
+    encoder_decoder,
+    feedback,
+    jordan,
+    luong,
+)
 from rnnjax.transforms import (
     cast,
     dropconnect,
@@ -44,21 +55,29 @@ __all__ = [
     "bidirectional",
     "cast",
     "chunk",
+    "clockwork",
     "condition",
     "convolution",
+    "ctrnn",
+    "deep_transition",
+    "dense",
     "dropconnect",
     "dropout",
+    "elman",
     "embed",
     "encoder_decoder",
     "eprop",
     "eunn",
     "exprnn",
+    "feedback",
     "goru",
     "goru_core",
     "gru",
     "gru_core",
     "highway",
+    "indrnn",
     "irnn",
+    "jordan",
     "kf_rtrl",
     "kronecker_sum",
     "last",
@@ -113,7 +132,7 @@ __all__ = [
 __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
-    "app", "checkpoint", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers",
+    "app", "checkpoint", "ctc", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers",
     "plotting", "stochastic", "tasks", "teaching", "topology", "training", "trees", "writers",
 )  # fmt: skip
 
