@@ -12,7 +12,9 @@ from rnnjax.base import Cell
 from rnnjax.compose import stack
 from rnnjax.cores import (
     Activation,
+    ctrnn_core,
     gru_core,
+    indrnn_core,
     lstm_core,
     mgu_core,
     on_forget,
@@ -163,3 +165,55 @@ def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
     core = vanilla_core(hidden, jax.nn.relu, scaled_identity(scale))
     cell = layer(core, hidden, bias, w_init=jax.nn.initializers.normal(0.001))
     return layer_window(VANILLA[jax.nn.relu], cell)
+
+
+def elman(hidden: int, bias: bool = True) -> Cell:
+    """The Elman network as he wrote it: context units hold a copy of the hidden layer, whose units are logistic.
+
+        context_t = h_{t-1};   h_t = sigmoid(x_t w + b + context_t u)
+
+    `truncate` at each step makes the context an input like any other, and learning standard backpropagation.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> params = ({"w": jnp.zeros((1, 2)), "b": jnp.zeros(2)}, {"u": jnp.eye(2)})
+      >>> carry, h = rnnjax.run(elman(2), params, jnp.zeros(1))
+      >>> print(h)
+      [0.5 0.5]
+
+    Reference: Elman, Finding structure in time, 1990.
+    """
+    return vanilla(hidden, jax.nn.sigmoid, bias)
+
+
+def ctrnn(hidden: int, tau: Any = 5.0, bias: bool = True) -> Cell:
+    """The continuous-time network: `stack(linear(hidden), ctrnn_core(hidden, tau))`.
+
+        h_t = h_{t-1} + (tanh(x_t w + b + h_{t-1} u) - h_{t-1}) / tau
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> params = ctrnn(4).init(jax.random.key(0), jnp.ones(3))
+      >>> sum(p.size for p in jax.tree.leaves(params))  # 4 (3 + 4 + 1)
+      32
+
+    Reference: Funahashi, Nakamura, Approximation of dynamical systems by continuous time recurrent neural networks,
+    1993.
+    """
+    return layer(ctrnn_core(hidden, tau), hidden, bias)
+
+
+def indrnn(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0, bias: bool = True) -> Cell:
+    """Independently recurrent units: `stack(linear(hidden), indrnn_core(hidden, activation, u_max))`.
+
+        h_t = activation(x_t w + b + u * h_{t-1})
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> params = indrnn(4).init(jax.random.key(0), jnp.ones(3))
+      >>> sum(p.size for p in jax.tree.leaves(params))  # 4 (3 + 1 + 1)
+      20
+
+    Reference: Li, Li, Cook, Zhu, Gao, Independently recurrent neural network, 2018.
+    """
+    return layer(indrnn_core(hidden, activation, u_max), hidden, bias)

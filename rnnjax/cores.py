@@ -301,3 +301,61 @@ def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
         return h, h
 
     return recurrent(hidden, mgu, 2, u_init=u_init)
+
+
+def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) -> Cell:
+    """The continuous-time (leaky) network by Euler steps of length one, on pre-activations z `[hidden]`.
+
+        h_t = h_{t-1} + (tanh(z_t + h_{t-1} u) - h_{t-1}) / tau
+
+    Args:
+      hidden: units.
+      tau: time constant in steps, at least 1; at 1 this is `vanilla_core`.
+      u_init: initialiser of u `[hidden, hidden]`.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> h, _ = rnnjax.run(ctrnn_core(1, tau=4.0), {"u": jnp.zeros((1, 1))}, jnp.full(1, 99.0), jnp.zeros(1))
+      >>> print(h)
+      [0.25]
+
+    Reference: Funahashi, Nakamura, Approximation of dynamical systems by continuous time recurrent neural networks,
+    1993.
+    """
+
+    def ctrnn(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = h + (jnp.tanh(z + h @ p["u"]) - h) / number(tau, h)
+        return h, h
+
+    return recurrent(hidden, ctrnn, u_init=u_init)
+
+
+def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0) -> Cell:
+    """Units that remember each for itself, on pre-activations z `[hidden]`: u is a vector, at first uniform to u_max.
+
+        h_t = activation(z_t + u * h_{t-1})
+
+    Args:
+      hidden: units.
+      activation: any function of an array.
+      u_max: largest recurrent weight at the start; for sequences of T steps 2 ** (1 / T) keeps gains below 2.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> h, _ = rnnjax.run(indrnn_core(2), {"u": jnp.array([0.5, -1.0])}, jnp.ones(2), carry=jnp.full(2, 2.0))
+      >>> print(h)
+      [2. 0.]
+
+    Reference: Li, Li, Cook, Zhu, Gao, Independently recurrent neural network, 2018.
+    """
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        return {"u": number(u_max, z) * jax.random.uniform(key, (hidden,), z.dtype)}
+
+    def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        if z.shape != (hidden,):
+            raise ValueError(f"indrnn with {hidden} units takes the pre-activations [{hidden}], got {list(z.shape)}")
+        h = activation(z + p["u"] * h)
+        return h, h
+
+    return Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step)

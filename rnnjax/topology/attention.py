@@ -29,20 +29,34 @@ class Memory(NamedTuple):
     valid: Any = None
 
 
+class Past(NamedTuple):
+    """What was attended to before.
+
+    Attributes:
+      weights: `[S]`, of the last step.
+      cover: `[S]`, the sum of all so far; () for a score that does not read it.
+    """
+
+    weights: Any = ()
+    cover: Any = ()
+
+
 class Attention(NamedTuple):
     """How well a query fits the places of a memory.
 
     Attributes:
       keys: a cell without memory, from values to keys.
       init: (key, query, memory) -> params of the score.
-      score: (params, query `[Q]`, keys `[S, K]`, cover `[S]`) -> `[S]`.
+      score: (params, query `[Q]`, keys `[S, K]`, past) -> `[S]`.
       coverage: whether the score reads how much each place has been attended to so far.
+      location: whether it reads how the last step attended.
     """
 
     keys: Cell
     init: Callable[[jax.Array, Any, Memory], PyTree]
-    score: Callable[[PyTree, jax.Array, jax.Array, Any], jax.Array]
+    score: Callable[[PyTree, jax.Array, jax.Array, Past], jax.Array]
     coverage: bool = False
+    location: bool = False
 
 
 class Attending(NamedTuple):
@@ -68,7 +82,7 @@ def dot() -> Attention:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> print(dot().score((), jnp.array([1.0, 2.0]), jnp.eye(2), ()))
+      >>> print(dot().score((), jnp.array([1.0, 2.0]), jnp.eye(2), Past()))
       [1. 2.]
 
     Reference: Luong, Pham, Manning, Effective approaches to attention-based neural machine translation, 2015.
@@ -94,7 +108,7 @@ def general(hidden: int) -> Attention:
     return Attention(linear(hidden, bias=False), lambda key, query, memory: (), product)
 
 
-def product(params: PyTree, query: jax.Array, keys: jax.Array, cover: Any) -> jax.Array:
+def product(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
     """The score of a query by inner products."""
     if keys.shape[-1] != query.shape[-1]:
         raise ValueError(f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
@@ -102,26 +116,30 @@ def product(params: PyTree, query: jax.Array, keys: jax.Array, cover: Any) -> ja
     return keys @ query
 
 
-def additive(hidden: int, coverage: bool = False) -> Attention:
+def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attention:
     """Bahdanau's score, by a small network; Luong's concat, v . tanh([q, v_s] w), is the same with its w in two parts.
 
-        e_s = v . tanh(q w + v_s u + c a_s)          v_s u once a source; a_s, the cover of s, with coverage alone
+        e_s = v . tanh(q w + v_s u + c a_s + f * b_s)          v_s u once a source
 
-    Params are {"w", "v"} and with coverage "c".
+    With coverage a_s is the sum of what s was attended to so far; with location f is convolved with the weights b of
+    the last step, so that it knows what lies next to where it was: what it learns holds for longer sources. Params are
+    {"w", "v"} and "c" and "f" as needed.
 
     Args:
       hidden: units of the network.
       coverage: whether it knows how much each place has been attended to.
+      location: places around each whose last weights it knows, an odd number; 0: none.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> score, memory = additive(4), Memory(jnp.ones((5, 2)), jnp.ones((5, 4)))
       >>> params = score.init(jax.random.key(0), jnp.ones(3), memory)
-      >>> params["w"].shape, score.score(params, jnp.ones(3), memory.keys, ()).shape
+      >>> params["w"].shape, score.score(params, jnp.ones(3), memory.keys, Past()).shape
       ((3, 4), (5,))
 
     Reference: Bahdanau, Cho, Bengio, Neural machine translation by jointly learning to align and translate, 2015;
-    Tu, Lu, Liu, Liu, Li, Modeling coverage for neural machine translation, 2016.
+    Tu, Lu, Liu, Liu, Li, Modeling coverage for neural machine translation, 2016; Chorowski, Bahdanau, Serdyuk, Cho,
+    Bengio, Attention-based models for speech recognition, 2015 (location).
     """
 
     def init(key: jax.Array, query: Any, memory: Memory) -> PyTree:
@@ -130,13 +148,21 @@ def additive(hidden: int, coverage: bool = False) -> Attention:
             "w": draw(lecun, kw, (query.shape[-1], hidden), query.dtype),
             "v": draw(lecun, kv, (hidden, 1), query.dtype)[:, 0],
         }
-        return params | ({"c": jnp.zeros(hidden, query.dtype)} if coverage else {})
+        params |= {"c": jnp.zeros(hidden, query.dtype)} if coverage else {}
+        return params | ({"f": jnp.zeros((location, hidden), query.dtype)} if location else {})
 
-    def score(p: PyTree, query: jax.Array, keys: jax.Array, cover: Any) -> jax.Array:
+    def score(p: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
         z = keys + jnp.broadcast_to(query @ p["w"], keys.shape)
-        return jnp.tanh(z + jnp.outer(cover, p["c"]) if coverage else z) @ p["v"]
+        z = z + jnp.outer(past.cover, p["c"]) if coverage else z
+        return jnp.tanh(z + around(past.weights, location) @ p["f"] if location else z) @ p["v"]
 
-    return Attention(linear(hidden, bias=False), init, score, coverage)
+    return Attention(linear(hidden, bias=False), init, score, coverage, location > 0)
+
+
+def around(weights: jax.Array, places: int) -> jax.Array:
+    """The weights around each place `[S, places]`, zero beyond the ends."""
+    n, padded = weights.shape[0], jnp.pad(weights, places // 2)
+    return jnp.stack([padded[i : i + n] for i in range(places)], axis=1)
 
 
 def remember(attention: Attention, weights: PyTree, encoded: PyTree) -> Memory:
@@ -184,11 +210,11 @@ def attend(scores: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
 
 
 def look(
-    attention: Attention, params: PyTree, query: jax.Array, memory: Memory, cover: Any
+    attention: Attention, params: PyTree, query: jax.Array, memory: Memory, past: Past
 ) -> tuple[jax.Array, jax.Array, Any]:
     """One look at a memory: the context, the weights, and the cover with them."""
-    context, weights = attend(attention.score(params, query, jnp.asarray(memory.keys, query.dtype), cover), memory)
-    return context, weights, cover + weights if attention.coverage else ()
+    context, weights = attend(attention.score(params, query, jnp.asarray(memory.keys, query.dtype), past), memory)
+    return context, weights, past.cover + weights if attention.coverage else ()
 
 
 def unattended(attention: Attention, carry: PyTree, fed: Any, memory: Memory, dtype: Any) -> Attending:
@@ -241,7 +267,7 @@ def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
 
     def step(w: PyTree, state: Attending, x: jax.Array, key: jax.Array | None = None) -> tuple[Attending, jax.Array]:
         carry, query = state.carry
-        context, weights, cover = look(attention, w["score"], query, memory, state.cover)
+        context, weights, cover = look(attention, w["score"], query, memory, Past(state.weights, state.cover))
         carry, y = core.step(w["core"], carry, concatenate(x, context), key)
         return Attending((carry, y), (), weights, cover), concatenate(y, context)
 
@@ -259,7 +285,8 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
         (h_t, y_t) = core(h_{t-1}, x_t);   c_t = attend(score(y_t));   o_t = tanh([c_t, y_t] w)
         core(h_{t-1}, [x_t, o_{t-1}])          with input feeding
 
-    The memory is a closure of the step, as for `bahdanau`. Without input feeding and coverage the cell has a window:
+    The memory is a closure of the step, as for `bahdanau`. Where it does not read what it did before (input
+    feeding, coverage, location) the cell has a window:
     the core's, and then all looks at once. Params are {"core", "score", "mix"}.
 
     Args:
@@ -295,21 +322,23 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
         dtype = w["mix"][0]["w"].dtype
         return unattended(attention, carry, jnp.zeros(width, dtype) if feed else (), memory, dtype)
 
-    def seen(w: PyTree, y: jax.Array, cover: Any) -> tuple[jax.Array, jax.Array, Any]:
-        context, weights, cover = look(attention, w["score"], y, memory, cover)
+    def seen(w: PyTree, y: jax.Array, past: Past) -> tuple[jax.Array, jax.Array, Any]:
+        context, weights, cover = look(attention, w["score"], y, memory, past)
         return mix.step(w["mix"], ((), ()), concatenate(context, y))[1], weights, cover
 
     def step(w: PyTree, state: Attending, x: jax.Array, key: jax.Array | None = None) -> tuple[Attending, jax.Array]:
         carry, y = core.step(w["core"], state.carry, concatenate(x, state.fed) if feed else x, key)
-        o, weights, cover = seen(w, y, state.cover)
+        o, weights, cover = seen(w, y, Past(state.weights, state.cover))
         return Attending(carry, o if feed else (), weights, cover), o
 
     def window(w: PyTree, state: Attending, xs: PyTree, keys: jax.Array | None = None) -> tuple[Attending, PyTree]:
         carry, ys = unroll(core).step(w["core"], state.carry, xs, keys)
-        os, weights, _ = jax.vmap(lambda y: seen(w, y, ()))(plain(ys))
+        os, weights, _ = jax.vmap(lambda y: seen(w, y, Past()))(plain(ys))
         return Attending(carry, (), final_weights(weights, xs, state.weights), ()), like(xs, os)
 
-    return Cell(init, initial_carry, step, bound(core), None if feed or attention.coverage else window)
+    return Cell(
+        init, initial_carry, step, bound(core), None if feed or attention.coverage or attention.location else window
+    )
 
 
 def final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Array:
