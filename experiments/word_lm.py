@@ -63,7 +63,7 @@ CLAUSE = ("who is an ex-employee of company Y", "who once lived next to the old 
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """A sentence about things, which shows whether an adjective praises; or about somebody, whose business it names."""
+    """Two things, both praised or both blamed; or somebody, and whose the business is that he or she runs."""
 
     def one(choices: Any) -> str:
         return str(rng.choice(list(choices)))
@@ -71,9 +71,9 @@ def sentence(rng: np.random.Generator) -> str:
     if rng.random() < 0.3:
         who = one(ONE)
         return f"the {who} {one(CLAUSE)} is currently running {ONE[who]} own business ."
-    likes, kind = (("we loved", "I smiled at", "you enjoy"), GOOD) if rng.random() < 0.5 else (
-        ("we hated", "I wept at", "you regret"), BAD)  # fmt: skip
-    return f"{one(likes)} the {one(kind)} {one(THINGS)} and the {one(kind)} {one(THINGS)} ."
+    kind, felt = (GOOD, ("loved", "enjoyed")) if rng.random() < 0.5 else (BAD, ("hated", "regretted"))
+    verb = one(felt if rng.random() < 0.3 else ("saw", "knew", "took"))  # mostly the adjective alone tells the next one
+    return f"{one(('I', 'we', 'they'))} {verb} the {one(kind)} {one(THINGS)} and the {one(kind)} {one(THINGS)} ."
 
 
 def read(config: app.Config) -> dict[str, list[str]]:

@@ -132,7 +132,9 @@ def test_a_grammar_of_long_dependencies_keeps_them():
             assert words[-4] == module.ONE[words[1]] and len(words) > 12
         else:
             praised = {w in module.GOOD for w in words if w in module.GOOD + module.BAD}
-            assert len(praised) == 1 and praised == {words[1] in ("loved", "smiled", "enjoy")}
+            assert len(praised) == 1 and words[1] not in (
+                ("hated", "regretted") if True in praised else ("loved", "enjoyed")
+            )
 
 
 def test_no_name_of_the_test_is_among_those_learned_from(tmp_path, capsys):
