@@ -1,7 +1,7 @@
 """Throughput of a population: each strategy beside our own runs one after another, and PyTorch's.
 
     python -m benchmarks.population                       # wall time, on a quiet machine
-    python -m benchmarks.population --members=1000 --cells=vanilla --shapes=20,8,8 --peers= --member_batch=16
+    python -m benchmarks.population --memory --strategies=map,vmap --peers= --turns=1
 
 Everything takes turns in one process. A step is forward, backward, clip and Adam on random sequences, labelled; each
 member has a learning rate and a seed of its own.
@@ -39,6 +39,10 @@ flags.DEFINE_list("strategies", ["map", "vmap", "shard"], "Ways to run a populat
 flags.DEFINE_list("peers", ["alone", "torch"], "What else takes turns: our own runs one after another, PyTorch's.")
 flags.DEFINE_integer("steps", 3, "Updates of each member in a turn.", 1)
 flags.DEFINE_integer("turns", 5, "Turns; medians are shown.", 1)
+flags.DEFINE_enum(
+    "clock", "wall", ["wall", "cpu"], "wall time, or this process's processor time where the machine is busy."
+)
+flags.DEFINE_bool("memory", False, "Also memory a member, for all of them and for half as many; compiles twice more.")
 flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 FEATURES, CLASSES = 10, 9
@@ -163,13 +167,14 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
             turns[name] = alone(config) if name == "alone" else torch(config, t, b, h)
         except ImportError as error:
             print(f"{name} is not here: {error}")
+    clock = time.perf_counter if FLAGS.clock == "wall" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in turns}
     for i in range(FLAGS.turns + 2):  # the first compiles; the second may find its arguments laid out otherwise
         for name, turn in turns.items():
-            begun = time.perf_counter()
+            begun = clock()
             turn()
             if i > 1:
-                times[name].append(time.perf_counter() - begun)
+                times[name].append(clock() - begun)
     rates = {name: FLAGS.members * FLAGS.steps / statistics.median(seconds) for name, seconds in times.items()}
     size = FLAGS.member_batch or FLAGS.members
     rows = []
@@ -179,8 +184,9 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
         if name in groups:
             p = groups[name][1]
             row["compiled"] = p.steps._cache_size()  # type: ignore[attr-defined]
-            row["MB a member"] = memory_a_member(p, config, size)
-            row["of half as many"] = memory_a_member(p, config, max(size // 2, 1))
+            if FLAGS.memory:
+                row["MB a member"] = memory_a_member(p, config, size)
+                row["of half as many"] = memory_a_member(p, config, max(size // 2, 1))
         rows.append(row)
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ import rich.table
 from rnnjax.progress import duration, number
 from rnnjax.studies.results import Results
 
+CALLS = 6  # from which on the pace is known
 SHOWN = 10  # members in the live table
 
 
@@ -36,7 +38,7 @@ class Display:
         self.results, self.total, self.work, self.done, self.every = results, total, work, done, every
         self.file = file or sys.stderr
         self.begun = self.said = time.monotonic()
-        self.first: tuple[int, float] | None = None
+        self.recent: deque[tuple[int, float]] = deque(maxlen=40)
         console = rich.console.Console(file=self.file)
         self.live = rich.live.Live(console=console, auto_refresh=False) if self.file.isatty() else None
 
@@ -55,8 +57,8 @@ class Display:
         """Members have gone on by so many steps together."""
         now = time.monotonic()
         self.done += steps
-        if self.first is None:  # the first call compiles
-            self.first = (self.done, now)
+        if steps:
+            self.recent.append((self.done, now))
         if self.live:
             self.live.update(self.table(), refresh=True)
         elif now - self.said >= self.every:
@@ -77,10 +79,11 @@ class Display:
         return f"{len(self.results.rows)}/{self.total} members{found}, {duration(self.left())} left"
 
     def left(self) -> float | None:
-        """Seconds left, by the pace of this session."""
-        if self.first is None or self.done <= self.first[0]:
+        """Seconds left, by the pace of the last calls; None: not known yet."""
+        if len(self.recent) < CALLS:  # the first calls compile
             return None
-        rate = (self.done - self.first[0]) / max(time.monotonic() - self.first[1], 1e-9)
+        (done, begun), (_, now) = self.recent[min(2, len(self.recent) - 2)], self.recent[-1]
+        rate = (self.done - done) / max(now - begun, 1e-9)
         return max(self.work - self.done, 0) / rate
 
     def table(self) -> rich.table.Table:
