@@ -3,6 +3,7 @@
 Both have the same energy and mass and about as many particles. The trees are those by which the jets came about.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ flags.DEFINE_integer("jets", 4000, "Jets to learn from, half of each kind.", 2, 
 flags.DEFINE_integer("tested", 2000, "Jets to test on.", 2, flag_values=FLAGS)
 flags.DEFINE_float("momentum", 400.0, "Of a jet, in GeV.", 1.0, flag_values=FLAGS)
 flags.DEFINE_float("mass", 80.0, "Of a jet, in GeV.", 10.0, flag_values=FLAGS)
-flags.DEFINE_list("rates", ["2.5", "1.0"], "Of the squared masses, for each kind: a high one makes light children.",
+flags.DEFINE_list("rates", ["3.0", "1.0"], "Of the squared masses, for each kind: a high one makes light children.",
                   flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_float("first", 7.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
 flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
@@ -176,18 +177,26 @@ def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def log_ratio(one: trees.Jet, config: app.Config) -> float:
-    """log p(jet of the second kind) - log p(of the first): what sees the masses of all nodes can do no better.
-
-    That a second child may not be too heavy for the first is left aside.
-    """
-    squares = np.maximum(one.momenta[:, 0] ** 2 - (one.momenta[:, 1:] ** 2).sum(1), 0.0)
+    """log p(jet of the second kind) - log p(of the first): what sees the masses of all nodes can do no better."""
+    squares = one.momenta[:, 0] ** 2 - (one.momenta[:, 1:] ** 2).sum(1)
     total, root = 0.0, len(squares) - 1
     for node, below in enumerate(one.tree.children):
-        for child in below:
-            x = squares[child] / squares[node]
-            a, b = (pair[0] if node == root else pair[1] for pair in rates(config))
-            total += np.log(b / -np.expm1(-b)) - b * x - np.log(a / -np.expm1(-a)) + a * x
-    return float(total)
+        if below:
+            a, b = (first if node == root else usual for first, usual in rates(config))
+            total += log_density(b, below, squares, node) - log_density(a, below, squares, node)
+    return total
+
+
+def log_density(rate: float, below: tuple[int, ...], squares: np.ndarray, node: int) -> float:
+    """Of the squared masses of two children over that of their parent."""
+    return -rate * float(squares[list(below)].sum() / squares[node]) - log_norm(rate)
+
+
+@functools.cache
+def log_norm(rate: float) -> float:
+    """The logarithm of the integral of exp(-rate (x + y)) where sqrt(x) + sqrt(y) < 1."""
+    x = np.linspace(0, 1, 10_001)
+    return float(np.log(np.trapezoid(np.exp(-rate * x) * -np.expm1(-rate * (1 - np.sqrt(x)) ** 2) / rate, x)))
 
 
 EXPERIMENT = app.Experiment(build, FLAGS, load, finish)

@@ -35,7 +35,11 @@ flags.DEFINE_string(
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
-    "task", "fine", ["fine", "binary"], "Five classes, or two, without what is neutral.", flag_values=FLAGS
+    "task",
+    "fine",
+    ["fine", "binary"],
+    "Learn five classes, which are scored as two as well, or only two, without what is neutral.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "labels",
@@ -191,9 +195,17 @@ def network(config: app.Config) -> rnnjax.Cell:
     """From words to logits at every node."""
     dtype = jnp.dtype(config.dtype)
     words = rnnjax.embed(1 + len(config.words), config.embedding_size, dtype=dtype)
-    drop = [rnnjax.dropout(config.dropout)] if config.dropout else []
+    drop = config.noise()
     n = len(set(config.classes.values()))
     return rnnjax.stack(trees.at_leaves(rnnjax.stack(words, *drop)), core(config), *drop, rnnjax.linear(n))
+
+
+def in_two(logits: jax.Array, batch: losses.Batch) -> tuple[jax.Array, losses.Batch]:
+    """Five classes read as two: log-probabilities of what is negative and what is positive; neutral does not count."""
+    log_p = jax.nn.log_softmax(logits)
+    sides = jnp.stack([jax.nn.logsumexp(log_p[..., :2], -1), jax.nn.logsumexp(log_p[..., 3:], -1)], -1)
+    y = jnp.asarray(batch.y)
+    return sides, batch._replace(y=(y > 2).astype(y.dtype), mask=batch.mask & (y != 2))
 
 
 def build(config: app.Config) -> app.Setup:
@@ -202,6 +214,8 @@ def build(config: app.Config) -> app.Setup:
     def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
         roots = losses.classify(*trees.at_roots(outputs, batch))
         at = {"root_accuracy": roots["accuracy"]}
+        if config.task == "fine":
+            at["binary_root_accuracy"] = losses.classify(*trees.at_roots(*in_two(outputs, batch)))["accuracy"]
         if not structured(config):
             return {"loss": roots["loss"]} | at
         nodes = losses.classify(outputs, batch)

@@ -99,12 +99,17 @@ def test_a_jet_keeps_energy_and_momentum_and_splits_into_what_is_lighter():
     assert abs(directions.mean(0)).max() < 4 * directions.std() / np.sqrt(len(jets))
 
 
-def test_squared_masses_are_exponential_below_one():
-    rng = np.random.default_rng(0)
-    drawn = np.array([trees.jets.fraction(rng, 2.0) for _ in range(20_000)])
-    mean = 1 / 2 - 1 / (np.exp(2) - 1)
-    assert drawn.min() >= 0 and drawn.max() <= 1
-    assert abs(drawn.mean() - mean) < 4 * drawn.std() / np.sqrt(len(drawn))
+def test_masses_of_children_are_as_their_density_says():
+    rng, rate = np.random.default_rng(0), 2.0
+    drawn = np.array([trees.jets.shares(rng, rate) for _ in range(10_000)])
+    assert drawn.min() > 0 and drawn.sum(1).max() < 1
+    root = (np.arange(2_000) + 0.5) / 2_000
+    dx = 2 * root / 2_000  # of the square of the first mass
+    left = np.where(root < 1, (1 - np.exp(-rate * (1 - root) ** 2)) / rate, 0)
+    density = np.exp(-rate * root**2) * left * dx
+    want = (root**2 * density).sum() / density.sum()
+    for squares in (drawn**2).T:  # both children alike
+        assert abs(squares.mean() - want) < 4 * squares.std() / np.sqrt(len(squares))
 
 
 @pytest.mark.parametrize(

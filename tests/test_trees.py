@@ -390,3 +390,13 @@ def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
         assert launch("sentiment", "--cell=recnn", *flags.split(), f"--workdir={tmp_path / str(i)}") == 1
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert complaint in said, said
+
+
+def test_five_classes_are_scored_as_two():
+    from experiments.sentiment import in_two
+
+    logits = jnp.log(jnp.array([[0.3, 0.1, 0.35, 0.15, 0.1], [0.0001, 0.3, 0.1, 0.28, 0.3199], [0.2] * 5]))
+    batch = rnnjax.losses.Batch(None, np.array([1, 3, 2]), np.array([True, True, True]))
+    sides, two = in_two(logits, batch)
+    close(jnp.exp(sides), jnp.array([[0.4, 0.25], [0.3001, 0.5999], [0.4, 0.4]]), 1e-5, 1e-5)
+    assert two.y[:2].tolist() == [0, 1] and two.mask.tolist() == [True, True, False]

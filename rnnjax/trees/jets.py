@@ -33,7 +33,7 @@ def jet(
 ) -> Jet:
     """A jet along the x axis. Whatever has a mass m above the cut splits in two, in any direction of its rest frame.
 
-        m_child^2 / m^2 ~ Exponential(rate), cut off at 1, and for the second child where the masses would exceed m
+        m_1^2 / m^2, m_2^2 / m^2 ~ Exponential(rate), both drawn again until m_1 + m_2 < m
 
     A high rate makes light children: two narrow prongs. Energy and momentum are conserved in each splitting.
 
@@ -68,16 +68,19 @@ def jet(
             symbols += ["p", ")"]
             momenta.append(p)
             continue
-        a = m * math.sqrt(fraction(rng, now))
-        b = min(m * math.sqrt(fraction(rng, now)), 0.999 * (m - a))
+        a, b = (m * share for share in shares(rng, now))
+        one, other = decay(rng, p, m, a, b)
+        todo += [p, (other, b), (one, a)]
         now = rate
-        todo += [p, *reversed([(q, n) for q, n in zip(decay(rng, p, m, a, b), (a, b))])]
     return Jet(delinearise(symbols), np.array(momenta))
 
 
-def fraction(rng: np.random.Generator, rate: float) -> float:
-    """Exponential(rate), given that it is below 1."""
-    return -math.log1p(-rng.random() * -math.expm1(-rate)) / rate
+def shares(rng: np.random.Generator, rate: float) -> tuple[float, float]:
+    """The masses of two children over that of their parent."""
+    a = b = 1.0
+    while a + b >= 1:  # squares below 1 are drawn by their distribution function, or a low rate would take for ever
+        a, b = np.sqrt(-np.log1p(rng.random(2) * np.expm1(-rate)) / rate).tolist()
+    return a, b
 
 
 def decay(rng: np.random.Generator, p: Momentum, m: float, a: float, b: float) -> tuple[Momentum, Momentum]:
