@@ -16,6 +16,7 @@ from absl import flags
 from rnnjax import app
 from rnnjax.app.session import signals
 from rnnjax.app.setup import finished, loaded
+from rnnjax.dispatch import ENGINES
 from rnnjax.errors import UserError
 from rnnjax.population import STRATEGIES, host_devices
 from rnnjax.progress import table
@@ -29,6 +30,7 @@ from rnnjax.studies.results import Results
 from rnnjax.studies.search import SAMPLERS, Search
 from rnnjax.studies.space import Assignment
 from rnnjax.studies.study import Options, Study
+from rnnjax.studies.workers import SharedStudy
 from rnnjax.workdir import Workdir
 from rnnjax.writers import make_writers
 
@@ -85,6 +87,23 @@ flags.DEFINE_integer(
     "member_batch", 0, "Members in memory at once; 0: 16 on a CPU, 64 elsewhere.", 0, flag_values=FLAGS
 )
 flags.DEFINE_integer("max_members", 10_000, "More members than these are refused.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "workers", 0, "Processes that train the members, a few each at a time; 0: this one does.", 0, flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "engine",
+    "local",
+    ENGINES,
+    "Where --workers live: local, on this machine; slurm, as jobs of a cluster. Both need submitit, and slurm a "
+    "--workdir that all machines see.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "engine_args",
+    "",
+    "What submitit asks for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu.",
+    flag_values=FLAGS,
+)
 
 
 def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
@@ -100,12 +119,21 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     writer = make_writers(["jsonl", "tensorboard"], workdir, len(results.rows))
     display = Display(results, total, total * steps, done)
     with signals() as heard, contextlib.closing(writer), display:
-        study = Study(asked.experiment, workdir, results, options, display, writer, heard)
-        if asked.ranges:
-            search(asked, config, study)
+        if config.workers:
+            study: Study = SharedStudy(asked, config, workdir, results, display, writer, heard)
         else:
-            study.train([asked.member(i, own) for i, own in enumerate(asked.points)])
+            study = Study(asked.experiment, workdir, results, options, display, writer, heard)
+        with study if isinstance(study, SharedStudy) else contextlib.nullcontext():
+            train(asked, config, study)
     report(asked, study)
+
+
+def train(asked: Plan, config: app.Config, study: Study) -> None:
+    """Trains what the flags ask for."""
+    if asked.ranges:
+        search(asked, config, study)
+    else:
+        study.train([asked.member(i, own) for i, own in enumerate(asked.points)])
 
 
 def example(asked: Plan) -> Assignment:
@@ -118,14 +146,14 @@ def search(asked: Plan, config: app.Config, study: Study) -> None:
     trials = Search(study.workdir.path, asked.ranges, asked.points, config.trials, config.sampler, config.seed)
     bounds = {r.flag: (r.low, r.high) for r in asked.ranges}
 
-    def train(assignments: dict[int, Assignment]) -> None:
+    def train_all(assignments: dict[int, Assignment]) -> None:
         members = [asked.member(i, own) for i, own in assignments.items()]
         if config.pbt:
             evolve(study, members, bounds, config.pbt, config.seed)
         else:
             study.train(members)
 
-    trials.run(config.trials if config.pbt else config.ask, study.results, train)
+    trials.run(config.trials if config.pbt else config.ask, study.results, train_all)
 
 
 def report(asked: Plan, study: Study) -> None:
@@ -175,7 +203,8 @@ def repeat(asked: Plan, member: Member) -> str:
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 
-EXPERIMENT = app.Study(run, FLAGS)
+EXPERIMENT = app.Study(run, FLAGS, free=("workers", "engine", "engine_args"))
+
 
 if __name__ == "__main__":
     host_devices()

@@ -351,6 +351,7 @@ class Pool(AbstractContextManager["Pool"]):
             raise UserError(f"--engine={self.engine}: {' '.join(str(error).split())}") from error
 
     def _executor(self, place: int) -> Any:
+        os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # it would print its own lines among ours
         try:
             import submitit
         except ImportError as error:

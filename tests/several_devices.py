@@ -17,6 +17,7 @@ from rnnjax.losses import Batch
 
 WINDOWED = ("tbptt", "lookback", "pes", "nres")
 B, T = 8, 6
+SUM = re.compile(r" all-reduce(?:-start)?\(")
 
 
 def network(stochastic: bool = False) -> rnnjax.Cell:
@@ -65,9 +66,11 @@ def gap(a, b) -> float:
     return max(abs(x - y).max(initial=0) / max(1, abs(y).max(initial=0)) for x, y in pairs)
 
 
-def summed(text: str) -> int:
-    """How often a compiled program adds up over devices, by where it is written: a loop counts once."""
-    return len(re.findall(r" all-reduce(?:-start)?\(", text))
+def loops(text: str) -> list[int]:
+    """In how many loops stands each sum over the devices of a compiled program."""
+    return [
+        re.search('op_name="([^"]*)"', line)[1].count("while/body") for line in text.splitlines() if SUM.search(line)
+    ]
 
 
 def checked(rule: str) -> dict:
@@ -81,7 +84,7 @@ def checked(rule: str) -> dict:
         "moved": gap(one.state.params, start),
         "valid": gap(same, loss),
         "cut": [a.addressable_shards[0].data.shape[0] for a in carried],
-        "sums": summed(text),
+        "loops": loops(text),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from rnnjax.dispatch import Alive, Pool, Queue, work
 from rnnjax.errors import UserError
 
 HERE = Path(__file__).parent
+needs_submitit = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs submitit")
 
 
 def units(n: int, **more) -> dict[str, dict]:
@@ -56,7 +58,7 @@ def test_what_nobody_touches_for_a_lease_goes_to_another_and_fails_in_the_end(tm
     second = queue.claim("b")
     assert second.name == "000" and not queue.holds(first) and queue.holds(second)
     queue.give_up("a")
-    assert queue.claim("c") is None  # it is b's by now
+    assert queue.claim("c") is None and queue.left() == ["000"]  # it is b's by now
     queue.give_up("b")
     assert queue.claim("c") is None and queue.left() == []
     assert "each of the 2 processes" in queue.ends()["000"]["failed"]
@@ -117,8 +119,8 @@ def paths(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE)]))
 
 
+@needs_submitit
 def test_a_killed_worker_costs_no_unit(tmp_path, paths):
-    pytest.importorskip("submitit")
     trace, found = tmp_path / "trace", {}
     wanted = units(2, trace=str(trace))
     wanted["000"] |= {"wait": 3}
@@ -138,8 +140,8 @@ def workers(trace: Path) -> list[int]:
 
 
 @pytest.mark.slow
+@needs_submitit
 def test_what_always_fails_costs_itself_alone(tmp_path, paths):
-    pytest.importorskip("submitit")
     wanted = units(3) | {"100": {"x": 9, "die": True}, "101": {"x": 5, "refuse": True}}
     with Pool(Queue(tmp_path / "queue", tries=2), "units:squared", workers=2) as pool:
         found = dict(pool.run(wanted))
@@ -148,8 +150,8 @@ def test_what_always_fails_costs_itself_alone(tmp_path, paths):
 
 
 @pytest.mark.slow
+@needs_submitit
 def test_a_killed_coordinator_is_taken_up_again(tmp_path, paths):
-    pytest.importorskip("submitit")
     program = (
         "import sys; from pathlib import Path; from rnnjax.dispatch import Pool, Queue\n"
         f"units = {{f'{{i:03}}': {{'x': i, 'wait': 0.3, 'trace': {str(tmp_path / 'trace')!r}}} for i in range(20)}}\n"
@@ -170,8 +172,8 @@ def test_a_killed_coordinator_is_taken_up_again(tmp_path, paths):
 
 
 @pytest.mark.slow
+@needs_submitit
 def test_workers_that_cannot_begin_are_one_line(tmp_path, paths):
-    pytest.importorskip("submitit")
     with pytest.raises(UserError, match="No module named 'nowhere'"):  # noqa: SIM117
         with Pool(Queue(tmp_path / "queue"), "nowhere:squared", workers=1) as pool:
             list(pool.run(units(1)))

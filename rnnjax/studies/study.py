@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -213,11 +213,19 @@ class Study:
     def finish(self, pack: Pack, rows: Sequence[Row]) -> None:
         """Members that have come to their end are put down; the parameters of the best of all are kept."""
         places = {m.id: i for i, m in enumerate(pack.members)}
+
+        def keep(member: int) -> None:
+            step, params = pack.params(places[member])
+            Checkpoints(self.best_folder(member)).save(step, params)
+
+        self.put_down(rows, keep)
+
+    def put_down(self, rows: Sequence[Row], keep: Callable[[int], None]) -> None:
+        """Puts rows into the results; `keep` is called first, to keep the parameters of a member that is the best."""
         best = self.results.best()
         ahead = min(rows, key=score, default=None)
         if ahead is not None and np.isfinite(score(ahead)) and (best is None or score(ahead) < score(best)):
-            step, params = pack.params(places[ahead["member"]])
-            Checkpoints(self.best_folder(ahead["member"])).save(step, params)
+            keep(ahead["member"])
         self.results.add(rows)
         kept = self.results.best()
         if rows:
