@@ -29,7 +29,7 @@ FLAGS = app.common_flags(
     eval_every=250,
     eval_batches=4,
 )
-translator_flags(FLAGS, attention="bahdanau", coverage=True)
+translator_flags(FLAGS, attention="bahdanau", location=9)
 flags.DEFINE_enum("task", "order", ["order", "reversal"], "What is learned: a grammar's word order, or to reverse.",
                   flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_integer("longest", 0, "Clauses (3 by default) or symbols (12) of the longest source to learn from; "

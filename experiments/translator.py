@@ -22,7 +22,7 @@ ATTENTIONS = ("none", "bahdanau", "dot", "general", "concat")
 SAMPLINGS = ("none", "constant", "linear", "exponential", "inverse_sigmoid")
 
 
-def translator_flags(v: flags.FlagValues, attention: str, coverage: bool = False) -> None:
+def translator_flags(v: flags.FlagValues, attention: str, location: int = 0) -> None:
     """Flags of an encoder-decoder."""
     flags.DEFINE_enum(
         "attention", attention, ATTENTIONS,
@@ -33,8 +33,12 @@ def translator_flags(v: flags.FlagValues, attention: str, coverage: bool = False
         flag_values=v,
     )  # fmt: skip
     flags.DEFINE_boolean(
-        "coverage", coverage, "The score knows what was attended to so far; with concat or bahdanau.", flag_values=v
+        "coverage", False, "The score knows what was attended to so far; with concat or bahdanau.", flag_values=v
     )
+    flags.DEFINE_integer(
+        "location", location, "Places around each of which the score knows how the last step attended to them, an odd "
+        "number, or 0; read with concat and bahdanau.", 0, flag_values=v,
+    )  # fmt: skip
     flags.DEFINE_enum(
         "encoder", "both", ["both", "forward"], "Whether the source is read from both ends or from its beginning.",
         flag_values=v,
@@ -58,8 +62,11 @@ def translator(
     h, dtype = config.hidden_size, jnp.dtype(config.dtype)
     if config.encoder == "both" and h % 2:
         raise UserError(f"--hidden_size={h}: half of the units read from either end, with --encoder=both")
+    location = config.location if config.attention in ("bahdanau", "concat") else 0
     if config.coverage and config.attention not in ("bahdanau", "concat"):
         raise UserError(f"--coverage goes with --attention=bahdanau or concat, not {config.attention}")
+    if location and location % 2 == 0:
+        raise UserError(f"--location={location}: an odd number of places, or 0")
     if config.feed and config.attention in ("none", "bahdanau"):
         raise UserError(f"--feed goes with --attention=dot, general or concat, not {config.attention}")
     drop = [rnnjax.dropout(config.dropout)] if config.dropout else []
@@ -72,8 +79,8 @@ def translator(
         "none": None,
         "dot": topology.dot(),
         "general": topology.general(h),
-        "concat": topology.additive(h, config.coverage),
-        "bahdanau": topology.additive(h, config.coverage),
+        "concat": topology.additive(h, config.coverage, location),
+        "bahdanau": topology.additive(h, config.coverage, location),
     }[config.attention]
 
     def decoder(memory: Any) -> rnnjax.Cell:

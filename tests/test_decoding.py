@@ -50,6 +50,31 @@ def wide():
 FREE = jnp.full(N, -1)
 
 
+def plain_beam(p, width, penalty):
+    """A beam search as one writes it with lists; p: (text so far) -> log-probabilities of what comes next."""
+    still, done = [((), 0.0)], []
+    for t in range(1, N + 1):
+        found = sorted((-(total + q), (*text, s)) for text, total in still for s, q in enumerate(p(text)))
+        done += [(-c / ((5 + t) / 6) ** penalty, text) for c, text in found[:width] if text[-1] == END]
+        still = [(text, -c) for c, text in found if text[-1] != END][:width]
+        if len(done) >= width:
+            return sorted(done)[::-1][:width]
+    return sorted(done + [(c / ((5 + N) / 6) ** penalty, text) for text, c in still])[::-1][:width]
+
+
+def test_a_narrow_beam_is_the_search_written_with_lists():
+    each = jax.jit(jax.vmap(lambda s: log_probabilities(CELL, PARAMS, *START, s)))
+    every = np.array(list(itertools.product(range(V), repeat=N)))
+    known = {tuple(text[: t + 1]): row[t] for text, row in zip(every, np.asarray(each(every))) for t in range(N)}
+    got = jax.jit(lambda penalty: beam_search(CELL, PARAMS, *START, N, 3, END, penalty))
+    for penalty in (0.0, 2.0):
+        want = plain_beam(lambda text: [known[(*text, s)] for s in range(V)], 3, penalty)
+        found = got(penalty)
+        said = [tuple(s[:n]) for s, n in zip(np.asarray(found.symbols), np.asarray(found.length))]
+        assert said == [text for _, text in want]
+        np.testing.assert_allclose(found.score, [score for score, _ in want], atol=1e-5)
+
+
 @pytest.mark.parametrize("penalty", [0.0, 1.5, -1.0])
 def test_a_beam_as_large_as_the_space_is_exhaustive_search(penalty, texts, wide):
     symbols, length, total = texts

@@ -30,20 +30,23 @@ def softmax(e):
 
 def test_scores_are_what_the_papers_write():
     q = draw((4,))
-    for attention in (general(4), additive(6), additive(6, coverage=True)):
+    for attention in (general(4), additive(6), additive(6, coverage=True, location=3)):
         held, keys = memory(attention, 4)
         p = moved(attention.init(KEY, q, held))
-        cover = jnp.arange(5.0)
-        got = attention.score(p, q, held.keys, cover)
+        cover, last = np.arange(5.0), np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+        got = attention.score(p, q, held.keys, topology.Past(last, cover))
         if not p:
             want = np.asarray(held.values @ keys["w"]) @ np.asarray(q)
         else:  # Luong's concat: v . tanh([q, v_s] w)
             joined = np.concatenate([np.tile(q, (5, 1)), held.values], axis=1)
             z = joined @ np.concatenate([p["w"], keys["w"]])
-            want = np.tanh(z + (np.outer(cover, p["c"]) if "c" in p else 0)) @ np.asarray(p["v"])
+            if attention.coverage:
+                beside = np.stack([[0, *last[:-1]], last, [*last[1:], 0]], axis=1)
+                z = z + np.outer(cover, p["c"]) + beside @ np.asarray(p["f"])
+            want = np.tanh(z) @ np.asarray(p["v"])
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
     with pytest.raises(ValueError, match=r"no inner product: general\(4\)"):
-        dot().score((), q, draw((5, 3)), ())
+        dot().score((), q, draw((5, 3)), topology.Past())
 
 
 def test_what_is_not_valid_is_never_read_and_an_empty_source_reads_as_zero():
@@ -64,17 +67,18 @@ def test_what_is_not_valid_is_never_read_and_an_empty_source_reads_as_zero():
 
 
 def test_bahdanau_by_hand():
-    attention = additive(6, coverage=True)
+    attention = additive(6, coverage=True, location=1)
     held, _ = memory(attention, 6, jnp.arange(5) < 4)
     cell, xs = bahdanau(rnnjax.vanilla(H), attention, held), draw((3, 2))
     p = moved(cell.init(KEY, xs[0]), 0.5)
     carry, ys = run(unroll(cell), p, xs)
     p, held = jax.tree.map(np.asarray, (p, held))
     (w, u), s = p["core"], p["score"]
-    h, cover = np.zeros(H), np.zeros(5)
+    h, cover, last = np.zeros(H), np.zeros(5), np.zeros(5)
     for x, y in zip(np.asarray(xs), ys):
-        a = softmax((np.tanh(held.keys + h @ s["w"] + np.outer(cover, s["c"])) @ s["v"])[:4])
-        cover[:4] += a
+        before = np.outer(cover, s["c"]) + last[:, None] @ s["f"]
+        a = softmax((np.tanh(held.keys + h @ s["w"] + before) @ s["v"])[:4])
+        cover[:4], last[:4] = cover[:4] + a, a
         context = a @ held.values[:4]
         h = np.tanh(np.concatenate([x, context]) @ w["w"] + w["b"] + h @ u["u"])
         np.testing.assert_allclose(y, np.concatenate([h, context]), rtol=1e-4, atol=1e-5)
