@@ -22,10 +22,8 @@ from rnnjax.provenance import provenance
 from rnnjax.workdir import Workdir
 
 FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
-flags.DEFINE_list(
-    "lags", ["4", "8", "12", "16", "24", "32"], "Words from the country to the language.", flag_values=FLAGS
-)
-flags.DEFINE_integer("num_steps", 1500, "Updates for each lag.", 1, flag_values=FLAGS)
+flags.DEFINE_list("lags", ["4", "8", "16", "32"], "Words from the country to the language.", flag_values=FLAGS)
+flags.DEFINE_integer("num_steps", 1000, "Updates for each lag.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Sentences an update.", 1, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("tested", 1000, "Sentences of each kind to test on.", 1, flag_values=FLAGS)
@@ -38,6 +36,7 @@ FILLER = ["and", "there", "she", "met", "many", "good", "friends", "who", "often
           "or", "played", "music", "with", "him", "when", "it", "rained", "then", "they", "all", "moved"]  # fmt: skip
 OPENING, BEFORE, ASK = ["i", "grew", "up", "in"], ["the", "are", "in", "the"], ["i", "speak", "fluent"]
 WORDS = list(dict.fromkeys([*FILLER, *NEAR, *FAR, *OPENING, *BEFORE, *ASK]))
+LARGE = 1_000_000  # what is drawn lies below
 ANSWERS = [*NEAR.values(), *FAR.values()]
 
 
@@ -53,39 +52,40 @@ def ids(words: list[str]) -> jax.Array:
     return jnp.array([WORDS.index(word) for word in words])
 
 
-def near(key: jax.Array, steps: int) -> Sentence:
-    """Any words, then `the clouds are in the`: the answer hangs on a word four back."""
-    kf, ka = jax.random.split(key)
-    which = jax.random.randint(ka, (), 0, len(NEAR))
+def near(draws: jax.Array) -> Sentence:
+    """Any words, then `the clouds are in the`: the answer hangs on a word four back. Draws: `[T + 2]`."""
+    which = draws[-1] % len(NEAR)
     the, *rest = ids(BEFORE)
     end = jnp.stack([the, ids(list(NEAR))[which], *rest])
-    return Sentence(jnp.concatenate([filler(kf, steps - len(end)), end]), which)
+    return Sentence(filler(draws).at[-len(end) :].set(end), which)
 
 
-def far(key: jax.Array, steps: int, lag: jax.Array) -> Sentence:
+def far(draws: jax.Array, lag: jax.Array) -> Sentence:
     """Any words with `i grew up in china` among them, then `i speak fluent`: the answer hangs on a word lag back."""
-    kf, ka = jax.random.split(key)
-    which = jax.random.randint(ka, (), 0, len(FAR))
+    which, words = draws[-1] % len(FAR), filler(draws)
     said = jnp.concatenate([ids(OPENING), ids(list(FAR))[which][None]])
-    words = jax.lax.dynamic_update_slice(filler(kf, steps), said, (steps - lag - len(OPENING),))
+    words = jax.lax.dynamic_update_slice(words, said, (len(words) - lag - len(OPENING),))
     return Sentence(words.at[-len(ASK) :].set(ids(ASK)), len(NEAR) + which)
 
 
-def filler(key: jax.Array, n: int) -> jax.Array:
-    """Words at random that say nothing."""
-    return jax.random.choice(key, ids(FILLER), (n,))
+def filler(draws: jax.Array) -> jax.Array:
+    """Words that say nothing."""
+    return ids(FILLER)[draws[:-2] % len(FILLER)]
+
+
+def throws(key: jax.Array, n: int, steps: int) -> jax.Array:
+    """What n sentences are made of: one call, since each call of the generator is long to compile."""
+    return jax.random.randint(key, (n, steps + 2), 0, LARGE)
 
 
 def sentences(steps: int, n: int, share: float) -> training.Stream:
     """Fresh sentences, a share of them far ones; the lag is the data."""
 
-    def one(key: jax.Array, lag: jax.Array) -> Sentence:
-        kind, key = jax.random.split(key)
-        is_far = jax.random.uniform(kind) < share
-        return jax.tree.map(lambda a, b: jnp.where(is_far, a, b), far(key, steps, lag), near(key, steps))
+    def one(draws: jax.Array, lag: jax.Array) -> Sentence:
+        return jax.tree.map(lambda a, b: jnp.where(draws[-2] < int(share * LARGE), a, b), far(draws, lag), near(draws))
 
     def following(lag: jax.Array, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
-        some = jax.vmap(one, (0, None))(jax.random.split(key, n), lag)
+        some = jax.vmap(one, (0, None))(throws(key, n, steps), lag)
         asked = jnp.broadcast_to(jnp.arange(steps) == steps - 1, (n, steps))
         return Batch(some.words, jnp.broadcast_to(some.answer[:, None], (n, steps)), asked), position
 
@@ -140,7 +140,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     config = next(iter(configs.values()))
     lags, steps = asked(config)
     at = len(lags) // 2
-    many = jax.vmap(lambda key: far(key, steps, lags[at]))(jax.random.split(jax.random.key(config.seed), 100))
+    many = jax.jit(jax.vmap(far, (0, None)))(throws(jax.random.key(config.seed), 100, steps), lags[at])
     drawn, lines, rows = {}, {}, []
     for name, one in configs.items():
         before, after, known = learned(one, lags, steps)
