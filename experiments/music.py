@@ -104,6 +104,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     found = {
         "counts": {part: len(batch.y) for part, batch in data.items()},
         "yardstick": apart(rolls["train"], rolls["test"]),
+        "scale": 1 / max(float(np.concatenate(rolls["train"]).mean()), 1e-3) ** 0.5,  # few keys sound: mean square 1
         "piece": max(rolls["test"][:20], key=len)[:160],
     }
     return config.replace(**found), data
@@ -128,7 +129,7 @@ def network(config: app.Config) -> rnnjax.Cell:
     """From a frame to the logit of each key in the next."""
     dtype = jnp.dtype(config.dtype)
     drop = [rnnjax.dropout(config.input_dropout)] if config.input_dropout else []
-    frames = rnnjax.pointwise(lambda x: x.astype(dtype))
+    frames = rnnjax.pointwise(lambda x: x.astype(dtype) * jnp.asarray(config.scale, dtype))
     return rnnjax.stack(frames, *drop, config.layers(), rnnjax.linear(music.KEYS))
 
 
