@@ -31,13 +31,13 @@ FLAGS = app.common_flags(
     eval_every=50,
     checkpoint_every=300,
 )
-flags.DEFINE_integer("jets", 4000, "Jets to learn from, half of each kind.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("jets", 6000, "Jets to learn from, half of each kind.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("tested", 2000, "Jets to test on.", 2, flag_values=FLAGS)
 flags.DEFINE_float("momentum", 400.0, "Of a jet, in GeV.", 1.0, flag_values=FLAGS)
 flags.DEFINE_float("mass", 80.0, "Of a jet, in GeV.", 10.0, flag_values=FLAGS)
 flags.DEFINE_list("rates", ["3.0", "1.0"], "Of the squared masses, for each kind: a high one makes light children.",
                   flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_float("first", 7.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
+flags.DEFINE_float("first", 15.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
 flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
                      flag_values=FLAGS)  # fmt: skip
 

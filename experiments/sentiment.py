@@ -49,6 +49,12 @@ flags.DEFINE_enum(
     "always learns from the roots.",
     flag_values=FLAGS,
 )
+flags.DEFINE_boolean(
+    "brackets",
+    False,
+    "Whether a recurrent network reads the brackets of the tree between the words.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values=FLAGS)
 flags.DEFINE_integer(
     "packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1, flag_values=FLAGS
@@ -156,6 +162,15 @@ def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
     return parts
 
 
+def spelt_out(tree: trees.Tree) -> trees.Tree:
+    """The words and brackets of a tree as the leaves of one node, which has the label of the whole."""
+    symbols = trees.bracketed(tree)
+    n = len(symbols)
+    if n == 1:
+        return tree
+    return trees.Tree(("",) * n + tree.labels[-1:], (*symbols, ""), ((),) * n + (tuple(range(n)),))
+
+
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The trees in three parts, packed; the config learns the words and the classes."""
     if config.batch_size % config.packed:
@@ -165,6 +180,9 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     parts = {name: [tree for tree in part if tree.labels[-1] in classes] for name, part in parts.items()}
     if not all(parts.values()):
         raise UserError(f"--data={config.data}: a part has no tree with a label at its root for --task={config.task}")
+    if config.brackets and structured(config):
+        raise UserError(f"--cell={config.cell} goes by the trees: --brackets is for recurrent cells")
+    parts = {name: [spelt_out(tree) for tree in part] if config.brackets else part for name, part in parts.items()}
     words = trees.vocabulary(parts["train"])
     data = {name: trees.pack(trees.dealt(part, config.packed), words, classes) for name, part in parts.items()}
     counts = {name: len(batch.y) for name, batch in data.items()}
@@ -248,7 +266,8 @@ def by_length(result: app.Result) -> dict[str, float]:
     """Part of the roots that is right among test sentences of similar length; a table and a picture."""
     config, cell = result.config, result.setup.cell
     batch = trees.pack(trees.dealt(config.tested, config.packed), config.words, config.classes)
-    lengths = [len(tree.sentence()) for group in trees.dealt(config.tested, config.packed) for tree in group]
+    lengths = [sum(word not in "()" for word in tree.sentence())
+               for group in trees.dealt(config.tested, config.packed) for tree in group]  # fmt: skip
 
     def right(batch: losses.Batch) -> jax.Array:
         logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)

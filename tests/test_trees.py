@@ -384,12 +384,23 @@ def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
             ("--data=nowhere", "--data=nowhere: there is no such folder"),
             ("--batch_size=10 --packed=4", "--batch_size=10 is no multiple of --packed=4"),
             ("--num_layers=2 --sentences=20", "--cell=recnn takes no --cell_args and no --num_layers"),
+            ("--brackets --sentences=20", "--cell=recnn goes by the trees: --brackets is for recurrent cells"),
             ("--cell=tree_lstn --sentences=20", "unknown --cell=tree_lstn"),
         )
     ):
         assert launch("sentiment", "--cell=recnn", *flags.split(), f"--workdir={tmp_path / str(i)}") == 1
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert complaint in said, said
+
+
+def test_a_tree_spelt_out_is_its_brackets_under_one_root():
+    from experiments.sentiment import spelt_out
+
+    for tree in wood(3, 6):
+        flat = spelt_out(tree)
+        assert flat.sentence() == trees.bracketed(tree) and flat.labels[-1] == tree.labels[-1]
+        forest = trees.pack([[flat, tree]], {word: i for i, word in enumerate("()" + WORDS, 1)}, {}).x
+        assert forest.ends[0, 0] == len(flat.sentence()) - 1
 
 
 def test_five_classes_are_scored_as_two():
