@@ -58,8 +58,7 @@ def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayL
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot(projection="3d")
     for i, states_of in enumerate((states - mean) @ axes_of):
-        name = {} if i else {"label": "trajectories"}
-        axes.plot(*states_of.T, color=GREY, linewidth=0.6, alpha=0.35, **name)
+        axes.plot(*states_of.T, color=GREY, linewidth=0.6, alpha=0.35, label=None if i else "trajectories")
     placed = (points - mean) @ axes_of
     for i, n in enumerate(np.unique(unstable)):
         name = "stable" if n == 0 else f"with {n} unstable direction{'s' if n > 1 else ''}"
