@@ -28,7 +28,12 @@ class Pair(NamedTuple):
 
 
 class Carries(NamedTuple):
-    """The carries of an encoder-decoder."""
+    """The carries of an encoder-decoder.
+
+    Attributes:
+      encoder: before its source, and after.
+      decoder: after its target; before it, it is not read: each source has a start of its own.
+    """
 
     encoder: PyTree
     decoder: PyTree
@@ -163,7 +168,7 @@ def encoder_decoder(
             raise ValueError("encoder_decoder reads one source and writes one target: it cannot start anew in a window")
         ke, kd = split(key, 2)
         cell, final = read(w, x.source, carry.encoder, ke)
-        start = joined(final, carry.decoder, w)
+        start = cell.initial_carry(w["decoder"], at_first_step(x.target))  # of this source
         after, ys = unroll(cell).step(w["decoder"], start, x.target, kd)
         return Carries(final, after), ys
 
