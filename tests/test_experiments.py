@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "word_lm": ["--cell=gru", "--hidden_size=4", "--window=5", "--sentences=100", "--embedding_size=3", "--sample=3"],
     "transduction": ["--hidden_size=4", "--longest=1", "--tested=3", "--beam=2", "--sampling=linear"],
     "translation": ["--hidden_size=4", "--sentences=20", "--buckets=9", "--beam=2", "--cell=gru"],
+    "speech": ["--cell=vanilla", "--hidden_size=4", "--tested=3", "--longest=2", "--beam=2"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -64,6 +65,7 @@ SLOW = (
     "sentiment",
     "transduction",
     "translation",
+    "speech",
 )
 
 

@@ -1,0 +1,228 @@
+"""Labels without a time each, by connectionist temporal classification: words from pen strokes, or recorded speech."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import rnnjax
+from rnnjax import app, ctc, decoding, training
+from rnnjax.app.names import make_cell
+from rnnjax.base import PyTree
+from rnnjax.data import batches, find, labelled, speech, streams, strokes
+from rnnjax.errors import UserError
+from rnnjax.losses import Batch
+from rnnjax.plotting import COLOURS, GREY, save
+from rnnjax.progress import table
+from rnnjax.scans import Seq, plain
+
+FLAGS = app.common_flags(
+    cell="lstm",
+    hidden_size="32",
+    learning_rate=5e-3,
+    schedule="cosine",
+    batch_size=32,
+    num_steps=400,
+    log_every=20,
+    eval_every=100,
+    eval_batches=4,
+)
+flags.DEFINE_string(
+    "data", "strokes",
+    "strokes: generated words of a pen; or a folder or tar or zip archive of wav files, as it is or below --data_dir, "
+    "each named after its labels, digits from 0 to 9: 0_1_1.wav; those of which the first is --test_first are tested "
+    "on: yesno/waves_yesno.tar.gz.", flag_values=FLAGS,
+)  # fmt: skip
+flags.DEFINE_integer("test_first", 1, "First label of the recordings to test on; the others are learned from.", 0, 9,
+                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float("valid", 0.15, "Part of the recordings to learn from, for validation.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("mels", 40, "Bands of the mel scale.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("together", 4, "Frames of 10 ms that are one step.", 1, flag_values=FLAGS)
+flags.DEFINE_float("input_noise", 0.5, "Normal noise on the features of recordings while learning, in their "
+                   "deviations.", 0, flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("shortest", 2, "Letters of the shortest generated words.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("longest", 5, "Letters of the longest generated words.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 500, "Generated words to test on.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("beam", 16, "Prefixes of the beam search at the end.", 1, flag_values=FLAGS)
+
+
+def generated(config: app.Config) -> tuple[app.Config, PyTree]:
+    """Words to test on; those to learn from are drawn as they are needed."""
+    if config.shortest > config.longest:
+        raise UserError(f"--shortest={config.shortest} is more than --longest={config.longest}")
+    test = strokes.words(config.shortest, config.longest).batch(jax.random.key(config.seed + 1), config.tested)
+    return config.replace(symbols=("", *strokes.LETTERS), counts={"test": config.tested}), {"test": test}
+
+
+def heard(recordings: list[speech.Recording], config: app.Config) -> Seq:
+    """The features of all recordings, `[n, steps, together mels]`, by one compiled program."""
+    rate, cut = recordings[0].rate, speech.frames(recordings[0].rate)
+    samples = batches.padded([r.samples for r in recordings])
+    count = np.array([cut.count(len(r.samples)) for r in recordings]) // config.together
+    steps = int(count.max())
+    if not count.all():
+        short = recordings[int(count.argmin())]
+        raise UserError(f"{short.name}: {len(short.samples)} samples are less than a step of {config.together} frames")
+    features = jax.jit(lambda x: jax.lax.map(lambda s: speech.log_mel(s, rate, config.mels, cut), x))(samples.x)
+    joined = np.asarray(features)[:, : steps * config.together].reshape(len(count), steps, -1)
+    return Seq(joined, np.arange(steps) < count[:, None])
+
+
+def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
+    """Recordings in three parts, by their first label."""
+    found = speech.recordings(find(config.data, config.data_dir))
+    y = [speech.labels_of(r.name) for r in found]
+    first = np.array([labels[0] for labels in y])
+    test, rest = np.flatnonzero(first == config.test_first), np.flatnonzero(first != config.test_first)
+    if not len(test) or len(rest) < 2:
+        raise UserError(
+            f"--test_first={config.test_first}: {len(test)} recordings to test on, {len(rest)} to learn from"
+        )
+    x = heard(found, config)
+    ctc.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+    train, valid = (rest[part] for part in labelled.parted(len(rest), config.valid))
+    seen = x.x[train][x.valid[train]]
+    unit = (x.x - seen.mean(0)) / np.maximum(seen.std(0), 1e-6)
+    x = Seq(np.where(x.valid[..., None], unit, 0).astype(np.float32), x.valid)
+    targets = batches.padded([labels + 1 for labels in y]).x
+    whole = Batch(x, targets)
+    data = {
+        name: streams.taken(whole, jnp.asarray(at)) for name, at in (("train", train), ("valid", valid), ("test", test))
+    }
+    symbols = ("", *map(str, range(int(targets.max()))))
+    counts = {name: len(part.y) for name, part in data.items()}
+    used = np.concatenate([y[i] for i in test]) + 1
+    share = np.bincount(np.concatenate([y[i] for i in train]) + 1, minlength=len(symbols))
+    entropy = -np.log(np.maximum(share[used], 0.5) / share.sum()).sum() / len(test)
+    return config.replace(symbols=symbols, counts=counts, entropy=float(entropy)), data
+
+
+def load(config: app.Config) -> tuple[app.Config, PyTree]:
+    """The examples, and what they are labelled with."""
+    if config.rule != "bptt":
+        raise UserError(f"--rule={config.rule}: a path is scored as a whole, and read from both ends; leave --rule")
+    return generated(config) if config.data == "strokes" else recorded(config)
+
+
+def noisy(deviation: float) -> rnnjax.Cell:
+    """Normal noise while learning, none without a key."""
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return x if key is None else x + jnp.asarray(deviation, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
+
+    return rnnjax.memoryless(lambda key, x: (), apply)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """Layers that read from both ends, and logits of the blank and each label at every step."""
+    noise = [rnnjax.unroll(noisy(config.input_noise))] if config.data != "strokes" and config.input_noise else []
+    drop = [rnnjax.unroll(cell) for cell in config.noise()]
+    layer = rnnjax.bidirectional(make_cell(config.cell, config.hidden_size, config.cell_args))
+    return rnnjax.stack(*noise, *[layer, *drop] * config.num_layers, rnnjax.unroll(rnnjax.linear(len(config.symbols))))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on words drawn for ever, or on recordings."""
+    size, counts = config.batch_size, config.counts
+    test = streams.in_order("test", size, counts["test"])
+    valid: training.Stream | None
+    if config.data == "strokes":
+        task = strokes.words(config.shortest, config.longest)
+        train, valid = training.drawn(task, size), training.drawn(task, size, config.eval_batches)
+        baseline, what = task.baseline, "a word"
+    else:
+        train = streams.shuffled("train", min(size, counts["train"]))
+        valid = streams.in_order("valid", size, counts["valid"]) if counts["valid"] else None
+        baseline, what = config.entropy, "a recording"
+    return app.Setup(
+        cell=network(config),
+        objective=ctc.label_ctc,
+        train=train,
+        valid=valid,
+        test=test,
+        baseline=baseline,
+        baseline_name="knows how often each label comes",
+        loss_label=f"- log p(labels) (nats {what})",
+    )
+
+
+def decoded(result: app.Result) -> tuple[dict[str, Any], jax.Array]:
+    """The test part read by best path and by beam search: errors, and the logits."""
+    beam = result.config.beam
+
+    def one(batch: Batch) -> tuple[dict[str, tuple[jax.Array, jax.Array]], jax.Array]:
+        out = rnnjax.run(result.setup.cell, result.params, batch.x)[1]
+        n = batch.y.shape[0]
+        search = decoding.prefix_beam_search(plain(out), beam, 2 * n, out.valid)
+        said = {
+            "best path": decoding.best_path(plain(out), out.valid),
+            f"beam {beam}": (search.symbols[0], search.length[0]),
+        }
+        return {
+            name: (ctc.edit_distance(batch.y, labels, (batch.y > 0).sum(), m), (batch.y > 0).sum())
+            for name, (labels, m) in said.items()
+        }, plain(out)
+
+    errors, logits = jax.device_get(jax.jit(lambda b: jax.lax.map(one, b, batch_size=32))(result.data["test"]))
+    return {
+        name: {"label error": float(wrong.sum() / n.sum()), "exact": float((wrong == 0).mean())}
+        for name, (wrong, n) in errors.items()
+    }, logits
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """Label error by best path and by beam search, and a picture of one example."""
+    scores, logits = decoded(result)
+    table([{"": name} | row for name, row in scores.items()], title=f"{result.config.cell}: the test part")
+    path = Path(result.summary["workdir"]) / f"labels.{result.config.picture}"
+    first = jax.tree.map(lambda a: np.asarray(a[0]), result.data["test"])
+    save(path, draw(first, np.asarray(jax.nn.softmax(logits[0])), result.config))
+    print(f"labels: {path}")
+    return {"decoded": scores}
+
+
+def draw(example: Batch, p: np.ndarray, config: app.Config) -> Figure:
+    """What is read, above it the probability of each label step by step, the blank in grey."""
+    steps = int(example.x.valid.sum())
+    x, p, wanted = example.x.x[:steps], p[:steps], [config.symbols[i] for i in example.y if i]
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1)
+    above.plot(p[:, 0], color=GREY, linewidth=0.8, alpha=0.6)
+    for i in range(1, len(config.symbols)):
+        if p[:, i].max() > 0.3:
+            above.plot(p[:, i], color=COLOURS[(i - 1) % len(COLOURS)], linewidth=1.6)
+    spikes = [t for t in range(steps) if p[t].argmax() and (t == 0 or p[t].argmax() != p[t - 1].argmax())]
+    for t in spikes:
+        above.annotate(config.symbols[p[t].argmax()], (t, 1.04), ha="center", fontsize=10)
+    above.set(xlim=(0, steps - 1), ylim=(0, 1.2), yticks=[0, 1], ylabel="probability")
+    above.set_title(f"wanted: {' '.join(wanted)}   (grey: blank)", loc="left", fontsize=10)
+    if config.data == "strokes":
+        way = np.cumsum(x[:, :2], 0)
+        for t in range(1, steps):
+            if x[t, 2] == 0:
+                below.plot(*way[t - 1 : t + 1].T, color="black", linewidth=1.5)
+        for t in spikes:
+            below.plot(*way[t], "o", color=COLOURS[1], markersize=4)
+        below.set_aspect("equal")
+        below.set_axis_off()
+    else:
+        bands = x.reshape(steps * config.together, config.mels)
+        below.imshow(bands.T, origin="lower", aspect="auto", extent=(0, steps - 1, 0, config.mels), cmap="magma")
+        below.set(xlabel=f"step ({config.together * 10} ms)", ylabel="mel band")
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("beam",))
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
