@@ -36,6 +36,8 @@ class Compiled(NamedTuple):
       number: from a config to the numbers of a member.
       capacity: places of a pack; all are alike, so that nothing is compiled twice.
       strategy: how its members are run.
+      like: the shapes of the state of a pack.
+      names: of what a measurement says.
     """
 
     config: Config
@@ -44,6 +46,8 @@ class Compiled(NamedTuple):
     number: Callable[[Config], dict[str, np.generic]]
     capacity: int
     strategy: str
+    like: State
+    names: list[str]
 
 
 def places(count: int, capacity: int, devices: int) -> np.ndarray:
@@ -90,15 +94,9 @@ class Pack:
         """All members before their first step."""
         return self.compiled.programs.init(self.numbers(), self.compiled.data)
 
-    def like(self) -> State:
-        """The shapes of a state."""
-        return jax.eval_shape(self.compiled.programs.init, self.numbers(), self.compiled.data)
-
     def begin(self, start: Callable[[], tuple[State, dict[str, np.ndarray], int]] | None = None) -> None:
         """Takes up the pack where it was saved, else as `start` says, else afresh."""
-        like, config = self.like(), self.compiled.config
-        live = jax.ShapeDtypeStruct((self.compiled.capacity,), bool)
-        names = jax.eval_shape(self.compiled.programs.measure, like, live, self.compiled.data)[1]
+        like, names, config = self.compiled.like, self.compiled.names, self.compiled.config
         rounds = math.ceil(config.num_steps / config.eval_every)
         records = {
             name: np.full((self.compiled.capacity, rounds), np.nan, np.float32) for name in (*names, *self.extra)

@@ -39,7 +39,8 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: float
         save(folder / "flags.png", by_flag(rows, flags, label, title, baseline))
         paths.append(folder / "flags.png")
     if len(flags) > 1:
-        save(folder / "parallel.png", parallel(rows, flags, label, title))
+        across = [flag for flag in flags if flag != "seed"]
+        save(folder / "parallel.png", parallel(rows, across, label, title))
         paths.append(folder / "parallel.png")
     save(folder / "learning.png", learning(rows, results.settings(), label, title, baseline))
     return [*paths, folder / "learning.png"]

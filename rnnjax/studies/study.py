@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from rnnjax.app.config import Config
 from rnnjax.app.main import Experiment
 from rnnjax.app.programs import programs
 from rnnjax.app.session import Interrupted
@@ -151,17 +152,23 @@ class Study:
     def compile(self, group: Group, structural: frozenset[str]) -> Compiled:
         """What the packs of a group share; made once."""
         if group.key not in self.compiled:
-            config, data = loaded(self.experiment.load, group.members[0].config)
-            config.make_optimizer()
-            self.compiled[group.key] = Compiled(
-                config,
-                replicated(data, self.strategy),
-                group_programs(self.experiment.build, config, self.strategy),
-                lambda c: {k: v for k, v in numbers(self.experiment, c).items() if k not in structural},
-                self.capacity,
-                self.strategy,
-            )
+            self.compiled[group.key] = self.made(group.members[0].config, structural)
         return self.compiled[group.key]
+
+    def made(self, config: Config, structural: frozenset[str]) -> Compiled:
+        """The programs of a group, its data, and the shapes of its packs."""
+
+        def own(config: Config) -> dict[str, np.generic]:
+            return {k: v for k, v in numbers(self.experiment, config).items() if k not in structural}
+
+        config, data = loaded(self.experiment.load, config)
+        config.make_optimizer()  # what it refuses it refuses now
+        data, many = replicated(data, self.strategy), (self.capacity,)
+        run = group_programs(self.experiment.build, config, self.strategy)
+        given = {k: jax.ShapeDtypeStruct(many, v.dtype) for k, v in own(config).items()}
+        like = jax.eval_shape(run.init, given, data)
+        record = jax.eval_shape(run.measure, like, jax.ShapeDtypeStruct(many, bool), data)[1]
+        return Compiled(config, data, run, own, self.capacity, self.strategy, like, list(record))
 
     def train_pack(self, pack: Pack, target: int, before: Sequence[Pack], last: bool) -> bool:
         """Trains a pack up to a rung, its members in the results if that is their end; whether it went well."""
@@ -180,6 +187,7 @@ class Study:
         if last:
             self.finish(pack, pack.rows())
             pack.drop()
+            del pack.state
         else:
             pack.save()
         return True
