@@ -164,8 +164,8 @@ def finish(result: app.Result) -> dict[str, Any]:
     gap = exposure(result, stream, translator(config, symbols, symbols, teaching.scheduled_sampling))
     print("exposure: " + ", ".join(f"{name} {value:.4f}" for name, value in gap.items()))
     if config.attention != "none":
-        longest = jax.tree.map(lambda a: a[int(lengths.argmax())], batch.x.source)
-        picture(result, net, longest, [*names, "(end)"], [*names, "(end)"], end)
+        one = jax.tree.map(lambda a: a[int(lengths.argmin())], batch.x.source)
+        picture(result, net, one, [*names, "(end)"], [*names, "(end)"], end)
     return {"written": rows, "exposure": gap}
 
 

@@ -52,7 +52,8 @@ def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[s
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-    axes.set_xticks(range(len(source)), source, rotation=60, ha="left", rotation_mode="anchor")
+    slanted = {"rotation": 60, "ha": "left", "rotation_mode": "anchor"} if max(map(len, source), default=0) > 2 else {}
+    axes.set_xticks(range(len(source)), source, **slanted)
     axes.set_yticks(range(len(target)), target)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=2, labelsize=9)
     axes.set_xticks(np.arange(len(source) + 1) - 0.5, minor=True)
