@@ -18,7 +18,7 @@ from rnnjax.plotting import Run, curves
 from rnnjax.progress import table
 
 FLAGS = app.common_flags(
-    cell="tree_lstm,child_sum,lstm",
+    cell="tree_lstm,lstm",
     hidden_size="64",
     learning_rate=5e-3,
     schedule="cosine",
