@@ -26,7 +26,7 @@ from rnnjax.studies.display import Display
 from rnnjax.studies.evolution import evolve
 from rnnjax.studies.members import Member, command
 from rnnjax.studies.plan import Plan, plan
-from rnnjax.studies.results import Results
+from rnnjax.studies.results import Results, Row
 from rnnjax.studies.search import SAMPLERS, Search
 from rnnjax.studies.space import Assignment
 from rnnjax.studies.study import Options, Study
@@ -176,7 +176,7 @@ def report(asked: Plan, study: Study) -> None:
         "members": len(statuses),
         **{status: statuses.count(status) for status in dict.fromkeys(statuses)},
         "best": {k: v for k, v in best.items() if k != "curve"}
-        | {"test": test, "command": repeat(asked, chosen), "params": str(study.best_folder(chosen.id))},
+        | {"test": test, "command": repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
         "settings": settings[:20],
         "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
         **provenance(),
@@ -186,7 +186,7 @@ def report(asked: Plan, study: Study) -> None:
     )
     table(settings[:10], title=f"settings, by the interquartile mean over their members: {setup.loss_label}")
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")
-    print(f"  {repeat(asked, chosen)}")
+    print(f"  {repeat(asked, chosen, best)}")
     for path in (workdir.file("results.csv"), workdir.file("summary.json"), *pictures):
         print(path)
 
@@ -196,8 +196,10 @@ def shown(scores: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in scores.items()) or "there is none"
 
 
-def repeat(asked: Plan, member: Member) -> str:
+def repeat(asked: Plan, member: Member, row: Row) -> str:
     """The command that trains a member alone."""
+    if any(name.startswith("last_") for name in row):
+        return "(no run alone repeats it: it took over from others)"
     default = [("dtype", "float32"), ("matmul_precision", "default")]
     words = command([pair for pair in asked.fixed if pair not in default], member.flags)
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
