@@ -11,12 +11,12 @@ All train a binary Tree-LSTM on labels of all nodes: a table of words, the netwo
 - `torch N`: a Python loop over the nodes of each of N trees, as it is commonly written; the losses of N trees are
   summed, then there is one backward pass and one update.
 
-With --update=false the gradient alone is timed: no optimiser, features of the words given instead of a table.
+With --noupdate the gradient alone is timed: no optimiser, features of the words given instead of a table.
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -32,6 +32,7 @@ from absl import app, flags
 
 import rnnjax
 from rnnjax import losses, trees
+from rnnjax.errors import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["25", "100"], "Trees of a training step.")
@@ -52,7 +53,10 @@ RATE = 0.05
 def some_trees() -> list[trees.Tree]:
     """The first trees of a file, or random ones: lengths as in the sentiment treebank, 19 words in the mean."""
     if FLAGS.data:
-        return trees.read(FLAGS.data)[: FLAGS.trees]
+        try:
+            return trees.read(FLAGS.data)[: FLAGS.trees]
+        except UserError as error:
+            raise app.UsageError(f"--data: {error}") from error
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.gamma(4.3, 4.5, FLAGS.trees).astype(int), 2, 52)
     split = trees.at_random(rng)
@@ -157,10 +161,10 @@ def calls(several: list[trees.Tree]) -> dict[str, Callable[[], Any]]:
     for size in map(int, FLAGS.sizes):
         groups = trees.dealt(several, size)
         made[f"together {size}"] = ours(groups, words)
-        try:
+        if importlib.util.find_spec("torch"):
             made[f"torch {size}"] = in_torch(groups, words)
-        except ImportError as error:
-            print(f"torch is left out: {error}")
+    if not importlib.util.find_spec("torch"):
+        print("torch is left out: it is not installed")
     return made
 
 

@@ -1,6 +1,6 @@
 """Two kinds of jets, told apart by their trees: even showers, and heavy particles that decay into two narrow prongs.
 
-Both have the same energy and mass, and 11 and 9 particles in the mean. The trees are those by which the jets came about.
+Both have the same energy and mass, and 11 and 9 particles in the mean. A tree is the history of its jet.
 """
 
 import functools
