@@ -136,8 +136,9 @@ def put(tree: PyTree, devices: Mesh | None) -> PyTree:
 
 
 def local(tree: PyTree, devices: Mesh | None) -> PyTree:
-    """Whole arrays of all devices as arrays of one of this process: what is done with them needs no other process."""
-    return tree if devices is None else jax.tree.map(lambda a: a.addressable_data(0), tree)
+    """Whole arrays of several processes as arrays of one device of this: what is done with them needs no other."""
+    alone = devices is None or jax.process_count() == 1
+    return tree if alone else jax.tree.map(lambda a: a.addressable_data(0), tree)
 
 
 def _cut(tree: PyTree, devices: Mesh, n: int) -> PyTree:
