@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,7 +53,9 @@ def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[s
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-    slanted = {"rotation": 60, "ha": "left", "rotation_mode": "anchor"} if max(map(len, source), default=0) > 2 else {}
+    slanted: Any = (
+        {"rotation": 60, "ha": "left", "rotation_mode": "anchor"} if max(map(len, source), default=0) > 2 else {}
+    )
     axes.set_xticks(range(len(source)), source, **slanted)
     axes.set_yticks(range(len(target)), target)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=2, labelsize=9)
