@@ -202,7 +202,7 @@ def draw(example: Batch, p: np.ndarray, config: app.Config) -> Figure:
     spikes = [t for t in range(steps) if p[t].argmax() and (t == 0 or p[t].argmax() != p[t - 1].argmax())]
     for t in spikes:
         above.annotate(config.symbols[p[t].argmax()], (t, 1.04), ha="center", fontsize=10)
-    above.set(xlim=(0, steps - 1), ylim=(0, 1.2), yticks=[0, 1], ylabel="probability")
+    above.set(xlim=(-0.5, steps - 0.5), ylim=(0, 1.2), yticks=[0, 1], ylabel="probability")
     above.set_title(f"wanted: {' '.join(wanted)}   (grey: blank)", loc="left", fontsize=10)
     if config.data == "strokes":
         way = np.cumsum(x[:, :2], 0)
@@ -215,7 +215,7 @@ def draw(example: Batch, p: np.ndarray, config: app.Config) -> Figure:
         below.set_axis_off()
     else:
         bands = x.reshape(steps * config.together, config.mels)
-        below.imshow(bands.T, origin="lower", aspect="auto", extent=(0, steps - 1, 0, config.mels), cmap="magma")
+        below.imshow(bands.T, origin="lower", aspect="auto", extent=(-0.5, steps - 0.5, 0, config.mels), cmap="magma")
         below.set(xlabel=f"step ({config.together * 10} ms)", ylabel="mel band")
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
