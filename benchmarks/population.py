@@ -46,6 +46,7 @@ flags.DEFINE_bool("memory", False, "Also memory a member, for all of them and fo
 flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 FEATURES, CLASSES = 10, 9
+COMPILED: list[str] = []  # an entry for each program that XLA has compiled
 Turn = Callable[[], None]
 
 
@@ -169,10 +170,12 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
             print(f"{name} is not here: {error}")
     clock = time.perf_counter if FLAGS.clock == "wall" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in turns}
-    for i in range(FLAGS.turns + 2):  # the first compiles; the second may find its arguments laid out otherwise
+    compiles = dict.fromkeys(turns, 0)
+    for i in range(FLAGS.turns + 2):  # the first compiles, the second warms up
         for name, turn in turns.items():
-            begun = clock()
+            begun, before = clock(), len(COMPILED)
             turn()
+            compiles[name] += len(COMPILED) - before
             if i > 1:
                 times[name].append(clock() - begun)
     rates = {name: FLAGS.members * FLAGS.steps / statistics.median(seconds) for name, seconds in times.items()}
@@ -183,7 +186,7 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
         row |= {f"times {peer}": rate / rates[peer] for peer in ("alone", "torch") if peer in rates}
         if name in groups:
             p = groups[name][1]
-            row["compiled"] = p.steps._cache_size()  # type: ignore[attr-defined]
+            row["compiled"] = compiles[name]
             if FLAGS.memory:
                 row["MB a member"] = memory_a_member(p, config, size)
                 row["of half as many"] = memory_a_member(p, config, max(size // 2, 1))
@@ -195,6 +198,9 @@ def main(argv: list[str]) -> None:
     """Times everything in turn and prints medians."""
     del argv
     logging.set_verbosity(logging.WARNING)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: COMPILED.append(event) if "backend_compile" in event else None
+    )
     if "shard" in FLAGS.strategies:
         host_devices()
     rows: list[dict[str, Any]] = []
