@@ -153,6 +153,10 @@ def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) ->
 
 def network(config: app.Config) -> rnnjax.Cell:
     """From words to logits at each."""
+    if config.both_ways and config.rule != "bptt":
+        raise UserError(
+            f"--rule={config.rule} goes step by step, and --both_ways reads from the end too: --noboth_ways"
+        )
     dtype = jnp.dtype(config.dtype)
     enter = rnnjax.stack(rnnjax.embed(len(config.words), config.embedding_size, dtype=dtype), *config.noise())
     body = rnnjax.bidirectional(config.layers()) if config.both_ways else rnnjax.unroll(config.layers())

@@ -6,9 +6,9 @@ import importlib
 from collections import Counter
 
 import jax
-import launching  # noqa: F401  # finds the experiments
 import numpy as np
 import pytest
+from launching import launch
 
 from rnnjax import app
 from rnnjax.data import labelled
@@ -144,3 +144,28 @@ def test_no_name_of_the_test_is_among_those_learned_from(tmp_path, capsys):
     parts, units = module.read(config)
     assert units == "characters" and "examples of the test are left out" in capsys.readouterr().out
     assert parts["test"].xs and not set(parts["test"].xs) & {*parts["train"].xs, *parts["valid"].xs}
+
+
+REFUSED = {
+    "music --data=nowhere.mat": "cannot read nowhere.mat: No such file or directory",
+    "music --data=fetch:mnist": "no file 'mnist' can be fetched",
+    "series --data=nowhere.csv": "cannot read nowhere.csv: No such file or directory",
+    "classification --data=nowhere": "--data=nowhere: there is no such folder: is --data_dir missing?",
+    "classification --vectors=nowhere": "cannot read nowhere: No such file or directory",
+    "classification --both_ways --pool": "--both_ways reads to both ends: leave --rule and --pool",
+    "classification --part=0.0001": "--part=0.0001: no example is left to learn from",
+    "tagging --rule=tbptt --window=5": "--rule=tbptt goes step by step, and --both_ways reads from the end too",
+    "word_lm --rule=bptt": "the text is read in windows",
+    "word_lm --window=100000": "words, fewer than one --window of 100000 and the next one",
+    "uses --num_steps=0": "flag --num_steps=0",
+}
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_cannot_be_done_is_one_line_on_standard_error(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("RNNJAX_DATA", raising=False)
+    name, *flags = command.split()
+    given = [] if name == "uses" else ["--data_dir="]
+    assert launch(name, f"--workdir={tmp_path / 'run'}", *given, *flags) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workdir: ")]
+    assert len(lines) == 1 and lines[0].startswith(f"{name}: ") and REFUSED[command] in lines[0]
