@@ -194,13 +194,17 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
     return rows
 
 
+def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
+    """Counts what XLA compiles."""
+    if "backend_compile" in event:
+        COMPILED.append(event)
+
+
 def main(argv: list[str]) -> None:
     """Times everything in turn and prints medians."""
     del argv
     logging.set_verbosity(logging.WARNING)
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: COMPILED.append(event) if "backend_compile" in event else None
-    )
+    jax.monitoring.register_event_duration_secs_listener(note)
     if "shard" in FLAGS.strategies:
         host_devices()
     rows: list[dict[str, Any]] = []
