@@ -50,7 +50,7 @@ def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
         bucket = jnp.searchsorted(jnp.array(sizes), used(batch))
         return lax.switch(bucket, [partial(within, n) for n in sizes], ())
 
-    return Estimator(estimator.init, grad)
+    return estimator._replace(grad=grad)
 
 
 def marks(batch: Batch) -> list[jax.Array]:
