@@ -34,6 +34,7 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: float
     """
     rows = [row for row in results.rows.values() if row.get("score") is not None]
     flags = [f for f in results.flags if len({row["flags"].get(f) for row in rows}) > 1]
+    flags = [f for i, f in enumerate(flags) if not any(together(rows, f, other) for other in flags[:i])]
     paths = []
     if flags:
         save(folder / "flags.png", by_flag(rows, flags, label, title, baseline))
@@ -44,6 +45,12 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: float
         paths.append(folder / "parallel.png")
     save(folder / "learning.png", learning(rows, results.settings(), label, title, baseline))
     return [*paths, folder / "learning.png"]
+
+
+def together(rows: Sequence[Row], one: str, other: str) -> bool:
+    """Whether two flags move together, as in --grid=cell+hidden_size=..."""
+    pairs = {(row["flags"].get(one), row["flags"].get(other)) for row in rows}
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
 def positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
@@ -145,7 +152,7 @@ def parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) 
 
 def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: float | None) -> Figure:
     """Validation of the best settings while they learn: interquartile means over members, and their intervals."""
-    figure = figure_of(7.2, 4.2)
+    figure = figure_of(10.0, 4.2)
     axes = figure.add_subplot()
     seen: list[float] = []
     for i, setting in enumerate(settings[:CURVES]):
