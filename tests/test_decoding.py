@@ -122,6 +122,7 @@ def test_writing_stops_at_the_end_symbol_or_at_the_limit(ways):
     assert ways[0].length[3] == 1  # the end symbol at once
 
 
+@pytest.mark.slow
 def test_without_an_end_symbol_a_text_goes_to_the_limit():
     got = jax.jit(lambda: beam_search(CELL, PARAMS, *START, 3, 4, end=-1))()
     assert (got.length == 3).all() and len({tuple(s) for s in np.asarray(got.symbols)}) == 4

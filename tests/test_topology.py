@@ -111,6 +111,7 @@ def test_luong_by_hand_on_a_ragged_window(feed):
     np.testing.assert_allclose(carry.weights, a, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_alignment_after_a_window_is_that_of_the_scan():
     held, _ = memory(dot(), 3)
     cell, xs = luong(rnnjax.vanilla(3), dot(), held, 2), draw((4, 2))
@@ -196,6 +197,7 @@ def test_the_decoder_step_by_step_is_the_window_and_padding_changes_nothing(kind
         assert all(np.isfinite(g).all() and g.any() for g in jax.tree.leaves(part)), name  # the bridge and the keys too
 
 
+@pytest.mark.slow
 def test_a_bridge_hands_over_what_fits_and_maps_what_does_not():
     def net(encoder, decoder, **options):
         one = encoder_decoder(
@@ -220,6 +222,7 @@ def test_a_bridge_hands_over_what_fits_and_maps_what_does_not():
     assert params["bridge"] == () and not start(one, params)[0][1].any()
 
 
+@pytest.mark.slow
 def test_teacher_forcing_and_free_running_are_one_schedule_of_the_decoder():
     net, x = translator(), example()
     params = moved(net.init(KEY, x), 1.0)

@@ -30,6 +30,7 @@ def read(batch, i):
     return source[i][valid[i]].tolist(), batch.y[i][batch.mask[i]].tolist(), late[i][batch.mask[i]].tolist()
 
 
+@pytest.mark.slow
 def test_reversal_is_back_to_front_and_its_end_is_written_last_and_read_first():
     batch = jax.device_get(transduction.reversal(2, 5, 7).batch(KEY, 64))
     examples = [read(batch, i) for i in range(64)]
