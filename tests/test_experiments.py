@@ -33,6 +33,7 @@ EXPERIMENTS = {
     "transduction": ["--hidden_size=4", "--longest=1", "--tested=3", "--beam=2", "--sampling=linear"],
     "translation": ["--hidden_size=4", "--sentences=20", "--buckets=9", "--beam=2", "--cell=gru"],
     "speech": ["--cell=vanilla", "--hidden_size=4", "--tested=3", "--longest=2", "--beam=2"],
+    "captioning": ["--cell=gru", "--hidden_size=4", "--channels=2", "--tested=3", "--shown=2"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -66,6 +67,7 @@ SLOW = (
     "transduction",
     "translation",
     "speech",
+    "captioning",
 )
 
 
