@@ -306,6 +306,9 @@ BODIES = [r for r in STEPS if r.name in ("vanilla", "lstm", "learn-carry-deep", 
 # The fewest that still have noise, a learned carry and names: for laws that multiply with the rules.
 FEW = [r for r in BODIES if r.name in ("lstm", "learn-carry-deep", "stack-named")]
 
+# Fewer still, where each case compiles several programs: the long suite has the others.
+TWO = [r for r in FEW if r.name != "stack-named"]
+
 RULES = [
     Rule("chunk", lambda cell: chunk(unroll(cell), 5), exact=True),
     Rule("remat", lambda cell: unroll(remat(cell)), exact=True),

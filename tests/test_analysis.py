@@ -76,6 +76,7 @@ def experiment(network):
     return app.Experiment(build, flags)
 
 
+@pytest.mark.slow
 def test_what_reads_from_both_ends_is_refused_before_training_and_what_carries_nothing_too(tmp_path, capsys):
     cell, xs = rnnjax.unroll(rnnjax.linear(2)), draw((4, 2))
     with pytest.raises(ValueError, match="carries no state"):

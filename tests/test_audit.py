@@ -120,6 +120,7 @@ def test_the_cut_carry_says_the_same_as_constant_params(x64, monkeypatch):
     close(parts(), gated, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     toy = ["--hidden_size=1", "--length=3", "--delay=1", "--batch_size=1", "--keys=2"]
     run = tmp_path / "run"

@@ -253,7 +253,10 @@ def assert_all_intact(directory: Path, copy: Path, like: PyTree) -> None:
     shutil.rmtree(copy)
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["a new step", "the same step again"])
+@pytest.mark.parametrize(
+    "again",
+    [pytest.param(False, marks=pytest.mark.slow, id="a new step"), pytest.param(True, id="the same step again")],
+)
 def test_a_save_that_stops_at_any_change_leaves_the_old_set_or_the_new(tmp_path: Path, again: bool) -> None:
     states = [{"w": jnp.full(3, float(i))} for i in range(4)]
     stops, n = [], 0

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from helpers import KEY, apart, close, floats, gappy, inputs, loss, rows, setup, total
 from jax import lax
-from table import BODIES, FEW, RULES, T
+from table import BODIES, RULES, TWO, T
 
 from rnnjax import Seq, chunk, learn_carry, run, truncate, unroll, vanilla
 
@@ -34,7 +34,7 @@ def backpropagation(row, own_carry, keyed):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-@rows(BODIES, fast=FEW)
+@rows(BODIES, fast=TWO)
 def test_an_exact_rule_is_backpropagation_and_any_other_is_not(row, rule):
     example, want = backpropagation(row, rule.own_carry, rule.keyed)
     (close if rule.exact else apart)(gradient(rule.wrap(row.make()), *example), want)
@@ -74,7 +74,7 @@ def looped(row, k):
 
 
 @pytest.mark.parametrize("rule, k", [(5, 5), (1, 1), ("step", 1)])
-@rows(BODIES, fast=FEW)
+@rows(BODIES, fast=TWO)
 def test_truncation_is_a_loop_with_stop_gradient(row, rule, k):
     got, want = windowed(row, rule), windowed(row, None)
     close(got, looped(row, k))

@@ -126,7 +126,14 @@ def test_random_directions_are_right_on_average(make, x64):
     assert max(z[0]) < 4 < max(z[1]), z
 
 
-@pytest.mark.parametrize("advance, look", [pytest.param(1, 4, marks=pytest.mark.slow), (3, 3), (3, 5), (5, 20)])
+@pytest.mark.parametrize(
+    "advance, look",
+    [
+        pytest.param(1, 4, marks=pytest.mark.slow),
+        (3, 5),
+        *(pytest.param(*p, marks=pytest.mark.slow) for p in ((3, 3), (5, 20))),
+    ],
+)
 @pytest.mark.parametrize("ragged", [False, True], ids=["plain", "seq"])
 def test_each_loss_looks_back_as_far_as_it_should(advance, look, ragged):
     cell = network()

@@ -119,6 +119,7 @@ def paths(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE)]))
 
 
+@pytest.mark.slow
 @needs_submitit
 def test_a_killed_worker_costs_no_unit(tmp_path, paths):
     trace, found = tmp_path / "trace", {}

@@ -268,6 +268,7 @@ def test_a_forecast_holds_until_it_is_first_wrong_or_no_number():
     assert valid_time(truth.at[4, 1].set(jnp.nan), truth) == 4
 
 
+@pytest.mark.slow
 def test_the_study_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     toy = ["--hidden_size=1", "--length=6", "--points=1000", "--steps=2000", "--picture=svg", "--unfold=2"]
     assert launch("dynamics", *toy, "--cell=vanilla", f"--workdir={tmp_path / 'run'}") == 0

@@ -52,6 +52,8 @@ def flags_of(name: str, text: Path) -> list[str]:
 
 
 SLOW = (
+    "copying",
+    "pixels",
     "listops",
     "jets",
     "tagging",

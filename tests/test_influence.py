@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import KEY, apart, build, close, draw, gappy, inputs, loss, moved, outputs, rows
 from jax import lax
-from table import BODIES, FEW, INFLUENCES, STEPS, H, leaky
+from table import BODIES, INFLUENCES, STEPS, TWO, H, leaky
 
 import rnnjax
 from rnnjax import Seq, chunk, learn_carry, linear, rtrl, snap, stack, unroll, vanilla, vanilla_core
@@ -33,7 +33,7 @@ def case(row, dtype=jnp.float32):
     return params, gappy(xs), KEY if row.noisy else None
 
 
-@rows(STEPS, fast=FEW)
+@rows(STEPS, fast=TWO)
 def test_rtrl_is_backpropagation_at_windows_of_one_and_three_and_forward_mode_is_its_transpose(row, x64):
     params, xs, key = case(row, jnp.float64)
     cell = build(row, jnp.float64)
@@ -67,7 +67,7 @@ def plain(row):
 
 
 @pytest.mark.parametrize("rule", INFLUENCES, ids=lambda rule: rule.name)
-@rows(BODIES, fast=FEW)
+@rows(BODIES, fast=TWO)
 def test_a_rule_leaves_values_alone_and_changes_the_gradient_as_it_says(row, rule):
     (params, xs, key), want, exact, truncated = plain(row)
     cell = rule.wrap(row.make())
@@ -113,6 +113,7 @@ def test_snap_of_one_step_keeps_one_unit_for_each_weight():
     close(got, ({"w": want[:2], "b": want[2]}, {"u": want[3:]}))
 
 
+@pytest.mark.slow
 def test_snap_of_many_steps_is_rtrl_and_says_so():
     cell, xs = vanilla(3), draw((6, 2))
     params = moved(vanilla(3).init(KEY, xs[0]))
@@ -124,6 +125,7 @@ def test_snap_of_many_steps_is_rtrl_and_says_so():
         snap(cell, 0)
 
 
+@pytest.mark.slow
 def test_snap_of_two_steps_reaches_the_neighbours_of_a_ring():
     ring = jnp.eye(5) + jnp.roll(jnp.eye(5), 1, axis=1)
     core = rnnjax.recurrent(5, lambda p, h, z: 2 * (jnp.tanh(z + h @ (p["u"] * ring)),))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from helpers import KEY, build, close, draw, floats, inputs, moved, outputs, rows
-from table import BODIES, STEPS, WINDOWS
+from table import BODIES, FEW, STEPS, WINDOWS
 
 from rnnjax import Seq, bidirectional, run, stack, unroll, vanilla
 
@@ -92,7 +92,7 @@ def test_forward(row):
     check(row, unroll(build(row)), carry_of=2, padded=row in BODIES)
 
 
-@rows(BODIES)
+@rows(BODIES, fast=FEW)
 def test_two_layers_of_both_directions(row):
     check(row, stack(bidirectional(build(row)), bidirectional(vanilla(2))))
 
