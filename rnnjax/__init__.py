@@ -132,8 +132,8 @@ __all__ = [
 __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
-    "app", "checkpoint", "ctc", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses", "optimizers",
-    "plotting", "stochastic", "tasks", "teaching", "topology", "training", "trees", "writers",
+    "app", "checkpoint", "ctc", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses",
+    "optimizers", "plotting", "population", "stochastic", "tasks", "teaching", "topology", "training", "trees", "writers",
 )  # fmt: skip
 
 

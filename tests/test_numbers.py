@@ -4,11 +4,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 from helpers import KEY, close, inputs, window
-from table import ROWS
+from table import NEAR, ROWS
 
 from rnnjax import run
 
-NUMBERS = [pytest.param(row, name, id=f"{row.name}-{name}") for row in ROWS for name in row.numbers]
+NUMBERS = [
+    pytest.param(row, name, id=f"{row.name}-{name}", marks=[pytest.mark.slow] * (row.name in NEAR))
+    for row in ROWS
+    for name in row.numbers
+]
 
 
 @pytest.mark.parametrize("row, name", NUMBERS)
