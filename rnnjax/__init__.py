@@ -133,7 +133,8 @@ __version__ = importlib.metadata.version("rnnjax")
 
 _ROOMS = (
     "app", "checkpoint", "ctc", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses",
-    "optimizers", "plotting", "population", "stochastic", "tasks", "teaching", "topology", "training", "trees", "writers",
+    "optimizers", "plotting", "population", "stochastic", "tasks", "teaching", "topology", "training", "trees",
+    "writers",
 )  # fmt: skip
 
 
