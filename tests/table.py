@@ -346,6 +346,9 @@ NEAR = {
     "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
     "goru-core", "eunn-fourier", "s4d", "mingru", "linear-recurrent",
     "newton", "newton-diagonal",  # test_newton.py
+    "deep-transition", "feedback", "time-window", "minlstm", "peephole-lstm", "gru-layer-norm", "vanilla-layer-norm",
+    "scornn", "nnrnn", "vanilla-relu", "irnn", "mgu", "vanilla-core", "lstm-core", "gru-core", "modrelu-core",
+    "learn-carry", "bidirectional-deep", "residual-window", "remat",
     "elman", "ctrnn", "indrnn", "jordan", "clockwork", "dense",
     "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",

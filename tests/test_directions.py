@@ -67,6 +67,7 @@ def along(f, params, v, by):
     return f(jax.tree.map(lambda p, v: p + by * v, params, v))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [forward, nres], ids=["forward", "nres"])
 def test_a_kept_direction_sees_the_whole_stream_at_any_window(make, x64):
     cell = network()
@@ -134,7 +135,9 @@ def test_random_directions_are_right_on_average(make, x64):
         *(pytest.param(*p, marks=pytest.mark.slow) for p in ((3, 3), (5, 20))),
     ],
 )
-@pytest.mark.parametrize("ragged", [False, True], ids=["plain", "seq"])
+@pytest.mark.parametrize(
+    "ragged", [pytest.param(False, marks=pytest.mark.slow, id="plain"), pytest.param(True, id="seq")]
+)
 def test_each_loss_looks_back_as_far_as_it_should(advance, look, ragged):
     cell = network()
     params, batch = example(cell)
@@ -283,7 +286,8 @@ OF_STREAMS = (
 )
 
 
-@pytest.mark.parametrize("rule", ["uoro", *(pytest.param(r, marks=pytest.mark.slow) for r in OF_STREAMS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["uoro", *OF_STREAMS])
 def test_a_checkpoint_holds_the_state_of_a_rule(rule, tmp_path):
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 20)
     flags = ["--cell=vanilla", "--hidden_size=3", "--num_layers=1", "--window=5", "--batch_size=2", "--log_every=1"]

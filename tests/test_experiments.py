@@ -104,6 +104,7 @@ def test_flags_cfg_repeats_the_run_elsewhere(tmp_path):
     assert records(tmp_path / "a") == records(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_several_cells_have_a_run_each_that_repeats_alone(tmp_path):
     flags = [*TOY, "--delay=4", "--length=2", "--hidden_size=3,4", "--lr_scale=gru:u$=0.1"]
     assert launch("copying", *flags, "--cell=vanilla,gru", f"--workdir={tmp_path / 'both'}") == 0
@@ -115,6 +116,7 @@ def test_several_cells_have_a_run_each_that_repeats_alone(tmp_path):
     assert {name: s["hidden_size"] for name, s in together.items()} == {"vanilla": 3, "gru": 4}
 
 
+@pytest.mark.slow
 def test_a_trained_network_writes_again_without_training(text, tmp_path, capsys):
     flags = [*flags_of("char_lm", text), f"--workdir={tmp_path / 'run'}"]
     assert launch("char_lm", *flags) == 0

@@ -209,6 +209,7 @@ def spread(wrap, case, keys):
     return sum(float(a.var(0).sum()) for a in jax.tree.leaves(jax.jit(jax.vmap(gradient, (None, 0)))(params, keys)))
 
 
+@pytest.mark.slow
 def test_the_best_signs_are_less_noise_and_more_pairs_still_less():
     case, keys = small(vanilla_core), jax.random.split(KEY, 2000)
     rules = [rnnjax.kf_rtrl, rnnjax.kronecker_sum, lambda cell: rnnjax.kronecker_sum(cell, 2)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from launching import launch, records
 
 from rnnjax import app, linear, losses, training, unroll
@@ -98,6 +99,7 @@ def test_a_trace_for_tensorboard(tmp_path):
     assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again_nothing_is_lost(tmp_path):
     flags = "--num_steps=250 --length=8 --cell=vanilla --hidden_size=3 --batch_size=2 --eval_batches=1 --log_every=5"
     command = [sys.executable, "-m", "experiments.adding", *flags.split(), "--eval_every=25", "--checkpoint_every=10",

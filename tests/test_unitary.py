@@ -87,6 +87,7 @@ def test_accumulated_reflections_are_the_chain_of_them():
     np.testing.assert_allclose(matrix(many, {"v": v}), matrix(chain, params), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0.0, 1e-30])
 def test_a_vector_of_no_length_reflects_nothing(size):
     v = jnp.zeros((2, N)).at[0].set(size)
@@ -105,6 +106,7 @@ def test_a_vector_of_no_length_reflects_nothing(size):
         assert np.isfinite(jax.grad(lambda v, f=matrix_of: (f(v) * target).sum())(re)).all()
 
 
+@pytest.mark.slow
 def test_a_kronecker_product_is_that_of_the_matrices():
     a, b = unitary.tunable(2), unitary.evolution()
     w = unitary.kronecker((a, 2), (b, 4))
