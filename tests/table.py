@@ -348,7 +348,7 @@ NEAR = {
     "newton", "newton-diagonal",  # test_newton.py
     "deep-transition", "feedback", "time-window", "minlstm", "peephole-lstm", "gru-layer-norm", "vanilla-layer-norm",
     "scornn", "nnrnn", "vanilla-relu", "irnn", "mgu", "vanilla-core", "lstm-core", "gru-core", "modrelu-core",
-    "learn-carry", "bidirectional-deep", "residual-window", "remat",
+    "learn-carry", "bidirectional-deep", "residual-window", "remat", "highway", "sparse", "stack", "one-hot",
     "elman", "ctrnn", "indrnn", "jordan", "clockwork", "dense",
     "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",

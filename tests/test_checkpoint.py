@@ -144,6 +144,7 @@ def test_any_damage_is_found_and_the_one_before_is_used(tmp_path: Path) -> None:
     assert found is not None and raw(found[1]) == raw(states[2])
 
 
+@pytest.mark.slow
 def test_no_bit_of_the_manifest_gives_a_wrong_state(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, report=lambda line: None)
     state = {"é": jnp.arange(3.0), "n": 3}

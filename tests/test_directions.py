@@ -89,6 +89,7 @@ def test_a_kept_direction_sees_the_whole_stream_at_any_window(make, x64):
     close(got, jax.tree.map(lambda *a: sum(a), *want), rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_persistent_evolution_weighs_each_window_with_all_moves_so_far(x64):
     cell = network()
     params, batch = example(cell)
@@ -110,6 +111,7 @@ def test_persistent_evolution_weighs_each_window_with_all_moves_so_far(x64):
     close(got, jax.tree.map(lambda *a: sum(a), *want), rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [forward, es, pes, nres], ids=["forward", "es", "pes", "nres"])
 def test_random_directions_are_right_on_average(make, x64):
     cell = network()

@@ -92,6 +92,7 @@ def test_the_condition_of_a_cayley_transform_is_reported():
         REPORTS["cayley_condition"](unroll(vanilla(3)), {"u": jnp.eye(3)}, xs)
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_reports_with_each_evaluation(tmp_path):
     flags = ["--cell=urnn", "--hidden_size=4", "--delay=5", "--num_steps=4", "--eval_every=2", "--eval_batches=1"]
     assert launch("copying", f"--workdir={tmp_path}", *flags, "--report=drift,state_norm,gradient_flow") == 0

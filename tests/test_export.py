@@ -1,6 +1,7 @@
 """Law: every row lowers for CPU, CUDA and TPU, on a machine that need not have one of them."""
 
 import jax
+import pytest
 from helpers import KEY, build, inputs, rows, total, window
 from jax import export
 from table import FEW, ROWS, STEPS
@@ -31,6 +32,7 @@ def test_a_row_lowers_for_every_platform(row):
     lower(row, window(row))
 
 
+@pytest.mark.slow
 @rows([r for r in STEPS if r.make().window], fast=FEW)
 def test_the_scan_of_a_row_lowers_for_every_platform(row):
     lower(row, unroll(build(row).replace(window=None)))

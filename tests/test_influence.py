@@ -67,7 +67,7 @@ def plain(row):
 
 
 @pytest.mark.parametrize("rule", INFLUENCES, ids=lambda rule: rule.name)
-@rows(BODIES, fast=TWO)
+@rows(BODIES, fast=TWO[:1])
 def test_a_rule_leaves_values_alone_and_changes_the_gradient_as_it_says(row, rule):
     (params, xs, key), want, exact, truncated = plain(row)
     cell = rule.wrap(row.make())
@@ -153,6 +153,7 @@ def stopped_leaky(p, h, z):
     return h, h
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule, make, gates, stopped, start",
     [

@@ -83,6 +83,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make, n, xs", CASES.values(), ids=CASES)
 def test_what_is_kept_in_places_is_what_a_mask_keeps_in_full(make, n, xs):
     cell = make()
