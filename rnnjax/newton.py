@@ -79,7 +79,8 @@ def iterate(gap: Map, guess: jax.Array, tolerance: jax.Array, most: int, diagona
 
     def improve(at: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         states, _, n = at
-        new = states + moves(jax.linearize(gap, states)[1], gap(states), diagonal)
+        distance, slope = jax.linearize(gap, states)
+        new = states + moves(slope, distance, diagonal)
         new = jnp.where(jnp.isfinite(new), new, jnp.zeros_like(new))  # far from the solution it may overflow
         return new, jnp.abs(gap(new)).max(), n + 1
 
