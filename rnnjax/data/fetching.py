@@ -130,32 +130,32 @@ def unpack(archive: str, folder: str, limit: int = 1 << 30) -> list[str]:
     """
     if Path(folder).exists():
         raise UserError(f"{folder} is there already")
-    with refusing("read", archive), open(archive, "rb"):
-        pass
-    try:
-        with opened(archive) as members:
-            total = sum(member.size for member in members)
-            if total > limit:
-                raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
-            with refusing("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
-                for member in members:
-                    copy(member, Path(new) / "all" / member.name)
-                (Path(new) / "all").mkdir(exist_ok=True)
-                (Path(new) / "all").rename(folder)
-            return [member.name for member in members]
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{archive} is no tar or zip archive, or a damaged one: {error}") from error
+    with opened(archive) as members:
+        total = sum(member.size for member in members)
+        if total > limit:
+            raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
+        with refusing("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
+            for member in members:
+                copy(member, Path(new) / "all" / member.name)
+            (Path(new) / "all").mkdir(exist_ok=True)
+            (Path(new) / "all").rename(folder)
+        return [member.name for member in members]
 
 
 @contextlib.contextmanager
 def opened(archive: str) -> Iterator[list[Member]]:
-    """The members of an archive that are files, while it is open."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as file:
-            yield [of_zip(archive, file, info) for info in file.infolist() if not info.is_dir()]
-    else:
-        with tarfile.open(archive) as tar:
-            yield [of_tar(archive, tar, info) for info in tar.getmembers() if not info.isdir()]
+    """The members of an archive that are files, while it is open; what is wrong with it, then too, is a `UserError`."""
+    with refusing("read", archive), open(archive, "rb"):
+        pass
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                yield [of_zip(archive, file, info) for info in file.infolist() if not info.is_dir()]
+        else:
+            with tarfile.open(archive) as tar:
+                yield [of_tar(archive, tar, info) for info in tar.getmembers() if not info.isdir()]
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"{archive} is no tar or zip archive, or a damaged one: {error}") from error
 
 
 def of_zip(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import tarfile
 import wave
-import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -18,7 +16,7 @@ import numpy as np
 
 from rnnjax.data import contents
 from rnnjax.data.fetching import Member, opened
-from rnnjax.errors import UserError, refusing
+from rnnjax.errors import UserError
 
 LIMIT = 1 << 28  # bytes of a recording
 TYPES = {1: "u1", 2: "<i2", 4: "<i4"}
@@ -83,17 +81,12 @@ def files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for file in sorted(Path(path).rglob("*.wav")):
             yield str(file), partial(contents, str(file), LIMIT)
         return
-    with refusing("read", path), open(path, "rb"):
-        pass
-    try:
-        with opened(path) as members:
-            for member in sorted(members, key=lambda m: m.name):
-                if member.name.endswith(".wav"):
-                    if member.size > LIMIT:
-                        raise UserError(f"{path}: {member.name} has more than the {LIMIT} bytes that are read")
-                    yield f"{path}/{member.name}", partial(taken_out, member)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{path} is no tar or zip archive, or a damaged one: {error}") from error
+    with opened(path) as members:
+        for member in sorted(members, key=lambda m: m.name):
+            if member.name.endswith(".wav"):
+                if member.size > LIMIT:
+                    raise UserError(f"{path}: {member.name} has more than the {LIMIT} bytes that are read")
+                yield f"{path}/{member.name}", partial(taken_out, member)
 
 
 def taken_out(member: Member) -> bytes:
