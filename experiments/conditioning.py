@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 
 import rnnjax
+from experiments.learning import learner
 from rnnjax import app, decoding, estimators, losses, tasks, topology, training
 from rnnjax.app.names import make_cell
 from rnnjax.base import PyTree
@@ -73,13 +73,7 @@ def alone(net: topology.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Arr
 def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
     """Trains one network; its curve and what it comes to."""
     net, task = network(config, how), progression(config.length)
-    trainer = training.Trainer(
-        net, estimators.backprop(net, losses.classify),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate)),
-        training.drawn(task, config.batch_size),
-    )  # fmt: skip
-    progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(config.seed))
-    loop = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))
+    progress, loop = learner(config, net, losses.classify, training.drawn(task, config.batch_size))
     test = task.batch(jax.random.key(config.seed + 1), 500)
 
     @jax.jit

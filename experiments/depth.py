@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 from matplotlib.figure import Figure
 
 import rnnjax
-from rnnjax import app, estimators, losses, tasks, training
+from experiments.learning import trained
+from rnnjax import app, losses, tasks, training
 from rnnjax.app.names import make_cell, resolve
 from rnnjax.app.setup import count
 from rnnjax.base import Cell, PyTree
@@ -58,13 +58,7 @@ def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, training.Strea
     """Params after training, and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
     stream = training.drawn(tasks.echo(config.length, config.delay), config.batch_size)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
-    trainer = training.Trainer(cell, estimators.backprop(cell, losses.regress), optimizer, stream)
-    progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(config.seed))
-    progress = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))(progress, config.num_steps)
-    if not bool(progress.finite):
-        raise UserError(f"the loss is not finite after {int(progress.state.step)} steps: --learning_rate")
-    return progress.state.params, stream
+    return trained(config, cell, losses.regress, stream).state.params, stream
 
 
 def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: training.Stream) -> list[float]:

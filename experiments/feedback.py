@@ -14,12 +14,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 from matplotlib.figure import Figure
 
 import rnnjax
-from rnnjax import app, estimators, losses, training
+from experiments.learning import trained
+from rnnjax import app, losses, training
 from rnnjax.app.setup import count
 from rnnjax.errors import UserError
 from rnnjax.losses import Batch
@@ -179,14 +179,8 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
     cell = make_cell(network, problem, config)
     window = rnnjax.unroll(cell)
     stream = training.drawn(Task(forced(network, problem), float("nan")), config.batch_size)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
-    trainer = training.Trainer(window, estimators.backprop(window, losses.classify), optimizer, stream)
-    key = jax.random.key(config.seed)
-    progress = jax.jit(lambda key: training.init(trainer, (), key))(key)
-    progress = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))(progress, config.num_steps)
-    if not bool(progress.finite):
-        raise UserError(f"the loss is not finite after {int(progress.state.step)} steps: --learning_rate")
-    params, fresh = progress.state.params, jax.random.fold_in(key, 1)
+    params = trained(config, window, losses.classify, stream).state.params
+    fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
     score = jax.jit(training.evaluate(window, losses.classify, stream._replace(length=200)))(params, (), fresh)
     return {
         "loss": float(score["loss"].value()),

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 
 import rnnjax
-from rnnjax import app, estimators, losses, training
+from experiments.learning import learner
+from rnnjax import app, losses, training
 from rnnjax.app.setup import count, finished
 from rnnjax.losses import Batch
 from rnnjax.plotting import Run, curves
@@ -98,13 +98,9 @@ def build(config: app.Config) -> app.Setup:
 def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], dict[str, object]]:
     """Part of the answers that is right on the way, and the row of the table."""
     setup = finished(build, config)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
-    trainer = training.Trainer(setup.cell, estimators.backprop(setup.cell, setup.objective), optimizer, setup.train)
-    key = jax.random.key(config.seed)
-    progress = jax.jit(lambda key: training.init(trainer, (), key))(key)
-    steps = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))
+    progress, steps = learner(config, setup.cell, setup.objective, setup.train)
     score = jax.jit(training.evaluate(setup.cell, setup.objective, setup.train._replace(length=20)))
-    fresh, right = jax.random.fold_in(key, 1), []
+    fresh, right = jax.random.fold_in(jax.random.key(config.seed), 1), []
     for i in range(POINTS):
         progress = steps(progress, -(-config.num_steps // POINTS))
         right.append(float(score(progress.state.params, (), fresh)["accuracy"].value()))
