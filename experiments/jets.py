@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments.forests import TREE_CELLS, at_node, forests_a_batch, noisy, packed_flag
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree
 from rnnjax.data.streams import in_order, shuffled
@@ -38,8 +39,7 @@ flags.DEFINE_float("mass", 80.0, "Of a jet, in GeV.", 10.0, flag_values=FLAGS)
 flags.DEFINE_list("rates", ["3.0", "1.0"], "Of the squared masses, for each kind: a high one makes light children.",
                   flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_float("first", 15.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
-flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
-                     flag_values=FLAGS)  # fmt: skip
+packed_flag(FLAGS)
 
 KINDS = {"0": 0, "1": 1}
 CUT = 4.0  # GeV: particles below this mass are stable
@@ -64,8 +64,7 @@ def bag(hidden: int) -> trees.TreeCell:
     return cell.replace(leaf=leaf, node=lambda p, h, present, key=None: h.sum(0))
 
 
-CELLS = {"tree_lstm": trees.tree_lstm, "recnn": trees.recnn, "rntn": trees.rntn, "child_sum": trees.child_sum,
-         "bag": bag, "total": total}  # fmt: skip
+CELLS = {**TREE_CELLS, "bag": bag, "total": total}
 
 
 def rates(config: app.Config) -> list[tuple[float, float]]:
@@ -112,8 +111,7 @@ def packed(jets: list[trees.Jet], each: int) -> losses.Batch:
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """Three parts, packed."""
-    if config.batch_size % config.packed:
-        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+    forests_a_batch(config)  # refused before jets are made
     rng = np.random.default_rng(config.seed)
     sizes = {"test": config.tested, "valid": 500, "train": config.jets}
     parts = {name: generated(config, rng, n) for name, n in sizes.items()}
@@ -124,14 +122,11 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
 
 def build(config: app.Config) -> app.Setup:
     """The network on forests; a recurrent cell reads the particles one after another, as the tree orders them."""
-    if config.cell not in CELLS:
-        core = trees.in_reading_order(config.layers())
-    elif config.cell_args or config.num_layers > 1:
-        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
+    if config.cell in CELLS:
+        core = trees.upward(noisy(config, at_node(config, CELLS)))
     else:
-        tree = CELLS[config.cell](config.hidden_size)
-        core = trees.upward(trees.at_nodes(tree, rnnjax.dropout(config.dropout)) if config.dropout else tree)
-    size = config.batch_size // config.packed
+        core = trees.in_reading_order(config.layers())
+    size = forests_a_batch(config)
     return app.Setup(
         cell=rnnjax.stack(core, rnnjax.linear(2)),
         objective=losses.classify,

@@ -10,6 +10,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments.forests import TREE_CELLS, at_node, forests_a_batch, noisy, packed_flag
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree
 from rnnjax.data.streams import in_order, shuffled
@@ -50,11 +51,9 @@ flags.DEFINE_integer("most", 4, "Arguments of an operation of listops.", 2, flag
 flags.DEFINE_integer("examples", 6000, "Expressions to learn from.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("tested", 200, "Expressions of each depth to test on.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("embedding_size", 32, "Features of a word or a bracket.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
-                     flag_values=FLAGS)  # fmt: skip
+packed_flag(FLAGS)
 
 CLASSES = {str(i): i for i in range(10)}
-CELLS = {"tree_lstm": trees.tree_lstm, "recnn": trees.recnn, "rntn": trees.rntn, "child_sum": trees.child_sum}
 
 Parts = dict[str, list[trees.Tree]]
 
@@ -84,7 +83,7 @@ def generated(config: app.Config) -> Parts:
 
 def structured(config: app.Config) -> bool:
     """Whether the network goes by the trees, or reads brackets and words from left to right."""
-    return config.cell in CELLS
+    return config.cell in TREE_CELLS
 
 
 def operations_only(tree: trees.Tree) -> trees.Tree:
@@ -111,8 +110,7 @@ def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> losses.Bat
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """Three parts, packed or padded; the config learns the words."""
-    if config.batch_size % config.packed:
-        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+    forests_a_batch(config)  # refused before expressions are made
     parts = generated(config)
     words = trees.vocabulary(parts["train"])
     words |= {symbol: len(words) + 1 + i for i, symbol in enumerate("()")}
@@ -132,11 +130,8 @@ def network(config: app.Config) -> rnnjax.Cell:
     read = rnnjax.linear(len(CLASSES))
     if not structured(config):
         return rnnjax.unroll(rnnjax.stack(table_of_words, config.layers(), read))
-    if config.cell_args or config.num_layers > 1:
-        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
-    tree = CELLS[config.cell](config.hidden_size)
-    tree = trees.at_nodes(tree, rnnjax.dropout(config.dropout)) if config.dropout else tree
-    return rnnjax.stack(trees.at_leaves(table_of_words), trees.upward(tree), read)
+    tree = trees.upward(noisy(config, at_node(config, TREE_CELLS)))
+    return rnnjax.stack(trees.at_leaves(table_of_words), tree, read)
 
 
 def wholes(config: app.Config, outputs: PyTree, batch: losses.Batch) -> tuple[PyTree, losses.Batch]:
@@ -157,7 +152,7 @@ def build(config: app.Config) -> app.Setup:
         loss = every["loss"] if config.labels == "nodes" else roots["loss"]
         return {"loss": loss, "accuracy": every["accuracy"], "root_accuracy": roots["accuracy"]}
 
-    size = config.batch_size // (config.packed if structured(config) else 1)
+    size = forests_a_batch(config) if structured(config) else config.batch_size
     return app.Setup(
         cell=network(config),
         objective=objective,

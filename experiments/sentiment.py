@@ -9,6 +9,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments.forests import TREE_CELLS, at_node, forests_a_batch, packed_flag
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree
 from rnnjax.data import find_folder
@@ -56,9 +57,7 @@ flags.DEFINE_boolean(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1, flag_values=FLAGS
-)
+packed_flag(FLAGS)
 flags.DEFINE_integer("sentences", 4000, "Generated sentences to learn from.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("longest", 12, "Words of the longest of them; those to test on go to twice that.", 3,
                      flag_values=FLAGS)  # fmt: skip
@@ -106,13 +105,7 @@ def bag(hidden: int) -> trees.TreeCell:
     )
 
 
-CELLS = {
-    "recnn": trees.recnn,
-    "rntn": trees.rntn,
-    "tree_lstm": trees.tree_lstm,
-    "child_sum": trees.child_sum,
-    "bag": bag,
-}
+CELLS = {**TREE_CELLS, "bag": bag}
 
 
 def sentence(rng: np.random.Generator, n: int) -> tuple[str, int]:
@@ -173,8 +166,7 @@ def spelt_out(tree: trees.Tree) -> trees.Tree:
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The trees in three parts, packed; the config learns the words and the classes."""
-    if config.batch_size % config.packed:
-        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+    forests_a_batch(config)  # refused before anything is read
     parts = generated(config) if config.data == "generated" else treebank(config)
     classes = FINE if config.task == "fine" else BINARY
     parts = {name: [tree for tree in part if tree.labels[-1] in classes] for name, part in parts.items()}
@@ -204,9 +196,7 @@ def core(config: app.Config) -> rnnjax.Cell:
     """From features of words to what is known at each place."""
     if not structured(config):
         return trees.in_reading_order(config.layers())
-    if config.cell_args or config.num_layers > 1:
-        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
-    return trees.upward(CELLS[config.cell](config.hidden_size))
+    return trees.upward(at_node(config, CELLS))
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -240,7 +230,7 @@ def build(config: app.Config) -> app.Setup:
         loss = nodes["loss"] if config.labels == "nodes" else roots["loss"]
         return {"loss": loss, "accuracy": nodes["accuracy"]} | at
 
-    size = config.batch_size // config.packed
+    size = forests_a_batch(config)
     return app.Setup(
         cell=network(config),
         objective=objective,

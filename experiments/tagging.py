@@ -32,8 +32,9 @@ flags.DEFINE_string(
     "data",
     "speech",
     "speech: generated sentences whose words are nouns here and verbs there; gap: the word that is missing, as in "
-    "`the man went to the ___ to withdraw money`; or a file with a word a line in columns (CoNLL), as it is or below "
-    "--data_dir.",
+    "`the man went to the ___ to withdraw money`; clauses: three that are missing, of which what comes after says one, "
+    "what comes before the next, both together the last; or a file with a word a line in columns (CoNLL), as it is or "
+    "below --data_dir.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -66,6 +67,11 @@ LOOKS = ("", "old", "young", "tall", "tired")
 WHEN = ("", "on monday", "on sunday", "after lunch", "at noon", "last week")
 HOW = ("", "with a friend", "in the rain", "in a hurry", "alone")
 ASKED = ("the man went to the ___ to withdraw money", "the boy went to the ___ to purchase some medicines")
+SAYS = {"he": "himself", "she": "herself"}
+ASIDES = ("on the first night", "after lunch", "with a sigh", "in a low voice", "as usual")
+ABOUT = ("by the writers", "of the town", "from the lakes", "about a king")
+PRAISE, BLAME = ("good", "great", "clever", "warm"), ("bad", "dull", "clumsy", "cold")
+KINDS = {"after": ("he", "she"), "before": ("was", "were"), "both": ("and", "but")}  # where it stands what is missing
 
 
 def speech(rng: np.random.Generator) -> Tagged:
@@ -93,9 +99,27 @@ def errand(rng: np.random.Generator) -> Tagged:
     return Tagged(said, [place if word == GAP else NONE for word in said])
 
 
+def clauses(rng: np.random.Generator) -> Tagged:
+    """A sentence with three gaps: what fills the first is said later, the second earlier, the third on both sides.
+
+    `and` joins two verdicts that agree, `but` two that do not: one of them alone says nothing about the word.
+    """
+
+    def some(phrases: tuple[str, ...], most: int) -> str:
+        return " ".join(rng.choice(phrases, rng.integers(most + 1)))
+
+    who, number = str(rng.choice(list(SAYS))), int(rng.integers(2))
+    first, second = rng.integers(2, size=2)
+    verdicts = [str(rng.choice((BLAME, PRAISE)[kind])) for kind in (first, second)]
+    said = (f"___ said {some(ASIDES, 3)} to {SAYS[who]} that the {('play', 'plays')[number]} {some(ABOUT, 4)} ___ "
+            f"{verdicts[0]} {some(ASIDES, 2)} , ___ the music {some(ABOUT, 2)} {verdicts[1]}").split()  # fmt: skip
+    missing = iter((who, ("was", "were")[number], "and" if first == second else "but"))
+    return Tagged(said, [next(missing) if word == GAP else NONE for word in said])
+
+
 def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
     """The sentences, and those to test on if they come by themselves."""
-    generated = {"speech": speech, "gap": errand}.get(config.data)
+    generated = {"speech": speech, "gap": errand, "clauses": clauses}.get(config.data)
     if generated:
         rng = np.random.default_rng(config.seed)
         return [generated(rng) for _ in range(config.sentences)], None
@@ -152,22 +176,36 @@ def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) ->
 
 
 def network(config: app.Config) -> rnnjax.Cell:
-    """From words to logits at each."""
+    """From words to logits at each; of several layers each reads all that the one below says, of both ends."""
     if config.both_ways and config.rule != "bptt":
         raise UserError(
             f"--rule={config.rule} goes step by step, and --both_ways reads from the end too: --noboth_ways"
         )
     dtype = jnp.dtype(config.dtype)
     enter = rnnjax.stack(rnnjax.embed(len(config.words), config.embedding_size, dtype=dtype), *config.noise())
-    body = rnnjax.bidirectional(config.layers()) if config.both_ways else rnnjax.unroll(config.layers())
-    return rnnjax.stack(rnnjax.unroll(enter), body, rnnjax.unroll(rnnjax.linear(len(config.labels))))
+    layer = config.replace(num_layers=1).layers()
+    body = [rnnjax.bidirectional(layer) if config.both_ways else rnnjax.unroll(layer)] * config.num_layers
+    return rnnjax.stack(rnnjax.unroll(enter), *body, rnnjax.unroll(rnnjax.linear(len(config.labels))))
+
+
+def objective(config: app.Config) -> losses.Objective:
+    """Nats and accuracy a label; of `clauses` also the accuracy for each kind of gap."""
+    if config.data != "clauses":
+        return losses.classify
+    kinds = {kind: np.array([config.labels.index(word) for word in words]) for kind, words in KINDS.items()}
+
+    def scored(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+        apart = {kind: batch._replace(mask=batch.mask & jnp.isin(batch.y, own)) for kind, own in kinds.items()}
+        return losses.classify(outputs, batch) | {k: losses.classify(outputs, b)["accuracy"] for k, b in apart.items()}
+
+    return scored
 
 
 def build(config: app.Config) -> app.Setup:
     """The network on sentences."""
     return app.Setup(
         cell=network(config),
-        objective=losses.classify,
+        objective=objective(config),
         train=streams.shuffled("train", config.batch_size),
         valid=streams.in_order("valid", config.batch_size, config.counts["valid"]),
         test=streams.in_order("test", config.batch_size, config.counts["test"]),
@@ -190,7 +228,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         x = batches.padded([config.words.encode(sentence)], config.steps)
         one = rnnjax.Seq(jnp.asarray(x.x[0]), jnp.asarray(x.valid[0]))
         said = np.asarray(rnnjax.run(result.setup.cell, result.params, one)[1].x.argmax(-1))
-        shown = [config.labels[i] if config.data != "gap" or word == GAP else "" for word, i in zip(sentence, said)]
+        shown = [config.labels[i] if word == GAP or GAP not in sentence else "" for word, i in zip(sentence, said)]
         rows.append({"sentence": " ".join(sentence), "said": " ".join(filter(None, shown))})
     table(rows, title="both ways" if config.both_ways else "from left to right")
     return {"said": rows}
