@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnjax.base import PyTree
 from rnnjax.data import contents
+from rnnjax.data.streams import one_pass
 from rnnjax.errors import UserError
 from rnnjax.losses import Batch
 from rnnjax.training import Stream
@@ -237,8 +238,4 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
       [2 2] [ True False]
     """
 
-    def next_batch(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
-        at = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
-        return pixels(data[name], jnp.minimum(at, n - 1), at < n), position + 1
-
-    return Stream(lambda data: jnp.zeros((), jnp.int32), next_batch, -(-n // batch_size))
+    return one_pass(lambda data, at, there: pixels(data[name], at, there), batch_size, n)

@@ -85,13 +85,21 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
       [2 2] [ True False]
     """
 
-    def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
-        at = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
-        batch = taken(data[name], jnp.minimum(at, n - 1))
-        there = at < n
+    def give(data: PyTree, at: jax.Array, there: jax.Array) -> Batch:
+        batch = taken(data[name], at)
         if batch.mask is not None:
             there = batch.mask & jnp.expand_dims(there, tuple(range(1, batch.mask.ndim)))
-        return batch._replace(mask=there), position + 1
+        return batch._replace(mask=there)
+
+    return one_pass(give, batch_size, n)
+
+
+def one_pass(give: Callable[[PyTree, jax.Array, jax.Array], Batch], batch_size: int, n: int) -> Stream:
+    """n examples, each once; `give(data, places, there)` makes a batch, whose places are new where `there` says so."""
+
+    def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
+        at = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+        return give(data, jnp.minimum(at, n - 1), at < n), position + 1
 
     return Stream(lambda data: jnp.zeros((), jnp.int32), following, -(-n // batch_size))
 
