@@ -192,7 +192,7 @@ def stream(steps, whole=False):
     return training.Stream(lambda data: jnp.zeros((), jnp.int32), following)
 
 
-EARLY = {"tbptt", "lookback", "uoro", "pes", "anneal"}  # a state each of its own kind; the others for the long suite
+EARLY = {"tbptt", "lookback", "uoro"}  # a state each of its own kind; the others for the long suite
 WINDOW = {"bptt": 0, "uoro": 0, "forward": 0, "es": 0, "score": 0, "anneal": 0}
 
 
@@ -226,7 +226,7 @@ def test_a_run_taken_up_again_is_the_run_never_stopped(rule):
         apart(loop(stopped._replace(state=state), 2).state.params, whole.state.params, by=1e-6)
 
 
-@pytest.mark.parametrize("rule", ["rtrl", "snap1", "snap2"])
+@pytest.mark.parametrize("rule", ["rtrl", *(pytest.param(r, marks=pytest.mark.slow) for r in ("snap1", "snap2"))])
 def test_influences_see_across_the_batches_of_a_stream(rule):
     cell = network()
     params, batch = example(cell)

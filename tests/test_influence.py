@@ -182,7 +182,10 @@ def small(core):
     return cell, xs, moved(cell.init(KEY, xs.x[0]))
 
 
-@pytest.mark.parametrize("core", [vanilla_core, rnnjax.lstm_core], ids=["vanilla", "lstm"])
+@pytest.mark.parametrize(
+    "core",
+    [pytest.param(vanilla_core, id="vanilla"), pytest.param(rnnjax.lstm_core, id="lstm", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("rule", [r for r in INFLUENCES if r.keyed], ids=lambda rule: rule.name)
 def test_a_random_rule_is_right_on_average(core, rule):
     cell, xs, params = small(core)
