@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from absl import flags
 
 from rnnjax import app, trees
+from rnnjax.app.names import made
 from rnnjax.errors import UserError
 
 TREE_CELLS: Mapping[str, Callable[[int], trees.TreeCell]] = {
@@ -30,9 +31,9 @@ def forests_a_batch(config: app.Config) -> int:
 
 def at_node(config: app.Config, cells: Mapping[str, Callable[[int], trees.TreeCell]]) -> trees.TreeCell:
     """The cell that `--cell` names."""
-    if config.cell_args or config.num_layers > 1:
-        raise UserError(f"--cell={config.cell} takes no --cell_args and no --num_layers")
-    return cells[config.cell](config.hidden_size)
+    if config.num_layers > 1:
+        raise UserError(f"--cell={config.cell} is one layer: it takes no --num_layers")
+    return made(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_args)
 
 
 def noisy(config: app.Config, tree: trees.TreeCell) -> trees.TreeCell:

@@ -56,9 +56,10 @@ class Config:
         return plain | {ARGUMENT + name: value for name, value in self.cell_numbers().items()}
 
     def cell_numbers(self) -> dict[str, float]:
-        """The numbers among `--cell_args`."""
-        given = names.arguments("cell_args", self.values.get("cell_args", ""))
-        return names.numbers(names.resolve("cell", self.cell, names.cells()), given) if given else {}
+        """The numbers among `--cell_args`; none where an experiment has cells of its own kind, such as a tree's."""
+        given, known = names.arguments("cell_args", self.values.get("cell_args", "")), names.cells()
+        ours = self.cell in known or ":" in self.cell
+        return names.numbers(names.resolve("cell", self.cell, known), given) if given and ours else {}
 
     def with_numbers(self, numbers: Mapping[str, Any]) -> Config:
         """The config with other numbers, perhaps tracers.

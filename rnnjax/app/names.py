@@ -7,11 +7,13 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import rnnjax
 from rnnjax.base import Cell
 from rnnjax.errors import UserError
+
+T = TypeVar("T")
 
 
 def cells() -> dict[str, Any]:
@@ -99,12 +101,19 @@ def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = 
       >>> make_cell("lstm", 4, "forget_bias=0.0").window is None
       False
     """
-    factory = resolve("cell", name, cells())
+    return made(cells(), Cell, name, hidden_size, cell_args)
+
+
+def made(
+    known: Mapping[str, Any], kind: type[T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
+) -> T:
+    """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`."""
+    factory = resolve("cell", name, known)
     try:
         given = arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
         cell = factory(hidden_size, **given)
     except (TypeError, ValueError) as error:
         raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
-    if not isinstance(cell, Cell):
-        raise UserError(f"--cell={name} gives {type(cell).__name__}, not a rnnjax.Cell")
+    if not isinstance(cell, kind):
+        raise UserError(f"--cell={name} gives {type(cell).__name__}, not a rnnjax.{kind.__name__}")
     return cell
