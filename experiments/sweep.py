@@ -184,7 +184,8 @@ def report(asked: Plan, study: Study) -> None:
     pictures = plots.draw(
         workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), setup.baseline
     )
-    table(settings[:10], title=f"settings, by the interquartile mean over their members: {setup.loss_label}")
+    table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
+                               f"{setup.loss_label}")  # fmt: skip
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")
     print(f"  {repeat(asked, chosen, best)}")
     for path in (workdir.file("results.csv"), workdir.file("summary.json"), *pictures):

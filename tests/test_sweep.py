@@ -43,7 +43,7 @@ def whole(tmp_path_factory, cache) -> Path:
     """A study of six members; one diverges, and half of them cannot be built."""
     path = tmp_path_factory.mktemp("study") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "group_programs", lambda *a: compiled.append(group_programs(*a)) or compiled[-1])
+        patch.setattr(study, "group_programs", lambda *a, **k: compiled.append(group_programs(*a, **k)) or compiled[-1])
         assert launch("sweep", *GRID, cache, f"--workdir={path}") == 0
     return path
 
@@ -60,6 +60,19 @@ def test_a_member_is_the_run_of_the_script(whole, tmp_path, cache, optimized):
     assert best["flags"] == {"delay": "3", "learning_rate": "0.1"}
     assert best["score"] == run["best"]["valid_loss"] and best["best_step"] == run["best"]["step"]
     assert best["test"] == run["test"]
+
+
+@pytest.mark.slow
+def test_a_member_whose_data_are_drawn_with_its_seed_is_the_run_of_the_script(tmp_path, cache, monkeypatch, optimized):
+    def load(config):
+        return config.replace(delay=3 + config.seed), ()
+
+    monkeypatch.setattr(studied, "EXPERIMENT", studied.EXPERIMENT._replace(load=load))
+    assert launch("sweep", "--experiment=studied", "--grid=seed=0,1", cache, f"--workdir={tmp_path / 'study'}") == 0
+    flags = ["--seed=1", cache, f"--workdir={tmp_path / 'run'}", "--writers=jsonl"]
+    assert launch(studied.EXPERIMENT, *flags) == 0
+    run = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert float(rows(tmp_path / "study")[1]["score"]) == run["best"]["valid_loss"]
 
 
 def test_what_fails_or_diverges_is_said_and_the_others_are_kept(whole):

@@ -15,6 +15,7 @@ import numpy as np
 
 from rnnjax.app.config import Config
 from rnnjax.app.session import Pace
+from rnnjax.app.setup import count
 from rnnjax.base import PyTree
 from rnnjax.checkpoint import Checkpoints
 from rnnjax.population import spread
@@ -182,6 +183,7 @@ class Pack:
                 "status": "done" if finite[p] else "diverged",
                 "steps": int(steps[p]),
                 "best_step": int(best_step[p]),
+                "parameters": count(s.best_params) // self.compiled.capacity,
                 "score": float(best[p]),
                 **{name: float(value) for name, value in scores.items()},
                 "loss": float(shown["loss"][measured[-1]]) if measured.size else math.nan,

@@ -156,7 +156,7 @@ def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: st
     axes = figure.add_subplot()
     seen: list[float] = []
     for i, setting in enumerate(settings[:CURVES]):
-        flags = {k: v for k, v in setting.items() if k not in ("members", "score")}
+        flags = {k: v for k, v in setting.items() if k in rows[0]["flags"]}
         own = [row for row in rows if all(row["flags"].get(k) == v for k, v in flags.items())]
         curves = [dict(zip(r["curve"]["step"], r["curve"].get("valid_loss", r["curve"]["loss"]))) for r in own]
         steps = sorted({s for c in curves for s in c})

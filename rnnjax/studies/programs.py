@@ -55,17 +55,23 @@ class GroupPrograms(NamedTuple):
     measure: Callable[[State, Any, PyTree], tuple[State, Record]]
 
 
-def group_programs(build: Build, config: Config, strategy: str = "auto", member_batch: int = 0) -> GroupPrograms:
+def group_programs(
+    build: Build, config: Config, strategy: str = "auto", member_batch: int = 0, seeded: bool = False
+) -> GroupPrograms:
     """The programs of a group; nothing is compiled before it is called.
 
     Args:
       build: of the experiment.
       config: of any member.
       strategy, member_batch: see `population`.
+      seeded: whether what is read or built depends on the seed: then the members share it, and `build` has it as it is.
     """
 
+    def own(numbers: dict[str, Any]) -> Config:
+        return config.with_numbers({k: v for k, v in numbers.items() if not (seeded and k == "seed")})
+
     def trainer_of(numbers: dict[str, Any]) -> training.Trainer:
-        return trainer(build, config.with_numbers(numbers))
+        return trainer(build, own(numbers))
 
     def init(numbers: dict[str, Any], data: PyTree) -> State:
         key = jax.random.fold_in(jax.random.key(numbers["seed"]), DATA_TAG)
@@ -79,7 +85,7 @@ def group_programs(build: Build, config: Config, strategy: str = "auto", member_
 
     def measured(state: State, data: PyTree) -> tuple[State, Record]:
         metrics = state.progress.metrics
-        record = means(metrics) | validated(build, config, state, data)
+        record = means(metrics) | validated(build, own(state.numbers), state, data)
         score = record.get("valid_loss", record["loss"]).astype(jnp.float32)
         better = score < state.best
         params = state.progress.state.params
@@ -113,7 +119,7 @@ def means(metrics: Any) -> Record:
 
 def validated(build: Build, config: Config, state: State, data: PyTree) -> Record:
     """One pass over the validation set, on the examples that the same run alone would see."""
-    setup = finished(build, config.with_numbers(state.numbers))
+    setup = finished(build, config)
     if setup.valid is None:
         return {}
     key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)

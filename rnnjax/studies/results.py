@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnjax.errors import refusing
-from rnnjax.population import interquartile_mean
+from rnnjax.population import bootstrap, interquartile_mean
 from rnnjax.workdir import atomic_write, plain
 
 Row = dict[str, Any]
@@ -74,12 +74,28 @@ class Results:
 
     def settings(self) -> list[Row]:
         """Settings by the interquartile mean of their scores over seeds, the best first."""
-        found: dict[tuple[tuple[str, str], ...], list[float]] = {}
+        found: dict[tuple[tuple[str, str], ...], list[Row]] = {}
         for row in self.rows.values():
             setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
-            found.setdefault(setting, []).append(score(row))
-        rows = [{**dict(k), "members": len(v), "score": interquartile_mean(v)} for k, v in found.items()]
+            found.setdefault(setting, []).append(row)
+        rows = [dict(setting) | middle(members) for setting, members in found.items()]
         return sorted(rows, key=lambda row: row["score"])
+
+
+def middle(members: Sequence[Row]) -> Row:
+    """The size of a setting's members, interquartile means of what was measured on validation, the score's interval."""
+    scores = [score(row) for row in members]
+    interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}
+    measured = {name: [row[name] for row in members if row.get(name) is not None]
+                for row in members for name in row if name.startswith("valid_") and name != "valid_loss"}  # fmt: skip
+    sizes = {row["parameters"] for row in members if "parameters" in row}
+    return {
+        "members": len(members),
+        **({"parameters": sizes.pop()} if len(sizes) == 1 else {}),
+        "score": interquartile_mean(scores),
+        **interval,
+        **{name.removeprefix("valid_"): interquartile_mean(values) for name, values in measured.items() if values},
+    }
 
 
 def score(row: Row) -> float:

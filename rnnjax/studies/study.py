@@ -159,12 +159,13 @@ class Study:
         """The programs of a group, its data, and the shapes of its packs."""
 
         def own(config: Config) -> dict[str, np.generic]:
-            return {k: v for k, v in numbers(self.experiment, config).items() if k not in structural}
+            given = numbers(self.experiment, config).items()
+            return {k: v for k, v in given if k not in structural or k == "seed"}  # keys are drawn from the seed
 
         config, data = loaded(self.experiment.load, config)
         config.make_optimizer()  # what it refuses it refuses now
         data, many = replicated(data, self.strategy), (self.capacity,)
-        run = group_programs(self.experiment.build, config, self.strategy)
+        run = group_programs(self.experiment.build, config, self.strategy, seeded="seed" in structural)
         given = {k: jax.ShapeDtypeStruct(many, v.dtype) for k, v in own(config).items()}
         like = jax.eval_shape(run.init, given, data)
         record = jax.eval_shape(run.measure, like, jax.ShapeDtypeStruct(many, bool), data)[1]
