@@ -1,4 +1,4 @@
-"""One label for a whole sequence: sentences in which order decides (default), sentiment, surnames, speakers."""
+"""One label for a whole sequence: sentences in which order decides (default), intents, surnames, speakers."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
+from experiments.sentences import GENERATED
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree
 from rnnjax.baselines import mean_so_far
@@ -35,10 +36,11 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "order",
-    "order: generated sentences such as `not bad , great` and `not great , bad`; otherwise, as it is or below "
-    "--data_dir, a folder with a text file for each class (names), with train.txt, dev.txt and test.txt of trees "
-    "(sst), with ae.train and size_ae.train (japanese_vowels); a .ts file to learn from, or a file of lines "
-    "LABEL<TAB>TEXT.",
+    "order: generated sentences such as `not bad , great` and `not great , bad`; clauses: such as `mr x who , as all "
+    "know , is an ex-employee of company y , is running a business of his own`, and the other way round; intents: such "
+    "as `what time is it`. Otherwise, as it is or below --data_dir, a folder with a text file for each class (names), "
+    "with train.txt, dev.txt and test.txt of trees (sst), with ae.train and size_ae.train (japanese_vowels); a .ts "
+    "file to learn from, or a file of lines LABEL<TAB>TEXT.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -65,42 +67,6 @@ flags.DEFINE_boolean("pool", False, "Decide on the mean of all outputs, not on t
 flags.DEFINE_float("input_noise", 0.0, "Normal noise on numbers that are learned from, in their deviations.", 0.0,
                    flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
-
-GOOD = ("good", "great", "superb", "fine", "lovely", "warm", "clever", "fresh", "funny", "brilliant")
-BAD = ("bad", "awful", "dull", "poor", "dreadful", "cold", "clumsy", "stale", "weak", "boring")
-REMARKS = ("", "they said", "as we all agreed", "said everybody who was there on the first night")
-
-
-def ordered(config: app.Config) -> dict[str, Labelled]:
-    """Sentences in pairs of the same words, one of each class; some of those to test on are longer than any before.
-
-    A sentence praises if its last clause does, whatever comes before it: `dull , not bad , great they said` and `dull ,
-    great , not bad` do, `dull , not great , bad they said` and `dull , bad , not great` do not.
-    """
-    rng, seen = np.random.default_rng(config.seed), set()
-    parts: dict[str, Labelled] = {}
-    sizes = {"test": (250, (2, 3, 4, 5)), "valid": (100, (2, 3)), "train": (config.sentences // 2, (2, 3))}
-    for part, (pairs, clauses) in sizes.items():
-        xs: list[str] = []
-        while len(xs) < 2 * pairs:
-            praise, blame = pair(rng, int(rng.choice(clauses)) - 2)
-            if praise not in seen:
-                xs += [praise, blame]
-                seen |= {praise} if part != "train" else set()
-        parts[part] = Labelled(xs, np.tile(np.array([1, 0], np.int32), pairs), ("blames", "praises"))
-    return parts
-
-
-def pair(rng: np.random.Generator, before: int) -> tuple[str, str]:
-    """Two sentences of the same words that end in two clauses, maybe with a remark; the first one praises."""
-    good, bad = rng.choice(GOOD), rng.choice(BAD)
-    first = [("not " if rng.integers(2) else "") + str(rng.choice(GOOD + BAD)) for _ in range(before)]
-    ends = [(f"not {bad}", good), (f"not {good}", bad)]
-    if rng.integers(2):
-        ends = [(last, other) for other, last in ends]
-    remark = str(rng.choice(REMARKS))
-    praise, blame = (f"{' , '.join([*first, *two])} {remark}".strip() for two in ends)
-    return praise, blame
 
 
 def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
@@ -132,8 +98,8 @@ def divided(examples: Labelled, config: app.Config, test: Labelled | None = None
 
 def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
     """The examples in three parts, and what a text is read by: words, or characters."""
-    if config.data == "order":
-        return ordered(config), "words"
+    if config.data in GENERATED:
+        return GENERATED[config.data](config.sentences, config.seed), "words"
     path = Path(found_at(config.data, config.data_dir))
     if path.is_file():
         one = series.read_ts if path.suffix == ".ts" else labelled.read_labelled

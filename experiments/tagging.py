@@ -192,7 +192,8 @@ def objective(config: app.Config) -> losses.Objective:
     """Nats and accuracy a label; of `clauses` also the accuracy for each kind of gap."""
     if config.data != "clauses":
         return losses.classify
-    kinds = {kind: np.array([config.labels.index(word) for word in words]) for kind, words in KINDS.items()}
+    kinds = {kind: np.array([i for i, label in enumerate(config.labels) if label in own], np.int32)
+             for kind, own in KINDS.items()}  # fmt: skip
 
     def scored(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
         apart = {kind: batch._replace(mask=batch.mask & jnp.isin(batch.y, own)) for kind, own in kinds.items()}

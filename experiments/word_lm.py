@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.classification import BAD, GOOD
+from experiments.sentences import BAD, GOOD
 from rnnjax import app, decoding, losses
 from rnnjax.base import PyTree
 from rnnjax.data import find, text, vectors, words

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from launching import launch
 
+from experiments import sentences
 from rnnjax import app
 from rnnjax.data import labelled
 from rnnjax.errors import UserError
@@ -24,14 +25,12 @@ def experiment(name: str, **given):
 def feeling(sentence: str) -> int:
     """1 if the last clause praises, by a reading of our own."""
     clause = sentence.split(" , ")[-1].split()
-    module = importlib.import_module("experiments.classification")
     turned = clause[0] == "not"
-    return int((clause[turned] in module.GOOD) != turned)
+    return int((clause[turned] in sentences.GOOD) != turned)
 
 
 def test_sentences_of_order_come_in_pairs_of_the_same_words_and_opposite_classes():
-    module, config = experiment("classification", sentences=200)
-    parts = module.ordered(config)
+    parts = sentences.ordered(200, seed=0)
     for part in parts.values():
         assert [feeling(x) for x in part.xs] == part.y.tolist()
         for praise, blame in zip(part.xs[::2], part.xs[1::2]):
@@ -95,6 +94,36 @@ def test_a_gap_has_one_label_and_what_comes_before_it_does_not_give_it_away():
         before[s.words[at - 4], s.tags[at]] += 1
     assert len(before) == len(module.PEOPLE) * len(module.ERRANDS)
     assert max(before.values()) < 2 * min(before.values())
+
+
+def test_of_three_gaps_one_is_told_by_what_follows_one_by_what_precedes_and_one_by_neither_alone():
+    module, _ = experiment("tagging")
+    rng = np.random.default_rng(0)
+    kinds: Counter = Counter()
+    for s in (module.clauses(rng) for _ in range(4000)):
+        ats = [i for i, word in enumerate(s.words) if word == module.GAP]
+        assert [i for i, tag in enumerate(s.tags) if tag != module.NONE] == ats
+        who, number, link = (s.tags[i] for i in ats)
+        assert module.SAYS[who] in s.words[ats[0] : ats[1]]
+        assert ("plays" in s.words[ats[0] : ats[1]]) == (number == "were")
+        one, two = s.words[ats[1] + 1] in module.PRAISE, s.words[-1] in module.PRAISE
+        assert (one == two) == (link == "and")
+        kinds[one, two, who, number] += 1
+    assert len(kinds) == 16 and max(kinds.values()) < 1.5 * min(kinds.values())  # neither side alone says the third
+
+
+def test_what_is_told_and_what_is_news_change_places_and_too_far_apart_for_a_few_words():
+    for part in sentences.clauses(60, seed=0).values():
+        assert part.y.tolist() == [1, 0] * (len(part.xs) // 2)
+        for own, left in zip(part.xs[::2], part.xs[1::2]):
+            a, b = ({tuple(w[i : i + 5]) for i in range(-4, len(w) - 4)} for w in (own.split(), left.split()))
+            assert a == b and own != left
+
+
+def test_intents_of_the_test_are_in_no_other_part():
+    parts = sentences.intents(300, seed=0)
+    assert not set(parts["test"].xs) & {*parts["train"].xs, *parts["valid"].xs}
+    assert all(np.bincount(part.y, minlength=6).min() > 10 for part in parts.values())
 
 
 def test_one_who_goes_by_the_word_is_scored_by_its_counts():
