@@ -1,7 +1,8 @@
-"""How deep a network may be: layers one on another, plain or with shortcuts, and transitions of several layers.
+"""How deep a network may be: layers one on another, plain or with shortcuts, and what the shortcuts let through.
 
-Each network learns to say what it read some steps ago. Then one layer at a time is taken out of it, its input passed on
-instead: a stack with shortcuts goes on nearly as before, as an ensemble that has lost a member; a plain one does not.
+Each network learns to say what it read some steps ago. Then layers are taken out of it, their input passed on instead:
+a stack with shortcuts goes on nearly as before, as an ensemble that has lost members; a plain one does not. A highway's
+gate and those of an LSTM are shortcuts that depend on the data: how far they open is counted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import rnnjax
@@ -20,7 +22,6 @@ from rnnjax import app, losses, tasks, training
 from rnnjax.app.names import make_cell, resolve
 from rnnjax.app.setup import count
 from rnnjax.base import Cell, PyTree
-from rnnjax.dynamics import gradient_flow
 from rnnjax.errors import UserError
 from rnnjax.plotting import save
 from rnnjax.progress import Progress, table
@@ -30,21 +31,51 @@ from rnnjax.workdir import Workdir
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Layers of the networks.", flag_values=FLAGS)
 flags.DEFINE_list(
-    "shortcuts", ["plain", "residual", "highway", "dense"], "What leads past each layer.", flag_values=FLAGS
+    "shortcuts",
+    ["plain", "residual", "highway"],
+    "What leads past each layer: plain, nothing; residual; highway; dense, all that was said before.",
+    flag_values=FLAGS,
 )
+flags.DEFINE_integer("subsets", 10, "Draws of layers to take out, for each number of them.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("delay", 4, "Steps between a number read and said.", 0, flag_values=FLAGS)
 flags.DEFINE_integer("length", 30, "Steps of a sequence.", 2, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Sequences a step.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 500, "Updates of each network.", 1, flag_values=FLAGS)
 
+GATE_BIAS, FORGET_BIAS = -2.0, 1.0
 SHORTCUTS = {
     "plain": lambda cell: cell,
     "residual": rnnjax.residual,
-    "highway": rnnjax.highway,
+    "highway": lambda cell: rnnjax.highway(cell, GATE_BIAS),
     "dense": rnnjax.dense,
 }
 COLOURS = {"plain": "#0072B2", "residual": "#D55E00", "highway": "#009E73", "dense": "#CC79A7"}
+
+DOORS = {"highway": "#009E73", "LSTM forget": "#0072B2", "LSTM input": "#E69F00", "LSTM output": "#CC79A7"}
+
+
+def checked(config: app.Config) -> list[int]:
+    """The depths; whatever is wrong with the flags is said before anything is trained."""
+    try:
+        depths = sorted({int(d) for d in config.depths})
+    except ValueError as error:
+        raise UserError(f"--depths={','.join(config.depths)}: whole numbers") from error
+    if not depths or depths[0] < 1:
+        raise UserError(f"--depths={','.join(config.depths)}: at least one layer")
+    if not config.shortcuts:
+        raise UserError(f"--shortcuts: one of {', '.join(SHORTCUTS)} at least")
+    if config.num_layers != 1 or config.dropout:
+        raise UserError("--num_layers and --dropout are not of use here: the layers are those of --depths")
+    if config.delay >= config.length:
+        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
+    for shortcut in config.shortcuts:
+        try:
+            net = rnnjax.stack(*network(config, shortcut, 1))
+            jax.eval_shape(net.init, jax.random.key(0), jnp.zeros(1))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--shortcuts={shortcut}: {error}") from error
+    return depths
 
 
 def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
@@ -61,20 +92,27 @@ def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, training.Strea
     return trained(config, cell, losses.regress, stream).state.params, stream
 
 
-def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: training.Stream) -> list[float]:
-    """Mean squared error of the whole network, and without each of its layers."""
+def chosen(depth: int, subsets: int, seed: int) -> dict[int, np.ndarray]:
+    """Which of the layers are kept, `[draws, depth]`, by how many are taken out: none, each one, some at random."""
+    rng = np.random.default_rng(seed)
+    several = {n: np.stack([rng.permutation(depth) >= n for _ in range(subsets)]) for n in range(2, depth)}
+    return {0: np.ones((1, depth), bool), 1: ~np.eye(depth, dtype=bool)} | several
+
+
+def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: training.Stream) -> dict[int, np.ndarray]:
+    """Mean squared errors of the network by how many of its layers are taken out."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
-    @jax.jit
     def error(params: PyTree, kept: jax.Array) -> jax.Array:
         held = [parts[0], *[lesioned(part, kept[i]) for i, part in enumerate(parts[1:-1])], parts[-1]]
         cell = rnnjax.unroll(rnnjax.stack(*held))
         return training.evaluate(cell, losses.regress, stream._replace(length=20))(params, (), key)["loss"].value()
 
-    whole = np.ones(len(parts) - 2, bool)
-    return [float(error(params, whole))] + [
-        float(error(params, whole & (np.arange(len(whole)) != i))) for i in range(len(whole))
-    ]
+    masks = chosen(len(parts) - 2, config.subsets, config.seed)
+    every = jax.jit(lambda params, masks: jax.lax.map(lambda kept: error(params, kept), masks))
+    errors = np.asarray(every(params, np.concatenate(list(masks.values()))))
+    ends = np.cumsum([len(mask) for mask in masks.values()])
+    return dict(zip(masks, np.split(errors, ends[:-1])))
 
 
 def lesioned(layer: Cell, kept: jax.Array) -> Cell:
@@ -84,26 +122,59 @@ def lesioned(layer: Cell, kept: jax.Array) -> Cell:
         past = jnp.concatenate([x, jnp.zeros(y.shape[-1] - x.shape[-1], x.dtype)])  # dense: nothing is said
         return jnp.where(kept, y, past)
 
-    def step(w: PyTree, carry: PyTree, x: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, jax.Array]:
+    def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry, y = layer.step(w, carry, x, key)
         return carry, instead(x, y)
 
     return rnnjax.with_step(layer, step)
 
 
-def transitions(config: app.Config) -> list[dict[str, Any]]:
-    """What of a gradient is left after all steps where a transition has more layers, before training."""
-    rows = []
-    for depth in sorted({int(d) for d in config.depths}):
-        for skip in (False, True) if depth > 1 else (False,):
-            cell = rnnjax.deep_transition(int(config.hidden_size), depth, skip)
-            xs = jax.random.normal(jax.random.key(config.seed), (config.length, 1))
-            flow = gradient_flow(cell, cell.init(jax.random.key(config.seed), xs[0]), xs)
-            share = np.asarray(flow.norms)
-            rows.append({"layers a transition": depth, "skip": "yes" if skip else "no",
-                         "layers on the longest path": depth * config.length,
-                         f"|dh_T/dh_t| {config.length} steps back": float(share[0])})  # fmt: skip
-    return rows
+def affine(w: PyTree, xs: jax.Array) -> jax.Array:
+    """A linear layer at every step."""
+    return rnnjax.run(rnnjax.linear(w["b"].size), w, xs)[1]
+
+
+def highway_gates(parts: list[Cell], params: PyTree, xs: jax.Array) -> jax.Array:
+    """How much each layer of a highway says rather than carries past itself, `[layers, T, hidden]` in [0, 1]."""
+    gates = []
+    for part, w in zip(parts[:-1], params):
+        if "gate" in w:
+            gates.append(jax.nn.sigmoid(affine(w["gate"], xs) + GATE_BIAS))
+        xs = rnnjax.run(rnnjax.unroll(part), w, xs)[1]
+    return jnp.stack(gates)
+
+
+def lstm_gates(params: PyTree, xs: jax.Array) -> dict[str, jax.Array]:
+    """The gates of the layer in linear, LSTM, linear: each `[T, hidden]` in [0, 1]."""
+    enter, (drive, core), _ = params
+    n = core["u"].shape[0]
+    xs = affine(enter, xs)
+    h = rnnjax.run(rnnjax.unroll(rnnjax.lstm(n, forget_bias=FORGET_BIAS)), (drive, core), xs)[1]
+    before = jnp.concatenate([jnp.zeros_like(h[:1]), h[:-1]])
+    i, f, _, o = jnp.split(affine(drive, xs) + before @ core["u"], 4, axis=-1)
+    return {"LSTM forget": jax.nn.sigmoid(f + FORGET_BIAS), "LSTM input": jax.nn.sigmoid(i),
+            "LSTM output": jax.nn.sigmoid(o)}  # fmt: skip
+
+
+def gates(config: app.Config, highway: tuple[list[Cell], PyTree] | None) -> dict[str, np.ndarray]:
+    """Gates on fresh sequences, `[sequences, ..., T, hidden]`, of the highway and of an LSTM that learns the same."""
+    layer = rnnjax.lstm(int(config.hidden_size), forget_bias=FORGET_BIAS)
+    lstm, stream = learn(config, [rnnjax.linear(int(config.hidden_size)), layer, rnnjax.linear(1)])
+    xs = stream.next((), stream.init(()), jax.random.fold_in(jax.random.key(config.seed), 2))[0].x
+    found = jax.jit(jax.vmap(lambda xs: lstm_gates(lstm, xs)))(xs)
+    if highway:
+        parts, params = highway
+        found = {"highway": jax.jit(jax.vmap(lambda xs: highway_gates(parts, params, xs)))(xs)} | found
+    return {name: np.asarray(values) for name, values in found.items()}
+
+
+def opened(values: np.ndarray) -> dict[str, float]:
+    """How far gates `[sequences, ..., T, hidden]` open, and how much of it is due to the data."""
+    within = np.moveaxis(values, (0, -2), (-2, -1))[..., values.shape[-2] // 2 :]  # the second half of each sequence
+    return {"mean": float(values.mean()), "below 0.1": float((values < 0.1).mean()),
+            "above 0.9": float((values > 0.9).mean()),
+            "of one unit, deviation with the data": float(within.std((-2, -1)).mean()),
+            "between units": float(within.mean((-2, -1)).std())}  # fmt: skip
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
@@ -111,60 +182,75 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     if len(configs) > 1:
         raise UserError("--cell takes one cell here")
     (config,) = configs.values()
-    try:
-        depths = sorted({int(d) for d in config.depths})
-    except ValueError as error:
-        raise UserError(f"--depths={','.join(config.depths)}: whole numbers") from error
-    if depths[0] < 1:
-        raise UserError(f"--depths={','.join(config.depths)}: at least one layer")
-    if config.delay >= config.length:
-        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    with Progress(len(depths) * len(config.shortcuts), "networks") as bar:
-        for shortcut in config.shortcuts:
-            found[shortcut] = {}
+    depths = checked(config)
+    found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in config.shortcuts}
+    highway = None
+    with Progress(len(depths) * len(found), "networks") as bar:
+        for shortcut, by in found.items():
             for depth in depths:
                 parts = network(config, shortcut, depth)
                 params, stream = learn(config, parts)
-                whole, *without = scores(config, parts, params, stream)
-                found[shortcut][depth] = {"error": whole, "without": without, "parameters": count(params)}
+                errors = scores(config, parts, params, stream)
+                by[depth] = {
+                    "error": float(errors[0][0]),
+                    "without": errors[1].tolist(),
+                    "taken out": {n: float(np.median(errors[n])) for n in errors},
+                    "parameters": count(params),
+                }
+                highway = (parts, params) if shortcut == "highway" else highway
                 bar.update(sum(map(len, found.values())))
     rows = [
-        {"shortcut": s, "layers": d, "error": r["error"], "without a layer, median": float(np.median(r["without"])),
+        {"shortcut": s, "layers": d, "error": r["error"], "without a layer, median": r["taken out"][1],
          "parameters": r["parameters"]} for s, by in found.items() for d, r in by.items()
     ]  # fmt: skip
     table(rows, title=f"squared error of what was read {config.delay} steps ago (saying its mean: 1)")
-    paths = transitions(config)
-    table(paths, title="deep transitions before training")
-    workdir.write_summary({"networks": found, "transitions": paths} | provenance())
+    values = gates(config, highway)
+    doors = {name: opened(each) for name, each in values.items()}
+    table([{"gates": name, **each} for name, each in doors.items()], title="how far gates open, on fresh sequences")
+    workdir.write_summary({"networks": found, "gates": doors} | provenance())
     picture = workdir.file(f"depth.{config.picture}")
-    save(picture, draw(found))
+    save(picture, draw(found, values))
     print(f"picture: {picture}\nsummary: {workdir.file('summary.json')}")
 
 
-def draw(found: dict[str, dict[int, dict[str, Any]]]) -> Figure:
-    """Left the error against depth, right what each layer of the deepest is worth."""
-    figure = Figure(figsize=(9.5, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
+def draw(found: dict[str, dict[int, dict[str, Any]]], values: dict[str, np.ndarray]) -> Figure:
+    """The error against depth, what each layer of the deepest is worth, what several are; how far gates open."""
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    (depths, each), (several, doors) = figure.subplots(2, 2)
     deepest = max(max(by) for by in found.values())
-    width = 0.8 / len(found)
     for i, (name, by) in enumerate(found.items()):
-        left.plot(list(by), [r["error"] for r in by.values()], "o-", color=COLOURS.get(name), label=name)
-        loss = by[deepest]["without"]
-        at = np.arange(1, len(loss) + 1) + (i - (len(found) - 1) / 2) * width
-        right.bar(at, loss, width, color=COLOURS.get(name), label=name)
-    left.set(xlabel="layers", ylabel="squared error", yscale="log", title="trained")
-    left.set_xscale("log", base=2)
-    left.set_xticks(
-        sorted({d for by in found.values() for d in by}),
-        labels=sorted({str(d) for by in found.values() for d in by}, key=int),
-    )
-    right.set(xlabel="layer taken out", ylabel="squared error", yscale="log", title=f"lesions of {deepest} layers")
-    right.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (left, right):
+        colour = COLOURS.get(name)
+        depths.plot(list(by), [r["error"] for r in by.values()], "o-", color=colour, label=name)
+        at = np.arange(1, deepest + 1) + (i - (len(found) - 1) / 2) * 0.8 / len(found)
+        each.bar(at, by[deepest]["without"], 0.8 / len(found), color=colour)
+        out = by[deepest]["taken out"]
+        several.plot(list(out), list(out.values()), "o-", color=colour)
+    ticks = sorted({d for by in found.values() for d in by})
+    depths.set_xscale("log", base=2)
+    depths.set_xticks(ticks, labels=map(str, ticks))
+    depths.legend(frameon=False)
+    for axes, xlabel, title in (
+        (depths, "layers", "trained"),
+        (each, "layer taken out", f"one of {deepest} layers taken out"),
+        (several, "layers taken out", f"several of {deepest} layers taken out"),
+    ):
+        axes.set(xlabel=xlabel, ylabel="squared error", yscale="log", title=title)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(found), frameon=False)
+    for axes in (each, several):
+        axes.axhline(1, color="#555555", lw=1, ls=(0, (5, 3)), zorder=0)  # who says the mean
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    histogram(doors, values)
     return figure
+
+
+def histogram(axes: Axes, values: dict[str, np.ndarray]) -> None:
+    """How often each gate is how far open."""
+    for name, each in values.items():
+        axes.hist(each.ravel(), np.linspace(0, 1, 41).tolist(), density=True, histtype="step", lw=1.8, label=name,
+                  color=DOORS[name])  # fmt: skip
+    axes.set(xlabel="gate: 0 shut, 1 open", ylabel="density", title="gates on fresh sequences")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
 
 
 EXPERIMENT = app.Study(compare, FLAGS)

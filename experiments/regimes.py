@@ -1,0 +1,126 @@
+"""Three ways to learn from one text, against the characters read: online, epochwise, continuous.
+
+Online, there is an update after every character, which looks back one step. Otherwise there is one after each window of
+characters; epochwise the state starts anew with each window, continuously it is never reset. Each network is the run of
+`char_lm` with the flags that are printed.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import flags
+from matplotlib.figure import Figure
+
+from experiments import char_lm
+from rnnjax import app
+from rnnjax.app.programs import programs
+from rnnjax.app.setup import loaded
+from rnnjax.errors import UserError
+from rnnjax.plotting import COLOURS, Run, draw_curves, save
+from rnnjax.population import bootstrap, interquartile_mean
+from rnnjax.progress import Progress, table
+from rnnjax.provenance import provenance
+from rnnjax.workdir import Workdir
+
+FLAGS = app.study_flags(cell="lstm", hidden_size="64")
+flags.DEFINE_string(
+    "data",
+    "",
+    "A UTF-8 text file, as it is or below --data_dir. Default: the help topics that come with Python.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "data_dir", os.environ.get("RNNJAX_DATA", ""), "Where data sets lie. Default: $RNNJAX_DATA.", flag_values=FLAGS
+)
+flags.DEFINE_integer("characters", 450_000, "To be read in each regime.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 30, "Places in the text that are read side by side.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("window", 30, "Characters from update to update, unless online.", 2, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("online_rate", 5e-4, "That of the many online updates.", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("seeds", 1, "Networks for each regime; their seeds count up from --seed.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("points", 15, "Of each curve.", 1, flag_values=FLAGS)
+
+REGIMES = ("continuous", "epochwise", "online")
+
+
+def command(config: app.Config, regime: str, seed: int) -> list[str]:
+    """The flags of `char_lm` for a network."""
+    window = 1 if regime == "online" else config.window
+    rate = config.online_rate if regime == "online" else config.learning_rate
+    steps = -(-config.characters // (config.batch_size * window))
+    same = ("cell", "hidden_size", "num_layers", "cell_args", "dropout", "batch_size", "dtype", "data", "data_dir")
+    given = {name: config.values[name] for name in same if config.values[name]}
+    given |= {"window": window, "schedule": "constant", "learning_rate": rate, "num_steps": steps, "seed": seed}
+    return [f"--{k}={v}" for k, v in given.items()] + ["--epochwise"] * (regime == "epochwise")
+
+
+def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> tuple[list[int], list[float], float]:
+    """Characters read and nats a character of validation on the way; nats a character of the test in the end."""
+    asked = app.parse(copy.deepcopy(char_lm.FLAGS), ["char_lm", *given])
+    asked, data = loaded(char_lm.load, asked.replace(cell=config.cell, hidden_size=config.hidden_size))
+    run = programs(char_lm.build, asked)
+    if run.valid is None or run.test is None:
+        raise UserError("the text is too short for a part to validate on and one to test on")
+    progress, read, nats = run.init(data), [], []
+    ends = np.unique(np.linspace(0, asked.num_steps, config.points + 1).astype(int))
+    for i, (before, end) in enumerate(itertools.pairwise(ends)):
+        progress = run.steps(progress, data, end - before)
+        read.append(int(end) * asked.window * asked.batch_size)
+        nats.append(run.valid(progress.state.params, data)["loss"])
+        bar(i + 1)
+    return read, nats, run.test(progress.state.params, data)["loss"]
+
+
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Every regime with every seed; a table, a summary and a picture."""
+    if len(configs) > 1:
+        raise UserError("--cell takes one cell here")
+    (config,) = configs.values()
+    found: dict[str, dict[str, Any]] = {}
+    for regime in REGIMES:
+        runs, given = [], command(config, regime, config.seed)
+        print(f"{regime}: python -m experiments.char_lm {shlex.join(given)}", flush=True)
+        for seed in range(config.seed, config.seed + config.seeds):
+            with Progress(config.points, f"{regime}, seed {seed}") as bar:
+                runs.append(learn(config, command(config, regime, seed), bar.update))
+        found[regime] = {"characters": runs[0][0], "valid": [r[1] for r in runs], "test": [r[2] for r in runs]}
+    rows = []
+    for regime, row in found.items():
+        low, high = bootstrap(row["test"])
+        rows.append({"regime": regime, "seeds": config.seeds, "test": interquartile_mean(row["test"])}
+                    | ({"low": low, "high": high} if config.seeds > 1 else {}))  # fmt: skip
+    table(rows, title=f"nats a character after {config.characters:,} characters")
+    workdir.write_summary(found | provenance())
+    picture = workdir.file(f"regimes.{config.picture}")
+    save(picture, draw(found))
+    print(f"picture: {picture}\nsummary: {workdir.file('summary.json')}")
+
+
+def draw(found: dict[str, dict[str, Any]]) -> Figure:
+    """Validation against characters read: the middle over seeds, and its interval."""
+    middle = {
+        regime: Run(valid_steps=row["characters"], valid=[interquartile_mean(v) for v in zip(*row["valid"])])
+        for regime, row in found.items()
+    }
+    seeds = len(found["online"]["test"])
+    title = "three regimes" + (f": middle of {seeds} seeds and its 95 % interval" if seeds > 1 else "")
+    figure = draw_curves(
+        middle, ylabel="cross-entropy (nats a character)", xlabel="characters read", title=title, log=False
+    )
+    for colour, row in zip(COLOURS, found.values()):
+        low, high = zip(*(bootstrap(v) for v in zip(*row["valid"])))
+        figure.axes[0].fill_between(row["characters"], low, high, color=colour, alpha=0.2, lw=0)
+    return figure
+
+
+EXPERIMENT = app.Study(compare, FLAGS)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
