@@ -40,11 +40,23 @@ def table(texts: tuple[str, ...], size: int) -> np.ndarray:
     return np.array([coded(t) + [-1] * (size - len(t.split())) for t in texts], np.int32)
 
 
-def paint(shape: jax.Array, colour: jax.Array, half: jax.Array, centre: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """How much of each pixel a shape covers `[SIDE, SIDE]`, and its colour there."""
+def paint(
+    picture: jax.Array, shape: jax.Array, tint: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array
+) -> jax.Array:
+    """A picture with a shape on it, if it is there; what is beyond one edge comes in at the opposite one.
+
+    Args:
+      picture: `[SIDE, SIDE, 3]`.
+      shape: its place in `SHAPES`.
+      tint: `[3]`.
+      half: of its width, in sides.
+      centre: x and y, in sides from the upper left corner.
+      there: whether it is.
+    """
     at = (jnp.arange(SIDE, dtype=half.dtype) + 0.5) / SIDE
-    x, y = (at[None] - centre[0]) / half, (at[:, None] - centre[1]) / half
-    x, y = jnp.broadcast_arrays(x, y)
+    away = at[:, None] - centre[None]
+    x, y = ((away - jnp.round(away)) / half).T
+    x, y = jnp.broadcast_arrays(x[None], y[:, None])
     ax, ay = jnp.abs(x), jnp.abs(y)
     inside = jnp.stack([
         1 - jnp.hypot(x, y),
@@ -52,7 +64,8 @@ def paint(shape: jax.Array, colour: jax.Array, half: jax.Array, centre: jax.Arra
         jnp.minimum((1 + y) / 2 - ax, 0.9 - y),
         jnp.minimum(1 - jnp.maximum(ax, ay), 0.3 - jnp.minimum(ax, ay)),
     ])[shape]  # fmt: skip
-    return jnp.clip(inside * half * SIDE + 0.5, 0, 1), colour
+    cover = (jnp.clip(inside * half * SIDE + 0.5, 0, 1) * there.astype(half.dtype))[..., None]
+    return picture * (1 - cover) + cover * tint[None, None]
 
 
 def among(u: jax.Array, n: int) -> jax.Array:
@@ -109,9 +122,8 @@ def scenes(held_out: bool = False) -> Task:
         picture = 0.15 + 0.1 * jax.random.uniform(kb, (SIDE, SIDE, 3))
         for i, (colour, shape, size) in enumerate((first, second)):
             tint = jnp.asarray(shades)[colour] * shade[i]
-            cover, tint = paint(shape, tint, jnp.asarray(halves)[size], 0.5 + away * (1 - 2 * i) + jitter[i])
-            cover = cover[..., None] * (jnp.float32(1) if i == 0 else two.astype(jnp.float32))
-            picture = picture * (1 - cover) + cover * tint[None, None]
+            centre, there = 0.5 + away * (1 - 2 * i) + jitter[i], two if i else jnp.array(True)
+            picture = paint(picture, shape, tint, jnp.asarray(halves)[size], centre, there)
         where = jnp.append(jnp.asarray(said_places)[place], jnp.full(4, -1, jnp.int32))
         pair = jnp.concatenate([jnp.asarray(said_relations)[relation], words(*second), jnp.full(1, -1, jnp.int32)])
         slots = jnp.concatenate([words(*first), jnp.where(two, pair, where)])
