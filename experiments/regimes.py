@@ -72,6 +72,8 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
     ends = np.unique(np.linspace(0, asked.num_steps, config.points + 1).astype(int))
     for i, (before, end) in enumerate(itertools.pairwise(ends)):
         progress = run.steps(progress, data, end - before)
+        if not bool(progress.finite):
+            raise UserError(f"the loss is not finite after {int(progress.state.step)} steps of {shlex.join(given)}")
         read.append(int(end) * asked.window * asked.batch_size)
         nats.append(run.valid(progress.state.params, data)["loss"])
         bar(i + 1)
