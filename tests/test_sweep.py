@@ -18,6 +18,7 @@ from launching import launch
 from rnnjax.studies import study
 from rnnjax.studies.packs import Pack
 from rnnjax.studies.programs import group_programs
+from rnnjax.studies.results import Results
 
 ROOT = Path(__file__).parent.parent
 GRID = ["--experiment=studied", "--set=dropout=0.2", "--grid=delay=3,13", "--grid=learning_rate=0.01,1e38,0.1",
@@ -107,6 +108,20 @@ def test_killed_and_started_again_nothing_is_lost_or_repeated(whole, tmp_path, c
     assert steps == [1, 2, 3, 4, None, 5, 6, 1, 2, 3, 4, 5, 6]  # two packs, the first cut
     assert rows(tmp_path / "cut") == rows(whole)
     assert launch("sweep", *command) == 0 and len(steps) == 13  # nothing is left to train
+
+
+def test_settings_are_listed_with_their_size_their_interval_and_what_was_measured(tmp_path):
+    results = Results(tmp_path, ["cell", "seed"])
+    scores = [("gru", 0.1), ("gru", 0.3), ("gru", 0.2), ("lstm", 0.5)]
+    results.add({"member": i, "flags": {"cell": cell, "seed": str(i)}, "status": "done", "parameters": 7,
+                 "score": score, "valid_loss": score, "valid_accuracy": 1 - score}
+                for i, (cell, score) in enumerate(scores))  # fmt: skip
+    results.add([{"member": 4, "flags": {"cell": "urnn", "seed": "4"}, "status": "failed", "note": "no"}])
+    first, second, last = results.settings()
+    assert first == pytest.approx({"cell": "gru", "members": 3, "parameters": 7, "score": 0.2, "low": 0.1, "high": 0.3,
+                                   "accuracy": 0.8})  # fmt: skip
+    assert second == {"cell": "lstm", "members": 1, "parameters": 7, "score": 0.5, "accuracy": 0.5}
+    assert last == {"cell": "urnn", "members": 1, "score": float("inf")}
 
 
 TOY = "--experiment=studied --grid=learning_rate=0.1,0.2"
