@@ -37,7 +37,7 @@ def rntn_by_hand(p, tree, xs, node):
         return xs[tree.words[node]] @ p["w"]
     a, b = (rntn_by_hand(p, tree, xs, child) for child in tree.children[node])
     g = jnp.concatenate([a, b])
-    products = jnp.stack([(jnp.outer(g, g) * t).sum() for t in p["t"]])
+    products = jnp.stack([(jnp.outer(g, g) * t).sum() for t in p["t"]]) / (2 * H)
     return jnp.tanh(products + g @ jnp.concatenate([*p["u"]]) + p["b"])
 
 

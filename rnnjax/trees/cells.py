@@ -99,16 +99,18 @@ def recnn(hidden: int) -> TreeCell:
     return TreeCell(init, lambda p, x, key=None: x @ p["w"], node)
 
 
-def rntn(hidden: int, scale: Any = 0.5) -> TreeCell:
+def rntn(hidden: int, scale: Any = 0.1) -> TreeCell:
     """The recursive neural tensor network: the children multiply each other as well.
 
-        leaf: h = x w          node: h_k = tanh(g^T t_k g + (g u)_k + b_k),  g = [h_left; h_right]
+        leaf: h = x w          node: h_k = tanh(g^T t_k g / (2 hidden) + (g u)_k + b_k),  g = [h_left; h_right]
 
-    Params: those of `recnn`, and t `[hidden, 2 hidden, 2 hidden]`.
+    Params: those of `recnn`, and t `[hidden, 2 hidden, 2 hidden]`. The paper's tensor is t / (2 hidden): an entry of it
+    is one of (2 hidden)^2 in a sum, and optimisers whose steps are of one size for all parameters, such as Adam, would
+    else move that sum so far at once that nothing but single words is learned.
 
     Args:
       hidden: units.
-      scale: standard deviation of t at the start, times 2 hidden.
+      scale: standard deviation of t at the start.
 
     Raises:
       ValueError: a node has more than two children. Where one is missing it counts as zero.
@@ -127,12 +129,12 @@ def rntn(hidden: int, scale: Any = 0.5) -> TreeCell:
     def init(key: jax.Array, x: Any) -> PyTree:
         params = recnn(hidden).init(key, x)
         t = draw(jax.nn.initializers.normal(1.0), jax.random.fold_in(key, 2), (hidden, 2 * hidden, 2 * hidden), x.dtype)
-        return params | {"t": t * number(scale, x) / (2 * hidden)}
+        return params | {"t": t * number(scale, x)}
 
     def node(p: PyTree, h: jax.Array, present: jax.Array, key: jax.Array | None = None) -> jax.Array:
         two("rntn", present)
         g = h.reshape(-1)
-        return jnp.tanh((p["t"] @ g) @ g + joined(h, p["u"]) + p["b"])
+        return jnp.tanh((p["t"] @ g) @ g / g.size + joined(h, p["u"]) + p["b"])
 
     return TreeCell(init, lambda p, x, key=None: x @ p["w"], node)
 
