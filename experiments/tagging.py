@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -52,6 +53,9 @@ flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values
 flags.DEFINE_float("valid", 0.1, "Part of the sentences, for validation.", 0.001, 0.5, flag_values=FLAGS)
 flags.DEFINE_float("test", 0.2, "Part of the sentences that is tested on.", 0.001, 0.5, flag_values=FLAGS)
 flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "phrases", 3, "Of clauses: between what is missing and what says it, at most.", 1, flag_values=FLAGS
+)
 
 GAP, NONE = "___", "-"
 EITHER = ("fish", "watch", "play", "walk", "plan", "can", "paint", "drink")  # nouns or verbs
@@ -99,27 +103,31 @@ def errand(rng: np.random.Generator) -> Tagged:
     return Tagged(said, [place if word == GAP else NONE for word in said])
 
 
-def clauses(rng: np.random.Generator) -> Tagged:
+def clauses(rng: np.random.Generator, most: int = 3) -> Tagged:
     """A sentence with three gaps: what fills the first is said later, the second earlier, the third on both sides.
 
-    `and` joins two verdicts that agree, `but` two that do not: one of them alone says nothing about the word.
+    `and` joins two verdicts that agree, `but` two that do not: one of them alone says nothing about the word. There are
+    up to `most` phrases, or one more or less, between a gap and what fills it.
     """
 
-    def some(phrases: tuple[str, ...], most: int) -> str:
-        return " ".join(rng.choice(phrases, rng.integers(most + 1)))
+    def some(phrases: tuple[str, ...], n: int) -> str:
+        return " ".join(rng.choice(phrases, rng.integers(n + 1)))
 
     who, number = str(rng.choice(list(SAYS))), int(rng.integers(2))
     first, second = rng.integers(2, size=2)
     verdicts = [str(rng.choice((BLAME, PRAISE)[kind])) for kind in (first, second)]
-    said = (f"___ said {some(ASIDES, 3)} to {SAYS[who]} that the {('play', 'plays')[number]} {some(ABOUT, 4)} ___ "
-            f"{verdicts[0]} {some(ASIDES, 2)} , ___ the music {some(ABOUT, 2)} {verdicts[1]}").split()  # fmt: skip
+    said = (
+        f"___ said {some(ASIDES, most)} to {SAYS[who]} that the {('play', 'plays')[number]} "
+        f"{some(ABOUT, most + 1)} ___ {verdicts[0]} {some(ASIDES, most - 1)} , "
+        f"___ the music {some(ABOUT, most - 1)} {verdicts[1]}"
+    ).split()
     missing = iter((who, ("was", "were")[number], "and" if first == second else "but"))
     return Tagged(said, [next(missing) if word == GAP else NONE for word in said])
 
 
 def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
     """The sentences, and those to test on if they come by themselves."""
-    generated = {"speech": speech, "gap": errand, "clauses": clauses}.get(config.data)
+    generated = {"speech": speech, "gap": errand, "clauses": partial(clauses, most=config.phrases)}.get(config.data)
     if generated:
         rng = np.random.default_rng(config.seed)
         return [generated(rng) for _ in range(config.sentences)], None

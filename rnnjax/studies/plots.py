@@ -19,6 +19,7 @@ from rnnjax.plotting import COLOURS, GREY, LOG_SPAN, save
 from rnnjax.population import bootstrap, interquartile_mean
 from rnnjax.studies.results import Results, Row, score
 
+FEW = 6  # values of a flag that an axis names, each
 CURVES = 6  # settings whose learning curves are drawn
 
 
@@ -98,7 +99,7 @@ def panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> Non
     place = dict(zip(texts, x))
     if logarithmic:
         axes.set_xscale("log")
-    if not numeric(rows, flag):
+    if not numeric(rows, flag) or (len(x) <= FEW and not logarithmic):
         axes.set_xticks(x, texts)
     worst = max(score(row) for row in rows)
     for i, group in enumerate(dict.fromkeys(row["flags"].get(colour, "") for row in rows)):
