@@ -83,6 +83,7 @@ PTB = tuple(
 SHAKESPEARE = (
     app.Published("GPT 4x4x128, context 64, 2000 steps", "1.88", "nanoGPT README, tiny Shakespeare", True),
     app.Published("GPT 6x6x384, context 256", "1.4697", "nanoGPT README, tiny Shakespeare", True),
+    app.Published("minLSTM, minGRU", "1.555, 1.548", "Feng et al. 2024, Shakespeare", False),
 )
 PUBLISHED = {"shakespeare": SHAKESPEARE, "ptb.char": PTB}
 
