@@ -181,9 +181,8 @@ def report(asked: Plan, study: Study) -> None:
         "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
         **provenance(),
     })  # fmt: skip
-    pictures = plots.draw(
-        workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), setup.baseline
-    )
+    baseline = None if setup.baseline is None else (setup.baseline_name, setup.baseline)
+    pictures = plots.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
     table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
                                f"{setup.loss_label}")  # fmt: skip
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")

@@ -22,8 +22,10 @@ from rnnjax.studies.results import Results, Row, score
 FEW = 6  # values of a flag that an axis names, each
 CURVES = 6  # settings whose learning curves are drawn
 
+Baseline = tuple[str, float] | None
 
-def draw(folder: Path, results: Results, label: str, title: str, baseline: float | None = None) -> list[Path]:
+
+def draw(folder: Path, results: Results, label: str, title: str, baseline: Baseline = None) -> list[Path]:
     """Writes flags.png, parallel.png and learning.png, those of them that there is something to show in.
 
     Args:
@@ -31,7 +33,7 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: float
       results: of the study.
       label: the score and its unit.
       title: stands above.
-      baseline: a score to compare with.
+      baseline: what to compare with, and its score.
     """
     rows = [row for row in results.rows.values() if row.get("score") is not None]
     flags = [f for f in results.flags if len({row["flags"].get(f) for row in rows}) > 1]
@@ -71,7 +73,7 @@ def positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
     return different, places, bool(places[0] > 0 and places[-1] / places[0] > LOG_SPAN)
 
 
-def by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, baseline: float | None) -> Figure:
+def by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, baseline: Baseline) -> Figure:
     """A panel for each flag: members as dots, the interquartile mean with its interval as a line in a band.
 
     What is a name and no number gives the colours.
@@ -87,7 +89,7 @@ def by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, b
         panel(axes, rows, flag, colour if flag != colour else None)
         scale(axes, [score(row) for row in rows], baseline)
         dress(axes, flag.removeprefix("cell_args."), label if i % columns == 0 else "")
-        if i == 0 and colour:
+        if i == 0 and (colour or baseline):
             axes.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{title}: line and band, interquartile mean of the members and its 95 % interval", fontsize=11)
     return figure
@@ -151,7 +153,7 @@ def parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) 
     return figure
 
 
-def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: float | None) -> Figure:
+def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: Baseline) -> Figure:
     """Validation of the best settings while they learn: interquartile means over members, and their intervals."""
     figure = figure_of(10.0, 4.2)
     axes = figure.add_subplot()
@@ -199,18 +201,19 @@ def unit(x: np.ndarray, logarithmic: bool) -> np.ndarray:
     return (x - x.min()) / span if span else np.full(x.shape, 0.5)
 
 
-def scale(axes: Axes, scores: Sequence[float], baseline: float | None) -> None:
+def scale(axes: Axes, scores: Sequence[float], baseline: Baseline) -> None:
     """A logarithmic axis where it is needed, with the baseline as a line."""
     finite = [s for s in scores if math.isfinite(s)]
-    if baseline is not None:
-        axes.axhline(baseline, color=GREY, lw=1, ls=(0, (5, 3)), zorder=1)
+    name, level = baseline or ("", math.inf)
+    if baseline:
+        axes.axhline(level, color=GREY, lw=1, ls=(0, (5, 3)), zorder=1, label=name)
     if not finite:
         return
     low, high = min(finite), max(finite)
     if low > 0 and high / low > LOG_SPAN:
         axes.set_yscale("log")
-    elif baseline is not None and high > 3 * baseline and np.median(finite) < 1.5 * baseline:
-        axes.set_ylim(0, 1.5 * baseline)  # a few that diverged do not hide the others
+    elif high > 3 * level and np.median(finite) < 1.5 * level:
+        axes.set_ylim(0, 1.5 * level)  # a few that diverged do not hide the others
 
 
 def dress(axes: Axes, xlabel: str, ylabel: str) -> None:
