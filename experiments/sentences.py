@@ -83,7 +83,7 @@ def clauses(sentences: int, seed: int) -> dict[str, Labelled]:
     return in_parts(both, sentences, seed, ("left company y", "works for himself"))
 
 
-CITIES = ("oslo", "lima", "cairo", "kyoto", "quito", "perth", "here")
+CITIES = ("oslo", "lima", "cairo", "kyoto", "quito", "perth", "rome")
 HOURS = ("six", "seven", "half past eight", "noon", "midnight")
 WHOM = ("my mother", "the doctor", "anna", "the office", "tom")
 WORKS = ("some bach", "the news", "a slow song", "my list", "the radio")
@@ -100,16 +100,21 @@ BEFORE, AFTER = ("", "please", "hello ,", "could you help ,", "well ,"), ("", "p
 
 
 def intents(sentences: int, seed: int) -> dict[str, Labelled]:
-    """What somebody who speaks to a machine wants of it; no sentence of the test is among those learned from."""
-    slots = {"city": CITIES, "hour": HOURS, "whom": WHOM, "work": WORKS}
+    """What somebody who speaks to a machine wants of it; some say, before it or after it, what they do not want."""
+    kinds, slots = tuple(INTENTS), {"city": CITIES, "hour": HOURS, "whom": WHOM, "work": WORKS}
+
+    def said(rng: np.random.Generator, kind: str) -> str:
+        return str(rng.choice(INTENTS[kind])).format(**{name: rng.choice(words) for name, words in slots.items()})
 
     def one(rng: np.random.Generator, part: str) -> Drawn:
-        kind = int(rng.integers(len(INTENTS)))
-        filled = {name: rng.choice(words) for name, words in slots.items()}
-        said = str(rng.choice(list(INTENTS.values())[kind])).format(**filled)
-        return [(f"{rng.choice(BEFORE)} {said} {rng.choice(AFTER)}".strip(), kind)]
+        kind, other = rng.permutation(len(kinds))[:2]
+        wanted = said(rng, kinds[kind])
+        if rng.random() < 0.4:
+            pair = [f"i said {wanted}", f"i did not say {said(rng, kinds[other])}"]
+            return [(" , ".join(pair[:: int(rng.choice([1, -1]))]), int(kind))]
+        return [(f"{rng.choice(BEFORE)} {wanted} {rng.choice(AFTER)}".strip(), int(kind))]
 
-    return in_parts(one, sentences, seed, tuple(INTENTS))
+    return in_parts(one, sentences, seed, kinds)
 
 
 GENERATED: dict[str, Callable[[int, int], dict[str, Labelled]]] = {

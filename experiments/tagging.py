@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -127,7 +128,12 @@ def clauses(rng: np.random.Generator, most: int = 3) -> Tagged:
 
 def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
     """The sentences, and those to test on if they come by themselves."""
-    generated = {"speech": speech, "gap": errand, "clauses": partial(clauses, most=config.phrases)}.get(config.data)
+    grammars: dict[str, Callable[[np.random.Generator], Tagged]] = {
+        "speech": speech,
+        "gap": errand,
+        "clauses": partial(clauses, most=config.phrases),
+    }
+    generated = grammars.get(config.data)
     if generated:
         rng = np.random.default_rng(config.seed)
         return [generated(rng) for _ in range(config.sentences)], None
