@@ -25,6 +25,7 @@ from rnnjax.cores import (
 )
 from rnnjax.feedforward import Initializer, lecun, linear
 from rnnjax.fused import layer_window
+from rnnjax.fused_norms import NORMED_GRU, NORMED_LSTM
 from rnnjax.fused_rules import GRU, LSTM, VANILLA
 
 
@@ -56,7 +57,7 @@ def vanilla(
     Reference: Elman, Finding structure in time, 1990.
     """
     cell = layer(vanilla_core(hidden, activation, u_init, layer_norm), hidden, bias, layer_norm)
-    rule = None if layer_norm else vanilla_rule(activation)
+    rule = vanilla_rule(activation, layer_norm)
     return cell if rule is None else layer_window(rule, cell)
 
 
@@ -82,7 +83,7 @@ def lstm(
     Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997.
     """
     cell = layer(lstm_core(hidden, forget_bias, u_init, layer_norm), 4 * hidden, bias, layer_norm)
-    return cell if layer_norm else layer_window(LSTM, cell, on_forget(hidden, forget_bias))
+    return layer_window(NORMED_LSTM if layer_norm else LSTM, cell, on_forget(hidden, forget_bias))
 
 
 def peephole_lstm(hidden: int, forget_bias: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
@@ -123,7 +124,7 @@ def gru(
     """
     core = gru_core(hidden, reset_after, keep, recurrent_bias, u_init, layer_norm)
     cell = layer(core, 3 * hidden, bias, layer_norm)
-    return cell if layer_norm else layer_window(GRU[reset_after, keep], cell)
+    return layer_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], cell)
 
 
 def mgu(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree
 from rnnjax.feedforward import Initializer, draw, number, standardize
 from rnnjax.fused import Rule, core_window
+from rnnjax.fused_norms import NORMED_GRU, NORMED_LSTM, NORMED_VANILLA
 from rnnjax.fused_rules import GRU, LSTM, VANILLA
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -120,13 +121,14 @@ def vanilla_core(
         return h, h
 
     core = recurrent(hidden, vanilla, u_init=u_init, extra=normalised(layer_norm, hidden))
-    rule = None if layer_norm else vanilla_rule(activation)
+    rule = vanilla_rule(activation, layer_norm)
     return core if rule is None else core_window(rule, core)
 
 
-def vanilla_rule(activation: Activation) -> Rule | None:
+def vanilla_rule(activation: Activation, layer_norm: bool = False) -> Rule | None:
     """The rule of a well-known activation; another may close over tracers, or not act elementwise."""
-    return next((rule for known, rule in VANILLA.items() if known is activation), None)
+    rules = NORMED_VANILLA if layer_norm else VANILLA
+    return next((rule for known, rule in rules.items() if known is activation), None)
 
 
 class LSTMCarry(NamedTuple):
@@ -181,7 +183,7 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
     core = recurrent(hidden, lstm, 4, twice, u_init, normalised(layer_norm, 4 * hidden) | cell_norm)
-    return core if layer_norm else core_window(LSTM, core, on_forget(hidden, forget_bias))
+    return core_window(NORMED_LSTM if layer_norm else LSTM, core, on_forget(hidden, forget_bias))
 
 
 def on_forget(hidden: int, forget_bias: Any) -> Callable[[jax.Array], jax.Array]:
@@ -276,7 +278,7 @@ def gru_core(
 
     bias = {"b": (nothing, (hidden,))} if recurrent_bias else {}
     core = recurrent(hidden, gru, 3, u_init=u_init, extra=normalised(layer_norm, 3 * hidden) | bias)
-    return core if layer_norm else core_window(GRU[reset_after, keep], core)
+    return core_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], core)
 
 
 def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:

@@ -16,6 +16,7 @@ Initializer = Callable[..., jax.Array]
 lecun = jax.nn.initializers.lecun_normal()
 unit_normal = jax.nn.initializers.normal(1.0)
 zeros_init = jax.nn.initializers.zeros
+EPSILON = 1e-5  # of layer norm
 
 
 def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -108,7 +109,7 @@ def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
     return memoryless(lambda key, x: (), lambda p, x, key=None: f(x))
 
 
-def layer_norm(epsilon: float = 1e-5) -> Cell:
+def layer_norm(epsilon: float = EPSILON) -> Cell:
     """Layer normalisation with a gain and a bias.
 
         y = gain * (x - mean x) / sqrt(var x + epsilon) + bias
@@ -132,7 +133,7 @@ def layer_norm(epsilon: float = 1e-5) -> Cell:
     return memoryless(init, apply)
 
 
-def standardize(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+def standardize(x: jax.Array, epsilon: float = EPSILON) -> jax.Array:
     """x with mean 0 and variance 1 over its features."""
     centred = x - x.mean(-1, keepdims=True)
     return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + number(epsilon, x))

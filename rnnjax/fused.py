@@ -31,8 +31,8 @@ class Rule(NamedTuple):
     """One kind of core, for `layer_window` and `core_window`. Arrays it needs are in p, none in closures.
 
     Attributes:
-      prepare: (linear params or None, core params, extra bias or None) -> p, once per window. Without linear params
-        the inputs are pre-activations.
+      prepare: (params of the parts before the core, core params, extra bias or None) -> p, once per window. With None
+        for the parts before, the inputs are pre-activations.
       step: (p, carry, x) -> (carry, saved), one step forward, and what more the backward pass wants of it.
       pre: (p, x, before, saved) -> the pre-activations that depend on weights or inputs, as a function of p and x; for
         all steps of a piece at once, where `before` are the carries before each step.
@@ -197,7 +197,7 @@ def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] |
 
 
 def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
-    """`stack(linear(...), core)` with a window of its own, in which the input's matmul stays in the loop.
+    """`stack(linear(...), core)`, perhaps with a layer norm between, with a window in which the input's matmul stays.
 
     On the CPU a slice of pre-activations computed beforehand would be read inside the gates' loop, which then is not
     vectorised; joined with the recurrent matmul the input's costs little.
@@ -207,7 +207,7 @@ def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array]
         x = at_first(plain(xs))
         jax.eval_shape(layer.step, w, carry, x)
         p = rule.prepare(*w, None if bias is None else bias(x))
-        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[1], carry[1], xs)
-        return ((), h), ys
+        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[-1], carry[-1], xs)
+        return (*carry[:-1], h), ys
 
     return layer.replace(window=fast)

@@ -79,16 +79,26 @@ def lstm_step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
 
 
 def lstm_factors(p: PyTree, before: Any, after: Any, a: jax.Array) -> PyTree:
+    return lstm_gates(before.c, jnp.tanh(after.c), a)
+
+
+def lstm_gates(c: jax.Array, t: jax.Array, a: jax.Array) -> PyTree:
+    """What takes cotangents to the gates, the cell before, and what tanh sees of the cell after; t is its value."""
     i, f, g, o = jnp.split(a, 4, axis=-1)
-    i, f, g, o, t = sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o), jnp.tanh(after.c)
-    gates = (g * i * (1 - i), before.c * f * (1 - f), i * (1 - g * g), t * o * (1 - o))
-    return gates, f, o * (1 - t * t)
+    i, f, g, o = sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o)
+    return (g * i * (1 - i), c * f * (1 - f), i * (1 - g * g), t * o * (1 - o)), f, o * (1 - t * t)
+
+
+def lstm_cotangents(gates: PyTree, dc: jax.Array, dh: jax.Array) -> jax.Array:
+    """Those of all pre-activations."""
+    i, f, g, o = gates
+    return side_by_side(i * dc, f * dc, g * dc, o * dh)
 
 
 def lstm_pull(p: PyTree, factors: PyTree, d: Any) -> tuple[PyTree, PyTree]:
-    (i, f, g, o), keep, seen = factors
+    gates, keep, seen = factors
     dc = d.c + d.h * seen
-    da = side_by_side(i * dc, f * dc, g * dc, o * d.h)
+    da = lstm_cotangents(gates, dc, d.h)
     return d._replace(c=dc * keep, h=da @ p["u_t"]), da
 
 
@@ -121,11 +131,12 @@ def vanilla_rule(activation: Activation, derivative: Activation) -> Rule:
     )
 
 
-VANILLA = {
-    jnp.tanh: vanilla_rule(jnp.tanh, lambda y: 1 - y * y),
-    jax.nn.relu: vanilla_rule(jax.nn.relu, lambda y: (y > 0).astype(y.dtype)),
-    jax.nn.sigmoid: vanilla_rule(jax.nn.sigmoid, lambda y: y * (1 - y)),
+DERIVATIVES: dict[Activation, Activation] = {
+    jnp.tanh: lambda y: 1 - y * y,
+    jax.nn.relu: lambda y: (y > 0).astype(y.dtype),
+    jax.nn.sigmoid: lambda y: y * (1 - y),
 }
+VANILLA = {activation: vanilla_rule(activation, derivative) for activation, derivative in DERIVATIVES.items()}
 
 
 # GRU: carry h, gates r, z, n. k is the weight of the old state: z, or 1 - z.

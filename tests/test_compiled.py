@@ -17,6 +17,7 @@ LAYERS = {
     "lstm": (rnnjax.lstm, 2, 1),
     "vanilla": (rnnjax.vanilla, 2, 1),
     "gru": (lambda n: rnnjax.gru(n, reset_after=True), 3, 3),
+    "lstm norm": (lambda n: rnnjax.lstm(n, layer_norm=True), 6, 4),  # three of them are means
 }
 
 

@@ -38,8 +38,17 @@ CELLS = {
     "gru of cudnn": lambda: gru(H, reset_after=True, recurrent_bias=True, bias=False),
     "gru core": lambda: gru_core(H),
     "gru core of cudnn": lambda: gru_core(H, reset_after=True, keep=False, recurrent_bias=True),
+    "lstm norm": lambda: lstm(H, 0.5, layer_norm=True),
+    "lstm core norm": lambda: lstm_core(H, layer_norm=True),
+    "vanilla norm": lambda: vanilla(H, layer_norm=True),
+    "vanilla norm of many inputs": lambda: vanilla(D - 1, layer_norm=True),
+    "gru norm": lambda: gru(H, True, recurrent_bias=True, layer_norm=True),
+    "gru core norm": lambda: gru_core(H, True, False, layer_norm=True),
 }
-WIDTHS = {"lstm core": 4 * H, "gru core": 3 * H, "gru core of cudnn": 3 * H, "vanilla core": H}
+WIDTHS = {"lstm core": 4 * H, "gru core": 3 * H, "gru core of cudnn": 3 * H, "vanilla core": H} | {
+    "lstm core norm": 4 * H,
+    "gru core norm": 3 * H,
+}
 
 
 def both(name):
@@ -75,10 +84,10 @@ def total(cell, params, carry, xs):
     return of(xs) + of(marks(xs))
 
 
-CORES = {name for name in CELLS if "core" in name}  # near to their layers: for the long suite
+NEAR = {n for n in CELLS if "core" in n} | {"vanilla norm", "gru norm"}  # near to others: for the long suite
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in CORES)) for n in CELLS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in NEAR)) for n in CELLS])
 def test_values_and_gradients(name, x64, optimized):
     params, carry, xs = arguments(name)
     fast, slow = (jax.jit(jax.value_and_grad(functools.partial(total, c), (0, 1, 2))) for c in both(name))
@@ -110,7 +119,9 @@ COMPOSITIONS = {
 
 
 @pytest.mark.parametrize("composition", COMPOSITIONS)
-@pytest.mark.parametrize("name", ["lstm", pytest.param("gru False True", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["lstm", *(pytest.param(n, marks=pytest.mark.slow) for n in ("gru False True", "lstm norm"))]
+)
 def test_compositions(name, composition, x64):
     args = arguments(name, 60)
     fast, slow = (jax.jit(COMPOSITIONS[composition](functools.partial(total, c))) for c in both(name))
