@@ -15,9 +15,10 @@ There is no forward mode: `cell.replace(window=None)` before `unroll` scans.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,17 +51,35 @@ class Rule(NamedTuple):
     output: Callable[[PyTree], jax.Array] = lambda h: h
 
 
-def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, PyTree, PyTree]:
-    """The scan of a piece: the carry after it, and after each step the carry and what is saved."""
+class Steps(NamedTuple):
+    """The inputs of a window, the marks of a `Seq`, and which units hold their state, a tree like the carry.
 
-    def body(h: PyTree, s: Seq) -> tuple[PyTree, PyTree]:
+    Without its inputs it is what the backward pass reads.
+    """
+
+    x: Any
+    valid: Any = None
+    first: Any = None
+    hold: Any = None
+
+
+def select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
+    """`jnp.where` over trees of one structure."""
+    return jax.tree.map(jnp.where, flags, a, b)
+
+
+def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+    """The scan of a piece: the carry after it; after each step the carry, that had no unit held, and what is saved."""
+
+    def body(h: PyTree, s: Steps) -> tuple[PyTree, PyTree]:
         h = h if s.first is None else where(s.first, start, h)
         new, saved = rule.step(p, h, s.x)
-        new = new if s.valid is None else where(s.valid, new, h)
-        return new, (new, saved)
+        after = new if s.hold is None else select(s.hold, h, new)
+        after = after if s.valid is None else where(s.valid, after, h)
+        return after, (after, None if s.hold is None else new, saved)
 
-    last, (after, saved) = lax.scan(body, carry, s)
-    return last, after, saved
+    last, (after, new, saved) = lax.scan(body, carry, s)
+    return last, after, new, saved
 
 
 class Piece(NamedTuple):
@@ -69,8 +88,9 @@ class Piece(NamedTuple):
     p: PyTree
     start: PyTree
     carry: PyTree
-    marks: Seq
+    marks: Steps
     after: PyTree
+    new: PyTree
     saved: PyTree
 
     def before(self) -> PyTree:
@@ -84,13 +104,13 @@ class Piece(NamedTuple):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, Piece]:
+def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, Piece]:
     """The loop, without a derivative of its own: that is left to `attach`.
 
     Unlike stop_gradient this holds for one level of differentiation: a second one goes through the loop.
     """
-    last, after, saved = loop(rule, p, start, carry, s)
-    return last, Piece(p, start, carry, s._replace(x=None), after, saved)
+    last, after, new, saved = loop(rule, p, start, carry, s)
+    return last, Piece(p, start, carry, s._replace(x=None), after, new, saved)
 
 
 values.defvjp(lambda *args: (values.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
@@ -113,14 +133,17 @@ def attach(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, 
 
 def attach_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
     d, dys = cotangents
-    factors = rule.factors(piece.p, piece.before(), piece.after, piece.saved)
+    factors = rule.factors(piece.p, piece.before(), piece.after if piece.new is None else piece.new, piece.saved)
 
     def body(state: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
         (d, dstart), (factors, s, dy) = state, step
         dy = dy if s.valid is None else where(s.valid, dy, zeros(dy))
         d = jax.tree.map(jnp.add, d, output_vjp(rule, d, dy))
         moves = d if s.valid is None else where(s.valid, d, zeros(d))
+        held = None if s.hold is None else select(s.hold, moves, zeros(moves))
+        moves = moves if s.hold is None else select(s.hold, zeros(moves), moves)
         back, dpre = rule.pull(piece.p, factors, moves)
+        back = back if s.hold is None else jax.tree.map(jnp.add, back, held)
         if s.valid is not None:
             back = where(s.valid, back, d)
         if s.first is not None:
@@ -140,7 +163,7 @@ def output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
 attach.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_bwd)
 
 
-def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Seq) -> tuple[PyTree, jax.Array]:
+def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, jax.Array]:
     """A few steps: their values, and their derivative."""
     last, piece = values(rule, p, start, carry, s)
     ys = rule.output(piece.after)
@@ -162,11 +185,12 @@ def window(
     start: PyTree,
     carry: PyTree,
     xs: PyTree,
+    hold: PyTree | None = None,
     length: Callable[[int], int] = piece_length,
 ) -> tuple[PyTree, PyTree]:
     """A whole window, piece by piece."""
-    s = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
-    s = s._replace(valid=boolean(s.valid), first=boolean(s.first))
+    marked = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
+    s = Steps(marked.x, boolean(marked.valid), boolean(marked.first), hold)
     start = None if s.first is None else start
     pieces = with_step(cell, lambda w, h, s, key=None: run_piece(rule, w[0], w[1], h, s))
     carry, ys = chunk(pieces, length).step((p, start), carry, s)
@@ -178,6 +202,21 @@ def boolean(marks: jax.Array | None) -> jax.Array | None:
     return None if marks is None else marks.astype(bool)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fused:
+    """A window that can hold units: `zoneout` keeps it.
+
+    Attributes:
+      run: (weights, carry, xs, hold) -> (carry, ys), where hold has a boolean for each step and each leaf of the carry.
+    """
+
+    run: Callable[[PyTree, PyTree, PyTree, PyTree | None], tuple[PyTree, PyTree]]
+
+    def __call__(self, w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        """The window as every cell has it."""
+        return self.run(w, carry, xs, None)
+
+
 def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
     """The core with a window on pre-activations.
 
@@ -187,13 +226,13 @@ def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] |
       bias: from one input, an array to be added to all pre-activations.
     """
 
-    def fast(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None) -> tuple[PyTree, PyTree]:
         x = at_first(plain(xs))
         jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
         p = rule.prepare(None, w, None if bias is None else bias(x))
-        return window(rule, core, p, core.initial_carry(w, x), carry, xs)
+        return window(rule, core, p, core.initial_carry(w, x), carry, xs, hold)
 
-    return core.replace(window=fast)
+    return core.replace(window=Fused(fast))
 
 
 def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
@@ -203,11 +242,12 @@ def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array]
     vectorised; joined with the recurrent matmul the input's costs little.
     """
 
-    def fast(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None) -> tuple[PyTree, PyTree]:
         x = at_first(plain(xs))
         jax.eval_shape(layer.step, w, carry, x)
         p = rule.prepare(*w, None if bias is None else bias(x))
-        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[-1], carry[-1], xs)
+        hold = None if hold is None else hold[-1]
+        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[-1], carry[-1], xs, hold)
         return (*carry[:-1], h), ys
 
-    return layer.replace(window=fast)
+    return layer.replace(window=Fused(fast))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from rnnjax.base import WEIGHTS_TAG, ZONEOUT_TAG, Cell, PyTree, Step, fold, split, with_step
 from rnnjax.compose import within
 from rnnjax.feedforward import bernoulli, dropout, linear, number
+from rnnjax.fused import Fused
 from rnnjax.scans import Seq, cleaned, like, plain, scan, unroll
 
 
@@ -129,7 +130,20 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
             lambda leaf: instead.get(id(leaf), leaf), y
         )
 
-    return with_step(cell, step)
+    zoned = with_step(cell, step)
+    slow, fast = scan(zoned), cell.window
+    if not isinstance(fast, Fused):
+        return zoned
+
+    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        if keys is None:
+            return slow(w, carry, xs)
+        leaves, structure = jax.tree.flatten(carry)
+        drawn = split(fold(keys, ZONEOUT_TAG), len(leaves))
+        hold = [bernoulli(k, number(rate, leaf), keys.shape + leaf.shape) for k, leaf in zip(drawn, leaves)]
+        return fast.run(w, carry, xs, jax.tree.unflatten(structure, hold))
+
+    return zoned.replace(window=window)
 
 
 def held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
