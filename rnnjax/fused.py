@@ -185,8 +185,8 @@ def window(
     start: PyTree,
     carry: PyTree,
     xs: PyTree,
-    hold: PyTree | None = None,
     length: Callable[[int], int] = piece_length,
+    hold: PyTree | None = None,
 ) -> tuple[PyTree, PyTree]:
     """A whole window, piece by piece."""
     marked = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
@@ -230,7 +230,7 @@ def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] |
         x = at_first(plain(xs))
         jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
         p = rule.prepare(None, w, None if bias is None else bias(x))
-        return window(rule, core, p, core.initial_carry(w, x), carry, xs, hold)
+        return window(rule, core, p, core.initial_carry(w, x), carry, xs, hold=hold)
 
     return core.replace(window=Fused(fast))
 
@@ -247,7 +247,7 @@ def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array]
         jax.eval_shape(layer.step, w, carry, x)
         p = rule.prepare(*w, None if bias is None else bias(x))
         hold = None if hold is None else hold[-1]
-        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[-1], carry[-1], xs, hold)
+        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[-1], carry[-1], xs, hold=hold)
         return (*carry[:-1], h), ys
 
     return layer.replace(window=Fused(fast))
