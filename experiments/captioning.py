@@ -8,17 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from absl import flags
 from flax import linen as nn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.translator import exact, objective
-from rnnjax import app, decoding, interop, topology, training
+from experiments import translator
+from experiments.vision import ConvNet, show
+from rnnjax import app, decoding, interop, losses, topology, training
 from rnnjax.base import PyTree
 from rnnjax.data import shapes
-from rnnjax.plotting import COLOURS, save
+from rnnjax.plotting import save
 from rnnjax.progress import table
 
 FLAGS = app.common_flags(
@@ -28,12 +30,18 @@ FLAGS = app.common_flags(
     schedule="cosine",
     final_rate=0.02,
     batch_size=32,
-    num_steps=1200,
+    num_steps=2400,
     log_every=50,
-    eval_every=400,
+    eval_every=600,
     eval_batches=8,
 )
 flags.DEFINE_integer("channels", 32, "Of the convolutional network's last map.", 2, flag_values=FLAGS)
+flags.DEFINE_float("smoothing", 0.2, "Part of each target that is spread over all words.", 0, 0.9, flag_values=FLAGS)
+flags.DEFINE_enum(
+    "attention", "luong", ["luong", "bahdanau"], "bahdanau: the recurrent network reads what it attends to, and may "
+    "keep it; luong: it reads words alone, and each word is chosen by its state and what it attends to then.",
+    flag_values=FLAGS,
+)  # fmt: skip
 flags.DEFINE_integer("embedding_size", 16, "Features of a word.", 1, flag_values=FLAGS)
 flags.DEFINE_boolean("own_words", True, "Whether the decoder reads the words that it has written; if not, it knows how "
                      "far it is by its state alone.", flag_values=FLAGS)  # fmt: skip
@@ -42,34 +50,41 @@ flags.DEFINE_integer("shown", 6, "Pictures on the contact sheet.", 1, 12, flag_v
 
 MAP = shapes.SIDE // 4  # places of the map on a side
 END = 0
-
-
-class ConvNet(nn.Module):
-    """From a picture `[24, 24, 3]` to features of 6 x 6 places, `[36, channels]`; every pixel knows where it is."""
-
-    channels: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        at = jnp.linspace(-1, 1, x.shape[0], dtype=x.dtype)
-        x = jnp.concatenate([x, *(a[..., None] for a in jnp.meshgrid(at, at))], -1)
-        for features, stride in ((self.channels // 2, 2), (self.channels, 2), (self.channels, 1)):
-            x = nn.relu(nn.Conv(features, (3, 3), (stride, stride))(x))
-        return x.reshape(-1, self.channels)
+KINDS = {"size": shapes.SIZES, "colour": shapes.COLOURS, "shape": shapes.SHAPES}  # of words; the others say where
 
 
 def network(config: app.Config) -> topology.EncoderDecoder:
-    """The map of a picture is the memory of a decoder with Bahdanau's attention."""
+    """The map of a picture is the memory of a decoder that attends to it."""
     attention, words = topology.additive(config.hidden_size), len(shapes.WORDS)
 
     def decoder(memory: Any) -> rnnjax.Cell:
-        core = topology.bahdanau(config.layers(), attention, memory)
         embed = rnnjax.embed(words, config.embedding_size, dtype=jnp.dtype(config.dtype))
         if not config.own_words:
             embed = rnnjax.stack(embed, rnnjax.pointwise(jnp.zeros_like))
+        if config.attention == "luong":
+            core = topology.luong(config.layers(), attention, memory, config.hidden_size)
+        else:
+            core = topology.bahdanau(config.layers(), attention, memory)
         return rnnjax.stack(embed, core, rnnjax.linear(words))
 
-    return topology.encoder_decoder(interop.from_flax(ConvNet(config.channels)), decoder, attention)
+    places = nn.Sequential([ConvNet(config.channels), lambda x: x.reshape(MAP * MAP, -1)])
+    return topology.encoder_decoder(interop.from_flax(places), decoder, attention)
+
+
+def objective(smoothing: float) -> losses.Objective:
+    """Cross-entropy ("nats") and how much is right; what is minimised has that part of a target on all words alike.
+
+    A smoothed target says of every word that was not meant that it is as unlikely as any other. So what the network
+    once believed to be unlikely for its company alone, a circle that is red, it has to forget when it sees better.
+    """
+
+    def smoothed(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+        metrics, logits = translator.objective(outputs, batch), rnnjax.scans.plain(outputs)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.y, logits.shape[-1], dtype=logits.dtype), smoothing)
+        loss = losses.mean(optax.softmax_cross_entropy(logits, targets), batch.mask)
+        return metrics | {"loss": loss, "nats": metrics["loss"]}
+
+    return smoothed
 
 
 def build(config: app.Config) -> app.Setup:
@@ -77,11 +92,11 @@ def build(config: app.Config) -> app.Setup:
     seen, unseen = shapes.scenes(), shapes.scenes(held_out=True)
     return app.Setup(
         cell=network(config),
-        objective=objective,
+        objective=objective(config.smoothing),
         train=training.drawn(seen, config.batch_size),
         valid=training.drawn(seen, config.batch_size, config.eval_batches),
         test=training.drawn(unseen, config.batch_size, config.eval_batches),
-        baseline=seen.baseline,
+        baseline=None if config.smoothing else seen.baseline,
         baseline_name="knows the language, sees nothing",
         loss_label="cross-entropy (nats a word)",
     )
@@ -106,13 +121,23 @@ def finish(result: app.Result) -> dict[str, Any]:
 
     batches, (said, weights) = jax.device_get(whole(result.params, jax.random.key(config.seed + 1)))
     parts = ("combinations seen", "held-out combinations")
-    scores = {n: exact(*jax.tree.map(lambda a, i=i: a[i], (said, batches))) for i, n in enumerate(parts)}
-    table([{"": n, "exact": score} for n, score in scores.items()], title=f"{config.cell}: sentences, written alone")
+    scores = {n: mistakes(said.symbols[i, :, : shapes.LONGEST], batches.y[i]) for i, n in enumerate(parts)}
+    table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: sentences, written alone")
     path = Path(result.summary["workdir"]) / f"captions.{config.picture}"
     n = min(config.shown, config.tested)
     save(path, sheet(batches.x.source[1][:n], said.symbols[1][:n], batches.y[1][:n], weights[1][:n]))
     print(f"captions: {path}")
     return {"written": scores}
+
+
+def mistakes(said: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    """Part of the sentences `[n, words]` that is right, and the parts by what their first wrong word should say."""
+    wrong = said != wanted
+    first = np.take_along_axis(wanted, wrong.argmax(1)[:, None], 1)[wrong.any(1), 0]
+    parts = {kind: np.isin(first, shapes.coded(" ".join(words))) for kind, words in KINDS.items()}
+    elsewhere = ~np.any(list(parts.values()), axis=0)
+    counts = {f"wrong: {kind}": of.sum() / len(said) for kind, of in (parts | {"where": elsewhere}).items()}
+    return {"exact": float(1 - wrong.any(1).mean())} | {kind: float(part) for kind, part in counts.items()}
 
 
 def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Figure:
@@ -123,9 +148,8 @@ def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: n
     for row, picture, symbols, right, looked in zip(axes, pictures, said, wanted, weights):
         for a in row:
             a.set_axis_off()
-        good = (symbols == right).all()
-        row[0].imshow(picture)
-        row[0].set_title("right" if good else "wrong", fontsize=9, color=COLOURS[2 if good else 1])
+        good = bool((symbols == right).all())
+        show(row[0], picture, "right" if good else "wrong", good)
         words = [shapes.WORDS[s] for s in symbols if s]
         for a, word, at in zip(row[1:], words, looked):
             a.imshow(picture, extent=(0, 1, 0, 1))

@@ -31,7 +31,7 @@ def kinds(sentence: list[str]) -> list[tuple[str, str]]:
 
 def blobs(picture: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Pixels and mean colour of each connected thing that is not background."""
-    left = {tuple(p) for p in np.argwhere(picture.max(-1) > 0.5)}
+    left = {tuple(p) for p in np.argwhere(picture.max(-1) > 0.4)}
     found = []
     while left:
         todo, blob = [left.pop()], []
@@ -93,6 +93,6 @@ def test_the_decoder_reads_the_sentence_a_word_late_and_the_mask_ends_with_the_e
 def test_the_yardstick_is_the_entropy_of_the_language(drawn):
     mask = drawn[0].mask
     two = np.array([said.count("a") == 2 for said in words(drawn[0])]).mean()
-    thing = np.log(20 * 2)
+    thing = np.log(40 * 2)
     total = np.log(2) + thing + (1 - two) * np.log(5) + two * (thing + np.log(2))
     assert abs(shapes.scenes().baseline - total / mask.sum(1).mean()) < 0.02

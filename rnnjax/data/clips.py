@@ -15,8 +15,9 @@ from rnnjax.tasks import Task
 MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # by pairs: there and back
 EVENTS = ("away", "comes", "comes back", "moves", "turns", "rests", "leaves")
 WAYS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.0, 0.0))  # the last one is to rest
-SMALLEST, LARGEST = 0.09, 0.23  # half of the width, in sides of the frame
+SMALLEST, LARGEST = 0.07, 0.25  # half of the width, in sides of the frame
 RADIUS = 0.2  # of a circle
+SLOWEST, FASTEST = 0.05, 0.07  # a frame: sides, of the change of size, or half turns
 STEP = 0.1  # sides a frame, of an event
 COMES, LEAVES, CHANGES, BACK = 0.4, 0.2, 0.4, 0.5  # chances a frame; of what comes, to be what has been there before
 
@@ -46,16 +47,16 @@ def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Arr
       u: five numbers in [0, 1): x, y, place on the circle, size, pace.
       frames: how many.
     """
-    t, pace = jnp.arange(frames, dtype=u.dtype), 0.06 + 0.04 * u[4]
+    t, pace = jnp.arange(frames, dtype=u.dtype), SLOWEST + (FASTEST - SLOWEST) * u[4]
     turns, grows = (jnp.where(move // 2 == pair, 1 - 2 * (move % 2), 0).astype(u.dtype) for pair in (2, 3))
-    angle = 2 * math.pi * (u[2] + turns * pace * t)
+    angle = 2 * math.pi * (u[2] + 2 * turns * pace * t)
     circle = RADIUS * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
     way = jnp.asarray(np.array(WAYS, np.float32), u.dtype)[jnp.minimum(move, len(WAYS) - 1)]
     centre = u[None, :2] + pace * t[:, None] * way[None] + circle * jnp.abs(turns)
     return centre % 1, SMALLEST + (LARGEST - SMALLEST) * ((u[3] + grows * pace * t) % 1)
 
 
-def moving(frames: int = 10) -> Task:
+def moving(frames: int = 6) -> Task:
     """A shape that moves left, right, up or down, in a circle either way, or grows or shrinks: one label a film.
 
     One frame says nothing about the label: the best guess from it is right in 1 of 8. All frames without their order

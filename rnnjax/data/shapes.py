@@ -15,9 +15,11 @@ from rnnjax.topology import Pair
 SIDE = 24  # pixels
 SHAPES = ("circle", "square", "triangle", "cross")
 COLOURS = {
-    "red": (1.0, 0.1, 0.1), "green": (0.1, 0.8, 0.1), "blue": (0.1, 0.2, 1.0),
-    "yellow": (1.0, 0.9, 0.1), "white": (1.0, 1.0, 1.0), "purple": (0.7, 0.1, 0.8),
+    "red": (1.0, 0.1, 0.1), "green": (0.1, 0.8, 0.1), "blue": (0.1, 0.2, 1.0), "yellow": (1.0, 0.9, 0.1),
+    "white": (1.0, 1.0, 1.0), "purple": (0.7, 0.1, 0.8), "orange": (1.0, 0.5, 0.0), "cyan": (0.1, 0.9, 0.9),
+    "pink": (1.0, 0.6, 0.75), "brown": (0.6, 0.35, 0.1), "teal": (0.0, 0.55, 0.55), "lime": (0.6, 1.0, 0.1),
 }  # fmt: skip
+TINGE = 0.1  # how far each part of a colour may be from its own
 SIZES = {"small": 0.11, "large": 0.19}  # half of the width, in sides of the picture
 RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first to the second: the picture tells which is first
 PLACES = {
@@ -25,7 +27,7 @@ PLACES = {
     "in the middle": (0, 0),
 }  # fmt: skip
 FAR = 0.26  # from the middle, in sides
-HELD_OUT = tuple(zip(COLOURS, SHAPES))  # red circle, green square, blue triangle, yellow cross
+HELD_OUT = tuple(zip(COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
 WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *PLACES]).split()))
 LONGEST = 11  # symbols of a sentence, the end symbol included
 
@@ -77,7 +79,7 @@ def scenes(held_out: bool = False) -> Task:
     """Pictures of one or two shapes, a sentence about each; x is a `Pair` of a picture and the sentence a word late.
 
     `a small red cross on the left`, `a large blue cross left of a small white square`: every other picture has one
-    shape. Place, shade and background differ a little each time.
+    shape. Place, colour and background differ a little each time.
 
     Args:
       held_out: whether one shape, the first or the second, is of `HELD_OUT`, which no other picture has.
@@ -90,7 +92,7 @@ def scenes(held_out: bool = False) -> Task:
       >>> import jax
       >>> batch = jax.jit(lambda key: scenes().batch(key, 3))(jax.random.key(0))
       >>> batch.x.source.shape, " ".join(WORDS[s] for s in batch.y[0]).strip()
-      ((3, 24, 24, 3), 'a large blue square left of a small blue circle')
+      ((3, 24, 24, 3), 'a large purple circle left of a small white square')
     """
     names = list(COLOURS)
     pairs = [(names.index(c), SHAPES.index(s)) for c, s in HELD_OUT]
@@ -112,16 +114,16 @@ def scenes(held_out: bool = False) -> Task:
 
     def sample(key: jax.Array) -> Batch:
         ku, kb = jax.random.split(key)
-        u = jax.random.uniform(ku, (14,))  # one draw, for each compiles by itself
+        u = jax.random.uniform(ku, (18,))  # one draw, for each compiles by itself
         two = u[0] < 0.5
         at_second = two & (u[1] < 0.5)
         first, second = thing(u[2:4], held_out & ~at_second), thing(u[4:6], held_out & at_second)
         place, relation = among(u[6], len(PLACES)), among(u[7], len(RELATIONS))
-        jitter, shade = 0.08 * u[8:12].reshape(2, 2) - 0.04, 0.85 + 0.15 * u[12:]
+        jitter, tinge = 0.08 * u[8:12].reshape(2, 2) - 0.04, TINGE * (2 * u[12:].reshape(2, 3) - 1)
         away = jnp.where(two, jnp.asarray(relations)[relation], jnp.asarray(places)[place]) * FAR
         picture = 0.15 + 0.1 * jax.random.uniform(kb, (SIDE, SIDE, 3))
         for i, (colour, shape, size) in enumerate((first, second)):
-            tint = jnp.asarray(shades)[colour] * shade[i]
+            tint = jnp.clip(jnp.asarray(shades)[colour] + tinge[i], 0, 1)
             centre, there = 0.5 + away * (1 - 2 * i) + jitter[i], two if i else jnp.array(True)
             picture = paint(picture, shape, tint, jnp.asarray(halves)[size], centre, there)
         where = jnp.append(jnp.asarray(said_places)[place], jnp.full(4, -1, jnp.int32))
