@@ -50,7 +50,7 @@ flags.DEFINE_integer("shown", 6, "Pictures on the contact sheet.", 1, 12, flag_v
 
 MAP = shapes.SIDE // 4  # places of the map on a side
 END = 0
-KINDS = {"size": shapes.SIZES, "colour": shapes.COLOURS, "shape": shapes.SHAPES}  # of words; the others say where
+KINDS = {"size": [*shapes.SIZES], "colour": [*shapes.COLOURS], "shape": [*shapes.SHAPES]}  # of words; others say where
 
 
 def network(config: app.Config) -> topology.EncoderDecoder:
