@@ -204,17 +204,18 @@ def boolean(marks: jax.Array | None) -> jax.Array | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fused:
-    """A window that can hold units: `zoneout` keeps it.
+    """A window that can hold units and start anew elsewhere: `zoneout` and `learn_carry` keep it.
 
     Attributes:
-      run: (weights, carry, xs, hold) -> (carry, ys), where hold has a boolean for each step and each leaf of the carry.
+      run: (weights, carry, xs, hold, start) -> (carry, ys). hold has a boolean for each step and unit of the carry, or
+        is None: none holds. start is the carry after a restart, or None: the cell's own.
     """
 
-    run: Callable[[PyTree, PyTree, PyTree, PyTree | None], tuple[PyTree, PyTree]]
+    run: Callable[[PyTree, PyTree, PyTree, PyTree | None, PyTree | None], tuple[PyTree, PyTree]]
 
     def __call__(self, w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         """The window as every cell has it."""
-        return self.run(w, carry, xs, None)
+        return self.run(w, carry, xs, None, None)
 
 
 def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
@@ -226,11 +227,12 @@ def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] |
       bias: from one input, an array to be added to all pre-activations.
     """
 
-    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None) -> tuple[PyTree, PyTree]:
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
         x = at_first(plain(xs))
         jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
         p = rule.prepare(None, w, None if bias is None else bias(x))
-        return window(rule, core, p, core.initial_carry(w, x), carry, xs, hold=hold)
+        start = core.initial_carry(w, x) if start is None else start
+        return window(rule, core, p, start, carry, xs, hold=hold)
 
     return core.replace(window=Fused(fast))
 
@@ -242,12 +244,13 @@ def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array]
     vectorised; joined with the recurrent matmul the input's costs little.
     """
 
-    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None) -> tuple[PyTree, PyTree]:
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
         x = at_first(plain(xs))
         jax.eval_shape(layer.step, w, carry, x)
         p = rule.prepare(*w, None if bias is None else bias(x))
         hold = None if hold is None else hold[-1]
-        h, ys = window(rule, layer, p, layer.initial_carry(w, x)[-1], carry[-1], xs, hold=hold)
+        start = layer.initial_carry(w, x) if start is None else start
+        h, ys = window(rule, layer, p, start[-1], carry[-1], xs, hold=hold)
         return (*carry[:-1], h), ys
 
     return layer.replace(window=Fused(fast))

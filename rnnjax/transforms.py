@@ -141,7 +141,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         leaves, structure = jax.tree.flatten(carry)
         drawn = split(fold(keys, ZONEOUT_TAG), len(leaves))
         hold = [bernoulli(k, number(rate, leaf), keys.shape + leaf.shape) for k, leaf in zip(drawn, leaves)]
-        return fast.run(w, carry, xs, jax.tree.unflatten(structure, hold))
+        return fast.run(w, carry, xs, jax.tree.unflatten(structure, hold), None)
 
     return zoned.replace(window=window)
 
@@ -211,6 +211,8 @@ def learn_carry(cell: Cell) -> Cell:
     slow, fast = scan(learned), inner.window  # the inner window would start anew from the inner cell's carry
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        if isinstance(cell.window, Fused):
+            return cell.window.run(w["cell"], carry, xs, None, w["carry"])
         restarts = isinstance(xs, Seq) and xs.first is not None
         return (slow if restarts or fast is None else fast)(w, carry, xs, keys)
 
