@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -63,6 +64,21 @@ def device() -> str:
     if platform_name == "cpu":
         return f"cpu {_processor()}, {cores()} cores".replace("  ", " ")
     return f"{platform_name} {devices[0].device_kind} x {len(devices)}"
+
+
+def processor() -> str:
+    """A name for this machine's kind of processor, whose instructions compiled programs hold.
+
+    Example:
+      >>> processor().startswith(platform.machine())
+      True
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = [platform.processor()]
+    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))} or lines)
+    return f"{platform.machine()}-{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
 
 
 def provenance() -> dict[str, Any]:

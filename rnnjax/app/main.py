@@ -24,6 +24,7 @@ from rnnjax.app.setup import Build, Load
 from rnnjax.errors import UserError
 from rnnjax.plotting import Run, curves
 from rnnjax.progress import table
+from rnnjax.provenance import processor
 from rnnjax.workdir import Workdir, flag_lines
 
 Finish = Callable[[Result], dict[str, Any]]
@@ -213,8 +214,9 @@ def configure(config: Config) -> None:
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
         population.host_devices(config.devices)
     if config.compilation_cache != "off":
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", config.compilation_cache or os.path.join(cache, "rnnjax"))
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart; homes may be shared
+        jax.config.update("jax_compilation_cache_dir", config.compilation_cache or cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
