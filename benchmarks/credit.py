@@ -13,10 +13,8 @@ lengths: memory of the gradient of T steps in one program, T up to 100,000, the 
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -26,13 +24,13 @@ import jax.numpy as jnp
 from absl import app, flags
 
 import rnnjax
+from benchmarks.turns import clock, write
 from rnnjax import losses
 from rnnjax.base import Cell, PyTree
 from rnnjax.estimators import RULES, Estimator
 from rnnjax.estimators.price import flops, seconds, update
 from rnnjax.losses import Batch
 from rnnjax.progress import table
-from rnnjax.provenance import provenance
 
 # Time of a step and memory, for n units, as the papers have it.
 TEXTBOOK = {
@@ -60,13 +58,6 @@ flags.DEFINE_integer("window", 10, "Window of the rules that look back: tbptt.",
 flags.DEFINE_integer("steps", 50, "Steps of one call.", 1)
 flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "T for the memory over T.")
 flags.DEFINE_integer("rounds", 7, "Rounds of the floor's comparison.", 1)
-flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu.")
-flags.DEFINE_string("out", None, "JSON file for everything measured.")
-
-
-def clock() -> float:
-    """Seconds, by the clock that --clock asks for."""
-    return time.perf_counter() if FLAGS.clock == "wall" else time.process_time()
 
 
 def done(f: Callable[..., Any], *args: Any) -> Any:
@@ -196,9 +187,7 @@ def main(argv: Sequence[str]) -> None:
     if unknown:
         raise app.UsageError(f"{unknown[0]} is neither one of {', '.join(parts)} nor of {', '.join(RULES)}")
     found = {what: parts[what]() for what in FLAGS.what}
-    if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump(found | provenance() | {"clock": FLAGS.clock}, file, indent=1)
+    write(found)
 
 
 if __name__ == "__main__":

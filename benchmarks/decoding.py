@@ -10,10 +10,7 @@ which ends. Both have the same weights and must write the same words. They take 
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,10 +20,10 @@ import numpy as np
 from absl import app, flags
 
 import rnnjax
+from benchmarks import turns
 from rnnjax import decoding, topology
 from rnnjax.interop import to_torch
 from rnnjax.progress import table
-from rnnjax.provenance import provenance
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch", 32, "Sources at once.", 1)
@@ -36,8 +33,6 @@ flags.DEFINE_integer("hidden", 256, "Units, and features of a word; even.", 2)
 flags.DEFINE_integer("vocabulary", 8000, "Words of each language.", 2)
 flags.DEFINE_integer("beam", 5, "Hypotheses.", 1)
 flags.DEFINE_integer("turns", 5, "Turns that each gets.", 1)
-flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, bound to a core.")
-flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 
 def network() -> topology.EncoderDecoder:
@@ -120,11 +115,6 @@ def theirs(params: Any, sources: np.ndarray, width: int) -> Callable[[], np.ndar
     return search
 
 
-def clock() -> float:
-    """Seconds, by the clock that --clock asks for."""
-    return time.perf_counter() if FLAGS.clock == "wall" else time.process_time()
-
-
 def main(argv: list[str]) -> None:
     """Times greedy and beam search in turn, and prints words a second."""
     del argv
@@ -142,13 +132,7 @@ def main(argv: list[str]) -> None:
             continue
         same = (calls[f"rnnjax, {way}"]() == calls[f"PyTorch, {way}"]()).all(1).mean()
         print(f"{way}: {same:.0%} of the texts are the same, word by word")
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(FLAGS.turns + 1):
-        for name, call in calls.items():
-            start = clock()
-            call()
-            seconds[name] += [clock() - start] if turn else []  # the first compiles
-    median = {name: statistics.median(s) for name, s in seconds.items()}
+    median = turns.in_turn(calls, FLAGS.turns)
     words = FLAGS.batch * FLAGS.words
     rows: list[dict[str, Any]] = []
     for name, s in median.items():
@@ -157,9 +141,7 @@ def main(argv: list[str]) -> None:
         rows.append({"": name, "words/s": words / s, "ms": 1e3 * s, "time of PyTorch / its": peer / s,
                      "its time / greedy": s / greedy})  # fmt: skip
     table(rows, title=f"{FLAGS.batch} sources at once, {FLAGS.words} words each ({FLAGS.clock} time)")
-    if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump({"rows": rows, **provenance()}, file, indent=2)
+    turns.write({"rows": rows})
 
 
 if __name__ == "__main__":

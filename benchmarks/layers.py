@@ -13,11 +13,8 @@ The floor is the matmuls alone. The vanilla RNN of Haiku is relu, the others tan
 from __future__ import annotations
 
 import functools
-import json
-import os
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,6 +22,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.peers import GATES, PEERS, Layer, Shape
+from benchmarks.turns import timed, turn, write
 from rnnjax import population
 
 SHAPES = (
@@ -41,10 +39,6 @@ flags.DEFINE_list("peers", list(PEERS), "Who takes part; those not installed are
 flags.DEFINE_integer("repeats", 15, "Rounds; in each, every peer has one turn.", lower_bound=1)
 flags.DEFINE_float("turn", 0.05, "Seconds a turn lasts at least: one untimed call, then as many timed ones as fit.")
 flags.DEFINE_enum("mode", "gradient", ["gradient", "forward"], "What is timed.")
-flags.DEFINE_enum(
-    "clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, and the process bound to a core."
-)
-flags.DEFINE_string("out", None, "JSON file for everything measured.")
 
 
 def check(name: str, cell: str, layer: Layer, shape: Shape) -> None:
@@ -73,28 +67,9 @@ def prepare(cell: str, shape: Shape, names: Sequence[str], mode: str) -> tuple[d
             say(f"{name} is left out of {cell}: {type(error).__name__} {error}")
             continue
         calls[name] = getattr(layer, mode)
-        start = clock()
-        calls[name]()
-        first[name] = clock() - start
+        first[name] = timed(calls[name])
         check(name, cell, layer, shape)
     return calls, first
-
-
-def clock() -> float:
-    """Seconds, by the clock that --clock asks for."""
-    return time.perf_counter() if FLAGS.clock == "wall" else time.process_time()
-
-
-def turn(call: Callable[[], Any], seconds: float) -> list[float]:
-    """The times of some calls in a row, after a pause in which the threads of the peer before go to sleep."""
-    time.sleep(0.005)
-    call()
-    times: list[float] = []
-    while sum(times) < seconds:
-        start = clock()
-        call()
-        times.append(clock() - start)
-    return times
 
 
 def compare(cell: str, shape: Shape) -> dict[str, Any]:
@@ -147,15 +122,7 @@ def main(argv: Sequence[str]) -> None:
             jax.clear_caches()
         report(results)
         every += results
-    if FLAGS.out:
-        about = {
-            "jax": jax.__version__,
-            "cores": len(os.sched_getaffinity(0)),
-            "clock": FLAGS.clock,
-            "mode": FLAGS.mode,
-        }
-        with open(FLAGS.out, "w") as file:
-            json.dump(about | {"results": every}, file, indent=1)
+    write({"mode": FLAGS.mode, "results": every})
 
 
 if __name__ == "__main__":

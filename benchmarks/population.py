@@ -7,10 +7,8 @@ Everything takes turns in one process. A step is forward, backward, clip and Ada
 member has a learning rate and a seed of its own.
 """
 
-import json
 import os
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +19,13 @@ from absl import app as absl_app
 from absl import flags, logging
 
 import rnnjax
+from benchmarks.turns import clock, write
 from rnnjax import app, losses, training
 from rnnjax.app.config import Config
 from rnnjax.app.programs import programs
 from rnnjax.losses import Batch
 from rnnjax.population import host_devices, spread
 from rnnjax.progress import table
-from rnnjax.provenance import provenance
 from rnnjax.studies.programs import GroupPrograms, State, group_programs
 
 FLAGS = flags.FLAGS
@@ -39,11 +37,7 @@ flags.DEFINE_list("strategies", ["map", "vmap", "shard"], "Ways to run a populat
 flags.DEFINE_list("peers", ["alone", "torch"], "What else takes turns: our own runs one after another, PyTorch's.")
 flags.DEFINE_integer("steps", 3, "Updates of each member in a turn.", 1)
 flags.DEFINE_integer("turns", 5, "Turns; medians are shown.", 1)
-flags.DEFINE_enum(
-    "clock", "wall", ["wall", "cpu"], "wall time, or this process's processor time where the machine is busy."
-)
 flags.DEFINE_bool("memory", False, "Also memory a member, for all of them and for half as many; compiles twice more.")
-flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 FEATURES, CLASSES = 10, 9
 COMPILED: list[str] = []  # an entry for each program that XLA has compiled
@@ -168,7 +162,6 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
             turns[name] = alone(config) if name == "alone" else torch(config, t, b, h)
         except ImportError as error:
             print(f"{name} is not here: {error}")
-    clock = time.perf_counter if FLAGS.clock == "wall" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in turns}
     compiles = dict.fromkeys(turns, 0)
     for i in range(FLAGS.turns + 2):  # the first compiles, the second warms up
@@ -214,9 +207,7 @@ def main(argv: list[str]) -> None:
     title = f"{FLAGS.members} members, {jax.local_device_count()} devices, medians of {FLAGS.turns} turns"
     table(rows, title=title)
     print(f"peak memory of the process: {peak():.0f} MB")
-    if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump({"rows": rows, "peak_mb": peak(), **provenance()}, file, indent=2)
+    write({"rows": rows, "peak_mb": peak()})
 
 
 if __name__ == "__main__":

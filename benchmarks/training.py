@@ -11,10 +11,8 @@ and char_lm runs the same work in PyTorch, where it is installed.
 
 import copy
 import importlib
-import json
 import shlex
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ import jax
 from absl import app as absl_app
 from absl import flags, logging
 
+from benchmarks import turns
 from benchmarks.loops import LOOPS
 from rnnjax import app
 from rnnjax.app import config as configs
@@ -29,7 +28,6 @@ from rnnjax.app.config import Config
 from rnnjax.app.programs import programs
 from rnnjax.app.setup import loaded
 from rnnjax.progress import table
-from rnnjax.provenance import provenance
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -39,10 +37,6 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_integer("turns", 7, "Turns that each run gets.", 1)
 flags.DEFINE_float("seconds", 1.0, "How long a turn lasts, about.", 0.01)
-flags.DEFINE_enum(
-    "clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, and the process bound to a core."
-)
-flags.DEFINE_string("out", "", "A JSON file for the figures.")
 
 
 class Timed(NamedTuple):
@@ -62,18 +56,11 @@ def config_of(command: str) -> tuple[app.Experiment, Config]:
     return experiment, configs.runs(app.parse(experiment.flags, [name, *argv]))[0]
 
 
-def clock() -> float:
-    """Seconds, by the clock that --clock asks for."""
-    return time.perf_counter() if FLAGS.clock == "wall" else time.process_time()
-
-
 def timed(name: str, steps: Callable[[int], None]) -> Timed:
     """A loop whose first call compiles, and how many of its steps a turn has."""
 
     def seconds(n: int) -> float:
-        start = clock()
-        steps(n)
-        return clock() - start
+        return turns.timed(lambda: steps(n))
 
     first = seconds(1)
     one = min(seconds(3) / 3 for _ in range(3))
@@ -120,9 +107,7 @@ def main(argv: list[str]) -> None:
         for t in runs
     ]
     table(rows, title=f"training, median of {FLAGS.turns} turns")
-    if FLAGS.out:
-        with open(FLAGS.out, "w", encoding="utf-8") as file:
-            json.dump({"rows": rows, **provenance()}, file, indent=2)
+    turns.write({"rows": rows})
 
 
 if __name__ == "__main__":

@@ -17,10 +17,7 @@ With --noupdate the gradient alone is timed: no optimiser, features of the words
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +28,7 @@ import optax
 from absl import app, flags
 
 import rnnjax
+from benchmarks.turns import in_turn, write
 from rnnjax import losses, trees
 from rnnjax.errors import UserError
 
@@ -43,8 +41,6 @@ flags.DEFINE_integer("features", 100, "Features of a word.", lower_bound=1)
 flags.DEFINE_integer("words", 18_000, "Words of the vocabulary of random trees.", lower_bound=1)
 flags.DEFINE_integer("repeats", 5, "Rounds; in each, everybody has one turn.", lower_bound=1)
 flags.DEFINE_boolean("update", True, "Whether a step updates the parameters, the table of words among them.")
-flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, the process bound to a core.")
-flags.DEFINE_string("out", None, "JSON file for everything measured.")
 
 CLASSES = {str(i): i for i in range(5)}
 RATE = 0.05
@@ -168,25 +164,12 @@ def calls(several: list[trees.Tree]) -> dict[str, Callable[[], Any]]:
     return made
 
 
-def timed(made: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Medians, in seconds, of passes that take turns."""
-    clock = time.perf_counter if FLAGS.clock == "wall" else time.process_time
-    seconds: dict[str, list[float]] = {name: [] for name in made}
-    for turn in range(FLAGS.repeats + 1):  # the first compiles
-        for name, call in made.items():
-            start = clock()
-            call()
-            if turn:
-                seconds[name].append(clock() - start)
-    return {name: statistics.median(s) for name, s in seconds.items()}
-
-
 def main(argv: Sequence[str]) -> None:
     """Measures, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]}")
     several = some_trees()
-    rates = {name: len(several) / s for name, s in timed(calls(several)).items()}
+    rates = {name: len(several) / s for name, s in in_turn(calls(several), FLAGS.repeats).items()}
     print(f"{len(several)} trees, {np.mean([len(t.sentence()) for t in several]):.1f} words in the mean, "
           f"{FLAGS.hidden} units, {'training steps' if FLAGS.update else 'gradients'}, {FLAGS.clock} time")  # fmt: skip
     print(f"{'':<14}{'trees a second':>16}{'over one by one':>17}{'over torch':>12}")
@@ -194,10 +177,7 @@ def main(argv: Sequence[str]) -> None:
         torch_rate = rates.get(name.replace("together", "torch"))
         against = f"{rate / torch_rate:.1f}" if torch_rate and name.startswith("together") else ""
         print(f"{name:<14}{rate:>16.0f}{rate / rates['one by one']:>17.1f}{against:>12}")
-    if FLAGS.out:
-        about = {"jax": jax.__version__, "cores": len(os.sched_getaffinity(0)), **FLAGS.flag_values_dict()}
-        with open(FLAGS.out, "w") as file:
-            json.dump({"trees a second": rates, "about": about}, file, indent=1, default=str)
+    write({"trees a second": rates, "flags": FLAGS.flag_values_dict()})
 
 
 if __name__ == "__main__":

@@ -22,11 +22,8 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
-import json
 import math
 import os
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,6 +34,7 @@ import optax
 from absl import app, flags
 
 import rnnjax
+from benchmarks.turns import in_turn, write
 from rnnjax import Cell, run, stack, unitary, unroll
 from rnnjax.unitary import cells
 from rnnjax.unitary.pairs import halves_matrix
@@ -67,9 +65,7 @@ flags.DEFINE_integer("repeats", 5, "Rounds; in each, everybody has one turn.", l
 flags.DEFINE_integer("largest", 30_000_000, "Combinations of more than this many T * B * n are left out.")
 flags.DEFINE_integer("updates", 10_000, "Steps and updates of the rounding report.", lower_bound=1)
 flags.DEFINE_enum("mode", "gradient", ["gradient", "forward"], "What is timed.")
-flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, the process bound to a core.")
 flags.DEFINE_multi_enum("reports", ["time"], REPORTS, "What to report; may be repeated.")
-flags.DEFINE_string("out", None, "JSON file for everything measured.")
 
 
 def width(name: str, n: int) -> int:
@@ -147,16 +143,9 @@ def calls(n: int, t: int) -> dict[str, Callable[[], Any]]:
 
 def timed(made: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Medians, in milliseconds, of calls that take turns."""
-    clock = time.perf_counter if FLAGS.clock == "wall" else time.process_time
-    seconds: dict[str, list[float]] = {name: [] for name in made}
-    for turn in range(FLAGS.repeats + 1):  # the first compiles
-        for name, call in made.items():
-            start = clock()
-            call()
-            if turn:
-                seconds[name].append(clock() - start)
+    median = in_turn(made, FLAGS.repeats)
     jax.clear_caches()
-    return {name: 1e3 * statistics.median(s) for name, s in seconds.items()}
+    return {name: 1e3 * s for name, s in median.items()}
 
 
 def show(title: str, rows: dict[str, dict[str, Any]], form: str = "{:.4g}") -> None:
@@ -320,10 +309,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"--families: {sorted(unknown)} are not among {[*CORES, *PEERS]}")
     made = {name: globals()[f"{name}_report"] for name in REPORTS}
     results = {name: made[name]() for name in FLAGS.reports}
-    if FLAGS.out:
-        about = {"jax": jax.__version__, "cores": len(os.sched_getaffinity(0)), "clock": FLAGS.clock, "B": FLAGS.batch}
-        with open(FLAGS.out, "w") as file:
-            json.dump(about | results, file, indent=1)
+    write({"B": FLAGS.batch} | results)
 
 
 if __name__ == "__main__":
