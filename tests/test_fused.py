@@ -21,6 +21,7 @@ from rnnjax import (
     unroll,
     vanilla,
     vanilla_core,
+    zoneout,
 )
 from rnnjax.fused import piece_length
 
@@ -141,6 +142,24 @@ def test_a_forget_bias_may_be_a_tracer(core, x64):
         return jax.jit(jax.vmap(jax.grad(of, (0, 1)), (0, None)))(jnp.array([0.0, 1.0, 2.0]), params)
 
     close(gradients(lambda c: c), gradients(lambda c: c.replace(window=None)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vanilla tanh", "lstm", "lstm norm", "gru True False"])
+def test_units_are_held_over_several_pieces(name, x64):
+    params, carry, xs = arguments(name)
+    keys = jax.random.split(jax.random.key(5), T)
+
+    def gradient(change):
+        cell = unroll(change(zoneout(CELLS[name](), 0.3)))
+
+        def of(params, carry, x):
+            (last, ys), (end, held) = (run(cell, params, s, carry, keys) for s in (x, marks(x)))
+            return loss(jax.tree.map(lambda a: a + a**3, (last, ys, end, held.x)))
+
+        return jax.jit(jax.value_and_grad(of, (0, 1, 2)))(params, carry, xs[0])
+
+    close(gradient(lambda c: c), gradient(lambda c: c.replace(window=None)), rtol=1e-11, atol=1e-11)
 
 
 def test_truncation_stops_at_its_edges(x64):
