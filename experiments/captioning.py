@@ -30,9 +30,9 @@ FLAGS = app.common_flags(
     schedule="cosine",
     final_rate=0.02,
     batch_size=32,
-    num_steps=2400,
+    num_steps=3600,
     log_every=50,
-    eval_every=600,
+    eval_every=900,
     eval_batches=8,
 )
 flags.DEFINE_integer("channels", 32, "Of the convolutional network's last map.", 2, flag_values=FLAGS)
@@ -42,7 +42,7 @@ flags.DEFINE_enum(
     "keep it; luong: it reads words alone, and each word is chosen by its state and what it attends to then.",
     flag_values=FLAGS,
 )  # fmt: skip
-flags.DEFINE_integer("embedding_size", 16, "Features of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 4, "Features of a word.", 1, flag_values=FLAGS)
 flags.DEFINE_boolean("own_words", True, "Whether the decoder reads the words that it has written; if not, it knows how "
                      "far it is by its state alone.", flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_integer("tested", 500, "Pictures to write about at the end, of either kind.", 1, flag_values=FLAGS)

@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "translation": ["--hidden_size=4", "--sentences=20", "--buckets=9", "--beam=2", "--cell=gru"],
     "speech": ["--cell=vanilla", "--hidden_size=4", "--tested=3", "--longest=2", "--beam=2"],
     "captioning": ["--cell=gru", "--hidden_size=4", "--channels=2", "--tested=3", "--shown=2"],
+    "video": ["--cell=vanilla", "--hidden_size=4", "--channels=2", "--features=3", "--frames=3", "--tested=8"],
     "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
 }
 
@@ -70,6 +71,7 @@ SLOW = (
     "translation",
     "speech",
     "captioning",
+    "video",
 )
 
 

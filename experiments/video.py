@@ -1,0 +1,148 @@
+"""Films: a convolutional network sees each frame, a recurrent one what happens, beside networks without its memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from flax import linen as nn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import rnnjax
+from experiments.vision import ConvNet, show
+from rnnjax import app, baselines, interop, losses, tasks, training
+from rnnjax.base import PyTree
+from rnnjax.data import clips
+from rnnjax.plotting import save
+from rnnjax.progress import table
+
+FLAGS = app.common_flags(
+    cell="gru,bag",
+    hidden_size="64",
+    learning_rate=5e-3,
+    schedule="cosine",
+    final_rate=0.02,
+    batch_size=24,
+    num_steps=600,
+    log_every=20,
+    eval_every=300,
+    eval_batches=8,
+    checkpoint_every=1000,
+)
+flags.DEFINE_enum(
+    "task", "moves", ["moves", "events"], "moves: one label for a film, how its shape moves; events: one for each "
+    "frame, what happens in it.", flag_values=FLAGS,
+)  # fmt: skip
+flags.DEFINE_integer("frames", 0, "Of a film; 0: 6 for moves, 16 for events.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("channels", 16, "Of the convolutional network's last map.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("features", 32, "Of a frame, that the recurrent network reads.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 500, "Films that the table by label is of.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("shown", 6, "Films on the contact sheet.", 1, 12, flag_values=FLAGS)
+
+SHARPNESS = 10.0  # of the softmax over places
+LABELS = {"moves": clips.MOVES, "events": clips.EVENTS}
+
+
+def one_frame(hidden: int) -> rnnjax.Cell:
+    """A layer on the present frame alone."""
+    return baselines.time_window(hidden, 1)
+
+
+def two_frames(hidden: int) -> rnnjax.Cell:
+    """A layer on the present frame and the one before it."""
+    return baselines.time_window(hidden, 2)
+
+
+class Glance(nn.Module):
+    """From a frame to features of it: where in the map each channel is strongest on the whole, and its mean."""
+
+    channels: int
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        seen = ConvNet(self.channels)(x - x.mean((0, 1))[None, None])
+        places, seen = seen[..., -2:].reshape(-1, 2), seen[..., :-2].reshape(-1, self.channels)
+        where = places.T @ nn.softmax(SHARPNESS * seen, axis=0)
+        return nn.relu(nn.Dense(self.features)(nn.LayerNorm()(jnp.concatenate([where.ravel(), seen.mean(0)]))))
+
+
+def source(config: app.Config) -> tasks.Task:
+    """The films."""
+    if config.task == "moves":
+        return clips.moving(config.frames or 6)
+    return clips.happening(config.frames or 16)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """From a film to logits: once after its last frame, or at each."""
+    see = interop.from_flax(Glance(config.channels, config.features))
+    each, read = rnnjax.stack(see, config.layers()), rnnjax.linear(len(LABELS[config.task]))
+    if config.task == "moves":
+        return rnnjax.stack(rnnjax.last(rnnjax.unroll(each)), read)
+    return rnnjax.unroll(rnnjax.stack(each, read))
+
+
+def build(config: app.Config) -> app.Setup:
+    """The network on fresh films."""
+    task = source(config)
+    return app.Setup(
+        cell=network(config),
+        objective=losses.classify,
+        train=training.drawn(task, config.batch_size),
+        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        test=training.drawn(task, config.batch_size, config.eval_batches),
+        baseline=task.baseline,
+        baseline_name="the best that sees one frame",
+        loss_label="cross-entropy (nats a label)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """How many of each label are right, a table; a contact sheet of films with what was said of them."""
+    config, labels = result.config, LABELS[result.config.task]
+
+    @jax.jit
+    def watch(params: PyTree, key: jax.Array) -> tuple[losses.Batch, jax.Array]:
+        batch = source(config).batch(key, config.tested)
+        logits = jax.lax.map(lambda x: rnnjax.run(result.setup.cell, params, x)[1], batch.x, batch_size=50)
+        shown = batch.x[: config.shown]
+        return batch._replace(x=shown), logits.argmax(-1)
+
+    batch, said = jax.device_get(watch(result.params, jax.random.key(config.seed + 1)))
+    right = {name: float((said == i)[batch.y == i].mean()) for i, name in enumerate(labels) if (batch.y == i).any()}
+    shares = {name: float((batch.y == labels.index(name)).mean()) for name in right}
+    rows = [{"label": name, "share": shares[name], "right": right[name]} for name in right]
+    table([*rows, {"label": "all", "share": 1.0, "right": float((said == batch.y).mean())}],
+          title=f"{config.cell}: {config.tested} films")  # fmt: skip
+    path = Path(result.summary["workdir"]) / f"films.{config.picture}"
+    save(path, sheet(np.asarray(batch.x), batch.y, said, labels))
+    print(f"films: {path}")
+    return {"right": right}
+
+
+def sheet(films: np.ndarray, wanted: np.ndarray, said: np.ndarray, labels: tuple[str, ...]) -> Figure:
+    """A row a film; what was said of it above its last frame, or above each; where that is wrong, what is right too."""
+    figure = Figure(figsize=(1.1 * films.shape[1] + 0.4, 1.5 * len(films)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(*films.shape[:2], squeeze=False)
+    for row, film, ys, guesses in zip(axes, films, wanted, said):
+        first = len(film) - np.size(ys)
+        for i, (a, frame) in enumerate(zip(row, film)):
+            if i < first:
+                show(a, frame)
+                continue
+            y, guess = (np.atleast_1d(v)[i - first] for v in (ys, guesses))
+            show(a, frame, labels[guess] + ("" if y == guess else f"\n({labels[y]})"), bool(y == guess))
+    return figure
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("shown",))
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
