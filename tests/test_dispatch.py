@@ -77,7 +77,7 @@ def test_results_stay_and_are_not_made_again(tmp_path):
     assert again.left() == ["002"] and again.ends()["001"] == {"result": 1}
 
 
-def wait(condition, seconds: float = 60.0):
+def wait(condition, seconds: float = 300.0):
     """Until it holds."""
     end = time.monotonic() + seconds
     while not condition():
