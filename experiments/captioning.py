@@ -30,13 +30,13 @@ FLAGS = app.common_flags(
     schedule="cosine",
     final_rate=0.02,
     batch_size=32,
-    num_steps=3600,
+    num_steps=5400,
     log_every=50,
     eval_every=900,
     eval_batches=8,
 )
 flags.DEFINE_integer("channels", 32, "Of the convolutional network's last map.", 2, flag_values=FLAGS)
-flags.DEFINE_float("smoothing", 0.2, "Part of each target that is spread over all words.", 0, 0.9, flag_values=FLAGS)
+flags.DEFINE_float("smoothing", 0.4, "Part of each target that is spread over all words.", 0, 0.9, flag_values=FLAGS)
 flags.DEFINE_enum(
     "attention", "luong", ["luong", "bahdanau"], "bahdanau: the recurrent network reads what it attends to, and may "
     "keep it; luong: it reads words alone, and each word is chosen by its state and what it attends to then.",
