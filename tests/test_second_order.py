@@ -11,7 +11,6 @@ from table import BODIES, STEPS
 from rnnjax import run
 from rnnjax.scans import scanning
 
-
 WITH_PARAMS = [r for r in STEPS if r.name not in ("pointwise", "dropout")]
 
 
