@@ -14,6 +14,8 @@ def test_gradients_are_finite_differences(row, x64):
     xs = inputs(row, dtype=jnp.float64)
     _, params, carry = setup(row, xs, jnp.float64)
     numbers = {name: jnp.float64((low + high) / 2) for name, (low, high) in row.numbers.items()}
+    if row.name == "newton":
+        numbers = {}  # the gradient is that of the solution, not of where a loose tolerance stops
 
     theta = (params, carry, numbers, xs if floats(xs) else ())
 
