@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.learning import trained
-from rnnjax import app, losses, tasks, training
+from experiments.learning import echo, trained
+from rnnjax import app, losses, training
 from rnnjax.app.names import make_cell, resolve
 from rnnjax.app.setup import count
 from rnnjax.base import Cell, PyTree
@@ -67,8 +67,7 @@ def checked(config: app.Config) -> list[int]:
         raise UserError(f"--shortcuts: one of {', '.join(SHORTCUTS)} at least")
     if config.num_layers != 1 or config.dropout:
         raise UserError("--num_layers and --dropout are not of use here: the layers are those of --depths")
-    if config.delay >= config.length:
-        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
+    echo(config)
     for shortcut in config.shortcuts:
         try:
             net = rnnjax.stack(*network(config, shortcut, 1))
@@ -88,7 +87,7 @@ def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
 def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, training.Stream]:
     """Params after training, and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
-    stream = training.drawn(tasks.echo(config.length, config.delay), config.batch_size)
+    stream = training.drawn(echo(config), config.batch_size)
     return trained(config, cell, losses.regress, stream).state.params, stream
 
 

@@ -5,11 +5,18 @@ from collections.abc import Callable
 import jax
 import optax
 
-from rnnjax import app, estimators, training
+from rnnjax import app, estimators, tasks, training
 from rnnjax.base import Cell
 from rnnjax.errors import UserError
 from rnnjax.losses import Objective
 from rnnjax.training import Progress, Stream
+
+
+def echo(config: app.Config) -> tasks.Task:
+    """To say what was read `--delay` steps ago, in sequences of `--length`."""
+    if config.delay >= config.length:
+        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
+    return tasks.echo(config.length, config.delay)
 
 
 def learner(

@@ -16,8 +16,8 @@ from absl import flags
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.learning import trained
-from rnnjax import app, losses, tasks, training
+from experiments.learning import echo, trained
+from rnnjax import app, losses, training
 from rnnjax.app.setup import count
 from rnnjax.base import Cell, PyTree
 from rnnjax.dynamics import gradient_flow
@@ -93,7 +93,7 @@ def states(carry: PyTree) -> list[jax.Array]:
 
 def learn(config: app.Config, network: Network) -> dict[str, Any]:
     """One network of its kind: its error, its size, what is left of a gradient before and after training."""
-    cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), tasks.echo(config.length, config.delay)
+    cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), echo(config)
     window = rnnjax.unroll(cell)
     params = trained(config, window, losses.regress, training.drawn(task, config.batch_size)).state.params
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
@@ -123,8 +123,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     (config,) = configs.values()
     if config.units % len(PERIODS):
         raise UserError(f"--units={config.units}: a multiple of {len(PERIODS)}, for as many groups with clocks")
-    if config.delay >= config.length:
-        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
+    echo(config)
     kinds, found = networks(config.units), dict[str, dict[str, Any]]()
     with Progress(len(kinds) * config.seeds, "networks") as bar:
         for name, network in kinds.items():
