@@ -2,6 +2,7 @@
 
     python -m benchmarks.training
     python -m benchmarks.training --run='copying --cell=urnn --delay=500' --run='char_lm --hidden_size=256'
+    python -m benchmarks.training --run=char_lm --run='char_lm --devices=2'     # the batch shared by two devices
 
     taskset -c 0 python -m benchmarks.training --clock=cpu      # on a machine with other work: one core, its time
 
@@ -22,7 +23,7 @@ from absl import flags, logging
 
 from benchmarks import turns
 from benchmarks.loops import LOOPS
-from rnnjax import app
+from rnnjax import app, distributed, population
 from rnnjax.app import config as configs
 from rnnjax.app.config import Config
 from rnnjax.app.programs import programs
@@ -71,7 +72,9 @@ def prepared(command: str) -> list[Timed]:
     """A run, and the same in PyTorch if there is such a loop."""
     experiment, config = config_of(command)
     config, data = loaded(experiment.load, config)
-    compiled = programs(experiment.build, config)
+    devices = distributed.mesh(config.devices)
+    data = distributed.put(data, devices)
+    compiled = programs(experiment.build, config, devices)
     progress = [compiled.init(data)]
 
     def steps(n: int) -> None:
@@ -91,6 +94,8 @@ def main(argv: list[str]) -> None:
     """Times the runs in turn and prints medians."""
     del argv
     logging.set_verbosity(logging.WARNING)
+    if any("--devices" in command for command in FLAGS.run):
+        population.host_devices()
     runs = [t for command in FLAGS.run for t in prepared(command)]
     rates: dict[str, list[float]] = {t.name: [] for t in runs}
     for _ in range(FLAGS.turns):

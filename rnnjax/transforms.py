@@ -280,15 +280,19 @@ def cast(cell: Cell, dtype: Any) -> Cell:
     """
     kept = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
-    def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        carry, y = cell.step(w, carry, floats(x, dtype), key)
-        return carry, floats(y, kept)
+    def around(step: Step) -> Step:
+        def converted(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+            carry, y = step(w, carry, floats(x, dtype), key)
+            return carry, floats(y, kept)
+
+        return converted
 
     return Cell(
         lambda key, x: floats(cell.init(key, floats(x, dtype)), kept),
         lambda w, x: cell.initial_carry(w, floats(x, dtype)),
-        step,
+        around(cell.step),
         lambda params, key=None: floats(cell.weights(params, key), dtype),
+        None if cell.window is None else around(cell.window),
     )
 
 

@@ -21,12 +21,13 @@ LAYERS = {
 }
 
 
-def gradient(cell):
-    xs = jnp.ones((BATCH, STEPS, FEATURES))
+def gradient(cell, dtype=jnp.float32):
+    xs = jnp.ones((BATCH, STEPS, FEATURES) if dtype == jnp.float32 else (BATCH, STEPS), dtype)
     params = cell.init(jax.random.key(0), xs[0])
+    keys = jax.random.split(jax.random.key(1), BATCH)
 
     def loss(params):
-        return (jax.vmap(lambda x: run(cell, params, x)[1])(xs) ** 2).sum()
+        return (jax.vmap(lambda x, key: run(cell, params, x, key=key)[1])(xs, keys) ** 2).sum()
 
     return jax.jit(jax.grad(loss)).lower(params).compile()
 
@@ -66,6 +67,30 @@ def test_a_gradient_step_has_these_matmuls_and_no_more(name, optimized):
     assert len(in_loop) == in_time
     assert all(shape.startswith(f"{BATCH},") for shape in in_loop), "a weight's gradient is summed up step by step"
     assert len([shape for body in outer for shape in matmuls(parts, body)]) == in_pieces
+
+
+WRAPPERS = {
+    "cast": lambda cell: rnnjax.cast(cell, jnp.float32),
+    "half": lambda cell: rnnjax.cast(cell, jnp.bfloat16),
+    "remat": rnnjax.remat,
+    "residual": rnnjax.residual,
+    "highway": rnnjax.highway,
+    "learn_carry": rnnjax.learn_carry,
+    "zoneout": lambda cell: rnnjax.zoneout(cell, 0.5),
+    "stack": lambda cell: rnnjax.stack(rnnjax.one_hot(FEATURES), cell, rnnjax.dropout(0.5), rnnjax.linear(UNITS)),
+    "cast stack": lambda cell: rnnjax.cast(rnnjax.stack(cell, rnnjax.linear(UNITS)), jnp.float32),
+}
+
+
+IN_SUITE = {"cast", "zoneout", "stack"}  # the others are run among the slow ones
+
+
+@pytest.mark.parametrize("name", [n if n in IN_SUITE else pytest.param(n, marks=pytest.mark.slow) for n in WRAPPERS])
+def test_a_wrapped_cell_keeps_its_fast_window(name, optimized):
+    cell = unroll(WRAPPERS[name](rnnjax.lstm(FEATURES)))
+    parts = computations(gradient(cell, jnp.int32 if name == "stack" else jnp.float32).as_text())
+    in_loop = [shape for body in bodies(parts)[0] for shape in matmuls(parts, body)]
+    assert in_loop and all(shape.startswith(f"{BATCH},") for shape in in_loop), in_loop
 
 
 def test_a_scan_sums_the_gradient_of_its_weights_step_by_step(optimized):
