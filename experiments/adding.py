@@ -35,12 +35,13 @@ def published(length: int) -> tuple[app.Published, ...]:
 def build(config: app.Config) -> app.Setup:
     """The adding problem and a network of the flags' layers between the pairs and the sum."""
     task = tasks.adding(config.length)
+    examples = training.drawn(task, config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1))),
         objective=losses.regress,
-        train=training.drawn(task, config.batch_size),
-        valid=training.drawn(task, config.batch_size, config.eval_batches),
-        test=training.drawn(task, config.batch_size, 5 * config.eval_batches),
+        train=examples,
+        valid=examples._replace(length=config.eval_batches),
+        test=examples._replace(length=5 * config.eval_batches),
         baseline=task.baseline,
         baseline_name="always says 1: 1 / 6",
         published=published(config.length),

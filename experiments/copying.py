@@ -33,12 +33,13 @@ def build(config: app.Config) -> app.Setup:
     """The copying task and a network of the flags' layers between one-hot symbols and logits."""
     task = tasks.copying(config.delay, config.length, config.symbols)
     one_hot = rnnjax.one_hot(config.symbols + 2, config.dtype)
+    examples = training.drawn(task, config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(rnnjax.stack(one_hot, config.layers(), rnnjax.linear(config.symbols + 1))),
         objective=losses.classify,
-        train=training.drawn(task, config.batch_size),
-        valid=training.drawn(task, config.batch_size, config.eval_batches),
-        test=training.drawn(task, config.batch_size, 5 * config.eval_batches),
+        train=examples,
+        valid=examples._replace(length=config.eval_batches),
+        test=examples._replace(length=5 * config.eval_batches),
         baseline=task.baseline,
         baseline_name=f"memoryless: {config.length} ln {config.symbols} / (T + {2 * config.length})",
         published=PUBLISHED.get(config.delay, ()) + ARJOVSKY,

@@ -130,15 +130,14 @@ def build(config: app.Config) -> app.Setup:
     cell, taught = schooled(config, symbols, symbols)
     task = tasks_of(config)[0]
 
-    def drawn(batches: int = 0) -> training.Stream:
-        return taught(training.drawn(task, config.batch_size, batches), not batches)
-
+    examples = training.drawn(task, config.batch_size)
+    scored = taught(examples, False)
     return app.Setup(
         cell=cell,
         objective=objective,
-        train=drawn(),
-        valid=drawn(config.eval_batches),
-        test=drawn(5 * config.eval_batches),
+        train=taught(examples, True),
+        valid=scored._replace(length=config.eval_batches),
+        test=scored._replace(length=5 * config.eval_batches),
         baseline=task.baseline,
         baseline_name="knows the language, not the source",
         loss_label="cross-entropy (nats a symbol)",

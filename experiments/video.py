@@ -91,12 +91,13 @@ def network(config: app.Config) -> rnnjax.Cell:
 def build(config: app.Config) -> app.Setup:
     """The network on fresh films."""
     task = source(config)
+    examples = training.drawn(task, config.batch_size)
     return app.Setup(
         cell=network(config),
         objective=losses.classify,
-        train=training.drawn(task, config.batch_size),
-        valid=training.drawn(task, config.batch_size, config.eval_batches),
-        test=training.drawn(task, config.batch_size, config.eval_batches),
+        train=examples,
+        valid=examples._replace(length=config.eval_batches),
+        test=examples._replace(length=config.eval_batches),
         baseline=task.baseline,
         baseline_name="the best that sees one frame",
         loss_label="cross-entropy (nats a label)",

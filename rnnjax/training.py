@@ -156,10 +156,11 @@ def finite(metrics: Metrics) -> jax.Array:
     return jnp.isfinite(metrics["loss"].total) & jnp.isfinite(metrics["grad_norm"].total)
 
 
-def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[[PyTree, PyTree, jax.Array], Metrics]:
+def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., Metrics]:
     """One pass over a stream without learning: (params, data, key) -> metrics. The same key gives the same examples.
 
-    Noise is off. Where batches have `restart` the carry goes from batch to batch.
+    Noise is off. Where batches have `restart` the carry goes from batch to batch. A fourth argument is the number of
+    batches in place of the stream's; it may be a tracer, so that one compiled program scores few or many.
 
     Example:
       >>> import jax, rnnjax
@@ -172,17 +173,17 @@ def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[[PyTr
       600.0
     """
 
-    def whole(params: PyTree, data: PyTree, key: jax.Array) -> Metrics:
-        def body(progress: tuple[PyTree, PyTree, Metrics], i: jax.Array) -> tuple[tuple[PyTree, PyTree, Metrics], None]:
+    def whole(params: PyTree, data: PyTree, key: jax.Array, length: Any = stream.length) -> Metrics:
+        def body(i: jax.Array, progress: tuple[PyTree, PyTree, Metrics]) -> tuple[PyTree, PyTree, Metrics]:
             position, carry, total = progress
             batch, position = stream.next(data, position, jax.random.fold_in(key, i))
             metrics, after = score(cell, objective, params, carry, batch)
-            return (position, () if batch.restart is None else after, jax.tree.map(jnp.add, total, metrics)), None
+            return position, () if batch.restart is None else after, jax.tree.map(jnp.add, total, metrics)
 
         position = stream.init(data)
         batch = jax.eval_shape(lambda data: stream.next(data, position, key)[0], data)
         carry = () if batch.restart is None else initial(cell, params, batch)
         nothing = zeros(jax.eval_shape(lambda b: score(cell, objective, params, carry, b)[0], batch))
-        return lax.scan(body, (position, carry, nothing), jnp.arange(stream.length))[0][2]
+        return lax.fori_loop(0, length, body, (position, carry, nothing))[2]
 
     return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from rnnjax.training import Progress, Stream
 DATA_TAG, VALID_TAG, TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
 
 
+Evaluate = Callable[[PyTree, PyTree], dict[str, float]]
+
+
 class Programs(NamedTuple):
     """The compiled functions of a run.
 
@@ -33,8 +37,8 @@ class Programs(NamedTuple):
 
     init: Callable[[PyTree], Progress]
     steps: Callable[[Progress, PyTree, int], Progress]
-    valid: Callable[[PyTree, PyTree], dict[str, float]] | None
-    test: Callable[[PyTree, PyTree], dict[str, float]] | None
+    valid: Evaluate | None
+    test: Evaluate | None
     report: Callable[[PyTree, PyTree], dict[str, jax.Array]]
     blame: Callable[[Progress, PyTree], str | None]
 
@@ -59,24 +63,34 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
     def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
         return distributed.settled(trainer, training.loop(trainer, progress, data, n), data, devices)
 
+    scored = evaluation(setup, devices)
     return Programs(
         init=lambda data: given(init)(data, jax.random.fold_in(key, DATA_TAG)),
         steps=given(loop, donate_argnums=(1,)),
-        valid=evaluation(setup, distributed.spread(setup.valid, devices), jax.random.fold_in(key, VALID_TAG)),
-        test=evaluation(setup, distributed.spread(setup.test, devices), jax.random.fold_in(key, TEST_TAG)),
+        valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
+        test=scored(setup.test, jax.random.fold_in(key, TEST_TAG)),
         report=reported(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
         blame=lambda progress, data: first_bad(given(parts)(progress, data)),
     )
 
 
-def evaluation(
-    setup: Setup, stream: Stream | None, key: jax.Array
-) -> Callable[[PyTree, PyTree], dict[str, float]] | None:
-    """A pass over a stream, compiled, its metrics as plain numbers."""
-    if stream is None:
-        return None
-    compiled = jax.jit(training.evaluate(setup.cell, setup.objective, stream))
-    return lambda params, data: values(compiled(params, data, key))
+def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, jax.Array], Evaluate | None]:
+    """What makes a pass over a stream, compiled, its metrics as plain numbers.
+
+    Streams that differ in length alone share a program: validation and test on fresh examples compile once.
+    """
+
+    @functools.cache
+    def compiled(stream: Stream) -> Callable[..., Any]:
+        return jax.jit(training.evaluate(setup.cell, setup.objective, distributed.spread(stream, devices)))
+
+    def scored(stream: Stream | None, key: jax.Array) -> Evaluate | None:
+        if stream is None:
+            return None
+        whole = compiled(stream._replace(length=0))
+        return lambda params, data: values(whole(params, data, key, stream.length))
+
+    return scored
 
 
 def reported(setup: Setup, reports: list[Report], key: jax.Array) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
