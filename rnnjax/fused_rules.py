@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
 from rnnjax.base import PyTree
 from rnnjax.fused import Rule
@@ -40,12 +41,29 @@ def forward(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
 def derivable(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
     """`forward` for many steps, in the form whose transpose gives the gradient of v_t in one matmul."""
     x_apart = p["v_t"].shape[1] == h.shape[-1]
-    return plus(x + times_t(h, p["v_t"]) if x_apart else times_t(side_by_side(x, h), p["v_t"]), p["b"])
+    return plus(x + times_t(h, p["v_t"]) if x_apart else joint(x, h, p["v_t"]), p["b"])
 
 
 def times_t(x: jax.Array, w_t: jax.Array) -> jax.Array:
     """x w, for w stored transposed."""
     return lax.dot_general(x, w_t, (((x.ndim - 1,), (1,)), ((), ())))
+
+
+@jax.custom_jvp
+def joint(x: jax.Array, h: jax.Array, v_t: jax.Array) -> jax.Array:
+    """[x, h] v for many steps: the weights get their gradient in one matmul, x its own without that of h."""
+    return times_t(side_by_side(x, h), v_t)
+
+
+def joint_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (x, h, v_t), (dx, dh, dv_t) = primals, tangents
+    n = x.shape[-1]
+    terms = [(dx, v_t[:, :n]), (dh, v_t[:, n:]), (side_by_side(x, h), dv_t)]
+    moved = [times_t(a, b) for a, b in terms if not {type(a), type(b)} & {SymbolicZero}]
+    return joint(x, h, v_t), sum(moved[1:], moved[0])
+
+
+joint.defjvp(joint_jvp, symbolic_zeros=True)
 
 
 def columns(linear: PyTree | None, begin: int, end: int) -> PyTree | None:

@@ -69,6 +69,16 @@ def test_a_gradient_step_has_these_matmuls_and_no_more(name, optimized):
     assert len([shape for body in outer for shape in matmuls(parts, body)]) == in_pieces
 
 
+def test_inputs_get_their_gradient_without_that_of_the_state(optimized):
+    """The matmul for both is twice as large where a layer reads another."""
+    cell, xs = unroll(rnnjax.lstm(UNITS)), jnp.ones((BATCH, STEPS, FEATURES))
+    params = cell.init(jax.random.key(0), xs[0])
+    slope = jax.grad(lambda xs: (jax.vmap(lambda x: run(cell, params, x)[1])(xs) ** 2).sum())
+    parts = computations(jax.jit(slope).lower(xs).compile().as_text())
+    in_pieces = [shape for body in bodies(parts)[1] for shape in matmuls(parts, body)]
+    assert in_pieces == [f"{BATCH * 20},{FEATURES}"]
+
+
 WRAPPERS = {
     "cast": lambda cell: rnnjax.cast(cell, jnp.float32),
     "half": lambda cell: rnnjax.cast(cell, jnp.bfloat16),
