@@ -10,7 +10,6 @@ which ends. Both have the same weights and must write the same words. They take 
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from benchmarks import turns
 from rnnjax import decoding, topology
 from rnnjax.interop import to_torch
 from rnnjax.progress import table
+from rnnjax.provenance import cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch", 32, "Sources at once.", 1)
@@ -66,7 +66,7 @@ def theirs(params: Any, sources: np.ndarray, width: int) -> Callable[[], np.ndar
     """PyTorch: the modules that everybody takes, in a loop over words that keeps a batch of hypotheses."""
     torch: Any = importlib.import_module("torch")
     nn = torch.nn
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     h, b, n, k = FLAGS.hidden, len(sources), FLAGS.words, max(width, 1)
 
     def tensor(a: Any) -> Any:

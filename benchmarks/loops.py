@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from typing import Any
 
 from rnnjax.app.config import Config
 from rnnjax.base import PyTree
+from rnnjax.provenance import cores
 
 Steps = Callable[[int], None]
 
@@ -18,7 +18,7 @@ class Loop:
 
     def __init__(self, config: Config, inputs: int, outputs: int) -> None:
         self.torch: Any = importlib.import_module("torch")
-        self.torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self.torch.set_num_threads(cores())
         nn, size = self.torch.nn, int(config.hidden_size)
         self.inputs, self.clip = inputs, config.clip_norm
         self.core = nn.LSTM(inputs, size, config.num_layers)

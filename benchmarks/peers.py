@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax.provenance import cores
+
 GATES = {"lstm": 4, "gru": 3, "vanilla": 1}
 
 
@@ -84,21 +86,21 @@ def shared(cell: str, shape: Shape) -> Layer:
 
     from rnnjax.distributed import mesh
 
-    cores = mesh(jax.device_count())
-    if cores is None or shape.b % cores.size:
+    devices = mesh(jax.device_count())
+    if devices is None or shape.b % devices.size:
         raise KeyError(f"{jax.device_count()} devices for a batch of {shape.b}")
     layer, params = in_rnnjax(cell, shape)
-    whole, cut = PartitionSpec(), PartitionSpec(cores.axis_names[0])
+    whole, cut = PartitionSpec(), PartitionSpec(devices.axis_names[0])
 
     def part(params: Any, x: jax.Array) -> Any:
         grads = jax.grad(lambda params: (layer(params, x) ** 2).sum())(params)
-        return jax.lax.psum(grads, cores.axis_names)
+        return jax.lax.psum(grads, devices.axis_names)
 
     def cores_of(f: Callable[..., Any], out: Any) -> Callable[..., Any]:
-        return jax.jit(jax.shard_map(f, mesh=cores, in_specs=(whole, cut), out_specs=out, check_vma=False))
+        return jax.jit(jax.shard_map(f, mesh=devices, in_specs=(whole, cut), out_specs=out, check_vma=False))
 
-    x = jax.device_put(jnp.asarray(inputs(shape)), jax.NamedSharding(cores, cut))
-    params = jax.device_put(params, jax.NamedSharding(cores, whole))
+    x = jax.device_put(jnp.asarray(inputs(shape)), jax.NamedSharding(devices, cut))
+    params = jax.device_put(params, jax.NamedSharding(devices, whole))
     forward, gradient = cores_of(layer, cut), cores_of(part, whole)
     return Layer(
         lambda: jax.block_until_ready(forward(params, x)),
@@ -110,7 +112,7 @@ def shared(cell: str, shape: Shape) -> Layer:
 def torch(cell: str, shape: Shape) -> Layer:
     """PyTorch: torch.nn.LSTM, GRU, RNN; time first, its default."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "vanilla": torch.nn.RNN}[cell](shape.d, shape.h)
     x = torch.from_numpy(inputs(shape, batch_major=False))
 

@@ -7,7 +7,6 @@ Everything takes turns in one process. A step is forward, backward, clip and Ada
 member has a learning rate and a seed of its own.
 """
 
-import os
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from rnnjax.app.programs import programs
 from rnnjax.losses import Batch
 from rnnjax.population import host_devices, spread
 from rnnjax.progress import table
+from rnnjax.provenance import cores
 from rnnjax.studies.programs import GroupPrograms, State, group_programs
 
 FLAGS = flags.FLAGS
@@ -114,7 +114,7 @@ def torch(config: Config, t: int, b: int, h: int) -> Turn:
     """PyTorch, one member after another: torch.nn.LSTM, GRU or RNN, cross-entropy, clip, Adam."""
     import torch as peer  # type: ignore[import-not-found, unused-ignore]
 
-    peer.set_num_threads(len(os.sched_getaffinity(0)))
+    peer.set_num_threads(cores())
     make = {"lstm": peer.nn.LSTM, "gru": peer.nn.GRU, "vanilla": peer.nn.RNN}[config.cell]
     members = []
     for _ in range(min(FLAGS.members, 16)):

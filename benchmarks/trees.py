@@ -17,7 +17,6 @@ With --noupdate the gradient alone is timed: no optimiser, features of the words
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ import rnnjax
 from benchmarks.turns import in_turn, write
 from rnnjax import losses, trees
 from rnnjax.errors import UserError
+from rnnjax.provenance import cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["25", "100"], "Trees of a training step.")
@@ -112,7 +112,7 @@ def features(leaves: jax.Array) -> jax.Array:
 def in_torch(groups: Sequence[Sequence[trees.Tree]], words: dict[str, int]) -> Callable[[], Any]:
     """One pass of a binary Tree-LSTM as a loop over the nodes of each tree."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     nn, h = torch.nn, FLAGS.hidden
     table, leaf = nn.Embedding(1 + len(words), FLAGS.features), nn.Linear(FLAGS.features, 3 * h)
     inner, read = nn.Linear(2 * h, 5 * h), nn.Linear(h, len(CLASSES))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from rnnjax.provenance import provenance
+from rnnjax.provenance import cores, provenance
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, the process bound to a core.")
@@ -54,6 +53,6 @@ def turn(call: Callable[[], Any], seconds: float) -> list[float]:
 def write(found: Mapping[str, Any]) -> None:
     """Writes what was found, and where it comes from, to the file of --out if there is one."""
     if FLAGS.out:
-        about = {"jax": jax.__version__, "cores": len(os.sched_getaffinity(0)), **provenance(), "clock": FLAGS.clock}
+        about = {"jax": jax.__version__, "cores": cores(), **provenance(), "clock": FLAGS.clock}
         with open(FLAGS.out, "w", encoding="utf-8") as file:
             json.dump({**found, **about}, file, indent=1, default=str)

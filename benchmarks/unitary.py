@@ -23,7 +23,6 @@ import functools
 import importlib
 import itertools
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +35,7 @@ from absl import app, flags
 import rnnjax
 from benchmarks.turns import in_turn, write
 from rnnjax import Cell, run, stack, unitary, unroll
+from rnnjax.provenance import cores
 from rnnjax.unitary import cells
 from rnnjax.unitary.pairs import halves_matrix
 
@@ -99,7 +99,7 @@ def in_jax(cell: Cell, t: int) -> Callable[[], Any]:
 def in_torch(name: str, n: int, t: int) -> Callable[[], Any]:
     """expRNN as its users write it in PyTorch: a loop over time, the matrix by a parametrisation, modReLU."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     recurrent, read = torch.nn.Linear(n, n, bias=False), torch.nn.Linear(D, n)
     if name == "geotorch":
         importlib.import_module("geotorch").orthogonal(recurrent, "weight")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from rnnjax.base import PyTree
 from rnnjax.errors import UserError
+from rnnjax.provenance import cores
 
 Population = Callable[..., PyTree]
 STRATEGIES = ("auto", "map", "vmap", "shard")
@@ -28,7 +28,7 @@ def host_devices(n: int = 0) -> None:
     Before JAX starts its backend: once that runs it is too late, and nothing changes.
     """
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", n or len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", n or cores())
 
 
 def chosen(strategy: str = "auto") -> str:

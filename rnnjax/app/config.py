@@ -338,8 +338,8 @@ def define_devices(v: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "devices",
         0,
-        "Devices that share out each batch; where there is only a CPU, so many of its cores, which makes networks of up "
-        "to some 200 units 1.2 to 1.7 times as fast. 0: one, or all of all processes where there is a --coordinator.",
+        "Devices that share out each batch; where there is only a CPU, so many of its cores: networks of up to some "
+        "200 units are then 1.2 to 1.7 times as fast. 0: one, or all of all processes where there is a --coordinator.",
         lower_bound=0,
         flag_values=v,
     )
