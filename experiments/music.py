@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from rnnjax import app, losses
+from rnnjax import app, losses, training
 from rnnjax.base import PyTree
 from rnnjax.data import batches, find, music, streams
 from rnnjax.plotting import save
@@ -43,6 +43,14 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 flags.DEFINE_float("input_dropout", 0.0, "Rate of dropout of the keys that are heard.", 0, 0.999, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "transpose",
+    0,
+    "Half-tones by which each row of pieces is moved at most, up or down, anew whenever it is learned from.",
+    0,
+    music.KEYS // 2,
+    flag_values=FLAGS,
+)
 
 CHUNG, BAI = "Chung et al. 2014, table 2", "Bai et al. 2018, table 1"
 
@@ -73,6 +81,7 @@ PUBLISHED = {
     ),
 }
 
+TRANSPOSE_TAG = 1  # the order of a new epoch reads the same key
 CHORDS = ((0, 4, 7), (5, 9, 12), (7, 11, 14), (9, 12, 16))  # I, IV, V, vi, in half-tones above the tonic
 NEXT = np.array([[0.1, 0.4, 0.3, 0.2], [0.4, 0.1, 0.4, 0.1], [0.6, 0.1, 0.1, 0.2], [0.1, 0.5, 0.3, 0.1]])
 
@@ -125,6 +134,22 @@ def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
     return float(-(frames * np.log(p) + (1 - frames) * np.log1p(-p)).sum(1).mean())
 
 
+def transposed(stream: training.Stream, most: int) -> training.Stream:
+    """A stream whose rows are moved by up to so many half-tones; what leaves the keyboard is not heard."""
+
+    def moved(rolls: jax.Array, by: jax.Array) -> jax.Array:
+        wide = jnp.pad(rolls, ((0, 0), (most, most)))
+        return jax.lax.dynamic_slice_in_dim(wide, most - by, music.KEYS, axis=1)
+
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+        batch, position = stream.next(data, position, key)
+        by = jax.random.randint(jax.random.fold_in(key, TRANSPOSE_TAG), batch.y.shape[:1], -most, most + 1)
+        x, y = (jax.vmap(moved)(rolls, by) for rolls in (batch.x.x, batch.y))
+        return batch._replace(x=batch.x._replace(x=x), y=y), position
+
+    return stream._replace(next=following)
+
+
 def network(config: app.Config) -> rnnjax.Cell:
     """From a frame to the logit of each key in the next."""
     dtype = jnp.dtype(config.dtype)
@@ -150,10 +175,11 @@ def build(config: app.Config) -> app.Setup:
     def scored(part: str) -> Any:
         return streams.in_order(part, config.batch_size, config.counts[part])
 
+    learned = streams.shuffled("train", config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=objective,
-        train=streams.shuffled("train", config.batch_size),
+        train=transposed(learned, config.transpose) if config.transpose else learned,
         valid=scored("valid"),
         test=scored("test"),
         baseline=config.yardstick,

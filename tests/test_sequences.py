@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from launching import launch
 
-from experiments import sentences
-from rnnjax import app
-from rnnjax.data import labelled
+from experiments import music, sentences
+from rnnjax import Seq, app, losses
+from rnnjax.data import labelled, streams
 from rnnjax.errors import UserError
 
 
@@ -198,3 +198,23 @@ def test_what_cannot_be_done_is_one_line_on_standard_error(command, tmp_path, mo
     assert launch(name, f"--workdir={tmp_path / 'run'}", *given, *flags) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workdir: ")]
     assert len(lines) == 1 and lines[0].startswith(f"{name}: ") and REFUSED[command] in lines[0]
+
+
+def test_a_transposed_piece_is_the_piece_some_keys_higher_or_lower():
+    rng = np.random.default_rng(0)
+    rolls = np.zeros((6, 5, 88), np.uint8)
+    rolls[:, :, 40:48] = rng.integers(2, size=(6, 5, 8))
+    rolls[:, 0, 87] = 1
+    data = {"train": losses.Batch(Seq(rolls), np.roll(rolls, -1, axis=1))}
+    plain = streams.shuffled("train", batch_size=6)
+    moved, key = music.transposed(plain, 3), jax.random.key(0)
+    (given, _), (found, _) = (s.next(data, s.init(data), key) for s in (plain, moved))
+    by = []
+    for before, x, now, then in zip(given.x.x, given.y, found.x.x, found.y):
+        fits = [k for k in range(-3, 4) if (np.roll(before, k, axis=1)[:, 10:80] == now[:, 10:80]).all()]
+        assert len(fits) == 1
+        by += fits
+        np.testing.assert_array_equal(np.roll(x, by[-1], axis=1)[:, 10:80], then[:, 10:80])
+        assert now[:, :10].sum() == 0, "a key that leaves at one end comes back at the other"
+        assert now[0, 80:].any() == (by[-1] <= 0)
+    assert len(set(by)) > 1
