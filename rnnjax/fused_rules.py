@@ -59,8 +59,8 @@ def joint_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     (x, h, v_t), (dx, dh, dv_t) = primals, tangents
     n = x.shape[-1]
     terms = [(dx, v_t[:, :n]), (dh, v_t[:, n:]), (side_by_side(x, h), dv_t)]
-    moved = [times_t(a, b) for a, b in terms if not {type(a), type(b)} & {SymbolicZero}]
-    return joint(x, h, v_t), sum(moved[1:], moved[0])
+    there = [times_t(*pair) for pair in terms if not any(isinstance(t, SymbolicZero) for t in pair)]
+    return joint(x, h, v_t), sum(there[1:], there[0])
 
 
 joint.defjvp(joint_jvp, symbolic_zeros=True)
