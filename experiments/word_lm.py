@@ -78,14 +78,14 @@ def sentence(rng: np.random.Generator) -> str:
 
 def read(config: app.Config) -> dict[str, list[str]]:
     """The words of the three parts."""
-    folder = Path(find(config.data, config.data_dir))
-    if folder.is_dir():
-        return {part: words.read_words(str(folder / f"ptb.{part}.txt")) for part in ("train", "valid", "test")}
     if config.data == "generated":
         rng = np.random.default_rng(config.seed)
         found = [w for _ in range(config.sentences) for w in (*sentence(rng).split(), words.END)]
     else:
-        found = words.read_words(str(folder))
+        path = Path(find(config.data, config.data_dir))
+        if path.is_dir():
+            return {part: words.read_words(str(path / f"ptb.{part}.txt")) for part in ("train", "valid", "test")}
+        found = words.read_words(str(path))
     ends = [int(len(found) * (1 - config.test - config.valid)), int(len(found) * (1 - config.test))]
     return {"train": found[: ends[0]], "valid": found[ends[0] : ends[1]], "test": found[ends[1] :]}
 

@@ -87,7 +87,9 @@ def test_a_file_is_found_as_it_is_named_and_else_below_the_folder_of_data_sets(t
     assert text.read(find("a.txt", "data")) == "there"
     (tmp_path / "a.txt").write_text("here")
     assert text.read(find("a.txt", "data")) == "here"
-    assert find("b.txt", "data") == "b.txt"
+    assert find("b.txt") == "b.txt"
+    with pytest.raises(UserError, match=r"^b.txt: nothing is there, nor below --data_dir=data$"):
+        find("b.txt", "data")
 
 
 def test_tiny_shakespeare_has_its_published_counts():

@@ -19,20 +19,30 @@ PIECE = 1 << 20
 
 
 def find(path: str, data_dir: str = "") -> str:
-    """A path as it is given or, where nothing is there, the same below the folder of data sets, if that is there.
+    """A path as it is given or, where nothing is there, the same below the folder of data sets.
 
     Args:
       path: `fetch:NAME` is the path of a public file, which is downloaded if need be: see `fetch`.
       data_dir: the folder of data sets; "": none.
 
+    Raises:
+      UserError: there is a folder of data sets, and the path is neither there nor below it.
+
     Example:
-      >>> find("nowhere.txt", "/data")
+      >>> find("nowhere.txt")
       'nowhere.txt'
+      >>> find("nowhere.txt", "/data")
+      Traceback (most recent call last):
+      rnnjax.errors.UserError: nowhere.txt: nothing is there, nor below --data_dir=/data
     """
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
+    if not data_dir or Path(path).exists():
+        return path
     below = Path(data_dir) / path
-    return str(below) if data_dir and below.exists() and not Path(path).exists() else path
+    if not below.exists():
+        raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
+    return str(below)
 
 
 def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
@@ -46,14 +56,13 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
       UserError: there is no such folder.
 
     Example:
-      >>> find_folder("nowhere", "/data")
+      >>> find_folder("nowhere")
       Traceback (most recent call last):
-      rnnjax.errors.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
+      rnnjax.errors.UserError: --data=nowhere: there is no such folder: is --data_dir missing?
     """
     folder = Path(find(path, data_dir))
     if not folder.is_dir():
-        below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
-        raise UserError(f"--{flag}={path}: there is no such folder{below}")
+        raise UserError(f"--{flag}={path}: there is no such folder" + ("" if data_dir else ": is --data_dir missing?"))
     return folder
 
 
