@@ -117,6 +117,24 @@ def test_evaluation_passes_the_carry_on_and_counts_every_step_once():
     np.testing.assert_allclose(metrics["loss"].value(), whole.mean(), rtol=1e-5)
 
 
+def test_few_and_many_batches_are_scored_by_one_program_as_by_their_own():
+    cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.gru(3), rnnjax.linear(9)))
+    stream, key, traces = training.drawn(tasks.copying(5), 4), jax.random.key(1), []
+    params = cell.init(jax.random.key(0), jnp.zeros(25, jnp.int32))
+
+    def objective(outputs, batch):
+        traces.append(1)
+        return losses.classify(outputs, batch)
+
+    score = jax.jit(training.evaluate(cell, objective, stream))
+    few, seen = score(params, (), key, 2), len(traces)
+    for n, found in ((2, few), (5, score(params, (), key, 5))):
+        own = training.evaluate(cell, losses.classify, stream._replace(length=n))(params, (), key)
+        chex.assert_trees_all_close(found, own, rtol=1e-6)
+        assert float(found["loss"].weight) == n * 4 * 25
+    assert len(traces) == seen
+
+
 def test_copying_and_adding_are_what_the_papers_say():
     task = tasks.copying(7, 3, 5)
     x, y, *_ = task.sample(jax.random.key(3))
