@@ -92,10 +92,7 @@ WRAPPERS = {
 }
 
 
-IN_SUITE = {"cast", "zoneout", "stack"}  # the others are run among the slow ones
-
-
-@pytest.mark.parametrize("name", [n if n in IN_SUITE else pytest.param(n, marks=pytest.mark.slow) for n in WRAPPERS])
+@pytest.mark.parametrize("name", [n if n == "cast" else pytest.param(n, marks=pytest.mark.slow) for n in WRAPPERS])
 def test_a_wrapped_cell_keeps_its_fast_window(name, optimized):
     cell = unroll(WRAPPERS[name](rnnjax.lstm(FEATURES)))
     parts = computations(gradient(cell, jnp.int32 if name == "stack" else jnp.float32).as_text())
