@@ -56,6 +56,7 @@ def joint(x: jax.Array, h: jax.Array, v_t: jax.Array) -> jax.Array:
 
 
 def joint_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """dx w + dh u + [x, h] dv, without the matmuls of what does not move."""
     (x, h, v_t), (dx, dh, dv_t) = primals, tangents
     n = x.shape[-1]
     terms = [(dx, v_t[:, :n]), (dh, v_t[:, n:]), (side_by_side(x, h), dv_t)]

@@ -160,7 +160,7 @@ def test_without_scikit_learn_or_the_folder_one_line_says_what_to_do(monkeypatch
     assert launch("pixels", f"--workdir={tmp_path / 'a'}") == 1
     assert "pip install scikit-learn" in capsys.readouterr().err
     assert launch("pixels", "--data=mnist", "--data_dir=nowhere", f"--workdir={tmp_path / 'b'}") == 1
-    assert "mnist: nothing is there, nor below --data_dir=nowhere" in capsys.readouterr().err
+    assert "--data=mnist: there is no such folder, nor below --data_dir=nowhere" in capsys.readouterr().err
 
 
 def test_mnist_has_its_published_counts():

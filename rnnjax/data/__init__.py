@@ -35,14 +35,18 @@ def find(path: str, data_dir: str = "") -> str:
       Traceback (most recent call last):
       rnnjax.errors.UserError: nowhere.txt: nothing is there, nor below --data_dir=/data
     """
+    found = located(path, data_dir)
+    if data_dir and not Path(found).exists():
+        raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
+    return found
+
+
+def located(path: str, data_dir: str) -> str:
+    """Where `find` looks: the path itself if nothing is anywhere."""
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
-    if not data_dir or Path(path).exists():
-        return path
     below = Path(data_dir) / path
-    if not below.exists():
-        raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
-    return str(below)
+    return str(below) if data_dir and below.exists() and not Path(path).exists() else path
 
 
 def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
@@ -56,13 +60,14 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
       UserError: there is no such folder.
 
     Example:
-      >>> find_folder("nowhere")
+      >>> find_folder("nowhere", "/data")
       Traceback (most recent call last):
-      rnnjax.errors.UserError: --data=nowhere: there is no such folder: is --data_dir missing?
+      rnnjax.errors.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
     """
-    folder = Path(find(path, data_dir))
+    folder = Path(located(path, data_dir))
     if not folder.is_dir():
-        raise UserError(f"--{flag}={path}: there is no such folder" + ("" if data_dir else ": is --data_dir missing?"))
+        below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
+        raise UserError(f"--{flag}={path}: there is no such folder{below}")
     return folder
 
 
