@@ -92,7 +92,7 @@ def cut(config: app.Config) -> dict[str, str]:
     """The texts to learn, to validate and to test on: from files of their own, or cut from the end of --data."""
 
     def read(path: str) -> str:
-        found = text.read(find(path, config.data_dir))
+        found = text.read(find(path, config.data_dir), config.encoding)
         return text.spelled(found, path) if config.spelled else found
 
     raw = read(config.data) if config.data else text.python_topics()

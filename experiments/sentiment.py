@@ -146,7 +146,7 @@ def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
 def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
     """The three files of a treebank."""
     folder = find_folder(config.data, config.data_dir)
-    parts = {name: trees.read(str(folder / f"{file}.txt"))
+    parts = {name: trees.read(str(folder / f"{file}.txt"), config.encoding)
              for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))}  # fmt: skip
     for name, part in parts.items():
         wrong = {label for tree in part for label in tree.labels} - {*FINE, ""}

@@ -76,7 +76,7 @@ def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
         found = sorted(p for p in folder.glob(f"{part}*") if language in p.name.split(".")[1:])
         if len(found) != 1:
             raise UserError(f"--data={config.data}: {len(found) or 'no'} files are named {part}*.{language}*")
-        return str(found[0]), [line.split() for line in lines(str(found[0]))]
+        return str(found[0]), [line.split() for line in lines(str(found[0]), config.encoding)]
 
     parts: dict[str, tuple[Text, Text]] = {}
     for name, part in PARTS.items():

@@ -84,8 +84,9 @@ def read(config: app.Config) -> dict[str, list[str]]:
     else:
         path = Path(find(config.data, config.data_dir))
         if path.is_dir():
-            return {part: words.read_words(str(path / f"ptb.{part}.txt")) for part in ("train", "valid", "test")}
-        found = words.read_words(str(path))
+            parts = ("train", "valid", "test")
+            return {part: words.read_words(str(path / f"ptb.{part}.txt"), encoding=config.encoding) for part in parts}
+        found = words.read_words(str(path), encoding=config.encoding)
     ends = [int(len(found) * (1 - config.test - config.valid)), int(len(found) * (1 - config.test))]
     return {"train": found[: ends[0]], "valid": found[ends[0] : ends[1]], "test": found[ends[1] :]}
 

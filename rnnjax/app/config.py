@@ -289,6 +289,7 @@ def define_run(v: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "data_dir", os.environ.get("RNNJAX_DATA", ""), "Where data sets lie. Default: $RNNJAX_DATA.", flag_values=v
     )
+    flags.DEFINE_string("encoding", "utf-8", "Of texts without a byte order mark: latin-1, cp1252.", flag_values=v)
     flags.DEFINE_integer("log_every", 20, "Steps between lines of metrics.jsonl.", lower_bound=1, flag_values=v)
     flags.DEFINE_integer("eval_every", 100, "Steps between evaluations.", lower_bound=1, flag_values=v)
     flags.DEFINE_integer(

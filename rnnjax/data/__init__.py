@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from rnnjax.data.fetching import fetch, unpack
+from rnnjax.data.opening import UTF8, decoded
 from rnnjax.errors import UserError, refusing
 
-__all__ = ["blocks", "contents", "fetch", "find", "find_folder", "lines", "refuse", "unpack"]
+__all__ = ["blocks", "contents", "fetch", "find", "find_folder", "lines", "refuse", "unpack", "whole"]
 
 GZIP = b"\x1f\x8b"
 LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
@@ -90,7 +91,7 @@ def contents(path: str, limit: int = LIMIT) -> bytes:
         try:
             packed = file.peek(2).startswith(GZIP)
             return bounded(gzip.open(file) if packed else file, limit, path)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
             raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
 
 
@@ -105,29 +106,42 @@ def bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
     return b"".join(pieces)
 
 
-def lines(path: str) -> list[str]:
-    """The lines of a UTF-8 file, which gzip may have compressed, without their ends; a byte order mark is dropped.
+def lines(path: str, encoding: str = UTF8) -> list[str]:
+    """The lines of a text file without their ends; see `opening` for what ends a line.
+
+    Args:
+      path: of the file, which gzip may have compressed.
+      encoding: of its characters; a byte order mark says it better.
 
     Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not UTF-8.
+      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
 
     Example:
       >>> lines("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
     """
-    found: list[str] = []
-    for number, line in enumerate(contents(path).removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        try:
-            found.append(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            refuse(path, number, f"not UTF-8 text (byte {error.start + 1} of the line)")
-    if not found:
+    return whole(path, encoding).removesuffix("\n").split("\n")
+
+
+def whole(path: str, encoding: str = UTF8) -> str:
+    """The text of a file, every end of a line written as "\\n".
+
+    Raises:
+      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
+
+    Example:
+      >>> whole("nowhere.txt")
+      Traceback (most recent call last):
+      rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
+    """
+    text = decoded(contents(path), path, encoding)
+    if not text:
         raise UserError(f"{path} is empty")
-    return found
+    return text
 
 
-def blocks(path: str) -> Iterator[list[tuple[int, str]]]:
+def blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str]]]:
     """The runs of lines between blank lines, each line with its number.
 
     Raises:
@@ -139,7 +153,7 @@ def blocks(path: str) -> Iterator[list[tuple[int, str]]]:
       rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
     """
     block: list[tuple[int, str]] = []
-    for number, line in enumerate(lines(path), 1):
+    for number, line in enumerate(lines(path, encoding), 1):
         if line.strip():
             block.append((number, line))
         elif block:

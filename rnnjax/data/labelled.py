@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnjax.data import lines, refuse
+from rnnjax.data.opening import UTF8
 from rnnjax.errors import UserError, refusing
 
 
@@ -30,13 +31,17 @@ class Labelled(NamedTuple):
         return Labelled([self.xs[i] for i in places], self.y[list(places)], self.classes)
 
 
-def read_labelled(path: str, classes: Sequence[str] = (), separator: str = "\t") -> Labelled:
+def read_labelled(
+    path: str, classes: Sequence[str] = (), separator: str = "\t", encoding: str = UTF8, complete: bool = True
+) -> Labelled:
     """A file with one text a line, its label before it.
 
     Args:
-      path: a UTF-8 file, which gzip may have compressed. Blank lines are passed over.
-      classes: those there may be, each of which must occur; (): those there are, in order of first appearance.
+      path: a text file, which gzip may have compressed. Blank lines are passed over.
+      classes: those there may be; (): those there are, in order of first appearance.
       separator: between a label and its text.
+      complete: whether each of `classes` must occur.
+      encoding: of its characters; a byte order mark says it better.
 
     Raises:
       UserError: a line, which is named, has no label, no text or a label that is none of the classes; or a class is
@@ -50,32 +55,59 @@ def read_labelled(path: str, classes: Sequence[str] = (), separator: str = "\t")
       >>> found.xs, found.y.tolist(), found.classes
       (['what a joy', 'no'], [0, 1], ('good', 'bad'))
     """
-    labels: list[str] = []
+    labels: list[tuple[int, str]] = []
     xs: list[str] = []
-    for number, line in enumerate(lines(path), 1):
+    for number, line in enumerate(lines(path, encoding), 1):
         if not line.strip():
             continue
         label, _, text = (part.strip() for part in line.partition(separator))
         if not label or not text:
             refuse(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
-        if classes and label not in classes:
-            refuse(path, number, f"the label {label!r} is none of {', '.join(classes)}")
-        labels.append(label)
+        labels.append((number, label))
         xs.append(text)
-    names = tuple(classes) or tuple(dict.fromkeys(labels))
-    empty = set(names) - set(labels)
-    if empty or not xs:
-        raise UserError(f"{path}: {f'the class {min(empty)!r} is empty' if empty else 'no line has a text'}")
-    return Labelled(xs, np.array([names.index(label) for label in labels], np.int32), names)
+    if not xs and not (classes and complete):
+        raise UserError(f"{path}: no line has a text")
+    found = mapped(xs, labels, tuple(classes) or tuple(dict.fromkeys(label for _, label in labels)), path)
+    empty = [name for name in classes if complete and name not in {label for _, label in labels}]
+    if empty:
+        raise UserError(f"{path}: the class {empty[0]!r} is empty")
+    return found
 
 
-def class_folder(folder: str) -> Labelled:
+def mapped(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
+    """Examples whose labels are mapped to classes by name.
+
+    Args:
+      xs: the examples.
+      labels: of each, with the line that has it.
+      classes: in their order.
+      path: of the file, for the message.
+
+    Raises:
+      UserError: a label, whose line is named, is none of the classes.
+
+    Example:
+      >>> mapped(["no", "yes"], [(1, "bad"), (2, "good")], ("good", "bad", "fair"), "test.tsv").y.tolist()
+      [1, 0]
+    """
+    places = {name: i for i, name in enumerate(classes)}
+    for line, label in labels:
+        if label not in places:
+            refuse(path, line, f"the label {label!r} is none of {', '.join(classes)}")
+    return Labelled(xs, np.array([places[label] for _, label in labels], np.int32), classes)
+
+
+def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
     """A folder with a text file for each class, named after it, one example a line: surnames by language.
 
     Blank lines are passed over; so are files whose name begins with a dot.
 
+    Args:
+      folder: where they lie.
+      encoding: of their characters; a byte order mark says it better.
+
     Raises:
-      UserError: there are fewer than two such files, or one has no example or is not UTF-8.
+      UserError: there are fewer than two such files, or one has no example or is not of this encoding.
 
     Example:
       >>> import pathlib, tempfile
@@ -89,7 +121,7 @@ def class_folder(folder: str) -> Labelled:
         paths = sorted(p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))
     if len(paths) < 2:
         raise UserError(f"{folder} has {len(paths)} files: one is needed for each of at least two classes")
-    parts = [[line.strip() for line in lines(str(path)) if line.strip()] for path in paths]
+    parts = [[line.strip() for line in lines(str(path), encoding) if line.strip()] for path in paths]
     for path, part in zip(paths, parts):
         if not part:
             raise UserError(f"{path}: the class {path.name.split('.')[0]!r} is empty")

@@ -2,80 +2,42 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from rnnjax.data import blocks, lines, refuse
-from rnnjax.data.labelled import Labelled
+from rnnjax.data import blocks, lines, numerals, refuse
+from rnnjax.data.guard import guarded
+from rnnjax.data.labelled import Labelled, mapped
+from rnnjax.data.numerals import number, numbers
+from rnnjax.data.opening import UTF8
 from rnnjax.errors import UserError
 
-
-def fields(line: str) -> list[str]:
-    """The columns of a line: between semicolons, else tabs, else commas, else spaces.
-
-    Example:
-      >>> fields("1749;01; 96.7"), fields(" 1 2")
-      (['1749', '01', '96.7'], ['1', '2'])
-    """
-    separator = next((s for s in ";\t," if s in line), None)
-    return [field.strip() for field in line.split(separator)]
+PLACE = re.compile(r"[-+]?[0-9]{1,9}")
+QUOTED = re.compile('"[^"]*"')
 
 
-def number(text: str, path: str, line: int) -> float:
-    """A finite number, or a `UserError` that says where there is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        refuse(path, line, f"{text!r} is not a number")
-    if not np.isfinite(value):
-        refuse(path, line, f"{text!r} is not finite")
-    return value
-
-
-def numbers(rows: Sequence[tuple[int, str]], path: str, dtype: Any = np.float64) -> np.ndarray:
-    """Lines of numbers between spaces as a matrix; what is wrong in them is named.
-
-    Args:
-      rows: lines with their numbers in the file.
-      path: of the file, for messages.
-      dtype: of the matrix.
-
-    Raises:
-      UserError: a line has another number of numbers than the first, or something that is no finite number.
-
-    Example:
-      >>> print(numbers([(1, "1 2"), (4, "3 4")], "a.txt"))
-      [[1. 2.] [3. 4.]]
-    """
-    try:
-        found = np.loadtxt([text for _, text in rows], dtype, comments=None, ndmin=2)
-        if len(found) == len(rows) and np.isfinite(found).all():
-            return found
-    except ValueError:
-        pass
-    width = len(rows[0][1].split())  # once more, slowly, to say what is wrong
-    for line, text in rows:
-        if len(text.split()) != width:
-            refuse(path, line, f"{len(text.split())} numbers, and {width} in the lines before")
-    return np.array([[number(field, path, line) for field in text.split()] for line, text in rows], dtype)
-
-
-def read_series(path: str, column: int | str = 0) -> np.ndarray:
+def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.ndarray:
     """One column of a text of numbers: comma-, semicolon-, tab- or space-separated, with or without a header.
 
+    A first line without a number is a header; so is one that holds the name that is asked for, where that is no place.
+    Names and numbers may stand between quotation marks. How a number may be written: see `numerals.column`.
+
     Args:
-      path: a UTF-8 file, which gzip may have compressed. Blank lines and lines that begin with # are passed over.
-      column: by its place, from 0 or from the end (-1), or by its name in the header.
+      path: a text file, which gzip may have compressed. Blank lines and lines that begin with # are passed over.
+      column: by its place, from 0 or from the end (-1), or by its name in the header; a place may be text too.
+      encoding: of its characters; a byte order mark says it better.
 
     Returns:
       float64 `[n]`
 
     Raises:
-      UserError: a line, which is named, has another number of columns than the first, or no finite number in this one.
+      UserError: a line, which is named, has another number of columns than the first, or no finite number in this one;
+        or it may be read in two ways.
 
     Example:
       >>> import pathlib, tempfile
@@ -84,30 +46,97 @@ def read_series(path: str, column: int | str = 0) -> np.ndarray:
       >>> print(read_series(str(path), "spots"))
       [ 96.7 104.3]
     """
-    rows = [(i, fields(line)) for i, line in enumerate(lines(path), 1) if line.strip() and not line.startswith("#")]
-    if not rows:
+    texts = [(i, s) for i, s in enumerate(lines(path, encoding), 1) if s.strip() and not s.startswith("#")]
+    if not texts:
         raise UserError(f"{path} has no numbers")
-    width, header = len(rows[0][1]), headed(rows[0][1])
-    if isinstance(column, str) and column not in (rows[0][1] if header else []):
-        raise UserError(f"{path} has no column {column!r}: {', '.join(rows[0][1]) if header else 'it has no header'}")
-    at = rows[0][1].index(column) if isinstance(column, str) else column
-    if not -width <= at < width:
-        raise UserError(f"{path} has {width} columns, and none numbered {at}")
+    rows = separated(texts, path, column)
+    names = rows[0][1]
+    at, header = place(names, column, path)
     for line, row in rows:
-        if len(row) != width:
-            refuse(path, line, f"{len(row)} columns, and {width} in the lines before")
+        if len(row) != len(names):
+            refuse(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
     if not rows[header:]:
         raise UserError(f"{path} has a header and no numbers")
-    return numbers([(line, row[at] or "nothing") for line, row in rows[header:]], path)[:, 0]
+    return numerals.column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
 
 
-def headed(row: list[str]) -> bool:
-    """Whether a line holds names: nothing in it is a number."""
-    return not any(re.fullmatch(r"[-+]?(\d|\.\d).*|[-+]?(nan|inf).*", field.lower()) for field in row)
+def place(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
+    """The place of a column, and whether the first line is a header."""
+    width, header = len(names), not any(map(numeric, names))
+    at = int(column) if isinstance(column, int) or PLACE.fullmatch(column) else None
+    if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
+        if names.count(column) > 1:
+            raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its place, from 0")
+        return names.index(column), True
+    if at is None:
+        raise UserError(f"{path} has no column {column!r}: {', '.join(names) if header else 'it has no header'}")
+    if not -width <= at < width:
+        raise UserError(f"{path} has {width} columns, and none numbered {at}")
+    return at, header
 
 
-def read_frames(path: str) -> list[np.ndarray]:
+def numeric(field: str) -> bool:
+    """Whether a field is no name: a number in any form, or digits without a letter, as in dates."""
+    return numerals.is_number(field) or (any(map(str.isdigit, field)) and not any(map(str.isalpha, field)))
+
+
+def separated(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
+    """Lines as fields: between semicolons, else tabs, else commas, else spaces, whichever the file has anywhere.
+
+    Raises:
+      UserError: one column is asked for, and each line may be one number or two.
+    """
+    bare = [QUOTED.sub("", text) for _, text in texts]
+    separator = next((s for s in ";\t," if any(s in text for text in bare)), " ")
+    with guarded(path, "is no table"):
+        rows = [(line, fields(text, separator)) for line, text in texts]
+    if separator in ";\t" or all(len(row) == 1 for _, row in rows):
+        return rows
+    alone = [(line, [text.strip()]) for line, text in texts]
+    header = not numeric(alone[0][1][0])
+    if not alone[header:] or not all(numerals.is_number(row[0]) for _, row in alone[header:]):
+        return rows
+    widths = {len(row) for _, row in rows[header:]}
+    if header:  # one name, and the mark in no number or in some
+        return alone if len(rows[0][1]) == 1 else rows
+    if separator == "," and not all(map(columnar, (row for _, row in rows))):
+        return alone
+    if len(widths) > 1 or column not in (0, "0"):
+        return rows
+    mark = {",": "a decimal comma", " ": "a space between thousands"}[separator]
+    refuse(path, alone[0][0], f"{alone[0][1][0]!r} may be a number with {mark}, or columns: say which column from the "
+           f"end, {-max(widths)}, or give them names in a first line")  # fmt: skip
+
+
+def columnar(row: list[str]) -> bool:
+    """Whether the pieces between commas may be numbers of their own: none is "-0", "05", "1 234" or "1.234.567"."""
+    plain = all(numerals.POINT.fullmatch(field) for field in row)
+    return plain and row[0] not in ("-0", "+0") and not re.match("0[0-9]", row[-1])
+
+
+def fields(line: str, separator: str) -> list[str]:
+    """The columns of a line, without quotation marks around them.
+
+    Raises:
+      csv.Error: a quotation mark is not closed.
+
+    Example:
+      >>> fields('1749;01; 96.7;"a;b"', ";"), fields(" 1 2", " ")
+      (['1749', '01', '96.7', 'a;b'], ['1', '2'])
+    """
+    if separator == " ":
+        return [a or b for a, b in re.findall(r'"([^"]*)"|([^ \t]+)', line)]
+    return [
+        field.strip() for field in next(csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True))
+    ]
+
+
+def read_frames(path: str, encoding: str = UTF8) -> list[np.ndarray]:
     """Utterances between blank lines, a frame of numbers a line: as the Japanese Vowels come.
+
+    Args:
+      path: a text file, which gzip may have compressed.
+      encoding: of its characters; a byte order mark says it better.
 
     Returns:
       one float32 `[T, D]` for each.
@@ -122,7 +151,7 @@ def read_frames(path: str) -> list[np.ndarray]:
       >>> [frames.shape for frames in read_frames(str(path))]
       [(2, 2), (1, 2)]
     """
-    parts = list(blocks(path))
+    parts = list(blocks(path, encoding))
     if not parts:
         raise UserError(f"{path} has no frame")
     frames = numbers([row for block in parts for row in block], path, np.float32)
@@ -177,8 +206,14 @@ class Header(NamedTuple):
         return [word.lower() for word in self.said.get(name, [])[:1]] == ["true"]
 
 
-def read_ts(path: str) -> Labelled:
+def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Labelled:
     """A .ts file of labelled series: a case a line, `:` between its dimensions, `,` within, its class last.
+
+    Args:
+      path: a text file, which gzip may have compressed.
+      classes: those of another file, by whose names the labels are mapped, some of which may not occur; (): those that
+        the header names, each of which must occur.
+      encoding: of its characters; a byte order mark says it better.
 
     Returns:
       float32 `[T, D]` for each case, T of its own.
@@ -197,30 +232,35 @@ def read_ts(path: str) -> Labelled:
 
     Reference: the file format of sktime and of the UEA and UCR archives.
     """
-    header = read_header(path)
+    header = read_header(path, encoding)
     if not header.true("classlabel"):
         raise UserError(f"{path} has no classes: its header does not say @classLabel true")
     if header.true("timestamps"):
         raise UserError(f"{path} has time stamps, which are not read")
-    classes = tuple(header.said["classlabel"][1:])
-    xs, y = [], []
-    for line, row in cases(path, header.line):
+    named = tuple(header.said["classlabel"][1:])
+    if not named:
+        raise UserError(f"{path} has no classes: its header names none after @classLabel true")
+    xs, labels = [], []
+    for line, row in cases(path, header.line, encoding):
         *dimensions, label = row
-        if label not in classes:
-            refuse(path, line, f"the class {label!r} is none of {', '.join(classes)}")
+        if label not in named:
+            refuse(path, line, f"the class {label!r} is none of {', '.join(named)}")
+        labels.append((line, label))
         xs.append(together(dimensions, path, line))
-        y.append(classes.index(label))
         if xs[-1].shape[1] != xs[0].shape[1]:
             refuse(path, line, f"{xs[-1].shape[1]} dimensions, and {xs[0].shape[1]} in the lines before")
-    if len(set(y)) < len(classes):
-        raise UserError(f"{path}: the class {classes[min(set(range(len(classes))) - set(y))]!r} is empty")
-    return Labelled(xs, np.array(y, np.int32), classes)
+    if not xs:
+        raise UserError(f"{path} has no case")
+    empty = set(named) - {label for _, label in labels}
+    if empty and not classes:
+        raise UserError(f"{path}: the class {next(c for c in named if c in empty)!r} is empty")
+    return mapped(xs, labels, tuple(classes) or named, path)
 
 
-def read_header(path: str) -> Header:
+def read_header(path: str, encoding: str = UTF8) -> Header:
     """The lines of a .ts file that begin with @."""
     said: dict[str, list[str]] = {}
-    for number_, line in enumerate(lines(path), 1):
+    for number_, line in enumerate(lines(path, encoding), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -232,9 +272,9 @@ def read_header(path: str) -> Header:
     raise UserError(f"{path} is no .ts file: it has no line @data")
 
 
-def cases(path: str, after: int) -> Iterator[tuple[int, list[str]]]:
+def cases(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
     """The lines of data, each with its number."""
-    for line, text in enumerate(lines(path), 1):
+    for line, text in enumerate(lines(path, encoding), 1):
         if line > after and text.strip():
             yield line, [field.strip() for field in text.split(":")]
 
@@ -243,7 +283,7 @@ def together(dimensions: list[str], path: str, line: int) -> np.ndarray:
     """The dimensions of a case side by side, `[T, D]`."""
     if any("?" in d for d in dimensions):
         refuse(path, line, "a value is missing (?)")
-    rows = [[number(field, path, line) for field in d.split(",")] for d in dimensions]
+    rows = [[number(field.strip(), path, line, np.float32) for field in d.split(",")] for d in dimensions]
     if len({len(row) for row in rows}) != 1:
         refuse(path, line, f"dimensions of {', '.join(str(len(row)) for row in rows) or 'no'} values")
     return np.array(rows, np.float32).T

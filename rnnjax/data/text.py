@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,28 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree
-from rnnjax.data import contents
-from rnnjax.errors import UserError, refusing
+from rnnjax.data import whole
+from rnnjax.data.opening import UTF8
+from rnnjax.errors import UserError
 from rnnjax.losses import Batch
 from rnnjax.training import Stream
 
 
-def read(path: str) -> str:
-    """The text of a UTF-8 file, which gzip may have compressed.
+def read(path: str, encoding: str = UTF8) -> str:
+    """The text of a file, which gzip may have compressed, every end of a line written as "\\n".
+
+    Args:
+      path: of the file.
+      encoding: of its characters; a byte order mark says it better, and is no part of the text.
 
     Raises:
-      UserError: there is no such file, it is empty, damaged, or not UTF-8.
+      UserError: there is no such file, it is empty, damaged, or a line, which is named, is not of this encoding.
 
     Example:
       >>> read("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
     """
-    with refusing("read", path):
-        text = io.TextIOWrapper(io.BytesIO(contents(path)), encoding="utf-8").read()
-    if not text:
-        raise UserError(f"{path} is empty")
-    return text
+    return whole(path, encoding)
 
 
 def spelled(text: str, name: str = "the text") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.data import lines, refuse
-from rnnjax.data.series import numbers
+from rnnjax.data.numerals import numbers
+from rnnjax.data.opening import UTF8
 from rnnjax.data.words import Vocabulary
 from rnnjax.errors import UserError
 from rnnjax.workdir import atomic_write
+
+COUNT = re.compile(r"[0-9]{1,18}")
+WIDEST = 1 << 20  # numbers of a vector
 
 
 class Vectors(NamedTuple):
@@ -30,11 +35,12 @@ class Vectors(NamedTuple):
     repeated: int = 0
 
 
-def read_vectors(path: str) -> Vectors:
+def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     """Word vectors, a word and its numbers a line, between spaces; a first line `n D` is checked and not needed.
 
     Args:
-      path: a UTF-8 file, which gzip may have compressed. Of a word that comes twice the first vector is kept.
+      path: a text file, which gzip may have compressed. Of a word that comes twice the first vector is kept.
+      encoding: of its characters; a byte order mark says it better.
 
     Raises:
       UserError: a line, which is named, has another number of numbers than the first, or something that is none; or
@@ -50,19 +56,21 @@ def read_vectors(path: str) -> Vectors:
 
     Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
     """
-    rows = lines(path)
+    rows = lines(path, encoding)
     header = rows[0].split()
-    said = [int(n) for n in header] if len(header) == 2 and all(n.isdigit() for n in header) else None
+    said = [int(n) for n in header] if len(header) == 2 and all(COUNT.fullmatch(n) for n in header) else None
     body, start = (rows[1:], 2) if said else (rows, 1)
     width = said[1] if said else len(rows[0].split()) - 1
-    found: dict[str, tuple[int, str]] = {}
-    for line, row in enumerate(body, start):
-        word, *fields = row.rstrip().rsplit(" ", width)  # a word may hold a space
-        if len(fields) != width or not word or not width:
-            refuse(path, line, f"a word and {len(row.split()) - 1} numbers, where {width} are due")
-        found.setdefault(word, (line, " ".join(fields)))
+    if not 1 <= width <= WIDEST:
+        refuse(path, 1, f"vectors of {width} numbers: 1 to {WIDEST} are read")
     if said and said[0] != len(body):
         raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
+    found: dict[str, tuple[int, str]] = {}
+    for line, row in enumerate(body, start):
+        word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space
+        if len(fields) != width or not word:
+            refuse(path, line, f"a word and {len(row.split()) - 1} numbers, where {width} are due")
+        found.setdefault(word, (line, " ".join(fields)))
     if not found:
         raise UserError(f"{path} has no word")
     return Vectors(tuple(found), numbers(list(found.values()), path, np.float32), len(body) - len(found))
@@ -115,7 +123,7 @@ def table_of(vectors: Vectors, vocabulary: Vocabulary) -> Table:
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         if shape != rows.shape:
             raise ValueError(f"the word vectors are {rows.shape}, and the table is to be {shape}")
-        spread = jnp.asarray(vectors.table.std(), dtype)
+        spread = jnp.asarray(vectors.table.std(dtype=np.float64), dtype)
         drawn = spread * jax.random.normal(key, shape, dtype)
         return jnp.where(jnp.asarray(known)[:, None], jnp.asarray(rows, dtype), drawn)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rnnjax.data import lines
+from rnnjax.data.opening import UTF8
 from rnnjax.errors import UserError
 
 TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
@@ -94,19 +95,20 @@ class Vocabulary:
         return [table[int(i)] for i in indices]
 
 
-def read_words(path: str, end: str = END) -> list[str]:
+def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
     """The words of a file in which spaces separate them, `end` after each line; as the Penn Treebank comes.
 
     Args:
-      path: a UTF-8 file, which gzip may have compressed.
+      path: a text file, which gzip may have compressed.
       end: of a line; "": none.
+      encoding: of its characters; a byte order mark says it better.
 
     Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not UTF-8.
+      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
 
     Example:
       >>> read_words("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
     """
-    return [word for line in lines(path) for word in (*line.split(), *([end] if end else []))]
+    return [word for line in lines(path, encoding) for word in (*line.split(), *([end] if end else []))]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from rnnjax.data import contents
-from rnnjax.errors import UserError, refusing
+from rnnjax.data import whole
+from rnnjax.data.opening import UTF8
+from rnnjax.errors import UserError
 
 SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may hold other kinds of space: the treebank has "8 1/2" as one
 
@@ -73,8 +73,12 @@ def parse(text: str, name: str = "the text") -> list[Tree]:
     return list(grown((Symbol(s[0], n, s.start() + 1) for n, line in lines for s in SYMBOL.finditer(line)), name))
 
 
-def read(path: str) -> list[Tree]:
-    """The trees in a UTF-8 file, which gzip may have compressed.
+def read(path: str, encoding: str = UTF8) -> list[Tree]:
+    """The trees in a text file, which gzip may have compressed.
+
+    Args:
+      path: of the file.
+      encoding: of its characters; a byte order mark says it better.
 
     Raises:
       UserError: the file cannot be read, holds no tree, or its brackets are wrong.
@@ -84,9 +88,7 @@ def read(path: str) -> list[Tree]:
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
     """
-    with refusing("read", path):
-        text = io.TextIOWrapper(io.BytesIO(contents(path)), encoding="utf-8").read()
-    trees = parse(text, path)
+    trees = parse(whole(path, encoding), path)
     if not trees:
         raise UserError(f"{path} holds no tree")
     return trees
