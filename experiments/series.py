@@ -66,8 +66,7 @@ def values(config: app.Config) -> np.ndarray:
     """The series that the flags name."""
     if config.data == "mackey_glass":
         return generated()
-    column = int(config.column) if config.column.lstrip("-").isdigit() else config.column
-    return series.read_series(find(config.data, config.data_dir), column)
+    return series.read_series(find(config.data, config.data_dir), config.column, config.encoding)
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -78,7 +77,11 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     if min(ends[0], len(x) - ends[1]) < shortest or ends[1] - ends[0] < 2:
         raise UserError(f"--data={config.data} has {len(x)} numbers: too few for parts to learn from and to test on of "
                         f"{shortest} at least (--length or --warm, and --free)")  # fmt: skip
-    mean, deviation = x[: ends[0]].mean(), x[: ends[0]].std()
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = x[: ends[0]].mean(), x[: ends[0]].std()
+        largest = np.square((x - mean) / (deviation or 1)).sum()
+    if not np.isfinite(deviation + largest) or largest > np.finfo(np.float32).max:
+        raise UserError(f"--data={config.data}: numbers such as {np.abs(x).max():g} are too large to be squared")
     if not deviation:
         raise UserError(f"--data={config.data}: all numbers to learn from are {mean:g}")
     x = (x - mean) / deviation

@@ -15,7 +15,7 @@ import rnnjax
 from rnnjax import app, losses
 from rnnjax.base import PyTree
 from rnnjax.data import batches, find, labelled, streams, tags, words
-from rnnjax.data.tags import Tagged
+from rnnjax.data.tags import NONE, Tagged
 from rnnjax.errors import UserError
 from rnnjax.progress import table
 
@@ -58,7 +58,7 @@ flags.DEFINE_integer(
     "phrases", 3, "Of clauses: between what is missing and what says it, at most.", 1, flag_values=FLAGS
 )
 
-GAP, NONE = "___", "-"
+GAP = "___"
 EITHER = ("fish", "watch", "play", "walk", "plan", "can", "paint", "drink")  # nouns or verbs
 NOUNS, VERBS = ("dog", "man", "girl", *EITHER), ("see", "like", *EITHER)
 ERRANDS = {
@@ -139,7 +139,12 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
         return [generated(rng) for _ in range(config.sentences)], None
 
     def file(path: str) -> list[Tagged]:
-        return tags.read_tagged(find(path, config.data_dir), config.word_column, config.tag_column)
+        found = tags.read_tagged(
+            find(path, config.data_dir), config.word_column, config.tag_column, encoding=config.encoding
+        )
+        if found.note():
+            print(f"{path}: {found.note()}")
+        return found
 
     return file(config.data), file(config.test_data) if config.test_data else None
 
@@ -156,11 +161,21 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         if known:
             print(f"{known} sentences of the test are left out: they are among those learned from too")
     parts = {name: [sentences[kept[i]] for i in at] for name, at in zip(("train", "valid", "test"), places)}
-    parts = parts if test is None else parts | {"test": [s for s in test if len(s.words) <= config.longest]}
+    if test is not None:
+        parts |= {"test": [s for s in test if len(s.words) <= config.longest]}
+        if len(parts["test"]) < len(test):
+            out = len(test) - len(parts["test"])
+            print(f"test: {out} of {len(test)} sentences are left out, longer than --longest={config.longest}")
     if not all(parts.values()):
         raise UserError(f"--data={config.data}: {len(kept)} sentences are too few for three parts")
     vocabulary = words.Vocabulary.of((w for s in parts["train"] for w in s.words), config.vocabulary, [words.UNKNOWN])
     labels = tuple(dict.fromkeys(t for s in parts["train"] for t in s.tags if t != NONE))
+    if not labels:
+        raise UserError(f"--data={config.data}: no word has a label in --tag_column={config.tag_column}")
+    for name, part in parts.items():
+        new = sum(t not in labels and t != NONE for s in part for t in s.tags)
+        if new:
+            print(f"{name}: {new} words do not count, their labels are not in the part that is learned from")
     steps = max(len(s.words) for part in parts.values() for s in part)
     data = {name: batch(part, vocabulary, labels, steps) for name, part in parts.items()}
     yardstick, right = by_word(parts["train"], parts["test"], labels)
