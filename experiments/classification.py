@@ -1,5 +1,6 @@
 """One label for a whole sequence: sentences in which order decides (default), intents, surnames, speakers."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
     classes = ("0", "1", "2", "3", "4") if fine else ("0", "1", "3", "4")
     parts = {}
     for part, file in (("train", "train"), ("valid", "dev"), ("test", "test")):
-        kept = [t for t in trees.read(str(folder / f"{file}.txt")) if t.labels[-1] in classes]
+        kept = [t for t in trees.read(str(folder / f"{file}.txt"), config.encoding) if t.labels[-1] in classes]
         y = [int(t.labels[-1]) if fine else int(t.labels[-1] > "2") for t in kept]
         names = tuple("01234") if fine else ("negative", "positive")
         parts[part] = Labelled([[w.lower() for w in t.sentence()] for t in kept], np.array(y, np.int32), names)
@@ -84,8 +85,6 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
 
 def divided(examples: Labelled, config: app.Config, test: Labelled | None = None) -> dict[str, Labelled]:
     """Three parts of a set that comes in one or, with a test set of its own, in two."""
-    if test is not None and test.classes != examples.classes:
-        raise UserError(f"--test_data has the classes {test.classes}, --data {examples.classes}")
     places = labelled.parted(len(examples.xs), config.valid, *([] if test else [config.test]))
     if test is not None:
         return dict(zip(("train", "valid"), map(examples.at, places))) | {"test": test}
@@ -102,16 +101,18 @@ def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
         return GENERATED[config.data](config.sentences, config.seed), "words"
     path = Path(found_at(config.data, config.data_dir))
     if path.is_file():
-        one = series.read_ts if path.suffix == ".ts" else labelled.read_labelled
-        test = one(found_at(config.test_data, config.data_dir)) if config.test_data else None
-        return divided(one(str(path)), config, test), "words"
+        one = series.read_ts if path.suffix == ".ts" else partial(labelled.read_labelled, complete=False)
+        examples, test = one(str(path), encoding=config.encoding), None
+        if config.test_data:  # labels are mapped by name; one that --data lacks is refused
+            test = one(found_at(config.test_data, config.data_dir), examples.classes, encoding=config.encoding)
+        return divided(examples, config, test), "words"
     folder = find_folder(config.data, config.data_dir)
     if (folder / "ae.train").exists():
         train, test = series.vowels(str(folder))
         return divided(train, config, test), "words"
     if (folder / "train.txt").exists():
         return sentences(folder, config), "words"
-    return divided(labelled.class_folder(str(folder)), config), "characters"
+    return divided(labelled.class_folder(str(folder), config.encoding), config), "characters"
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -168,7 +169,8 @@ def standardised(data: dict[str, losses.Batch]) -> dict[str, losses.Batch]:
     if not np.issubdtype(seq.x.dtype, np.floating):
         return data
     frames = seq.x[seq.valid]
-    mean, deviation = frames.mean(0), np.maximum(frames.std(0), 1e-6)
+    mean = frames.mean(0, dtype=np.float64).astype(np.float32)
+    deviation = np.maximum(frames.std(0, dtype=np.float64), 1e-6).astype(np.float32)
 
     def unit(batch: losses.Batch) -> losses.Batch:
         x = np.where(batch.x.valid[..., None], (batch.x.x - mean) / deviation, 0).astype(np.float32)
