@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -14,18 +15,40 @@ from rnnjax.data import lines
 from rnnjax.data.opening import UTF8
 from rnnjax.errors import UserError
 
-TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+TOKEN = r"\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"  # X: what it goes with
+MARKED = range(0x20000)  # here are all marks but those that choose a variant of a character
+SPACE = 0x200B  # of no width: it ends a word
+VARIANTS = "\U000e0100-\U000e01ef"
 PAD, UNKNOWN, BEGIN, END = 0, "<unk>", "<bos>", "<eos>"
 
 
 def tokenise(text: str, lower: bool = True) -> list[str]:
     """The words of a text and its punctuation marks, in order; an apostrophe within a word belongs to it.
 
+    Combining marks, joiners and other format characters belong to the character before them. The text is first brought
+    into its composed form (NFC). Lower case is that of Unicode, the same in every locale.
+
     Example:
       >>> tokenise("To be, or not: that's it.")
       ['to', 'be', ',', 'or', 'not', ':', "that's", 'it', '.']
+      >>> tokenise("Cafe\u0301 हिन्दी")
+      ['café', 'हिन्दी']
+
+    Reference: Unicode Standard Annex 29, rule WB4; Annex 15.
     """
-    return TOKEN.findall(text.lower() if lower else text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", text.lower()) if lower else text
+    return token(text.isascii()).findall(text.lower() if lower else text)
+
+
+@functools.cache
+def token(ascii_only: bool) -> re.Pattern[str]:
+    """What a token is; of ASCII alone no mark need be looked for."""
+    if ascii_only:
+        return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+    codes = [code for code in MARKED if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf") and code != SPACE]
+    return re.compile(TOKEN.replace("{X}", "".join(f"\\U{code:08x}" for code in codes) + VARIANTS))
 
 
 @dataclasses.dataclass(frozen=True)
