@@ -14,6 +14,7 @@ import rnnjax
 from rnnjax import app, losses, training
 from rnnjax.base import PyTree
 from rnnjax.data import batches, find, music, streams
+from rnnjax.errors import UserError
 from rnnjax.plotting import save
 
 FLAGS = app.common_flags(
@@ -107,8 +108,8 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         rolls = {part: [tune(rng) for _ in range(n)] for part, n in sizes.items()}
     else:
         rolls = music.read_rolls(find(config.data, config.data_dir))
-    rolls = {part: [piece for piece in pieces if len(piece) > 1] for part, pieces in rolls.items()}
-    cut = rolls | {"train": batches.cut(rolls["train"], config.longest)}
+    rolls = {part: more_than_one(pieces, f"{part}: {{}} pieces") for part, pieces in rolls.items()}
+    cut = rolls | {"train": more_than_one(batches.cut(rolls["train"], config.longest), "train: {} ends of pieces")}
     data = {part: succession(pieces) for part, pieces in cut.items()}
     found = {
         "counts": {part: len(batch.y) for part, batch in data.items()},
@@ -119,9 +120,18 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     return config.replace(**found), data
 
 
+def more_than_one(pieces: list[np.ndarray], what: str) -> list[np.ndarray]:
+    """The pieces of which a frame can be said from the one before; how many are left out is said."""
+    kept = [piece for piece in pieces if len(piece) > 1]
+    if len(kept) < len(pieces):
+        print(f"{what.format(len(pieces) - len(kept))} are left out: one frame, and none to follow")
+    if not kept:
+        raise UserError(f"{what.format('all')} have one frame: a frame is said from the one before")
+    return kept
+
+
 def succession(pieces: list[np.ndarray]) -> losses.Batch:
     """All frames but the last, and all but the first, several pieces in a row."""
-    pieces = [piece for piece in pieces if len(piece) > 1]
     steps = max(map(len, pieces)) - 1
     return batches.packed([p[:-1] for p in pieces], [p[1:] for p in pieces], steps)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnjax.data import PIECE, contents
+from rnnjax.data.opening import MARKS, decoded
 from rnnjax.errors import UserError
 
 KEYS, LOWEST = 88, 21  # of a piano; its lowest key is MIDI note 21
@@ -26,7 +27,8 @@ def read_rolls(path: str) -> Rolls:
     """Pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
 
     A .mat file has cells traindata, validdata and testdata of such matrices. A JSON file has lists train, valid and
-    test of pieces, a piece being a list of frames and a frame a list of MIDI notes, 21 to 108; below 0 is no note.
+    test of pieces, a piece being a list of frames and a frame a list of MIDI notes, 21 to 108. A note below 0, null or
+    NaN is none. A frame that is null or NaN is a rest.
 
     Raises:
       UserError: the file is damaged, of another format or too large, or a piece, which is named, is no piano roll.
@@ -42,7 +44,8 @@ def read_rolls(path: str) -> Rolls:
     if Path(path).suffix in (".pickle", ".pkl"):
         raise UserError(f"{path}: a pickle is a program and is not read; take the .mat or JSON file of the same music")
     content = contents(path, MOST)
-    read = of_json if content.lstrip()[:1] == b"{" else of_mat
+    marked = any(content.startswith(mark) for mark, _ in MARKS)
+    read = of_json if marked or content.lstrip()[:1] == b"{" else of_mat
     return read(path, content)
 
 
@@ -78,9 +81,11 @@ def inflated(path: str, content: bytes, limit: int = MOST) -> None:
 def of_json(path: str, content: bytes) -> Rolls:
     """The parts of a JSON file."""
     try:
-        found = json.loads(content)
+        found = json.loads(decoded(content, path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON file, or a damaged one: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is no JSON object with the lists train, valid and test")
     return parts(path, found, notes)
 
 
@@ -110,15 +115,22 @@ def roll(piece: Any, where: str) -> np.ndarray:
 
 def notes(piece: Any, where: str) -> np.ndarray:
     """A list of lists of MIDI notes."""
-    if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) for frame in piece):
+    if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or rest(frame) for frame in piece):
         raise UserError(f"{where} is no list of frames")
     array = np.zeros((len(piece), KEYS), np.uint8)
     for i, frame in enumerate(piece):
-        for note in frame:
-            if not isinstance(note, (int, float)) or note != int(note) or note >= LOWEST + KEYS or 0 <= note < LOWEST:
-                raise UserError(
-                    f"{where}, frame {i + 1}: {note!r} is no MIDI note from {LOWEST} to {LOWEST + KEYS - 1}"
-                )
+        for note in [] if rest(frame) else frame:
+            if rest(note):
+                continue
+            number = isinstance(note, (int, float)) and not isinstance(note, bool)
+            if not number or not (note < 0 or LOWEST <= note < LOWEST + KEYS) or note % 1:
+                said = f"{note!r:.40}"
+                raise UserError(f"{where}, frame {i + 1}: {said} is no MIDI note from {LOWEST} to {LOWEST + KEYS - 1}")
             if note >= 0:
                 array[i, int(note) - LOWEST] = 1
     return array
+
+
+def rest(note: Any) -> bool:
+    """Whether a note or a frame says that nothing sounds: null, or NaN, which is unequal to itself."""
+    return note is None or (isinstance(note, float) and note != note)
