@@ -9,13 +9,15 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+from rnnjax.data.guard import guarded
 from rnnjax.errors import UserError, refusing
 
 PIECE = 1 << 20
+LIMIT = 1 << 30  # bytes of all files of an archive together
 
 
 class Remote(NamedTuple):
@@ -101,14 +103,44 @@ def limited(size: int) -> Callable[..., None]:
 
 
 class Member(NamedTuple):
-    """A file in an archive: its name, its size, and how to open it."""
+    """A file in an archive.
+
+    Attributes:
+      name: inside the folder that it would be unpacked into.
+      size: bytes, as the archive says.
+      open: opens it.
+      archive: the path of the archive, for messages.
+    """
 
     name: str
     size: int
     open: Callable[[], IO[bytes]]
+    archive: str = ""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes, piece by piece.
+
+        Raises:
+          UserError: they are damaged or encrypted, or more or fewer than the archive says.
+        """
+        where, there = f"{self.archive}: the member {self.name!r}", 0
+        with guarded(where, "is damaged, or packed in a way that is not read"):
+            source = self.open()
+        with source:
+            while True:
+                with guarded(where, "is damaged"):
+                    piece = source.read(PIECE)
+                if not piece:
+                    break
+                there += len(piece)
+                if there > self.size:
+                    raise UserError(f"{where} is larger than it says")
+                yield piece
+        if there != self.size:
+            raise UserError(f"{where} is damaged: {self.size} bytes announced, {there} there")
 
 
-def unpack(archive: str, folder: str, limit: int = 1 << 30) -> list[str]:
+def unpack(archive: str, folder: str, limit: int = LIMIT) -> list[str]:
     """Unpacks a tar or zip archive, compressed or not, into a new folder; all of it or nothing.
 
     Args:
@@ -130,10 +162,7 @@ def unpack(archive: str, folder: str, limit: int = 1 << 30) -> list[str]:
     """
     if Path(folder).exists():
         raise UserError(f"{folder} is there already")
-    with opened(archive) as members:
-        total = sum(member.size for member in members)
-        if total > limit:
-            raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
+    with opened(archive, limit) as members:
         with refusing("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
             for member in members:
                 copy(member, Path(new) / "all" / member.name)
@@ -143,38 +172,62 @@ def unpack(archive: str, folder: str, limit: int = 1 << 30) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(archive: str) -> Iterator[list[Member]]:
-    """The members of an archive that are files, while it is open; what is wrong with it, then too, is a `UserError`."""
+def opened(archive: str, limit: int = LIMIT) -> Iterator[list[Member]]:
+    """The members of an archive that are files, while it is open.
+
+    Args:
+      archive: its path.
+      limit: bytes of all files together, counted while the archive is read.
+
+    Raises:
+      UserError: it is no archive, or damaged, or holds too much, or a member is no file inside it.
+    """
     with refusing("read", archive), open(archive, "rb"):
         pass
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                yield [of_zip(archive, file, info) for info in file.infolist() if not info.is_dir()]
-        else:
-            with tarfile.open(archive) as tar:
-                yield [of_tar(archive, tar, info) for info in tar.getmembers() if not info.isdir()]
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{archive} is no tar or zip archive, or a damaged one: {error}") from error
+    with contextlib.ExitStack() as stack:
+        with guarded(archive, "is no tar or zip archive, or a damaged one"):
+            if zipfile.is_zipfile(archive):
+                file = stack.enter_context(zipfile.ZipFile(archive))
+                found = (of_zip(archive, file, info) for info in file.infolist() if not info.filename.endswith("/"))
+                members = within(archive, found, limit)
+            else:
+                tar = stack.enter_context(tarfile.open(archive))
+                members = within(archive, (of_tar(archive, tar, info) for info in tar if not info.isdir()), limit)
+        yield members
+
+
+def within(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
+    """Members, as long as they are not too much together: the rest of an archive is not looked at."""
+    members, total = [], 0
+    for member in found:
+        total += member.size
+        if total > limit:
+            raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
+        members.append(member)
+    return members
 
 
 def of_zip(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     """A member of a zip archive."""
     if stat.S_ISLNK(info.external_attr >> 16):
         raise UserError(f"{archive}: the member {info.filename!r} is a link")
-    return Member(inside(archive, info.filename), info.file_size, lambda: file.open(info))
+    return Member(inside(archive, info.filename), info.file_size, lambda: file.open(info), archive)
 
 
 def of_tar(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     """A member of a tar archive."""
+    if info.size < 0:
+        raise UserError(f"{archive}: the member {info.name!r} has {info.size} bytes")
     if not info.isfile():
         raise UserError(f"{archive}: the member {info.name!r} is a link or a device")
-    return Member(inside(archive, info.name), info.size, lambda: file.extractfile(info) or io.BytesIO())
+    return Member(inside(archive, info.name), info.size, lambda: file.extractfile(info) or io.BytesIO(), archive)
 
 
 def inside(archive: str, name: str) -> str:
     """The name of a member, if it stays in the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts:
+        raise UserError(f"{archive}: the member {name!r} has no name")
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise UserError(f"{archive}: the member {name!r} would lie outside the folder")
     return str(path)
@@ -183,8 +236,6 @@ def inside(archive: str, name: str) -> str:
 def copy(member: Member, path: Path) -> None:
     """Writes a member, and no more of it than it said."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with member.open() as source, path.open("xb") as target:
-        while piece := source.read(PIECE):
+    with path.open("xb") as target:
+        for piece in member.pieces():
             target.write(piece)
-            if target.tell() > member.size:
-                raise UserError(f"the member {member.name!r} is larger than it says")

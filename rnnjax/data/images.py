@@ -17,6 +17,7 @@ from rnnjax.errors import UserError
 from rnnjax.losses import Batch
 from rnnjax.training import Stream
 
+MOST_AXES = 8  # of an idx file
 # The third byte of an idx file says of what kind its numbers are; they are big-endian.
 KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -36,6 +37,8 @@ def read_idx(path: str) -> np.ndarray:
     if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in KINDS:
         raise UserError(f"{path} is no idx file: it begins with the bytes {content[:4].hex(' ') or 'of nothing'}")
     kind, rank = np.dtype(KINDS[content[2]]), content[3]
+    if rank > MOST_AXES:
+        raise UserError(f"{path} is no idx file that is read: it has {rank} axes, and {MOST_AXES} are the most")
     start = 4 + 4 * rank
     if len(content) < start:
         raise UserError(f"{path} is cut short: it ends within its header, after {len(content)} bytes")

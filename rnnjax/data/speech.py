@@ -16,9 +16,12 @@ import numpy as np
 
 from rnnjax.data import contents
 from rnnjax.data.fetching import Member, opened
+from rnnjax.data.guard import guarded
 from rnnjax.errors import UserError
 
 LIMIT = 1 << 28  # bytes of a recording
+ALL = 1 << 30  # bytes of all recordings together, however well they are compressed
+FASTEST = 10_000_000  # samples a second
 TYPES = {1: "u1", 2: "<i2", 4: "<i4"}
 
 
@@ -55,16 +58,13 @@ def decode_wav(content: bytes, path: str) -> Recording:
       >>> decode_wav(file.getvalue(), "a/b.wav")
       Recording(name='b', samples=array([0. , 0.5], dtype=float32), rate=8000)
     """
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            channels, width, rate, promised = file.getparams()[:4]
-            data = file.readframes(promised)
-    except (wave.Error, EOFError) as error:
-        raise UserError(
-            f"{path} is no wav file of whole numbers, or a damaged one: {str(error) or 'it ends early'}"
-        ) from error
+    with guarded(path, "is no wav file of whole numbers, or a damaged one"), wave.open(io.BytesIO(content)) as file:
+        channels, width, rate, promised = file.getparams()[:4]
+        data = file.readframes(promised)
     if width not in TYPES:
         raise UserError(f"{path} has samples of {8 * width} bits; 8, 16 and 32 are read")
+    if not 1 <= rate <= FASTEST:
+        raise UserError(f"{path} has {rate} samples a second; 1 to {FASTEST} are read")
     if not promised or len(data) != promised * channels * width:
         there = len(data) // (channels * width)
         raise UserError(
@@ -91,8 +91,7 @@ def files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def taken_out(member: Member) -> bytes:
     """The bytes of a member of an archive."""
-    with member.open() as file:
-        return file.read(member.size)
+    return b"".join(member.pieces())
 
 
 def recordings(path: str) -> list[Recording]:
@@ -110,7 +109,13 @@ def recordings(path: str) -> list[Recording]:
       Traceback (most recent call last):
       rnnjax.errors.UserError: cannot read nowhere.tar.gz: No such file or directory
     """
-    found = [decode_wav(read(), name) for name, read in files(path)]
+    found, total = [], 0
+    for name, read in files(path):
+        content = read()
+        total += len(content)
+        if total > ALL:
+            raise UserError(f"{path} holds recordings of more than the {ALL} bytes that are read")
+        found.append(decode_wav(content, name))
     if not found:
         raise UserError(f"{path} holds no wav file")
     rates = sorted({r.rate for r in found})

@@ -58,9 +58,12 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     """
     rows = lines(path, encoding)
     header = rows[0].split()
-    said = [int(n) for n in header] if len(header) == 2 and all(COUNT.fullmatch(n) for n in header) else None
+    headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
+    if headed and not all(map(COUNT.fullmatch, header)):
+        refuse(path, 1, "a first line of two whole numbers is a header, how many words and of how many numbers")
+    said = [int(n) for n in header] if headed else None
     body, start = (rows[1:], 2) if said else (rows, 1)
-    width = said[1] if said else len(rows[0].split()) - 1
+    width = said[1] if said else len(rows[0].rstrip(" \t").split(" ")) - 1
     if not 1 <= width <= WIDEST:
         refuse(path, 1, f"vectors of {width} numbers: 1 to {WIDEST} are read")
     if said and said[0] != len(body):
@@ -69,7 +72,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     for line, row in enumerate(body, start):
         word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space
         if len(fields) != width or not word:
-            refuse(path, line, f"a word and {len(row.split()) - 1} numbers, where {width} are due")
+            refuse(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
         found.setdefault(word, (line, " ".join(fields)))
     if not found:
         raise UserError(f"{path} has no word")
