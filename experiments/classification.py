@@ -76,7 +76,14 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
     classes = ("0", "1", "2", "3", "4") if fine else ("0", "1", "3", "4")
     parts = {}
     for part, file in (("train", "train"), ("valid", "dev"), ("test", "test")):
-        kept = [t for t in trees.read(str(folder / f"{file}.txt"), config.encoding) if t.labels[-1] in classes]
+        path = str(folder / f"{file}.txt")
+        found = trees.read(path, config.encoding)
+        wrong = [(i, t.labels[-1]) for i, t in enumerate(found, 1) if t.labels[-1] not in tuple("01234")]
+        if wrong:
+            raise UserError(f"{path}, tree {wrong[0][0]}: the label {wrong[0][1]!r} is none of 0, 1, 2, 3, 4")
+        kept = [t for t in found if t.labels[-1] in classes]
+        if len(kept) < len(found):
+            print(f"{part}: {len(found) - len(kept)} of {len(found)} sentences are left out, neither good nor bad")
         y = [int(t.labels[-1]) if fine else int(t.labels[-1] > "2") for t in kept]
         names = tuple("01234") if fine else ("negative", "positive")
         parts[part] = Labelled([[w.lower() for w in t.sentence()] for t in kept], np.array(y, np.int32), names)
@@ -87,6 +94,9 @@ def divided(examples: Labelled, config: app.Config, test: Labelled | None = None
     """Three parts of a set that comes in one or, with a test set of its own, in two."""
     places = labelled.parted(len(examples.xs), config.valid, *([] if test else [config.test]))
     if test is not None:
+        if np.shape(test.xs[0])[1:] != np.shape(examples.xs[0])[1:]:
+            wide, due = np.shape(test.xs[0])[-1], np.shape(examples.xs[0])[-1]
+            raise UserError(f"--test_data has {wide} dimensions, and --data {due}")
         return dict(zip(("train", "valid"), map(examples.at, places))) | {"test": test}
     if not isinstance(examples.xs[0], np.ndarray):
         places, known = labelled.unseen(examples.xs, places)
@@ -132,6 +142,9 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         vocabulary = words.Vocabulary.of(every, config.vocabulary, [words.UNKNOWN])
         found |= {"vocabulary_": vocabulary, "known": known}
         parts = {name: part._replace(xs=[vocabulary.encode(x) for x in part.xs]) for name, part in parts.items()}
+    few = [name for name, part in parts.items() if not len(part.xs)]
+    if few:
+        raise UserError(f"--data={config.data}: too few examples, none is left for the {few[0]} part")
     parts = {name: short(part, name, config.longest) for name, part in parts.items()}
     steps = max(len(x) for part in parts.values() for x in part.xs)
     data = {name: losses.Batch(batches.padded(part.xs, steps), part.y) for name, part in parts.items()}

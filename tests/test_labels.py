@@ -52,3 +52,29 @@ def test_labels_of_a_test_file_are_mapped_by_name(split, tmp_path):
 def test_a_label_that_was_not_learned_is_refused_by_name_and_line(train, test, ending, message, tmp_path):
     with pytest.raises(UserError, match=message):
         read(tmp_path, train, test, ending)
+
+
+def load(tmp_path, **given):
+    experiment = importlib.import_module("experiments.classification")
+    return experiment.load(app.Config({n: experiment.FLAGS[n].value for n in experiment.FLAGS} | given))
+
+
+def test_too_few_examples_and_wrong_labels_are_refused_before_training(tmp_path):
+    for name, content in (("A", "ab\ncd\nef\n"), ("B", "gh\nij\n")):
+        (tmp_path / "two").mkdir(exist_ok=True)
+        (tmp_path / "two" / f"{name}.txt").write_text(content)
+    with pytest.raises(UserError, match="too few examples, none is left for the valid part"):
+        load(tmp_path, data=str(tmp_path / "two"))
+    (tmp_path / "sst").mkdir()
+    for name in ("train", "dev", "test"):
+        (tmp_path / "sst" / f"{name}.txt").write_text("(3 (2 so) (4 good))\n(7 (2 so) (1 bad))\n")
+    with pytest.raises(UserError, match=r"train\.txt, tree 2: the label '7' is none of 0, 1, 2, 3, 4"):
+        load(tmp_path, data=str(tmp_path / "sst"))
+
+
+def test_a_test_of_other_dimensions_and_a_name_that_is_too_long_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--test_data has 2 dimensions, and --data 1"):
+        read(tmp_path, TS, "@classLabel true a\n@data\n1,2:3,4:a\n", ".ts")
+    for place in ("", str(tmp_path)):
+        with pytest.raises(UserError, match=r"^'x{40}' is no path: "):
+            load(tmp_path, data="x" * 300, data_dir=place)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from rnnjax.data.fetching import fetch, unpack
+from rnnjax.data.guard import guarded
 from rnnjax.data.opening import UTF8, decoded
 from rnnjax.errors import UserError, refusing
 
@@ -47,7 +48,8 @@ def located(path: str, data_dir: str) -> str:
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
     below = Path(data_dir) / path
-    return str(below) if data_dir and below.exists() and not Path(path).exists() else path
+    with guarded(f"{path[:40]!r}", "is no path"):  # such as one of a name that is too long
+        return str(below) if not Path(path).exists() and data_dir and below.exists() else path
 
 
 def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
@@ -66,7 +68,9 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
       rnnjax.errors.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
     """
     folder = Path(located(path, data_dir))
-    if not folder.is_dir():
+    with guarded(f"--{flag}={path[:40]}", "is no path"):
+        there = folder.is_dir()
+    if not there:
         below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
         raise UserError(f"--{flag}={path}: there is no such folder{below}")
     return folder
