@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import re
@@ -359,7 +360,7 @@ def define_devices(v: flags.FlagValues) -> None:
 
 
 def parse(values: flags.FlagValues, argv: list[str]) -> Config:
-    """The config that a command line gives, all flags checked together.
+    """The config that a command line gives, all flags checked together. The set of flags stays as it is.
 
     Raises:
       UserError: an unknown flag, a value out of range, an argument that is no flag.
@@ -368,6 +369,11 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
       >>> parse(common_flags(), ["copying.py", "--batch_size=64"]).batch_size
       64
     """
+    return take(copy.deepcopy(values), argv)
+
+
+def take(values: flags.FlagValues, argv: list[str]) -> Config:
+    """The config that a command line gives. The values go into the set of flags: see `parse`."""
     try:
         rest = values(argv)
     except flags.Error as error:

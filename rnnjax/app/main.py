@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import re
@@ -18,7 +19,7 @@ from absl import flags
 
 from rnnjax import distributed, population
 from rnnjax.app.analysis import Analyser
-from rnnjax.app.config import Config, parse, runs
+from rnnjax.app.config import Config, runs, take
 from rnnjax.app.session import Interrupted, Result, Session
 from rnnjax.app.setup import Build, Load
 from rnnjax.errors import UserError
@@ -160,7 +161,8 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{experiment.flags.get_help()}")
         return
-    config = parse(experiment.flags, argv)
+    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share nothing
+    config = take(experiment.flags, argv)
     configure(config)
     join(config, name_of(argv))
     # A longer run with a decaying rate would be another run from its first step on.
@@ -213,7 +215,9 @@ def configure(config: Config) -> None:
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
         population.host_devices(config.devices)
-    if config.compilation_cache != "off":
+    if config.compilation_cache == "off":
+        jax.config.update("jax_compilation_cache_dir", None)
+    else:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart; homes may be shared
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache or cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from rnnjax.workdir import Workdir
 from rnnjax.writers import Writer, make_writers
 
 CALL_SECONDS = 0.25  # how long one call of the loop should take: between calls progress is shown and signals are heard
+STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # where the platform has them
 
 
 class Saved(NamedTuple):
@@ -64,14 +66,22 @@ class Result(NamedTuple):
 
 @contextlib.contextmanager
 def signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM are noted in the list that this gives, instead of breaking off what is under way."""
+    """Signals that ask for a stop are noted in the list that this gives; nothing under way is broken off.
+
+    A batch system sends SIGUSR1 or SIGUSR2 before a time limit. Python hears signals in its main thread alone: in
+    another thread the list stays empty, and handlers stay as they are.
+    """
     heard: list[int] = []
-    before = {s: signal.signal(s, lambda signum, frame: heard.append(signum)) for s in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+    known = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
+    before = {s: signal.signal(s, lambda signum, frame: heard.append(signum)) for s in known}
     try:
         yield heard
     finally:
         for s, handler in before.items():
-            signal.signal(s, handler)
+            signal.signal(s, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
 
 
 class Pace:

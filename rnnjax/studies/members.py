@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags as absl_flags
 
 from rnnjax.app.config import ARGUMENT, Config, parse, runs
 from rnnjax.app.main import Experiment
@@ -91,8 +89,7 @@ def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], ow
     Raises:
       UserError: a flag is out of its range, or there are several cells.
     """
-    values: absl_flags.FlagValues = copy.deepcopy(experiment.flags)
-    config = parse(values, ["member", *command(fixed, own)])
+    config = parse(experiment.flags, ["member", *command(fixed, own)])
     if "cell" not in config.values:
         raise UserError("this script is no training run: it cannot be swept")
     singles = runs(config)
