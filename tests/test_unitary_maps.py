@@ -10,6 +10,7 @@ from jax import export
 
 import rnnjax
 from rnnjax import unitary
+from rnnjax.unitary.windows import orthogonality_gap
 
 N = 6
 MAPS = {
@@ -227,6 +228,13 @@ def test_the_norm_is_kept_over_ten_thousand_steps(u, optimized):
     _, ys = jax.jit(lambda p: rnnjax.run(core, p, zs, jnp.ones(64)))(params)
     np.testing.assert_allclose(np.linalg.norm(ys, axis=1), 8.0, rtol=1e-4)
     assert abs(ys[-1] - ys[-2]).max() > 1e-3
+
+
+@pytest.mark.parametrize("n", [2, N, 32])
+def test_the_gap_to_orthogonality_is_that_of_double_precision(n):
+    u = np.asarray(unitary.householder(n)(raw_of(unitary.householder(n), n)))
+    want = np.eye(n) - np.float64(u).T @ np.float64(u)
+    np.testing.assert_allclose(jax.jit(orthogonality_gap)(u), want, rtol=1e-5, atol=1e-13)
 
 
 def relu_of_modulus(a, b):

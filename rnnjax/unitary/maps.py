@@ -194,6 +194,12 @@ def paired(n: int) -> None:
         raise ValueError(f"schur pairs units into planes: their number must be even, got {n}")
 
 
+def planes(c: jax.Array, s: jax.Array) -> jax.Array:
+    """The matrix of blocks (c -s; s c) along the diagonal."""
+    first = np.arange(0, 2 * len(c), 2)
+    return jnp.diag(jnp.repeat(c, 2)).at[first, first + 1].set(-s).at[first + 1, first].set(s)
+
+
 def schur(basis: SkewInit = henaff) -> Parametrization:
     """A non-normal matrix in Schur form, its eigenvalues gamma exp(+-i theta) in the open; n is even.
 
@@ -227,12 +233,12 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
         n = 2 * len(raw.theta)
         rows, columns = np.triu_indices(n, 1)
         between = rows // 2 != columns // 2
-        first = np.arange(0, n, 2)
-        c, s = raw.gamma * jnp.cos(raw.theta), raw.gamma * jnp.sin(raw.theta)
-        m = jnp.diag(jnp.repeat(c, 2)).at[first, first + 1].set(-s).at[first + 1, first].set(s)
+        c, s = jnp.cos(raw.theta), jnp.sin(raw.theta)
+        m = planes((raw.gamma - 1) * c, (raw.gamma - 1) * s)
         m = m.at[rows[between], columns[between]].set(raw.t, unique_indices=True, mode="promise_in_bounds")
         p = polished(expm(skew(raw.p)))
-        return in_full(in_full(p, m), p.T)
+        rotation = polished(in_full(in_full(p, planes(c, s)), p.T))
+        return rotation + in_full(in_full(p, m), p.T)  # apart, so that where gamma = 1 and T = 0 norms are kept
 
     return Parametrization(init_raw, apply)
 
