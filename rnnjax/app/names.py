@@ -169,7 +169,7 @@ def check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
         if name not in (known := parameters(factory)):
             continue
         kind, optional = kind_of(known[name]), known[name].default is None and value is None
-        if kind is None or optional or not isinstance(value, (bool, int, float, str, bytes, complex, type(None))):
+        if kind is None or optional or not isinstance(value, (bool, int, float, str, complex, type(None))):
             continue
         if not isinstance(value, fits[kind]) or (isinstance(value, bool) and kind is not bool):
             raise TypeError(f"{name}={value}: {wanted[kind]}, please")
