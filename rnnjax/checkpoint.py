@@ -16,6 +16,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -205,9 +206,9 @@ def _write(folder: Path, step: int, leaves: Leaves) -> None:
     """Arrays, then the manifest; all of it on disk when this returns."""
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
-        with _quiet(), _store() as checkpointer:
+        with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
             try:
-                checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(arrays))
+                checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
             except ValueError as error:  # how the store tells of a full disk, or a folder that is gone
                 raise OSError(str(error).split("\n")[0]) from error
     manifest = {
@@ -229,8 +230,8 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     arrays = {path: _stored(leaf) for path, leaf in leaves.items()}
     wanted = {path: array for path, array in arrays.items() if array.size}
     if wanted:
-        with _quiet(), _store() as checkpointer:
-            arrays |= checkpointer.restore(folder / "arrays", args=ocp.args.StandardRestore(wanted))
+        with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
+            arrays |= checkpointer.restore(place / "arrays", args=ocp.args.StandardRestore(wanted))
     return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
 
 
@@ -241,6 +242,18 @@ def _store() -> Any:
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(me, {me}, "rnnjax")
     return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
+
+
+@contextlib.contextmanager
+def _without_wildcards(folder: Path) -> Iterator[Path]:
+    """A path to the folder in which a pattern of file names has no meaning: orbax takes its paths for patterns."""
+    if not set("*?[]{}\\") & set(os.fspath(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        link = Path(temporary) / "checkpoint"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def _stored(leaf: Any) -> np.ndarray:

@@ -5,9 +5,11 @@ Everything is optax. Numbers may be tracers, so that a study of learning rates i
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -137,27 +139,115 @@ DIRECTIONS: dict[str, Callable[[], optax.GradientTransformation]] = {
 }
 
 
+Make = Callable[..., optax.GradientTransformation]
+PROBE_STEPS, PROBE_RATE = 10, 0.01  # on the quadratic
+
+
+class Kind(NamedTuple):
+    """What is known of a function that gives an optax transformation.
+
+    Attributes:
+      full: its updates go down as they are: it holds a rate and the sign. Else they point up, along the gradient.
+      given: what it takes as `learning_rate`: "schedule", "number", or "" if it needs none.
+    """
+
+    full: bool
+    given: str
+
+
+@functools.cache
+def kind_of(make: Make) -> Kind:
+    """Finds out on a quadratic what a function of a user's gives. The updates say whether they go up or down.
+
+    Raises:
+      ValueError: it gives no transformation, needs arguments that we do not have, or goes neither up nor down.
+
+    Example:
+      >>> kind_of(optax.adam), kind_of(optax.scale_by_adam)
+      (Kind(full=True, given='schedule'), Kind(full=False, given=''))
+    """
+    try:
+        known = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):
+        known = dict[str, inspect.Parameter]().values()
+    alone = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in known if p.default is p.empty and p.kind not in alone]
+    missing = [name for name in needed if name != "learning_rate"]
+    if missing:
+        raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: give a function that "
+                         "needs learning_rate at most")  # fmt: skip
+    wanted: dict[str, Any] = {"schedule": lambda step: PROBE_RATE, "number": PROBE_RATE} if needed else {"": None}
+    problem = ""
+    for given, rate in wanted.items():
+        try:
+            with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):  # as optax is written
+                return Kind(_goes_down(make(rate) if given else make()), given)
+        except Exception as error:  # whatever a user's function raises
+            problem = problem or (str(error) or type(error).__name__)
+    raise ValueError(problem)
+
+
+def _goes_down(tx: Any) -> bool:
+    """Whether the updates of a transformation go down a quadratic; they may as well point up it."""
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(f"it gives a {type(tx).__name__}, not an optax transformation")
+    params = {"w": jnp.linspace(-2.0, 1.5, 16).reshape(4, 4), "b": jnp.linspace(1.0, 2.0, 4)}
+    curve = {"w": jnp.linspace(0.5, 1.5, 16).reshape(4, 4), "b": jnp.ones(4)}
+
+    def loss(x: PyTree) -> jax.Array:
+        return sum((0.5 * jnp.sum(c * v**2) for c, v in zip(jax.tree.leaves(curve), jax.tree.leaves(x))), jnp.zeros(()))
+
+    tx, state, total = optax.with_extra_args_support(tx), tx.init(params), 0.0
+    for _ in range(PROBE_STEPS):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(grads, state, params, value=value)
+        size = float(optax.tree.norm(updates) * optax.tree.norm(grads))
+        if size > 0:
+            total += float(optax.tree.vdot(updates, grads)) / size
+        params = optax.apply_updates(params, jax.tree.map(lambda u: jnp.clip(u, -1, 1), updates))
+    if not abs(total) > 0.1 * PROBE_STEPS:
+        raise ValueError("its updates go neither up nor down a quadratic: it is no optimiser, nor a direction of one")
+    return total < 0
+
+
+def decay_at(schedule: Schedule, weight_decay: Any, decays: Callable[[PyTree], PyTree]) -> optax.GradientTransformation:
+    """Takes rate(step) weight_decay params off: decay beside an optimiser that has a rate of its own."""
+    steps = optax.chain(optax.add_decayed_weights(weight_decay, decays), optax.scale_by_learning_rate(schedule))
+
+    def update(updates: PyTree, state: PyTree, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
+        off, state = steps.update(jax.tree.map(jnp.zeros_like, updates), state, params)
+        return jax.tree.map(lambda u, d: u + d.astype(u.dtype), updates, off), state
+
+    return optax.GradientTransformation(steps.init, update)
+
+
 def optimizer(
-    direction: Callable[[], optax.GradientTransformation],
+    direction: Make,
     schedule: Schedule,
     clip_norm: Any = 0.0,
     weight_decay: Any = 0.0,
     no_decay: str = r"(^|/)(b|p|gain|bias|c_gain|c_bias|carry)$",
     scales: dict[str, Any] | None = None,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Clip, find a direction, decay the weights, scale by name, take the step.
 
         params <- params - rate(step) scale (direction(clip(grads)) + weight_decay params)
 
-    Decay is decoupled from the direction. Numbers may be tracers.
+    Decay is decoupled from the direction. Numbers may be tracers. A full optimiser takes the step itself, with
+    `schedule` if it needs a learning rate, else with its own; `weight_decay` and `scales` act as before. An update
+    that needs `value`, the loss, gets it if it is given.
 
     Args:
-      direction: one of `DIRECTIONS`, or any function that gives an optax transformation without a learning rate.
+      direction: one of `DIRECTIONS`, any function that gives an optax transformation without a learning rate, or one
+        that gives a full optimiser. `kind_of` finds out which it is.
       schedule: step -> learning rate.
       clip_norm: limit of the global norm; 0: none.
       weight_decay: per step, times the learning rate; not for names that match `no_decay`.
       no_decay: regular expression.
       scales: learning rate factors by name, see `scale_by_name`.
+
+    Raises:
+      ValueError: a function that gives neither.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -173,6 +263,18 @@ def optimizer(
     def decays(params: PyTree) -> PyTree:
         return jax.tree.map(lambda skip: not skip, by_name(no_decay, params))
 
+    kind = Kind(False, "") if direction in DIRECTIONS.values() else kind_of(direction)
+    if kind.full:
+        rates: dict[str, tuple[Any, ...]] = {
+            "schedule": (schedule,),
+            "number": (schedule(jnp.zeros((), jnp.int32)),),
+            "": (),
+        }
+        own = direction(*rates[kind.given])
+        decay = decay_at(schedule, weight_decay, decays)
+        return optax.chain(clip_by_norm(clip_norm), own, decay, scale_by_name(scales or {}))
+    if kind.given:
+        raise ValueError("it needs a learning rate, and its updates go up: the sign is missing")
     return optax.chain(
         clip_by_norm(clip_norm),
         direction(),

@@ -126,7 +126,9 @@ def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState,
     batch, position = trainer.stream.next(data, state.position, data_key)
     estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
     grads = estimate.mean_grads()
-    updates, opt_state = trainer.optimizer.update(grads, state.opt_state, state.params)
+    optimizer = optax.with_extra_args_support(trainer.optimizer)
+    value = estimate.metrics["loss"].value()
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
     params = optax.apply_updates(state.params, updates)
     norm = optax.tree.norm(grads)
     metrics = estimate.metrics | {"grad_norm": Mean(norm, jnp.ones_like(norm))}

@@ -92,7 +92,11 @@ class Config:
         """The optimiser that the flags describe."""
         direction = names.resolve("optimizer", self.optimizer, optimizers.DIRECTIONS)
         rate = optimizers.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
-        return optimizers.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=lr_scales(self.lr_scale))
+        scales = lr_scales(self.lr_scale)
+        try:
+            return optimizers.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=scales)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--optimizer={self.optimizer}: {error}") from error
 
     def reports(self) -> list[Report]:
         """What `--report` names."""
@@ -180,7 +184,8 @@ def define_learning(v: flags.FlagValues) -> None:
         "optimizer",
         "adam",
         f"One of {', '.join(sorted(optimizers.DIRECTIONS))}, or an import path to a function "
-        "that gives an optax transformation without a learning rate.",
+        "that gives an optax transformation: a direction, as optax:scale_by_yogi, or a full optimiser, as optax:yogi, "
+        "which is given --learning_rate if it needs one, and else keeps its own.",
         flag_values=v,
     )
     flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=0.0, flag_values=v)
