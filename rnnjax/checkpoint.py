@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import operator
 import os
 import shutil
 import sys
@@ -86,9 +87,10 @@ class Checkpoints:
 
         Raises:
           UserError: the folder cannot be written.
-          TypeError: a leaf is neither an array nor a number.
+          TypeError: a leaf is neither an array nor a number, or the step is no integer.
+          ValueError: the step is negative.
         """
-        leaves = _leaves(state)
+        step, leaves = _step(step), _leaves(state)
         new = self.directory / f".{step}.new"
         with refusing("write", self.directory):
             self._clear_leftovers()
@@ -178,6 +180,16 @@ class Checkpoints:
         for pattern in (".*.new", ".*.old", ".*.replaced"):
             for path in self.directory.glob(pattern):
                 shutil.rmtree(path)
+
+
+def _step(step: object) -> int:
+    """A step as an int, from any integer scalar."""
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise TypeError(f"a checkpoint's step is an integer, got {step!r}")
+    number = operator.index(step)  # an array that is no integer scalar raises TypeError itself
+    if number < 0:
+        raise ValueError(f"a checkpoint's step is not negative, got {number}")
+    return number
 
 
 def _leaves(state: PyTree) -> Leaves:

@@ -45,7 +45,8 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
       valid: `[T]` booleans, or None: all frames are.
 
     Returns:
-      `[]`; inf, with a gradient of zero, where there are fewer frames than the labels need.
+      `[]`; inf, with a gradient of zero, where there are fewer frames than the labels need, and where a label is not
+      below the number of symbols.
 
     Example: one label in two frames: 1 1, 1 blank, blank 1.
       >>> import jax, jax.numpy as jnp
@@ -64,14 +65,15 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
             labels[None],
             (labels <= 0)[None].astype(logits.dtype),
         )[0]
-    return jnp.where(frames_needed(labels) <= there.sum(), nats, jnp.inf).astype(logits.dtype)
+    possible = (frames_needed(labels) <= there.sum()) & (labels < logits.shape[-1]).all()
+    return jnp.where(possible, nats, jnp.inf).astype(logits.dtype)
 
 
 def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     """The objective of saying labels in order, of one example.
 
     Metrics are "loss", nats a target; "label_error", the edit distance of the best path to the target, over the labels;
-    "too_long", the part of the targets that have too few frames. These are in no other metric and not learned from.
+    "too_long", the part of the targets that have too few frames or a label that is no symbol. These are in no other metric and not learned from.
 
     Args:
       outputs: logits `[T, 1 + labels]`, plain or a `Seq`.

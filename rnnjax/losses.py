@@ -101,7 +101,8 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
       0.6931
     """
-    return optax.sigmoid_binary_cross_entropy(logits, labels)
+    known, unknown = set_aside(labels)
+    return optax.sigmoid_binary_cross_entropy(logits, known) + unknown
 
 
 def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
@@ -112,7 +113,17 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
       >>> float(squared_error(jnp.float32(3), jnp.float32(1)))
       4.0
     """
-    return jnp.square(y - target)
+    known, unknown = set_aside(target)
+    return jnp.square(y - known) + unknown
+
+
+def set_aside(target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Targets with zeros for nan and inf, and what to add to a loss so that it is nan or inf there all the same.
+
+    A masked loss has a cotangent of zero, and zero times the derivative at a target of nan would be nan.
+    """
+    finite = jnp.isfinite(target)
+    return jnp.where(finite, target, jnp.zeros_like(target)), jnp.where(finite, jnp.zeros_like(target), jnp.abs(target))
 
 
 def counted(outputs: PyTree, batch: Batch) -> jax.Array | None:

@@ -338,3 +338,17 @@ def test_no_pickle_is_ever_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, lambda *args, **kwargs: pytest.fail("unpickled"))
     assert Checkpoints(tmp_path).restore(make_state(2)) is not None
+
+
+@pytest.mark.parametrize("step", [20, np.int64(20), np.array(20), jnp.int32(20)])
+def test_any_integer_scalar_is_a_step(step, tmp_path):
+    saved = checkpoint.Checkpoints(tmp_path)
+    saved.save(step, {"a": np.ones(2)})
+    assert saved.steps() == [20]
+
+
+@pytest.mark.parametrize("step", [1e3, True, np.nan, "3", None, -1, np.array([1, 2]), jnp.float32(2)])
+def test_what_is_no_step_is_refused_and_leaves_nothing(step, tmp_path):
+    with pytest.raises((TypeError, ValueError)):
+        checkpoint.Checkpoints(tmp_path / "new").save(step, {"a": np.ones(2)})
+    assert not (tmp_path / "new").exists()

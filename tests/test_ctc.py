@@ -155,3 +155,9 @@ def test_the_objective_counts_what_is_too_long_and_leaves_it_out_of_everything_e
     assert float(metrics["label_error"].value()) == 1 / 4  # 1 1 for 1 2
     np.testing.assert_allclose(metrics["too_long"].value(), 1 / 3, rtol=1e-6)
     assert np.isfinite(grads).all() and not np.asarray(grads)[[1, 3]].any() and np.asarray(grads)[0].any()
+
+
+@pytest.mark.parametrize("labels", [[1, 7], [3, 0], [7, 7], [2, 3]])
+def test_a_label_that_is_no_symbol_cannot_be_said(labels):
+    loss, slope = jax.value_and_grad(ctc.ctc)(jnp.zeros((4, 3)), jnp.array(labels))
+    assert loss == jnp.inf and not slope.any()

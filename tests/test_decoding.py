@@ -179,3 +179,23 @@ def test_a_batch_of_ragged_sources_is_each_by_itself():
         alone = jax.jit(translate)(jax.tree.map(lambda a, i=i: a[i, : max(int(length[i]), 1)], sources))
         close(jax.tree.map(lambda a, i=i: a[i], together), alone, rtol=1e-4)
     assert decoding.Written is type(together)
+
+
+@pytest.mark.parametrize(
+    "pick", [decoding.temperature, lambda t: decoding.top_k(3, t), lambda t: decoding.nucleus(0.9, t)]
+)
+def test_a_temperature_of_zero_is_the_likeliest_and_what_is_no_temperature_is_refused(pick):
+    logits, keys = jnp.array([0.0, 1.0, 0.9, 1.1]), jax.random.split(jax.random.key(0), 50)
+    for t in (0.0, 0, jnp.float32(0)):
+        assert (jax.vmap(pick(t), (0, None))(keys, logits) == 3).all()
+    traced = jax.jit(lambda t: jax.vmap(pick(t), (0, None))(keys, logits))
+    assert (traced(0.0) == 3).all() and len(set(traced(1.0).tolist())) > 1
+    for t in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="a temperature is a finite number from 0"):
+            pick(t)
+
+
+def test_how_many_symbols_are_drawn_from_is_in_range():
+    for make in (lambda: decoding.top_k(0), lambda: decoding.nucleus(0.0), lambda: decoding.nucleus(float("nan"))):
+        with pytest.raises(ValueError, match="top_k draws from one symbol|nucleus needs a probability"):
+            make()

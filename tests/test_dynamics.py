@@ -285,3 +285,15 @@ def test_the_study_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     for i, (flag, message) in enumerate(wrong.items()):
         assert launch("dynamics", *toy, flag, f"--workdir={tmp_path / str(i)}") == 1
         assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("diagonal", [(0.2, 0.9, 0.5, 1.1), (1.1, 0.2, 0.9, 0.5), (0.2, 0.2, 0.2, 1.1)])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_count_of_exponents_is_the_head_of_the_spectrum_of_a_diagonal_system_too(diagonal, count):
+    # The slowest of these turns by (0.9 / 1.1)^t: 2e-9 after the 100 steps that are discarded.
+    u, xs = jnp.array(diagonal), jnp.zeros((200, 4))
+    cell = rnnjax.recurrent(4, lambda p, h, z: (h * p["u"] + z,) * 2)
+    got = jax.jit(lambda u: cell_lyapunov(cell, {"u": u}, xs, discard=100, count=count))(u)
+    close(got, jnp.log(-jnp.sort(-u))[:count], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="count=5 exponents of a state of 4 numbers"):
+        cell_lyapunov(cell, {"u": u}, xs, count=5)

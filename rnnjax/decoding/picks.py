@@ -7,22 +7,44 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Pick = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+def check_temperature(t: Any) -> None:
+    """Refuses a temperature below 0 or not finite; a tracer passes."""
+    if not isinstance(t, jax.core.Tracer) and not (np.isfinite(np.asarray(t, float)) and np.asarray(t, float) >= 0):
+        raise ValueError(f"a temperature is a finite number from 0, got {t}")
+
+
 def temperature(t: Any) -> Pick:
-    """Draws a symbol with probability softmax(logits / t); below 1 the likely ones are favoured.
+    """Draws a symbol with probability softmax(logits / t); below 1 the likely ones are favoured, 0 is `greedy`.
 
     Args:
-      t: above 0, perhaps a tracer.
+      t: from 0, perhaps a tracer.
+
+    Raises:
+      ValueError: t is negative or not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> int(temperature(0.01)(jax.random.key(0), jnp.array([0.0, 3.0, 1.0])))
       1
     """
-    return lambda key, logits: jax.random.categorical(key, logits / jnp.asarray(t, logits.dtype))
+    check_temperature(t)
+
+    def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        cold, by = cooling(t, logits)
+        return jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
+
+    return pick
+
+
+def cooling(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whether the temperature is 0, and what logits are divided by: never 0."""
+    by = jnp.asarray(t, logits.dtype)
+    return by == 0, jnp.where(by == 0, jnp.ones_like(by), by)
 
 
 def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
@@ -41,7 +63,7 @@ def top_k(k: int, t: Any = 1.0) -> Pick:
 
     Args:
       k: at least 1; above the number of symbols it leaves none out.
-      t: above 0, perhaps a tracer.
+      t: from 0, perhaps a tracer.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -53,9 +75,13 @@ def top_k(k: int, t: Any = 1.0) -> Pick:
     Reference: Fan, Lewis, Dauphin, Hierarchical neural story generation, 2018.
     """
 
+    if k < 1:
+        raise ValueError(f"top_k draws from one symbol at least, got k={k}")
+    draw = temperature(t)
+
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         kept, symbols = jax.lax.top_k(logits, min(k, logits.shape[-1]))
-        return symbols[temperature(t)(key, kept)]
+        return symbols[draw(key, kept)]
 
     return pick
 
@@ -65,7 +91,7 @@ def nucleus(p: Any, t: Any = 1.0) -> Pick:
 
     Args:
       p: in (0, 1], perhaps a tracer; the likeliest symbol is always among them.
-      t: above 0, perhaps a tracer.
+      t: from 0, perhaps a tracer.
 
     Example: of 0.6, 0.3 and 0.1 the last is left out.
       >>> import jax, jax.numpy as jnp
@@ -77,11 +103,17 @@ def nucleus(p: Any, t: Any = 1.0) -> Pick:
     Reference: Holtzman, Buys, Du, Forbes, Choi, The curious case of neural text degeneration, 2020.
     """
 
+    check_temperature(t)
+    if not isinstance(p, jax.core.Tracer) and not 0 < p <= 1:
+        raise ValueError(f"nucleus needs a probability above 0 and up to 1, got p={p}")
+
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         order = jnp.argsort(-logits)
-        cooled = logits[order] / jnp.asarray(t, logits.dtype)
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # in half precision the sum would stop
+        cold, by = cooling(t, logits)
+        cooled = logits[order] / by
         before = jnp.cumsum(jax.nn.softmax(cooled)) - jax.nn.softmax(cooled)
-        kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
+        kept = ((before < jnp.asarray(p, logits.dtype)) & ~cold).at[0].set(True)
         return order[jax.random.categorical(key, jnp.where(kept, cooled, -jnp.inf))]
 
     return pick

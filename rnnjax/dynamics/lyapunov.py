@@ -34,7 +34,7 @@ def lyapunov(
       discard: steps before those, until the orbit lies on the attractor and the directions have turned.
       dt: time of a step.
       every: steps between two orthogonalisations.
-      count: how many exponents; None: all N.
+      count: how many of the largest exponents; None: all N.
 
     Raises:
       ValueError: `steps` or `discard` is no multiple of `every`.
@@ -64,7 +64,7 @@ def cell_lyapunov(
       xs: the inputs `[T, ...]`.
       carry: where to start; None: the initial carry.
       discard: the first steps, which are not averaged.
-      count: how many exponents; None: all N numbers of the carry.
+      count: how many of the largest exponents; None: all N numbers of the carry.
 
     Example: h' = 0.5 h + z.
       >>> import jax.numpy as jnp, rnnjax
@@ -79,6 +79,15 @@ def cell_lyapunov(
     return rates(system.advance, system.start, xs, steps, discard, 1, count)
 
 
+def random_frame(count: int, h: jax.Array) -> jax.Array:
+    """Orthonormal directions `[count, N]` in no special position, the first of them the same whatever the count.
+
+    Unit vectors would not do: those of a diagonal system never turn towards the fastest direction.
+    """
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
+    return jnp.linalg.qr(jax.vmap(lambda key: jax.random.normal(key, (h.size,), h.dtype))(keys).T)[0].T
+
+
 def rates(
     f: Callable[[jax.Array, PyTree], jax.Array],
     h: jax.Array,
@@ -91,6 +100,8 @@ def rates(
     """The mean of log abs R_ii over the steps that are not discarded, per step, sorted."""
     if steps < 1 or discard < 0 or steps % every or discard % every:
         raise ValueError(f"{discard} steps to discard and {steps} to average: multiples of {every}, at least one")
+    if count is not None and not 1 <= count <= h.size:
+        raise ValueError(f"count={count} exponents of a state of {h.size} numbers: between 1 and {h.size}")
     blocks = (discard + steps) // every
     folded = jax.tree.map(lambda a: a.reshape((blocks, every) + a.shape[1:]), xs)
 
@@ -103,6 +114,6 @@ def rates(
         q, r = jnp.linalg.qr(rows.T)
         return (h, q.T), jnp.log(jnp.abs(jnp.diagonal(r)))
 
-    start = (h, jnp.eye(h.size if count is None else count, h.size, dtype=h.dtype))
-    logs = lax.scan(block, start, folded, length=blocks)[1][discard // every :]
+    start = random_frame(h.size if count is None else count, h)
+    logs = lax.scan(block, (h, start), folded, length=blocks)[1][discard // every :]
     return -jnp.sort(-logs.mean(0)) / jnp.asarray(every, h.dtype)
