@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
-from rnnjax import distributed, population
+from rnnjax import distributed, population, provenance
 from rnnjax.app.analysis import Analyser
 from rnnjax.app.config import Config, runs, take
 from rnnjax.app.session import Interrupted, Result, Session
@@ -38,6 +38,9 @@ FREE = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
     "keep_checkpoints", "analyse", "picture", "devices", *PLACE,
 )  # fmt: skip
+
+
+MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
 
 
 class Experiment(NamedTuple):
@@ -214,7 +217,7 @@ def configure(config: Config) -> None:
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
-        population.host_devices(config.devices)
+        population.host_devices(min(config.devices, max(provenance.cores(), MOST_DEVICES)))
     if config.compilation_cache == "off":
         jax.config.update("jax_compilation_cache_dir", None)
     else:
