@@ -98,13 +98,22 @@ class Config:
         except (TypeError, ValueError) as error:
             raise UserError(f"--optimizer={self.optimizer}: {error}") from error
 
-    def reports(self) -> list[Report]:
-        """What `--report` names."""
-        return [names.resolve("report", name, REPORTS) for name in self.report]
+    def reports(self) -> dict[str, Report]:
+        """What `--report` names, by those names."""
+        return {name: names.resolve("report", name, REPORTS) for name in self.report}
 
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
         """The gradient estimator that `--rule` and `--window` name."""
-        return names.resolve("rule", self.rule, estimators.RULES)(cell, objective, self.window)
+        rule = names.resolve("rule", self.rule, estimators.RULES)
+        if self.rule in estimators.RULES:
+            return rule(cell, objective, self.window)
+        try:
+            made = rule(cell, objective, self.window)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--rule={self.rule}: {error}") from error
+        if not isinstance(made, estimators.Estimator):
+            raise UserError(f"--rule={self.rule} gives {type(made).__name__}, not a rnnjax.estimators.Estimator")
+        return made
 
 
 def lr_scales(settings: list[str]) -> dict[str, float]:
