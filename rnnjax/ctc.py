@@ -73,7 +73,8 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     """The objective of saying labels in order, of one example.
 
     Metrics are "loss", nats a target; "label_error", the edit distance of the best path to the target, over the labels;
-    "too_long", the part of the targets that have too few frames or a label that is no symbol. These are in no other metric and not learned from.
+    "too_long", the part of the targets that have too few frames or a label that is no symbol. These are in no other
+    metric and not learned from.
 
     Args:
       outputs: logits `[T, 1 + labels]`, plain or a `Seq`.

@@ -7,6 +7,7 @@ summary.json     what came out
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -23,6 +24,7 @@ from absl import flags as absl_flags
 from rnnjax.errors import UserError, refusing
 
 Record = dict[str, Any]
+CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins
 HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
 
 
@@ -86,6 +88,7 @@ class Workdir:
     def __init__(self, path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
         self.path = Path(path).absolute()
         self.flags = dict(flags)
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with refusing("write", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             _assert_ours(self.path)
@@ -113,7 +116,20 @@ class Workdir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, UserError) and not self.resumed:
+            self.withdraw()
         self.close()
+
+    def withdraw(self) -> None:
+        """Gives back a folder in which no run has begun: it goes, or is as it was. Otherwise nothing changes."""
+        begun = [entry for entry in self.path.iterdir() if not (entry.name in CLAIM and entry.is_file())]
+        if begun and any(entry.is_dir() or entry.stat().st_size for entry in begun):
+            return
+        for file in (*begun, *(self.path / name for name in CLAIM)):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is there
+            for folder in self._made:
+                folder.rmdir()
 
     def rewind(self, step: int | None) -> None:
         """Drops the metrics of steps after the one restored, and a line half written; None: all of them.
@@ -158,12 +174,7 @@ class Workdir:
     def _claim(self, free: Collection[str]) -> bool:
         """Writes flags.cfg, or compares the flags with it; whether it was there."""
         path, resumed = self.file("flags.cfg"), self.file("flags.cfg").exists()
-        changes = _changes(_read_flags(path, self.flags), self.flags) if resumed else {}
-        forbidden = "; ".join(change for name, change in changes.items() if name not in free)
-        if forbidden:
-            raise UserError(
-                f"{self.path} was begun with other flags: {forbidden}; go back to those, or give another --workdir"
-            )
+        changes = _allowed_changes(self.path, self.flags, free) if resumed else {}
         if changes or not resumed:
             text = "".join(f"{lines}\n" for lines in self.flags.values() if lines)
             atomic_write(path, f"{HEADER}{_sha256(text)}\n{text}")
@@ -184,6 +195,20 @@ class Workdir:
                 if i < len(lines) - 1:
                     raise UserError(f"{path} is damaged: line {i + 1} is not a record") from error
         return [line.decode() for line in lines[: len(records)]], records
+
+
+def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
+    """Refuses what `Workdir` would refuse in this folder, and writes nothing.
+
+    Raises:
+      UserError: the folder holds something else, or belongs to a run with other flags.
+    """
+    path = Path(path).absolute()
+    with refusing("read", path):
+        if path.is_dir():
+            _assert_ours(path)
+        if (path / "flags.cfg").exists():
+            _allowed_changes(path, flags, free)
 
 
 def plain(value: Any) -> Any:
@@ -241,6 +266,15 @@ def _locked(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
+
+
+def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]) -> dict[str, str]:
+    """What flags.cfg of a folder says otherwise; only flags that are free may change."""
+    changes = _changes(_read_flags(path / "flags.cfg", flags), flags)
+    forbidden = "; ".join(change for name, change in changes.items() if name not in free)
+    if forbidden:
+        raise UserError(f"{path} was begun with other flags: {forbidden}; go back to those, or give another --workdir")
+    return changes
 
 
 def _read_flags(path: Path, names: Collection[str]) -> dict[str, str]:

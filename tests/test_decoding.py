@@ -197,5 +197,5 @@ def test_a_temperature_of_zero_is_the_likeliest_and_what_is_no_temperature_is_re
 
 def test_how_many_symbols_are_drawn_from_is_in_range():
     for make in (lambda: decoding.top_k(0), lambda: decoding.nucleus(0.0), lambda: decoding.nucleus(float("nan"))):
-        with pytest.raises(ValueError, match="top_k draws from one symbol|nucleus needs a probability"):
+        with pytest.raises(ValueError, match=r"top_k draws from one symbol|nucleus needs a probability"):
             make()

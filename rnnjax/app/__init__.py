@@ -1,6 +1,7 @@
 """What an experiment script stands on: common flags, the run, the workdir, the closing table."""
 
-from rnnjax.app.config import Config, common_flags, parse, study_flags
+from rnnjax.app.config import Config, allow_infinite, parse
+from rnnjax.app.flagsets import common_flags, study_flags
 from rnnjax.app.main import Experiment, Study, main, status
 from rnnjax.app.names import make_cell, resolve
 from rnnjax.app.session import Result
@@ -13,6 +14,7 @@ __all__ = [
     "Result",
     "Setup",
     "Study",
+    "allow_infinite",
     "common_flags",
     "main",
     "make_cell",

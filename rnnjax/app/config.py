@@ -1,10 +1,10 @@
-"""The common flags, and the frozen config made of them."""
+"""From flags to a frozen config, all of them checked together."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import os
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -98,13 +98,22 @@ class Config:
         except (TypeError, ValueError) as error:
             raise UserError(f"--optimizer={self.optimizer}: {error}") from error
 
-    def reports(self) -> list[Report]:
-        """What `--report` names."""
-        return [names.resolve("report", name, REPORTS) for name in self.report]
+    def reports(self) -> dict[str, Report]:
+        """What `--report` names, by those names."""
+        return {name: names.resolve("report", name, REPORTS) for name in self.report}
 
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
         """The gradient estimator that `--rule` and `--window` name."""
-        return names.resolve("rule", self.rule, estimators.RULES)(cell, objective, self.window)
+        rule = names.resolve("rule", self.rule, estimators.RULES)
+        if self.rule in estimators.RULES:
+            return rule(cell, objective, self.window)
+        try:
+            made = rule(cell, objective, self.window)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--rule={self.rule}: {error}") from error
+        if not isinstance(made, estimators.Estimator):
+            raise UserError(f"--rule={self.rule} gives {type(made).__name__}, not a rnnjax.estimators.Estimator")
+        return made
 
 
 def lr_scales(settings: list[str]) -> dict[str, float]:
@@ -114,254 +123,12 @@ def lr_scales(settings: list[str]) -> dict[str, float]:
         pattern, _, factor = setting.rpartition("=")
         try:
             scales[pattern] = float(factor)
+            if not math.isfinite(scales[pattern]):
+                raise ValueError("a finite factor, please")
             re.compile(pattern or "(")
         except (ValueError, re.error) as error:
             raise UserError(f"--lr_scale={setting}: write PATTERN=FACTOR, as in u$=0.1 ({error})") from error
     return scales
-
-
-def common_flags(**defaults: Any) -> flags.FlagValues:
-    """The flags that every experiment has, as a new set to which it adds its own.
-
-    Args:
-      **defaults: other defaults, by name.
-
-    Raises:
-      KeyError: a default for no flag.
-
-    Example:
-      >>> from absl import flags
-      >>> FLAGS = common_flags(cell="gru", batch_size=32)
-      >>> _ = flags.DEFINE_integer("delay", 100, "Steps to remember.", lower_bound=1, flag_values=FLAGS)
-      >>> config = parse(FLAGS, ["copying.py", "--delay=200"])
-      >>> config.cell, config.delay
-      (['gru'], 200)
-    """
-    values = flags.FlagValues()
-    define_model(values)
-    define_learning(values)
-    define_run(values)
-    for name, value in defaults.items():
-        values.set_default(name, value)
-    return values
-
-
-def define_model(v: flags.FlagValues) -> None:
-    """Flags of the network."""
-    flags.DEFINE_list(
-        "cell",
-        ["lstm"],
-        "Recurrent layer: a name in rnnjax (lstm, gru, vanilla, urnn, ...) or an import "
-        "path (mylab.cells:leaky). Several, comma-separated, are trained one after another and compared.",
-        flag_values=v,
-    )
-    flags.DEFINE_list("hidden_size", ["128"], "Units of each layer: one number, or one for each --cell.", flag_values=v)
-    flags.DEFINE_integer("num_layers", 1, "Recurrent layers, one on another.", lower_bound=1, flag_values=v)
-    flags.DEFINE_string(
-        "cell_args", "", "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True.", flag_values=v
-    )
-    flags.DEFINE_float(
-        "dropout", 0.0, "Rate of dropout between layers, in [0, 1).", lower_bound=0.0, upper_bound=0.999, flag_values=v
-    )
-
-
-def define_learning(v: flags.FlagValues) -> None:
-    """Flags of the start, the gradient and the optimiser."""
-    flags.DEFINE_float(
-        "init_scale", 1.0, "Factor on all initial parameters of the network.", lower_bound=0.0, flag_values=v
-    )
-    flags.DEFINE_string(
-        "rule",
-        "bptt",
-        f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, lookback, pes and "
-        "nres need --window.",
-        flag_values=v,
-    )
-    flags.DEFINE_integer(
-        "window", 0, "Steps a truncated gradient looks back at most; 0: all.", lower_bound=0, flag_values=v
-    )
-    flags.DEFINE_string(
-        "optimizer",
-        "adam",
-        f"One of {', '.join(sorted(optimizers.DIRECTIONS))}, or an import path to a function "
-        "that gives an optax transformation: a direction, as optax:scale_by_yogi, or a full optimiser, as optax:yogi, "
-        "which is given --learning_rate if it needs one, and else keeps its own.",
-        flag_values=v,
-    )
-    flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=0.0, flag_values=v)
-    flags.DEFINE_enum(
-        "schedule",
-        "constant",
-        ["constant", "linear", "cosine", "exponential"],
-        "How the learning rate goes from its peak to final_rate times that.",
-        flag_values=v,
-    )
-    flags.DEFINE_float(
-        "final_rate",
-        0.1,
-        "Last learning rate as a fraction of the peak; not used by constant.",
-        lower_bound=0.0,
-        flag_values=v,
-    )
-    flags.DEFINE_integer("warmup_steps", 0, "Steps of linear warm-up.", lower_bound=0, flag_values=v)
-    flags.DEFINE_float(
-        "clip_norm", 1.0, "Largest global norm of the gradient; 0: no limit.", lower_bound=0.0, flag_values=v
-    )
-    flags.DEFINE_float(
-        "weight_decay",
-        0.0,
-        "Decoupled weight decay, times the learning rate; not on biases and gains.",
-        lower_bound=0.0,
-        flag_values=v,
-    )
-    flags.DEFINE_multi_string(
-        "lr_scale",
-        [],
-        "PATTERN=FACTOR: scales the learning rate of the parameters whose name matches the "
-        "regular expression; 0 freezes them. CELL:PATTERN=FACTOR: for one of several --cell. May be repeated.",
-        flag_values=v,
-    )
-    flags.DEFINE_integer("batch_size", 64, "Examples a step.", lower_bound=1, flag_values=v)
-    flags.DEFINE_integer("num_steps", 1000, "Updates in the whole run.", lower_bound=1, flag_values=v)
-    flags.DEFINE_integer(
-        "patience",
-        0,
-        "Stop after so many evaluations without a better validation loss; 0: never.",
-        lower_bound=0,
-        flag_values=v,
-    )
-
-
-def study_flags(network: bool = True, **defaults: Any) -> flags.FlagValues:
-    """The flags of a script that is no training run: those of the network, the seed and the workdir.
-
-    Args:
-      network: whether there is a network to choose.
-      **defaults: other defaults, by name.
-
-    Raises:
-      KeyError: a default for no flag.
-
-    Example:
-      >>> parse(study_flags(cell="vanilla"), ["audit.py", "--seed=3"]).seed
-      3
-    """
-    values = flags.FlagValues()
-    if network:
-        define_model(values)
-    define_place(values)
-    for name, value in defaults.items():
-        values.set_default(name, value)
-    return values
-
-
-def define_place(v: flags.FlagValues) -> None:
-    """Flags of anything that runs: its numbers, its seed, and where it lives."""
-    flags.DEFINE_enum(
-        "dtype",
-        "float32",
-        ["float32", "bfloat16", "float64"],
-        "What the network computes in; parameters are kept in float32 at least.",
-        flag_values=v,
-    )
-    flags.DEFINE_enum(
-        "matmul_precision",
-        "default",
-        ["default", "high", "highest"],
-        "Precision of matrix products in float32 where the hardware offers a choice.",
-        flag_values=v,
-    )
-    flags.DEFINE_integer("seed", 0, "Seed of everything random in the run.", lower_bound=0, flag_values=v)
-    flags.DEFINE_string(
-        "workdir",
-        "",
-        "Where the run lives; started again there, it resumes. Default: under runs/, named after the flags.",
-        flag_values=v,
-    )
-    flags.DEFINE_enum(
-        "picture", "png", ["png", "pdf", "svg"], "Format of curves and other pictures of the run.", flag_values=v
-    )
-    flags.DEFINE_string(
-        "compilation_cache",
-        "",
-        "Folder that keeps compiled programs from one run to the next; empty: in the user's cache folder; off: none.",
-        flag_values=v,
-    )
-
-
-def define_run(v: flags.FlagValues) -> None:
-    """Flags of the run: how long, how often, where."""
-    define_place(v)
-    flags.DEFINE_string(
-        "data_dir", os.environ.get("RNNJAX_DATA", ""), "Where data sets lie. Default: $RNNJAX_DATA.", flag_values=v
-    )
-    flags.DEFINE_string("encoding", "utf-8", "Of texts without a byte order mark: latin-1, cp1252.", flag_values=v)
-    flags.DEFINE_integer("log_every", 20, "Steps between lines of metrics.jsonl.", lower_bound=1, flag_values=v)
-    flags.DEFINE_integer("eval_every", 100, "Steps between evaluations.", lower_bound=1, flag_values=v)
-    flags.DEFINE_integer(
-        "eval_batches",
-        10,
-        "Batches of each evaluation, where the data set does not set it.",
-        lower_bound=1,
-        flag_values=v,
-    )
-    flags.DEFINE_list(
-        "report",
-        [],
-        f"What else to say at each evaluation: {', '.join(REPORTS)} (norms of d h_T / d h_t over the whole window and "
-        "half of it), or an import path to a function (cell, params, x) -> {name: number}.",
-        flag_values=v,
-    )
-    flags.DEFINE_boolean(
-        "analyse",
-        False,
-        "Draw, for one sequence, the trained network beside the untrained one: how gradients flow and under which "
-        "bound, singular values of d h_T / d h_t, eigenvalues in the complex plane. A run that has ended can be "
-        "started again with it.",
-        flag_values=v,
-    )
-    flags.DEFINE_integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1, flag_values=v)
-    flags.DEFINE_integer("keep_checkpoints", 3, "How many checkpoints are kept.", lower_bound=1, flag_values=v)
-    flags.DEFINE_list(
-        "writers", ["jsonl", "tensorboard"], "Where metrics go: jsonl, tensorboard, wandb, mlflow.", flag_values=v
-    )
-    define_devices(v)
-    flags.DEFINE_boolean(
-        "profile",
-        False,
-        "Write a trace of a quarter of a second, which TensorBoard opens, to profile/ in the workdir.",
-        flag_values=v,
-    )
-    flags.DEFINE_boolean(
-        "debug_nans",
-        False,
-        "Go step by step, and name the step and the value at which nan or inf appears; slow.",
-        flag_values=v,
-    )
-
-
-def define_devices(v: flags.FlagValues) -> None:
-    """Flags of the devices and the processes that a run is shared out over."""
-    flags.DEFINE_integer(
-        "devices",
-        0,
-        "Devices that share out each batch; where there is only a CPU, so many of its cores: networks of up to some "
-        "200 units are then 1.2 to 1.7 times as fast. 0: one, or all of all processes where there is a --coordinator.",
-        lower_bound=0,
-        flag_values=v,
-    )
-    flags.DEFINE_string(
-        "coordinator",
-        "",
-        "HOST:PORT of process 0, where several processes train one run; auto or slurm: JAX finds all of it in the "
-        "environment. Default: this process alone.",
-        flag_values=v,
-    )
-    flags.DEFINE_integer("num_processes", 0, "How many processes, with --coordinator=HOST:PORT.", 0, flag_values=v)
-    flags.DEFINE_integer("process_id", -1, "Which of them this is, from 0; 0 leads and writes.", -1, flag_values=v)
-    flags.DEFINE_integer(
-        "lost_after", 100, "Seconds without a word after which another process counts as lost.", 1, flag_values=v
-    )
 
 
 def parse(values: flags.FlagValues, argv: list[str]) -> Config:
@@ -371,6 +138,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
       UserError: an unknown flag, a value out of range, an argument that is no flag.
 
     Example:
+      >>> from rnnjax.app import common_flags
       >>> parse(common_flags(), ["copying.py", "--batch_size=64"]).batch_size
       64
     """
@@ -381,15 +149,52 @@ def take(values: flags.FlagValues, argv: list[str]) -> Config:
     """The config that a command line gives. The values go into the set of flags: see `parse`."""
     try:
         rest = values(argv)
-    except flags.Error as error:
+    except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:
         raise UserError(f"what is {rest[1]!r}? flags are written --name=value")
+    check_numbers(values)
     config = Config({name: values[name].value for name in values if name not in HELP})
     if "hidden_size" not in values:
         return config
     chosen = values["hidden_size"].value != values["hidden_size"].default
     return config.replace(hidden_size=sizes(config, chosen))
+
+
+LARGEST = {"seed": 2**32 - 1}  # of whole numbers; others have 31 bits
+
+
+def allow_infinite(values: flags.FlagValues, *names: str) -> None:
+    """Says that flags of this set take inf and nan, which all others refuse.
+
+    Example:
+      >>> values = flags.FlagValues()
+      >>> _ = flags.DEFINE_float("limit", 1.0, "Of time.", flag_values=values)
+      >>> allow_infinite(values, "limit")
+      >>> parse(values, ["x", "--limit=inf"]).limit
+      inf
+    """
+    for name in names:
+        values[name].takes_infinite = True
+
+
+def check_numbers(values: flags.FlagValues) -> None:
+    """Refuses what no number of a run can be: nan, inf, whole numbers beyond 31 bits, parts that leave nothing.
+
+    Raises:
+      UserError: so it is; the message names the flag.
+    """
+    for name in values:
+        given = values[name].value
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, float) and not math.isfinite(value) and not hasattr(values[name], "takes_infinite"):
+                raise UserError(f"--{name}={value}: a finite number, please")
+            most = LARGEST.get(name, 2**31 - 1)
+            if isinstance(value, int) and not -(2**31) <= value <= most:
+                raise UserError(f"--{name}={value}: at most {most:,}")
+    parts = [values[name].value for name in ("valid", "test") if name in values]
+    if len(parts) == 2 and all(isinstance(part, float) for part in parts) and sum(parts) >= 1:
+        raise UserError(f"--valid={parts[0]:g} --test={parts[1]:g}: nothing is left to learn from")
 
 
 HELP = ("help", "helpfull", "helpshort", "?")
@@ -399,9 +204,13 @@ def sizes(config: Config, chosen: bool = True) -> list[int]:
     """`--hidden_size`, one for each cell; where the user did not choose, the defaults go as far as they go."""
     try:
         numbers = [int(text) for text in config.hidden_size]
-    except ValueError as error:
+    except ValueError as error:  # of more than 4,300 digits too
         raise UserError(f"--hidden_size={','.join(config.hidden_size)}: whole numbers, please") from error
     n = len(config.cell)
+    if not n or not all(config.cell):
+        raise UserError(f"--cell={','.join(config.cell)}: names of cells, none of them empty")
+    if max(map(abs, numbers), default=0) >= 2**31:
+        raise UserError(f"--hidden_size={','.join(config.hidden_size)}: at most {2**31 - 1:,}")
     if not chosen:
         numbers = (numbers + numbers[-1:] * n)[:n]
     if not n or len(numbers) not in (1, n) or min(numbers) < 1:
@@ -414,6 +223,7 @@ def runs(config: Config) -> list[Config]:
     """One config for each cell; in it `cell` and `hidden_size` are single.
 
     Example:
+      >>> from rnnjax.app import common_flags
       >>> [(c.cell, c.hidden_size) for c in runs(parse(common_flags(), ["x", "--cell=lstm,gru"]))]
       [('lstm', 128), ('gru', 128)]
     """

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
-from rnnjax import distributed, population
+from rnnjax import distributed, population, provenance
 from rnnjax.app.analysis import Analyser
 from rnnjax.app.config import Config, runs, take
 from rnnjax.app.session import Interrupted, Result, Session
@@ -26,7 +26,7 @@ from rnnjax.errors import UserError
 from rnnjax.plotting import Run, curves
 from rnnjax.progress import table
 from rnnjax.provenance import processor
-from rnnjax.workdir import Workdir, flag_lines
+from rnnjax.workdir import Workdir, flag_lines, refuse_other_run
 
 Finish = Callable[[Result], dict[str, Any]]
 
@@ -38,6 +38,9 @@ FREE = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
     "keep_checkpoints", "analyse", "picture", "devices", *PLACE,
 )  # fmt: skip
+
+
+MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
 
 
 class Experiment(NamedTuple):
@@ -134,6 +137,8 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            return failed("out of memory: a smaller --batch_size or --hidden_size may help", name)
         if not distributed.running():
             raise
         line = distributed.what_happened(error)
@@ -171,6 +176,9 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
     lines = said(experiment)
     root = Path(config.workdir or default_workdir(name_of(argv), experiment))
     configs = named(runs(config)) if "cell" in config.values else {"": config}
+    if distributed.leads():
+        refuse_other_run(root, lines, experiment.free)
+    ready = {} if isinstance(experiment, Study) else checked(experiment, configs)
     with contextlib.ExitStack() as stack:
         if distributed.leads():
             print(f"workdir: {root}", file=sys.stderr)
@@ -181,12 +189,32 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
             experiment.run(configs, workdir)
             return
         if len(configs) == 1:
-            outcomes = {name: run(experiment, single, workdir) for name, single in configs.items()}
+            outcomes = {name: run(experiment, ready.pop(name), workdir) for name in configs}
         else:
-            outcomes = {name: nested(experiment, single, workdir, name, lines) for name, single in configs.items()}
+            outcomes = {}
+            for name, single in configs.items():
+                session = ready.pop(name, None) or Session(experiment.build, experiment.load, single)
+                outcomes[name] = nested(experiment, session, single, workdir, name, lines)
         if distributed.leads():
             report(name_of(argv), workdir, outcomes)
         distributed.stop()
+
+
+def checked(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+    """The session of the first run. Those of the others are made and checked too, but not kept: each has its data.
+
+    Raises:
+      UserError: any of them cannot be trained. Nothing is written yet.
+    """
+    found: dict[str, Session] = {}
+    for name, config in configs.items():
+        session = Session(experiment.build, experiment.load, config)
+        session.check()
+        if config.analyse:
+            Analyser(session)
+        if not found:
+            found[name] = session
+    return found
 
 
 def join(config: Config, name: str) -> None:
@@ -214,7 +242,7 @@ def configure(config: Config) -> None:
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
-        population.host_devices(config.devices)
+        population.host_devices(min(config.devices, max(provenance.cores(), MOST_DEVICES)))
     if config.compilation_cache == "off":
         jax.config.update("jax_compilation_cache_dir", None)
     else:
@@ -250,20 +278,22 @@ class Outcome(NamedTuple):
     records: list[dict[str, Any]]
 
 
-def nested(experiment: Experiment, config: Config, root: Workdir, name: str, lines: dict[str, str]) -> Outcome:
+def nested(
+    experiment: Experiment, session: Session, config: Config, root: Workdir, name: str, lines: dict[str, str]
+) -> Outcome:
     """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
     path = root.file(name)
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
     scales = {"lr_scale": "\n".join(f"--lr_scale={setting}" for setting in config.lr_scale)}
     with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()} | scales, experiment.free) as workdir:
-        return run(experiment, config, workdir)
+        return run(experiment, session, workdir)
 
 
-def run(experiment: Experiment, config: Config, workdir: Workdir) -> Outcome:
+def run(experiment: Experiment, session: Session, workdir: Workdir) -> Outcome:
     """One run in its workdir."""
-    session = Session(experiment.build, experiment.load, config, workdir)
+    session.place(workdir)
     last = [experiment.finish] if experiment.finish is not None else []
-    last += [Analyser(session).finish] if config.analyse else []
+    last += [Analyser(session).finish] if session.config.analyse else []
     result = session.train()
     for finish in last if distributed.leads() else []:
         result.summary.update(finish(result))

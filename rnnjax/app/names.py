@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+
+import jax
 
 import rnnjax
 from rnnjax.base import Cell
@@ -185,6 +188,16 @@ def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = 
     return made(cells(), Cell, name, hidden_size, cell_args)
 
 
+def try_out(cell: Cell) -> None:
+    """Refuses a cell of a part that is none, as `rnnjax:unroll` makes it of a number of units.
+
+    Raises:
+      AttributeError: so it is. What else it may say depends on its input, which is not known here.
+    """
+    with contextlib.suppress(TypeError, ValueError, IndexError, KeyError, UserError):
+        jax.eval_shape(cell.init, jax.random.key(0), jax.ShapeDtypeStruct((3,), "float32"))
+
+
 def made(
     known: Mapping[str, Any], kind: type[T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
 ) -> T:
@@ -194,6 +207,8 @@ def made(
         given = arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
         check_arguments(factory, given)
         cell = factory(hidden_size, **given)
+        if ":" in name and isinstance(cell, Cell):
+            try_out(cell)
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
     if not isinstance(cell, kind):

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 
 from rnnjax import distributed, training
 from rnnjax.app.config import Config
-from rnnjax.app.reports import Report
+from rnnjax.app.reports import REPORTS, Report
 from rnnjax.app.setup import Build, Setup, finished, traceable, trainer
 from rnnjax.base import PyTree
+from rnnjax.errors import UserError
 from rnnjax.optimizers import path_name
 from rnnjax.training import Progress, Stream
 
@@ -93,14 +94,29 @@ def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, j
     return scored
 
 
-def reported(setup: Setup, reports: list[Report], key: jax.Array) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
+def reported(
+    setup: Setup, reports: dict[str, Report], key: jax.Array
+) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
     """All reports on the first batch of validation, or of training where there is none."""
     stream = setup.valid or setup.train
 
     @jax.jit
     def compiled(params: PyTree, data: PyTree) -> dict[str, jax.Array]:
         batch, _ = stream.next(data, stream.init(data), key)
-        return {name: value for report in reports for name, value in report(setup.cell, params, batch.x).items()}
+        found: dict[str, jax.Array] = {}
+        for name, report in reports.items():
+            found |= report(setup.cell, params, batch.x) if name in REPORTS else asked(name, report, params, batch.x)
+        return found
+
+    def asked(name: str, report: Report, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+        """What a report of the user's gives: numbers by name, or it is refused."""
+        try:
+            made = report(setup.cell, params, x)
+            if not isinstance(made, dict):
+                raise TypeError(f"it gives {type(made).__name__}, not a dict of numbers by name")
+            return {str(key): jnp.reshape(jnp.asarray(value, jnp.float32), ()) for key, value in made.items()}
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--report={name}: {str(error).splitlines()[0]}") from error
 
     return compiled
 

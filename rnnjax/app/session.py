@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import signal
 import threading
 import time
@@ -102,20 +104,43 @@ class Pace:
 
 
 class Session:
-    """A run under way in its workdir: the host's side of the loop."""
+    """A run under way in its workdir: the host's side of the loop. It is made first, and given its place then."""
 
-    def __init__(self, build: Build, load: Load | None, config: Config, workdir: Workdir) -> None:
+    workdir: Workdir
+    checkpoints: Checkpoints
+    best: Checkpoints
+
+    def __init__(self, build: Build, load: Load | None, config: Config) -> None:
         self.build = build
         self.config, data = loaded(load, config)
         self.devices = distributed.mesh(config.devices)
         self.data = distributed.put(data, self.devices)
         self.setup: Setup = finished(build, self.config)
         self.programs: Programs = programs(build, self.config, self.devices)
+        self.pace = Pace()
+
+    def check(self) -> None:
+        """Traces what will be compiled, so that what is refused is refused before there is a folder.
+
+        Raises:
+          UserError: a part of the network or of its training is not as it must be, or too large.
+        """
+        try:
+            like = jax.eval_shape(self.programs.init, self.data)
+            jax.eval_shape(self.programs.report, like.state.params, self.data)
+        except OverflowError as error:
+            raise UserError(f"a size is too large: {error}") from error
+        size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), memory()
+        if there and size > there:
+            raise UserError(f"the network and its optimiser need {size / 2**30:,.0f} GiB; this machine has "
+                            f"{there / 2**30:,.0f}")  # fmt: skip
+
+    def place(self, workdir: Workdir) -> None:
+        """Says where the run lives."""
         self.workdir = workdir
         kept = distributed.Shared if distributed.running() else Checkpoints
-        self.checkpoints = kept(workdir.file("checkpoints"), config.keep_checkpoints)
+        self.checkpoints = kept(workdir.file("checkpoints"), self.config.keep_checkpoints)
         self.best = kept(workdir.file("best"), keep=1)
-        self.pace = Pace()
 
     def fresh(self) -> Saved:
         """The run before its first step."""
@@ -134,7 +159,6 @@ class Session:
             known = self.workdir.summary() or {}
             scored = distributed.agreed(known.get("steps") == restored)
             return self.result(saved, known if scored else None)
-        jax.eval_shape(self.programs.report, saved.progress.state.params, self.data)  # what it refuses it refuses now
         writer = make_writers(self.config.writers if distributed.leads() else [], self.workdir, restored)
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
             while not self.over(saved):
@@ -266,6 +290,14 @@ class Session:
             "workdir": str(Path(self.workdir.path)),
             **provenance(),
         }
+
+
+def memory() -> int:
+    """The memory of this machine in bytes; 0 where it is not known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def best_record(records: list[dict[str, Any]], step: int) -> dict[str, Any]:

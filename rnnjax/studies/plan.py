@@ -51,12 +51,12 @@ def found(name: str) -> tuple[Experiment, str]:
         raise UserError("--experiment=NAME is needed: copying, adding, ... or an importable module")
     try:
         ours = "." not in name and importlib.util.find_spec(f"experiments.{name}") is not None
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):
         ours = False
     module = f"experiments.{name}" if ours else name
     try:
         experiment: Any = getattr(importlib.import_module(module), "EXPERIMENT", None)
-    except ImportError as error:
+    except Exception as error:  # a relative name, or whatever a user's module raises
         raise UserError(f"--experiment={name}: no experiment, and no module that can be imported ({error})") from error
     if not isinstance(experiment, Experiment):
         raise UserError(f"--experiment={name}: {module} has no EXPERIMENT that trains members")
@@ -97,7 +97,8 @@ def check(plan: Plan, config: Config) -> None:
         ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
         one = plan.member(i, ends | own)
     for r in plan.ranges:
-        for end in r.choices or (f"{r.high:g}",):
+        between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
+        for end in r.choices or ((f"{r.high:g}",) if r.kind == "int" else (f"{r.high:g}", between)):
             one = plan.member(0, {**ends, **own, r.flag: end})
     every, steps = one.config.eval_every, one.config.num_steps
     if config.halving and (config.halving < 2 or not 0 < config.rung < steps or config.rung % every):

@@ -12,7 +12,7 @@ import numpy as np
 from rnnjax.errors import UserError
 
 Assignment = dict[str, str]
-MOST_INTEGERS = 100_000  # in int:lo:hi within a grid
+MOST_POINTS = 100_000  # of one axis of a grid
 
 
 class Axis(NamedTuple):
@@ -85,11 +85,11 @@ def spaced(text: str, rest: str) -> list[str]:
         form = "int:lo:hi" if kind == "int" else f"{kind}:lo:hi:n"
         raise UserError(f"--grid={text}: write {form} with numbers") from error
     check_limits("grid", text, kind, low, high)
-    if n < 2:
-        raise UserError(f"--grid={text}: at least 2 points")
+    if not 2 <= n <= MOST_POINTS:
+        raise UserError(f"--grid={text}: from 2 to {MOST_POINTS:,} points")
     if kind == "int":
-        if high - low >= MOST_INTEGERS:
-            raise UserError(f"--grid={text}: {int(high - low) + 1:,} points: at most {MOST_INTEGERS:,}")
+        if high - low >= MOST_POINTS:
+            raise UserError(f"--grid={text}: {int(high - low) + 1:,} points: at most {MOST_POINTS:,}")
         return [str(i) for i in range(int(low), int(high) + 1)]
     points = np.geomspace(low, high, n) if kind == "log" else np.linspace(low, high, n)
     return [f"{x:.6g}" for x in points]
@@ -122,7 +122,7 @@ def drawn_range(text: str) -> Range:
         return Range(flag, kind, choices=tuple(parts))
     try:
         low, high = map(float, parts)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"--space={text}: write {form}") from error
     if kind not in ("log", "lin", "int"):
         raise UserError(f"--space={text}: write {form}")
