@@ -144,12 +144,12 @@ def example(asked: Plan) -> Assignment:
 def search(asked: Plan, config: app.Config, study: Study) -> None:
     """Draws trials and trains them, batch by batch, or all of them as one population."""
     trials = Search(study.workdir.path, asked.ranges, asked.points, config.trials, config.sampler, config.seed)
-    bounds = {r.flag: (r.low, r.high) for r in asked.ranges}
+    space = {r.flag: r for r in asked.ranges}
 
     def train_all(assignments: dict[int, Assignment]) -> None:
         members = [asked.member(i, own) for i, own in assignments.items()]
         if config.pbt:
-            evolve(study, members, bounds, config.pbt, config.seed)
+            evolve(study, members, space, config.pbt, config.seed)
         else:
             study.train(members)
 
