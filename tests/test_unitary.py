@@ -269,3 +269,17 @@ def test_the_gradient_lowers_for_cpu_cuda_and_tpu(cell):
 def test_a_wrong_width_is_refused_by_name():
     with pytest.raises(ValueError, match=r"pre-activations \[16\].*got \[8\]"):
         rnnjax.urnn_core(N).init(jax.random.key(0), jnp.ones(N))
+
+
+@pytest.mark.parametrize("b", [-1.0, 0.0, 1.0])
+def test_modrelu_keeps_nan(b):
+    for z in (jnp.array([jnp.nan, 1.0]), jnp.array([jnp.nan, 1.0], jnp.complex64)):
+        got = unitary.modrelu(z, jnp.float32(b))
+        assert jnp.isnan(got[0]) and jnp.isfinite(got[1])
+
+
+@pytest.mark.parametrize("make", [rnnjax.exprnn, rnnjax.scornn, rnnjax.nnrnn, rnnjax.goru, rnnjax.urnn, rnnjax.eunn])
+def test_nan_in_an_input_reaches_every_later_output(make):
+    xs, net = jnp.ones((5, 2)).at[2, 0].set(jnp.nan), rnnjax.unroll(make(4))
+    ys = jax.jit(lambda p: rnnjax.run(net, p, xs)[1])(net.init(jax.random.key(1), xs))
+    assert jnp.isfinite(ys[:2]).all() and jnp.isnan(ys[2:]).any(axis=1).all()

@@ -53,7 +53,7 @@ def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
     if not jnp.iscomplexobj(z):
-        return jnp.where(jnp.abs(z) + b >= 0, z + b * jnp.sign(z), jnp.zeros_like(z))
+        return jnp.where(jnp.abs(z) + b < 0, jnp.zeros_like(z), z + b * jnp.sign(z))  # so that nan stays nan
     return z * gain(jnp.real(z * jnp.conj(z)), b, epsilon).astype(z.dtype)
 
 
