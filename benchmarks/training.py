@@ -10,7 +10,6 @@ The runs take turns in one process, so that their ratios hold whatever else the 
 and char_lm runs the same work in PyTorch, where it is installed.
 """
 
-import copy
 import importlib
 import shlex
 import statistics
@@ -53,7 +52,6 @@ def config_of(command: str) -> tuple[app.Experiment, Config]:
     """The experiment and the config of a command."""
     name, *argv = shlex.split(command)
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
     return experiment, configs.runs(app.parse(experiment.flags, [name, *argv]))[0]
 
 

@@ -7,7 +7,6 @@ characters; epochwise the state starts anew with each window, continuously it is
 
 from __future__ import annotations
 
-import copy
 import itertools
 import os
 import shlex
@@ -63,7 +62,7 @@ def command(config: app.Config, regime: str, seed: int) -> list[str]:
 
 def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> tuple[list[int], list[float], float]:
     """Characters read and nats a character of validation on the way; nats a character of the test in the end."""
-    asked = app.parse(copy.deepcopy(char_lm.FLAGS), ["char_lm", *given])
+    asked = app.parse(char_lm.FLAGS, ["char_lm", *given])
     asked, data = loaded(char_lm.load, asked.replace(cell=config.cell, hidden_size=config.hidden_size))
     run = programs(char_lm.build, asked)
     if run.valid is None or run.test is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import json
 import sys
@@ -20,7 +19,6 @@ def launch(experiment: str | app.Experiment, *argv: str) -> int:
     name = experiment if isinstance(experiment, str) else "user"
     if isinstance(experiment, str):
         experiment = importlib.import_module(f"experiments.{experiment}").EXPERIMENT
-    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
     argv = (*argv,) if any("compilation_cache" in a for a in argv) else (*argv, "--compilation_cache=off")
     try:
         with jax.numpy_dtype_promotion("standard"):  # optax has not been written for strict promotion

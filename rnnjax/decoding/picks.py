@@ -74,7 +74,6 @@ def top_k(k: int, t: Any = 1.0) -> Pick:
 
     Reference: Fan, Lewis, Dauphin, Hierarchical neural story generation, 2018.
     """
-
     if k < 1:
         raise ValueError(f"top_k draws from one symbol at least, got k={k}")
     draw = temperature(t)
@@ -102,18 +101,16 @@ def nucleus(p: Any, t: Any = 1.0) -> Pick:
 
     Reference: Holtzman, Buys, Du, Forbes, Choi, The curious case of neural text degeneration, 2020.
     """
-
-    check_temperature(t)
+    draw = temperature(t)
     if not isinstance(p, jax.core.Tracer) and not 0 < p <= 1:
         raise ValueError(f"nucleus needs a probability above 0 and up to 1, got p={p}")
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         order = jnp.argsort(-logits)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # in half precision the sum would stop
-        cold, by = cooling(t, logits)
-        cooled = logits[order] / by
-        before = jnp.cumsum(jax.nn.softmax(cooled)) - jax.nn.softmax(cooled)
-        kept = ((before < jnp.asarray(p, logits.dtype)) & ~cold).at[0].set(True)
-        return order[jax.random.categorical(key, jnp.where(kept, cooled, -jnp.inf))]
+        probabilities = jax.nn.softmax(logits[order] / cooling(t, logits)[1])
+        before = jnp.cumsum(probabilities) - probabilities
+        kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
+        return order[draw(key, jnp.where(kept, logits[order], -jnp.inf))]
 
     return pick

@@ -46,20 +46,14 @@ def evolve(study: Study, members: Sequence[Member], space: Space, every: int, se
     for flag in space:
         if flag not in pack.numbers():
             raise UserError(f"--space={flag}=...: --{flag} is no number that --pbt can change while training")
-    choices = {flag: numbers_of(r) for flag, r in space.items()}
+        numbers_of(space[flag])  # refuses choices that are no numbers
     pack.begin()
     for target in [*range(every, config.num_steps, every), config.num_steps]:
         if target < pack.step:
             continue
         study.advance(pack, target)
         if target < config.num_steps:
-            generation(
-                pack,
-                space,
-                choices,
-                (target - 1) // config.eval_every,
-                jax.random.fold_in(jax.random.key(seed), target),
-            )
+            generation(pack, space, (target - 1) // config.eval_every, jax.random.fold_in(jax.random.key(seed), target))
     study.finish(pack, [row | finals(pack, row, space) for row in pack.rows()])
     pack.drop()
 
@@ -95,14 +89,14 @@ def moved_beside(key: jax.Array, values: jax.Array, choices: np.ndarray) -> jax.
     return known[jnp.clip(inside, 0, last)]
 
 
-def generation(pack: Pack, space: Space, choices: Mapping[str, np.ndarray], column: int, key: jax.Array) -> None:
+def generation(pack: Pack, space: Space, column: int, key: jax.Array) -> None:
     """One round of taking over, unless it was done before the pack was saved."""
     at = pack.places
     if np.isfinite(pack.records[PARENT][at, column]).all():
         return
     scores = pack.records.get("valid_loss", pack.records["loss"])[at, column]
     parents = np.asarray(exploit(key, jnp.asarray(scores)))
-    pack.state = spread(taken_over(pack.state, at, parents, space, choices, key), pack.compiled.strategy)
+    pack.state = spread(taken_over(pack.state, at, parents, space, key), pack.compiled.strategy)
     pack.records[PARENT][at, column] = [pack.members[i].id for i in parents]
     for flag in space:
         pack.records[flag][at, column] = np.asarray(pack.state.numbers[flag])[at]
@@ -110,9 +104,7 @@ def generation(pack: Pack, space: Space, choices: Mapping[str, np.ndarray], colu
     pack.save()
 
 
-def taken_over(
-    state: State, at: np.ndarray, parents: np.ndarray, space: Space, choices: Mapping[str, np.ndarray], key: jax.Array
-) -> State:
+def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: Space, key: jax.Array) -> State:
     """The state in which each member goes on from its parent; those that do from another with other numbers."""
     source = np.arange(state.best.shape[0])
     source[at] = at[parents]
@@ -121,7 +113,7 @@ def taken_over(
     numbers = dict(state.numbers)
     for i, (flag, r) in enumerate(space.items()):
         own, now = jax.random.fold_in(key, i), new.numbers[flag]
-        tried = moved_beside(own, now, choices[flag]) if r.choices else explore(own, now, r.low, r.high)
+        tried = moved_beside(own, now, numbers_of(r)) if r.choices else explore(own, now, r.low, r.high)
         numbers[flag] = jnp.where(moved, tried, state.numbers[flag])
     run = new.progress.state._replace(key=state.progress.state.key)
     return new._replace(numbers=numbers, progress=new.progress._replace(state=run))

@@ -69,7 +69,7 @@ def polished(u: jax.Array) -> jax.Array:
     that it removes. To twice that precision, only the rounding of the entries of u is left. The step's own derivative
     is zero where u is orthogonal, so none is taken.
     """
-    return u + lax.stop_gradient(in_full(u, orthogonality_gap(lax.stop_gradient(u)))) / 2
+    return u + lax.stop_gradient(in_full(u, orthogonality_gap(u))) / 2
 
 
 def both_ways(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
