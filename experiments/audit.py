@@ -252,7 +252,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def panel(results: list[Found], lags: list[str]) -> audit_plots.Panel:
+def panel(results: list[Found], lags: list[str]) -> audit_plots.AuditPanel:
     """What is drawn of one network."""
     lines = {}
     for f in results:
@@ -261,7 +261,7 @@ def panel(results: list[Found], lags: list[str]) -> audit_plots.Panel:
             share, errors = ([lag[i] for lag in f.lags] for i in (1, 2))
             lines[f.name] = audit_plots.Line(q.bias, q.error, q.variance**0.5, share, errors)
     first = next((f for f in results if f.lags), None)
-    return audit_plots.Panel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
+    return audit_plots.AuditPanel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
 
 
 def over_windows(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:

@@ -89,12 +89,12 @@ def build(config: app.Config) -> app.Setup:
 
     def scored(name: str) -> Stream | None:
         n = config.counts[name]
-        return place(images.in_order(name, config.batch_size, n)) if n else None
+        return place(images.images_in_order(name, config.batch_size, n)) if n else None
 
     return app.Setup(
         cell=network(config),
         objective=losses.classify,
-        train=place(images.shuffled("train", config.batch_size)),
+        train=place(images.shuffled_images("train", config.batch_size)),
         valid=scored("valid"),
         test=scored("test"),
         baseline=math.log(config.classes),

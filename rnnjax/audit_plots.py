@@ -36,7 +36,7 @@ class Line(NamedTuple):
     errors: ArrayLike
 
 
-class Panel(NamedTuple):
+class AuditPanel(NamedTuple):
     """What is drawn of one network.
 
     Attributes:
@@ -50,7 +50,7 @@ class Panel(NamedTuple):
     norms: ArrayLike
 
 
-def audits(path: str | os.PathLike[str], panels: Mapping[str, Panel]) -> None:
+def audits(path: str | os.PathLike[str], panels: Mapping[str, AuditPanel]) -> None:
     """Draws for each network how far each rule is from the exact gradient, and how far back each rule reaches.
 
     Args:
@@ -64,19 +64,19 @@ def audits(path: str | os.PathLike[str], panels: Mapping[str, Panel]) -> None:
       >>> import pathlib, tempfile
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "audit.png"
       >>> rule = Line(0.1, 0.0, 0.0, [1.0, 0.5], [0.0, 0.0])
-      >>> audits(path, {"lstm": Panel({"tbptt 5": rule}, ["0", "1-9"], [0.8, 0.3])})
+      >>> audits(path, {"lstm": AuditPanel({"tbptt 5": rule}, ["0", "1-9"], [0.8, 0.3])})
       >>> path.read_bytes()[:4]
       b'\\x89PNG'
     """
     save(path, draw_audits(panels))
 
 
-def draw_audits(panels: Mapping[str, Panel]) -> Figure:
+def draw_audits(panels: Mapping[str, AuditPanel]) -> Figure:
     """The figure that `audits` writes.
 
     Example:
       >>> rule = Line(0.1, 0.0, 0.0, [1.0, 0.5], [0.0, 0.0])
-      >>> len(draw_audits({"lstm": Panel({"tbptt 5": rule}, ["0", "1-9"], [0.8, 0.3])}).axes)
+      >>> len(draw_audits({"lstm": AuditPanel({"tbptt 5": rule}, ["0", "1-9"], [0.8, 0.3])}).axes)
       2
     """
     rows = [1.6 + 0.27 * len(panel.lines) for panel in panels.values()]
@@ -91,7 +91,7 @@ def draw_audits(panels: Mapping[str, Panel]) -> Figure:
     return figure
 
 
-def _draw_errors(axes: Axes, name: str, panel: Panel) -> None:
+def _draw_errors(axes: Axes, name: str, panel: AuditPanel) -> None:
     """Bias as a dot with two standard errors, noise as a ring, on a logarithmic axis."""
     axes.set_xscale("log")
     for i, line in enumerate(panel.lines.values()):
@@ -113,7 +113,7 @@ def _draw_errors(axes: Axes, name: str, panel: Panel) -> None:
     axes.set_axisbelow(True)
 
 
-def _draw_lags(axes: Axes, panel: Panel) -> None:
+def _draw_lags(axes: Axes, panel: AuditPanel) -> None:
     """The share that arrives as a number in a coloured field, grey where chance hides it; above, what there is."""
     shares = np.array([np.asarray(line.delivered, float) for line in panel.lines.values()])
     errors = np.array([np.asarray(line.errors, float) for line in panel.lines.values()])

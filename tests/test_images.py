@@ -116,7 +116,7 @@ def test_the_parts_of_the_digits_share_no_image_and_are_the_same_every_time():
 
 
 def test_each_epoch_has_every_image_once_in_an_order_of_its_own():
-    stream, data = images.shuffled("train", 3), {"train": labelled(9)}
+    stream, data = images.shuffled_images("train", 3), {"train": labelled(9)}
     advance, position, epochs = jax.jit(stream.next), stream.init(data), []
     for epoch in range(3):
         epochs.append([])
@@ -127,11 +127,11 @@ def test_each_epoch_has_every_image_once_in_an_order_of_its_own():
     assert all(sorted(epoch) == list(range(9)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != sorted(epochs[0])
     with pytest.raises(UserError, match="--batch_size=10: there are only 9 images"):
-        images.shuffled("train", 10).init(data)
+        images.shuffled_images("train", 10).init(data)
 
 
 def test_a_pass_in_order_counts_every_image_once():
-    stream, data = images.in_order("test", 4, 10), {"test": labelled(10)}
+    stream, data = images.images_in_order("test", 4, 10), {"test": labelled(10)}
     position, seen = stream.init(data), []
     for _ in range(stream.length):
         batch, position = stream.next(data, position, jax.random.key(0))

@@ -189,7 +189,7 @@ class Epoch(NamedTuple):
     at: jax.Array
 
 
-def shuffled(name: str, batch_size: int) -> Stream:
+def shuffled_images(name: str, batch_size: int) -> Stream:
     """The stream of batches of `data[name]`, which are `Images`, in epochs of another order each.
 
     An image comes at most once in an epoch; those that do not fill a batch wait for the next.
@@ -200,7 +200,7 @@ def shuffled(name: str, batch_size: int) -> Stream:
     Example:
       >>> import jax, numpy as np
       >>> data = {"train": Images(np.zeros((6, 4), np.uint8), np.arange(6, dtype=np.int32))}
-      >>> stream, labels = shuffled("train", batch_size=2), []
+      >>> stream, labels = shuffled_images("train", batch_size=2), []
       >>> position = stream.init(data)
       >>> for step in range(3):
       ...     batch, position = stream.next(data, position, jax.random.key(step))
@@ -228,13 +228,13 @@ def shuffled(name: str, batch_size: int) -> Stream:
     return Stream(init, next_batch)
 
 
-def in_order(name: str, batch_size: int, n: int) -> Stream:
+def images_in_order(name: str, batch_size: int, n: int) -> Stream:
     """One pass over the n images of `data[name]`, each once; what fills up the last batch is masked.
 
     Example:
       >>> import jax, numpy as np
       >>> data = {"test": Images(np.zeros((3, 4), np.uint8), np.arange(3, dtype=np.int32))}
-      >>> stream = in_order("test", batch_size=2, n=3)
+      >>> stream = images_in_order("test", batch_size=2, n=3)
       >>> batch, position = stream.next(data, stream.init(data), None)
       >>> batch, position = stream.next(data, position, None)
       >>> print(batch.y, batch.mask)

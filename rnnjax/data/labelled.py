@@ -67,14 +67,14 @@ def read_labelled(
         xs.append(text)
     if not xs and not (classes and complete):
         raise UserError(f"{path}: no line has a text")
-    found = mapped(xs, labels, tuple(classes) or tuple(dict.fromkeys(label for _, label in labels)), path)
+    found = with_classes(xs, labels, tuple(classes) or tuple(dict.fromkeys(label for _, label in labels)), path)
     empty = [name for name in classes if complete and name not in {label for _, label in labels}]
     if empty:
         raise UserError(f"{path}: the class {empty[0]!r} is empty")
     return found
 
 
-def mapped(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
+def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
     """Examples whose labels are mapped to classes by name.
 
     Args:
@@ -87,7 +87,7 @@ def mapped(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...]
       UserError: a label, whose line is named, is none of the classes.
 
     Example:
-      >>> mapped(["no", "yes"], [(1, "bad"), (2, "good")], ("good", "bad", "fair"), "test.tsv").y.tolist()
+      >>> with_classes(["no", "yes"], [(1, "bad"), (2, "good")], ("good", "bad", "fair"), "test.tsv").y.tolist()
       [1, 0]
     """
     places = {name: i for i, name in enumerate(classes)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnjax.data import blocks, lines, numerals, refuse
 from rnnjax.data.guard import guarded
-from rnnjax.data.labelled import Labelled, mapped
+from rnnjax.data.labelled import Labelled, with_classes
 from rnnjax.data.numerals import number, numbers
 from rnnjax.data.opening import UTF8
 from rnnjax.errors import UserError
@@ -254,7 +254,7 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     empty = set(named) - {label for _, label in labels}
     if empty and not classes:
         raise UserError(f"{path}: the class {next(c for c in named if c in empty)!r} is empty")
-    return mapped(xs, labels, tuple(classes) or named, path)
+    return with_classes(xs, labels, tuple(classes) or named, path)
 
 
 def read_header(path: str, encoding: str = UTF8) -> Header:
