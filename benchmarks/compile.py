@@ -21,11 +21,11 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from benchmarks import generality, turns
+from benchmarks import _turns as turns
+from benchmarks import generality
 from benchmarks.training import config_of
-from rnnjax.app.programs import programs
-from rnnjax.app.setup import loaded
-from rnnjax.progress import table
+from rnnjax.app import loaded, programs
+from rnnjax.runs import table
 
 FLAGS = flags.FLAGS
 RUNS = ("layer lstm", "layer lstm norm", "layer gru", "layer gru norm", "layer vanilla", "copying --cell=urnn",

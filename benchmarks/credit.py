@@ -24,13 +24,12 @@ import jax.numpy as jnp
 from absl import app, flags
 
 import rnnjax
-from benchmarks.turns import clock, write
+from benchmarks._turns import clock, write
 from rnnjax import losses
 from rnnjax.base import Cell, PyTree
-from rnnjax.estimators import RULES, Estimator
-from rnnjax.estimators.price import flops, seconds, update
-from rnnjax.losses import Batch
-from rnnjax.progress import table
+from rnnjax.data import Batch
+from rnnjax.estimators import RULES, Estimator, flops, seconds, update
+from rnnjax.runs import table
 
 # Time of a step and memory, for n units, as the papers have it.
 TEXTBOOK = {

@@ -25,10 +25,28 @@ import numpy as np
 import rnnjax
 from rnnjax import estimators, losses
 from rnnjax.base import PyTree
-from rnnjax.data import batches, images, labelled, music, series, streams, tags, text, vectors, words
-from rnnjax.losses import Batch
-from rnnjax.progress import table
-from rnnjax.training import Stream
+from rnnjax.data import (
+    Alphabet,
+    Batch,
+    Stream,
+    Vocabulary,
+    bucketed,
+    padded,
+    read_frames,
+    read_idx,
+    read_labelled,
+    read_rolls,
+    read_series,
+    read_tagged,
+    read_ts,
+    read_vectors,
+    read_words,
+    shuffled,
+    tokenise,
+)
+from rnnjax.data import packed as packed_
+from rnnjax.data import read as read_
+from rnnjax.runs import table
 
 BATCH, HIDDEN = 32, 64
 
@@ -79,8 +97,8 @@ def rolls(path: Path) -> None:
 
 def encoded(path: str) -> np.ndarray:
     """Words as indices of a vocabulary of their own."""
-    found = words.read_words(path)
-    return words.Vocabulary.of(found, 10_000).encode(found)
+    found = read_words(path)
+    return Vocabulary.of(found, 10_000).encode(found)
 
 
 def ts(path: Path) -> None:
@@ -90,30 +108,30 @@ def ts(path: Path) -> None:
 
 
 SOURCES = {
-    "characters": Source(lines_of(sentence, 20_000), lambda p: text.Alphabet.of(s := text.read(p)).encode(s), len),
+    "characters": Source(lines_of(sentence, 20_000), lambda p: Alphabet.of(s := read_(p)).encode(s), len),
     "words": Source(lines_of(sentence, 20_000), encoded, len),
     "labelled sentences": Source(
         lines_of(lambda: f"good\t{sentence()}", 10_000),
-        lambda p: [words.tokenise(x) for x in labelled.read_labelled(p).xs],
+        lambda p: [tokenise(x) for x in read_labelled(p).xs],
         lambda found: sum(map(len, found)),
     ),
     "tagged words": Source(
         lines_of(lambda: "dog NN\nbarks VB\n. .\n", 20_000),
-        tags.read_tagged,
+        read_tagged,
         lambda found: sum(len(s.words) for s in found),
     ),
-    "one series": Source(lines_of(lambda: numbers(1), 50_000), series.read_series, len),
+    "one series": Source(lines_of(lambda: numbers(1), 50_000), read_series, len),
     "frames of 12": Source(
         lines_of(lambda: "\n".join(numbers(12) for _ in range(15)) + "\n", 1000),
-        series.read_frames,
+        read_frames,
         lambda found: sum(map(len, found)),
     ),
-    ".ts series": Source(ts, series.read_ts, lambda found: sum(map(len, found.xs))),
-    "idx images": Source(pixels, images.read_idx, lambda found: found.size),
-    "piano rolls": Source(rolls, music.read_rolls, lambda found: sum(map(len, found["train"]))),
+    ".ts series": Source(ts, read_ts, lambda found: sum(map(len, found.xs))),
+    "idx images": Source(pixels, read_idx, lambda found: found.size),
+    "piano rolls": Source(rolls, read_rolls, lambda found: sum(map(len, found["train"]))),
     "word vectors": Source(
         lines_of(lambda: f"w{RNG.integers(1 << 60)} {numbers(100)}", 5000),
-        vectors.read_vectors,
+        read_vectors,
         lambda found: len(found.words),
     ),
 }
@@ -169,7 +187,7 @@ def main() -> None:
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
 
     xs, ys = ragged()
-    packed = batches.packed(xs, ys, 64)
+    packed = packed_(xs, ys, 64)
     data = jax.tree.map(jnp.asarray, {"train": packed})
     step, steps = eaten(jax.tree.map(lambda a: a[:BATCH], data["train"]))
     rate = steps / measured(step, clock, args.repeats)
@@ -179,13 +197,13 @@ def main() -> None:
         rows.append({"": name, "steps a second": round(steps / seconds), "times training": steps / seconds / rate})
 
     n = len(packed.y) // BATCH
-    seconds = measured(served(streams.shuffled("train", BATCH), data, n), clock, args.repeats)
+    seconds = measured(served(shuffled("train", BATCH), data, n), clock, args.repeats)
     add("stream: shuffled, packed rows", int(packed.x.valid[: n * BATCH].sum()), seconds)
     total = sum(map(len, xs))
-    add("pack into rows", total, measured(lambda: batches.packed(xs, ys, 64), clock, args.repeats))
-    add("pad into rows", total, measured(lambda: batches.padded(xs), clock, args.repeats))
+    add("pack into rows", total, measured(lambda: packed_(xs, ys, 64), clock, args.repeats))
+    add("pad into rows", total, measured(lambda: padded(xs), clock, args.repeats))
     lengths = [len(x) for x in xs]
-    add("batches of similar length", total, measured(lambda: batches.bucketed(lengths, BATCH), clock, args.repeats))
+    add("batches of similar length", total, measured(lambda: bucketed(lengths, BATCH), clock, args.repeats))
     with tempfile.TemporaryDirectory() as folder:
         for name, source in SOURCES.items():
             path = Path(folder) / name.replace(" ", "_")

@@ -19,11 +19,10 @@ import numpy as np
 from absl import app, flags
 
 import rnnjax
-from benchmarks import turns
-from rnnjax import decoding, topology
+from benchmarks import _turns as turns
+from rnnjax import decoding, seq2seq
 from rnnjax.interop import to_torch
-from rnnjax.progress import table
-from rnnjax.provenance import cores
+from rnnjax.runs import cores, table
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch", 32, "Sources at once.", 1)
@@ -35,10 +34,10 @@ flags.DEFINE_integer("beam", 5, "Hypotheses.", 1)
 flags.DEFINE_integer("turns", 5, "Turns that each gets.", 1)
 
 
-def network() -> topology.EncoderDecoder:
+def network() -> seq2seq.EncoderDecoder:
     """The translator."""
     h, v = FLAGS.hidden, FLAGS.vocabulary
-    general = topology.general(h)
+    general = seq2seq.general(h)
 
     def decoder(memory: Any) -> rnnjax.Cell:
         return rnnjax.stack(rnnjax.embed(v, h), rnnjax.luong(rnnjax.lstm(h), general, memory, h), rnnjax.linear(v))

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from absl import app, flags
 
 import rnnjax
-from benchmarks.turns import timed, turn, write
+from benchmarks._turns import timed, turn, write
 from rnnjax import Cell, Seq, run, stack, unroll
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("cells", ["lstm", "gru", "vanilla"], "Cells: lstm, gru (reset after the matmul), vanilla (tanh).")

@@ -21,9 +21,9 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from benchmarks.peers import GATES, PEERS, Layer, Shape
-from benchmarks.turns import timed, turn, write
-from rnnjax import population
+from benchmarks._peers import GATES, PEERS, Layer, Shape
+from benchmarks._turns import timed, turn, write
+from rnnjax import training
 
 SHAPES = (
     "100,32,64,128", "1000,16,10,128", "200,64,128,256", "50,20,200,200",
@@ -113,7 +113,7 @@ def main(argv: Sequence[str]) -> None:
     """Compares, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown argument {argv[1]}")
-    population.host_devices()
+    training.host_devices()
     every: list[dict[str, Any]] = []
     for cell in FLAGS.cells:
         results = []

@@ -18,15 +18,13 @@ from absl import app as absl_app
 from absl import flags, logging
 
 import rnnjax
-from benchmarks.turns import clock, write
-from rnnjax import app, losses, training
-from rnnjax.app.config import Config
-from rnnjax.app.programs import programs
-from rnnjax.losses import Batch
-from rnnjax.population import host_devices, spread
-from rnnjax.progress import table
-from rnnjax.provenance import cores
-from rnnjax.studies.programs import GroupPrograms, State, group_programs
+from benchmarks._turns import clock, write
+from rnnjax import app, losses
+from rnnjax.app import Config, programs
+from rnnjax.data import Batch, Stream
+from rnnjax.runs import cores, table
+from rnnjax.studies import GroupPrograms, State, group_programs
+from rnnjax.training import host_devices, spread
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("cells", ["lstm", "gru", "vanilla"], "Layers.")
@@ -53,7 +51,7 @@ def build(config: Config) -> app.Setup:
         return Batch(x, jax.random.randint(ky, (config.batch_size, config.length), 0, CLASSES)), position
 
     cell = rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(CLASSES)))
-    return app.Setup(cell, losses.classify, training.Stream(lambda data: (), batch))
+    return app.Setup(cell, losses.classify, Stream(lambda data: (), batch))
 
 
 def config_of(cell: str, t: int, b: int, h: int) -> Config:

@@ -20,14 +20,12 @@ import jax
 from absl import app as absl_app
 from absl import flags, logging
 
-from benchmarks import turns
-from benchmarks.loops import LOOPS
-from rnnjax import app, distributed, population
-from rnnjax.app import config as configs
-from rnnjax.app.config import Config
-from rnnjax.app.programs import programs
-from rnnjax.app.setup import loaded
-from rnnjax.progress import table
+from benchmarks import _turns as turns
+from benchmarks._loops import LOOPS
+from rnnjax import app, distributed, training
+from rnnjax.app import Config, loaded, programs
+from rnnjax.app import runs as runs_
+from rnnjax.runs import table
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -52,7 +50,7 @@ def config_of(command: str) -> tuple[app.Experiment, Config]:
     """The experiment and the config of a command."""
     name, *argv = shlex.split(command)
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    return experiment, configs.runs(app.parse(experiment.flags, [name, *argv]))[0]
+    return experiment, runs_(app.parse(experiment.flags, [name, *argv]))[0]
 
 
 def timed(name: str, steps: Callable[[int], None]) -> Timed:
@@ -93,7 +91,7 @@ def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)
     if any("--devices" in command for command in FLAGS.run):
-        population.host_devices()
+        training.host_devices()
     runs = [t for command in FLAGS.run for t in prepared(command)]
     rates: dict[str, list[float]] = {t.name: [] for t in runs}
     for _ in range(FLAGS.turns):

@@ -27,10 +27,10 @@ import optax
 from absl import app, flags
 
 import rnnjax
-from benchmarks.turns import in_turn, write
-from rnnjax import losses, trees
-from rnnjax.errors import UserError
-from rnnjax.provenance import cores
+from benchmarks._turns import in_turn, write
+from rnnjax import data, losses, trees
+from rnnjax.base import UserError
+from rnnjax.runs import cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["25", "100"], "Trees of a training step.")
@@ -82,10 +82,10 @@ def ours(groups: Sequence[Sequence[trees.Tree]], words: dict[str, int]) -> Calla
     optimizer = optax.adagrad(RATE)
     state = optimizer.init(params)
 
-    def loss(params: Any, batch: losses.Batch) -> jax.Array:
+    def loss(params: Any, batch: data.Batch) -> jax.Array:
         return losses.classify(rnnjax.run(cell, params, batch.x)[1], batch)["loss"].value()
 
-    def update(params: Any, state: Any, batch: losses.Batch) -> tuple[Any, Any]:
+    def update(params: Any, state: Any, batch: data.Batch) -> tuple[Any, Any]:
         updates, state = optimizer.update(jax.grad(loss)(params, batch), state, params)
         return optax.apply_updates(params, updates), state
 

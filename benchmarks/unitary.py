@@ -33,11 +33,10 @@ import optax
 from absl import app, flags
 
 import rnnjax
-from benchmarks.turns import in_turn, write
+from benchmarks._turns import in_turn, write
 from rnnjax import Cell, run, stack, unitary, unroll
-from rnnjax.provenance import cores
-from rnnjax.unitary import cells
-from rnnjax.unitary.pairs import halves_matrix
+from rnnjax.runs import cores
+from rnnjax.unitary import AS_FACTORS, AS_MATRIX, halves_matrix, halves_window
 
 D = 10  # input features, as in the copying task
 
@@ -227,9 +226,9 @@ def choice_report() -> dict[str, Any]:
     for t, n in combinations():
         made = {}
         for name in ("urnn", "eunn"):
-            for way, plan in (("matrix", cells.AS_MATRIX), ("factors", cells.AS_FACTORS)):
+            for way, plan in (("matrix", AS_MATRIX), ("factors", AS_FACTORS)):
                 core = CORES[name](n)
-                fixed = core.replace(window=cells.halves_window(core, functools.partial(always, plan)))
+                fixed = core.replace(window=halves_window(core, functools.partial(always, plan)))
                 made[f"{name} {way}"] = in_jax(layer(name, n, fixed), t)
         rows[f"{t},{n}"] = timed(made)
     show(f"T,n: milliseconds ({FLAGS.mode}, B = {FLAGS.batch})", rows)

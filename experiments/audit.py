@@ -13,17 +13,24 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, audit_plots, losses, tasks, training
-from rnnjax.app.names import resolve
-from rnnjax.app.setup import finished
-from rnnjax.base import Cell, PyTree
-from rnnjax.errors import UserError
-from rnnjax.estimators import RULES, Estimator
-from rnnjax.estimators.audit import Lag, Quality, by_lag, delivered, estimates, groups
-from rnnjax.estimators.price import Update, seconds, update
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir, atomic_write
+from rnnjax import app, losses, plotting, tasks
+from rnnjax.app import finished, resolve
+from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.estimators import (
+    RULES,
+    Estimator,
+    Lag,
+    Quality,
+    Update,
+    by_lag,
+    delivered,
+    estimates,
+    groups,
+    seconds,
+    update,
+)
+from rnnjax.runs import Progress, Workdir, atomic_write, provenance, table
+from rnnjax.tasks import drawn
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
 flags.DEFINE_list(
@@ -67,7 +74,7 @@ def build(config: app.Config) -> app.Setup:
         task = tasks.copying(config.length - 2 * symbols, symbols)
         cell = rnnjax.stack(rnnjax.one_hot(10, config.dtype), config.layers(), rnnjax.linear(9))
         objective = losses.classify
-    return app.Setup(rnnjax.unroll(cell), objective, training.drawn(task, config.batch_size))
+    return app.Setup(rnnjax.unroll(cell), objective, drawn(task, config.batch_size))
 
 
 class Found(NamedTuple):
@@ -236,10 +243,10 @@ def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind
     atomic_write(workdir.file("audit.csv"), as_csv(rows))
     atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
     workdir.write_summary({name: [total(f) for f in results] for name, results in found.items()} | provenance())
-    audit_plots.audits(workdir.file(f"audit.{kind}"), {name: panel(results, lags) for name, results in found.items()})
+    plotting.audits(workdir.file(f"audit.{kind}"), {name: panel(results, lags) for name, results in found.items()})
     lines = over_windows(found)
     if lines:
-        audit_plots.against_window(workdir.file(f"windows.{kind}"), lines, "error of the gradient")
+        plotting.against_window(workdir.file(f"windows.{kind}"), lines, "error of the gradient")
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
@@ -252,16 +259,16 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def panel(results: list[Found], lags: list[str]) -> audit_plots.AuditPanel:
+def panel(results: list[Found], lags: list[str]) -> plotting.AuditPanel:
     """What is drawn of one network."""
     lines = {}
     for f in results:
         if f.groups:
             q = f.groups["total"]
             share, errors = ([lag[i] for lag in f.lags] for i in (1, 2))
-            lines[f.name] = audit_plots.Line(q.bias, q.error, q.variance**0.5, share, errors)
+            lines[f.name] = plotting.Line(q.bias, q.error, q.variance**0.5, share, errors)
     first = next((f for f in results if f.lags), None)
-    return audit_plots.AuditPanel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
+    return plotting.AuditPanel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
 
 
 def over_windows(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:

@@ -12,15 +12,12 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, losses, training
-from rnnjax.app.names import resolve
-from rnnjax.base import Cell, PyTree
-from rnnjax.errors import UserError
+from rnnjax.app import resolve
+from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES
-from rnnjax.losses import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Workdir, provenance, table
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
@@ -48,14 +45,14 @@ def balance() -> Cell:
     return Cell(lambda key, x: {"theta": jnp.full(1, 0.5)}, lambda p, x: jnp.ones(N), step)
 
 
-def stream(piece: int) -> training.Stream:
+def stream(piece: int) -> Stream:
     """Pieces of episodes; the first unit should be 1."""
 
     def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
         restart = jnp.full(1, position % (EPISODE // piece) == 0)
         return Batch(jnp.zeros((1, piece, 1)), jnp.ones((1, piece, 1)), None, restart), position + 1
 
-    return training.Stream(lambda data: jnp.zeros((), jnp.int32), following)
+    return Stream(lambda data: jnp.zeros((), jnp.int32), following)
 
 
 def optimum() -> float:

@@ -12,11 +12,9 @@ import numpy as np
 from absl import flags
 
 from rnnjax import app, dynamics
-from rnnjax.app.names import resolve
-from rnnjax.dynamics_plots import bifurcations
-from rnnjax.progress import table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax.app import resolve
+from rnnjax.plotting import bifurcations
+from rnnjax.runs import Workdir, provenance, table
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(

@@ -15,13 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments import translator
-from experiments.vision import ConvNet, show
-from rnnjax import app, decoding, interop, losses, topology, training
+from experiments._shared import seq2seq as translator
+from experiments._shared.conv import ConvNet, show
+from rnnjax import app, data, decoding, interop, losses, seq2seq, tasks
 from rnnjax.base import PyTree
-from rnnjax.data import shapes
 from rnnjax.plotting import save
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -48,27 +47,27 @@ flags.DEFINE_boolean("own_words", True, "Whether the decoder reads the words tha
 flags.DEFINE_integer("tested", 500, "Pictures to write about at the end, of either kind.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("shown", 6, "Pictures on the contact sheet.", 1, 12, flag_values=FLAGS)
 
-MAP = shapes.SIDE // 4  # places of the map on a side
+MAP = tasks.SIDE // 4  # places of the map on a side
 END = 0
-KINDS = {"size": [*shapes.SIZES], "colour": [*shapes.COLOURS], "shape": [*shapes.SHAPES]}  # of words; others say where
+KINDS = {"size": [*tasks.SIZES], "colour": [*tasks.COLOURS], "shape": [*tasks.SHAPES]}  # of words; others say where
 
 
-def network(config: app.Config) -> topology.EncoderDecoder:
+def network(config: app.Config) -> seq2seq.EncoderDecoder:
     """The map of a picture is the memory of a decoder that attends to it."""
-    attention, words = topology.additive(config.hidden_size), len(shapes.WORDS)
+    attention, words = seq2seq.additive(config.hidden_size), len(tasks.WORDS)
 
     def decoder(memory: Any) -> rnnjax.Cell:
         embed = rnnjax.embed(words, config.embedding_size, dtype=jnp.dtype(config.dtype))
         if not config.own_words:
             embed = rnnjax.stack(embed, rnnjax.pointwise(jnp.zeros_like))
         if config.attention == "luong":
-            core = topology.luong(config.layers(), attention, memory, config.hidden_size)
+            core = seq2seq.luong(config.layers(), attention, memory, config.hidden_size)
         else:
-            core = topology.bahdanau(config.layers(), attention, memory)
+            core = seq2seq.bahdanau(config.layers(), attention, memory)
         return rnnjax.stack(embed, core, rnnjax.linear(words))
 
     places = nn.Sequential([ConvNet(config.channels), lambda x: x.reshape(MAP * MAP, -1)])
-    return topology.encoder_decoder(interop.from_flax(places), decoder, attention)
+    return seq2seq.encoder_decoder(interop.from_flax(places), decoder, attention)
 
 
 def objective(smoothing: float) -> losses.Objective:
@@ -78,8 +77,8 @@ def objective(smoothing: float) -> losses.Objective:
     once believed to be unlikely for its company alone, a circle that is red, it has to forget when it sees better.
     """
 
-    def smoothed(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
-        metrics, logits = translator.objective(outputs, batch), rnnjax.scans.plain(outputs)
+    def smoothed(outputs: PyTree, batch: data.Batch) -> losses.Metrics:
+        metrics, logits = translator.objective(outputs, batch), rnnjax.base.plain(outputs)
         targets = optax.smooth_labels(jax.nn.one_hot(batch.y, logits.shape[-1], dtype=logits.dtype), smoothing)
         loss = losses.mean(optax.softmax_cross_entropy(logits, targets), batch.mask)
         return metrics | {"loss": loss, "nats": metrics["loss"]}
@@ -89,13 +88,13 @@ def objective(smoothing: float) -> losses.Objective:
 
 def build(config: app.Config) -> app.Setup:
     """The network on fresh pictures; it is tested on combinations of colour and shape that it has not seen."""
-    seen, unseen = shapes.scenes(), shapes.scenes(held_out=True)
+    seen, unseen = tasks.scenes(), tasks.scenes(held_out=True)
     return app.Setup(
         cell=network(config),
         objective=objective(config.smoothing),
-        train=training.drawn(seen, config.batch_size),
-        valid=training.drawn(seen, config.batch_size, config.eval_batches),
-        test=training.drawn(unseen, config.batch_size, config.eval_batches),
+        train=tasks.drawn(seen, config.batch_size),
+        valid=tasks.drawn(seen, config.batch_size, config.eval_batches),
+        test=tasks.drawn(unseen, config.batch_size, config.eval_batches),
         baseline=None if config.smoothing else seen.baseline,
         baseline_name="knows the language, sees nothing",
         loss_label="cross-entropy (nats a word)",
@@ -109,19 +108,19 @@ def finish(result: app.Result) -> dict[str, Any]:
     def write(params: PyTree, picture: jax.Array) -> tuple[decoding.Written, jax.Array]:
         cell, inner = net.begin(params, picture)
         carry, logits = rnnjax.run(cell, inner, jnp.int32(END))
-        said = decoding.write(cell, inner, carry, logits, shapes.LONGEST, decoding.greedy, jax.random.key(0), END)
+        said = decoding.write(cell, inner, carry, logits, tasks.LONGEST, decoding.greedy, jax.random.key(0), END)
         read = jnp.concatenate([jnp.array([END], said.symbols.dtype), said.symbols[:-1]])
-        return said, topology.alignments(cell, inner, read)
+        return said, seq2seq.alignments(cell, inner, read)
 
     @jax.jit
     def whole(params: PyTree, key: jax.Array) -> Any:
-        batches = [shapes.scenes(held_out).batch(key, config.tested) for held_out in (False, True)]
+        batches = [tasks.scenes(held_out).batch(key, config.tested) for held_out in (False, True)]
         both = jax.tree.map(lambda *a: jnp.stack(a), *batches)
         return both, jax.lax.map(lambda x: jax.vmap(write, (None, 0))(params, x), both.x.source)
 
     batches, (said, weights) = jax.device_get(whole(result.params, jax.random.key(config.seed + 1)))
     parts = ("combinations seen", "held-out combinations")
-    scores = {n: mistakes(said.symbols[i, :, : shapes.LONGEST], batches.y[i]) for i, n in enumerate(parts)}
+    scores = {n: mistakes(said.symbols[i, :, : tasks.LONGEST], batches.y[i]) for i, n in enumerate(parts)}
     table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: sentences, written alone")
     path = Path(result.summary["workdir"]) / f"captions.{config.picture}"
     n = min(config.shown, config.tested)
@@ -134,7 +133,7 @@ def mistakes(said: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
     """Part of the sentences `[n, words]` that is right, and the parts by what their first wrong word should say."""
     wrong = said != wanted
     first = np.take_along_axis(wanted, wrong.argmax(1)[:, None], 1)[wrong.any(1), 0]
-    parts = {kind: np.isin(first, shapes.coded(" ".join(words))) for kind, words in KINDS.items()}
+    parts = {kind: np.isin(first, tasks.coded(" ".join(words))) for kind, words in KINDS.items()}
     elsewhere = ~np.any(list(parts.values()), axis=0)
     counts = {f"wrong: {kind}": of.sum() / len(said) for kind, of in (parts | {"where": elsewhere}).items()}
     return {"exact": float(1 - wrong.any(1).mean())} | {kind: float(part) for kind, part in counts.items()}
@@ -144,13 +143,13 @@ def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: n
     """A row a picture: itself, and what was attended to before each word."""
     figure = Figure(figsize=(13, 1.45 * len(pictures)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(pictures), shapes.LONGEST, squeeze=False)
+    axes = figure.subplots(len(pictures), tasks.LONGEST, squeeze=False)
     for row, picture, symbols, right, looked in zip(axes, pictures, said, wanted, weights):
         for a in row:
             a.set_axis_off()
         good = bool((symbols == right).all())
         show(row[0], picture, "right" if good else "wrong", good)
-        words = [shapes.WORDS[s] for s in symbols if s]
+        words = [tasks.WORDS[s] for s in symbols if s]
         for a, word, at in zip(row[1:], words, looked):
             a.imshow(picture, extent=(0, 1, 0, 1))
             a.imshow(

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from absl import flags
 
 import rnnjax
-from rnnjax import app, decoding, losses, teaching, training
-from rnnjax.base import PyTree
-from rnnjax.data import find, text
-from rnnjax.errors import UserError
+from rnnjax import app, decoding, losses, training, wrappers
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Alphabet, Batch, Stream, find, in_rows, python_topics, reading, spelled
+from rnnjax.data import read as read_
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -92,10 +92,10 @@ def cut(config: app.Config) -> dict[str, str]:
     """The texts to learn, to validate and to test on: from files of their own, or cut from the end of --data."""
 
     def read(path: str) -> str:
-        found = text.read(find(path, config.data_dir), config.encoding)
-        return text.spelled(found, path) if config.spelled else found
+        found = read_(find(path, config.data_dir), config.encoding)
+        return spelled(found, path) if config.spelled else found
 
-    raw = read(config.data) if config.data else text.python_topics()
+    raw = read(config.data) if config.data else python_topics()
     test = 0 if config.test_data else config.test
     valid = 0 if config.valid_data else config.valid
     ends = [int(len(raw) * (1 - test - valid)), int(len(raw) * (1 - test))]
@@ -113,11 +113,11 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     if config.window < 1:
         raise UserError(f"--window={config.window}: the stream is read in windows of at least one character")
     cuts = cut(config)
-    alphabet = text.Alphabet.of("".join(cuts.values()))
+    alphabet = Alphabet.of("".join(cuts.values()))
     for known in (config.text, config.prime):
         alphabet.encode(known)  # refused now, not after training
     parts = {
-        name: text.in_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
+        name: in_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
         for name, part in cuts.items()
         if part
     }
@@ -132,32 +132,32 @@ def network(config: app.Config) -> rnnjax.Cell:
     return rnnjax.cast(net, jnp.dtype(config.dtype))
 
 
-def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     """Nats, bits and accuracy for each character."""
     metrics = losses.classify(outputs, batch)
     nats = metrics["loss"]
     return metrics | {"bits": losses.Mean(nats.total / math.log(2), nats.weight)}
 
 
-def anew(stream: training.Stream) -> training.Stream:
+def anew(stream: Stream) -> Stream:
     """A stream each of whose windows starts from the initial state."""
 
-    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         batch, position = stream.next(data, position, key)
         return batch._replace(restart=jnp.ones_like(batch.restart)), position
 
     return stream._replace(next=following)
 
 
-def schooling(config: app.Config) -> tuple[rnnjax.Cell, training.Stream, Callable[[training.Stream], training.Stream]]:
+def schooling(config: app.Config) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
     """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
-    cell, train = network(config), text.reading("train", config.window)
+    cell, train = network(config), reading("train", config.window)
     train = anew(train) if config.epochwise else train
     if config.sampling == "none":
         return cell, train, lambda stream: stream
-    eps = teaching.falling(config.sampling, config.sampling_pace, config.sampling_last)
-    always = teaching.falling("constant", 1.0, last=1.0)
-    return teaching.scheduled_sampling(cell), teaching.taught(train, eps), lambda s: teaching.taught(s, always)
+    eps = wrappers.falling(config.sampling, config.sampling_pace, config.sampling_last)
+    always = wrappers.falling("constant", 1.0, last=1.0)
+    return wrappers.scheduled_sampling(cell), wrappers.taught(train, eps), lambda s: wrappers.taught(s, always)
 
 
 def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, float]:
@@ -165,15 +165,15 @@ def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, floa
     name = "test" if "test" in config.lengths else "valid"
     if name not in config.lengths:
         raise UserError("--exposure needs a part of the text for --test or --valid")
-    cell = rnnjax.cast(rnnjax.unroll(teaching.scheduled_sampling(network(config))), jnp.dtype(config.dtype))
+    cell = rnnjax.cast(rnnjax.unroll(wrappers.scheduled_sampling(network(config))), jnp.dtype(config.dtype))
     late = jnp.arange(config.window) >= config.window // 2
-    given = text.reading(name, config.window, config.lengths[name])
+    given = reading(name, config.window, config.lengths[name])
 
-    def second_half(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+    def second_half(outputs: PyTree, batch: Batch) -> losses.Metrics:
         return losses.classify(outputs, batch._replace(mask=batch.mask & late))
 
     def score(eps: float) -> float:
-        stream = teaching.taught(given, lambda i: jnp.where(late, eps, 1.0))
+        stream = wrappers.taught(given, lambda i: jnp.where(late, eps, 1.0))
         metrics = jax.jit(training.evaluate(cell, second_half, stream))(params, data, jax.random.key(0))
         return float(metrics["loss"].value())
 
@@ -187,7 +187,7 @@ def build(config: app.Config) -> app.Setup:
 
     def scored(name: str) -> Any:
         length = config.lengths.get(name, 0)
-        return forced(text.reading(name, config.window, length)) if length else None
+        return forced(reading(name, config.window, length)) if length else None
 
     published = [rows for name, rows in PUBLISHED.items() if name in config.data]
     return app.Setup(

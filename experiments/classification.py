@@ -12,16 +12,35 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.sentences import GENERATED
+from experiments._shared.grammars import GENERATED
 from rnnjax import app, losses, trees
-from rnnjax.base import PyTree
-from rnnjax.baselines import mean_so_far
-from rnnjax.data import batches, find_folder, labelled, series, streams, vectors, words
+from rnnjax.base import PyTree, UserError
+from rnnjax.cells import mean_so_far
+from rnnjax.data import (
+    UNKNOWN,
+    Batch,
+    Labelled,
+    Vocabulary,
+    at_the_end,
+    class_folder,
+    find_folder,
+    in_order,
+    mapped,
+    no_longer,
+    padded,
+    parted,
+    read_labelled,
+    read_ts,
+    read_vectors,
+    shuffled,
+    table_of,
+    tokenise,
+    unseen,
+    vowels,
+)
 from rnnjax.data import find as found_at
-from rnnjax.data.labelled import Labelled
-from rnnjax.errors import UserError
 from rnnjax.plotting import save
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="gru,bag,convolution,unshared",
@@ -92,14 +111,14 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
 
 def divided(examples: Labelled, config: app.Config, test: Labelled | None = None) -> dict[str, Labelled]:
     """Three parts of a set that comes in one or, with a test set of its own, in two."""
-    places = labelled.parted(len(examples.xs), config.valid, *([] if test else [config.test]))
+    places = parted(len(examples.xs), config.valid, *([] if test else [config.test]))
     if test is not None:
         if np.shape(test.xs[0])[1:] != np.shape(examples.xs[0])[1:]:
             wide, due = np.shape(test.xs[0])[-1], np.shape(examples.xs[0])[-1]
             raise UserError(f"--test_data has {wide} dimensions, and --data {due}")
         return dict(zip(("train", "valid"), map(examples.at, places))) | {"test": test}
     if not isinstance(examples.xs[0], np.ndarray):
-        places, known = labelled.unseen(examples.xs, places)
+        places, known = unseen(examples.xs, places)
         if known:
             print(f"{known} examples of the test are left out: they are among those learned from too")
     return dict(zip(("train", "valid", "test"), map(examples.at, places)))
@@ -111,18 +130,18 @@ def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
         return GENERATED[config.data](config.sentences, config.seed), "words"
     path = Path(found_at(config.data, config.data_dir))
     if path.is_file():
-        one = series.read_ts if path.suffix == ".ts" else partial(labelled.read_labelled, complete=False)
+        one = read_ts if path.suffix == ".ts" else partial(read_labelled, complete=False)
         examples, test = one(str(path), encoding=config.encoding), None
         if config.test_data:  # labels are mapped by name; one that --data lacks is refused
             test = one(found_at(config.test_data, config.data_dir), examples.classes, encoding=config.encoding)
         return divided(examples, config, test), "words"
     folder = find_folder(config.data, config.data_dir)
     if (folder / "ae.train").exists():
-        train, test = series.vowels(str(folder))
+        train, test = vowels(str(folder))
         return divided(train, config, test), "words"
     if (folder / "train.txt").exists():
         return sentences(folder, config), "words"
-    return divided(labelled.class_folder(str(folder), config.encoding), config), "characters"
+    return divided(class_folder(str(folder), config.encoding), config), "characters"
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -131,15 +150,15 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     units = units if config.units == "auto" else config.units
     train = parts["train"]
     if config.part < 1:
-        parts["train"] = train = train.at(labelled.parted(len(train.xs), config.part)[1])
+        parts["train"] = train = train.at(parted(len(train.xs), config.part)[1])
     if not len(train.xs):
         raise UserError(f"--part={config.part:g}: no example is left to learn from")
     found: dict[str, Any] = {"classes": train.classes, "vocabulary_": None}
     if not isinstance(train.xs[0], np.ndarray):
         parts = {name: part._replace(xs=[split(x, units) for x in part.xs]) for name, part in parts.items()}
-        known = vectors.read_vectors(found_at(config.vectors, config.data_dir)) if config.vectors else None
+        known = read_vectors(found_at(config.vectors, config.data_dir)) if config.vectors else None
         every = [unit for x in parts["train"].xs for unit in x] + list(known.words if known else ())
-        vocabulary = words.Vocabulary.of(every, config.vocabulary, [words.UNKNOWN])
+        vocabulary = Vocabulary.of(every, config.vocabulary, [UNKNOWN])
         found |= {"vocabulary_": vocabulary, "known": known}
         parts = {name: part._replace(xs=[vocabulary.encode(x) for x in part.xs]) for name, part in parts.items()}
     few = [name for name, part in parts.items() if not len(part.xs)]
@@ -147,7 +166,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         raise UserError(f"--data={config.data}: too few examples, none is left for the {few[0]} part")
     parts = {name: short(part, name, config.longest) for name, part in parts.items()}
     steps = max(len(x) for part in parts.values() for x in part.xs)
-    data = {name: losses.Batch(batches.padded(part.xs, steps), part.y) for name, part in parts.items()}
+    data = {name: Batch(padded(part.xs, steps), part.y) for name, part in parts.items()}
     share = np.bincount(parts["train"].y, minlength=len(train.classes)) / len(parts["train"].y)
     at = share[parts["test"].y]
     found |= {
@@ -163,12 +182,12 @@ def split(x: str | list[str], units: str) -> list[str]:
     """A text as words or characters; words stay words."""
     if isinstance(x, list):
         return x
-    return list(x) if units == "characters" else words.tokenise(x)
+    return list(x) if units == "characters" else tokenise(x)
 
 
 def short(part: Labelled, name: str, longest: int) -> Labelled:
     """The examples that are not too long; how many are left out is said."""
-    kept, out = batches.no_longer([len(x) for x in part.xs], longest)
+    kept, out = no_longer([len(x) for x in part.xs], longest)
     if not len(kept):
         raise UserError(f"--longest={longest}: no example of the {name} part is that short")
     if out:
@@ -176,7 +195,7 @@ def short(part: Labelled, name: str, longest: int) -> Labelled:
     return part.at(kept)
 
 
-def standardised(data: dict[str, losses.Batch]) -> dict[str, losses.Batch]:
+def standardised(data: dict[str, Batch]) -> dict[str, Batch]:
     """Numbers in units in which those to learn from have mean 0 and variance 1; symbols as they are."""
     seq = data["train"].x
     if not np.issubdtype(seq.x.dtype, np.floating):
@@ -185,7 +204,7 @@ def standardised(data: dict[str, losses.Batch]) -> dict[str, losses.Batch]:
     mean = frames.mean(0, dtype=np.float64).astype(np.float32)
     deviation = np.maximum(frames.std(0, dtype=np.float64), 1e-6).astype(np.float32)
 
-    def unit(batch: losses.Batch) -> losses.Batch:
+    def unit(batch: Batch) -> Batch:
         x = np.where(batch.x.valid[..., None], (batch.x.x - mean) / deviation, 0).astype(np.float32)
         return batch._replace(x=batch.x._replace(x=x))
 
@@ -198,7 +217,7 @@ def entrance(config: app.Config) -> list[rnnjax.Cell]:
         return [noisy(config.input_noise)] if config.input_noise else []
     size, init = config.embedding_size, jax.nn.initializers.normal(1.0)
     if config.known is not None:
-        size, init = config.known.table.shape[1], vectors.table_of(config.known, config.vocabulary_).init
+        size, init = config.known.table.shape[1], table_of(config.known, config.vocabulary_).init
     cell = rnnjax.embed(len(config.vocabulary_), size, init, jnp.dtype(config.dtype))
     return [still(cell) if config.frozen else cell, *config.noise()]
 
@@ -243,15 +262,15 @@ def published(config: app.Config) -> tuple[app.Published, ...]:
 
 def build(config: app.Config) -> app.Setup:
     """The network on whole sequences."""
-    place = (lambda stream: stream) if config.rule == "bptt" else lambda s: streams.mapped(s, streams.at_the_end)
+    place = (lambda stream: stream) if config.rule == "bptt" else lambda s: mapped(s, at_the_end)
 
     def scored(name: str) -> Any:
-        return place(streams.in_order(name, config.batch_size, config.counts[name]))
+        return place(in_order(name, config.batch_size, config.counts[name]))
 
     return app.Setup(
         cell=network(config),
         objective=losses.classify,
-        train=place(streams.shuffled("train", config.batch_size)),
+        train=place(shuffled("train", config.batch_size)),
         valid=scored("valid"),
         test=scored("test"),
         baseline=config.entropy,
@@ -277,10 +296,10 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 def by_length(result: app.Result) -> dict[str, float]:
     """Part of the test that is right, by length; a table."""
-    test: losses.Batch = result.data["test"]
+    test: Batch = result.data["test"]
 
-    def right(batch: losses.Batch) -> jax.Array:
-        logits = rnnjax.scans.plain(rnnjax.run(result.setup.cell, result.params, batch.x)[1])
+    def right(batch: Batch) -> jax.Array:
+        logits = rnnjax.base.plain(rnnjax.run(result.setup.cell, result.params, batch.x)[1])
         if logits.ndim == 2:
             logits = logits[jnp.maximum(batch.x.valid.sum() - 1, 0)]
         return logits.argmax(-1) == batch.y

@@ -12,17 +12,15 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.learning import learner
-from rnnjax import app, decoding, estimators, losses, tasks, topology, training
-from rnnjax.app.names import make_cell
-from rnnjax.base import PyTree
-from rnnjax.errors import UserError
-from rnnjax.losses import Batch
+from experiments._shared.small_runs import learner
+from rnnjax import app, decoding, estimators, losses, seq2seq, tasks, wrappers
+from rnnjax.app import make_cell
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
-from rnnjax.provenance import provenance
-from rnnjax.topology.conditioning import HOW
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Workdir, provenance, table
+from rnnjax.tasks import drawn
+from rnnjax.wrappers import HOW
 
 FLAGS = app.study_flags(cell="gru", hidden_size="32")
 flags.DEFINE_list("how", [*HOW, "none"], f"What to compare: {', '.join(HOW)}, and none, which is not told.",
@@ -47,18 +45,18 @@ def progression(length: int) -> tasks.Task:
     return tasks.Task(sample, (math.log(M) + math.log(M - 1)) / length)
 
 
-def network(config: app.Config, how: str) -> topology.EncoderDecoder:
+def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
     """A network that writes; its source is the context."""
 
     def decoder(context: Any) -> rnnjax.Cell:
         core = make_cell(config.cell, config.hidden_size, config.cell_args)
-        core = core if how == "none" else topology.condition(core, context, how)
+        core = core if how == "none" else wrappers.condition(core, context, how)
         return rnnjax.stack(rnnjax.one_hot(M + 1), core, rnnjax.linear(M))
 
-    return topology.encoder_decoder(rnnjax.pointwise(lambda context: context), decoder)
+    return seq2seq.encoder_decoder(rnnjax.pointwise(lambda context: context), decoder)
 
 
-def alone(net: topology.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
+def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
     """Part of the sequences that are right when the network reads itself."""
 
     def one(x: rnnjax.Pair, y: jax.Array) -> jax.Array:
@@ -73,7 +71,7 @@ def alone(net: topology.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Arr
 def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
     """Trains one network; its curve and what it comes to."""
     net, task = network(config, how), progression(config.length)
-    progress, loop = learner(config, net, losses.classify, training.drawn(task, config.batch_size))
+    progress, loop = learner(config, net, losses.classify, drawn(task, config.batch_size))
     test = task.batch(jax.random.key(config.seed + 1), 500)
 
     @jax.jit

@@ -3,7 +3,8 @@
 from absl import flags
 
 import rnnjax
-from rnnjax import app, losses, tasks, training
+from rnnjax import app, losses, tasks
+from rnnjax.tasks import drawn
 
 FLAGS = app.common_flags(
     cell="urnn,lstm",
@@ -33,7 +34,7 @@ def build(config: app.Config) -> app.Setup:
     """The copying task and a network of the flags' layers between one-hot symbols and logits."""
     task = tasks.copying(config.delay, config.length, config.symbols)
     one_hot = rnnjax.one_hot(config.symbols + 2, config.dtype)
-    examples = training.drawn(task, config.batch_size)
+    examples = drawn(task, config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(rnnjax.stack(one_hot, config.layers(), rnnjax.linear(config.symbols + 1))),
         objective=losses.classify,

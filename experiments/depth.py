@@ -17,16 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.learning import echo, trained
-from rnnjax import app, losses, training
-from rnnjax.app.names import make_cell, resolve
-from rnnjax.app.setup import count
-from rnnjax.base import Cell, PyTree
-from rnnjax.errors import UserError
+from experiments._shared.small_runs import echo, trained
+from rnnjax import app, data, losses, tasks, training
+from rnnjax.app import make_cell, resolve
+from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.plotting import save
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Progress, Workdir, provenance, table
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Layers of the networks.", flag_values=FLAGS)
@@ -84,10 +80,10 @@ def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
     return [rnnjax.linear(int(config.hidden_size)), *[wrapped] * depth, rnnjax.linear(1)]
 
 
-def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, training.Stream]:
+def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, data.Stream]:
     """Params after training, and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
-    stream = training.drawn(echo(config), config.batch_size)
+    stream = tasks.drawn(echo(config), config.batch_size)
     return trained(config, cell, losses.regress, stream).state.params, stream
 
 
@@ -98,7 +94,7 @@ def chosen(depth: int, subsets: int, seed: int) -> dict[int, np.ndarray]:
     return {0: np.ones((1, depth), bool), 1: ~np.eye(depth, dtype=bool)} | several
 
 
-def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: training.Stream) -> dict[int, np.ndarray]:
+def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: data.Stream) -> dict[int, np.ndarray]:
     """Mean squared errors of the network by how many of its layers are taken out."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 

@@ -12,14 +12,11 @@ import optax
 from absl import flags
 
 import rnnjax
-from rnnjax import app, estimators, losses, state_plots, training
-from rnnjax.base import Cell, PyTree
-from rnnjax.errors import UserError
-from rnnjax.losses import Batch
+from rnnjax import app, data, estimators, losses, plotting, training
+from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Workdir, provenance, table
 
 FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
 flags.DEFINE_list("lags", ["4", "8", "16", "32"], "Words from the country to the language.", flag_values=FLAGS)
@@ -78,7 +75,7 @@ def throws(key: jax.Array, n: int, steps: int) -> jax.Array:
     return jax.random.randint(key, (n, steps + 2), 0, LARGE)
 
 
-def sentences(steps: int, n: int, share: float) -> training.Stream:
+def sentences(steps: int, n: int, share: float) -> data.Stream:
     """Fresh sentences, a share of them far ones; the lag is the data."""
 
     def one(draws: jax.Array, lag: jax.Array) -> Sentence:
@@ -89,7 +86,7 @@ def sentences(steps: int, n: int, share: float) -> training.Stream:
         asked = jnp.broadcast_to(jnp.arange(steps) == steps - 1, (n, steps))
         return Batch(some.words, jnp.broadcast_to(some.answer[:, None], (n, steps)), asked), position
 
-    return training.Stream(lambda lag: (), following, length=1)
+    return data.Stream(lambda lag: (), following, length=1)
 
 
 def network(config: app.Config) -> Cell:
@@ -159,7 +156,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     )  # fmt: skip
     words = [WORDS[i] for i in np.asarray(many.words[0])]
     ylabel = r"norm of $\partial \log p / \partial x_t$, geometric mean"
-    state_plots.sentence(pictures[1], [*words, "?"], lines, ylabel)
+    plotting.sentence(pictures[1], [*words, "?"], lines, ylabel)
     workdir.write_summary({"rows": rows} | provenance())
     print(f"pictures: {pictures[0]}, {pictures[1]}")
 

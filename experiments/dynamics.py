@@ -11,15 +11,11 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, dynamics, dynamics_plots, graph_plots
-from rnnjax.app.analysis import is_plain, lines
-from rnnjax.app.names import resolve
-from rnnjax.base import Cell, PyTree
-from rnnjax.dynamics_plots import Panel
-from rnnjax.errors import UserError
-from rnnjax.progress import table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax import app, dynamics, plotting
+from rnnjax.app import is_plain, lines, resolve
+from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.plotting import Panel
+from rnnjax.runs import Workdir, provenance, table
 
 FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
 flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
@@ -87,8 +83,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     pictures = {name: workdir.file(f"{name}.{config.picture}") for name in ("flow", "powers", *chosen)}
     ylabel = r"norm of $\partial h_T / \partial h_t$"
     panels = {name: Panel(f["lines"], f"memory {f['row']['memory (steps)']} steps") for name, f in found.items()}
-    dynamics_plots.flows(pictures["flow"], panels, "t (steps)", ylabel)
-    dynamics_plots.flows(pictures["powers"], powers(), "k (steps)", "norm of the state after k steps")
+    plotting.flows(pictures["flow"], panels, "t (steps)", ylabel)
+    plotting.flows(pictures["powers"], powers(), "k (steps)", "norm of the state after k steps")
     for name, system in chosen.items():
         draw(name, system, config, pictures[name])
     if config.unfold:
@@ -107,7 +103,7 @@ def unfolded(name: str, config: app.Config, workdir: Workdir) -> Any:
     path = workdir.file(f"graph-{name}.{config.picture}")
     cell, xs = rnnjax.stack(config.layers(), rnnjax.linear(2)), jnp.ones((config.unfold, config.features))
     graph = dynamics.unfold(cell, cell.init(jax.random.key(0), xs[0]), xs)
-    graph_plots.unfolded(path, graph, f"{name} over {config.unfold} steps")
+    plotting.unfolded(path, graph, f"{name} over {config.unfold} steps")
     return path
 
 
@@ -165,7 +161,7 @@ def draw(name: str, system: System, config: app.Config, path: Any) -> None:
     regular = {label: dynamics.orbit(system.step, jnp.array(h), 600) for label, h in system.regular.items()}
     start = f" from near ({', '.join(f'{x:g}' for x in system.start)})"
     title = f"{name}: {len(points):,} points of {STARTS:,} orbits" + ("" if system.spread else start)
-    dynamics_plots.portrait(path, points, regular, title, system.names)
+    plotting.portrait(path, points, regular, title, system.names)
 
 
 def measured(name: str, system: System, config: app.Config) -> list[dict[str, Any]]:

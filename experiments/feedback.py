@@ -18,17 +18,14 @@ from absl import flags
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.learning import trained
-from rnnjax import app, losses, training
-from rnnjax.app.setup import count
-from rnnjax.errors import UserError
-from rnnjax.losses import Batch
+from experiments._shared.small_runs import trained
+from rnnjax import app, losses, tasks, training
+from rnnjax.base import UserError, count
+from rnnjax.cells import teacher_forced
+from rnnjax.data import Batch
 from rnnjax.plotting import save
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
+from rnnjax.runs import Progress, Workdir, provenance, table
 from rnnjax.tasks import Task
-from rnnjax.topology import teacher_forced
-from rnnjax.workdir import Workdir
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list(
@@ -178,7 +175,7 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
     """Trains a network; its loss on fresh examples, and how it does alone."""
     cell = make_cell(network, problem, config)
     window = rnnjax.unroll(cell)
-    stream = training.drawn(Task(forced(network, problem), float("nan")), config.batch_size)
+    stream = tasks.drawn(Task(forced(network, problem), float("nan")), config.batch_size)
     params = trained(config, window, losses.classify, stream).state.params
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
     score = jax.jit(training.evaluate(window, losses.classify, stream._replace(length=200)))(params, (), fresh)

@@ -11,9 +11,10 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, dynamics, losses, state_plots, tasks, training
+from rnnjax import app, dynamics, losses, plotting, tasks
 from rnnjax.base import PyTree
-from rnnjax.progress import table
+from rnnjax.runs import table
+from rnnjax.tasks import drawn
 
 FLAGS = app.common_flags(
     cell="gru,vanilla",
@@ -50,8 +51,8 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
-        train=training.drawn(task, config.batch_size),
-        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        train=drawn(task, config.batch_size),
+        valid=drawn(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
         baseline_name="sees the present pulse alone",
         loss_label="mean squared error",
@@ -89,7 +90,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     )
     picture = f"{result.summary['workdir']}/points.{config.picture}"
     title = f"{config.cell}, {config.hidden_size} units: {len(points.h)} fixed points"
-    state_plots.projection(picture, np.asarray(states[:SHOWN]), points.h, points.unstable, title)
+    plotting.projection(picture, np.asarray(states[:SHOWN]), points.h, points.unstable, title)
     print(f"points: {picture}")
     counts = {str(row["unstable directions"]): row["points"] for row in rows}
     return {"points": counts, "memories": len(memories), "seconds_of_search": seconds, "exponents": rates}

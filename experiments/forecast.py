@@ -11,9 +11,10 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, dynamics, losses, tasks, training
-from rnnjax.app.names import resolve
-from rnnjax.losses import Batch
+from rnnjax import app, dynamics, losses, tasks
+from rnnjax.app import resolve
+from rnnjax.data import Batch
+from rnnjax.tasks import drawn
 
 FLAGS = app.common_flags(
     cell="vanilla,vanilla,vanilla,vanilla",
@@ -96,8 +97,8 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
-        train=training.drawn(task, config.batch_size),
-        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        train=drawn(task, config.batch_size),
+        valid=drawn(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
         baseline_name="always says the mean",
         loss_label="squared error of the next state / its variance",

@@ -13,13 +13,12 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.forests import TREE_CELLS, at_node, forests_a_batch, noisy, packed_flag
+from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch, noisy, packed_flag
 from rnnjax import app, losses, trees
-from rnnjax.base import PyTree
-from rnnjax.data.streams import in_order, shuffled
-from rnnjax.errors import UserError
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch, in_order, shuffled
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="tree_lstm,bag,total",
@@ -95,7 +94,7 @@ def features(particles: np.ndarray) -> np.ndarray:
     return np.concatenate([energy / 50, np.log(energy / 10), 5 * particles[:, 2:] / energy], 1).astype(np.float32)
 
 
-def packed(jets: list[trees.Jet], each: int) -> losses.Batch:
+def packed(jets: list[trees.Jet], each: int) -> Batch:
     """Forests with features at their leaves; the leaves of all jets are numbered, from 1 on, to find them again."""
     first = np.cumsum([0, *(len(one.particles()) for one in jets)])
     numbered = []
@@ -143,7 +142,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     """How well the kinds are told apart, beside the number of particles and the best there can be."""
     config, cell, batch = result.config, result.setup.cell, result.data["test"]
 
-    def evidence(batch: losses.Batch) -> jax.Array:
+    def evidence(batch: Batch) -> jax.Array:
         logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
         return jnp.stack([logits[:, 1] - logits[:, 0], roots.y.astype(logits.dtype), roots.mask.astype(logits.dtype)])
 

@@ -10,13 +10,12 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.forests import TREE_CELLS, at_node, forests_a_batch, noisy, packed_flag
+from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch, noisy, packed_flag
 from rnnjax import app, losses, trees
-from rnnjax.base import PyTree
-from rnnjax.data.streams import in_order, shuffled
-from rnnjax.errors import UserError
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch, in_order, shuffled
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="tree_lstm,lstm",
@@ -91,13 +90,13 @@ def operations_only(tree: trees.Tree) -> trees.Tree:
     return tree._replace(labels=tuple(label * bool(below) for label, below in zip(tree.labels, tree.children)))
 
 
-def forests(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> losses.Batch:
+def forests(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> Batch:
     """Trees, packed; at most two children at a node, where the cell needs it."""
     fit = [operations_only(t if config.cell == "child_sum" else trees.binarised(t)) for t in several]
     return trees.pack(trees.dealt(fit, config.packed), words, CLASSES)
 
 
-def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> losses.Batch:
+def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> Batch:
     """Brackets and words, padded at the end; the value of an operation at its closing bracket."""
     read = [trees.bracketed(tree) for tree in several]
     x, y = np.zeros((2, len(read), max(map(len, read))), np.int32)
@@ -105,7 +104,7 @@ def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> losses.Bat
         x[i, : len(symbols)] = [words[symbol] for symbol in symbols]
         closing = [t for t, symbol in enumerate(symbols) if symbol == ")"]
         y[i, closing] = [CLASSES[label] for label, below in zip(tree.labels, tree.children) if below]
-    return losses.Batch(x, y, x == words[")"])
+    return Batch(x, y, x == words[")"])
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -119,7 +118,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     return config.replace(words=words, counts=counts, test_trees=parts["test"]), data
 
 
-def arrays(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> losses.Batch:
+def arrays(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> Batch:
     """Trees for the network of the config."""
     return forests(several, words, config) if structured(config) else sequences(several, words)
 
@@ -134,7 +133,7 @@ def network(config: app.Config) -> rnnjax.Cell:
     return rnnjax.stack(trees.at_leaves(table_of_words), tree, read)
 
 
-def wholes(config: app.Config, outputs: PyTree, batch: losses.Batch) -> tuple[PyTree, losses.Batch]:
+def wholes(config: app.Config, outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
     """Outputs and targets of whole expressions alone."""
     if structured(config):
         return trees.at_roots(outputs, batch)
@@ -146,7 +145,7 @@ def wholes(config: app.Config, outputs: PyTree, batch: losses.Batch) -> tuple[Py
 def build(config: app.Config) -> app.Setup:
     """The network on forests or on sequences."""
 
-    def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+    def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
         roots = losses.classify(*wholes(config, outputs, batch))
         every = losses.classify(outputs, batch)
         loss = every["loss"] if config.labels == "nodes" else roots["loss"]
@@ -169,7 +168,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     """How many whole expressions are right, by depth: a table and a picture."""
     config, setup = result.config, result.setup
 
-    def right(batch: losses.Batch) -> losses.Mean:
+    def right(batch: Batch) -> losses.Mean:
         return setup.objective(rnnjax.run(setup.cell, result.params, batch.x)[1], batch)["root_accuracy"]
 
     first, shares = min(2, config.depth), []

@@ -8,11 +8,12 @@ import jax
 from absl import flags
 
 import rnnjax
-from rnnjax import app, dynamics, losses, tasks, training
-from rnnjax.app.setup import finished
+from rnnjax import app, dynamics, losses, tasks
+from rnnjax.app import finished
 from rnnjax.base import PyTree
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
+from rnnjax.runs import table
+from rnnjax.tasks import drawn as drawn_
 
 FLAGS = app.common_flags(
     cell="vanilla,lstm,urnn",
@@ -45,8 +46,8 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
-        train=training.drawn(task, config.batch_size),
-        valid=training.drawn(task, config.batch_size, config.eval_batches),
+        train=drawn_(task, config.batch_size),
+        valid=drawn_(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
         baseline_name="remembers nothing",
         loss_label="mean squared error / variance",

@@ -11,10 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from rnnjax import app, losses, training
-from rnnjax.base import PyTree
-from rnnjax.data import batches, find, music, streams
-from rnnjax.errors import UserError
+from rnnjax import app, losses
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import KEYS, LOWEST, Batch, Stream, find, in_order, packed, read_rolls, shuffled
+from rnnjax.data import cut as cut_
 from rnnjax.plotting import save
 
 FLAGS = app.common_flags(
@@ -49,7 +49,7 @@ flags.DEFINE_integer(
     0,
     "Half-tones by which each row of pieces is moved at most, up or down, anew whenever it is learned from.",
     0,
-    music.KEYS // 2,
+    KEYS // 2,
     flag_values=FLAGS,
 )
 
@@ -90,7 +90,7 @@ NEXT = np.array([[0.1, 0.4, 0.3, 0.2], [0.4, 0.1, 0.4, 0.1], [0.6, 0.1, 0.1, 0.2
 def tune(rng: np.random.Generator) -> np.ndarray:
     """A tune in a key of its own: chords that follow one another, four frames each, and a melody over them."""
     tonic, chord, note = int(rng.integers(24, 36)), 0, int(rng.integers(3))
-    roll = np.zeros((4 * int(rng.integers(8, 17)), music.KEYS), np.uint8)
+    roll = np.zeros((4 * int(rng.integers(8, 17)), KEYS), np.uint8)
     for t in range(len(roll)):
         if t and t % 4 == 0:
             chord = int(rng.choice(4, p=NEXT[chord]))
@@ -107,9 +107,9 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         sizes = {"test": 50, "valid": 50, "train": config.tunes}
         rolls = {part: [tune(rng) for _ in range(n)] for part, n in sizes.items()}
     else:
-        rolls = music.read_rolls(find(config.data, config.data_dir))
+        rolls = read_rolls(find(config.data, config.data_dir))
     rolls = {part: more_than_one(pieces, f"{part}: {{}} pieces") for part, pieces in rolls.items()}
-    cut = rolls | {"train": more_than_one(batches.cut(rolls["train"], config.longest), "train: {} ends of pieces")}
+    cut = rolls | {"train": more_than_one(cut_(rolls["train"], config.longest), "train: {} ends of pieces")}
     data = {part: succession(pieces) for part, pieces in cut.items()}
     found = {
         "counts": {part: len(batch.y) for part, batch in data.items()},
@@ -130,10 +130,10 @@ def more_than_one(pieces: list[np.ndarray], what: str) -> list[np.ndarray]:
     return kept
 
 
-def succession(pieces: list[np.ndarray]) -> losses.Batch:
+def succession(pieces: list[np.ndarray]) -> Batch:
     """All frames but the last, and all but the first, several pieces in a row."""
     steps = max(map(len, pieces)) - 1
-    return batches.packed([p[:-1] for p in pieces], [p[1:] for p in pieces], steps)
+    return packed([p[:-1] for p in pieces], [p[1:] for p in pieces], steps)
 
 
 def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
@@ -144,14 +144,14 @@ def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
     return float(-(frames * np.log(p) + (1 - frames) * np.log1p(-p)).sum(1).mean())
 
 
-def transposed(stream: training.Stream, most: int) -> training.Stream:
+def transposed(stream: Stream, most: int) -> Stream:
     """A stream whose rows are moved by up to so many half-tones; what leaves the keyboard is not heard."""
 
     def moved(rolls: jax.Array, by: jax.Array) -> jax.Array:
         wide = jnp.pad(rolls, ((0, 0), (most, most)))
-        return jax.lax.dynamic_slice_in_dim(wide, most - by, music.KEYS, axis=1)
+        return jax.lax.dynamic_slice_in_dim(wide, most - by, KEYS, axis=1)
 
-    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         batch, position = stream.next(data, position, key)
         by = jax.random.randint(jax.random.fold_in(key, TRANSPOSE_TAG), batch.y.shape[:1], -most, most + 1)
         x, y = (jax.vmap(moved)(rolls, by) for rolls in (batch.x.x, batch.y))
@@ -165,12 +165,12 @@ def network(config: app.Config) -> rnnjax.Cell:
     dtype = jnp.dtype(config.dtype)
     drop = [rnnjax.dropout(config.input_dropout)] if config.input_dropout else []
     frames = rnnjax.pointwise(lambda x: x.astype(dtype) * jnp.asarray(config.scale, dtype))
-    return rnnjax.stack(frames, *drop, config.layers(), rnnjax.linear(music.KEYS))
+    return rnnjax.stack(frames, *drop, config.layers(), rnnjax.linear(KEYS))
 
 
-def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     """Nats a frame, all keys together; and of the keys that sound or are said to, the part that does both."""
-    logits, mask = rnnjax.scans.plain(outputs), losses.counted(outputs, batch)
+    logits, mask = rnnjax.base.plain(outputs), losses.counted(outputs, batch)
     nats = losses.binary_cross_entropy(logits, batch.y.astype(logits.dtype)).sum(-1)
     said, sounds = logits > 0, batch.y > 0
     either = (said | sounds).astype(logits.dtype).sum(-1)
@@ -183,9 +183,9 @@ def build(config: app.Config) -> app.Setup:
     name = Path(config.data).stem.lower()
 
     def scored(part: str) -> Any:
-        return streams.in_order(part, config.batch_size, config.counts[part])
+        return in_order(part, config.batch_size, config.counts[part])
 
-    learned = streams.shuffled("train", config.batch_size)
+    learned = shuffled("train", config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=objective,
@@ -237,7 +237,7 @@ def draw(path: Path, rolls: dict[str, np.ndarray], start: int) -> None:
     used = np.flatnonzero(np.max([(roll > 0.1).any(0) for roll in rolls.values()], axis=0))
     low, high = int(used.min()), int(used.max()) + 1
     for axes, (name, roll) in zip(figure.subplots(len(rolls), sharex=True, squeeze=False)[:, 0], rolls.items()):
-        extent = (1, len(roll) + 1, low + music.LOWEST, high + music.LOWEST)
+        extent = (1, len(roll) + 1, low + LOWEST, high + LOWEST)
         axes.imshow(roll[:, low:high].T, aspect="auto", origin="lower", cmap="gray_r", vmin=0, vmax=1, extent=extent)
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_ylabel("MIDI note")

@@ -13,18 +13,14 @@ from absl import flags
 from jax import lax
 
 import rnnjax
-from rnnjax import app, losses, training
-from rnnjax.app.names import resolve
-from rnnjax.app.setup import Setup, finished
-from rnnjax.base import PyTree
-from rnnjax.errors import UserError
+from rnnjax import app, losses
+from rnnjax.app import Setup, finished, resolve
+from rnnjax.base import PyTree, UserError, where
+from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES, Estimator
-from rnnjax.losses import Batch, Mean
+from rnnjax.losses import Mean
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
-from rnnjax.scans import where
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Progress, Workdir, provenance, table
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="16")
 flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
@@ -94,7 +90,7 @@ def build(config: app.Config) -> app.Setup:
     if config.dropout:
         raise UserError("--dropout: this comparison has none")
     net = rnnjax.stack(rnnjax.one_hot(4, config.dtype), config.layers(), rnnjax.linear(2))
-    return app.Setup(rnnjax.unroll(net), losses.classify, training.Stream(lambda data: (), stop))
+    return app.Setup(rnnjax.unroll(net), losses.classify, Stream(lambda data: (), stop))
 
 
 def stop(*args: Any) -> Any:

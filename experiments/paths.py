@@ -16,17 +16,13 @@ from absl import flags
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.learning import echo, trained
-from rnnjax import app, losses, training
-from rnnjax.app.setup import count
-from rnnjax.base import Cell, PyTree
+from experiments._shared.small_runs import echo, trained
+from rnnjax import app, losses, tasks, training
+from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.dynamics import gradient_flow
-from rnnjax.errors import UserError
 from rnnjax.plotting import save
-from rnnjax.population import bootstrap, interquartile_mean
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_integer("units", 32, "Of each layer: a multiple of 4.", 4, flag_values=FLAGS)
@@ -95,9 +91,9 @@ def learn(config: app.Config, network: Network) -> dict[str, Any]:
     """One network of its kind: its error, its size, what is left of a gradient before and after training."""
     cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), echo(config)
     window = rnnjax.unroll(cell)
-    params = trained(config, window, losses.regress, training.drawn(task, config.batch_size)).state.params
+    params = trained(config, window, losses.regress, tasks.drawn(task, config.batch_size)).state.params
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
-    score = jax.jit(training.evaluate(window, losses.regress, training.drawn(task, 500, 1)))(params, (), fresh)
+    score = jax.jit(training.evaluate(window, losses.regress, tasks.drawn(task, 500, 1)))(params, (), fresh)
     xs = task.sample(fresh).x
     flow = jax.jit(lambda params: gradient_flow(cell, params, xs, part=states).norms[::-1])
     return {

@@ -12,10 +12,21 @@ from absl import flags
 import rnnjax
 from rnnjax import app, losses
 from rnnjax.base import PyTree
-from rnnjax.data import find_folder, images
-from rnnjax.data.streams import at_the_end, mapped
+from rnnjax.data import (
+    Stream,
+    at_the_end,
+    digits,
+    find_folder,
+    idx_folder,
+    images_in_order,
+    mapped,
+    permuted,
+    pixels,
+    shuffled_images,
+    split,
+    unpermuted,
+)
 from rnnjax.plotting import gallery
-from rnnjax.training import Stream
 
 FLAGS = app.common_flags(
     cell="urnn,lstm",
@@ -65,14 +76,14 @@ PUBLISHED = {
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The images in three parts; the config learns how many there are. The test part is never selected on."""
     if config.data == "digits":
-        train, test = images.split(images.digits(), TEST)
+        train, test = split(digits(), TEST)
     else:
-        train, test = images.idx_folder(str(find_folder(config.data, config.data_dir)))
+        train, test = idx_folder(str(find_folder(config.data, config.data_dir)))
     classes = int(train.y.max()) + 1
-    train, valid = images.split(train, config.valid)
+    train, valid = split(train, config.valid)
     data = {"train": train, "valid": valid, "test": test}
     if config.permuted:
-        data = {name: images.permuted(part, PERMUTATION) for name, part in data.items()}
+        data = {name: permuted(part, PERMUTATION) for name, part in data.items()}
     return config.replace(classes=classes, counts={name: len(part.y) for name, part in data.items()}), data
 
 
@@ -89,12 +100,12 @@ def build(config: app.Config) -> app.Setup:
 
     def scored(name: str) -> Stream | None:
         n = config.counts[name]
-        return place(images.images_in_order(name, config.batch_size, n)) if n else None
+        return place(images_in_order(name, config.batch_size, n)) if n else None
 
     return app.Setup(
         cell=network(config),
         objective=losses.classify,
-        train=place(images.shuffled_images("train", config.batch_size)),
+        train=place(shuffled_images("train", config.batch_size)),
         valid=scored("valid"),
         test=scored("test"),
         baseline=math.log(config.classes),
@@ -111,10 +122,10 @@ def finish(result: app.Result) -> dict[str, Any]:
     n = min(config.shown, len(test.y))
     if not n or side * side != test.x.shape[1]:
         return {}
-    x = images.pixels(test, jnp.arange(n)).x
+    x = pixels(test, jnp.arange(n)).x
     logits = jax.jit(jax.vmap(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1]))(x)
     said = np.asarray(logits).reshape(n, -1, config.classes)[:, -1].argmax(-1)
-    shown = images.unpermuted(test, PERMUTATION) if config.permuted else test
+    shown = unpermuted(test, PERMUTATION) if config.permuted else test
     path = Path(result.summary["workdir"]) / f"digits.{config.picture}"
     title = f"{config.cell}: what it says of the first {n} test images"
     gallery(path, shown.x[:n].reshape(n, side, side), test.y[:n].tolist(), said.tolist(), title)

@@ -19,14 +19,11 @@ from matplotlib.figure import Figure
 
 from experiments import char_lm
 from rnnjax import app
-from rnnjax.app.programs import programs
-from rnnjax.app.setup import loaded
-from rnnjax.errors import UserError
+from rnnjax.app import loaded, programs
+from rnnjax.base import UserError
 from rnnjax.plotting import COLOURS, Run, draw_curves, save
-from rnnjax.population import bootstrap, interquartile_mean
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
-from rnnjax.workdir import Workdir
+from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="64")
 flags.DEFINE_string(

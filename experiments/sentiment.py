@@ -9,13 +9,12 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.forests import TREE_CELLS, at_node, forests_a_batch, packed_flag
+from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch, packed_flag
 from rnnjax import app, losses, trees
-from rnnjax.base import PyTree
-from rnnjax.data import find_folder
-from rnnjax.errors import UserError
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch, find_folder, in_order, shuffled
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="tree_lstm,recnn,lstm,bag",
@@ -208,7 +207,7 @@ def network(config: app.Config) -> rnnjax.Cell:
     return rnnjax.stack(trees.at_leaves(rnnjax.stack(words, *drop)), core(config), *drop, rnnjax.linear(n))
 
 
-def in_two(logits: jax.Array, batch: losses.Batch) -> tuple[jax.Array, losses.Batch]:
+def in_two(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Batch]:
     """Five classes read as two: log-probabilities of what is negative and what is positive; neutral does not count."""
     log_p = jax.nn.log_softmax(logits)
     sides = jnp.stack([jax.nn.logsumexp(log_p[..., :2], -1), jax.nn.logsumexp(log_p[..., 3:], -1)], -1)
@@ -219,7 +218,7 @@ def in_two(logits: jax.Array, batch: losses.Batch) -> tuple[jax.Array, losses.Ba
 def build(config: app.Config) -> app.Setup:
     """The network on batches of forests."""
 
-    def objective(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+    def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
         roots = losses.classify(*trees.at_roots(outputs, batch))
         at = {"root_accuracy": roots["accuracy"]}
         if config.task == "fine":
@@ -234,9 +233,9 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=network(config),
         objective=objective,
-        train=trees.shuffled("train", size),
-        valid=trees.in_order("valid", size, config.counts["valid"]),
-        test=trees.in_order("test", size, config.counts["test"]),
+        train=shuffled("train", size),
+        valid=in_order("valid", size, config.counts["valid"]),
+        test=in_order("test", size, config.counts["test"]),
         baseline=config.entropy,
         baseline_name="entropy of the roots' labels",
         published=PUBLISHED[config.task] if Path(config.data).name == "sst" else (),
@@ -259,7 +258,7 @@ def by_length(result: app.Result) -> dict[str, float]:
     lengths = [sum(word not in "()" for word in tree.sentence())
                for group in trees.dealt(config.tested, config.packed) for tree in group]  # fmt: skip
 
-    def right(batch: losses.Batch) -> jax.Array:
+    def right(batch: Batch) -> jax.Array:
         logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
         return logits.argmax(-1) == roots.y
 

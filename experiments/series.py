@@ -10,12 +10,10 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, dynamics, losses
-from rnnjax.base import PyTree
-from rnnjax.data import find, series
-from rnnjax.errors import UserError
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch, Stream, find, read_series
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import table
-from rnnjax.training import Stream
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="gru,time_window",
@@ -66,7 +64,7 @@ def values(config: app.Config) -> np.ndarray:
     """The series that the flags name."""
     if config.data == "mackey_glass":
         return generated()
-    return series.read_series(find(config.data, config.data_dir), config.column, config.encoding)
+    return read_series(find(config.data, config.data_dir), config.column, config.encoding)
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -112,7 +110,7 @@ def anywhere(config: app.Config) -> Stream:
     """Sequences that begin at random places of the part to learn from."""
     steps = min(config.length + config.warm, config.size - 1)
 
-    def following(data: PyTree, position: tuple[()], key: jax.Array) -> tuple[losses.Batch, tuple[()]]:
+    def following(data: PyTree, position: tuple[()], key: jax.Array) -> tuple[Batch, tuple[()]]:
         begins = jax.random.randint(key, (config.batch_size,), 0, config.size - steps)
         x = jax.vmap(lambda at: jax.lax.dynamic_slice_in_dim(data["train"], at, steps + 1))(begins)
         return scored(x, config.warm), position
@@ -120,10 +118,10 @@ def anywhere(config: app.Config) -> Stream:
     return Stream(lambda data: (), following)
 
 
-def scored(x: jax.Array, warm: int) -> losses.Batch:
+def scored(x: jax.Array, warm: int) -> Batch:
     """Sequences `[B, T + 1, 1]`, each number to be said from those before it; the first ones do not count."""
     counts = jnp.arange(x.shape[1] - 1) >= warm - 1
-    return losses.Batch(x[:, :-1], x[:, 1:], jnp.broadcast_to(counts, (len(x), x.shape[1] - 1)))
+    return Batch(x[:, :-1], x[:, 1:], jnp.broadcast_to(counts, (len(x), x.shape[1] - 1)))
 
 
 def whole(part: str, warm: int) -> Stream:

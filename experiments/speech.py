@@ -13,15 +13,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from rnnjax import app, ctc, decoding, training
-from rnnjax.app.names import make_cell
-from rnnjax.base import PyTree
-from rnnjax.data import batches, find, labelled, speech, streams, strokes
-from rnnjax.errors import UserError
-from rnnjax.losses import Batch
+from rnnjax import app, decoding, losses, tasks
+from rnnjax.app import make_cell
+from rnnjax.base import PyTree, Seq, UserError, plain
+from rnnjax.data import (
+    Batch,
+    Recording,
+    Stream,
+    find,
+    frames,
+    in_order,
+    labels_of,
+    log_mel,
+    padded,
+    parted,
+    shuffled,
+    taken,
+)
+from rnnjax.data import recordings as recordings_
 from rnnjax.plotting import COLOURS, GREY, save
-from rnnjax.progress import table
-from rnnjax.scans import Seq, plain
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -57,28 +68,28 @@ def generated(config: app.Config) -> tuple[app.Config, PyTree]:
     """Words to test on; those to learn from are drawn as they are needed."""
     if config.shortest > config.longest:
         raise UserError(f"--shortest={config.shortest} is more than --longest={config.longest}")
-    test = strokes.words(config.shortest, config.longest).batch(jax.random.key(config.seed + 1), config.tested)
-    return config.replace(symbols=("", *strokes.LETTERS), counts={"test": config.tested}), {"test": test}
+    test = tasks.words(config.shortest, config.longest).batch(jax.random.key(config.seed + 1), config.tested)
+    return config.replace(symbols=("", *tasks.LETTERS), counts={"test": config.tested}), {"test": test}
 
 
-def heard(recordings: list[speech.Recording], config: app.Config) -> Seq:
+def heard(recordings: list[Recording], config: app.Config) -> Seq:
     """The features of all recordings, `[n, steps, together mels]`, by one compiled program."""
-    rate, cut = recordings[0].rate, speech.frames(recordings[0].rate)
-    samples = batches.padded([r.samples for r in recordings])
+    rate, cut = recordings[0].rate, frames(recordings[0].rate)
+    samples = padded([r.samples for r in recordings])
     count = np.array([cut.count(len(r.samples)) for r in recordings]) // config.together
     steps = int(count.max())
     if not count.all():
         short = recordings[int(count.argmin())]
         raise UserError(f"{short.name}: {len(short.samples)} samples are less than a step of {config.together} frames")
-    features = jax.jit(lambda x: jax.lax.map(lambda s: speech.log_mel(s, rate, config.mels, cut), x))(samples.x)
+    features = jax.jit(lambda x: jax.lax.map(lambda s: log_mel(s, rate, config.mels, cut), x))(samples.x)
     joined = np.asarray(features)[:, : steps * config.together].reshape(len(count), steps, -1)
     return Seq(joined, np.arange(steps) < count[:, None])
 
 
 def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
     """Recordings in three parts, by their first label."""
-    found = speech.recordings(find(config.data, config.data_dir))
-    y = [speech.labels_of(r.name) for r in found]
+    found = recordings_(find(config.data, config.data_dir))
+    y = [labels_of(r.name) for r in found]
     first = np.array([labels[0] for labels in y])
     test, rest = np.flatnonzero(first == config.test_first), np.flatnonzero(first != config.test_first)
     if not len(test) or len(rest) < 2:
@@ -86,16 +97,14 @@ def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
             f"--test_first={config.test_first}: {len(test)} recordings to test on, {len(rest)} to learn from"
         )
     x = heard(found, config)
-    ctc.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
-    train, valid = (rest[part] for part in labelled.parted(len(rest), config.valid))
+    losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+    train, valid = (rest[part] for part in parted(len(rest), config.valid))
     seen = x.x[train][x.valid[train]]
     unit = (x.x - seen.mean(0)) / np.maximum(seen.std(0), 1e-6)
     x = Seq(np.where(x.valid[..., None], unit, 0).astype(np.float32), x.valid)
-    targets = batches.padded([labels + 1 for labels in y]).x
+    targets = padded([labels + 1 for labels in y]).x
     whole = Batch(x, targets)
-    data = {
-        name: streams.taken(whole, jnp.asarray(at)) for name, at in (("train", train), ("valid", valid), ("test", test))
-    }
+    data = {name: taken(whole, jnp.asarray(at)) for name, at in (("train", train), ("valid", valid), ("test", test))}
     symbols = ("", *map(str, range(int(targets.max()))))
     counts = {name: len(part.y) for name, part in data.items()}
     used = np.concatenate([y[i] for i in test]) + 1
@@ -131,19 +140,19 @@ def network(config: app.Config) -> rnnjax.Cell:
 def build(config: app.Config) -> app.Setup:
     """The network on words drawn for ever, or on recordings."""
     size, counts = config.batch_size, config.counts
-    test = streams.in_order("test", size, counts["test"])
-    valid: training.Stream | None
+    test = in_order("test", size, counts["test"])
+    valid: Stream | None
     if config.data == "strokes":
-        task = strokes.words(config.shortest, config.longest)
-        train, valid = training.drawn(task, size), training.drawn(task, size, config.eval_batches)
+        task = tasks.words(config.shortest, config.longest)
+        train, valid = tasks.drawn(task, size), tasks.drawn(task, size, config.eval_batches)
         baseline, what = task.baseline, "a word"
     else:
-        train = streams.shuffled("train", min(size, counts["train"]))
-        valid = streams.in_order("valid", size, counts["valid"]) if counts["valid"] else None
+        train = shuffled("train", min(size, counts["train"]))
+        valid = in_order("valid", size, counts["valid"]) if counts["valid"] else None
         baseline, what = config.entropy, "a recording"
     return app.Setup(
         cell=network(config),
-        objective=ctc.label_ctc,
+        objective=losses.label_ctc,
         train=train,
         valid=valid,
         test=test,
@@ -166,7 +175,7 @@ def decoded(result: app.Result) -> tuple[dict[str, Any], jax.Array]:
             f"beam {beam}": (search.symbols[0], search.length[0]),
         }
         return {
-            name: (ctc.edit_distance(batch.y, labels, (batch.y > 0).sum(), m), (batch.y > 0).sum())
+            name: (losses.edit_distance(batch.y, labels, (batch.y > 0).sum(), m), (batch.y > 0).sum())
             for name, (labels, m) in said.items()
         }, plain(out)
 

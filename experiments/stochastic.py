@@ -9,10 +9,11 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, estimators, losses, plotting, stochastic, teaching, training
+from rnnjax import app, cells, estimators, losses, plotting, wrappers
 from rnnjax.base import PyTree
+from rnnjax.data import Batch, Stream
 from rnnjax.estimators import cooling
-from rnnjax.progress import table
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="experiments.stochastic:connected",
@@ -37,7 +38,7 @@ flags.DEFINE_integer("sweeps", 60, "Sweeps of all units while it cools down.", 2
 
 def connected(hidden: int, temperature: float = 0.1) -> rnnjax.Cell:
     """Stochastic units that read all units: the layer that `--cell` names here; its outputs are its next inputs."""
-    return rnnjax.stack(rnnjax.linear(hidden), stochastic.binary(temperature))
+    return rnnjax.stack(rnnjax.linear(hidden), cells.binary(temperature))
 
 
 def annealed(cell: rnnjax.Cell, objective: losses.Objective, window: int) -> estimators.Estimator:
@@ -50,18 +51,18 @@ def build(config: app.Config) -> app.Setup:
     n = config.hidden_size
     patterns = np.random.default_rng(config.seed).integers(0, 2, (config.length, n)).astype(np.float32)
 
-    def examples(data: PyTree, position: PyTree, key: jax.Array) -> tuple[losses.Batch, PyTree]:
+    def examples(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         x, y = (jnp.broadcast_to(a, (config.batch_size, *a.shape)) for a in (patterns, np.roll(patterns, -1, axis=0)))
-        return losses.Batch(x, y), position
+        return Batch(x, y), position
 
-    stream = training.Stream(lambda data: (), examples)
-    given, alone = (teaching.falling("constant", 1.0, last) for last in (1.0, 0.0))
-    net = teaching.scheduled_sampling(config.layers(), pick=lambda key, y: y)
+    stream = Stream(lambda data: (), examples)
+    given, alone = (wrappers.falling("constant", 1.0, last) for last in (1.0, 0.0))
+    net = wrappers.scheduled_sampling(config.layers(), pick=lambda key, y: y)
     return app.Setup(
         cell=rnnjax.unroll(net),
         objective=losses.regress,  # of bits: the part that is wrong
-        train=teaching.taught(stream, given),
-        valid=teaching.taught(stream._replace(length=1), alone),
+        train=wrappers.taught(stream, given),
+        valid=wrappers.taught(stream._replace(length=1), alone),
         baseline=float(np.minimum(patterns.mean(0), 1 - patterns.mean(0)).mean()),
         baseline_name="always the likelier value of each unit",
         loss_label="part of the units that is wrong",
@@ -73,8 +74,8 @@ def settle(config: app.Config) -> dict[str, dict[str, Any]]:
     n, runs = config.units, 200
     key = jax.random.key(config.seed)
     patterns = jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, (config.patterns, n)).astype(jnp.float32)
-    u, z = stochastic.stored(patterns)
-    cell = rnnjax.unroll(stochastic.boltzmann_core(n, None))
+    u, z = cells.stored(patterns)
+    cell = rnnjax.unroll(cells.boltzmann_core(n, None))
     slow = cooling(config.hot, config.sweeps / 5)(jnp.arange(config.sweeps))
 
     @jax.jit

@@ -13,11 +13,23 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, losses
-from rnnjax.base import PyTree
-from rnnjax.data import batches, find, labelled, streams, tags, words
-from rnnjax.data.tags import NONE, Tagged
-from rnnjax.errors import UserError
-from rnnjax.progress import table
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import (
+    NONE,
+    UNKNOWN,
+    Batch,
+    Tagged,
+    Vocabulary,
+    find,
+    in_order,
+    no_longer,
+    padded,
+    parted,
+    read_tagged,
+    shuffled,
+    unseen,
+)
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="gru",
@@ -139,7 +151,7 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
         return [generated(rng) for _ in range(config.sentences)], None
 
     def file(path: str) -> list[Tagged]:
-        found = tags.read_tagged(
+        found = read_tagged(
             find(path, config.data_dir), config.word_column, config.tag_column, encoding=config.encoding
         )
         if found.note():
@@ -152,12 +164,12 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The sentences in three parts; the config learns words and labels, and the yardstick."""
     sentences, test = read(config)
-    kept, out = batches.no_longer([len(s.words) for s in sentences], config.longest)
+    kept, out = no_longer([len(s.words) for s in sentences], config.longest)
     if out:
         print(f"{out} of {len(sentences)} sentences are left out, longer than --longest={config.longest}")
-    places = labelled.parted(len(kept), config.valid, *([] if test else [config.test]))
+    places = parted(len(kept), config.valid, *([] if test else [config.test]))
     if test is None:
-        places, known = labelled.unseen([" ".join(sentences[i].words) for i in kept], places)
+        places, known = unseen([" ".join(sentences[i].words) for i in kept], places)
         if known:
             print(f"{known} sentences of the test are left out: they are among those learned from too")
     parts = {name: [sentences[kept[i]] for i in at] for name, at in zip(("train", "valid", "test"), places)}
@@ -168,7 +180,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
             print(f"test: {out} of {len(test)} sentences are left out, longer than --longest={config.longest}")
     if not all(parts.values()):
         raise UserError(f"--data={config.data}: {len(kept)} sentences are too few for three parts")
-    vocabulary = words.Vocabulary.of((w for s in parts["train"] for w in s.words), config.vocabulary, [words.UNKNOWN])
+    vocabulary = Vocabulary.of((w for s in parts["train"] for w in s.words), config.vocabulary, [UNKNOWN])
     labels = tuple(dict.fromkeys(t for s in parts["train"] for t in s.tags if t != NONE))
     if not labels:
         raise UserError(f"--data={config.data}: no word has a label in --tag_column={config.tag_column}")
@@ -184,13 +196,13 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     return config.replace(**found), data
 
 
-def batch(part: list[Tagged], vocabulary: words.Vocabulary, labels: tuple[str, ...], steps: int) -> losses.Batch:
+def batch(part: list[Tagged], vocabulary: Vocabulary, labels: tuple[str, ...], steps: int) -> Batch:
     """Sentences as a batch; where there is no label, or one never learned, no loss."""
     places = {label: i for i, label in enumerate(labels)}
     y = [np.array([places.get(t, -1) for t in s.tags], np.int32) for s in part]
-    x = batches.padded([vocabulary.encode(s.words) for s in part], steps)
-    target = batches.padded(y, steps)
-    return losses.Batch(x, np.maximum(target.x, 0), target.valid & (target.x >= 0))
+    x = padded([vocabulary.encode(s.words) for s in part], steps)
+    target = padded(y, steps)
+    return Batch(x, np.maximum(target.x, 0), target.valid & (target.x >= 0))
 
 
 def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) -> tuple[float, float]:
@@ -224,7 +236,7 @@ def objective(config: app.Config) -> losses.Objective:
     kinds = {kind: np.array([i for i, label in enumerate(config.labels) if label in own], np.int32)
              for kind, own in KINDS.items()}  # fmt: skip
 
-    def scored(outputs: PyTree, batch: losses.Batch) -> losses.Metrics:
+    def scored(outputs: PyTree, batch: Batch) -> losses.Metrics:
         apart = {kind: batch._replace(mask=batch.mask & jnp.isin(batch.y, own)) for kind, own in kinds.items()}
         return losses.classify(outputs, batch) | {k: losses.classify(outputs, b)["accuracy"] for k, b in apart.items()}
 
@@ -236,9 +248,9 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=network(config),
         objective=objective(config),
-        train=streams.shuffled("train", config.batch_size),
-        valid=streams.in_order("valid", config.batch_size, config.counts["valid"]),
-        test=streams.in_order("test", config.batch_size, config.counts["test"]),
+        train=shuffled("train", config.batch_size),
+        valid=in_order("valid", config.batch_size, config.counts["valid"]),
+        test=in_order("test", config.batch_size, config.counts["test"]),
         baseline=config.yardstick,
         baseline_name=f"goes by the word alone ({config.right:.1%} right)",
         loss_label="cross-entropy (nats a label)",
@@ -255,7 +267,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         asked = [config.words.decode(np.asarray(x)[np.asarray(valid)]) for x, valid in zip(test.x[:3], test.valid)]
     rows = []
     for sentence in asked:
-        x = batches.padded([config.words.encode(sentence)], config.steps)
+        x = padded([config.words.encode(sentence)], config.steps)
         one = rnnjax.Seq(jnp.asarray(x.x[0]), jnp.asarray(x.valid[0]))
         said = np.asarray(rnnjax.run(result.setup.cell, result.params, one)[1].x.argmax(-1))
         shown = [config.labels[i] if word == GAP or GAP not in sentence else "" for word, i in zip(sentence, said)]

@@ -12,10 +12,20 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.translator import decode, exact, exposure, objective, picture, schooled, translator, translator_flags
-from rnnjax import app, tasks, teaching, training
-from rnnjax.losses import Batch
-from rnnjax.progress import table
+from experiments._shared.seq2seq import (
+    decode,
+    exact,
+    exposure,
+    objective,
+    picture,
+    schooled,
+    translator,
+    translator_flags,
+)
+from rnnjax import app, tasks, wrappers
+from rnnjax.data import Batch
+from rnnjax.runs import table
+from rnnjax.tasks import drawn as drawn_
 
 FLAGS = app.common_flags(
     cell="gru",
@@ -130,7 +140,7 @@ def build(config: app.Config) -> app.Setup:
     cell, taught = schooled(config, symbols, symbols)
     task = tasks_of(config)[0]
 
-    examples = training.drawn(task, config.batch_size)
+    examples = drawn_(task, config.batch_size)
     scored = taught(examples, False)
     return app.Setup(
         cell=cell,
@@ -159,8 +169,8 @@ def finish(result: app.Result) -> dict[str, Any]:
         row |= {"exact, greedy": exact(written[0], batch), f"exact, beam {config.beam}": exact(written[1], batch)}
         rows.append(row)
     table(rows, title=f"{config.cell}, attention {config.attention}, encoder {config.encoder}: written alone")
-    stream = training.drawn(task, config.batch_size, 4)
-    gap = exposure(result, stream, translator(config, symbols, symbols, teaching.scheduled_sampling))
+    stream = drawn_(task, config.batch_size, 4)
+    gap = exposure(result, stream, translator(config, symbols, symbols, wrappers.scheduled_sampling))
     print("exposure: " + ", ".join(f"{name} {value:.4f}" for name, value in gap.items()))
     if config.attention != "none":
         one = jax.tree.map(lambda a: a[int(lengths.argmin())], batch.x.source)

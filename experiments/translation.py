@@ -12,14 +12,24 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.seq2seq import decode, exact, objective, picture, schooled, translator, translator_flags
 from experiments.transduction import WORDS, word_order
-from experiments.translator import decode, exact, objective, picture, schooled, translator, translator_flags
 from rnnjax import app, estimators
-from rnnjax.base import PyTree
-from rnnjax.data import batches, find_folder, lines, streams, words
-from rnnjax.errors import UserError
-from rnnjax.losses import Batch
-from rnnjax.progress import table
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import (
+    END,
+    UNKNOWN,
+    Batch,
+    Vocabulary,
+    find_folder,
+    in_order,
+    lines,
+    no_longer,
+    padded,
+    shuffled,
+    taken,
+)
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -89,27 +99,26 @@ def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
 
 def arrays(source: list[np.ndarray], target: list[np.ndarray], end: int) -> Batch:
     """Sentences side by side; the decoder reads the end symbol first, and writes it last."""
-    y = batches.padded([np.append(t, end) for t in target])
+    y = padded([np.append(t, end) for t in target])
     late = np.concatenate([np.full((len(target), 1), end, y.x.dtype), y.x[:, :-1]], axis=1)
-    return Batch(rnnjax.Pair(batches.padded(source), late), y.x, y.valid)
+    return Batch(rnnjax.Pair(padded(source), late), y.x, y.valid)
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """Vocabularies of the training part, and all parts as indices."""
     texts = generated(config) if config.data == "generated" else files(config)
     known = [
-        words.Vocabulary.of((w for line in side for w in line), config.vocabulary, (words.UNKNOWN, words.END))
-        for side in texts["train"]
+        Vocabulary.of((w for line in side for w in line), config.vocabulary, (UNKNOWN, END)) for side in texts["train"]
     ]
     data: dict[str, Any] = {}
     for name, pair in texts.items():
         encoded = [[v.encode(line) for line in side] for v, side in zip(known, pair)]
         if name == "train":
             lengths = [max(len(s), len(t)) for s, t in zip(*encoded)]
-            kept, out = batches.no_longer(lengths, config.longest)
+            kept, out = no_longer(lengths, config.longest)
             print(f"{len(kept)} sentences to learn from; {out} of more than {config.longest} words are left out")
             encoded = [[side[i] for i in kept] for side in encoded]
-        data[name] = arrays(encoded[0], encoded[1], known[1].index[words.END])
+        data[name] = arrays(encoded[0], encoded[1], known[1].index[END])
     y, mask = data["train"].y, data["train"].mask
     share = np.bincount(y[mask]) / mask.sum()
     entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
@@ -137,11 +146,11 @@ def build(config: app.Config) -> app.Setup:
     """The network on batches of sentences of similar length."""
     cell, taught = schooled(config, *map(len, config.known))
     size, sizes = config.batch_size, bucket_sizes(config)
-    valid, test = (streams.in_order(name, size, config.counts[name]) for name in ("valid", "test"))
+    valid, test = (in_order(name, size, config.counts[name]) for name in ("valid", "test"))
     return app.Setup(
         cell=cell,
         objective=objective,
-        train=taught(streams.shuffled("train", size, lengths_of), True),
+        train=taught(shuffled("train", size, lengths_of), True),
         valid=taught(valid),
         test=taught(test),
         baseline=config.entropy,
@@ -164,13 +173,13 @@ def bleu(said: list[str], wanted: list[str]) -> float | None:
 def finish(result: app.Result) -> dict[str, Any]:
     """Translates the test part, greedily and by beam search: BLEU, examples, an alignment."""
     config, (reads, writes) = result.config, result.config.known
-    net, end = translator(config, len(reads), len(writes)), writes.index[words.END]
+    net, end = translator(config, len(reads), len(writes)), writes.index[END]
     test, size = result.data["test"], config.batch_size
     translate = decode(net, config, LIMIT, end)
     pieces = []
     for begin in range(0, len(test.y), size):
         at = jnp.minimum(jnp.arange(begin, begin + size), len(test.y) - 1)  # one shape, one program
-        pieces.append(jax.device_get(translate(result.params, streams.taken(test, at).x.source)))
+        pieces.append(jax.device_get(translate(result.params, taken(test, at).x.source)))
     whole = jax.tree.map(lambda *a: np.concatenate(a)[: len(test.y)], *pieces)
     wanted = [" ".join(line) for line in config.texts[1]]
     rows: list[dict[str, Any]] = []

@@ -11,15 +11,14 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.learning import learner
-from rnnjax import app, losses, training
-from rnnjax.app.setup import count, finished
-from rnnjax.losses import Batch
+from experiments._shared.small_runs import learner
+from rnnjax import app, losses, tasks, training
+from rnnjax.app import finished
+from rnnjax.base import count
+from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.progress import Progress, table
-from rnnjax.provenance import provenance
+from rnnjax.runs import Progress, Workdir, provenance, table
 from rnnjax.tasks import Task
-from rnnjax.workdir import Workdir
 
 FLAGS = app.study_flags(cell="gru", hidden_size="64")
 flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
@@ -91,7 +90,7 @@ USES = {
 def build(config: app.Config) -> app.Setup:
     """The network of the flags' layers between ten symbols and ten, on the use of the config."""
     net = rnnjax.stack(rnnjax.one_hot(CUE + 1, config.dtype), config.layers(), rnnjax.linear(CUE + 1))
-    stream = training.drawn(Task(config.use.sample, float("nan")), config.batch_size)
+    stream = tasks.drawn(Task(config.use.sample, float("nan")), config.batch_size)
     return app.Setup(rnnjax.unroll(net), losses.classify, stream)
 
 

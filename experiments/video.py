@@ -14,12 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments.vision import ConvNet, show
-from rnnjax import app, baselines, interop, losses, tasks, training
+from experiments._shared.conv import ConvNet, show
+from rnnjax import app, cells, data, interop, losses, tasks
 from rnnjax.base import PyTree
-from rnnjax.data import clips
 from rnnjax.plotting import save
-from rnnjax.progress import table
+from rnnjax.runs import table
+from rnnjax.tasks import EVENTS, MOVES, drawn, happening, moving
 
 FLAGS = app.common_flags(
     cell="gru,bag",
@@ -45,17 +45,17 @@ flags.DEFINE_integer("tested", 500, "Films that the table by label is of.", 1, f
 flags.DEFINE_integer("shown", 6, "Films on the contact sheet.", 1, 12, flag_values=FLAGS)
 
 SHARPNESS = 10.0  # of the softmax over places
-LABELS = {"moves": clips.MOVES, "events": clips.EVENTS}
+LABELS = {"moves": MOVES, "events": EVENTS}
 
 
 def one_frame(hidden: int) -> rnnjax.Cell:
     """A layer on the present frame alone."""
-    return baselines.time_window(hidden, 1)
+    return cells.time_window(hidden, 1)
 
 
 def two_frames(hidden: int) -> rnnjax.Cell:
     """A layer on the present frame and the one before it."""
-    return baselines.time_window(hidden, 2)
+    return cells.time_window(hidden, 2)
 
 
 class Glance(nn.Module):
@@ -75,8 +75,8 @@ class Glance(nn.Module):
 def source(config: app.Config) -> tasks.Task:
     """The films."""
     if config.task == "moves":
-        return clips.moving(config.frames or 6)
-    return clips.happening(config.frames or 16)
+        return moving(config.frames or 6)
+    return happening(config.frames or 16)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -91,7 +91,7 @@ def network(config: app.Config) -> rnnjax.Cell:
 def build(config: app.Config) -> app.Setup:
     """The network on fresh films."""
     task = source(config)
-    examples = training.drawn(task, config.batch_size)
+    examples = drawn(task, config.batch_size)
     return app.Setup(
         cell=network(config),
         objective=losses.classify,
@@ -109,7 +109,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     config, labels = result.config, LABELS[result.config.task]
 
     @jax.jit
-    def watch(params: PyTree, key: jax.Array) -> tuple[losses.Batch, jax.Array]:
+    def watch(params: PyTree, key: jax.Array) -> tuple[data.Batch, jax.Array]:
         batch = source(config).batch(key, config.tested)
         logits = jax.lax.map(lambda x: rnnjax.run(result.setup.cell, params, x)[1], batch.x, batch_size=50)
         shown = batch.x[: config.shown]

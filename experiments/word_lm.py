@@ -12,12 +12,11 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments.sentences import BAD, GOOD
-from rnnjax import app, decoding, losses
-from rnnjax.base import PyTree
-from rnnjax.data import find, text, vectors, words
-from rnnjax.errors import UserError
-from rnnjax.progress import table
+from experiments._shared.grammars import BAD, GOOD
+from rnnjax import app, data, decoding, losses
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import find
+from rnnjax.runs import table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -80,13 +79,13 @@ def read(config: app.Config) -> dict[str, list[str]]:
     """The words of the three parts."""
     if config.data == "generated":
         rng = np.random.default_rng(config.seed)
-        found = [w for _ in range(config.sentences) for w in (*sentence(rng).split(), words.END)]
+        found = [w for _ in range(config.sentences) for w in (*sentence(rng).split(), data.END)]
     else:
         path = Path(find(config.data, config.data_dir))
         if path.is_dir():
             parts = ("train", "valid", "test")
-            return {part: words.read_words(str(path / f"ptb.{part}.txt"), encoding=config.encoding) for part in parts}
-        found = words.read_words(str(path), encoding=config.encoding)
+            return {part: data.read_words(str(path / f"ptb.{part}.txt"), encoding=config.encoding) for part in parts}
+        found = data.read_words(str(path), encoding=config.encoding)
     ends = [int(len(found) * (1 - config.test - config.valid)), int(len(found) * (1 - config.test))]
     return {"train": found[: ends[0]], "valid": found[ends[0] : ends[1]], "test": found[ends[1] :]}
 
@@ -96,9 +95,9 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     if config.rule == "bptt" or config.window < 1:
         raise UserError("the text is read in windows: --rule=tbptt, say, and a --window of at least one word")
     parts = read(config)
-    vocabulary = words.Vocabulary.of(parts["train"], config.vocabulary, [words.UNKNOWN])
+    vocabulary = data.Vocabulary.of(parts["train"], config.vocabulary, [data.UNKNOWN])
     symbols = {name: vocabulary.encode(part) for name, part in parts.items()}
-    rows = {name: text.in_rows(s, config.batch_size, config.window, f"the {name} part", "words")
+    rows = {name: data.in_rows(s, config.batch_size, config.window, f"the {name} part", "words")
             for name, s in symbols.items()}  # fmt: skip
     share = np.bincount(symbols["train"], minlength=len(vocabulary)) + 0.5
     found = {
@@ -124,9 +123,9 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.classify,
-        train=text.reading("train", config.window),
-        valid=text.reading("valid", config.window, config.lengths["valid"]),
-        test=text.reading("test", config.window, config.lengths["test"]),
+        train=data.reading("train", config.window),
+        valid=data.reading("valid", config.window, config.lengths["valid"]),
+        test=data.reading("test", config.window, config.lengths["test"]),
         baseline=config.unigram,
         baseline_name=f"each word by its frequency: ln {math.exp(config.unigram):.4g}",
         published=PTB if Path(config.data).name == "ptb" else (),
@@ -141,7 +140,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     passes = result.summary["steps"] / config.lengths["train"]
     w = np.asarray(params["embed"]["w"])
     path = Path(result.summary["workdir"]) / "vectors.txt"
-    vectors.write_vectors(str(path), config.words.words, w[1:])
+    data.write_vectors(str(path), config.words.words, w[1:])
     share = w.size / result.summary["parameters"]
     print(f"perplexity on the test part: {perplexity:.4g}, after {passes:.2f} passes over the part to learn from")
     print(f"the table of words is {share:.0%} of the parameters: {path}")
@@ -151,7 +150,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"perplexity": perplexity, "passes": passes, "share_of_table": share}
 
 
-def neighbours(vocabulary: words.Vocabulary, w: np.ndarray, shown: int = 8, near: int = 4) -> list[dict[str, object]]:
+def neighbours(vocabulary: data.Vocabulary, w: np.ndarray, shown: int = 8, near: int = 4) -> list[dict[str, object]]:
     """The words that are closest to some rather common ones."""
     unit = w[1:] / np.linalg.norm(w[1:], axis=1, keepdims=True)
     some = range(len(unit) // 8, len(unit), max(1, len(unit) // shown))
@@ -163,11 +162,11 @@ def neighbours(vocabulary: words.Vocabulary, w: np.ndarray, shown: int = 8, near
 def write(config: app.Config, params: PyTree) -> str:
     """A text that begins anew."""
     cell = network(config)
-    start = jnp.asarray(config.words.encode([words.END if words.END in config.words.index else config.words.words[0]]))
+    start = jnp.asarray(config.words.encode([data.END if data.END in config.words.index else config.words.words[0]]))
     carry, logits = rnnjax.run(rnnjax.unroll(cell), params, start)
     pick = decoding.temperature(config.temperature) if config.temperature else decoding.greedy
     drawn = decoding.generate(cell, params, carry, logits[-1], config.sample, pick, jax.random.key(config.seed))
-    return " ".join(config.words.decode(drawn)).replace(f" {words.END} ", "\n")
+    return " ".join(config.words.decode(drawn)).replace(f" {data.END} ", "\n")
 
 
 EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("sample", "temperature"))

@@ -8,41 +8,64 @@ import importlib
 import importlib.metadata
 from types import ModuleType
 
-from rnnjax.base import Cell, run, with_step
-from rnnjax.baselines import bag, convolution, time_window, unshared
-from rnnjax.both_ways import Both, bidirectional, last
-from rnnjax.cells import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
-from rnnjax.compose import memoryless, stack
-from rnnjax.cores import LSTMCarry, gru_core, lstm_core, mgu_core, peephole_core, recurrent, vanilla_core
-from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, rtrl, snap, truncate, uoro
-from rnnjax.feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
-from rnnjax.linear_recurrence import linear_recurrent, lru, mingru, minlstm, s4d
-from rnnjax.newton import newton
-from rnnjax.scans import Seq, chunk, remat, segmented, unroll
-from rnnjax.sparsity import sparse
-from rnnjax.topology import (
-    Pair,
-    bahdanau,
+from rnnjax.base import Cell, Pair, Seq, chunk, memoryless, remat, run, segmented, stack, unroll, with_step
+from rnnjax.cells import (
+    LSTMCarry,
+    bag,
     clockwork,
-    condition,
+    convolution,
+    ctrnn,
     deep_transition,
-    dense,
-    encoder_decoder,
+    dropout,
+    elman,
+    embed,
     feedback,
+    gru,
+    gru_core,
+    indrnn,
+    irnn,
     jordan,
-    luong,
+    layer_norm,
+    linear,
+    linear_recurrent,
+    lru,
+    lstm,
+    lstm_core,
+    mgu,
+    mgu_core,
+    mingru,
+    minlstm,
+    one_hot,
+    peephole_core,
+    peephole_lstm,
+    pointwise,
+    recurrent,
+    s4d,
+    time_window,
+    unshared,
+    vanilla,
+    vanilla_core,
 )
-from rnnjax.transforms import (
+from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, random_truncate, rflo, rtrl, snap, truncate, uoro
+from rnnjax.seq2seq import bahdanau, encoder_decoder, luong
+from rnnjax.unitary import eunn, exprnn, goru, goru_core, modrelu_core, nnrnn, scornn, urnn, urnn_core
+from rnnjax.wrappers import (
+    Both,
+    bidirectional,
     cast,
+    condition,
+    dense,
     dropconnect,
     highway,
+    last,
     learn_carry,
+    newton,
     parametrize,
     residual,
+    sparse,
     tie,
     zoneout,
 )
-from rnnjax.unitary import eunn, exprnn, goru, goru_core, modrelu_core, nnrnn, scornn, urnn, urnn_core
 
 __all__ = [
     "Both",

@@ -1,25 +1,40 @@
-"""Credit assignment: Cell -> Cell with another derivative and the same values.
+"""Rules of credit assignment: functions from a cell to a cell with the same values and another gradient.
 
-One identity covers the family: the incoming carry, with a derivative J in the weights (`attached`).
-
-    J = 0                          truncation
-    J exact                        RTRL
-    J masked                       SnAp
-    J random and of low rank       UORO, KF-RTRL, optimal Kronecker sums
-    J past the recurrent matrix    e-prop, RFLO
-
-The wrapped cell carries J beside the carry, so that holds, restarts, chunks and batches treat both alike.
+Belongs here: real-time recurrent learning and its approximations, truncation. Does not belong here: estimators that
+need a whole batch or several evaluations of a loss (`estimators`).
 """
 
-from rnnjax.credit.exact import Influenced as Influenced
-from rnnjax.credit.exact import rtrl as rtrl
-from rnnjax.credit.factored import uoro as uoro
-from rnnjax.credit.influence import NotAdmitted as NotAdmitted
-from rnnjax.credit.influence import attached as attached
-from rnnjax.credit.kronecker import kf_rtrl as kf_rtrl
-from rnnjax.credit.kronecker import kronecker_sum as kronecker_sum
-from rnnjax.credit.local import eprop as eprop
-from rnnjax.credit.local import rflo as rflo
-from rnnjax.credit.sparse import snap as snap
-from rnnjax.credit.truncation import random_truncate as random_truncate
-from rnnjax.credit.truncation import truncate as truncate
+from rnnjax.credit._attached import Kept, NotAdmitted, attached
+from rnnjax.credit._eligibility import eprop, rflo
+from rnnjax.credit._jaxprs import Loops, Products, Value
+from rnnjax.credit._kronecker import Kronecker, kf_rtrl, kronecker_sum
+from rnnjax.credit._rtrl import Influenced, rtrl
+from rnnjax.credit._snap import attached_at, snap
+from rnnjax.credit._sparsity import Classes, Group, Pattern
+from rnnjax.credit._truncation import random_truncate, truncate
+from rnnjax.credit._uoro import RankOne, uoro
+
+__all__ = [
+    "Classes",
+    "Group",
+    "Influenced",
+    "Kept",
+    "Kronecker",
+    "Loops",
+    "NotAdmitted",
+    "Pattern",
+    "Products",
+    "RankOne",
+    "Value",
+    "attached",
+    "attached_at",
+    "eprop",
+    "kf_rtrl",
+    "kronecker_sum",
+    "random_truncate",
+    "rflo",
+    "rtrl",
+    "snap",
+    "truncate",
+    "uoro",
+]

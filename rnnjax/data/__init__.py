@@ -1,181 +1,124 @@
-"""Files in standard formats -> arrays. Files are data: nothing here runs what it reads, and every size has a limit."""
+"""From files to arrays, and from arrays to batches and streams.
 
-from __future__ import annotations
+Belongs here: readers, vocabularies, batching. Does not belong here: synthetic tasks (`tasks`). Files are data:
+nothing here runs what it reads, and every size has a limit.
+"""
 
-import gzip
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, NoReturn
+from rnnjax.data._batch import Batch
+from rnnjax.data._batches import bucketed, cut, no_longer, packed, padded
+from rnnjax.data._fetching import Member, Remote, fetch, opened, unpack
+from rnnjax.data._files import blocks, contents, find, find_folder, lines, refuse, whole
+from rnnjax.data._guard import guarded
+from rnnjax.data._images import (
+    Epoch,
+    Images,
+    digits,
+    idx_folder,
+    images_in_order,
+    permuted,
+    pixels,
+    read_idx,
+    shuffled_images,
+    split,
+    unpermuted,
+)
+from rnnjax.data._labelled import Labelled, class_folder, parted, read_labelled, unseen, with_classes
+from rnnjax.data._music import KEYS, LOWEST, read_rolls
+from rnnjax.data._numerals import column, numbers, pointed
+from rnnjax.data._opening import decoded, unified
+from rnnjax.data._series import Header, fields, read_frames, read_series, read_ts, vowels
+from rnnjax.data._speech import Frames, Recording, decode_wav, frames, labels_of, log_mel, mel_bank, recordings
+from rnnjax.data._stream import Stream
+from rnnjax.data._streams import at_the_end, in_order, mapped, shuffled, taken
+from rnnjax.data._tags import NONE, Sentences, Tagged, read_tagged
+from rnnjax.data._text import Alphabet, Rows, in_rows, python_topics, read, reading, spelled
+from rnnjax.data._vectors import Table, Vectors, read_vectors, table_of, write_vectors
+from rnnjax.data._words import END, UNKNOWN, Vocabulary, read_words, tokenise
 
-from rnnjax.data.fetching import fetch, unpack
-from rnnjax.data.guard import guarded
-from rnnjax.data.opening import UTF8, decoded
-from rnnjax.errors import UserError, refusing
-
-__all__ = ["blocks", "contents", "fetch", "find", "find_folder", "lines", "refuse", "unpack", "whole"]
-
-GZIP = b"\x1f\x8b"
-LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
-PIECE = 1 << 20
-
-
-def find(path: str, data_dir: str = "") -> str:
-    """A path as it is given or, where nothing is there, the same below the folder of data sets.
-
-    Args:
-      path: `fetch:NAME` is the path of a public file, which is downloaded if need be: see `fetch`.
-      data_dir: the folder of data sets; "": none.
-
-    Raises:
-      UserError: there is a folder of data sets, and the path is neither there nor below it.
-
-    Example:
-      >>> find("nowhere.txt")
-      'nowhere.txt'
-      >>> find("nowhere.txt", "/data")
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: nowhere.txt: nothing is there, nor below --data_dir=/data
-    """
-    found = located(path, data_dir)
-    if data_dir and not Path(found).exists():
-        raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
-    return found
-
-
-def located(path: str, data_dir: str) -> str:
-    """Where `find` looks: the path itself if nothing is anywhere."""
-    if path.startswith("fetch:"):
-        return fetch(path.removeprefix("fetch:"))
-    below = Path(data_dir) / path
-    with guarded(f"{path[:40]!r}", "is no path"):  # such as one of a name that is too long
-        return str(below) if not Path(path).exists() and data_dir and below.exists() else path
-
-
-def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
-    """The same for a folder, which must be there.
-
-    Args:
-      path, data_dir: as `find` takes them.
-      flag: what gave the path, for the message.
-
-    Raises:
-      UserError: there is no such folder.
-
-    Example:
-      >>> find_folder("nowhere", "/data")
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
-    """
-    folder = Path(located(path, data_dir))
-    with guarded(f"--{flag}={path[:40]}", "is no path"):
-        there = folder.is_dir()
-    if not there:
-        below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
-        raise UserError(f"--{flag}={path}: there is no such folder{below}")
-    return folder
-
-
-def contents(path: str, limit: int = LIMIT) -> bytes:
-    """The bytes of a file, or, if they are gzip's, what was compressed.
-
-    Args:
-      path: of the file.
-      limit: more bytes than that are refused, before memory is taken for them.
-
-    Raises:
-      UserError: there is no such file, it is too large, or its gzip data are damaged.
-
-    Example:
-      >>> contents("nowhere.gz")
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: cannot read nowhere.gz: No such file or directory
-    """
-    with refusing("read", path), open(path, "rb") as file:
-        try:
-            packed = file.peek(2).startswith(GZIP)
-            return bounded(gzip.open(file) if packed else file, limit, path)
-        except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
-            raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
-
-
-def bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
-    """All bytes of a stream, which are read piece by piece up to a limit."""
-    pieces, size = [], 0
-    while piece := file.read(PIECE):
-        size += len(piece)
-        if size > limit:
-            raise UserError(f"{path} holds more than the {limit} bytes that are read")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def lines(path: str, encoding: str = UTF8) -> list[str]:
-    """The lines of a text file without their ends; see `opening` for what ends a line.
-
-    Args:
-      path: of the file, which gzip may have compressed.
-      encoding: of its characters; a byte order mark says it better.
-
-    Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
-
-    Example:
-      >>> lines("nowhere.txt")
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
-    """
-    return whole(path, encoding).removesuffix("\n").split("\n")
-
-
-def whole(path: str, encoding: str = UTF8) -> str:
-    """The text of a file, every end of a line written as "\\n".
-
-    Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
-
-    Example:
-      >>> whole("nowhere.txt")
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
-    """
-    text = decoded(contents(path), path, encoding)
-    if not text:
-        raise UserError(f"{path} is empty")
-    return text
-
-
-def blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str]]]:
-    """The runs of lines between blank lines, each line with its number.
-
-    Raises:
-      UserError: the file cannot be read.
-
-    Example:
-      >>> list(blocks("nowhere.txt"))
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: cannot read nowhere.txt: No such file or directory
-    """
-    block: list[tuple[int, str]] = []
-    for number, line in enumerate(lines(path, encoding), 1):
-        if line.strip():
-            block.append((number, line))
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def refuse(path: str, line: int, fault: str) -> NoReturn:
-    """Says what is wrong in a file, and in which line.
-
-    Raises:
-      UserError: always.
-
-    Example:
-      >>> refuse("a.csv", 3, "2 columns, and 3 in the lines before")
-      Traceback (most recent call last):
-      rnnjax.errors.UserError: a.csv, line 3: 2 columns, and 3 in the lines before
-    """
-    raise UserError(f"{path}, line {line}: {fault}")
+__all__ = [
+    "END",
+    "KEYS",
+    "LOWEST",
+    "NONE",
+    "UNKNOWN",
+    "Alphabet",
+    "Batch",
+    "Epoch",
+    "Frames",
+    "Header",
+    "Images",
+    "Labelled",
+    "Member",
+    "Recording",
+    "Remote",
+    "Rows",
+    "Sentences",
+    "Stream",
+    "Table",
+    "Tagged",
+    "Vectors",
+    "Vocabulary",
+    "at_the_end",
+    "blocks",
+    "bucketed",
+    "class_folder",
+    "column",
+    "contents",
+    "cut",
+    "decode_wav",
+    "decoded",
+    "digits",
+    "fetch",
+    "fields",
+    "find",
+    "find_folder",
+    "frames",
+    "guarded",
+    "idx_folder",
+    "images_in_order",
+    "in_order",
+    "in_rows",
+    "labels_of",
+    "lines",
+    "log_mel",
+    "mapped",
+    "mel_bank",
+    "no_longer",
+    "numbers",
+    "opened",
+    "packed",
+    "padded",
+    "parted",
+    "permuted",
+    "pixels",
+    "pointed",
+    "python_topics",
+    "read",
+    "read_frames",
+    "read_idx",
+    "read_labelled",
+    "read_rolls",
+    "read_series",
+    "read_tagged",
+    "read_ts",
+    "read_vectors",
+    "read_words",
+    "reading",
+    "recordings",
+    "refuse",
+    "shuffled",
+    "shuffled_images",
+    "spelled",
+    "split",
+    "table_of",
+    "taken",
+    "tokenise",
+    "unified",
+    "unpack",
+    "unpermuted",
+    "unseen",
+    "vowels",
+    "whole",
+    "with_classes",
+    "write_vectors",
+]

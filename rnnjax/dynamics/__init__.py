@@ -1,33 +1,24 @@
-"""What a recurrence does to its states and to the gradients that run back through them.
+"""Measures of a recurrent network as a dynamical system: fixed points, Lyapunov exponents, gradient flow, memory.
 
-Functions of a map `h -> h'`, or of a cell, its params and one sequence. All but `fixed_points` can be jitted and
-batched, during training too.
+Belongs here: numbers about a cell. Does not belong here: pictures (`plotting`).
 """
 
-from rnnjax.dynamics.analyses import Analysis, analysis, goes_stepwise, matrices, memory_cells
-from rnnjax.dynamics.flow import (
-    Flow,
-    Map,
-    as_map,
-    gradient_flow,
-    loss_flow,
-    memory_length,
-    powers,
-    trajectory,
-)
-from rnnjax.dynamics.forecasts import free_run, left_alone, valid_time
-from rnnjax.dynamics.lyapunov import cell_lyapunov, lyapunov
-from rnnjax.dynamics.points import Points, fixed_points
-from rnnjax.dynamics.probes import forgetting, memory_capacity
-from rnnjax.dynamics.products import activation_bound, jacobian_bound, jacobians, spectra
-from rnnjax.dynamics.systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
-from rnnjax.dynamics.unfolding import Graph, unfold
+from rnnjax.dynamics._analyses import Analysis, analysis, goes_stepwise, matrices, memory_cells
+from rnnjax.dynamics._flow import Flow, Map, as_map, gradient_flow, loss_flow, memory_length, powers, trajectory
+from rnnjax.dynamics._forecasts import free_run, left_alone, valid_time
+from rnnjax.dynamics._lyapunov import cell_lyapunov, lyapunov
+from rnnjax.dynamics._points import Points, fixed_points
+from rnnjax.dynamics._probes import forgetting, memory_capacity
+from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
+from rnnjax.dynamics._systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
+from rnnjax.dynamics._unfolding import Graph, Node, unfold
 
 __all__ = [
     "Analysis",
     "Flow",
     "Graph",
     "Map",
+    "Node",
     "Points",
     "activation_bound",
     "analysis",

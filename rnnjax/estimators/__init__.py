@@ -1,27 +1,62 @@
-"""Estimators of gradients: backward, forward, and from values alone."""
+"""From a batch to a gradient: backpropagation, evolution strategies, score functions, buckets.
 
-from rnnjax.estimators.backward import backprop as backprop
-from rnnjax.estimators.backward import lookback as lookback
-from rnnjax.estimators.base import EXAMPLES as EXAMPLES
-from rnnjax.estimators.base import Estimate as Estimate
-from rnnjax.estimators.base import Estimator as Estimator
-from rnnjax.estimators.base import Grad as Grad
-from rnnjax.estimators.base import Init as Init
-from rnnjax.estimators.base import duration_of as duration_of
-from rnnjax.estimators.base import in_windows as in_windows
-from rnnjax.estimators.base import initial as initial
-from rnnjax.estimators.base import keys_of as keys_of
-from rnnjax.estimators.base import score as score
-from rnnjax.estimators.base import size as size
-from rnnjax.estimators.base import windows as windows
-from rnnjax.estimators.buckets import bucketed as bucketed
-from rnnjax.estimators.chance import anneal as anneal
-from rnnjax.estimators.chance import cooling as cooling
-from rnnjax.estimators.chance import score_function as score_function
-from rnnjax.estimators.directions import es as es
-from rnnjax.estimators.directions import forward as forward
-from rnnjax.estimators.directions import nres as nres
-from rnnjax.estimators.directions import pes as pes
-from rnnjax.estimators.rules import RULES as RULES
-from rnnjax.estimators.rules import bptt as bptt
-from rnnjax.estimators.rules import tbptt as tbptt
+Belongs here: a function that estimates a gradient. Does not belong here: the loop that uses it (`training`).
+"""
+
+from rnnjax.estimators._anneal import anneal, cooling
+from rnnjax.estimators._audit import (
+    Lag,
+    Marks,
+    Quality,
+    by_lag,
+    chancy,
+    compare,
+    delivered,
+    estimates,
+    gated,
+    groups,
+    severed,
+)
+from rnnjax.estimators._backprop import Replay, backprop, lookback
+from rnnjax.estimators._base import Estimate, Estimator, in_windows, keys_of, score
+from rnnjax.estimators._bucketed import bucketed
+from rnnjax.estimators._cost import Update, flops, seconds, update
+from rnnjax.estimators._evolution import Walk, es, forward, nres, pes
+from rnnjax.estimators._rules import RULES
+from rnnjax.estimators._score_function import score_function
+
+__all__ = [
+    "RULES",
+    "Estimate",
+    "Estimator",
+    "Lag",
+    "Marks",
+    "Quality",
+    "Replay",
+    "Update",
+    "Walk",
+    "anneal",
+    "backprop",
+    "bucketed",
+    "by_lag",
+    "chancy",
+    "compare",
+    "cooling",
+    "delivered",
+    "es",
+    "estimates",
+    "flops",
+    "forward",
+    "gated",
+    "groups",
+    "in_windows",
+    "keys_of",
+    "lookback",
+    "nres",
+    "pes",
+    "score",
+    "score_function",
+    "seconds",
+    "severed",
+    "update",
+]

@@ -1,14 +1,16 @@
-"""Recursive networks: trees in and out of brackets, cells that act on nodes, and the fold that runs forests of them."""
+"""Recursive networks: tree cells, packed forests, and generators of trees.
 
-from rnnjax.data.streams import in_order, shuffled
-from rnnjax.trees.brackets import Tree, at_random, balanced, chain, delinearise, linearise, parse, read, shaped, write
-from rnnjax.trees.cells import TreeCell, child_sum, recnn, rntn, tree_lstm
-from rnnjax.trees.expressions import ARITHMETIC, LISTOPS, binarised, bracketed, expression, valued
-from rnnjax.trees.forests import at_leaves, at_roots, in_reading_order, upward
-from rnnjax.trees.jets import Jet, jet
-from rnnjax.trees.packing import Forest, Size, pack, rounded, vocabulary
-from rnnjax.trees.streams import dealt
-from rnnjax.trees.transforms import at_nodes
+Belongs here: whatever runs over a tree. Does not belong here: sequences.
+"""
+
+from rnnjax.trees._brackets import Tree, at_random, balanced, chain, delinearise, linearise, parse, read, shaped, write
+from rnnjax.trees._cells import TreeCell, child_sum, recnn, rntn, tree_lstm
+from rnnjax.trees._expressions import ARITHMETIC, LISTOPS, binarised, bracketed, expression, valued
+from rnnjax.trees._forests import at_leaves, at_roots, in_reading_order, upward
+from rnnjax.trees._jets import Jet, jet
+from rnnjax.trees._packing import Forest, Size, pack, registers, rounded, schedule, vocabulary
+from rnnjax.trees._streams import dealt
+from rnnjax.trees._transforms import at_nodes
 
 __all__ = [
     "ARITHMETIC",
@@ -30,7 +32,6 @@ __all__ = [
     "dealt",
     "delinearise",
     "expression",
-    "in_order",
     "in_reading_order",
     "jet",
     "linearise",
@@ -38,10 +39,11 @@ __all__ = [
     "parse",
     "read",
     "recnn",
+    "registers",
     "rntn",
     "rounded",
+    "schedule",
     "shaped",
-    "shuffled",
     "tree_lstm",
     "upward",
     "valued",

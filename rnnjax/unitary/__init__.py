@@ -1,7 +1,11 @@
-"""Unitary and orthogonal recurrences: factors and their products, parametrisations, modReLU, and cells."""
+"""Unitary and orthogonal recurrences.
 
-from rnnjax.unitary.cells import eunn, urnn, urnn_core
-from rnnjax.unitary.factors import (
+Factors and their products, parametrizations, modrelu, and the cells built on them. Belongs here: what keeps norms.
+Does not belong here: any other recurrence.
+"""
+
+from rnnjax.unitary._cells import AS_FACTORS, AS_MATRIX, eunn, halves_window, urnn, urnn_core
+from rnnjax.unitary._factors import (
     Bound,
     Factor,
     dense,
@@ -13,8 +17,8 @@ from rnnjax.unitary.factors import (
     product,
     reflection,
 )
-from rnnjax.unitary.full import full_capacity, reflections
-from rnnjax.unitary.maps import (
+from rnnjax.unitary._full import full_capacity, reflections
+from rnnjax.unitary._maps import (
     Parametrization,
     Schur,
     cayley,
@@ -25,15 +29,19 @@ from rnnjax.unitary.maps import (
     householder,
     schur,
 )
-from rnnjax.unitary.meshes import butterfly, givens, kronecker, tunable
-from rnnjax.unitary.orthogonal import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn
-from rnnjax.unitary.pairs import Pair, modrelu
-from rnnjax.unitary.skew import cayley_start, expm, henaff, random_skew, skew
-from rnnjax.unitary.trivialized import Trivialized, dynamic, rebase, rebasing
+from rnnjax.unitary._meshes import butterfly, givens, kronecker, tunable
+from rnnjax.unitary._orthogonal import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn
+from rnnjax.unitary._pairs import Pair, halves_matrix, modrelu
+from rnnjax.unitary._skew import cayley_start, expm, henaff, random_skew, skew
+from rnnjax.unitary._trivialized import Trivialized, dynamic, rebase, rebasing
+from rnnjax.unitary._windows import Linear, fast_window, recurrence
 
 __all__ = [
+    "AS_FACTORS",
+    "AS_MATRIX",
     "Bound",
     "Factor",
+    "Linear",
     "Pair",
     "Parametrization",
     "Schur",
@@ -51,12 +59,15 @@ __all__ = [
     "expm",
     "exponential",
     "exprnn",
+    "fast_window",
     "fourier",
     "free",
     "full_capacity",
     "givens",
     "goru",
     "goru_core",
+    "halves_matrix",
+    "halves_window",
     "henaff",
     "householder",
     "inverse_fourier",
@@ -69,6 +80,7 @@ __all__ = [
     "random_skew",
     "rebase",
     "rebasing",
+    "recurrence",
     "reflection",
     "reflections",
     "schur",

@@ -1,0 +1,172 @@
+"""What the experiments from sequences to sequences share: flags, the encoder-decoder, decoding, exposure, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+import rnnjax
+from rnnjax import app, data, decoding, losses, seq2seq, training, wrappers
+from rnnjax.app import make_cell
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch
+from rnnjax.plotting import alignment
+
+ATTENTIONS = ("none", "bahdanau", "dot", "general", "concat")
+SAMPLINGS = ("none", "constant", "linear", "exponential", "inverse_sigmoid")
+
+
+def translator_flags(v: flags.FlagValues, attention: str, location: int = 0) -> None:
+    """Flags of an encoder-decoder."""
+    flags.DEFINE_enum(
+        "attention", attention, ATTENTIONS,
+        "How the decoder attends to the source; none: all it knows is the encoder's last state.", flag_values=v,
+    )  # fmt: skip
+    flags.DEFINE_boolean(
+        "feed", False, "Input feeding: the decoder reads its last attentional output too; not with none or bahdanau.",
+        flag_values=v,
+    )  # fmt: skip
+    flags.DEFINE_boolean(
+        "coverage", False, "The score knows what was attended to so far; with concat or bahdanau.", flag_values=v
+    )
+    flags.DEFINE_integer(
+        "location", location, "Places around each of which the score knows how the last step attended to them, an odd "
+        "number, or 0; read with concat and bahdanau.", 0, flag_values=v,
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "encoder", "both", ["both", "forward"], "Whether the source is read from both ends or from its beginning.",
+        flag_values=v,
+    )  # fmt: skip
+    flags.DEFINE_integer("embedding_size", 32, "Features of a symbol.", 1, flag_values=v)
+    flags.DEFINE_enum(
+        "sampling", "none", SAMPLINGS,
+        "Scheduled sampling: how the probability that the decoder reads the given symbol, and not the one it thought "
+        "likeliest, falls; none: it always does. constant, with --sampling_last=0, is free running.", flag_values=v,
+    )  # fmt: skip
+    flags.DEFINE_float("sampling_pace", 500.0, "Steps that the fall takes, roughly.", 1e-6, flag_values=v)
+    flags.DEFINE_float("sampling_last", 0.5, "The probability below which it does not fall.", 0, 1, flag_values=v)
+    flags.DEFINE_integer("beam", 5, "Hypotheses of the beam search at the end.", 1, flag_values=v)
+    flags.DEFINE_float("length_penalty", 0.0, "Above 0 the beam search favours longer texts.", flag_values=v)
+
+
+def translator(
+    config: app.Config, read: int, write: int, teach: Callable[[rnnjax.Cell], rnnjax.Cell] = lambda cell: cell
+) -> seq2seq.EncoderDecoder:
+    """From `read` kinds of symbol to logits of `write` kinds, as the flags say."""
+    h, dtype = config.hidden_size, jnp.dtype(config.dtype)
+    if config.encoder == "both" and h % 2:
+        raise UserError(f"--hidden_size={h}: half of the units read from either end, with --encoder=both")
+    location = config.location if config.attention in ("bahdanau", "concat") else 0
+    if config.coverage and config.attention not in ("bahdanau", "concat"):
+        raise UserError(f"--coverage goes with --attention=bahdanau or concat, not {config.attention}")
+    if location and location % 2 == 0:
+        raise UserError(f"--location={location}: an odd number of places, or 0")
+    if config.feed and config.attention in ("none", "bahdanau"):
+        raise UserError(f"--feed goes with --attention=dot, general or concat, not {config.attention}")
+    drop = [rnnjax.dropout(config.dropout)] if config.dropout else []
+    half = make_cell(config.cell, h // 2 if config.encoder == "both" else h, config.cell_args)
+    layer = rnnjax.bidirectional(half) if config.encoder == "both" else rnnjax.unroll(half)
+    encoder = rnnjax.stack(
+        rnnjax.embed(read, config.embedding_size, dtype=dtype), *[*drop, layer] * config.num_layers, *drop
+    )
+    attention = {
+        "none": None,
+        "dot": seq2seq.dot(),
+        "general": seq2seq.general(h),
+        "concat": seq2seq.additive(h, config.coverage, location),
+        "bahdanau": seq2seq.additive(h, config.coverage, location),
+    }[config.attention]
+
+    def decoder(memory: Any) -> rnnjax.Cell:
+        core = config.layers()
+        if attention is not None and config.attention == "bahdanau":
+            core = seq2seq.bahdanau(core, attention, memory)
+        elif attention is not None:
+            core = seq2seq.luong(core, attention, memory, h, config.feed)
+        words = rnnjax.embed(write, config.embedding_size, dtype=dtype)
+        return teach(rnnjax.stack(words, *drop, core, *drop, rnnjax.linear(write)))
+
+    return seq2seq.encoder_decoder(encoder, decoder, attention)
+
+
+def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
+    """Nats and accuracy a symbol, and whether all of a target is right, each symbol given those before."""
+    right = (rnnjax.base.plain(outputs).argmax(-1) == batch.y) | ~batch.mask
+    return losses.classify(outputs, batch) | {"exact": losses.mean(right.all()[None].astype(jnp.float32))}
+
+
+def schooled(config: app.Config, read: int, write: int) -> tuple[rnnjax.Cell, Callable[..., data.Stream]]:
+    """The network to train under `--sampling`, and what its streams need: (stream, learning) -> stream."""
+    if config.sampling == "none":
+        return translator(config, read, write), lambda stream, learning=False: stream
+    eps = wrappers.falling(config.sampling, config.sampling_pace, config.sampling_last)
+    always = wrappers.falling("constant", 1.0, last=1.0)
+    cell = translator(config, read, write, wrappers.scheduled_sampling)
+    return cell, lambda stream, learning=False: wrappers.taught(stream, eps if learning else always)
+
+
+def decode(
+    net: seq2seq.EncoderDecoder, config: app.Config, limit: int, end: int
+) -> Callable[[PyTree, PyTree], tuple[decoding.Written, decoding.Written]]:
+    """(params, sources) -> what is written greedily, and the beam's best; one compiled program a shape."""
+
+    def one(params: PyTree, source: PyTree) -> tuple[decoding.Written, decoding.Written]:
+        cell, inner = net.begin(params, source)
+        carry, logits = rnnjax.run(cell, inner, jnp.int32(end))
+        greedily = decoding.write(cell, inner, carry, logits, limit, decoding.greedy, jax.random.key(0), end)
+        beams = decoding.beam_search(cell, inner, carry, logits, limit, config.beam, end, config.length_penalty)
+        return greedily, jax.tree.map(lambda a: a[0], beams)
+
+    return jax.jit(jax.vmap(one, (None, 0)))
+
+
+def exact(said: decoding.Written, batch: Batch) -> float:
+    """Part of the texts that are right from the first symbol to the end."""
+    n = batch.y.shape[1]
+    return float(((said.symbols[:, :n] == batch.y) | ~batch.mask).all(1).mean())
+
+
+def exposure(result: app.Result, stream: data.Stream, net: rnnjax.Cell) -> dict[str, float]:
+    """Nats and accuracy a symbol, reading the target and reading itself: the exposure gap."""
+
+    @jax.jit
+    def at(eps: jax.Array) -> losses.Metrics:
+        taught = wrappers.taught(stream, lambda i: eps)
+        return training.evaluate(net, objective, taught)(result.params, result.data, jax.random.key(1))
+
+    ways = {"reading the target": at(jnp.float32(1)), "reading itself": at(jnp.float32(0))}
+    return {f"{name}, {how}": float(metrics[name].value()) for how, metrics in ways.items() for name in metrics}
+
+
+def picture(
+    result: app.Result,
+    net: seq2seq.EncoderDecoder,
+    source: PyTree,
+    reads: Sequence[str],
+    writes: Sequence[str],
+    end: int,
+) -> None:
+    """What the decoder attends to while it writes; reads and writes are the names of the symbols."""
+
+    @jax.jit
+    def look(params: PyTree, source: PyTree) -> tuple[decoding.Written, jax.Array]:
+        cell, inner = net.begin(params, source)
+        carry, logits = rnnjax.run(cell, inner, jnp.int32(end))
+        limit = source.x.shape[0] + 5
+        said = decoding.write(cell, inner, carry, logits, limit, decoding.greedy, jax.random.key(0), end)
+        read = jnp.concatenate([jnp.array([end], said.symbols.dtype), said.symbols[:-1]])
+        return said, seq2seq.alignments(cell, inner, read)
+
+    said, weights = jax.device_get(look(result.params, source))
+    n, m = int(source.valid.sum()), int(said.length)
+    path = Path(result.summary["workdir"]) / f"alignment.{result.config.picture}"
+    alignment(
+        path, weights[:m, :n], [reads[int(s)] for s in source.x[:n]], [writes[int(s)] for s in said.symbols[:m]],
+        f"{result.config.attention} attention, {result.config.cell}",
+    )  # fmt: skip
+    print(f"alignment: {path}")

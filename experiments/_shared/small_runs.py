@@ -1,0 +1,38 @@
+"""How the studies of many small networks train each: backpropagation, Adam, gradients clipped at a norm of 1."""
+
+from collections.abc import Callable
+
+import jax
+import optax
+
+from rnnjax import app, estimators, tasks, training
+from rnnjax.base import Cell, UserError
+from rnnjax.data import Stream
+from rnnjax.losses import Objective
+from rnnjax.training import Progress
+
+
+def echo(config: app.Config) -> tasks.Task:
+    """To say what was read `--delay` steps ago, in sequences of `--length`."""
+    if config.delay >= config.length:
+        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
+    return tasks.echo(config.length, config.delay)
+
+
+def learner(
+    config: app.Config, cell: Cell, objective: Objective, stream: Stream
+) -> tuple[Progress, Callable[[Progress, int], Progress]]:
+    """A network of windows before its first step, and what takes n more; compiled, with the flags' seed and rate."""
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
+    trainer = training.Trainer(cell, estimators.backprop(cell, objective), optimizer, stream)
+    progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(config.seed))
+    return progress, jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))
+
+
+def trained(config: app.Config, cell: Cell, objective: Objective, stream: Stream) -> Progress:
+    """The network after `--num_steps`; one that broke off is refused."""
+    progress, steps = learner(config, cell, objective, stream)
+    progress = steps(progress, config.num_steps)
+    if not bool(progress.finite):
+        raise UserError(f"the loss is not finite after {int(progress.state.step)} steps: --learning_rate")
+    return progress

@@ -1,0 +1,135 @@
+"""What `--analyse` does: the dynamics of a trained network, beside those it had before training."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.app._config import Config
+from rnnjax.app._programs import VALID_TAG
+from rnnjax.app._session import Result, Session
+from rnnjax.app._setup import finished
+from rnnjax.base import Cell, PyTree, Seq, UserError
+from rnnjax.dynamics import Analysis, analysis, goes_stepwise
+from rnnjax.plotting import Panel, clouds, flows, singular_values
+from rnnjax.runs import table
+from rnnjax.runs._leaves import DamagedError
+
+COLUMNS = 4  # of the picture of eigenvalues
+LARGEST, BOUND = "largest singular value", r"bound $\prod ||J_s||$"
+ALL, CELLS = "root mean square of the singular values", r"of $\partial c_T / \partial c_t$ alone, root mean square"
+ACTIVATION = r"bound $\prod ||D_s|| \, ||W||$"
+
+
+class Analyser:
+    """Made before a run is trained, so that what cannot be analysed is refused then."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.cell, self.xs = network(session)
+        self.fresh = session.fresh()
+        self.initial = self.fresh.progress.state.params
+        plain = is_plain(session.config)
+        self.analyse = jax.jit(functools.partial(analysis, self.cell, plain=plain))
+        try:
+            jax.eval_shape(self.analyse, self.initial, self.xs)
+            stepwise = goes_stepwise(self.cell, self.initial, self.xs)
+        except (TypeError, ValueError, IndexError) as error:
+            raise UserError(f"--analyse: this network cannot be taken step by step: {error}") from error
+        if not stepwise:
+            raise UserError("--analyse: this network does not go from step to step, as where it reads from both ends")
+
+    def finish(self, result: Result) -> dict[str, Any]:
+        """Draws the three pictures, prints the table; what it gives belongs into the summary."""
+        moments = {"before training": self.initial} | self.between() | {"trained": result.params}
+        found = {name: self.analyse(params, self.xs) for name, params in moments.items()}
+        ends = {name: found[name] for name in ("before training", "trained")}
+        picture = self.session.workdir.file
+        paths = {name: picture(f"{name}.{result.config.picture}") for name in ("flow", "spectra", "eigenvalues")}
+        note = {name: f"memory {int(a.memory):,} of {a.norms.size - 1:,} steps" for name, a in ends.items()}
+        panels = {name: Panel(lines(a), note[name]) for name, a in ends.items()}
+        flows(paths["flow"], panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$")
+        singular_values(paths["spectra"], {name: (a.lags, a.logs) for name, a in ends.items()})
+        clouds(paths["eigenvalues"], eigenvalues(found))
+        rows = [{"": f"{result.config.cell}, {name}"} | row(a) for name, a in found.items()]
+        table(rows, title="one sequence, changes of the state")
+        print("pictures: " + ", ".join(str(path) for path in paths.values()))
+        return {"analysis": dict(zip(found, map(row, found.values())))}
+
+    def between(self) -> dict[str, PyTree]:
+        """Parameters of the checkpoints that were kept on the way, by their steps; a damaged one is passed over."""
+        kept, found = self.session.checkpoints, {}
+        for step in kept.steps()[:-1][-(COLUMNS - 2) :]:
+            try:
+                found[f"step {step:,}"] = kept.read(step, self.fresh).progress.state.params
+            except DamagedError as damage:
+                kept.report(f"checkpoint {step} is damaged ({damage}): not analysed")
+        return found
+
+
+def network(session: Session) -> tuple[Cell, PyTree]:
+    """The network, in single precision at least, and one sequence: of the first batch the one with most valid steps."""
+    config, setup = session.config, session.setup
+    dtype = "float32" if config.dtype == "bfloat16" else config.dtype
+    stream = setup.valid or setup.train
+    key = jax.random.fold_in(jax.random.key(config.seed), VALID_TAG)
+    x = jax.jit(lambda data: stream.next(data, stream.init(data), key)[0].x)(session.data)
+    ragged = isinstance(x, Seq) and x.valid is not None
+    best = int(jnp.argmax(x.valid.sum(1))) if ragged else 0
+    return finished(session.build, config.replace(dtype=dtype)).cell, jax.tree.map(lambda a: a[best], x)
+
+
+def is_plain(config: Config) -> bool:
+    """Whether it is one vanilla layer, for which there is the lectures' bound."""
+    return config.cell == "vanilla" and config.num_layers == 1 and not config.cell_args
+
+
+def lines(a: Analysis) -> dict[str, np.ndarray]:
+    """The lines of a network's panel, as logarithms over t; nan where nothing was measured."""
+
+    def spread(values: Any, lags: Any) -> np.ndarray:
+        out = np.full(a.norms.size, np.nan)
+        out[a.norms.size - 1 - np.asarray(lags)] = values
+        return out
+
+    late = np.arange(a.bound.size)[::-1]
+    found = {LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]), BOUND: spread(a.bound, late), ALL: logs(a.norms)}
+    if a.activation is not None:
+        found[ACTIVATION] = spread(a.activation, late)
+    return found if a.cells is None else found | {CELLS: logs(a.cells)}
+
+
+def logs(norms: Any) -> np.ndarray:
+    """Logarithms; of what has underflowed to 0, minus infinity."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(norms, float))
+
+
+def eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarray]]]:
+    """Eigenvalues of the recurrent matrices, where there are any, and of Jacobians of single steps."""
+
+    def of(take: Callable[[Analysis], Any]) -> dict[str, list[np.ndarray]]:
+        return {name: [np.linalg.eigvals(np.asarray(u)) for u in take(a)] for name, a in found.items()}
+
+    some = {"Jacobians of steps": of(lambda a: a.jacobians)}
+    return {"recurrent matrices": of(lambda a: a.matrices)} | some if next(iter(found.values())).matrices else some
+
+
+def row(a: Analysis) -> dict[str, Any]:
+    """What the table says of a network."""
+    seen, tens = int(a.lags[-1]), np.log(10)
+    radii = [abs(np.linalg.eigvals(np.asarray(u))).max() for u in a.matrices]
+    return {
+        "numbers of h": a.logs.shape[1],
+        "memory (steps)": int(a.memory),
+        "lag": seen,
+        "log10 norm at it": float(a.logs[-1, 0] / tens),
+        "log10 bound": float(a.bound[0] / tens),
+        "exponent (nats a step)": float(a.logs[-1, 0] / seen),
+        "spectral radius": float(max(radii)) if radii else None,
+    }

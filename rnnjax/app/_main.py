@@ -1,0 +1,205 @@
+"""From a command line to an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import jax
+
+from rnnjax import distributed, training
+from rnnjax.app._analysis import Analyser
+from rnnjax.app._config import Config, runs, take
+from rnnjax.app._experiment import FREE, PLACE, Experiment, Study
+from rnnjax.app._outcome import nested, report, run
+from rnnjax.app._session import Interrupted, Session
+from rnnjax.base import UserError
+from rnnjax.distributed._runtime import fail, leads, running, stop, what_happened
+from rnnjax.runs import Workdir, cores, flag_lines, processor
+from rnnjax.runs._workdir import refuse_other_run
+
+MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
+
+
+def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
+    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits. Or runs a study.
+
+    Exit status 0: done; 1: one line on standard error says what is wrong; 130, 143: interrupted and saved.
+
+    Args:
+      experiment: what to run; see `Experiment` for an example.
+      argv: command line; None: this process's.
+
+    Example: a flag out of its range.
+      >>> from rnnjax import app
+      >>> experiment = app.Experiment(build=lambda config: None, flags=app.common_flags())
+      >>> try:
+      ...     app.main(experiment, ["copying", "--hidden_size=-1"])
+      ... except SystemExit as stop:
+      ...     print(stop.code)
+      1
+    """
+    sys.exit(status(experiment, sys.argv if argv is None else argv))
+
+
+def status(experiment: Experiment | Study, argv: list[str]) -> int:
+    """The exit status of a launch, its line on standard error printed; see `main`.
+
+    Example:
+      >>> from rnnjax import app
+      >>> experiment = app.Experiment(build=lambda config: None, flags=app.common_flags())
+      >>> app.status(experiment, ["copying", "--no_such_flag"])
+      1
+    """
+    name = name_of(argv)
+    try:
+        launch(experiment, argv)
+    except UserError as error:
+        return failed(" ".join(str(error).split()), name)
+    except Interrupted as interruption:
+        if leads():
+            print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+        stop()
+        return interruption.status
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            return failed("out of memory: a smaller --batch_size or --hidden_size may help", name)
+        if not running():
+            raise
+        line = what_happened(error)
+        if line is None:
+            traceback.print_exc()
+        return failed(line or f"{type(error).__name__}: {error}", name)
+    return 0
+
+
+def failed(line: str, name: str) -> int:
+    """The status of a launch that failed, its line printed; one of several processes ends here, all others with it."""
+    if running():
+        fail(line, name)
+    print(f"{name}: {line}", file=sys.stderr)
+    return 1
+
+
+def name_of(argv: list[str]) -> str:
+    """The name of an experiment: that of its script."""
+    return Path(argv[0]).stem
+
+
+def launch(experiment: Experiment | Study, argv: list[str]) -> None:
+    """Parses the flags, trains each cell, reports; or leaves it to the study."""
+    if {"--help", "-h", "--helpfull"} & set(argv[1:]):
+        print(f"{sys.modules['__main__'].__doc__}\n{experiment.flags.get_help()}")
+        return
+    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share nothing
+    config = take(experiment.flags, argv)
+    configure(config)
+    join(config, name_of(argv))
+    # A longer run with a decaying rate would be another run from its first step on.
+    longer = ("num_steps",) if isinstance(experiment, Experiment) and config.schedule == "constant" else ()
+    experiment = experiment._replace(free=FREE + experiment.free + longer)
+    lines = said(experiment)
+    root = Path(config.workdir or default_workdir(name_of(argv), experiment))
+    configs = named(runs(config)) if "cell" in config.values else {"": config}
+    if leads():
+        refuse_other_run(root, lines, experiment.free)
+    ready = {} if isinstance(experiment, Study) else checked(experiment, configs)
+    with contextlib.ExitStack() as stack:
+        if leads():
+            print(f"workdir: {root}", file=sys.stderr)
+        else:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        workdir = stack.enter_context(Workdir(root, lines, experiment.free))
+        if isinstance(experiment, Study):
+            experiment.run(configs, workdir)
+            return
+        if len(configs) == 1:
+            outcomes = {name: run(experiment, ready.pop(name), workdir) for name in configs}
+        else:
+            outcomes = {}
+            for name, single in configs.items():
+                session = ready.pop(name, None) or Session(experiment.build, experiment.load, single)
+                outcomes[name] = nested(experiment, session, single, workdir, name, lines)
+        if leads():
+            report(name_of(argv), workdir, outcomes)
+        stop()
+
+
+def checked(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+    """The session of the first run. Those of the others are made and checked too, but not kept: each has its data.
+
+    Raises:
+      UserError: any of them cannot be trained. Nothing is written yet.
+    """
+    found: dict[str, Session] = {}
+    for name, config in configs.items():
+        session = Session(experiment.build, experiment.load, config)
+        session.check()
+        if config.analyse:
+            Analyser(session)
+        if not found:
+            found[name] = session
+    return found
+
+
+def join(config: Config, name: str) -> None:
+    """Joins the other processes of a run, where the flags say that there are any."""
+    place = {flag: config.values[flag] for flag in PLACE if flag in config.values}
+    if place.get("coordinator"):
+        if config.values.get("analyse"):
+            raise UserError("--analyse is done by one process: start the run again with it, alone, when it has ended")
+        distributed.start(**place, name=name)
+    elif place.get("num_processes"):
+        raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
+
+
+def said(experiment: Experiment | Study) -> dict[str, str]:
+    """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
+    lines: dict[str, str] = {}
+    for name in (name for name in experiment.flags if name not in PLACE):
+        with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
+            lines |= flag_lines([experiment.flags[name]])
+    return lines
+
+
+def configure(config: Config) -> None:
+    """Sets what JAX keeps for the whole process."""
+    jax.config.update("jax_enable_x64", config.dtype == "float64")
+    jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
+        training.host_devices(min(config.devices, max(cores(), MOST_DEVICES)))
+    if config.compilation_cache == "off":
+        jax.config.update("jax_compilation_cache_dir", None)
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart; homes may be shared
+        jax.config.update("jax_compilation_cache_dir", config.compilation_cache or cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def default_workdir(name: str, experiment: Experiment | Study) -> str:
+    """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
+    given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
+    lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
+    text = "-".join(re.sub(r"[^\w.,=+-]+", "_", line.lstrip("-")) for line in sorted(lines) if line)
+    if len(text) > 120:
+        text = text[:100] + "-" + hashlib.sha256(text.encode()).hexdigest()[:10]
+    return os.path.join("runs", f"{name}-{text}" if text else name)
+
+
+def named(configs: list[Config]) -> dict[str, Config]:
+    """A name for each run: its cell, and its size where cells repeat."""
+    cells = [c.cell for c in configs]
+    names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]
+    if len(set(names)) < len(names):
+        raise UserError(f"--cell={','.join(cells)}: the same cell twice with the same --hidden_size")
+    return {name.replace(":", "."): c for name, c in zip(names, configs)}

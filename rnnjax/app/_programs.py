@@ -1,0 +1,152 @@
+"""The compiled programs of a run. Numbers are their arguments, so that another learning rate compiles nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from rnnjax import training
+from rnnjax.app._config import Config
+from rnnjax.app._reports import REPORTS, Report
+from rnnjax.app._setup import Build, Setup, finished, traceable, trainer
+from rnnjax.base import PyTree, UserError
+from rnnjax.base._pytrees import path_name
+from rnnjax.data import Stream
+from rnnjax.distributed._parallel import on, settled, spread
+from rnnjax.training import Progress
+
+DATA_TAG, VALID_TAG, TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
+
+
+Evaluate = Callable[[PyTree, PyTree], dict[str, float]]
+
+
+class Programs(NamedTuple):
+    """The compiled functions of a run.
+
+    Attributes:
+      init: data -> Progress.
+      steps: (progress, data, n) -> Progress; consumes its progress.
+      valid, test: (params, data) -> {metric: value}; None where the setup has none.
+      report: (params, data) -> what `--report` asks for.
+      blame: (progress, data) -> the name of the first value of its next step that is not finite, or None.
+    """
+
+    init: Callable[[PyTree], Progress]
+    steps: Callable[[Progress, PyTree, int], Progress]
+    valid: Evaluate | None
+    test: Evaluate | None
+    report: Callable[[PyTree, PyTree], dict[str, jax.Array]]
+    blame: Callable[[Progress, PyTree], str | None]
+
+
+def programs(build: Build, config: Config, devices: Mesh | None = None) -> Programs:
+    """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called."""
+    key, setup = jax.random.key(config.seed), finished(build, config)
+    numbers = traceable(build, config, config.numbers())
+
+    def given(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """f(trainer, ...) compiled with the numbers as its first argument, and those filled in."""
+
+        def applied(numbers: dict[str, Any], *args: Any) -> Any:
+            return f(on(trainer(build, config.with_numbers(numbers)), devices), *args)
+
+        compiled = jax.jit(applied, **options)
+        return lambda *args: compiled(numbers, *args)
+
+    def init(trainer: training.Trainer, data: PyTree, key: jax.Array) -> Progress:
+        return settled(trainer, training.init(trainer, data, key), data, devices)
+
+    def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
+        return settled(trainer, training.loop(trainer, progress, data, n), data, devices)
+
+    scored = evaluation(setup, devices)
+    return Programs(
+        init=lambda data: given(init)(data, jax.random.fold_in(key, DATA_TAG)),
+        steps=given(loop, donate_argnums=(1,)),
+        valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
+        test=scored(setup.test, jax.random.fold_in(key, TEST_TAG)),
+        report=reported(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
+        blame=lambda progress, data: first_bad(given(parts)(progress, data)),
+    )
+
+
+def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, jax.Array], Evaluate | None]:
+    """What makes a pass over a stream, compiled, its metrics as plain numbers.
+
+    Streams that differ in length alone share a program: validation and test on fresh examples compile once.
+    """
+
+    @functools.cache
+    def compiled(stream: Stream) -> Callable[..., Any]:
+        return jax.jit(training.evaluate(setup.cell, setup.objective, spread(stream, devices)))
+
+    def scored(stream: Stream | None, key: jax.Array) -> Evaluate | None:
+        if stream is None:
+            return None
+        whole = compiled(stream._replace(length=0))
+        return lambda params, data: values(whole(params, data, key, stream.length))
+
+    return scored
+
+
+def reported(
+    setup: Setup, reports: dict[str, Report], key: jax.Array
+) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
+    """All reports on the first batch of validation, or of training where there is none."""
+    stream = setup.valid or setup.train
+
+    @jax.jit
+    def compiled(params: PyTree, data: PyTree) -> dict[str, jax.Array]:
+        batch, _ = stream.next(data, stream.init(data), key)
+        found: dict[str, jax.Array] = {}
+        for name, report in reports.items():
+            found |= report(setup.cell, params, batch.x) if name in REPORTS else asked(name, report, params, batch.x)
+        return found
+
+    def asked(name: str, report: Report, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+        """What a report of the user's gives: numbers by name, or it is refused."""
+        try:
+            made = report(setup.cell, params, x)
+            if not isinstance(made, dict):
+                raise TypeError(f"it gives {type(made).__name__}, not a dict of numbers by name")
+            return {str(key): jnp.reshape(jnp.asarray(value, jnp.float32), ()) for key, value in made.items()}
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--report={name}: {str(error).splitlines()[0]}") from error
+
+    return compiled
+
+
+def values(metrics: Any) -> dict[str, float]:
+    """Metrics as plain numbers."""
+    return {name: float(m.value()) for name, m in metrics.items()}
+
+
+def parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
+    """The values of the next step, in the order in which they come about."""
+    state = progress.state
+    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    batch, _ = trainer.stream.next(data, state.position, data_key)
+    estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
+    return {
+        "params": state.params,
+        "carry": state.estimator,
+        "batch": batch,
+        "metrics": estimate.metrics,
+        "next_carry": carries,
+        "grads": estimate.grads,
+    }
+
+
+def first_bad(tree: dict[str, PyTree]) -> str | None:
+    """The name of the first leaf that holds nan or inf."""
+    for group, values in tree.items():
+        for path, leaf in jax.tree.leaves_with_path(values):
+            if jnp.issubdtype(leaf.dtype, jnp.floating) and not bool(jnp.isfinite(leaf).all()):
+                return "/".join(filter(None, [group, path_name(path)]))
+    return None

@@ -1,0 +1,215 @@
+"""From a name on the command line to what it names: one of ours, or an import path."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+
+import rnnjax
+from rnnjax.base import Cell, UserError
+
+T = TypeVar("T")
+
+
+# The layers that `--cell` may name: each factory takes a number of units first, and gives a cell of any input.
+CELLS: Mapping[str, Callable[..., Cell]] = {
+    "bag": rnnjax.bag,
+    "clockwork": rnnjax.clockwork,
+    "convolution": rnnjax.convolution,
+    "ctrnn": rnnjax.ctrnn,
+    "deep_transition": rnnjax.deep_transition,
+    "elman": rnnjax.elman,
+    "eunn": rnnjax.eunn,
+    "exprnn": rnnjax.exprnn,
+    "goru": rnnjax.goru,
+    "gru": rnnjax.gru,
+    "indrnn": rnnjax.indrnn,
+    "irnn": rnnjax.irnn,
+    "jordan": rnnjax.jordan,
+    "lru": rnnjax.lru,
+    "lstm": rnnjax.lstm,
+    "mgu": rnnjax.mgu,
+    "mingru": rnnjax.mingru,
+    "minlstm": rnnjax.minlstm,
+    "nnrnn": rnnjax.nnrnn,
+    "peephole_lstm": rnnjax.peephole_lstm,
+    "s4d": rnnjax.s4d,
+    "scornn": rnnjax.scornn,
+    "time_window": rnnjax.time_window,
+    "unshared": rnnjax.unshared,
+    "urnn": rnnjax.urnn,
+    "vanilla": rnnjax.vanilla,
+}
+
+
+def cells() -> dict[str, Any]:
+    """The layers that `--cell` may name."""
+    return dict(CELLS)
+
+
+def parameters(f: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a function; none of one that does not tell."""
+    try:
+        return inspect.signature(f).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
+    """What a name flag names: an entry of `known`, or what an import path `package.module:attribute` leads to.
+
+    Raises:
+      UserError: neither; the message names the nearest known name.
+
+    Example:
+      >>> resolve("cell", "math:cos", {})(0.0)
+      1.0
+      >>> resolve("cell", "lstn", {"lstm": None, "gru": None})
+      Traceback (most recent call last):
+      rnnjax.base.UserError: unknown --cell=lstn: did you mean lstm? (known: gru, lstm; or an import path like a.b:c)
+    """
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return imported(flag, name)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    names = ", ".join(sorted(known))
+    raise UserError(f"unknown --{flag}={name}: {hint}(known: {names}; or an import path like a.b:c)")
+
+
+def imported(flag: str, path: str) -> Any:
+    """What an import path leads to."""
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a user's module raises when it is imported
+        raise UserError(f"--{flag}={path}: {error}") from error
+
+
+def arguments(flag: str, text: str) -> dict[str, Any]:
+    """Keyword arguments from `name=value,name=value`; values are Python literals, or names, which stay text.
+
+    Raises:
+      UserError: the text has another form.
+
+    Example:
+      >>> arguments("cell_args", "forget_bias=2.0,layer_norm=True")
+      {'forget_bias': 2.0, 'layer_norm': True}
+    """
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call) and not call.args
+        return {str(k.arg): k.value.id if isinstance(k.value, ast.Name) else ast.literal_eval(k.value)
+                for k in call.keywords}  # fmt: skip
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise UserError(f"--{flag}={text}: write name=value,name=value with Python literals") from error
+    except (RecursionError, MemoryError) as error:
+        raise UserError(f"--{flag}: that is too much for one flag") from error
+
+
+def kind_of(parameter: inspect.Parameter) -> type | None:
+    """What values a parameter takes, if that can be told: bool, int, float or str.
+
+    Its annotation says so, or else the type of its default does.
+
+    Example:
+      >>> def leaky(hidden: int, rate=0.1, bias=True, start=None): ...
+      >>> [kind_of(p) for p in parameters(leaky).values()]
+      [<class 'int'>, <class 'float'>, <class 'bool'>, None]
+    """
+    for kind in (bool, int, float, str):
+        if parameter.annotation in (kind, kind.__name__):
+            return kind
+    default = type(parameter.default)
+    return default if default in (bool, int, float, str) else None
+
+
+def numbers(factory: Any, given: Mapping[str, Any]) -> dict[str, float]:
+    """Those of the arguments given that the factory takes as numbers, which may be tracers.
+
+    A number is an argument that is annotated float or Any, or whose default is a float.
+
+    Example:
+      >>> numbers(rnnjax.lstm, {"forget_bias": 2, "layer_norm": True})
+      {'forget_bias': 2.0}
+      >>> numbers(lambda hidden, rate=0.1, depth=2: None, {"rate": 0.5, "depth": 3})
+      {'rate': 0.5}
+    """
+    known = parameters(factory)
+    return {
+        name: float(value)
+        for name, value in given.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in known and (kind_of(known[name]) is float or known[name].annotation in ("Any", Any))
+    }
+
+
+def check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
+    """Refuses values of another type than the factory takes. Tracers and arrays pass.
+
+    Raises:
+      TypeError: a value is of another type, is not finite, or is a whole number of more than 31 bits.
+
+    Example:
+      >>> check_arguments(rnnjax.lstm, {"layer_norm": "maybe"})
+      Traceback (most recent call last):
+      TypeError: layer_norm=maybe: True or False, please
+    """
+    wanted = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    fits: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
+    for name, value in given.items():
+        if isinstance(value, (int, float)) and not abs(value) < 2**31:
+            raise TypeError(f"{name}={value}: a finite number below 2^31, please")
+        if name not in (known := parameters(factory)):
+            continue
+        kind, optional = kind_of(known[name]), known[name].default is None and value is None
+        if kind is None or optional or not isinstance(value, (bool, int, float, str, complex, type(None))):
+            continue
+        if not isinstance(value, fits[kind]) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"{name}={value}: {wanted[kind]}, please")
+
+
+def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = "") -> Cell:
+    """One layer: the named factory, called with the hidden size and `--cell_args`, as text or as a mapping.
+
+    Example:
+      >>> make_cell("lstm", 4, "forget_bias=0.0").window is None
+      False
+    """
+    return made(cells(), Cell, name, hidden_size, cell_args)
+
+
+def try_out(cell: Cell) -> None:
+    """Refuses a cell of a part that is none, as `rnnjax:unroll` makes it of a number of units.
+
+    Raises:
+      AttributeError: so it is. What else it may say depends on its input, which is not known here.
+    """
+    with contextlib.suppress(TypeError, ValueError, IndexError, KeyError, UserError):
+        jax.eval_shape(cell.init, jax.random.key(0), jax.ShapeDtypeStruct((3,), "float32"))
+
+
+def made(
+    known: Mapping[str, Any], kind: type[T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
+) -> T:
+    """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`."""
+    factory = resolve("cell", name, known)
+    try:
+        given = arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
+        check_arguments(factory, given)
+        cell = factory(hidden_size, **given)
+        if ":" in name and isinstance(cell, Cell):
+            try_out(cell)
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
+    if not isinstance(cell, kind):
+        raise UserError(f"--cell={name} gives {type(cell).__name__}, not a rnnjax.{kind.__name__}")
+    return cell

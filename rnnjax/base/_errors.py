@@ -1,0 +1,42 @@
+"""What may go wrong through no fault of the program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+class UserError(Exception):
+    """A wrong flag, file or folder: the program prints its message, one line, and stops; no traceback.
+
+    Example:
+      >>> raise UserError("--hidden_size is -3: give a positive number")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: --hidden_size is -3: give a positive number
+    """
+
+
+@contextlib.contextmanager
+def refusing(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an error of the file system into a `UserError`.
+
+    Args:
+      what: what was tried: "write", "read", "make".
+      path: the file or folder it was tried on.
+
+    Raises:
+      UserError: in place of an OSError or a UnicodeDecodeError.
+
+    Example:
+      >>> with refusing("read", "nowhere.txt"):
+      ...     _ = open("nowhere.txt")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot {what} {os.fspath(path)}: it is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise UserError(f"cannot {what} {os.fspath(path)}: {error.strerror or error}") from error

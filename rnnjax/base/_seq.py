@@ -1,0 +1,122 @@
+"""Seq: a sequence with marks of which steps are valid and where an episode begins."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base._cell import PyTree
+
+
+class Seq(NamedTuple):
+    """A ragged window: where not valid nothing happens; where first the carry starts anew.
+
+    Right padding, left padding, gaps, zero-length rows, packed documents and episodes are all this one type.
+    Where a step is not valid the carry holds, the output is zero, and whatever x contains (NaN too) is never read.
+    Where a step is first the carry is `initial_carry` before it. A step that is both starts anew, then holds.
+
+    Attributes:
+      x: the inputs, a pytree of `[T, ...]`.
+      valid: `[T]` booleans, or None: all are.
+      first: `[T]` booleans, or None: none is.
+
+    Example: three steps of which two are real.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> xs = Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2)
+      >>> cell = rnnjax.unroll(rnnjax.vanilla(4))
+      >>> carry, ys = rnnjax.run(cell, cell.init(jax.random.key(0), xs), xs)
+      >>> bool((ys.x[1] == carry[1]).all()), bool((ys.x[2] == 0).all())
+      (True, True)
+    """
+
+    x: Any
+    valid: Any = None
+    first: Any = None
+
+
+def plain(x: PyTree) -> PyTree:
+    """The inputs alone, whether they come as a Seq or not."""
+    return x.x if isinstance(x, Seq) else x
+
+
+def like(x: PyTree, y: PyTree) -> PyTree:
+    """y, as a Seq with the marks of x if x is one; zero where x is not valid."""
+    return cleaned(x._replace(x=y)) if isinstance(x, Seq) else y
+
+
+def cleaned(x: PyTree) -> PyTree:
+    """A Seq whose inputs are zero where they are not valid; anything else as it is. 0 * nan would be nan."""
+    if not isinstance(x, Seq) or x.valid is None:
+        return x
+    return x._replace(x=where(x.valid, x.x, zeros(x.x)))
+
+
+def where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
+    """`jnp.where` over trees, one flag for all trailing axes."""
+
+    def pick(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(jnp.reshape(flag, jnp.shape(flag) + (1,) * (jnp.ndim(a) - jnp.ndim(flag))), a, b)
+
+    return jax.tree.map(pick, a, b)
+
+
+def zeros(tree: PyTree) -> PyTree:
+    """A tree of zeros."""
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def flip(tree: PyTree) -> PyTree:
+    """A tree turned around in time."""
+    return jax.tree.map(lambda a: a[::-1], tree)
+
+
+def mirror(xs: PyTree) -> PyTree:
+    """A window read backwards: there a document begins at its last valid step."""
+    if isinstance(xs, Seq) and xs.first is not None:
+        xs = xs._replace(first=begins_backwards(xs.first, xs.valid))
+    return flip(xs)
+
+
+def begins_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
+    """Where the documents of a window begin for a reader from its end, which is in the last of them already."""
+    document = jnp.cumsum(first)
+    of_step = document if valid is None else jnp.where(valid, document, document[-1:])
+    seen = lax.cummin(of_step, reverse=True)
+    begins = document != jnp.concatenate([seen[1:], document[-1:]])
+    return begins if valid is None else jnp.where(valid, begins, False)
+
+
+def duration(xs: PyTree) -> int:
+    """T of a window."""
+    lengths = {jnp.shape(a)[:1] for a in jax.tree.leaves(xs)}
+    if len(lengths) != 1 or lengths & {(), (0,)}:
+        raise ValueError(f"a window needs one time axis of at least one step on every leaf, got {sorted(lengths)}")
+    return int(lengths.pop()[0])
+
+
+def at_first(xs: PyTree) -> PyTree:
+    """The shape of one step of a window."""
+    duration(xs)
+    return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), xs)
+
+
+def along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
+    """One key becomes a key per step; keys that have the time axis stay."""
+    if key is None or key.ndim:
+        return key
+    return jax.random.split(key, duration(xs))
+
+
+class Pair(NamedTuple):
+    """What an encoder-decoder reads.
+
+    Attributes:
+      source: the encoder's input, for most a window `[S, ...]`, plain or a `Seq`.
+      target: the decoder's inputs `[T, ...]`, plain or a `Seq`: in training the target one step late.
+    """
+
+    source: Any
+    target: Any

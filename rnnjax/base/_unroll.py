@@ -1,0 +1,242 @@
+"""Time: the only room that knows it. Windows, ragged windows, chunks of windows, and what is kept of them."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base._cell import Cell, PyTree, Step
+from rnnjax.base._seq import Seq, along_time, at_first, cleaned, duration, flip, like, mirror, plain, where
+
+
+def segmented(cell: Cell) -> Cell:
+    """The cell whose input is a Seq of one step: what `unroll` does on a Seq, step by step.
+
+    x, valid and first are those of one step. Start anew, then hold:
+
+        h = initial_carry if first else h;  (h, y) = step(h, x) if valid else (h, 0)
+
+    Example: an agent whose episode has just begun forgets the one before.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = segmented(rnnjax.vanilla(4))
+      >>> x = Seq(jnp.ones(3), valid=jnp.array(False), first=jnp.array(True))
+      >>> carry = ((), jnp.ones(4))
+      >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), x), x, carry)
+      >>> print(carry[1], y.x)
+      [0. 0. 0. 0.] [0. 0. 0. 0.]
+    """
+
+    def step(weights: PyTree, carry: PyTree, s: Seq, key: jax.Array | None = None) -> tuple[PyTree, Seq]:
+        s = cleaned(s)
+        if s.first is not None:
+            carry = where(s.first, cell.initial_carry(weights, s.x), carry)
+        new, y = cell.step(weights, carry, s.x, key)
+        return (new if s.valid is None else where(s.valid, new, carry)), like(s, y)
+
+    return Cell(
+        lambda key, s: cell.init(key, s.x),
+        lambda weights, s: cell.initial_carry(weights, s.x),
+        step,
+        cell.weights,
+    )
+
+
+SCANNING = contextvars.ContextVar("scanning", default=False)
+
+
+@contextlib.contextmanager
+def scanning() -> Iterator[None]:
+    """What is traced inside takes no fast windows: every `unroll` scans its step, and a window of one step is the step.
+
+    The one switch for forward mode, since a hand-written backward pass has none.
+
+    Example: a directional derivative through an LSTM.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, xs = unroll(rnnjax.lstm(4)), jnp.ones((12, 3))
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> with scanning():
+      ...     _, slope = jax.jvp(lambda p: rnnjax.run(cell, p, xs)[1].sum(), (params,), (params,))
+      >>> bool(jnp.isfinite(slope))
+      True
+    """
+    token = SCANNING.set(True)
+    try:
+        yield
+    finally:
+        SCANNING.reset(token)
+
+
+def scan(cell: Cell) -> Step:
+    """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq."""
+
+    def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        step = segmented(cell).step if isinstance(xs, Seq) else cell.step
+        if SCANNING.get() and duration(xs) == 1:
+            carry, y = step(weights, carry, *jax.tree.map(lambda a: a[0], (xs, keys)))
+            return carry, jax.tree.map(lambda a: a[None], y)
+        return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
+
+    return window
+
+
+def single(cell: Cell) -> Cell:
+    """The cell of one step that a cell of windows is: the inverse of `unroll`, for wrappers that act on every step.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> cell, xs = unroll(rnnjax.lstm(4)), jnp.ones((12, 3))
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> again = unroll(single(cell))
+      >>> np.testing.assert_allclose(rnnjax.run(again, params, xs)[1], rnnjax.run(cell, params, xs)[1], rtol=1e-6)
+    """
+
+    def shape(x: PyTree) -> PyTree:
+        return jax.eval_shape(lambda x: jax.tree.map(lambda a: a[None], x), x)
+
+    def step(weights: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        with scanning():
+            carry, y = cell.step(weights, carry, *jax.tree.map(lambda a: jnp.asarray(a)[None], (x, key)))
+        return carry, jax.tree.map(lambda a: a[0], y)
+
+    return Cell(
+        lambda key, x: cell.init(key, shape(x)),
+        lambda weights, x: cell.initial_carry(weights, shape(x)),
+        step,
+        cell.weights,
+    )
+
+
+def unroll(cell: Cell, reverse: bool = False) -> Cell:
+    """The cell whose input is a whole window `[T, ...]`, plain or a `Seq`.
+
+        h_t, y_t = step(h_{t-1}, x_t),  t = 1 .. T      (T .. 1 if reverse)
+
+    Runs the cell's own window if it has one and scans its step if not. Keys are split along time.
+
+    Args:
+      cell: a cell of one step.
+      reverse: read the window from its end. Outputs stay where their inputs are; in a Seq a document then begins
+        at its last step.
+
+    Raises:
+      ValueError: the window has no step, or its leaves differ in length.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (5, 12, 3))  # [batch, time, features]
+      >>> cell = unroll(rnnjax.gru(4))
+      >>> params = cell.init(jax.random.key(1), xs[0])
+      >>> carry, ys = jax.vmap(lambda xs: rnnjax.run(cell, params, xs))(xs)
+      >>> ys.shape
+      (5, 12, 4)
+    """
+
+    def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        inner = scan(cell) if cell.window is None or SCANNING.get() else cell.window
+        keys = along_time(key, xs)
+        if not reverse:
+            return inner(weights, carry, xs, keys)
+        carry, ys = inner(weights, carry, mirror(xs), flip(keys))
+        return carry, like(xs, flip(plain(ys)))
+
+    return Cell(
+        lambda key, xs: cell.init(key, at_first(plain(xs))),
+        lambda weights, xs: cell.initial_carry(weights, at_first(plain(xs))),
+        step,
+        cell.weights,
+    )
+
+
+def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
+    """Feeds a window cell `length` inputs at a time, the carry passed on; a shorter rest comes last.
+
+    The values are those of the whole window. What differs is what wrappers inside do at the seams:
+    `chunk(truncate(unroll(cell)), k)` is truncated backpropagation, `chunk(remat(unroll(cell)), k)` keeps one carry
+    in k.
+
+    Args:
+      cell: a cell of windows, `unroll(...)` or a wrapper of one.
+      length: steps a chunk, or a function of T that gives it.
+
+    Raises:
+      ValueError: length is below one.
+
+    Example:
+      >>> import jax, numpy as np, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> whole = unroll(rnnjax.vanilla(4))
+      >>> params = whole.init(jax.random.key(1), xs)
+      >>> pieces = rnnjax.run(chunk(whole, 5), params, xs)[1]
+      >>> np.testing.assert_allclose(pieces, rnnjax.run(whole, params, xs)[1], rtol=1e-6)
+    """
+
+    def size(xs: PyTree) -> int:
+        k = length(duration(xs)) if callable(length) else length
+        if k < 1:
+            raise ValueError(f"chunk(cell, length) needs a length of at least 1, got {k}")
+        return min(k, duration(xs))
+
+    def head(xs: PyTree) -> PyTree:
+        k = size(xs)
+        return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[:k], t), xs)
+
+    def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        inputs, k = (xs, along_time(key, xs)), size(xs)
+        n = duration(xs) // k
+        folded = jax.tree.map(lambda a: a[: n * k].reshape((n, k) + a.shape[1:]), inputs)
+        carry, ys = lax.scan(lambda h, xk: cell.step(weights, h, *xk), carry, folded)
+        ys = jax.tree.map(lambda a: a.reshape((n * k,) + a.shape[2:]), ys)
+        if n * k == duration(xs):
+            return carry, ys
+        carry, rest = cell.step(weights, carry, *jax.tree.map(lambda a: a[n * k :], inputs))
+        return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, rest)
+
+    return Cell(
+        lambda key, xs: cell.init(key, head(xs)),
+        lambda weights, xs: cell.initial_carry(weights, head(xs)),
+        step,
+        cell.weights,
+    )
+
+
+def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
+    """Computes the inside of a cell again in the backward pass instead of storing it.
+
+    `remat(cell)` on a step keeps the carries alone. `remat(unroll(cell), every=k)` on a window keeps one carry in k
+    and the inside of one chunk at a time: memory is T / k + k steps, least at k = sqrt(T), for one more forward pass.
+
+    Args:
+      cell: a cell of one step, or, with `every`, of a window.
+      every: None, steps a chunk, or "sqrt" for the square root of T.
+
+    Example:
+      >>> import jax, numpy as np, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> kept = unroll(rnnjax.lstm(4))
+      >>> params = kept.init(jax.random.key(1), xs)
+      >>> loss = lambda cell: lambda params: (rnnjax.run(cell, params, xs)[1] ** 2).sum()
+      >>> a, b = jax.grad(loss(kept))(params), jax.grad(loss(remat(kept, every="sqrt")))(params)
+      >>> np.testing.assert_allclose(a[1]["u"], b[1]["u"], rtol=1e-5)
+
+    Reference: Chen, Xu, Zhang, Guestrin, Training deep nets with sublinear memory cost, 2016.
+    """
+    again = cell.replace(
+        step=jax.checkpoint(cell.step), window=None if cell.window is None else jax.checkpoint(cell.window)
+    )
+    if every is None:
+        return again
+    return chunk(again, near_root if every == "sqrt" else every)
+
+
+def near_root(steps: int) -> int:
+    """The divisor of T next to its square root, if one is within a factor of two: a rest would cost a copy of all."""
+    root = math.isqrt(steps)
+    divisors = (k for k in range((root + 1) // 2, 2 * root + 1) if steps % k == 0)
+    return min(divisors, key=lambda k: abs(k - root), default=root)

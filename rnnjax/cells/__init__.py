@@ -1,0 +1,90 @@
+"""Factories of cells.
+
+Feedforward layers, recurrent cores and layers, linear recurrences, deep and stochastic cells, baselines. Belongs
+here: a function that returns a `Cell`. Does not belong here: a function from a cell to a cell (`wrappers`), a cell
+that keeps norms (`unitary`), a cell over trees (`trees`).
+"""
+
+from rnnjax.cells._baselines import bag, convolution, delay_line, max_so_far, mean_so_far, slots, time_window, unshared
+from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, recurrent, vanilla_core
+from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
+from rnnjax.cells._feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
+from rnnjax.cells._fused_layer_norm import back, prepared
+from rnnjax.cells._fused_window import Fused, Rule, core_window
+from rnnjax.cells._layers import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
+from rnnjax.cells._linear_recurrence import linear_recurrent, linear_scan, lru, mingru, minlstm, s4d
+from rnnjax.cells._lstm import LSTMCarry, lstm_core, peephole_core
+from rnnjax.cells._output_feedback import feedback, jordan, teacher_forced
+from rnnjax.cells._stochastic import (
+    Binary,
+    bernoulli,
+    binary,
+    binary_core,
+    boltzmann_core,
+    energy,
+    log_probability,
+    stored,
+    symmetric,
+)
+
+__all__ = [
+    "Binary",
+    "Fused",
+    "LSTMCarry",
+    "Rule",
+    "back",
+    "bag",
+    "bernoulli",
+    "binary",
+    "binary_core",
+    "boltzmann_core",
+    "clockwork",
+    "clockwork_core",
+    "convolution",
+    "core_window",
+    "ctrnn",
+    "ctrnn_core",
+    "deep_transition",
+    "deep_transition_core",
+    "delay_line",
+    "dropout",
+    "elman",
+    "embed",
+    "energy",
+    "feedback",
+    "gru",
+    "gru_core",
+    "indrnn",
+    "indrnn_core",
+    "irnn",
+    "jordan",
+    "layer_norm",
+    "linear",
+    "linear_recurrent",
+    "linear_scan",
+    "log_probability",
+    "lru",
+    "lstm",
+    "lstm_core",
+    "max_so_far",
+    "mean_so_far",
+    "mgu",
+    "mgu_core",
+    "mingru",
+    "minlstm",
+    "one_hot",
+    "peephole_core",
+    "peephole_lstm",
+    "pointwise",
+    "prepared",
+    "recurrent",
+    "s4d",
+    "slots",
+    "stored",
+    "symmetric",
+    "teacher_forced",
+    "time_window",
+    "unshared",
+    "vanilla",
+    "vanilla_core",
+]

@@ -1,0 +1,185 @@
+"""What recurrent networks replace, as cells: a window of inputs, a bag, weights for each place, a convolution.
+
+Each is a memory without weights and an ordinary layer on it, so that the same loop trains them, on the same budget.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, Seq, stack
+from rnnjax.base._unroll import scan
+from rnnjax.cells._feedforward import linear, pointwise
+
+
+def memory(start: Any, step: Any) -> Cell:
+    """A cell without params from (x) -> carry and (carry, x) -> (carry, y)."""
+    return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x))
+
+
+def delay_line(k: int) -> Cell:
+    """The last k inputs side by side, zeros before the first.
+
+        y_t = [x_t, x_{t-1}, ..., x_{t-k+1}]
+
+    Args:
+      k: at least 1.
+
+    Raises:
+      ValueError: k is below 1.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(rnnjax.unroll(delay_line(3)), (), jnp.array([[1.0], [2.0], [3.0], [4.0]]))[1])
+      [[1. 0. 0.] [2. 1. 0.] [3. 2. 1.] [4. 3. 2.]]
+    """
+    if k < 1:
+        raise ValueError(f"a window takes at least one input, got k={k}")
+
+    def start(x: jax.Array) -> jax.Array:
+        return jnp.zeros((k - 1, *x.shape), x.dtype)
+
+    def step(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        both = jnp.concatenate([x[None], h])
+        return both[: k - 1], both.reshape(-1)
+
+    slow = memory(start, step)
+
+    def window(w: PyTree, h: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
+        if isinstance(xs, Seq):
+            return scan(slow)(w, h, xs, keys)
+        line, steps = jnp.concatenate([h[::-1], xs]), len(xs)
+        ys = jnp.concatenate([line[k - 1 - i : k - 1 - i + steps] for i in range(k)], axis=-1)
+        return line[steps:][::-1], ys
+
+    return slow.replace(window=window)
+
+
+class Count(NamedTuple):
+    """A sum and how many there are in it."""
+
+    total: Any
+    n: Any
+
+
+def mean_so_far() -> Cell:
+    """The mean of all inputs so far: their order is lost. In bfloat16 it counts to 256 and no further.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(rnnjax.unroll(mean_so_far()), (), jnp.array([[1.0], [3.0]]))[1])
+      [[1.] [2.]]
+    """
+
+    def step(h: Count, x: jax.Array) -> tuple[Count, jax.Array]:
+        h = Count(h.total + x, h.n + 1)
+        return h, h.total / h.n
+
+    return memory(lambda x: Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
+
+
+def max_so_far() -> Cell:
+    """The largest value of each feature so far, 0 at least.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(rnnjax.unroll(max_so_far()), (), jnp.array([[1.0], [3.0], [2.0]]))[1])
+      [[1.] [3.] [3.]]
+    """
+
+    def step(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = jnp.maximum(h, x)
+        return h, h
+
+    return memory(lambda x: jnp.zeros(x.shape, x.dtype), step)
+
+
+class Slots(NamedTuple):
+    """The inputs so far, each in its place, and a one where the next one goes."""
+
+    inputs: Any
+    next: Any
+
+
+def slots(length: int) -> Cell:
+    """All inputs so far, each in its own place of `length`, zeros in the others; later ones are not taken in.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(rnnjax.unroll(slots(2)), (), jnp.array([[1.0], [2.0], [3.0]]))[1])
+      [[1. 0.] [1. 2.] [1. 2.]]
+    """
+
+    def start(x: jax.Array) -> Slots:
+        return Slots(jnp.zeros((length, *x.shape), x.dtype), jnp.eye(1, length, dtype=x.dtype)[0])
+
+    def step(h: Slots, x: jax.Array) -> tuple[Slots, jax.Array]:
+        inputs = h.inputs + jnp.expand_dims(h.next, tuple(range(1, 1 + x.ndim))) * x[None]
+        return Slots(inputs, jnp.roll(h.next, 1).at[0].set(0)), inputs.reshape(-1)
+
+    return memory(start, step)
+
+
+def time_window(hidden: int, k: int = 8) -> Cell:
+    """A layer on the last k inputs: what is longer ago it cannot know. Params as those of `linear` on k inputs.
+
+        y_t = tanh([x_t, ..., x_{t-k+1}] w + b)
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> time_window(4, k=3).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
+      (15, 4)
+
+    Reference: Waibel et al., Phoneme recognition using time-delay neural networks, 1989.
+    """
+    return stack(delay_line(k), linear(hidden), pointwise(jnp.tanh))
+
+
+def bag(hidden: int) -> Cell:
+    """A layer on the mean of all inputs so far: a bag of words, when they are words.
+
+        y_t = tanh(mean(x_1 .. x_t) w + b)
+
+    Example: order makes no difference.
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> cell, xs = rnnjax.unroll(bag(4)), jnp.arange(6.0).reshape(3, 2)
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> a, b = (rnnjax.run(cell, params, x)[1][-1] for x in (xs, xs[::-1]))
+      >>> np.testing.assert_allclose(a, b, rtol=1e-6)
+    """
+    return stack(mean_so_far(), linear(hidden), pointwise(jnp.tanh))
+
+
+def convolution(hidden: int, k: int = 5) -> Cell:
+    """A convolution in time and the largest value of each of its features so far.
+
+        y_t = max_{s <= t} relu([x_s, ..., x_{s-k+1}] w + b)
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> convolution(4, k=3).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
+      (15, 4)
+
+    Reference: Kim, Convolutional neural networks for sentence classification, 2014.
+    """
+    return stack(delay_line(k), linear(hidden), pointwise(jax.nn.relu), max_so_far())
+
+
+def unshared(hidden: int, length: int = 100) -> Cell:
+    """A feed-forward layer with weights of its own for each place of a sequence: what one has learned no other knows.
+
+        y_t = tanh(x_1 w_1 + ... + x_t w_t + b)
+
+    Args:
+      hidden: units.
+      length: places that have weights; inputs after them make no difference.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> unshared(4, length=10).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
+      (50, 4)
+    """
+    return stack(slots(length), linear(hidden), pointwise(jnp.tanh))

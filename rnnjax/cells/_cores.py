@@ -1,0 +1,272 @@
+"""Recurrent cores: cells driven by pre-activations.
+
+A core takes pre-activations z that hold one slice of width `hidden` per gate; a layer is `stack(linear(gates * hidden),
+core)`. So every core can be driven by anything, and the time-parallel part of a layer is one matmul.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.base._numerics import Initializer, draw, nothing, number, ones, orthogonal, standardize
+from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
+from rnnjax.cells._fused_rules import GRU, VANILLA
+from rnnjax.cells._fused_window import Rule, core_window
+
+Activation = Callable[[jax.Array], jax.Array]
+Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
+
+
+def recurrent(
+    hidden: int,
+    update: Update,
+    gates: int = 1,
+    start: Callable[[jax.Array], PyTree] = lambda h: h,
+    u_init: Initializer = orthogonal,
+    extra: dict[str, tuple[Initializer, tuple[int, ...]]] | None = None,
+) -> Cell:
+    """A core: a recurrent matrix u `[hidden, gates * hidden]` and the update that uses it. New cells start here.
+
+    Args:
+      hidden: units.
+      update: (weights, carry, z) -> (carry, y), with z `[gates * hidden]`.
+      gates: slices of width `hidden` in z and u; u is drawn one gate at a time.
+      start: from zeros `[hidden]` to the initial carry, e.g. `lambda h: LSTMCarry(h, h)`.
+      u_init: initialiser of one gate's `[hidden, hidden]`.
+      extra: further params by name: (initialiser, shape).
+
+    Raises:
+      ValueError: at the first step, if z is not `[gates * hidden]` (a window without `unroll`, a linear too narrow).
+
+    Example: a leaky integrator.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> def leaky(hidden, rate=0.1):
+      ...     def update(p, h, z):
+      ...         h = (1 - rate) * h + rate * jnp.tanh(z + h @ p["u"])
+      ...         return h, h
+      ...     return rnnjax.stack(rnnjax.linear(hidden), recurrent(hidden, update))
+      >>> xs = jnp.ones((12, 3))
+      >>> cell = rnnjax.unroll(leaky(4))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(0), xs), xs)[1].shape
+      (12, 4)
+    """
+    name = getattr(update, "__qualname__", "update").split(".")[0]
+
+    def check(z: Any) -> None:
+        if jnp.shape(z) != (gates * hidden,):
+            raise ValueError(
+                f"{name} with {hidden} units takes the pre-activations [{gates * hidden}] of one step, got "
+                f"{list(jnp.shape(z))}: put linear({gates * hidden}) before it, unroll(...) around it for windows, "
+                "jax.vmap around that for batches"
+            )
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        check(z)
+        ku, *keys = jax.random.split(key, 1 + len(extra or {}))
+        blocks = [draw(u_init, k, (hidden, hidden), z.dtype) for k in jax.random.split(ku, gates)]
+        more = {k: draw(f, key, shape, z.dtype) for key, (k, (f, shape)) in zip(keys, (extra or {}).items())}
+        return {"u": jnp.concatenate(blocks, axis=1)} | more
+
+    def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        check(z)
+        return update(p, carry, z)
+
+    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step)
+
+
+def driven(p: PyTree, h: jax.Array) -> jax.Array:
+    """The recurrent part of all gates, h u; normalised where the core was built with layer_norm."""
+    v = h @ p["u"]
+    return standardize(v) * p["gain"] if "gain" in p else v
+
+
+def normalised(flag: bool, width: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
+    """The extra params of a core with layer norm: the gain of its recurrent part."""
+    return {"gain": (ones, (width,))} if flag else {}
+
+
+def vanilla_core(
+    hidden: int, activation: Activation = jnp.tanh, u_init: Initializer = orthogonal, layer_norm: bool = False
+) -> Cell:
+    """The plain recurrence on pre-activations z `[hidden]`.
+
+        h_t = activation(z_t + h_{t-1} u)
+
+    Args:
+      hidden: units.
+      activation: `jnp.tanh`, `jax.nn.relu`, `jax.nn.sigmoid`, or any other function of an array.
+      u_init: initialiser of u `[hidden, hidden]`.
+      layer_norm: normalise h u, with a gain.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> params = {"u": 0.5 * jnp.eye(2)}
+      >>> carry, y = rnnjax.run(vanilla_core(2, jax.nn.relu), params, jnp.array([1.0, -3.0]), jnp.ones(2))
+      >>> print(y)
+      [1.5 0. ]
+
+    Reference: Elman, Finding structure in time, 1990.
+    """
+
+    def vanilla(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = activation(z + driven(p, h))
+        return h, h
+
+    core = recurrent(hidden, vanilla, u_init=u_init, extra=normalised(layer_norm, hidden))
+    rule = vanilla_rule(activation, layer_norm)
+    return core if rule is None else core_window(rule, core)
+
+
+def vanilla_rule(activation: Activation, layer_norm: bool = False) -> Rule | None:
+    """The rule of a well-known activation; another may close over tracers, or not act elementwise."""
+    rules = NORMED_VANILLA if layer_norm else VANILLA
+    return next((rule for known, rule in rules.items() if known is activation), None)
+
+
+def gru_core(
+    hidden: int,
+    reset_after: bool = False,
+    keep: bool = True,
+    recurrent_bias: bool = False,
+    u_init: Initializer = orthogonal,
+    layer_norm: bool = False,
+) -> Cell:
+    """The gated recurrent unit on pre-activations a `[3 hidden]`, gates in the order r, z, n.
+
+        r, z = sigmoid(a_r + h_{t-1} u_r), sigmoid(a_z + h_{t-1} u_z)
+        n = tanh(a_n + (r h_{t-1}) u_n)              reset before the matmul (Cho 2014)
+        n = tanh(a_n + r (h_{t-1} u_n + b))          reset_after=True (cuDNN, PyTorch, flax; half the matmuls)
+        h_t = z h_{t-1} + (1 - z) n                  keep=True: z keeps the state (Cho 2014)
+        h_t = (1 - z) h_{t-1} + z n                  keep=False: z replaces it (Chung 2014)
+
+    Args:
+      hidden: units.
+      reset_after: where the reset gate acts.
+      keep: what the update gate means.
+      recurrent_bias: with reset_after, the bias b `[hidden]` inside the reset, as cuDNN has it.
+      u_init: initialiser of each gate's `[hidden, hidden]`.
+      layer_norm: normalise h u, with a gain; needs reset_after.
+
+    Raises:
+      ValueError: recurrent_bias or layer_norm without reset_after.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> params = {"u": jnp.zeros((1, 3))}
+      >>> carry, y = rnnjax.run(gru_core(1), params, jnp.array([0.0, 0.0, 9.0]), carry=jnp.zeros(1))
+      >>> print(y.round(3))
+      [0.5]
+
+    Reference: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Chung et al., Empirical
+    evaluation of gated recurrent neural networks, 2014.
+    """
+    if (recurrent_bias or layer_norm) and not reset_after:
+        raise ValueError("gru: recurrent_bias and layer_norm need reset_after=True")
+
+    def candidate_after(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        v = driven(p, h)
+        r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + v[: 2 * hidden]), 2)
+        n = v[2 * hidden :] + p["b"] if recurrent_bias else v[2 * hidden :]
+        return z, jnp.tanh(a[2 * hidden :] + r * n)
+
+    def candidate_before(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + h @ p["u"][:, : 2 * hidden]), 2)
+        return z, jnp.tanh(a[2 * hidden :] + (r * h) @ p["u"][:, 2 * hidden :])
+
+    candidate = candidate_after if reset_after else candidate_before
+
+    def gru(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        z, n = candidate(p, h, a)
+        h = n + z * (h - n) if keep else h + z * (n - h)
+        return h, h
+
+    bias = {"b": (nothing, (hidden,))} if recurrent_bias else {}
+    core = recurrent(hidden, gru, 3, u_init=u_init, extra=normalised(layer_norm, 3 * hidden) | bias)
+    return core_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], core)
+
+
+def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
+    """The minimal gated unit on pre-activations a `[2 hidden]`: one gate f that both resets and updates; order f, n.
+
+        f = sigmoid(a_f + h_{t-1} u_f)
+        n = tanh(a_n + (f h_{t-1}) u_n)
+        h_t = (1 - f) h_{t-1} + f n
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> mgu_core(4).init(jax.random.key(0), jnp.ones(8))["u"].shape
+      (4, 8)
+
+    Reference: Zhou, Wu, Zhang, Zhou, Minimal gated unit for recurrent neural networks, 2016.
+    """
+
+    def mgu(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        f = jax.nn.sigmoid(a[:hidden] + h @ p["u"][:, :hidden])
+        n = jnp.tanh(a[hidden:] + (f * h) @ p["u"][:, hidden:])
+        h = h + f * (n - h)
+        return h, h
+
+    return recurrent(hidden, mgu, 2, u_init=u_init)
+
+
+def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) -> Cell:
+    """The continuous-time (leaky) network by Euler steps of length one, on pre-activations z `[hidden]`.
+
+        h_t = h_{t-1} + (tanh(z_t + h_{t-1} u) - h_{t-1}) / tau
+
+    Args:
+      hidden: units.
+      tau: time constant in steps, at least 1; at 1 this is `vanilla_core`.
+      u_init: initialiser of u `[hidden, hidden]`.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> h, _ = rnnjax.run(ctrnn_core(1, tau=4.0), {"u": jnp.zeros((1, 1))}, jnp.full(1, 99.0), jnp.zeros(1))
+      >>> print(h)
+      [0.25]
+
+    Reference: Funahashi, Nakamura, Approximation of dynamical systems by continuous time recurrent neural networks,
+    1993.
+    """
+
+    def ctrnn(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        h = h + (jnp.tanh(z + h @ p["u"]) - h) / number(tau, h)
+        return h, h
+
+    return recurrent(hidden, ctrnn, u_init=u_init)
+
+
+def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0) -> Cell:
+    """Units that remember each for itself, on pre-activations z `[hidden]`: u is a vector, at first uniform to u_max.
+
+        h_t = activation(z_t + u * h_{t-1})
+
+    Args:
+      hidden: units.
+      activation: any function of an array.
+      u_max: largest recurrent weight at the start; for sequences of T steps 2 ** (1 / T) keeps gains below 2.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> h, _ = rnnjax.run(indrnn_core(2), {"u": jnp.array([0.5, -1.0])}, jnp.ones(2), carry=jnp.full(2, 2.0))
+      >>> print(h)
+      [2. 0.]
+
+    Reference: Li, Li, Cook, Zhu, Gao, Independently recurrent neural network, 2018.
+    """
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        return {"u": number(u_max, z) * jax.random.uniform(key, (hidden,), z.dtype)}
+
+    def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        if z.shape != (hidden,):
+            raise ValueError(f"indrnn with {hidden} units takes the pre-activations [{hidden}], got {list(z.shape)}")
+        h = activation(z + p["u"] * h)
+        return h, h
+
+    return Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step)

@@ -1,0 +1,142 @@
+"""Cells without memory: affine maps, tables, functions, normalisation, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, memoryless
+from rnnjax.base._numerics import EPSILON, Initializer, bernoulli, draw, lecun, standardize, unit_normal, zeros_init
+
+
+def linear(width: int, bias: bool = True, w_init: Initializer = lecun, b_init: Initializer = zeros_init) -> Cell:
+    """An affine map, one matmul for a whole window.
+
+        y = x w + b
+
+    Args:
+      width: features of y.
+      bias: without it, params are {"w"}.
+      w_init, b_init: initialisers of w `[features of x, width]` and b `[width]`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> params = linear(4).init(jax.random.key(0), jnp.ones(3))
+      >>> {name: p.shape for name, p in params.items()}
+      {'w': (3, 4), 'b': (4,)}
+    """
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        kw, kb = jax.random.split(key)
+        params = {"w": draw(w_init, kw, (x.shape[-1], width), x.dtype)}
+        return params | ({"b": draw(b_init, kb, (width,), x.dtype)} if bias else {})
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        y = x @ p["w"]
+        return y + jnp.broadcast_to(p["b"], y.shape) if bias else y
+
+    return memoryless(init, apply)
+
+
+def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype: Any = jnp.float32) -> Cell:
+    """A row of a table for each symbol.
+
+        y = w[x]
+
+    An index outside the vocabulary gives nan, not another symbol's row.
+
+    Args:
+      vocabulary: rows; x is an integer `[]` below it.
+      width: features of y.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = embed(10, 4)
+      >>> rnnjax.run(cell, cell.init(jax.random.key(0), 7), jnp.int32(7))[1].shape
+      (4,)
+    """
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        return {"w": draw(w_init, key, (vocabulary, width), dtype)}
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        if not jnp.issubdtype(x.dtype, jnp.integer):
+            raise TypeError(f"embed({vocabulary}, {width}) looks up integers, got {x.dtype}")
+        return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+
+    return memoryless(init, apply)
+
+
+def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
+    """A symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(one_hot(3), (), jnp.int32(1))[1])
+      [0. 1. 0.]
+    """
+    return pointwise(lambda x: jax.nn.one_hot(x, classes, dtype=dtype))
+
+
+def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
+    """A function of each step by itself, as a cell without params: y = f(x).
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(pointwise(jnp.tanh), (), jnp.zeros(2))[1])
+      [0. 0.]
+    """
+    return memoryless(lambda key, x: (), lambda p, x, key=None: f(x))
+
+
+def layer_norm(epsilon: float = EPSILON) -> Cell:
+    """Layer normalisation with a gain and a bias.
+
+        y = gain * (x - mean x) / sqrt(var x + epsilon) + bias
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, x = layer_norm(), jnp.array([1.0, 3.0])
+      >>> print(rnnjax.run(cell, cell.init(jax.random.key(0), x), x)[1].round(3))
+      [-1.  1.]
+
+    Reference: Ba, Kiros, Hinton, Layer normalization, 2016.
+    """
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        return {"gain": jnp.ones(x.shape[-1:], x.dtype), "bias": jnp.zeros(x.shape[-1:], x.dtype)}
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        gain, bias = (jnp.broadcast_to(p[name], x.shape) for name in ("gain", "bias"))
+        return standardize(x, epsilon) * gain + bias
+
+    return memoryless(init, apply)
+
+
+def dropout(rate: Any) -> Cell:
+    """A cell without memory that zeroes each feature with probability rate and scales the rest; off without a key.
+
+        y = m x / (1 - rate),  m ~ Bernoulli(1 - rate), another at each step
+
+    Args:
+      rate: in [0, 1), perhaps a tracer.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(dropout(0.5), (), jnp.ones(4), key=jax.random.key(1))[1])
+      [2. 0. 2. 2.]
+
+    Reference: Srivastava et al., Dropout, 2014; Zaremba, Sutskever, Vinyals, Recurrent neural network
+    regularization, 2014 (between layers, not in time).
+    """
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        if key is None:
+            return x
+        keep = 1 - jnp.asarray(rate, x.dtype)
+        return jnp.where(bernoulli(key, keep, x.shape), x / keep, jnp.zeros_like(x))
+
+    return memoryless(lambda key, x: (), apply)

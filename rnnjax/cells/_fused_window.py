@@ -1,0 +1,256 @@
+"""Windows for gated cores: hand-written backward passes that give the gradient of the scan in less time.
+
+Autodiff of a scan saves what each operation wants and adds to the weights' gradient at every step. Here a window is
+cut into pieces of about twenty steps. In the backward pass of a piece everything that does not depend on the cotangents
+is formed for all its steps at once (`factors`), a loop does the few products that do (`pull`), and one matmul a piece
+gives the gradient of the weights. The parts:
+
+- `values` runs the loop, without a derivative.
+- `attach` gives these values the hand-written derivative in the pre-activations and the carry.
+- `pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
+  That is what keeps `vmap` right and fast: batches, populations, gradients per example.
+
+There is no forward mode: `cell.replace(window=None)` before `unroll` scans.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Seq, chunk, plain, where, with_step
+from rnnjax.base._seq import at_first, cleaned, zeros
+
+
+class Rule(NamedTuple):
+    """One kind of core, for `layer_window` and `core_window`. Arrays it needs are in p, none in closures.
+
+    Attributes:
+      prepare: (params of the parts before the core, core params, extra bias or None) -> p, once per window. With None
+        for the parts before, the inputs are pre-activations.
+      step: (p, carry, x) -> (carry, saved), one step forward, and what more the backward pass wants of it.
+      pre: (p, x, before, saved) -> the pre-activations that depend on weights or inputs, as a function of p and x; for
+        all steps of a piece at once, where `before` are the carries before each step.
+      factors: (p, before, after, saved) -> what `pull` multiplies with, for all steps of a piece at once.
+      pull: (p, factors, d) -> (d, dpre): from the cotangent of the carry after one step to that before, and to those
+        of the pre-activations.
+      output: carry -> y.
+    """
+
+    prepare: Callable[..., PyTree]
+    step: Callable[[PyTree, PyTree, jax.Array], tuple[PyTree, PyTree]]
+    pre: Callable[[PyTree, jax.Array, PyTree, PyTree], PyTree]
+    factors: Callable[[PyTree, PyTree, PyTree, PyTree], PyTree]
+    pull: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+    output: Callable[[PyTree], jax.Array] = lambda h: h
+
+
+class Steps(NamedTuple):
+    """The inputs of a window, the marks of a `Seq`, and which units hold their state, a tree like the carry.
+
+    Without its inputs it is what the backward pass reads.
+    """
+
+    x: Any
+    valid: Any = None
+    first: Any = None
+    hold: Any = None
+
+
+def select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
+    """`jnp.where` over trees of one structure."""
+    return jax.tree.map(jnp.where, flags, a, b)
+
+
+def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+    """The scan of a piece: the carry after it; after each step the carry, that had no unit held, and what is saved."""
+
+    def body(h: PyTree, s: Steps) -> tuple[PyTree, PyTree]:
+        h = h if s.first is None else where(s.first, start, h)
+        new, saved = rule.step(p, h, s.x)
+        after = new if s.hold is None else select(s.hold, h, new)
+        after = after if s.valid is None else where(s.valid, after, h)
+        return after, (after, None if s.hold is None else new, saved)
+
+    last, (after, new, saved) = lax.scan(body, carry, s)
+    return last, after, new, saved
+
+
+class Piece(NamedTuple):
+    """What the backward pass of a piece reads."""
+
+    p: PyTree
+    start: PyTree
+    carry: PyTree
+    marks: Steps
+    after: PyTree
+    new: PyTree
+    saved: PyTree
+
+    def before(self) -> PyTree:
+        """The carry before each step, restarts done."""
+        shifted = jax.tree.map(lambda h, hs: jnp.concatenate([h[None], hs[:-1]]), self.carry, self.after)
+        if self.marks.first is None:
+            return shifted
+        return where(
+            self.marks.first, jax.tree.map(lambda a, b: jnp.broadcast_to(a, b.shape), self.start, shifted), shifted
+        )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, Piece]:
+    """The loop, without a derivative of its own: that is left to `attach`.
+
+    Unlike stop_gradient this holds for one level of differentiation: a second one goes through the loop.
+    """
+    last, after, new, saved = loop(rule, p, start, carry, s)
+    return last, Piece(p, start, carry, s._replace(x=None), after, new, saved)
+
+
+values.defvjp(lambda *args: (values.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
+
+
+def pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
+    """What hands cotangents on to p and x; nobody reads the value, so it is never computed."""
+
+    def pre(p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
+        return rule.pre(p, x, piece.before(), piece.saved)
+
+    return jax.checkpoint(pre, prevent_cse=False)(p, x, piece)  # keeps what `attach` keeps anyway, not [x, h]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def attach(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, out: PyTree) -> PyTree:
+    """out = (last carry, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
+    return out
+
+
+def attach_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
+    d, dys = cotangents
+    factors = rule.factors(piece.p, piece.before(), piece.after if piece.new is None else piece.new, piece.saved)
+
+    def body(state: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
+        (d, dstart), (factors, s, dy) = state, step
+        dy = dy if s.valid is None else where(s.valid, dy, zeros(dy))
+        d = jax.tree.map(jnp.add, d, output_vjp(rule, d, dy))
+        moves = d if s.valid is None else where(s.valid, d, zeros(d))
+        held = None if s.hold is None else select(s.hold, moves, zeros(moves))
+        moves = moves if s.hold is None else select(s.hold, zeros(moves), moves)
+        back, dpre = rule.pull(piece.p, factors, moves)
+        back = back if s.hold is None else jax.tree.map(jnp.add, back, held)
+        if s.valid is not None:
+            back = where(s.valid, back, d)
+        if s.first is not None:
+            dstart = jax.tree.map(jnp.add, dstart, where(s.first, back, zeros(back)))
+            back = where(s.first, zeros(back), back)
+        return (back, dstart), dpre
+
+    (d, dstart), dpre = lax.scan(body, (d, zeros(piece.start)), (factors, piece.marks, dys), reverse=True)
+    return dpre, dstart, d, None, None
+
+
+def output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
+    """The cotangent of the carry from that of the output, which is a leaf of it."""
+    return jax.vjp(rule.output, carry)[1](dy)[0]
+
+
+attach.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_bwd)
+
+
+def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, jax.Array]:
+    """A few steps: their values, and their derivative."""
+    last, piece = values(rule, p, start, carry, s)
+    ys = rule.output(piece.after)
+    ys = ys if s.valid is None else where(s.valid, ys, zeros(ys))
+    return attach(rule, pre_activations(rule, p, s.x, piece), start, carry, piece, (last, ys))
+
+
+def piece_length(steps: int) -> int:
+    """About twenty: temporaries stay in cache, and the matmuls for the weights are large. Best if it divides."""
+    if steps <= 40:
+        return steps
+    return min((k for k in range(14, 33) if steps % k == 0), key=lambda k: abs(k - 20), default=20)
+
+
+def window(
+    rule: Rule,
+    cell: Cell,
+    p: PyTree,
+    start: PyTree,
+    carry: PyTree,
+    xs: PyTree,
+    length: Callable[[int], int] = piece_length,
+    hold: PyTree | None = None,
+) -> tuple[PyTree, PyTree]:
+    """A whole window, piece by piece."""
+    marked = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
+    s = Steps(marked.x, boolean(marked.valid), boolean(marked.first), hold)
+    start = None if s.first is None else start
+    pieces = with_step(cell, lambda w, h, s, key=None: run_piece(rule, w[0], w[1], h, s))
+    carry, ys = chunk(pieces, length).step((p, start), carry, s)
+    return carry, xs._replace(x=ys) if isinstance(xs, Seq) else ys
+
+
+def boolean(marks: jax.Array | None) -> jax.Array | None:
+    """Marks as booleans, which have no cotangents."""
+    return None if marks is None else marks.astype(bool)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fused:
+    """A window that can hold units and start anew elsewhere: `zoneout` and `learn_carry` keep it.
+
+    Attributes:
+      run: (weights, carry, xs, hold, start) -> (carry, ys). hold has a boolean for each step and unit of the carry, or
+        is None: none holds. start is the carry after a restart, or None: the cell's own.
+    """
+
+    run: Callable[[PyTree, PyTree, PyTree, PyTree | None, PyTree | None], tuple[PyTree, PyTree]]
+
+    def __call__(self, w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        """The window as every cell has it."""
+        return self.run(w, carry, xs, None, None)
+
+
+def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
+    """The core with a window on pre-activations.
+
+    Args:
+      rule: how this kind of core runs fast.
+      core: the core; its step must be the one that the rule speeds up.
+      bias: from one input, an array to be added to all pre-activations.
+    """
+
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
+        x = at_first(plain(xs))
+        jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
+        p = rule.prepare(None, w, None if bias is None else bias(x))
+        start = core.initial_carry(w, x) if start is None else start
+        return window(rule, core, p, start, carry, xs, hold=hold)
+
+    return core.replace(window=Fused(fast))
+
+
+def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
+    """`stack(linear(...), core)`, perhaps with a layer norm between, with a window in which the input's matmul stays.
+
+    On the CPU a slice of pre-activations computed beforehand would be read inside the gates' loop, which then is not
+    vectorised; joined with the recurrent matmul the input's costs little.
+    """
+
+    def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
+        x = at_first(plain(xs))
+        jax.eval_shape(layer.step, w, carry, x)
+        p = rule.prepare(*w, None if bias is None else bias(x))
+        hold = None if hold is None else hold[-1]
+        start = layer.initial_carry(w, x) if start is None else start
+        h, ys = window(rule, layer, p, start[-1], carry[-1], xs, hold=hold)
+        return (*carry[:-1], h), ys
+
+    return layer.replace(window=Fused(fast))

@@ -1,0 +1,321 @@
+"""Linear recurrences: cells whose state moves by h_t = a_t h_{t-1} + b_t, elementwise, with a and b free of h.
+
+So all a and b of a window are formed at once, by one matmul, and what is left in time is a product and a sum an
+element: a loop on a CPU, an associative scan elsewhere. `linear_recurrent` makes such a cell from three functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Seq, plain, stack, where
+from rnnjax.base._numerics import draw, number
+from rnnjax.base._seq import cleaned, like
+from rnnjax.cells._feedforward import linear
+
+Drive = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
+Read = Callable[[PyTree, jax.Array, jax.Array], jax.Array]
+
+
+def advance(a: jax.Array, b: jax.Array, h: jax.Array) -> jax.Array:
+    """One step; where a is zero nothing of h remains, not even an inf."""
+    return jnp.where(a == 0, b, a * h + b)
+
+
+def one_by_one(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
+    """The recurrence as a loop: least work and least memory."""
+    return lax.scan(lambda h, ab: (advance(ab[0], ab[1], h),) * 2, h, (a, b), reverse=reverse)[1]
+
+
+def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
+    """The recurrence as an associative scan: log T passes over all steps."""
+
+    def combine(early: PyTree, late: PyTree) -> PyTree:
+        return early[0] * late[0], advance(late[0], late[1], early[1])
+
+    at = -1 if reverse else 0
+    return lax.associative_scan(combine, (a, b.at[at].set(advance(a[at], b[at], h))), reverse=reverse)[1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def linear_scan(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool = False) -> jax.Array:
+    """All states of h_t = a_t h_{t-1} + b_t, elementwise. Where a_t is zero, h_t = b_t whatever was before.
+
+    Its gradient is one more such scan, the other way round. There is no forward mode.
+
+    Args:
+      a, b: `[T, ...]`, real or complex.
+      h: the state before, `[...]`.
+      reverse: from the last step to the first.
+
+    Returns:
+      `[T, ...]`
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(linear_scan(jnp.array([0.5, 0.5, 0.0]), jnp.ones(3), jnp.array(4.0)))
+      [3.  2.5 1. ]
+
+    Reference: Martin, Cundy, Parallelizing linear recurrent neural nets over sequence length, 2018.
+    """
+    loop, tree = functools.partial(one_by_one, reverse=reverse), functools.partial(in_parallel, reverse=reverse)
+    states: jax.Array = lax.platform_dependent(a, b, h, cpu=loop, default=tree)
+    return states
+
+
+def scan_fwd(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> tuple[jax.Array, PyTree]:
+    states = linear_scan(a, b, h, reverse)
+    return states, (a, h, states)
+
+
+def scan_bwd(reverse: bool, kept: PyTree, d: jax.Array) -> tuple[jax.Array, ...]:
+    a, h, states = kept
+    g = linear_scan(shifted(a, jnp.zeros_like(h), not reverse), d, jnp.zeros_like(h), not reverse)
+    at = -1 if reverse else 0
+    return g * shifted(states, h, reverse), g, a[at] * g[at]
+
+
+def shifted(a: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
+    """a one step later in the direction of reading, h at its head."""
+    return jnp.concatenate([a[1:], h[None]] if reverse else [h[None], a[:-1]])
+
+
+linear_scan.defvjp(scan_fwd, scan_bwd)
+
+
+def halves(z: jax.Array, dtype: Any) -> jax.Array:
+    """A complex vector as a real one, real parts before imaginary ones."""
+    return jnp.concatenate([z.real, z.imag], -1).astype(dtype)
+
+
+def joined(h: jax.Array) -> jax.Array:
+    """The complex vector of `halves`; of at least single precision, there is no other."""
+    return lax.complex(*jnp.split(h if jnp.finfo(h.dtype).bits >= 32 else h.astype(jnp.float32), 2, axis=-1))
+
+
+def scaled(r: jax.Array, z: jax.Array) -> jax.Array:
+    """A complex array times a real one."""
+    r = r.astype(z.real.dtype)
+    return lax.complex(r * z.real, r * z.imag)
+
+
+def linear_recurrent(
+    states: int,
+    init: Callable[[jax.Array, Any], PyTree],
+    drive: Drive,
+    read: Read = lambda p, h, x: h,
+    is_complex: bool = False,
+) -> Cell:
+    """A cell of a linear recurrence; its window forms all coefficients at once.
+
+        a_t, b_t = drive(params, x_t);  h_t = a_t h_{t-1} + b_t;  y_t = read(params, h_t, x_t)
+
+    Args:
+      states: numbers of the state, real or complex; the carry is real: `[states]`, or `[2 states]`, real parts first.
+      init: (key, x) -> params.
+      drive: (params, x) -> (a, b), each `[states]`.
+      read: (params, h, x) -> y.
+      is_complex: whether a, b and h are.
+
+    Example: exponential averages over two learned times.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> def drive(p, x):
+      ...     a = jax.nn.sigmoid(p["rate"])
+      ...     return a, (1 - a) * x
+      >>> average = linear_recurrent(2, lambda key, x: {"rate": jnp.zeros(2)}, drive)
+      >>> xs = jnp.ones((3, 2))
+      >>> print(rnnjax.run(rnnjax.unroll(average), {"rate": jnp.array([0.0, 9.0])}, xs)[1][:, 0])
+      [0.5   0.75  0.875]
+    """
+
+    def inside(h: jax.Array) -> jax.Array:
+        return joined(h) if is_complex else h
+
+    def outside(h: jax.Array, dtype: Any) -> jax.Array:
+        return halves(h, dtype) if is_complex else h
+
+    def output(p: PyTree, h: jax.Array, x: jax.Array) -> jax.Array:
+        return read(p, h, x).astype(x.dtype)
+
+    def step(p: PyTree, carry: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        if x.ndim != 1:
+            raise ValueError(f"a linear recurrence takes the features of one step, got {list(x.shape)}: "
+                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+        a, b = drive(p, x)
+        h = a * inside(carry) + b
+        return outside(h, carry.dtype), output(p, h, x)
+
+    def window(p: PyTree, carry: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
+        x = plain(cleaned(xs))
+        a, b = jax.vmap(drive, (None, 0))(p, x)
+        a, b = marked(xs, jnp.broadcast_to(a, b.shape), b)
+        hs = linear_scan(a, b, inside(carry))
+        return outside(hs[-1], carry.dtype), like(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
+
+    width = 2 * states if is_complex else states
+    return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window)
+
+
+def marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Coefficients that obey the marks of a Seq: hold where it is not valid, start anew where it is first."""
+    if not isinstance(xs, Seq):
+        return a, b
+    if xs.valid is not None:
+        a, b = where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
+    return (a if xs.first is None else where(xs.first, jnp.zeros_like(a), a)), b
+
+
+def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:
+    """The linear recurrent unit: `hidden` complex states, each with its own decay and frequency.
+
+        lambda = exp(-exp(nu) + i exp(theta));  h_t = lambda h_{t-1} + exp(gamma) (x_t B)
+        y_t = Re(h_t C) + x_t D
+
+    Params: nu, theta, gamma `[hidden]`; b_re, b_im `[features, hidden]`; c_re, c_im `[hidden, hidden]`; d `[features,
+    hidden]`. |lambda| < 1 whatever they are.
+
+    Args:
+      hidden: complex states, and outputs.
+      r_min, r_max: ring in which lambda starts, uniformly; near 1 it remembers long.
+      max_phase: largest phase that lambda starts with, in radians.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = rnnjax.unroll(lru(4, r_min=0.9, r_max=0.99))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(1), xs), xs)[1].shape
+      (12, 4)
+
+    Reference: Orvieto et al., Resurrecting recurrent neural networks for long sequences, 2023.
+    """
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        ring, phase, *keys = jax.random.split(key, 7)
+        n, features, dtype = hidden, x.shape[-1], x.dtype
+        low, high, turn = (jnp.asarray(v, jnp.float32) for v in (r_min, r_max, max_phase))
+        square = jax.random.uniform(ring, (n,), jnp.float32) * (high**2 - low**2) + low**2
+        square = jnp.clip(square, 1e-6, 1 - 1e-6)
+        theta = jnp.log(turn * jax.random.uniform(phase, (n,), jnp.float32, minval=1e-3))
+        numbers = {"nu": jnp.log(-0.5 * jnp.log(square)), "theta": theta, "gamma": 0.5 * jnp.log(1 - square)}
+        shapes = {"b_re": (features, n), "b_im": (features, n), "c_re": (n, n), "c_im": (n, n), "d": (features, n)}
+        spread = {name: (2 * features if name[0] == "b" else shape[0]) ** -0.5 for name, shape in shapes.items()}
+        return {name: value.astype(dtype) for name, value in numbers.items()} | {
+            name: draw(jax.nn.initializers.normal(spread[name]), k, shape, dtype)
+            for k, (name, shape) in zip(keys, shapes.items())
+        }
+
+    def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        a = jnp.exp(joined(jnp.concatenate([-jnp.exp(p["nu"]), jnp.exp(p["theta"])])))
+        gain = jnp.exp(p["gamma"])
+        return a, joined(jnp.concatenate([gain * (x @ p["b_re"]), gain * (x @ p["b_im"])]))
+
+    def read(p: PyTree, h: jax.Array, x: jax.Array) -> jax.Array:
+        return h.real.astype(x.dtype) @ p["c_re"] - h.imag.astype(x.dtype) @ p["c_im"] + x @ p["d"]
+
+    return linear_recurrent(hidden, init, drive, read, is_complex=True)
+
+
+def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
+    """Diagonal state spaces: a linear map to `hidden` signals, each filtered by `states` complex modes of its own.
+
+        z = x w + b;  A_n = -exp(decay_n) + i frequency_n;  dt = exp(step)
+        h_t = exp(dt A) h_{t-1} + (exp(dt A) - 1) / A z_t;  y_t = 2 Re(h_t . c) + d z_t
+
+    Params of the core: decay, frequency, c_re, c_im `[hidden, states]`, step, d `[hidden]`. It starts with the
+    frequencies pi n and decays 1/2 (S4D-Lin).
+
+    Args:
+      hidden: signals, and outputs.
+      states: modes of each signal.
+      dt_min, dt_max: the steps start between them, uniformly on a logarithmic scale.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = rnnjax.unroll(s4d(4, states=2))
+      >>> carry, ys = rnnjax.run(cell, cell.init(jax.random.key(1), xs), xs)
+      >>> carry[1].shape, ys.shape
+      ((16,), (12, 4))
+
+    Reference: Gu, Goel, Gupta, Re, On the parameterization and initialization of diagonal state space models, 2022.
+    """
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        kd, kr, ki = jax.random.split(key, 3)
+        shape, (low, high) = (hidden, states), (jnp.log(jnp.asarray(v, jnp.float32)) for v in (dt_min, dt_max))
+        half = jax.nn.initializers.normal(0.5**0.5)
+        params = {
+            "decay": jnp.full(shape, math.log(0.5)),
+            "frequency": jnp.broadcast_to(math.pi * jnp.arange(states, dtype=jnp.float32), shape),
+            "c_re": half(kr, shape, jnp.float32),
+            "c_im": half(ki, shape, jnp.float32),
+            "step": jax.random.uniform(kd, (hidden,), jnp.float32) * (high - low) + low,
+            "d": jnp.ones(hidden),
+        }
+        return jax.tree.map(lambda a: a.astype(z.dtype), params)
+
+    def drive(p: PyTree, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        pole = joined(jnp.concatenate([-jnp.exp(p["decay"]), p["frequency"]], -1))
+        a = jnp.exp(scaled(jnp.exp(p["step"])[:, None], pole))
+        return a.ravel(), scaled(z[:, None], (a - 1) / pole).ravel()
+
+    def read(p: PyTree, h: jax.Array, z: jax.Array) -> jax.Array:
+        modes = (part.reshape(hidden, states).astype(z.dtype) for part in (h.real, h.imag))
+        return 2 * sum(sign * (m * p[c]).sum(-1) for sign, m, c in zip((1, -1), modes, ("c_re", "c_im"))) + p["d"] * z
+
+    return stack(linear(hidden), linear_recurrent(hidden * states, init, drive, read, is_complex=True))
+
+
+def mingru(hidden: int) -> Cell:
+    """The GRU whose gate does not see its state: a linear map to z, n, and a linear recurrence.
+
+        z, n = x_t w + b;  h_t = (1 - sigmoid(z)) h_{t-1} + sigmoid(z) n
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> params = mingru(4).init(jax.random.key(0), jnp.ones(3))
+      >>> sum(p.size for p in jax.tree.leaves(params))  # 2 * 4 (3 + 1)
+      32
+
+    Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi, Were RNNs all we needed?, 2024.
+    """
+
+    def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        z, n = jnp.split(x, 2)
+        return jax.nn.sigmoid(-z), jax.nn.sigmoid(z) * n
+
+    return stack(linear(2 * hidden), linear_recurrent(hidden, lambda key, x: (), drive))
+
+
+def minlstm(hidden: int, forget_bias: Any = 1.0) -> Cell:
+    """The LSTM whose gates do not see its state; forget and input gate share one whole.
+
+        f, i, n = x_t w + b;  f, i = sigmoid(f + forget_bias), sigmoid(i)
+        h_t = f / (f + i) h_{t-1} + i / (f + i) n
+
+    Args:
+      hidden: units.
+      forget_bias: added to f at run time, not stored in params.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> params = minlstm(4).init(jax.random.key(0), jnp.ones(3))
+      >>> sum(p.size for p in jax.tree.leaves(params))  # 3 * 4 (3 + 1)
+      48
+
+    Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi, Were RNNs all we needed?, 2024.
+    """
+
+    def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        f, i, n = jnp.split(x, 3)
+        odds = jax.nn.log_sigmoid(i) - jax.nn.log_sigmoid(f + number(forget_bias, x))  # no 0 / 0 where both are shut
+        return jax.nn.sigmoid(-odds), jax.nn.sigmoid(odds) * n
+
+    return stack(linear(3 * hidden), linear_recurrent(hidden, lambda key, x: (), drive))

@@ -1,0 +1,99 @@
+"""Eligibility traces: influences that pass from step to step through the units' own state alone."""
+
+from __future__ import annotations
+
+import jax
+
+from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.credit._attached import LIMIT, NotAdmitted
+from rnnjax.credit._jaxprs import cut, loops
+from rnnjax.credit._snap import masked
+from rnnjax.credit._sparsity import finder
+
+
+def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
+    """Eligibility propagation: RTRL without the derivative that comes back through recurrent matrices.
+
+        e_t = d step / d weights + (d h_t / d h_{t-1} with h_{t-1} u held still) e_{t-1}
+
+    What is left is a unit's own memory: the forget gate times the cell of an LSTM, the leak of a leaky unit, the update
+    gate of a GRU; nothing for a vanilla network, where this is truncation at every step. A product is recurrent if its
+    vector depends on a part of the carry that it leads to; connections between layers pass derivatives as always. The
+    trace holds what a weight can reach in this way: two numbers for each weight of an LSTM.
+
+    Args:
+      cell: of one step, whose recurrent connections are products of weights with a vector.
+      limit: bytes of one example's influence.
+
+    Raises:
+      NotAdmitted: no such product is found (a recurrence by Fourier transform or by elementwise weights), or weights
+        act on the state before it (a GRU that resets before the product).
+
+    Example: without recurrent weights nothing is held still, and this would be RTRL.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, x = eprop(rnnjax.linear(4)), jnp.ones(3)
+      >>> cell.initial_carry(cell.init(jax.random.key(0), x), x)
+      Traceback (most recent call last):
+      rnnjax.credit.NotAdmitted: eprop: this cell has no product of a recurrent matrix with its state
+
+    Reference: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020.
+    """
+    return along_own_state("eprop", cell, limit)
+
+
+def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
+    """Random-feedback local online learning, its temporal half: the leaky trace of a network with one state a unit.
+
+        h_t = (1 - a) h_{t-1} + a f(z_t),   p_t = (1 - a) p_{t-1} + a f'(z_t) (x) v_t
+
+    It is `eprop` for cells whose carry is one array. The error reaches the units through the readout's own weights,
+    not through random ones.
+
+    Args:
+      cell: of one step, with one array of state.
+      limit: bytes of one example's influence.
+
+    Raises:
+      NotAdmitted: another number of arrays in the carry (an LSTM), or no recurrent product.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, x = rflo(rnnjax.lstm(4)), jnp.ones(3)
+      >>> cell.initial_carry(cell.init(jax.random.key(0), x), x)
+      Traceback (most recent call last):
+      rnnjax.credit.NotAdmitted: rflo: the carry has 2 arrays, and a leaky network has one; eprop takes more
+
+    Reference: Murray, Local online learning in recurrent networks with random feedback, 2019.
+    """
+    return along_own_state("rflo", cell, limit, arrays=1)
+
+
+def along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None) -> Cell:
+    """RTRL of the cell with its recurrent products cut, all that is left; a cell without any is refused."""
+
+    def recurrent(weights: PyTree, x: PyTree) -> frozenset[int]:
+        w, x = jax.eval_shape(lambda *tree: tree, weights, x)
+        carry = jax.eval_shape(cell.initial_carry, w, x)
+        n, (which, gated, hidden) = len(jax.tree.leaves(carry)), loops(cell.step, w, carry, x)
+        if gated:
+            raise NotAdmitted(f"{rule}: weights act between the state and a recurrent matrix, as in a GRU that resets "
+                              "before the product; gru(n, reset_after=True) is admitted")  # fmt: skip
+        if hidden:
+            raise NotAdmitted(f"{rule}: this cell's step has products inside loops or hand-written derivatives")
+        if not which:
+            raise NotAdmitted(f"{rule}: this cell has no product of a recurrent matrix with its state")
+        if arrays is not None and n != arrays:
+            raise NotAdmitted(f"{rule}: the carry has {n} arrays, and a leaky network has one; eprop takes more")
+        return which
+
+    def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        return cut(cell.step, recurrent(w, x))(w, h, x, key)
+
+    past = with_step(cell, step)
+    ruled = masked(rule, past, finder(past, None), limit)
+
+    def initial_carry(weights: PyTree, x: PyTree) -> PyTree:
+        recurrent(weights, x)
+        return ruled.initial_carry(weights, x)
+
+    return ruled.replace(initial_carry=initial_carry)

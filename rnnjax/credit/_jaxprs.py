@@ -1,0 +1,193 @@
+"""A look inside a step: where its weights meet vectors in products, and what happens if those are tapped or cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxprs_in_params
+
+from rnnjax.base import PyTree
+from rnnjax.base._cell import Step
+
+WEIGHTS = "weights"
+
+
+class Value(NamedTuple):
+    """A value on its way through a step.
+
+    Attributes:
+      value: the array.
+      of: what it depends on: WEIGHTS, ("carry", place of a leaf), ("product", number of a product).
+      leaf: its place among the leaves of the weights, if it is one of them as it is.
+    """
+
+    value: Any
+    of: frozenset[Any] = frozenset()
+    leaf: int | None = None
+
+
+Visit = Callable[[JaxprEqn, list[Value]], list[Value] | None]
+
+
+class Walked(NamedTuple):
+    """What a step gives when its operations are done one by one: trees of `Value`s."""
+
+    carry: PyTree
+    y: PyTree
+
+    def values(self) -> tuple[PyTree, PyTree]:
+        """(carry, y) as arrays."""
+        return jax.tree.map(lambda v: v.value, tuple(self), is_leaf=lambda v: isinstance(v, Value))
+
+    def carry_of(self) -> list[frozenset[Any]]:
+        """What each leaf of the carry depends on."""
+        return [v.of for v in jax.tree.leaves(self.carry, is_leaf=lambda v: isinstance(v, Value))]
+
+
+def walk(step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, visit: Visit) -> Walked:
+    """Does a step operation by operation; `visit` may give the results of one in its own way."""
+    closed, shape = jax.make_jaxpr(step, return_shape=True)(w, h, x, key)
+    leaves = [Value(a, frozenset({WEIGHTS}), i) for i, a in enumerate(jax.tree.leaves(w))]
+    leaves += [Value(a, frozenset({("carry", i)})) for i, a in enumerate(jax.tree.leaves(h))]
+    leaves += [Value(a) for a in jax.tree.leaves((x, key))]
+    return Walked(*jax.tree.unflatten(jax.tree.structure(shape), evaluate(closed, leaves, visit)))
+
+
+def evaluate(closed: ClosedJaxpr, args: list[Value], visit: Visit) -> list[Value]:
+    """The operations of a program, one after another; those of jitted parts too."""
+    known: dict[Any, Value] = dict(zip(closed.jaxpr.constvars, map(Value, closed.consts)))
+    known |= dict(zip(closed.jaxpr.invars, args))
+
+    def read(atom: Any) -> Value:
+        return Value(atom.val) if isinstance(atom, Literal) else known[atom]
+
+    for eqn in closed.jaxpr.eqns:
+        ins = [read(atom) for atom in eqn.invars]
+        if eqn.primitive.name in ("jit", "pjit"):
+            outs: list[Value] | None = evaluate(eqn.params["jaxpr"], ins, visit)
+        else:
+            outs = visit(eqn, ins)
+        known |= dict(zip(eqn.outvars, bind(eqn, ins) if outs is None else outs))
+    return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+def bind(eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
+    """An operation as it is."""
+    out = eqn.primitive.bind(*(v.value for v in ins), **eqn.primitive.get_bind_params(eqn.params))
+    of: frozenset[Any] = frozenset().union(*(v.of for v in ins))
+    return [Value(a, of) for a in (out if eqn.primitive.multiple_results else [out])]
+
+
+class Products(NamedTuple):
+    """The matrices of weights as factors of products.
+
+    Attributes:
+      carry: the next one.
+      inputs: {leaf: v} where a product v w of a vector and a matrix of weights was met.
+      uses: {leaf: how often it is used}, in whatever way.
+    """
+
+    carry: PyTree
+    inputs: dict[int, jax.Array]
+    uses: dict[int, int]
+
+
+def products(
+    step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, taps: dict[int, jax.Array] | None = None
+) -> Products:
+    """Finds the products v w in a step; what taps has for a leaf is added to its product."""
+    inputs: dict[int, jax.Array] = {}
+    uses: dict[int, int] = {}
+
+    def visit(eqn: JaxprEqn, ins: list[Value]) -> list[Value] | None:
+        for v in ins:
+            if v.leaf is not None:
+                uses[v.leaf] = uses.get(v.leaf, 0) + 1
+        vector, leaf = vector_times_leaf(eqn, ins)
+        if leaf is None:
+            return None
+        inputs[leaf] = vector
+        (out,) = bind(eqn, ins)
+        return [out if leaf not in (taps or {}) else out._replace(value=out.value + (taps or {})[leaf])]
+
+    return Products(walk(step, w, h, x, key, visit).values()[0], inputs, uses)
+
+
+def vector_times_leaf(eqn: JaxprEqn, ins: list[Value]) -> tuple[Any, int | None]:
+    """v and the place of w, if the operation is a product v w."""
+    if eqn.primitive.name != "dot_general":
+        return None, None
+    (left, right), batch = eqn.params["dimension_numbers"]
+    a, b = ins
+    plain = tuple(left) == tuple(right) == (0,) and not any(batch) and a.value.ndim == 1 and b.value.ndim == 2
+    return (a.value, b.leaf) if plain else (None, None)
+
+
+class Loops(NamedTuple):
+    """The recurrent products of a step: those of weights with what depends on a leaf of the carry that they lead to.
+
+    Attributes:
+      which: their numbers, in the order of `walk`.
+      gated: whether weights act between the carry and one of these products.
+      hidden: whether there are products inside loops and branches, where nobody looks.
+    """
+
+    which: frozenset[int]
+    gated: bool
+    hidden: bool
+
+
+def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> Loops:
+    """Finds the recurrent products; reads no values."""
+    vectors: list[frozenset[Any]] = []
+    hidden, ends = [False], []
+
+    def visit(eqn: JaxprEqn, ins: list[Value]) -> list[Value] | None:
+        hidden[0] |= any("dot_general" in str(inner) for inner in jaxprs_in_params(eqn.params))
+        other = vector_with_weights(eqn, ins)
+        if other is None:
+            return None
+        vectors.append(ins[other].of)
+        return [v._replace(of=v.of | {("product", len(vectors) - 1)}) for v in bind(eqn, ins)]
+
+    def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
+        ends.extend(walk(step, w, h, x, None, visit).carry_of())
+        return ()
+
+    jax.eval_shape(look, w, h, x)
+    which = {k for k, of in enumerate(vectors) for i, end in enumerate(ends)
+             if ("carry", i) in of and ("product", k) in end}  # fmt: skip
+    return Loops(frozenset(which), any(WEIGHTS in vectors[k] for k in which), hidden[0])
+
+
+def vector_with_weights(eqn: JaxprEqn, ins: list[Value]) -> int | None:
+    """Which operand depends on the carry, in a product whose other one is made of weights alone."""
+    if eqn.primitive.name != "dot_general":
+        return None
+    moving = [any(d[0] == "carry" for d in v.of if d != WEIGHTS) for v in ins]
+    weighing = [v.of == {WEIGHTS} for v in ins]
+    return next((i for i in (0, 1) if moving[i] and weighing[1 - i]), None)
+
+
+def cut(step: Step, which: frozenset[int]) -> Step:
+    """The step, the vectors in its products `which` held still for every derivative."""
+
+    def held(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        met = [0]
+
+        def visit(eqn: JaxprEqn, ins: list[Value]) -> list[Value] | None:
+            other = vector_with_weights(eqn, ins)
+            if other is None:
+                return None
+            met[0] += 1
+            if met[0] - 1 not in which:
+                return None
+            still = ins[other]._replace(value=lax.stop_gradient(ins[other].value))
+            return bind(eqn, [still if i == other else v for i, v in enumerate(ins)])
+
+        return walk(step, w, h, x, key, visit).values()
+
+    return held

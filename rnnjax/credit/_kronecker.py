@@ -1,0 +1,273 @@
+"""Random Kronecker factors: the influence of a matrix of weights as a vector times a small matrix, or a few such."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, scanning, with_step
+from rnnjax.base._cell import fold
+from rnnjax.credit._attached import (
+    Kept,
+    Kroneckers,
+    NotAdmitted,
+    attached,
+    flat,
+    jacobian,
+    kept,
+    of_window,
+    without_key,
+)
+from rnnjax.credit._jaxprs import Products, products
+from rnnjax.credit._uoro import balance, fresh_or, signs
+
+KRONECKER_TAG = 0x0503
+
+# (key, left [r + 1, K], right [r + 1, N, M]) -> r products with the same sum, on average; the newest one is the last.
+Reduce = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+class Kronecker(NamedTuple):
+    """A carry and, for each matrix of weights, r random pairs the sum of whose products is on average its influence.
+
+    Attributes:
+      carry: of the cell inside.
+      left: `[r, K]` for each matrix `[K, M]`.
+      right: `[r, N, M]` for each matrix.
+      exact: the influence of all other weights that matter, `[N, *shape]` each.
+      fresh: 1 where the carry is an initial one; else 0.
+    """
+
+    carry: PyTree
+    left: list[jax.Array]
+    right: list[jax.Array]
+    exact: list[jax.Array]
+    fresh: jax.Array
+
+
+def kf_rtrl(cell: Cell) -> Cell:
+    """Kronecker-factored RTRL: the influence of each matrix as a random product of an input and a small matrix.
+
+        z = v w:   I = v (x) B,  B = d h / d z;   J = E[a (x) A]
+        a_t = e1 p1 a_{t-1} + e2 p2 v_t,   A_t = e1 D_t A_{t-1} / p1 + e2 B_t / p2,   e random signs
+        p1 = (|D A| / |a|)^(1/2),  p2 = (|B| / |v|)^(1/2),  D = d step / d h
+
+    Unbiased, with far less noise than UORO: the signs mix two terms, not all units. Each matrix of weights has a pair;
+    vectors (biases, a learned carry) have their exact influence. Order N^3 a step, and N^2 numbers.
+
+    Args:
+      cell: of one step, whose matrices of weights each enter as one product v w.
+
+    Raises:
+      NotAdmitted: a matrix enters otherwise (a table of embeddings, a GRU that resets before the product), or the
+        gradient is asked for without a key.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = kf_rtrl(rnnjax.embed(5, 3))
+      >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), 1), jnp.int32(1))  # nothing to carry
+      >>> cell = kf_rtrl(rnnjax.gru(4))
+      >>> cell.initial_carry(cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones(3))
+      Traceback (most recent call last):
+      rnnjax.credit.NotAdmitted: kf_rtrl: a matrix [4, 12] of the weights enters the step otherwise than
+      as one product v w with a vector v
+
+    Reference: Mujika, Meier, Steger, Approximating real-time recurrent learning with random Kronecker factors, 2018.
+    """
+    return factored("kf_rtrl", cell, 1, mixed)
+
+
+def kronecker_sum(cell: Cell, rank: int = 1) -> Cell:
+    """Optimal Kronecker-sum approximation of RTRL: as `kf_rtrl`, with r pairs, and signs where they do least harm.
+
+        sum of r + 1 products = Q (sum_i d_i s_i t_i') R',   d_1 >= ... >= d_{r+1} the singular values between them
+        the largest d_i are kept as they are; the rest, r - m in place of r + 1 - m, with random signs,
+
+    which among all unbiased sums of r products has the least variance at each step. More pairs are less noise, for r
+    times the memory and the cost of `kf_rtrl`.
+
+    Args:
+      cell: of one step, whose matrices of weights each enter as one product v w.
+      rank: r, pairs for each matrix, at least 1.
+
+    Raises:
+      ValueError: rank below 1.
+      NotAdmitted: a matrix enters otherwise, or the gradient is asked for without a key.
+
+    Example: as many pairs as there were steps are the whole influence.
+      >>> import jax, numpy as np, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (4, 2))
+      >>> cell = rnnjax.vanilla(3)
+      >>> params = cell.init(jax.random.key(1), xs[0])
+      >>> def gradient(cell, key):
+      ...     return jax.grad(lambda p: rnnjax.run(rnnjax.unroll(cell), p, xs, key=key)[1][-1].sum())(params)[1]["u"]
+      >>> got = gradient(kronecker_sum(cell, rank=3), jax.random.key(2))
+      >>> np.testing.assert_allclose(got, gradient(cell, None), rtol=1e-3, atol=1e-5)
+
+    Reference: Benzing, Gauy, Mujika, Martinsson, Steger, Optimal Kronecker-sum approximation of real time recurrent
+    learning, 2019.
+    """
+    if rank < 1:
+        raise ValueError(f"kronecker_sum(cell, rank) keeps at least 1 pair, got {rank}")
+    return factored("kronecker_sum", cell, rank, optimal)
+
+
+def mixed(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two products as one, each with a random sign, in balance."""
+    e, p = signs(key, 2, left.dtype), jnp.stack([balance(b, a) for a, b in zip(left, right)])
+    return jnp.tensordot(e * p, left, 1)[None], jnp.tensordot(e / p, right, 1)[None]
+
+
+def optimal(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """r + 1 products as r, with the least variance."""
+    (qa, ra), (qb, rb) = axes(left), axes(right.reshape(len(right), -1))
+    s, d, t = singular(ra @ rb.T)
+    size, z = least_noise(d)
+    half = (signs(key, len(d), d.dtype) * size)[:, None] * complement(z)
+    return (qa @ (s @ half)).T, (qb @ (t @ half)).T.reshape(-1, *right.shape[1:])
+
+
+def axes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Vectors `[n, K]` as q r `[K, n] [n, n]`, the columns of q orthonormal, or zero where directions are fewer."""
+    q: list[jax.Array] = []
+    for v in rows:
+        rest = v
+        for e in q + q:  # twice is enough
+            rest = rest - jnp.vdot(e, rest) * e
+        size = jnp.linalg.norm(rest)
+        q.append(jnp.where(size > 1e-5 * jnp.linalg.norm(v), rest / jnp.where(size > 0, size, 1), jnp.zeros_like(v)))
+    basis = jnp.stack(q, axis=1)
+    return basis, basis.T @ rows.T
+
+
+def singular(c: jax.Array, sweeps: int = 8) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """s, d, t of a small matrix s diag(d) t', the largest d first; by Jacobi rotations, which batch.
+
+    LAPACK, called for thousands of such matrices from several places of one program, has been seen to wait for itself.
+    """
+    pairs = [(p, q) for p in range(len(c)) for q in range(p + 1, len(c))]
+
+    def sweep(both: jax.Array, _: None) -> tuple[jax.Array, None]:
+        for p, q in pairs:
+            wp, wq = both[0, :, p], both[0, :, q]
+            angle = jnp.arctan2(2 * jnp.vdot(wp, wq), jnp.vdot(wp, wp) - jnp.vdot(wq, wq)) / 2
+            u, v = both[:, :, p], both[:, :, q]
+            cos, sin = jnp.cos(angle), jnp.sin(angle)
+            both = both.at[:, :, p].set(cos * u + sin * v).at[:, :, q].set(cos * v - sin * u)
+        return both, None
+
+    turned, _ = lax.scan(sweep, jnp.stack([c, jnp.eye(len(c), dtype=c.dtype)]), length=sweeps if len(pairs) > 1 else 1)
+    d = jnp.linalg.norm(turned[0], axis=0)
+    order = jnp.argsort(-d)
+    s, t, d = turned[0][:, order], turned[1][:, order], d[order]
+    return s / jnp.where(d > 0, d, 1)[None], d, t
+
+
+def least_noise(d: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """From singular values d `[r + 1]` to c and a unit vector z: the diagonal of diag(c) (1 - z z') diag(c) is d.
+
+    Up to m values are kept (c^2 = d, z = 0); among the rest, of which none is above its share, c^2 is the same for all.
+    """
+    n = d.size
+    places = jnp.arange(n)
+    rest = jnp.cumsum(d[::-1])[::-1]  # of d_m and those below
+    left_over = (n - 1 - places).astype(d.dtype)  # products for the values from m on
+    m = jnp.argmax((left_over * d <= rest) & (places < n - 1))
+    tail, share = places >= m, rest[m] / jnp.maximum(left_over[m], 1)
+    none = share <= jnp.finfo(d.dtype).tiny
+    off = jnp.where(none, 1, 1 - d / jnp.where(none, 1, share))
+    z = jnp.where(tail, jnp.sqrt(jnp.maximum(off, 0)), jnp.zeros_like(d))
+    return jnp.sqrt(jnp.where(tail, share, d)), z / jnp.linalg.norm(z)
+
+
+def complement(z: jax.Array) -> jax.Array:
+    """Orthonormal columns `[n, n - 1]` that are orthogonal to a unit vector: a reflection of all axes but the first."""
+    one = jnp.eye(z.size, dtype=z.dtype)
+    w = z + jnp.where(z[0] < 0, -one[0], one[0])
+    return (one - 2 * jnp.outer(w, w) / jnp.vdot(w, w))[:, 1:]
+
+
+def factored(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
+    """RTRL with the influence of each matrix as a sum of products, and a way to have no more of them after a step."""
+
+    def initial_carry(weights: PyTree, x: PyTree) -> Kronecker:
+        form = kronecker_form(rule, cell, weights, x)
+        carry = cell.initial_carry(weights, x)
+        h, w = flat(carry), form.matrices.of(weights)
+        return Kronecker(
+            carry,
+            [jnp.zeros((rank, m.shape[0]), m.dtype) for m in w],
+            [jnp.zeros((rank, h.size, m.shape[1]), m.dtype) for m in w],
+            [jnp.zeros((h.size, *v.shape), v.dtype) for v in form.others.of(weights)],
+            jnp.ones_like(h[:1]),
+        )
+
+    def step(w: PyTree, state: Kronecker, x: PyTree, key: jax.Array | None = None) -> tuple[Kronecker, PyTree]:
+        form, held = kronecker_form(rule, cell, w, x), lax.stop_gradient(state)
+        if key is None:
+            carry, y = cell.step(w, without_key(w, held.carry), x, key)
+            return state._replace(carry=carry), y
+        influence = [*map(Kroneckers, held.left, held.right), *held.exact]
+        before = attached(form.matrices.of(w) + form.others.of(w), held.carry, influence)
+        carry, y = cell.step(w, fresh_or(cell, w, held.fresh, before, x), x, key)
+        new = kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        return lax.stop_gradient(new)._replace(carry=carry), y
+
+    return with_step(cell, step).replace(initial_carry=initial_carry)
+
+
+class Form(NamedTuple):
+    """The weights that matter: matrices with a Kronecker factor each, and others."""
+
+    matrices: Kept
+    others: Kept
+
+
+def kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> Form:
+    """Sorts the weights; refuses a matrix that does not enter as one product with a vector."""
+    shapes = jax.eval_shape(lambda *tree: tree, weights, x)
+    which, leaves = kept(cell, *shapes), jax.tree.leaves(shapes[0])
+    matrices = Kept(tuple(i for i in which.which if leaves[i].ndim > 1))
+    carry = jax.eval_shape(cell.initial_carry, *shapes)
+    found: list[Products] = []
+
+    def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
+        found.append(products(cell.step, w, h, x, None))
+        return ()
+
+    jax.eval_shape(look, shapes[0], carry, shapes[1])
+    for i in matrices.which:
+        if found[0].uses.get(i, 0) != 1 or i not in found[0].inputs:
+            raise NotAdmitted(f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
+                              "than as one product v w with a vector v")  # fmt: skip
+    return Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
+
+
+def kronecker(
+    cell: Cell, form: Form, reduce: Reduce, w: PyTree, state: Kronecker, x: PyTree, key: jax.Array
+) -> Kronecker:
+    """The pairs and the exact part after a step; the carry is still to come."""
+    carry = fresh_or(cell, w, state.fresh, state.carry, x)
+    inputs = products(cell.step, w, carry, x, key).inputs
+    v = [inputs[i] for i in form.matrices.which]
+    taps = {i: jnp.zeros(m.shape[1], m.dtype) for i, m in zip(form.matrices.which, form.matrices.of(w))}
+
+    def after(taps: dict[int, jax.Array], values: list[jax.Array], h: PyTree) -> jax.Array:
+        new = form.others.put(w, values)
+        return flat(products(cell.step, new, fresh_or(cell, new, state.fresh, h, x), x, key, taps).carry)
+
+    with scanning():
+        at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.of(w), state.carry))
+    ahead = jax.vmap(flat)(d)
+    drawn, left, right = of_window(key, KRONECKER_TAG), [], []
+    for k, (i, a, b) in enumerate(zip(form.matrices.which, state.left, state.right)):
+        moved = jnp.einsum("pn,rnm->rpm", ahead, b)
+        a, b = reduce(fold(drawn, k), jnp.concatenate([a, v[k][None]]), jnp.concatenate([moved, at_z[i][None]]))
+        left.append(a)
+        right.append(b)
+    exact = [i + jnp.tensordot(ahead, j, 1) for i, j in zip(at_once, state.exact)]
+    return Kronecker(state.carry, left, right, exact, jnp.zeros_like(state.fresh))

@@ -1,0 +1,79 @@
+"""Real-time recurrent learning: the influence of the weights on the carry, carried forward in full."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.credit._attached import LIMIT, Kept, affordable, attached, flat, jacobian, kept, start
+
+
+class Influenced(NamedTuple):
+    """A carry and what is known of how the weights made it. All zeros but the carry: nothing made it.
+
+    Attributes:
+      carry: of the cell inside.
+      influence: d carry / d weights, for each array of weights that matters `[N, *shape]`.
+    """
+
+    carry: PyTree
+    influence: list[jax.Array]
+
+
+def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
+    """Real-time recurrent learning: the exact gradient without a look back, for any cell.
+
+        J_t = d step / d weights + (d step / d h) J_{t-1},   J_0 = d initial_carry / d weights
+
+    `unroll(rtrl(cell))` carries the influence J from step to step; `chunk(rtrl(unroll(cell)), k)` goes back through
+    windows of k steps and carries J from window to window, which for N units and k = N is the algorithm of order N^3
+    a step. Exact for the weights of `cell` alone: what reaches it through x, or through a closure as an attention
+    memory does, gets a gradient cut at its edge. J is one for each example.
+
+    Args:
+      cell: of one step or of windows.
+      limit: bytes of one example's influence.
+
+    Raises:
+      NotAdmitted: an influence above the limit, before it takes memory.
+
+    Example: the gradient of a window cut at every step.
+      >>> import jax, numpy as np, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = rnnjax.vanilla(4)
+      >>> params = cell.init(jax.random.key(1), xs[0])
+      >>> loss = lambda cell: lambda params: (rnnjax.run(rnnjax.unroll(cell), params, xs)[1] ** 2).sum()
+      >>> a, b = jax.grad(loss(rtrl(cell)))(params), jax.grad(loss(cell))(params)
+      >>> np.testing.assert_allclose(a[1]["u"], b[1]["u"], rtol=1e-4)
+
+    Reference: Williams, Zipser, A learning algorithm for continually running fully recurrent neural networks, 1989;
+    Schmidhuber, A fixed size storage O(n^3) time complexity learning algorithm, 1992 (windows).
+    """
+
+    def initial_carry(weights: PyTree, x: PyTree) -> Influenced:
+        which = kept(cell, weights, x)
+        affordable("rtrl", cell, weights, x, which, limit)
+        return Influenced(*start(cell, weights, x, which))
+
+    def step(w: PyTree, state: Influenced, x: PyTree, key: jax.Array | None = None) -> tuple[Influenced, PyTree]:
+        which = kept(cell, w, x)
+        carry, y = onward(cell, which, w, state, x, key)
+        still = lax.stop_gradient((w, x))
+
+        def after(values: list[jax.Array]) -> jax.Array:
+            return flat(onward(cell, which, which.put(still[0], values), state, still[1], key)[0])
+
+        return Influenced(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
+
+    return with_step(cell, step).replace(initial_carry=initial_carry)
+
+
+def onward(
+    cell: Cell, which: Kept, w: PyTree, state: Influenced, x: PyTree, key: jax.Array | None
+) -> tuple[PyTree, PyTree]:
+    """The step from a carry to which its influence is attached."""
+    carry, influence = lax.stop_gradient((state.carry, state.influence))
+    return cell.step(w, attached(which.of(w), carry, influence), x, key)

@@ -1,0 +1,155 @@
+"""SnAp: the influence of a weight on the numbers that it reaches in a few steps, and nothing else of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.credit._attached import LIMIT, affordable, flat
+from rnnjax.credit._rtrl import Influenced
+from rnnjax.credit._sparsity import Group, Pattern, finder
+
+
+@jax.custom_jvp
+def attached_at(weights: list[jax.Array], carry: PyTree, influence: list[jax.Array], rows: list[jax.Array]) -> PyTree:
+    """The value of `carry`, with the derivative `influence` in the weights: `attached`, kept as lists of places.
+
+        d carry[rows[c, a]] += sum_m influence[c, a, m] d weights[c, m]
+
+    Args:
+      weights: arrays `[C, m]`.
+      carry: a tree of N numbers in all.
+      influence: for each array of weights one `[C, k, m]`.
+      rows: for each, places in the carry `[C, k]`, or N and beyond for none.
+
+    Example: two weights, the first one for the second number.
+      >>> import jax, jax.numpy as jnp
+      >>> rows, j = [jnp.array([[1], [0]])], [jnp.array([[[3.0]], [[4.0]]])]
+      >>> print(jax.jacobian(lambda w: attached_at([w], jnp.zeros(2), j, rows))(jnp.ones((2, 1)))[..., 0])
+      [[0. 4.]
+       [3. 0.]]
+    """
+    return carry
+
+
+@attached_at.defjvp
+def attached_at_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+    (_, carry, influence, rows), (dw, *_) = primals, tangents
+    numbers, unflat = ravel_pytree(carry)
+    total = jnp.zeros_like(numbers)
+    for j, d, at in zip(influence, dw, rows):
+        total = total.at[at].add(jnp.einsum("ckm,cm->ck", j, d).astype(total.dtype), mode="drop")
+    return carry, unflat(total)
+
+
+def snap(cell: Cell, n: int = 1, limit: int = LIMIT) -> Cell:
+    """Sparse n-step approximation: RTRL that keeps the influence of a weight on the numbers it can reach in n steps.
+
+        J_t = mask_n * (I_t + D_t J_{t-1}),   I = d step / d weights,  D = d step / d h
+        mask_1 = where I can be other than zero,   mask_{n+1} = mask_n or where D leads from mask_n
+
+    What the mask leaves out is not stored. Of a vanilla network SnAp-1 keeps one number for each weight, of an LSTM
+    two; of a GRU that resets before the product the reset gate reaches every unit at once. The patterns are found at
+    the first use, from derivatives at a few random points, without noise. The derivative in the weights takes as few
+    backward passes as the mask allows (one for a vanilla network), that in the carry N for a dense recurrence and
+    fewer for a sparse one, see `sparse`. In a stack the lower layers reach all of the upper ones at once: wrap each
+    layer by itself to keep them apart. The loss of step t sees I_t + D_t J_{t-1}.
+
+    Args:
+      cell: of one step; a window of several reaches everything.
+      n: steps, at least 1.
+      limit: bytes of one example's influence.
+
+    Raises:
+      ValueError: n below 1.
+      NotAdmitted: an influence above the limit.
+
+    Warns:
+      UserWarning: the mask of every weight that matters is full: this is RTRL.
+
+    Example: units that do not speak to each other lose nothing.
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> cell = rnnjax.recurrent(4, lambda p, h, z: 2 * (jnp.tanh(z + h * jnp.diag(p["u"])),))
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 4))
+      >>> params = cell.init(jax.random.key(1), xs[0])
+      >>> loss = lambda cell: lambda params: (rnnjax.run(rnnjax.unroll(cell), params, xs)[1] ** 2).sum()
+      >>> a, b = jax.grad(loss(snap(cell)))(params), jax.grad(loss(cell))(params)
+      >>> np.testing.assert_allclose(a["u"], b["u"], rtol=1e-4)
+
+    Reference: Menick et al., A practical sparse approximation for real time recurrent learning, 2021; Curtis, Powell,
+    Reid, On the estimation of sparse Jacobian matrices, 1974 (rows that share a backward pass).
+    """
+    if n < 1:
+        raise ValueError(f"snap(cell, n) looks n steps ahead, at least 1, got {n}")
+    find = finder(cell, n)
+
+    def init(key: jax.Array, x: PyTree) -> PyTree:
+        params = cell.init(key, x)
+        if find(jax.eval_shape(cell.weights, params), x).full:
+            warnings.warn(
+                f"snap(cell, {n}): {n} steps reach everything, so this is RTRL at a higher price", stacklevel=2
+            )
+        return params
+
+    return masked(f"snap({n})", cell, find, limit).replace(init=init)
+
+
+def masked(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern], limit: int) -> Cell:
+    """RTRL within a pattern."""
+
+    def initial_carry(weights: PyTree, x: PyTree) -> Influenced:
+        found = find(weights, x)
+        affordable(rule, cell, weights, x, found.which, limit, found.size())
+        still = lax.stop_gradient(weights)
+        carry, pull = jax.vjp(lambda w: flat(cell.initial_carry(found.which.put(still, w), x)), found.which.of(still))
+        by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(found.colours, carry.dtype))
+        influence = [at_once(g, by_colour[g.leaf]) for g in found.groups]
+        return Influenced(cell.initial_carry(weights, x), lax.stop_gradient(influence))
+
+    def step(w: PyTree, state: Influenced, x: PyTree, key: jax.Array | None = None) -> tuple[Influenced, PyTree]:
+        found = find(w, x)
+        held, influence = lax.stop_gradient((state.carry, state.influence))
+        rows = [jnp.asarray(g.rows) for g in found.groups]
+        carry, y = cell.step(w, attached_at(members(found, w), held, influence, rows), x, key)
+        return Influenced(carry, forwarded(cell, found, *lax.stop_gradient((w, held, influence, x)), key)), y
+
+    return with_step(cell, step).replace(initial_carry=initial_carry)
+
+
+def members(found: Pattern, weights: PyTree) -> list[jax.Array]:
+    """The weights of each group, `[classes, m]`, zero for padding."""
+    values = found.which.of(weights)
+    return [values[g.leaf].reshape(-1).at[g.members].get(mode="fill", fill_value=0) for g in found.groups]
+
+
+def at_once(g: Group, by_colour: jax.Array) -> jax.Array:
+    """A group's part of a derivative `[classes, k, m]`, from what backward passes for rows of one colour gave."""
+    numbers = by_colour.reshape(len(by_colour), -1)
+    part = numbers.at[g.colour[:, :, None], g.members[:, None, :]].get(mode="fill", fill_value=0)
+    return jnp.where(g.at_once[:, :, None], part, jnp.zeros_like(part))
+
+
+def forwarded(
+    cell: Cell, found: Pattern, w: PyTree, carry: PyTree, influence: list[jax.Array], x: PyTree, key: jax.Array | None
+) -> list[jax.Array]:
+    """The influence after a step, within the pattern."""
+
+    def after(values: list[jax.Array], h: PyTree) -> jax.Array:
+        return flat(cell.step(found.which.put(w, values), h, x, key)[0])
+
+    y, pull = jax.vjp(after, found.which.of(w), carry)
+    by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(found.colours, y.dtype))
+    ahead = jax.vmap(lambda d: flat(pull(d)[1]))(jnp.asarray(found.ahead, y.dtype))
+    out = []
+    for g, j in zip(found.groups, influence):
+        d = ahead.at[g.ahead[:, :, None], g.rows[:, None, :]].get(mode="fill", fill_value=0)
+        d = jnp.where(g.leads, d, jnp.zeros_like(d))
+        out.append(at_once(g, by_colour[g.leaf]) + jnp.einsum("cab,cbm->cam", d, j))
+    return lax.stop_gradient(out)

@@ -1,0 +1,278 @@
+"""Which weights can touch which numbers of the state: found once, from Jacobians of the step, as lists of places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.credit._attached import Kept, flat, kept
+from rnnjax.credit._jaxprs import products
+
+DRAWS, BLOCK = 8, 2**24  # points at which derivatives are looked at, and numbers looked at together
+KINDS = 12  # of shapes of a class beyond which shapes are rounded up, so that few programs serve all
+
+
+class Group(NamedTuple):
+    """Classes of weights of one array that touch equally many numbers of the state; places beyond the end are padding.
+
+    Attributes:
+      leaf: which of the weights that matter.
+      rows: numbers of the state that each class keeps an influence on, `[classes, k]`.
+      members: the weights of each class, places in the flat array, `[classes, m]`.
+      at_once: whether a row is touched within one step `[classes, k]`.
+      colour: the backward passes that see each row: of a step's derivative in the weights `[classes, k]`,
+      ahead: and in the carry `[classes, k]`.
+      leads: whether a step leads from the row of the last axis to that of the one before, `[classes, k, k]`.
+    """
+
+    leaf: int
+    rows: np.ndarray
+    members: np.ndarray
+    at_once: np.ndarray
+    colour: np.ndarray
+    ahead: np.ndarray
+    leads: np.ndarray
+
+
+class Pattern(NamedTuple):
+    """The places of an influence that are kept.
+
+    Attributes:
+      which: the weights that matter.
+      groups: where their influence may be other than zero.
+      colours, ahead: for each backward pass the rows that it may see together, `[passes, N]`.
+      full: whether every weight that matters reaches everything.
+    """
+
+    which: Kept
+    groups: tuple[Group, ...]
+    colours: np.ndarray
+    ahead: np.ndarray
+    full: bool
+
+    def size(self) -> int:
+        """How many numbers are kept."""
+        return sum(g.rows.size * g.members.shape[1] for g in self.groups)
+
+
+def finder(cell: Cell, n: int | None) -> Callable[[PyTree, PyTree], Pattern]:
+    """(weights, x) -> the pattern after n steps, None: after any number; each shape is looked at once."""
+    known: dict[Any, Pattern] = {}
+
+    def find(weights: PyTree, x: PyTree) -> Pattern:
+        shapes = jax.eval_shape(lambda *tree: tree, weights, x)
+        leaves, structure = jax.tree.flatten(shapes)
+        name = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        if name not in known:
+            known[name] = pattern(cell, shapes[0], shapes[1], n)
+        return known[name]
+
+    return find
+
+
+def pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
+    """The pattern of n steps, from the shapes of weights and input."""
+    which = kept(cell, weights, x)
+    classes, leads = seen(cell, which, weights, x)
+    sets = [reached(c.rows, leads, n) for c in classes]
+    conflict = sum((product(c.rows.T, c.rows) for c in classes), np.zeros_like(leads))
+    together = sum((product(s.T, s) for s in sets), np.zeros_like(leads))
+    needed = product(leads & together, leads.T)
+    colour, ahead = colouring(conflict), colouring(needed | needed.T)
+    groups = [g for i, (c, s) in enumerate(zip(classes, sets)) for g in grouped(i, c, s, colour, ahead, leads)]
+    full = bool(sets) and all(len(s) > 0 and s.all() for s in sets)
+    used = np.any([s.any(0) for s in sets], axis=0) if sets else np.zeros(len(leads), bool)
+    return Pattern(which, tuple(groups), passes(colour, used), passes(ahead, used), full)
+
+
+class Classes(NamedTuple):
+    """The weights of one array, sorted by what they touch at once.
+
+    Attributes:
+      rows: for each class, whether it touches each number of the state `[classes, N]`.
+      members: the weights of each class.
+    """
+
+    rows: np.ndarray
+    members: list[np.ndarray]
+
+
+def seen(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[Classes], np.ndarray]:
+    """What weights touch at once, and which number of the state leads to which: other than zero at one of some points.
+
+    A matrix that enters as one product v w is looked at one column at a time.
+    """
+    carry = jax.eval_shape(cell.initial_carry, weights, x)
+    tied = columns(cell, which, weights, carry, x)
+    taps = {i: jax.ShapeDtypeStruct(w.shape[1:], w.dtype) for i, w in zip(which.which, which.of(weights)) if i in tied}
+
+    def program(w: PyTree, taps: PyTree, h: PyTree, x: PyTree) -> tuple[jax.Array, jax.Array]:
+        return flat(products(cell.step, w, h, x, None, taps).carry), flat(cell.initial_carry(w, x))
+
+    args = weights, taps, carry, x
+    f, structure = concrete(jax.make_jaxpr(program)(*args)), jax.tree.structure(args)
+    free = Kept(tuple(i for i in which.which if i not in tied))
+
+    @jax.jit
+    def touched(rows: jax.Array, args: PyTree) -> PyTree:
+        w, taps, h, x = args
+
+        def both(values: list[jax.Array], taps: PyTree, h: PyTree) -> list[jax.Array]:
+            return f(
+                *jax.tree.leaves(jax.tree.unflatten(structure, jax.tree.leaves((free.put(w, values), taps, h, x))))
+            )
+
+        (y, _), pull = jax.vjp(both, free.of(w), taps, h)
+        units = jax.nn.one_hot(rows, y.size, dtype=y.dtype)
+        after = jax.vmap(lambda d: pull([d, jnp.zeros_like(d)]))(units)
+        start = jax.vmap(lambda d: pull([jnp.zeros_like(d), d]))(units)
+        at_once = jax.tree.map(lambda a, b: (a != 0) | (b != 0), after[:2], start[:2])
+        return *(jax.tree.map(lambda a: a.reshape(len(units), -1), t) for t in at_once), jax.vmap(flat)(after[2]) != 0
+
+    n = sum(leaf.size for leaf in jax.tree.leaves(carry))
+    numbers = sum(leaf.size for leaf in jax.tree.leaves((free.of(weights), taps))) + n
+    with jax.ensure_compile_time_eval():
+        free_bits, tap_bits, leads = gathered(touched, list(points(args)), n, max(1, min(n, BLOCK // max(numbers, 1))))
+    lookup = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x))
+    found = dict(zip(free.which, free_bits)) | tap_bits
+    leaves = jax.tree.leaves(weights)
+    return [classes(found[i], leaves[i].shape, i in tied, lookup) for i in which.which], leads
+
+
+def columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
+    """The matrices that enter a step as one product v w, and a start not at all."""
+    found: list[Any] = []
+
+    def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
+        found.append(products(cell.step, w, h, x, None))
+        return ()
+
+    jax.eval_shape(look, weights, carry, x)
+    at_start = kept(cell.replace(step=lambda w, h, x, key=None: ((), ())), weights, x)
+    return {i for i in which.which if i in found[0].inputs and found[0].uses[i] == 1 and i not in at_start.which}
+
+
+def concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:
+    """A program whose constants are numbers: a tracer among them, whose value nobody knows, is one like any other."""
+
+    def number(c: Any) -> Any:
+        return draw(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
+
+    return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, [number(c) for c in closed.consts]))
+
+
+def points(args: PyTree) -> Iterator[PyTree]:
+    """Numbers in place of shapes: positive ones, at which a rectifier is open, and ones of both signs, in turn."""
+    for i in range(DRAWS):
+        random = np.random.default_rng(i)
+        yield jax.tree.map(lambda leaf, i=i, random=random: draw(random, leaf, i % 2 == 0), args)
+
+
+def draw(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
+    """Numbers for a leaf, small enough that sums over many do not saturate; symbols and marks are 0."""
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return np.zeros(leaf.shape, leaf.dtype)
+    values = random.uniform(0.1, 1.0, leaf.shape) if positive else random.standard_normal(leaf.shape)
+    return np.asarray(values / (leaf.shape[0] if len(leaf.shape) > 1 else 1), leaf.dtype)
+
+
+def gathered(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n: int, block: int) -> PyTree:
+    """What was touched at any of the points, rows `[N, ...]` of bits, a block of rows at a time."""
+    blocks = []
+    for begin in range(0, n, block):
+        rows = np.minimum(np.arange(begin, begin + block), n - 1)
+        some = [jax.tree.map(np.asarray, touched(jnp.asarray(rows), args)) for args in at]
+        any_of = jax.tree.map(lambda *bits: np.any(bits, axis=0), *some)
+        blocks.append(jax.tree.map(lambda bits, b=begin: bits[: n - b], any_of))
+    return jax.tree.map(lambda *bits: np.concatenate(bits), *blocks)
+
+
+def classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) -> Classes:
+    """Sorts the weights of an array, or its columns, by what they touch; those that touch nothing are left out.
+
+    Of a table in which an integer looks up, a row that was not met touches what the others touch.
+    """
+    size = int(np.prod(shape))
+    if lookup and not tied and len(shape) > 1:
+        others = bits.reshape(len(bits), shape[0], -1).any(1, keepdims=True)
+        bits = np.where(
+            bits.any(0), bits, np.broadcast_to(others, (len(bits), shape[0], others.shape[2])).reshape(bits.shape)
+        )
+    kinds, kind = np.unique(np.packbits(bits, axis=0).T, axis=0, return_inverse=True)
+    rows = np.unpackbits(kinds, axis=1, count=len(bits)).astype(bool)
+    places = np.arange(size).reshape(-1, len(kind))  # under each column its entries
+    order = np.argsort(kind.ravel(), kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(kind.ravel(), minlength=len(rows)))[:-1])
+    some = [i for i in range(len(rows)) if rows[i].any()]
+    return Classes(rows[some], [np.sort(places[:, parts[i]].ravel()) for i in some])
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The product of two patterns."""
+    return np.asarray(a.astype(np.float32) @ b.astype(np.float32) > 0)
+
+
+def reached(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray:
+    """The patterns after n - 1 more steps; None: after so many that nothing new is reached."""
+    for _ in range(len(leads) if n is None else n - 1):
+        more = rows | product(rows, leads.T)
+        if (more == rows).all():
+            break
+        rows = more
+    return rows
+
+
+def colouring(conflict: np.ndarray) -> np.ndarray:
+    """A colour for each row, so that rows in conflict have different ones; greedy."""
+    colour = np.zeros(len(conflict), np.int32)
+    for row in range(len(conflict)):
+        taken = np.zeros(len(conflict) + 1, bool)
+        taken[colour[:row][conflict[row, :row]]] = True
+        colour[row] = np.argmin(taken)
+    return colour
+
+
+def passes(colour: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The rows of each colour, `[colours, N]`, as far as they are used."""
+    return (np.arange(colour.max(initial=-1) + 1)[:, None] == colour) & used
+
+
+def grouped(
+    leaf: int, parts: Classes, sets: np.ndarray, colour: np.ndarray, ahead: np.ndarray, leads: np.ndarray
+) -> Iterator[Group]:
+    """The classes of an array in groups of equal shape, or nearly so where there are many shapes."""
+    shapes = [(int(s.sum()), len(m)) for s, m in zip(sets, parts.members)]
+    if len(set(shapes)) > KINDS:
+        shapes = [(min(rounded(k), sets.shape[1]), rounded(m)) for k, m in shapes]
+    n = sets.shape[1]
+    padded = np.pad(leads, (0, 1))
+    for k, m in sorted(set(shapes)):
+        mine = [i for i, shape in enumerate(shapes) if shape == (k, m)]
+        rows = np.stack([filled(np.flatnonzero(sets[i]), k, n) for i in mine])
+        members = np.stack([filled(parts.members[i], m, np.iinfo(np.int32).max) for i in mine])
+        at_once = np.take_along_axis(np.pad(parts.rows[mine], ((0, 0), (0, 1))), rows, axis=1)
+        yield Group(
+            leaf,
+            rows,
+            members,
+            at_once,
+            np.append(colour, 0)[rows].astype(np.int32),
+            np.append(ahead, 0)[rows].astype(np.int32),
+            padded[rows[:, :, None], rows[:, None, :]],
+        )
+
+
+def rounded(n: int) -> int:
+    """The next power of two."""
+    return 1 << (n - 1).bit_length()
+
+
+def filled(places: np.ndarray, length: int, beyond: int) -> np.ndarray:
+    """Places, and padding beyond the end."""
+    return np.pad(places, (0, length - len(places)), constant_values=beyond).astype(np.int32)

@@ -1,0 +1,116 @@
+"""UORO: a random influence of rank one, unbiased, and as small as the weights."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+from rnnjax.base import Cell, PyTree, scanning, where, with_step
+from rnnjax.credit._attached import Kept, Outer, attached, flat, kept, of_window, without_key
+
+UORO_TAG = 0x0502
+
+
+def signs(key: jax.Array, n: int, dtype: Any) -> jax.Array:
+    """n numbers that are 1 or -1 with equal probability."""
+    return jax.random.rademacher(key, (n,), dtype)
+
+
+def balance(a: PyTree, b: PyTree) -> jax.Array:
+    """The square root of |a| / |b|: with this factor two terms weigh alike, and the variance is least."""
+    tiny = jnp.asarray(1e-7, flat(b).dtype)
+    return jnp.sqrt((jnp.linalg.norm(flat(a)) + tiny) / (jnp.linalg.norm(flat(b)) + tiny))
+
+
+class RankOne(NamedTuple):
+    """A carry and a random pair whose product is, on average, its influence.
+
+    Attributes:
+      carry: of the cell inside.
+      left: `[N]`.
+      right: as the weights that matter.
+      fresh: 1 where the carry is an initial one, whose derivative is known; else 0.
+    """
+
+    carry: PyTree
+    left: jax.Array
+    right: list[jax.Array]
+    fresh: jax.Array
+
+
+def uoro(cell: Cell) -> Cell:
+    """Unbiased online recurrent optimisation: the influence as one random product, J = E[s v'].
+
+        s_t = r0 D_t s_{t-1} + r1 e,   v_t = v_{t-1} / r0 + e' I_t / r1,   e random signs
+        r0 = (|v| / |D s|)^(1/2),  r1 = (|e' I| / |e|)^(1/2),  I = d step / d weights,  D = d step / d h
+
+    `chunk(uoro(unroll(cell)), k)` is a mixed rule, exact within windows of k steps and random beyond them. The gradient
+    is unbiased and noisy, and costs about three times the step for any cell. Its key is that of the
+    step; without one the values are the cell's, and asking for a gradient is refused.
+
+    Args:
+      cell: of one step, or of windows.
+
+    Raises:
+      NotAdmitted: a gradient without a key.
+
+    Example: the mean over many keys.
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (3, 2))
+      >>> cell = rnnjax.vanilla(2)
+      >>> params = cell.init(jax.random.key(1), xs[0])
+      >>> def gradient(cell, key):
+      ...     return jax.grad(lambda p: rnnjax.run(rnnjax.unroll(cell), p, xs, key=key)[1][-1].sum())(params)[1]["u"]
+      >>> keys = jax.random.split(jax.random.key(2), 4000)
+      >>> guess = jax.vmap(lambda key: gradient(uoro(cell), key))(keys).mean(0)
+      >>> bool(abs(guess - gradient(cell, None)).max() < 0.05)
+      True
+
+    Reference: Tallec, Ollivier, Unbiased online recurrent optimization, 2018.
+    """
+
+    def initial_carry(weights: PyTree, x: PyTree) -> RankOne:
+        carry = cell.initial_carry(weights, x)
+        right = jax.tree.map(jnp.zeros_like, kept(cell, weights, x).of(weights))
+        return RankOne(carry, jnp.zeros_like(flat(carry)), right, jnp.ones_like(flat(carry)[:1]))
+
+    def step(w: PyTree, state: RankOne, x: PyTree, key: jax.Array | None = None) -> tuple[RankOne, PyTree]:
+        which, held = kept(cell, w, x), lax.stop_gradient(state)
+        if key is None:
+            carry, y = cell.step(w, without_key(w, held.carry), x, key)
+            return state._replace(carry=carry), y
+        before = attached(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
+        carry, y = cell.step(w, fresh_or(cell, w, held.fresh, before, x), x, key)
+        left, right = forwarded(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        return RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
+
+    return with_step(cell, step).replace(initial_carry=initial_carry)
+
+
+def fresh_or(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: PyTree) -> PyTree:
+    """The initial carry as a function of the weights where fresh, which is the carry there; else the carry."""
+    return where(fresh[0] > 0, cell.initial_carry(w, x), carry)
+
+
+def forwarded(
+    cell: Cell, which: Kept, w: PyTree, state: RankOne, x: PyTree, key: jax.Array
+) -> tuple[jax.Array, list[jax.Array]]:
+    """The pair after a step."""
+
+    def after(values: list[jax.Array], h: PyTree) -> jax.Array:
+        new = which.put(w, values)
+        return flat(cell.step(new, fresh_or(cell, new, state.fresh, h, x), x, key)[0])
+
+    weights = which.of(w)
+    unflat = ravel_pytree(state.carry)[1]
+    with scanning():
+        _, ahead = jax.jvp(lambda h: after(weights, h), (state.carry,), (unflat(state.left),))
+        _, pull = jax.vjp(lambda values: after(values, state.carry), weights)
+    e = signs(of_window(key, UORO_TAG), ahead.size, ahead.dtype)
+    at_once = pull(e)[0]
+    r0, r1 = balance(state.right, ahead), balance(at_once, e)
+    return r0 * ahead + r1 * e, [v / r0 + i / r1 for v, i in zip(state.right, at_once)]

@@ -1,0 +1,136 @@
+"""Piano rolls: which of 88 keys sound in each frame, from .mat and JSON files."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnjax.base import UserError
+from rnnjax.data._files import PIECE, contents
+from rnnjax.data._opening import MARKS, decoded
+
+KEYS, LOWEST = 88, 21  # of a piano; its lowest key is MIDI note 21
+PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "test": ("testdata", "test")}
+MOST = 1 << 28  # bytes of a file of music, and of what is compressed in it
+COMPRESSED = 15  # the type of an element of a .mat file that zlib has compressed
+
+Rolls = dict[str, list[np.ndarray]]
+
+
+def read_rolls(path: str) -> Rolls:
+    """Pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
+
+    A .mat file has cells traindata, validdata and testdata of such matrices. A JSON file has lists train, valid and
+    test of pieces, a piece being a list of frames and a frame a list of MIDI notes, 21 to 108. A note below 0, null or
+    NaN is none. A frame that is null or NaN is a rest.
+
+    Raises:
+      UserError: the file is damaged, of another format or too large, or a piece, which is named, is no piano roll.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "tune.json"
+      >>> _ = path.write_text('{"train": [[[60, 64], []]], "valid": [[[21]]], "test": [[[108]]]}')
+      >>> rolls = read_rolls(str(path))
+      >>> rolls["train"][0].shape, np.argwhere(rolls["train"][0]).tolist()
+      ((2, 88), [[0, 39], [0, 43]])
+    """
+    if Path(path).suffix in (".pickle", ".pkl"):
+        raise UserError(f"{path}: a pickle is a program and is not read; take the .mat or JSON file of the same music")
+    content = contents(path, MOST)
+    marked = any(content.startswith(mark) for mark, _ in MARKS)
+    read = of_json if marked or content.lstrip()[:1] == b"{" else of_mat
+    return read(path, content)
+
+
+def of_mat(path: str, content: bytes) -> Rolls:
+    """The parts of a .mat file."""
+    from scipy.io import loadmat
+
+    inflated(path, content)
+    try:
+        found = loadmat(io.BytesIO(content), variable_names=[names[0] for names in PARTS.values()])
+    except Exception as error:  # scipy has no one error for what is wrong in a file
+        raise UserError(f"{path} is no .mat file, or a damaged one: {error}") from error
+    return parts(path, found, lambda piece, where: roll(piece, where))
+
+
+def inflated(path: str, content: bytes, limit: int = MOST) -> None:
+    """Sees that what is compressed in a .mat file (version 5) is not too much, before scipy takes memory for it."""
+    at = 128
+    while content[:6] == b"MATLAB" and at + 8 <= len(content):
+        kind, size = struct.unpack("<II" if content[126:128] == b"IM" else ">II", content[at : at + 8])
+        rest, stream = memoryview(content)[at + 8 : at + 8 + size], zlib.decompressobj()
+        try:
+            while kind == COMPRESSED and len(rest) and not stream.eof:
+                limit -= len(stream.decompress(rest, PIECE))
+                rest = memoryview(stream.unconsumed_tail)
+                if limit < 0:
+                    raise UserError(f"{path} holds more than the {MOST} bytes that are read")
+        except zlib.error as error:
+            raise UserError(f"{path} is a damaged .mat file: {error}") from error
+        at += 8 + size
+
+
+def of_json(path: str, content: bytes) -> Rolls:
+    """The parts of a JSON file."""
+    try:
+        found = json.loads(decoded(content, path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON file, or a damaged one: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is no JSON object with the lists train, valid and test")
+    return parts(path, found, notes)
+
+
+def parts(path: str, found: dict[str, Any], read: Any) -> Rolls:
+    """The pieces of each part."""
+    rolls: Rolls = {}
+    for part, names in PARTS.items():
+        name = next((name for name in names if name in found), None)
+        pieces = [] if name is None else found[name]
+        pieces = list(pieces.flat) if isinstance(pieces, np.ndarray) else pieces
+        if not isinstance(pieces, list) or not pieces:
+            raise UserError(f"{path} has no pieces {' or '.join(names)}")
+        rolls[part] = [read(piece, f"{path}, {name}, piece {i}") for i, piece in enumerate(pieces, 1)]
+    return rolls
+
+
+def roll(piece: Any, where: str) -> np.ndarray:
+    """A matrix of zeros and ones."""
+    array = np.asarray(piece)
+    if array.ndim != 2 or array.shape[1] != KEYS or not len(array) or array.dtype == object:
+        raise UserError(f"{where}: {array.dtype} {list(array.shape)} is no piano roll [T, {KEYS}]")
+    if not np.isin(array, (0, 1)).all():
+        frame = int(np.argwhere(~np.isin(array, (0, 1)))[0][0]) + 1
+        raise UserError(f"{where}, frame {frame}: something else than 0 and 1")
+    return array.astype(np.uint8)
+
+
+def notes(piece: Any, where: str) -> np.ndarray:
+    """A list of lists of MIDI notes."""
+    if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or rest(frame) for frame in piece):
+        raise UserError(f"{where} is no list of frames")
+    array = np.zeros((len(piece), KEYS), np.uint8)
+    for i, frame in enumerate(piece):
+        for note in [] if rest(frame) else frame:
+            if rest(note):
+                continue
+            number = isinstance(note, (int, float)) and not isinstance(note, bool)
+            if not number or not (note < 0 or LOWEST <= note < LOWEST + KEYS) or note % 1:
+                said = f"{note!r:.40}"
+                raise UserError(f"{where}, frame {i + 1}: {said} is no MIDI note from {LOWEST} to {LOWEST + KEYS - 1}")
+            if note >= 0:
+                array[i, int(note) - LOWEST] = 1
+    return array
+
+
+def rest(note: Any) -> bool:
+    """Whether a note or a frame says that nothing sounds: null, or NaN, which is unequal to itself."""
+    return note is None or (isinstance(note, float) and note != note)

@@ -1,0 +1,65 @@
+"""Bytes -> text, one way for all readers: a byte order mark is dropped, every end of a line is the same."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from rnnjax.base import UserError
+
+UTF8 = "utf-8"
+# What Unicode calls a new line: CR LF, CR, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. Form feeds stay in their line.
+ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+MARKS = (
+    (codecs.BOM_UTF8, UTF8),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+PROBE = 4096  # characters that are looked at for zeros
+
+
+def unified(text: str) -> str:
+    """A text with every end of a line written as a line feed.
+
+    Example:
+      >>> unified("to\\r\\nbe\\u2028or\\x85not")
+      'to\\nbe\\nor\\nnot'
+    """
+    return ENDS.sub("\n", text)
+
+
+def decoded(content: bytes, path: str, encoding: str = UTF8) -> str:
+    """The text of bytes, without a byte order mark, its lines ended by line feeds.
+
+    Args:
+      content: the bytes.
+      path: of the file, for messages.
+      encoding: by its name in Python; a byte order mark says it better.
+
+    Raises:
+      UserError: there is no such encoding, or a line, which is named, is not of it.
+
+    Example:
+      >>> decoded(b"\\xef\\xbb\\xbfto\\r\\nbe", "a.txt"), decoded(b"caf\\xe9", "a.txt", "latin-1")
+      ('to\\nbe', 'café')
+    """
+    mark, name = next(((m, n) for m, n in MARKS if content.startswith(m)), (b"", encoding))
+    body = content.removeprefix(mark)
+    try:
+        text = body.decode(name)
+    except LookupError as error:
+        raise UserError(f"--encoding={encoding}: there is no such encoding of text") from error
+    except UnicodeDecodeError as error:
+        before = unified(body[: error.start].decode(name, "replace")).split("\n")
+        byte = len(before[-1].encode(name, "replace")) + 1
+        raise UserError(
+            f"{path}, line {len(before)}: not {name.upper()} text (byte {byte} of the line): "
+            "--encoding says what else it is, such as latin-1"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"cannot read {path}: it is not {name.upper()} text ({error})") from error
+    if name == UTF8 and text[:PROBE].count("\0") * 4 > len(text[:PROBE]):
+        raise UserError(f"{path} is full of zero bytes: if it is UTF-16, say --encoding=utf-16-le or utf-16-be")
+    return unified(text)

@@ -1,0 +1,290 @@
+"""Numbers over time: one-dimensional series, frames between blank lines, and .ts files."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnjax import data
+from rnnjax.base import UserError
+from rnnjax.data._files import blocks, lines, refuse
+from rnnjax.data._guard import guarded
+from rnnjax.data._labelled import Labelled, with_classes
+from rnnjax.data._numerals import POINT, is_number, number, numbers
+from rnnjax.data._opening import UTF8
+
+PLACE = re.compile(r"[-+]?[0-9]{1,9}")
+QUOTED = re.compile('"[^"]*"')
+
+
+def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.ndarray:
+    """One column of a text of numbers: comma-, semicolon-, tab- or space-separated, with or without a header.
+
+    A first line without a number is a header; so is one that holds the name that is asked for, where that is no place.
+    Names and numbers may stand between quotation marks. How a number may be written: see `numerals.column`.
+
+    Args:
+      path: a text file, which gzip may have compressed. Blank lines and lines that begin with # are passed over.
+      column: by its place, from 0 or from the end (-1), or by its name in the header; a place may be text too.
+      encoding: of its characters; a byte order mark says it better.
+
+    Returns:
+      float64 `[n]`
+
+    Raises:
+      UserError: a line, which is named, has another number of columns than the first, or no finite number in this one;
+        or it may be read in two ways.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "spots.csv"
+      >>> _ = path.write_text("year,spots\\n1749,96.7\\n1750,104.3\\n")
+      >>> print(read_series(str(path), "spots"))
+      [ 96.7 104.3]
+    """
+    texts = [(i, s) for i, s in enumerate(lines(path, encoding), 1) if s.strip() and not s.startswith("#")]
+    if not texts:
+        raise UserError(f"{path} has no numbers")
+    rows = separated(texts, path, column)
+    names = rows[0][1]
+    at, header = place(names, column, path)
+    for line, row in rows:
+        if len(row) != len(names):
+            refuse(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
+    if not rows[header:]:
+        raise UserError(f"{path} has a header and no numbers")
+    return data.column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
+
+
+def place(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
+    """The place of a column, and whether the first line is a header."""
+    width, header = len(names), not any(map(numeric, names))
+    at = int(column) if isinstance(column, int) or PLACE.fullmatch(column) else None
+    if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
+        if names.count(column) > 1:
+            raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its place, from 0")
+        return names.index(column), True
+    if at is None:
+        raise UserError(f"{path} has no column {column!r}: {', '.join(names) if header else 'it has no header'}")
+    if not -width <= at < width:
+        raise UserError(f"{path} has {width} columns, and none numbered {at}")
+    return at, header
+
+
+def numeric(field: str) -> bool:
+    """Whether a field is no name: a number in any form, or digits without a letter, as in dates."""
+    return is_number(field) or (any(map(str.isdigit, field)) and not any(map(str.isalpha, field)))
+
+
+def separated(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
+    """Lines as fields: between semicolons, else tabs, else commas, else spaces, whichever the file has anywhere.
+
+    Raises:
+      UserError: one column is asked for, and each line may be one number or two.
+    """
+    bare = [QUOTED.sub("", text) for _, text in texts]
+    separator = next((s for s in ";\t," if any(s in text for text in bare)), " ")
+    with guarded(path, "is no table"):
+        rows = [(line, fields(text, separator)) for line, text in texts]
+    if separator in ";\t" or all(len(row) == 1 for _, row in rows):
+        return rows
+    alone = [(line, [text.strip()]) for line, text in texts]
+    header = not numeric(alone[0][1][0])
+    if not alone[header:] or not all(is_number(row[0]) for _, row in alone[header:]):
+        return rows
+    widths = {len(row) for _, row in rows[header:]}
+    if header:  # one name, and the mark in no number or in some
+        return alone if len(rows[0][1]) == 1 else rows
+    if separator == "," and not all(map(columnar, (row for _, row in rows))):
+        return alone
+    if len(widths) > 1 or column not in (0, "0"):
+        return rows
+    mark = {",": "a decimal comma", " ": "a space between thousands"}[separator]
+    refuse(path, alone[0][0], f"{alone[0][1][0]!r} may be a number with {mark}, or columns: say which column from the "
+           f"end, {-max(widths)}, or give them names in a first line")  # fmt: skip
+
+
+def columnar(row: list[str]) -> bool:
+    """Whether the pieces between commas may be numbers of their own: none is "-0", "05", "1 234" or "1.234.567"."""
+    plain = all(POINT.fullmatch(field) for field in row)
+    return plain and row[0] not in ("-0", "+0") and not re.match("0[0-9]", row[-1])
+
+
+def fields(line: str, separator: str) -> list[str]:
+    """The columns of a line, without quotation marks around them.
+
+    Raises:
+      csv.Error: a quotation mark is not closed.
+
+    Example:
+      >>> fields('1749;01; 96.7;"a;b"', ";"), fields(" 1 2", " ")
+      (['1749', '01', '96.7', 'a;b'], ['1', '2'])
+    """
+    if separator == " ":
+        return [a or b for a, b in re.findall(r'"([^"]*)"|([^ \t]+)', line)]
+    return [
+        field.strip() for field in next(csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True))
+    ]
+
+
+def read_frames(path: str, encoding: str = UTF8) -> list[np.ndarray]:
+    """Utterances between blank lines, a frame of numbers a line: as the Japanese Vowels come.
+
+    Args:
+      path: a text file, which gzip may have compressed.
+      encoding: of its characters; a byte order mark says it better.
+
+    Returns:
+      one float32 `[T, D]` for each.
+
+    Raises:
+      UserError: a line, which is named, has another number of numbers than the first, or something that is none.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "ae"
+      >>> _ = path.write_text("1 2\\n3 4\\n\\n5 6\\n")
+      >>> [frames.shape for frames in read_frames(str(path))]
+      [(2, 2), (1, 2)]
+    """
+    parts = list(blocks(path, encoding))
+    if not parts:
+        raise UserError(f"{path} has no frame")
+    frames = numbers([row for block in parts for row in block], path, np.float32)
+    return np.split(frames, np.cumsum([len(block) for block in parts])[:-1])
+
+
+def vowels(folder: str) -> tuple[Labelled, Labelled]:
+    """The utterances to learn from and those to test on in a folder with ae.train, size_ae.train and the like.
+
+    The size files say how many utterances there are of each speaker, who follow one another.
+
+    Raises:
+      UserError: a file is missing or faulty, or the sizes are not those of the utterances.
+
+    Example:
+      >>> vowels("nowhere")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: cannot read nowhere/ae.train: No such file or directory
+    """
+
+    def part(name: str) -> Labelled:
+        path, sizes = Path(folder) / f"ae.{name}", Path(folder) / f"size_ae.{name}"
+        frames = read_frames(str(path))
+        each = [number(n, str(sizes), i) for i, line in enumerate(lines(str(sizes)), 1) for n in line.split()]
+        for speaker, n in enumerate(each, 1):
+            if n < 1 or n != int(n):
+                raise UserError(f"{sizes}: {n:g} utterances of speaker {speaker}")
+        if sum(each) != len(frames):
+            raise UserError(f"{path} has {len(frames)} utterances, {sizes} says {sum(each):g}")
+        y = np.repeat(np.arange(len(each), dtype=np.int32), np.array(each, int))
+        return Labelled(frames, y, tuple(str(i + 1) for i in range(len(each))))
+
+    train, test = part("train"), part("test")
+    if len(train.classes) != len(test.classes) or train.xs[0].shape[1] != test.xs[0].shape[1]:
+        raise UserError(f"{folder}: ae.train and ae.test differ in their speakers or in the numbers of a frame")
+    return train, test
+
+
+class Header(NamedTuple):
+    """What the lines before @data of a .ts file say.
+
+    Attributes:
+      said: each by its name, in lower case.
+      line: where the data begin.
+    """
+
+    said: dict[str, list[str]]
+    line: int
+
+    def true(self, name: str) -> bool:
+        """Whether a name is said to be true."""
+        return [word.lower() for word in self.said.get(name, [])[:1]] == ["true"]
+
+
+def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Labelled:
+    """A .ts file of labelled series: a case a line, `:` between its dimensions, `,` within, its class last.
+
+    Args:
+      path: a text file, which gzip may have compressed.
+      classes: those of another file, by whose names the labels are mapped, some of which may not occur; (): those that
+        the header names, each of which must occur.
+      encoding: of its characters; a byte order mark says it better.
+
+    Returns:
+      float32 `[T, D]` for each case, T of its own.
+
+    Raises:
+      UserError: the header is not that of labelled series; or a line, which is named, has dimensions of different
+        lengths, a missing value, or a class that the header has not; or a class is empty.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "toy.ts"
+      >>> _ = path.write_text("@classLabel true a b\\n@data\\n1,2,3:4,5,6:b\\n7:8:a\\n")
+      >>> found = read_ts(str(path))
+      >>> [x.shape for x in found.xs], found.y.tolist(), found.classes
+      ([(3, 2), (1, 2)], [1, 0], ('a', 'b'))
+
+    Reference: the file format of sktime and of the UEA and UCR archives.
+    """
+    header = read_header(path, encoding)
+    if not header.true("classlabel"):
+        raise UserError(f"{path} has no classes: its header does not say @classLabel true")
+    if header.true("timestamps"):
+        raise UserError(f"{path} has time stamps, which are not read")
+    named = tuple(header.said["classlabel"][1:])
+    if not named:
+        raise UserError(f"{path} has no classes: its header names none after @classLabel true")
+    xs, labels = [], []
+    for line, row in cases(path, header.line, encoding):
+        *dimensions, label = row
+        if label not in named:
+            refuse(path, line, f"the class {label!r} is none of {', '.join(named)}")
+        labels.append((line, label))
+        xs.append(together(dimensions, path, line))
+        if xs[-1].shape[1] != xs[0].shape[1]:
+            refuse(path, line, f"{xs[-1].shape[1]} dimensions, and {xs[0].shape[1]} in the lines before")
+    if not xs:
+        raise UserError(f"{path} has no case")
+    empty = set(named) - {label for _, label in labels}
+    if empty and not classes:
+        raise UserError(f"{path}: the class {next(c for c in named if c in empty)!r} is empty")
+    return with_classes(xs, labels, tuple(classes) or named, path)
+
+
+def read_header(path: str, encoding: str = UTF8) -> Header:
+    """The lines of a .ts file that begin with @."""
+    said: dict[str, list[str]] = {}
+    for number_, line in enumerate(lines(path, encoding), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if not words[0].startswith("@"):
+            refuse(path, number_, "data before the line @data")
+        if words[0].lower() == "@data":
+            return Header(said, number_)
+        said[words[0][1:].lower()] = words[1:]
+    raise UserError(f"{path} is no .ts file: it has no line @data")
+
+
+def cases(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
+    """The lines of data, each with its number."""
+    for line, text in enumerate(lines(path, encoding), 1):
+        if line > after and text.strip():
+            yield line, [field.strip() for field in text.split(":")]
+
+
+def together(dimensions: list[str], path: str, line: int) -> np.ndarray:
+    """The dimensions of a case side by side, `[T, D]`."""
+    if any("?" in d for d in dimensions):
+        refuse(path, line, "a value is missing (?)")
+    rows = [[number(field.strip(), path, line, np.float32) for field in d.split(",")] for d in dimensions]
+    if len({len(row) for row in rows}) != 1:
+        refuse(path, line, f"dimensions of {', '.join(str(len(row)) for row in rows) or 'no'} values")
+    return np.array(rows, np.float32).T

@@ -1,0 +1,139 @@
+"""Sentences with a tag for each word, in columns: the format of the CoNLL tasks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from rnnjax.base import UserError
+from rnnjax.data._files import blocks, refuse
+from rnnjax.data._opening import UTF8
+
+NONE = ""  # the tag of a word that has none
+MARK, NOTHING = "-DOCSTART-", "_"  # what stands between documents; what CoNLL-U writes where there is nothing
+NUMBERED = re.compile(r"[0-9]+([-.][0-9]+)?")  # the first column of CoNLL-U: 2, 2-3, 5.1
+CONLLU = 10  # columns of CoNLL-U
+
+SPACES = re.compile(" +")
+Block = list[tuple[int, str]]
+
+
+class Tagged(NamedTuple):
+    """A sentence.
+
+    Attributes:
+      words: of it.
+      tags: one for each word; "": it has none.
+    """
+
+    words: list[str]
+    tags: list[str]
+
+
+class Sentences(list[Tagged]):
+    """Sentences, and what was passed over on the way to them.
+
+    Attributes:
+      passed: how many lines of each kind are no word of a sentence.
+      untagged: how many words have no tag.
+    """
+
+    def __init__(self, found: Iterable[Tagged] = (), passed: Mapping[str, int] | None = None):
+        super().__init__(found)
+        self.passed: Counter[str] = Counter(passed or {})
+        self.untagged = sum(tag == NONE for sentence in self for tag in sentence.tags)
+
+    def note(self) -> str:
+        """What was passed over, in words; "": nothing was.
+
+        Example:
+          >>> Sentences([Tagged(["Yes"], [""])], {"remarks": 2}).note()
+          'passed over: 2 remarks, 1 words without a label'
+        """
+        each = [*self.passed.items(), ("words without a label", self.untagged)]
+        said = ", ".join(f"{n} {kind}" for kind, n in each if n)
+        return said and f"passed over: {said}"
+
+
+def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -> Sentences:
+    """The sentences of a file with a word a line, its columns between tabs or spaces, blank lines between sentences.
+
+    A line `-DOCSTART-` stands between documents: it ends a sentence and is no part of one. Lines before the first word
+    of a sentence that begin with "# " are remarks. If the first column numbers the words (CoNLL-U), every line that
+    begins with # is a remark, and tokens of several words (2-3) and empty nodes (5.1) are no words. The tag _ is none.
+
+    Args:
+      path: a text file, which gzip may have compressed.
+      word, tag: their columns, from 0 or from the end (-1).
+      encoding: of its characters; a byte order mark says it better.
+
+    Returns:
+      a list that also counts what is no word.
+
+    Raises:
+      UserError: a line, which is named, has another number of columns than the first, or no word; or no such column; or
+        the words would be the numbers of CoNLL-U; or there is no sentence.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "train.txt"
+      >>> _ = path.write_text("-DOCSTART- -X- O\\nDogs NNS B-NP\\nbark VBP B-VP\\n\\nYes UH O\\n")
+      >>> found = read_tagged(str(path))
+      >>> [(s.words, s.tags) for s in found], found.note()
+      ([(['Dogs', 'bark'], ['B-NP', 'B-VP']), (['Yes'], ['O'])], 'passed over: 1 marks between documents')
+    """
+    passed: Counter[str] = Counter()
+    parts = [part for block in blocks(path, encoding) for part in documents(block, passed)]
+    firsts = [columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]
+    numbered = bool(firsts) and all(NUMBERED.fullmatch(first) for first in firsts)
+    found, width = [], 0
+    for part in parts:
+        sentence = Tagged([], [])
+        for line, text in part:
+            if text.startswith("#") if numbered else text.startswith("# ") and not sentence.words:
+                passed["remarks"] += 1
+                continue
+            row = columns(text)
+            width = width or len(row)
+            if len(row) != width:
+                refuse(path, line, f"{len(row)} columns, and {width} in the lines before")
+            if max(word, tag, -word - 1, -tag - 1) >= width:
+                refuse(path, line, f"{width} columns, and none numbered {max(word, tag)}")
+            if numbered and width == CONLLU and not word % width:
+                refuse(path, line, "the first column numbers the words, as in CoNLL-U: the words are in column 1")
+            if numbered and word % width and (kind := beside(row[0])):
+                passed[kind] += 1
+                continue
+            if not row[word]:
+                refuse(path, line, "no word")
+            sentence.words.append(row[word])
+            sentence.tags.append(NONE if row[tag] == NOTHING else row[tag])
+        found += [sentence] * bool(sentence.words)
+    if not found:
+        raise UserError(f"{path} has no sentence")
+    return Sentences(found, passed)
+
+
+def columns(text: str) -> list[str]:
+    """The columns of a line, between tabs, else spaces; other kinds of space are part of a word."""
+    return [field.strip(" ") for field in text.split("\t")] if "\t" in text else SPACES.split(text.strip(" "))
+
+
+def documents(block: Block, passed: Counter[str]) -> Iterator[Block]:
+    """A run of lines, cut at the marks between documents, which are counted."""
+    part: Block = []
+    for line, text in block:
+        if columns(text)[0].startswith(MARK):
+            passed["marks between documents"] += 1
+            yield part
+            part = []
+        else:
+            part.append((line, text))
+    yield part
+
+
+def beside(first: str) -> str:
+    """What a line of CoNLL-U is that is no word, by its first column; "": it is a word."""
+    return {"-": "tokens of several words", ".": "empty nodes"}.get(first.strip("0123456789"), "")

@@ -1,0 +1,133 @@
+"""Tables of word vectors as text: word2vec's format, with a header, and GloVe's, without."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.base import UserError
+from rnnjax.data._files import lines, refuse
+from rnnjax.data._numerals import numbers
+from rnnjax.data._opening import UTF8
+from rnnjax.data._words import Vocabulary
+from rnnjax.runs import atomic_write
+
+COUNT = re.compile(r"[0-9]{1,18}")
+WIDEST = 1 << 20  # numbers of a vector
+
+
+class Vectors(NamedTuple):
+    """Words and their vectors.
+
+    Attributes:
+      words: n of them.
+      table: float32 `[n, D]`.
+      repeated: lines that were passed over because their word had come before.
+    """
+
+    words: tuple[str, ...]
+    table: np.ndarray
+    repeated: int = 0
+
+
+def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
+    """Word vectors, a word and its numbers a line, between spaces; a first line `n D` is checked and not needed.
+
+    Args:
+      path: a text file, which gzip may have compressed. Of a word that comes twice the first vector is kept.
+      encoding: of its characters; a byte order mark says it better.
+
+    Raises:
+      UserError: a line, which is named, has another number of numbers than the first, or something that is none; or
+        there are not as many as the header says.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "toy.txt"
+      >>> _ = path.write_text("2 3\\nto 0.1 0.2 0.3\\nbe 1 2 3\\n")
+      >>> vectors = read_vectors(str(path))
+      >>> vectors.words, vectors.table.shape
+      (('to', 'be'), (2, 3))
+
+    Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
+    """
+    rows = lines(path, encoding)
+    header = rows[0].split()
+    headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
+    if headed and not all(map(COUNT.fullmatch, header)):
+        refuse(path, 1, "a first line of two whole numbers is a header, how many words and of how many numbers")
+    said = [int(n) for n in header] if headed else None
+    body, start = (rows[1:], 2) if said else (rows, 1)
+    width = said[1] if said else len(rows[0].rstrip(" \t").split(" ")) - 1
+    if not 1 <= width <= WIDEST:
+        refuse(path, 1, f"vectors of {width} numbers: 1 to {WIDEST} are read")
+    if said and said[0] != len(body):
+        raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
+    found: dict[str, tuple[int, str]] = {}
+    for line, row in enumerate(body, start):
+        word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space
+        if len(fields) != width or not word:
+            refuse(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
+        found.setdefault(word, (line, " ".join(fields)))
+    if not found:
+        raise UserError(f"{path} has no word")
+    return Vectors(tuple(found), numbers(list(found.values()), path, np.float32), len(body) - len(found))
+
+
+def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
+    """Writes word vectors in word2vec's text format, which other tools read too.
+
+    Raises:
+      UserError: the file cannot be written.
+
+    Example:
+      >>> import numpy as np, pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "toy.txt"
+      >>> write_vectors(str(path), ["to", "be"], np.eye(2))
+      >>> read_vectors(str(path)).table.tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+    """
+    rows = [f"{word} " + " ".join(f"{value:.7g}" for value in row) for word, row in zip(words, table)]
+    atomic_write(path, "\n".join([f"{len(words)} {table.shape[1]}", *rows, ""]).encode())
+
+
+class Table(NamedTuple):
+    """Initial values for `embed`.
+
+    Attributes:
+      init: an initialiser: the given vectors for the words that have one, small random ones for the others.
+      found: how many have one.
+    """
+
+    init: Any
+    found: int
+
+
+def table_of(vectors: Vectors, vocabulary: Vocabulary) -> Table:
+    """The table of a vocabulary, its rows looked up among the vectors as they are written and, else, in lower case.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> vectors = Vectors(("to", "be"), np.eye(2, dtype=np.float32))
+      >>> table = table_of(vectors, Vocabulary(("be", "or")))
+      >>> table.found, table.init(jax.random.key(0), (3, 2)).shape
+      (1, (3, 2))
+    """
+    places = {word: i for i, word in enumerate(vectors.words)}
+    at = [places.get(word, places.get(word.lower(), -1)) for word in vocabulary.words]
+    known = np.array([False, *(i >= 0 for i in at)])
+    rows = np.where(known[:, None], vectors.table[[0, *at]], 0).astype(np.float32)
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        if shape != rows.shape:
+            raise ValueError(f"the word vectors are {rows.shape}, and the table is to be {shape}")
+        spread = jnp.asarray(vectors.table.std(dtype=np.float64), dtype)
+        drawn = spread * jax.random.normal(key, shape, dtype)
+        return jnp.where(jnp.asarray(known)[:, None], jnp.asarray(rows, dtype), drawn)
+
+    return Table(init, int(known.sum()))

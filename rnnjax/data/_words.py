@@ -1,0 +1,137 @@
+"""Words: a tokeniser, and a vocabulary sorted by frequency whose indices begin at 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rnnjax.base import UserError
+from rnnjax.data._files import lines
+from rnnjax.data._opening import UTF8
+
+TOKEN = r"\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"  # X: what it goes with
+MARKED = range(0x20000)  # here are all marks but those that choose a variant of a character
+SPACE = 0x200B  # of no width: it ends a word
+VARIANTS = "\U000e0100-\U000e01ef"
+PAD, UNKNOWN, BEGIN, END = 0, "<unk>", "<bos>", "<eos>"
+
+
+def tokenise(text: str, lower: bool = True) -> list[str]:
+    """The words of a text and its punctuation marks, in order; an apostrophe within a word belongs to it.
+
+    Combining marks, joiners and other format characters belong to the character before them. The text is first brought
+    into its composed form (NFC). Lower case is that of Unicode, the same in every locale.
+
+    Example:
+      >>> tokenise("To be, or not: that's it.")
+      ['to', 'be', ',', 'or', 'not', ':', "that's", 'it', '.']
+      >>> tokenise("Cafe\u0301 हिन्दी")
+      ['café', 'हिन्दी']
+
+    Reference: Unicode Standard Annex 29, rule WB4; Annex 15.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+        text = unicodedata.normalize("NFC", text.lower()) if lower else text
+    return token(text.isascii()).findall(text.lower() if lower else text)
+
+
+@functools.cache
+def token(ascii_only: bool) -> re.Pattern[str]:
+    """What a token is; of ASCII alone no mark need be looked for."""
+    if ascii_only:
+        return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+    codes = [code for code in MARKED if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf") and code != SPACE]
+    return re.compile(TOKEN.replace("{X}", "".join(f"\\U{code:08x}" for code in codes) + VARIANTS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Words by index: the first is 1, 0 pads.
+
+    Attributes:
+      words: word i has the index i + 1.
+
+    Example: the more frequent first, ties by first appearance.
+      >>> vocabulary = Vocabulary.of("to be or not to be".split())
+      >>> vocabulary.words, vocabulary.encode(["not", "to"]).tolist(), vocabulary.decode([2, 0, 1])
+      (('to', 'be', 'or', 'not'), [4, 1], ['be', '', 'to'])
+    """
+
+    words: tuple[str, ...]
+
+    @staticmethod
+    def of(words: Iterable[str], cap: int = 0, special: Sequence[str] = ()) -> Vocabulary:
+        """The vocabulary of a text.
+
+        Args:
+          words: of the text.
+          cap: at most so many words, the special ones among them; 0: all.
+          special: words that are in whether or not the text has them (`UNKNOWN`, `BEGIN`, `END`): last, unless the
+            text has them and their frequency puts them further ahead.
+
+        Raises:
+          UserError: the cap leaves no room.
+
+        Example:
+          >>> Vocabulary.of("a b b c c c".split(), cap=3, special=[UNKNOWN]).words
+          ('c', 'b', '<unk>')
+        """
+        if cap and cap <= len(special):
+            raise UserError(f"a vocabulary of {cap} words has no room beside {', '.join(special)}")
+        ranked = [word for word, _ in Counter(words).most_common()]
+        kept = ranked[: cap - len(special)] if cap else ranked
+        while cap and len(kept) + len([s for s in special if s not in kept]) < cap and len(kept) < len(ranked):
+            kept.append(ranked[len(kept)])  # special words that are in by themselves leave their room
+        return Vocabulary((*kept, *(s for s in special if s not in kept)))
+
+    @functools.cached_property
+    def index(self) -> dict[str, int]:
+        """The index of each word."""
+        return {word: i for i, word in enumerate(self.words, 1)}
+
+    def __len__(self) -> int:
+        """Indices there are, that of padding included: rows of a table, classes of an output."""
+        return 1 + len(self.words)
+
+    def encode(self, words: Iterable[str]) -> np.ndarray:
+        """Indices, int32 `[n]`; a word that is not in it has the index of `UNKNOWN`, if that is in it.
+
+        Raises:
+          UserError: neither is.
+        """
+        unknown, words = self.index.get(UNKNOWN, PAD), list(words)
+        found = [self.index.get(word, unknown) for word in words]
+        if PAD in found:
+            raise UserError(f"the word {words[found.index(PAD)]!r} is not in the vocabulary, nor is {UNKNOWN}")
+        return np.array(found, np.int32)
+
+    def decode(self, indices: Iterable[int]) -> list[str]:
+        """The words of indices; "" for padding."""
+        table = ("", *self.words)
+        return [table[int(i)] for i in indices]
+
+
+def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
+    """The words of a file in which spaces separate them, `end` after each line; as the Penn Treebank comes.
+
+    Args:
+      path: a text file, which gzip may have compressed.
+      end: of a line; "": none.
+      encoding: of its characters; a byte order mark says it better.
+
+    Raises:
+      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
+
+    Example:
+      >>> read_words("nowhere.txt")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
+    """
+    return [word for line in lines(path, encoding) for word in (*line.split(), *([end] if end else []))]

@@ -1,0 +1,141 @@
+"""Beam search: the likeliest texts, several at a time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.decoding._generate import Written, padded
+
+NEVER = -jnp.inf
+
+
+class Search(NamedTuple):
+    """A search under way.
+
+    Attributes:
+      t: symbols written.
+      carry: of each open hypothesis `[width, ...]`.
+      logits: `[width, symbols]`, of what comes next.
+      open: hypotheses without an end yet, best first.
+      done: those that have ended, best first; -inf where there are fewer than width.
+    """
+
+    t: jax.Array
+    carry: PyTree
+    logits: jax.Array
+    open: Written
+    done: Written
+
+
+def beam_search(
+    cell: Cell,
+    params: PyTree,
+    carry: PyTree,
+    logits: jax.Array,
+    n: int,
+    width: int,
+    end: int,
+    length_penalty: Any = 0.0,
+    forced: jax.Array | None = None,
+) -> Written:
+    """The best texts that it finds, best first: n-best.
+
+        score = log p(text) / ((5 + length) / 6)^length_penalty
+
+    At each step all continuations of the open hypotheses are compared. Those with an end symbol are done, if they
+    are among the `width` likeliest; the `width` likeliest without one stay open. It stops when `width` are done, or
+    at n symbols; then what is still open counts as it is, its length n, without an end. A width of 1 is `write` with
+    `greedy`; a width of all texts there are is exhaustive search.
+
+    Args:
+      cell, params, carry, logits: as for `generate`: a cell of one step from a symbol `[]` to logits `[symbols]`.
+      n: the limit.
+      width: hypotheses kept, and given; it may exceed the number of symbols, and of texts: then the last have a
+        log-probability of -inf and a length of 0.
+      end: the symbol after which nothing is written; -1: none.
+      length_penalty: 0: none; above, longer texts are favoured. Perhaps a tracer.
+      forced: as for `write`.
+
+    Returns:
+      `Written` with a leading axis `[width]`.
+
+    Example: 1 is likelier than 0 at first, but then nothing is certain.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> table = jnp.log(jnp.array([[0.0, 0.0, 1.0], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]))
+      >>> cell = rnnjax.pointwise(lambda s: table[s])
+      >>> for width in (1, 2):
+      ...     best = beam_search(cell, (), (), table[2], 2, width, end=2)
+      ...     print(best.symbols[0], f"{best.log_probability[0]:.2f}")
+      [1 0] -1.43
+      [0 2] -0.92
+
+    Reference: Wu et al., Google's neural machine translation system, 2016 (the length penalty).
+    """
+    weights = cell.weights(params)
+    must, v = padded(forced, n), logits.shape[-1]
+
+    def scored(total: jax.Array, length: jax.Array) -> jax.Array:
+        power = jnp.asarray(length_penalty, total.dtype)
+        return total / ((5 + length.astype(total.dtype)) / 6) ** power
+
+    def going(s: Search) -> jax.Array:
+        return (s.t < n) & ~(s.done.score > NEVER).all()
+
+    def body(s: Search) -> Search:
+        p = jax.nn.log_softmax(s.logits)
+        p = jnp.where((must[s.t] < 0) | (jnp.arange(v) == must[s.t])[None], p, NEVER)
+        flat = (jnp.broadcast_to(s.open.log_probability[:, None], p.shape) + p).ravel()
+        total, at = lax.top_k(flat, min(2 * width, flat.size))
+        parent, symbol = at // v, (at % v).astype(jnp.int32)
+        length = jnp.full(at.shape, s.t + 1, jnp.int32)
+        found = Written(s.open.symbols[parent].at[:, s.t].set(symbol), length, total, scored(total, length))
+        ended = symbol == end
+        done = best(width, s.done, only(found, ended & (jnp.arange(at.size) < width)))
+        still, rank = best_open(width, only(found, ~ended))
+        carry = jax.tree.map(lambda a: a[parent[rank]], s.carry)
+        carry, logits = jax.vmap(lambda h, x: cell.step(weights, h, x))(carry, symbol[rank])
+        return Search(s.t + 1, carry, logits, still, done)
+
+    none = blank(width, n, end, logits.dtype)
+    first = none._replace(log_probability=none.log_probability.at[0].set(0), score=none.score.at[0].set(0))
+    alike = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), (carry, logits))
+    s = lax.while_loop(going, body, Search(jnp.zeros((), jnp.int32), alike[0], alike[1], first, none))
+    full = (s.done.score > NEVER).all()
+    return best(width, s.done, only(s.open, jnp.broadcast_to(~full, (width,))))
+
+
+def blank(width: int, n: int, end: int, dtype: Any) -> Written:
+    """As many hypotheses, none of them possible."""
+    never = jnp.full(width, NEVER, dtype)
+    return Written(jnp.full((width, n), end, jnp.int32), jnp.zeros(width, jnp.int32), never, never)
+
+
+def only(found: Written, kept: jax.Array) -> Written:
+    """Hypotheses of which those that are not kept are impossible."""
+    kept = kept & (found.log_probability > NEVER)
+    return Written(
+        found.symbols,
+        jnp.where(kept, found.length, 0),
+        jnp.where(kept, found.log_probability, NEVER),
+        jnp.where(kept, found.score, NEVER),
+    )
+
+
+def best(width: int, a: Written, b: Written) -> Written:
+    """The best of two lists."""
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), a, b)
+    _, rank = lax.top_k(both.score, width)
+    return jax.tree.map(lambda a: a[rank], both)
+
+
+def best_open(width: int, found: Written) -> tuple[Written, jax.Array]:
+    """The best of a list, filled up where it is shorter, and where they stood in it."""
+    _, rank = lax.top_k(found.log_probability, min(width, found.length.size))
+    rank = jnp.concatenate([rank, jnp.zeros(width - rank.size, rank.dtype)])
+    real = jnp.arange(width) < found.length.size
+    return only(jax.tree.map(lambda a: a[rank], found), real), rank

@@ -1,0 +1,145 @@
+"""From the frames of a connectionist temporal classifier to labels: the best path, and the best prefixes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.decoding._generate import Written
+
+BLANK = 0
+NEVER = -jnp.inf
+
+
+class Prefixes(NamedTuple):
+    """Label sequences that may have been read so far, best first.
+
+    Attributes:
+      symbols: `[width, n]`, 0 after the end.
+      length: `[width]`
+      blank: `[width]`, log-probability of all paths to the labels that end with a blank.
+      label: `[width]`, of those that end with the last label.
+    """
+
+    symbols: jax.Array
+    length: jax.Array
+    blank: jax.Array
+    label: jax.Array
+
+
+def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """The likeliest symbol of each frame, repetitions made one, then blanks left out: greedy decoding.
+
+    Args:
+      logits: `[T, symbols]`; symbol 0 is the blank.
+      valid: `[T]` booleans, or None: all frames are.
+
+    Returns:
+      (labels `[T]`, 0 after the last; how many there are `[]`)
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> labels, n = best_path(9 * jax.nn.one_hot(jnp.array([0, 2, 2, 0, 2, 1]), 3))
+      >>> print(labels, n)
+      [2 2 1 0 0 0] 3
+    """
+    path = logits.argmax(-1).astype(jnp.int32)
+    if valid is not None:
+        path = close_up(path, valid.astype(bool))
+    kept = (path != BLANK) & (path != jnp.concatenate([jnp.full(1, BLANK, path.dtype), path[:-1]]))
+    return close_up(path, kept), kept.sum().astype(jnp.int32)
+
+
+def close_up(symbols: jax.Array, kept: jax.Array) -> jax.Array:
+    """The symbols that are kept, blanks after them."""
+    order = jnp.argsort(~kept, stable=True)
+    return jnp.where(kept[order], symbols[order], BLANK)
+
+
+def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Array | None = None) -> Written:
+    """The likeliest label sequences, each the sum of all its paths, best first; `jax.vmap` takes a batch.
+
+        p(labels) = sum of p(path) over the paths that `best_path` would make these labels of
+
+    Of the prefixes read so far the `width` likeliest are kept at each frame. A width of all sequences that there are
+    is exhaustive search; `best_path` finds the sequence of the best path, which another may exceed in sum.
+
+    Args:
+      logits: `[T, symbols]`; symbol 0 is the blank.
+      width: prefixes kept, and given; where there are fewer the last have a log-probability of -inf.
+      n: labels at most; 0: T. What would be longer is not considered.
+      valid: `[T]` booleans, or None: all frames are. The others are passed over.
+
+    Returns:
+      `Written` with a leading axis `[width]`; its symbols are 0 after the end.
+
+    Example: the best path is blank, blank; the label 1 has three paths.
+      >>> import jax.numpy as jnp
+      >>> found = prefix_beam_search(jnp.log(jnp.array([[0.6, 0.4], [0.6, 0.4]])), width=2)
+      >>> for labels, p in zip(found.symbols, jnp.exp(found.log_probability)):
+      ...     print(labels, f"{p:.2f}")
+      [1 0] 0.64
+      [0 0] 0.36
+
+    Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006; Hannun et al., First-
+    pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs, 2014.
+    """
+    steps = logits.shape[0]
+    n = n or steps
+    log_p = jax.nn.log_softmax(logits)
+
+    def body(beam: Prefixes, frame: tuple[jax.Array, jax.Array]) -> tuple[Prefixes, None]:
+        p, real = frame
+        after = extended(beam, p)
+        return jax.tree.map(lambda a, b: jnp.where(real, a, b), after, beam), None
+
+    there = jnp.ones(steps, bool) if valid is None else valid.astype(bool)
+    never = jnp.full(width, NEVER, log_p.dtype)
+    start = Prefixes(
+        jnp.full((width, n), BLANK, jnp.int32), jnp.zeros(width, jnp.int32), never.at[0].set(0), never
+    )  # only the empty one
+    beam, _ = lax.scan(body, start, (jnp.where(there[:, None], log_p, jnp.zeros_like(log_p)), there))
+    total = jnp.logaddexp(beam.blank, beam.label)
+    return Written(beam.symbols, beam.length, total, total)
+
+
+def extended(beam: Prefixes, p: jax.Array) -> Prefixes:
+    """The prefixes after one more frame, of log-probabilities p `[symbols]`."""
+    width, n = beam.symbols.shape
+    v = p.shape[0]
+    total = jnp.logaddexp(beam.blank, beam.label)
+    last = jnp.take_along_axis(beam.symbols, jnp.maximum(beam.length - 1, 0)[:, None], axis=1)[:, 0]
+    again = jnp.arange(v)[None] == last[:, None]  # [width, symbols]; a label twice takes a blank between
+    longer = jnp.where(again, beam.blank[:, None], total[:, None]) + p[None]
+    longer = jnp.where((jnp.arange(v) == BLANK)[None] | (beam.length >= n)[:, None], NEVER, longer)
+    blank = total + p[BLANK]
+    label = jnp.where(beam.length > 0, beam.label + p[last], NEVER)
+
+    parent = parents(beam, total)  # [i, j]: j is i with one label more, which comes to the same as extending i by it
+    gained = jnp.where(parent, longer[:, last], NEVER).max(0)
+    label = jnp.logaddexp(label, gained)
+    longer = jnp.where((parent[:, :, None] & again[None]).any(1), NEVER, longer)
+
+    scores = jnp.concatenate([jnp.logaddexp(blank, label), longer.ravel()])
+    _, at = lax.top_k(scores, width)
+    stays, source, symbol = at < width, jnp.where(at < width, at, (at - width) // v), (at - width) % v
+    length = beam.length[source]
+    written = beam.symbols[source].at[jnp.arange(width), jnp.minimum(length, n - 1)].set(symbol.astype(jnp.int32))
+    return Prefixes(
+        jnp.where(stays[:, None], beam.symbols[source], written),
+        jnp.where(scores[at] > NEVER, jnp.where(stays, length, length + 1), 0),
+        jnp.where(stays, blank[source], NEVER),
+        jnp.where(stays, label[source], longer[source, symbol]),
+    )
+
+
+def parents(beam: Prefixes, total: jax.Array) -> jax.Array:
+    """`[width, width]`: whether the second is the first and one label more; both are possible."""
+    n = beam.symbols.shape[1]
+    agree = (beam.symbols[:, None] == beam.symbols[None]) | (jnp.arange(n)[None, None] >= beam.length[:, None, None])
+    possible = total > NEVER
+    one_more = beam.length[:, None] + 1 == beam.length[None]
+    return agree.all(-1) & one_more & possible[:, None] & possible[None]

@@ -1,0 +1,144 @@
+"""Writing symbol by symbol, and the log-probability of what is written: one step function for both."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, unroll
+from rnnjax.decoding._sampling import Pick
+
+
+class Written(NamedTuple):
+    """What a network wrote; several, in order, with a leading axis.
+
+    Attributes:
+      symbols: integers `[n]`, the end symbol included; after it, the end symbol again.
+      length: `[]`, how many there are, the end symbol included; n without one where none came before the limit.
+      log_probability: `[]`, of these symbols.
+      score: `[]`, by which hypotheses are ordered: the log-probability, divided by the length penalty if there is one.
+    """
+
+    symbols: jax.Array
+    length: jax.Array
+    log_probability: jax.Array
+    score: jax.Array
+
+
+def generate(
+    cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, n: int, pick: Pick, key: jax.Array
+) -> jax.Array:
+    """Writes n symbols, each read back as the next input.
+
+        s_t = pick(logits_{t-1});  (h_t, logits_t) = step(h_{t-1}, s_t)
+
+    Args:
+      cell: a cell of one step, from a symbol (an integer `[]`) to logits `[symbols]`.
+      params: of the cell.
+      carry: the state after what has been read.
+      logits: the output at the last symbol read.
+      n: how many to write.
+      pick: (key, logits) -> symbol: `temperature(t)`, `greedy`, `top_k(k)`, `nucleus(p)`.
+      key: of the draws.
+
+    Returns:
+      integers `[n]`
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax.decoding import temperature
+      >>> cell = rnnjax.stack(rnnjax.one_hot(5), rnnjax.gru(4), rnnjax.linear(5))
+      >>> params = cell.init(jax.random.key(0), jnp.int32(0))
+      >>> carry, logits = rnnjax.run(cell, params, jnp.int32(3))
+      >>> generate(cell, params, carry, logits, 7, temperature(1.0), jax.random.key(1)).shape
+      (7,)
+    """
+    weights = cell.weights(params)
+
+    def body(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
+        carry, logits = at
+        symbol = pick(key, logits)
+        return cell.step(weights, carry, symbol), symbol
+
+    return lax.scan(body, (carry, logits), jax.random.split(key, n))[1]
+
+
+def write(
+    cell: Cell,
+    params: PyTree,
+    carry: PyTree,
+    logits: jax.Array,
+    n: int,
+    pick: Pick,
+    key: jax.Array,
+    end: int,
+    forced: jax.Array | None = None,
+) -> Written:
+    """Writes until the end symbol, n symbols at most, as `generate` does; `jax.vmap` stops when all of a batch end.
+
+    Args:
+      cell, params, carry, logits, pick, key: as for `generate`.
+      n: the limit. What has no end symbol by then stays without one.
+      end: the symbol after which nothing is written.
+      forced: integers `[up to n]`, what must stand first; below 0, or past its end, the network is free.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax.decoding import greedy
+      >>> cell = rnnjax.pointwise(lambda s: 9 * jax.nn.one_hot(s + 1, 5))  # counts
+      >>> carry, logits = rnnjax.run(cell, (), jnp.int32(0))
+      >>> written = write(cell, (), carry, logits, 6, greedy, jax.random.key(0), end=4)
+      >>> print(written.symbols, written.length)
+      [1 2 3 4 4 4] 4
+    """
+    weights = cell.weights(params)
+    must = padded(forced, n)
+
+    def going(at: tuple[jax.Array, PyTree, jax.Array, Written]) -> jax.Array:
+        t, _, _, said = at
+        return (t < n) & (said.length == n)
+
+    def body(at: tuple[jax.Array, PyTree, jax.Array, Written]) -> tuple[jax.Array, PyTree, jax.Array, Written]:
+        t, carry, logits, said = at
+        symbol = jnp.where(must[t] < 0, pick(jax.random.fold_in(key, t), logits), must[t]).astype(jnp.int32)
+        total = said.log_probability + jax.nn.log_softmax(logits)[symbol]
+        length = jnp.where(symbol == end, t + 1, said.length)
+        said = Written(said.symbols.at[t].set(symbol), length, total, total)
+        carry, logits = cell.step(weights, carry, symbol)
+        return t + 1, carry, logits, said
+
+    nothing = jnp.zeros((), logits.dtype)
+    said = Written(jnp.full(n, end, jnp.int32), jnp.full((), n, jnp.int32), nothing, nothing)
+    return lax.while_loop(going, body, (jnp.zeros((), jnp.int32), carry, logits, said))[-1]
+
+
+def padded(forced: jax.Array | None, n: int) -> jax.Array:
+    """Forced symbols `[n]`, -1 where nothing is forced."""
+    free = jnp.full(n, -1, jnp.int32)
+    return free if forced is None else free.at[: forced.shape[0]].set(forced[:n].astype(jnp.int32))
+
+
+def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, symbols: jax.Array) -> jax.Array:
+    """log p(s_t given s_<t) for each symbol of a text `[n]`: the text is read, by the cell's window if it has one.
+
+    Args:
+      cell, params, carry, logits: as for `generate`.
+      symbols: integers `[n]`.
+
+    Example: what was written, read again.
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> from rnnjax.decoding import temperature
+      >>> cell = rnnjax.stack(rnnjax.one_hot(5), rnnjax.gru(4), rnnjax.linear(5))
+      >>> params = cell.init(jax.random.key(0), jnp.int32(0))
+      >>> start = rnnjax.run(cell, params, jnp.int32(3))
+      >>> said = write(cell, params, *start, 7, temperature(1.0), jax.random.key(1), end=0)
+      >>> again = log_probabilities(cell, params, *start, said.symbols)[: said.length].sum()
+      >>> np.testing.assert_allclose(again, said.log_probability, rtol=1e-4)
+    """
+    weights: Any = cell.weights(params)
+    _, after = unroll(cell).step(weights, carry, symbols)
+    each = jax.nn.log_softmax(jnp.concatenate([logits[None], after[:-1]]))
+    return jnp.take_along_axis(each, symbols[:, None], axis=1)[:, 0]

@@ -1,0 +1,80 @@
+"""Checkpoints of a run on several machines: process 0 writes and reads, the others are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from rnnjax.base import PyTree
+from rnnjax.distributed._runtime import agreed, leads
+from rnnjax.runs import Checkpoints
+
+
+class Shared(Checkpoints):
+    """`Checkpoints` whose folder only process 0 sees; every process calls each method, at the same time.
+
+    The files are those of `Checkpoints`: a run may be taken up by fewer or more devices than wrote them.
+    """
+
+    def save(self, step: int, state: PyTree) -> None:
+        """Gathers the leaves, one after another, and writes them."""
+        whole = jax.tree.map(_whole, state)
+        if leads():
+            super().save(step, whole)
+
+    def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
+        """What process 0 finds, laid out as `like`."""
+        here = jax.tree.map(_like, like)
+        found = super().restore(here) if leads() else None
+        step = agreed(-1 if found is None else found[0])
+        if step < 0:
+            return None
+        state = here if found is None else found[1]
+        return step, jax.tree.map(_laid_out, state, like)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _bits(leaf: Any) -> Any:
+    """A key as the integers that it is made of."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _as(like: Any, bits: Any) -> Any:
+    """Integers as a key, where `like` is one."""
+    return jax.random.wrap_key_data(jnp.asarray(bits), impl=jax.random.key_impl(like)) if _is_key(like) else bits
+
+
+def _whole(leaf: Any) -> Any:
+    """A leaf on the host, whole."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    bits = _bits(leaf)
+    if bits.is_fully_replicated:
+        return _as(leaf, np.asarray(bits.addressable_data(0)))
+    return _as(leaf, multihost_utils.process_allgather(bits, tiled=True))
+
+
+def _like(leaf: Any) -> Any:
+    """What is restored in place of a leaf: an array of the host."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    bits = jax.eval_shape(_bits, leaf)
+    return _as(leaf, np.zeros(bits.shape, bits.dtype))
+
+
+def _laid_out(host: Any, like: Any) -> Any:
+    """The leaf of process 0, where and as `like` is."""
+    here = np.asarray(_bits(host))
+    told = multihost_utils.broadcast_one_to_all(np.frombuffer(here.tobytes(), np.uint8))
+    array = np.frombuffer(np.asarray(told).tobytes(), here.dtype).reshape(here.shape)
+    if not isinstance(like, jax.Array):
+        return array[()]
+    bits = _bits(like)
+    return _as(like, jax.make_array_from_callback(bits.shape, bits.sharding, lambda at: array[at]))

@@ -1,0 +1,159 @@
+"""One run on many devices: each takes a part of every batch, and what they find is added up.
+
+Params, optimiser and data lie on every device, whole; a batch and the carries that go on from it are cut along their
+examples. A program means the same as on one device: what is drawn does not depend on how many there are, and results
+differ by the rounding of sums in another order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from rnnjax.base import PyTree, UserError
+from rnnjax.data import Batch
+from rnnjax.estimators import Estimate, Estimator
+from rnnjax.estimators._base import EXAMPLES, size
+from rnnjax.training import Progress, Trainer
+
+
+def mesh(devices: int = 0) -> Mesh | None:
+    """The devices of a run, in a row; None: one, the default.
+
+    Args:
+      devices: how many; 0: one where this process is alone, all of all processes where it is not.
+
+    Raises:
+      UserError: there are not as many, or fewer than all where there are several processes.
+
+    Example:
+      >>> mesh() is None
+      True
+      >>> mesh(1000)  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      rnnjax.base.UserError: --devices=1000: there is 1 (...)
+    """
+    found = jax.devices()
+    if jax.process_count() > 1:
+        if devices not in (0, len(found)):
+            raise UserError(f"--devices={devices}: several processes use all of their devices, which are {len(found)}")
+        return Mesh(np.array(found), (EXAMPLES,))
+    if devices > len(found):
+        are = "there is 1" if len(found) == 1 else f"there are {len(found)}"
+        raise UserError(f"--devices={devices}: {are} ({found[0].device_kind})")
+    return Mesh(np.array(found[:devices]), (EXAMPLES,)) if devices > 1 else None
+
+
+def spread(stream: Any, devices: Mesh | None) -> Any:
+    """A stream (or None) whose batches are cut along their examples where the devices divide them, whole elsewhere."""
+    if devices is None or stream is None:
+        return stream
+
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
+        batch, position = stream.next(data, position, key)
+        return _cut(batch, devices, size(batch)), position
+
+    return stream._replace(next=following)
+
+
+def summed(estimator: Estimator, devices: Mesh | None) -> Estimator:
+    """An estimator of which each device has its own, for its part of the batch; their estimates are added up once.
+
+    Only where `estimator.adds` says that this is the same estimate. Others are left to XLA, which shares out their
+    work as it sees fit: the result is as right, with a sum over devices in every step of a backward pass.
+    """
+    if devices is None or not estimator.adds:
+        return estimator
+
+    def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        _assert_divides(devices, batch)
+
+        def part(params: PyTree, state: PyTree, batch: Batch, key: Any) -> tuple[Estimate, PyTree]:
+            estimate, after = estimator.grad(params, state, batch, key)
+            return lax.psum(estimate, EXAMPLES), after
+
+        cut = P(EXAMPLES)
+        together = jax.shard_map(
+            part, mesh=devices, in_specs=(P(), cut, cut, P()), out_specs=(P(), cut), check_vma=False
+        )
+        out: tuple[Estimate, PyTree] = together(params, state, batch, key)
+        return out
+
+    return estimator._replace(grad=grad)
+
+
+def on(trainer: Trainer, devices: Mesh | None) -> Trainer:
+    """The parts of a training run on many devices."""
+    return trainer._replace(stream=spread(trainer.stream, devices), estimator=summed(trainer.estimator, devices))
+
+
+def settled(trainer: Trainer, progress: Progress, data: PyTree, devices: Mesh | None) -> Progress:
+    """Says, inside a compiled function, where a run lies: the estimator's state by examples, all else whole.
+
+    Raises:
+      UserError: the devices do not divide the batch.
+    """
+    if devices is None:
+        return progress
+    state = progress.state
+    batch = jax.eval_shape(lambda data, s: trainer.stream.next(data, s.position, s.key)[0], data, state)
+    _assert_divides(devices, batch)
+    cut = _cut(state.estimator, devices, size(batch))
+    return _cut(progress, devices, 0)._replace(state=_cut(state, devices, 0)._replace(estimator=cut))
+
+
+def _assert_divides(devices: Mesh, batch: Batch) -> None:
+    if size(batch) % devices.size:
+        raise UserError(f"a batch of {size(batch)} examples does not divide over {devices.size} devices: --batch_size")
+
+
+def put(tree: PyTree, devices: Mesh | None) -> PyTree:
+    """Arrays of this process on all devices, whole.
+
+    Raises:
+      UserError: another process has others.
+    """
+    if devices is None:
+        return tree
+    whole = NamedSharding(devices, P())
+    if jax.process_count() == 1:
+        return jax.device_put(tree, whole)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    digests = multihost_utils.process_allgather(np.frombuffer(_digest(leaves), np.uint8))
+    if (digests != digests[0]).any():
+        raise UserError(
+            "the processes have loaded different data: --data_dir must hold the same files on every machine"
+        )
+    laid = [jax.make_array_from_callback(a.shape, whole, a.__getitem__) for a in leaves]
+    return jax.tree.unflatten(jax.tree.structure(tree), laid)
+
+
+def local(tree: PyTree, devices: Mesh | None) -> PyTree:
+    """Whole arrays of several processes as arrays of one device of this: what is done with them needs no other."""
+    alone = devices is None or jax.process_count() == 1
+    return tree if alone else jax.tree.map(lambda a: a.addressable_data(0), tree)
+
+
+def _cut(tree: PyTree, devices: Mesh, n: int) -> PyTree:
+    """Leaves with n examples cut, others whole; all whole where n cannot be divided."""
+
+    def place(a: jax.Array) -> jax.Array:
+        spec = P(EXAMPLES) if n and n % devices.size == 0 and a.ndim and a.shape[0] == n else P()
+        return lax.with_sharding_constraint(a, NamedSharding(devices, spec))
+
+    return jax.tree.map(place, tree)
+
+
+def _digest(arrays: list[np.ndarray]) -> bytes:
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.digest()

@@ -1,0 +1,193 @@
+"""Processes that run one program together: how they start, agree, and end, all or none.
+
+JAX's distributed runtime connects them. Process 0 leads: it alone writes and speaks. If one fails it says why where all
+can read it, and each has a thread that reads it and ends its process: nobody waits for one who will not come.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from rnnjax.base import UserError
+
+T = TypeVar("T")
+FAILURE = "rnnjax/failure"
+LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socket|heartbeat|barrier", re.IGNORECASE)
+
+_ended = threading.Event()
+_speaking = threading.Lock()
+_watching: list[threading.Thread] = []
+
+
+def start(
+    coordinator: str, num_processes: int = 0, process_id: int = -1, lost_after: int = 100, name: str = ""
+) -> None:
+    """Joins this process to the others, before JAX is first used.
+
+    Args:
+      coordinator: HOST:PORT of process 0, or how JAX finds everything in the environment: auto, slurm, ompi, ...
+      num_processes: how many there are; needed with HOST:PORT only.
+      process_id: which one this is, from 0.
+      lost_after: seconds without a word after which another process counts as lost.
+      name: of the program, for the line that says what went wrong.
+
+    Raises:
+      UserError: the others did not come, or the arguments are not those of a group of processes.
+
+    Example:
+      >>> start("127.0.0.1:1234", num_processes=2, process_id=2)
+      Traceback (most recent call last):
+      rnnjax.base.UserError: --process_id=2: the 2 processes are numbered from 0
+    """
+    given: dict[str, Any] = {"cluster_detection_method": None if coordinator == "auto" else coordinator}
+    if ":" in coordinator:
+        _assert_numbered(coordinator, num_processes, process_id)
+        given = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
+    try:
+        jax.distributed.initialize(
+            **given,
+            initialization_timeout=lost_after,
+            heartbeat_timeout_seconds=lost_after,
+            shutdown_timeout_seconds=lost_after,
+        )
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--coordinator={coordinator}: the processes did not come together: {reason}") from error
+    if not leads():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    thread = threading.Thread(target=_watch, args=(name,), daemon=True)
+    _watching.append(thread)
+    thread.start()
+
+
+def _assert_numbered(coordinator: str, num_processes: int, process_id: int) -> None:
+    if not coordinator.rpartition(":")[2].isdecimal():
+        raise UserError(f"--coordinator={coordinator}: write HOST:PORT, or auto")
+    if num_processes < 1 or process_id < 0:
+        raise UserError(f"--coordinator={coordinator} needs --num_processes, and --process_id from 0")
+    if process_id >= num_processes:
+        raise UserError(f"--process_id={process_id}: the {num_processes} processes are numbered from 0")
+
+
+def running() -> bool:
+    """Whether this process is one of several."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def leads() -> bool:
+    """Whether this is process 0, which writes and speaks; a process alone is that."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def agreed(value: int) -> int:
+    """What process 0 says the value is.
+
+    Example: alone, one agrees with oneself.
+      >>> agreed(3)
+      3
+    """
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value))) if running() else value
+
+
+def any_of(value: int) -> int:
+    """The largest value that any process has; 0 where none has any.
+
+    Example:
+      >>> any_of(15)
+      15
+    """
+    return int(multihost_utils.process_allgather(np.int32(value)).max()) if running() else value
+
+
+def share(members: Sequence[T], process_id: int | None = None, num_processes: int | None = None) -> list[T]:
+    """The members that fall to a process: every n-th, so that costs which rise along the list are shared as well.
+
+    Args:
+      members: of a study, in an order that all processes know.
+      process_id: None: this process.
+      num_processes: None: as many as there are.
+
+    Example:
+      >>> [share("abcde", i, 2) for i in (0, 1)]
+      [['a', 'c', 'e'], ['b', 'd']]
+    """
+    i = jax.process_index() if process_id is None else process_id
+    return list(members[i :: jax.process_count() if num_processes is None else num_processes])
+
+
+def stop() -> None:
+    """Waits until all processes have come here, then parts them."""
+    if jax.distributed.is_initialized():
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("stop")
+        _ended.set()
+        for thread in _watching:  # a question left open would hold up the parting
+            thread.join()
+        jax.distributed.shutdown()
+
+
+def fail(line: str, name: str = "") -> None:
+    """Ends this process with status 1, and with it all others; process 0 prints the line."""
+    _speaking.acquire()  # for ever: whoever comes second has nothing to add
+    told = line if leads() else f"process {jax.process_index()}: {line}"
+    try:
+        _client().key_value_set(FAILURE, told)
+    except Exception:  # another one told first, or there is nobody left to tell
+        told = _told(1000) or told
+    _end(told, name)
+
+
+def what_happened(error: BaseException) -> str | None:
+    """The line for an exception that came from the loss of another process; None: it is of another kind."""
+    if not LOST.search(str(error)):
+        return None
+    return _told(300) or (  # who fails says so before its connections break
+        "a process of this run is lost; the same command, given to all of them, goes on from the last checkpoint"
+    )
+
+
+def _client() -> Any:
+    """The connection to the coordinator. JAX has no public name for it; orbax goes the same way."""
+    from jax._src import distributed
+
+    return distributed.global_state.client
+
+
+def _told(milliseconds: int) -> str | None:
+    try:
+        return str(_client().blocking_key_value_get(FAILURE, milliseconds))
+    except Exception:
+        return None
+
+
+def _watch(name: str) -> None:
+    """Ends this process when another says that it failed, or when the coordinator is gone."""
+    while not _ended.is_set():
+        try:
+            told = _client().blocking_key_value_get(FAILURE, 1000)
+        except Exception as error:
+            if "DEADLINE" in str(error):
+                continue
+            told = ""
+        if not _ended.is_set():
+            _speaking.acquire()
+            _end(told, name)
+
+
+def _end(told: str, name: str) -> None:
+    """The last words: of process 0 for all, or of each where process 0 is gone without any."""
+    if leads() or not told:
+        print(f"{name}: {told or 'process 0, which leads, is lost'}", file=sys.stderr, flush=True)
+        time.sleep(1.0 if told else 0.0)  # the others read it here
+    os._exit(1)

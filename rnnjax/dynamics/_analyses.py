@@ -1,0 +1,143 @@
+"""All that is asked of one network on one sequence: gradient flow, bounds, spectra of products, eigenvalues."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.base import Cell, PyTree, run, single, unroll
+from rnnjax.base._seq import duration
+from rnnjax.dynamics._flow import gradient_flow, memory_length, trajectory
+from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
+from rnnjax.unitary import Bound, halves_matrix
+
+ROOM = 2**25  # numbers in all Jacobians that are kept
+LAGS = 16  # at which products are taken apart
+CLOUDS = 8  # steps whose Jacobians give eigenvalues
+
+
+class Analysis(NamedTuple):
+    """What a network does to changes of its state along one sequence of T steps. Logarithms are natural.
+
+    Attributes:
+      norms: `[T + 1]`, of d h_T / d h_t, as in `gradient_flow`.
+      memory: the effective memory in steps, `memory_length(norms)`.
+      cells: `[T + 1]`, of d c_T / d c_t of the memory cells of an LSTM alone; None: it has none.
+      lags: `[k]`, for which T - t `logs` are.
+      logs: `[k, N]`, the logarithms of the singular values of d h_T / d h_t, the largest first.
+      bound: `[S + 1]`, the logarithm of prod ||J_s|| over the last S steps, those that there was room for.
+      activation: `[S + 1]`, that of prod ||D_s|| ||W||; None: not of that form.
+      jacobians: `[m, N, N]`, of some steps, the last among them.
+      matrices: the recurrent matrices that are square.
+    """
+
+    norms: jax.Array
+    memory: jax.Array
+    cells: jax.Array | None
+    lags: jax.Array
+    logs: jax.Array
+    bound: jax.Array
+    activation: jax.Array | None
+    jacobians: jax.Array
+    matrices: list[jax.Array]
+
+
+def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Analysis:
+    """What a network does to changes of its state along one sequence; can be jitted.
+
+    Args:
+      cell: of windows, as experiments train it; it must go step by step.
+      params: of the cell.
+      xs: one sequence `[T, ...]`, or a `Seq`.
+      plain: whether it is one layer h = tanh(W h + ..), for which there is the other bound too.
+
+    Raises:
+      ValueError: the cell carries nothing from step to step.
+
+    Example: a rotation by 0.9 forgets as 0.9^lag: below 1 / e from lag 10 on.
+      >>> import jax.numpy as jnp, rnnjax
+      >>> u = 0.9 * jnp.array([[0.6, 0.8], [-0.8, 0.6]])
+      >>> cell = rnnjax.unroll(rnnjax.recurrent(2, lambda p, h, z: (h @ p["u"] + z,) * 2))
+      >>> found = analysis(cell, {"u": u}, jnp.ones((30, 2)))
+      >>> int(found.memory), [round(float(a), 2) for a in jnp.exp(found.logs[-1])]
+      (10, [0.04, 0.04])
+    """
+    step, steps = single(cell), duration(xs)
+    system, states = trajectory(step, params, xs)
+    size = system.start.size
+    if not size:
+        raise ValueError("this network carries no state from step to step")
+    seen = min(steps, max(1, ROOM // size**2))
+    js = jacobians(step, params, jax.tree.map(lambda a: a[steps - seen :], xs), system.carry(states[steps - seen]))
+    lags = np.unique(np.geomspace(1, seen, LAGS).round().astype(int))
+    flow, found = gradient_flow(step, params, xs), matrices(cell.weights(params))
+    has_cells = bool(memory_cells(system.carry(system.start)))
+    form = plain and [u.shape for u in found] == [(size, size)]
+    return Analysis(
+        norms=flow.norms,
+        memory=memory_length(flow.norms),
+        cells=gradient_flow(step, params, xs, part=memory_cells).norms if has_cells else None,
+        lags=jnp.asarray(lags),
+        logs=spectra(js, at=seen - lags),
+        bound=jacobian_bound(js),
+        activation=activation_bound(jnp.tanh, found[0], jnp.arctanh(states[-seen:])) if form else None,
+        jacobians=js[np.unique(np.linspace(0, seen - 1, CLOUDS).round().astype(int))],
+        matrices=found,
+    )
+
+
+def goes_stepwise(cell: Cell, params: PyTree, xs: PyTree) -> bool:
+    """Whether the first steps one by one leave the same state as their window: not so where it is read from both ends.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> xs = jnp.arange(6.0).reshape(3, 2)
+      >>> for cell in (rnnjax.unroll(rnnjax.gru(2)), rnnjax.bidirectional(rnnjax.gru(2))):
+      ...     print(goes_stepwise(cell, cell.init(jax.random.key(0), xs), xs))
+      True
+      False
+    """
+    few = jax.tree.map(lambda a: a[: min(3, duration(xs))], xs)
+    window, steps = (run(c, params, few)[0] for c in (cell, unroll(single(cell))))
+    close = jax.tree.map(lambda a, b: jnp.allclose(a, b, 1e-3, 1e-3), window, steps)
+    return all(bool(a) for a in jax.tree.leaves(close))
+
+
+def memory_cells(carry: PyTree) -> list[jax.Array]:
+    """The memory cells c of the LSTMs and their kin in a carry.
+
+    Example:
+      >>> import rnnjax, jax.numpy as jnp
+      >>> print(memory_cells(((), rnnjax.LSTMCarry(c=jnp.ones(2), h=jnp.zeros(2)))))
+      [Array([1., 1.], dtype=float32)]
+    """
+
+    def holds(part: Any) -> bool:
+        return "c" in getattr(part, "_fields", ())
+
+    return [part.c for part in jax.tree.leaves(carry, is_leaf=holds) if holds(part)]
+
+
+def matrices(weights: PyTree) -> list[jax.Array]:
+    """The recurrent matrices u that are square, bound unitary factors among them, as real ones.
+
+    Args:
+      weights: what `cell.weights` gives.
+
+    Example: an LSTM has a matrix a gate, which are not a map of its state.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cells = rnnjax.vanilla(3), rnnjax.urnn(4), rnnjax.lstm(2)
+      >>> [[u.shape for u in matrices(c.weights(c.init(jax.random.key(0), jnp.ones(2))))] for c in cells]
+      [[(3, 3)], [(8, 8)], []]
+    """
+    at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, Bound))
+    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, Bound)]
+    return bound + [w for path, w in at if not isinstance(w, Bound) and recurrent(path, w)]
+
+
+def recurrent(path: Any, w: jax.Array) -> bool:
+    """Whether this is a recurrent matrix: u, and square."""
+    return jax.tree_util.keystr(path[-1:], simple=True) == "u" and w.ndim == 2 and w.shape[0] == w.shape[1]

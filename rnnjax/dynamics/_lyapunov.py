@@ -1,0 +1,119 @@
+"""Lyapunov exponents: the mean rates at which a system stretches and shrinks small changes of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.dynamics._flow import as_map
+
+
+def lyapunov(
+    f: Callable[[jax.Array], jax.Array],
+    h: jax.Array,
+    steps: int,
+    discard: int = 0,
+    dt: float = 1.0,
+    every: int = 1,
+    count: int | None = None,
+) -> jax.Array:
+    """The Lyapunov exponents of h -> f(h), the largest first, in nats per unit of time.
+
+        J_t Q = Q' R,  exponent_i = mean over t of log abs R_ii / dt
+
+    Directions run forward as Jacobian-vector products and are made orthogonal again; no Jacobian is formed.
+
+    Args:
+      f: a map `[N] -> [N]`; for an ordinary differential equation `rk4(field, dt)`.
+      h: where to start, `[N]`.
+      steps: how many are averaged, a multiple of `every`.
+      discard: steps before those, until the orbit lies on the attractor and the directions have turned.
+      dt: time of a step.
+      every: steps between two orthogonalisations.
+      count: how many of the largest exponents; None: all N.
+
+    Raises:
+      ValueError: `steps` or `discard` is no multiple of `every`.
+
+    Example: those of a linear map are the logarithms of the moduli of its eigenvalues.
+      >>> import jax.numpy as jnp
+      >>> a = jnp.array([[0.5, 1.0], [0.0, 2.0]])
+      >>> print(lyapunov(lambda h: a @ h, jnp.zeros(2), steps=50, discard=50).round(4))
+      [ 0.6931 -0.6931]
+
+    Reference: Benettin, Galgani, Giorgilli, Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems,
+    1980.
+    """
+    return rates(lambda h, _: f(h), h, None, steps, discard, every, count) / jnp.asarray(dt, h.dtype)
+
+
+def cell_lyapunov(
+    cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None, discard: int = 0, count: int | None = None
+) -> jax.Array:
+    """The Lyapunov exponents of a cell driven by inputs, in nats per step, the largest first.
+
+    Below 0 the network forgets where it started (echo states); above 0 it is chaotic; 0 keeps.
+
+    Args:
+      cell: of one step.
+      params: of the cell.
+      xs: the inputs `[T, ...]`.
+      carry: where to start; None: the initial carry.
+      discard: the first steps, which are not averaged.
+      count: how many of the largest exponents; None: all N numbers of the carry.
+
+    Example: h' = 0.5 h + z.
+      >>> import jax.numpy as jnp, rnnjax
+      >>> cell = rnnjax.recurrent(2, lambda p, h, z: (h @ p["u"] + z,) * 2)
+      >>> print(cell_lyapunov(cell, {"u": 0.5 * jnp.eye(2)}, jnp.ones((20, 2))).round(4))
+      [-0.6931 -0.6931]
+
+    Reference: Engelken, Wolf, Abbott, Lyapunov spectra of chaotic recurrent neural networks, 2023.
+    """
+    system = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    steps = len(jax.tree.leaves(xs)[0]) - discard
+    return rates(system.advance, system.start, xs, steps, discard, 1, count)
+
+
+def random_frame(count: int, h: jax.Array) -> jax.Array:
+    """Orthonormal directions `[count, N]` in no special position, the first of them the same whatever the count.
+
+    Unit vectors would not do: those of a diagonal system never turn towards the fastest direction.
+    """
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
+    return jnp.linalg.qr(jax.vmap(lambda key: jax.random.normal(key, (h.size,), h.dtype))(keys).T)[0].T
+
+
+def rates(
+    f: Callable[[jax.Array, PyTree], jax.Array],
+    h: jax.Array,
+    xs: PyTree,
+    steps: int,
+    discard: int,
+    every: int,
+    count: int | None,
+) -> jax.Array:
+    """The mean of log abs R_ii over the steps that are not discarded, per step, sorted."""
+    if steps < 1 or discard < 0 or steps % every or discard % every:
+        raise ValueError(f"{discard} steps to discard and {steps} to average: multiples of {every}, at least one")
+    if count is not None and not 1 <= count <= h.size:
+        raise ValueError(f"count={count} exponents of a state of {h.size} numbers: between 1 and {h.size}")
+    blocks = (discard + steps) // every
+    folded = jax.tree.map(lambda a: a.reshape((blocks, every) + a.shape[1:]), xs)
+
+    def push(state: tuple[jax.Array, jax.Array], x: PyTree) -> tuple[tuple[jax.Array, jax.Array], None]:
+        h, along = jax.linearize(lambda h: f(h, x), state[0])
+        return (h, jax.vmap(along)(state[1])), None
+
+    def block(state: tuple[jax.Array, jax.Array], xs: PyTree) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        (h, rows), _ = lax.scan(push, state, xs, length=every)
+        q, r = jnp.linalg.qr(rows.T)
+        return (h, q.T), jnp.log(jnp.abs(jnp.diagonal(r)))
+
+    start = random_frame(h.size if count is None else count, h)
+    logs = lax.scan(block, (h, start), folded, length=blocks)[1][discard // every :]
+    return -jnp.sort(-logs.mean(0)) / jnp.asarray(every, h.dtype)

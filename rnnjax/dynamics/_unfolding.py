@@ -1,0 +1,193 @@
+"""The unfolded computational graph of a cell, read off its program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.base._pytrees import path_name
+
+Kind = Literal["input", "state", "output", "target", "loss"]
+
+
+class Node(NamedTuple):
+    """A value of the unfolded program.
+
+    Attributes:
+      kind: what it is.
+      name: of the value; values of other steps have the same.
+      t: the step, 0 for the states before the first; one beyond the last for the whole loss.
+    """
+
+    kind: Kind
+    name: str
+    t: int
+
+
+class Edge(NamedTuple):
+    """That one value enters another with no other node between, and by which parameters, by name."""
+
+    source: Node
+    target: Node
+    params: tuple[str, ...]
+
+
+class Graph(NamedTuple):
+    """An unfolded computational graph.
+
+    Attributes:
+      nodes: in the order in which they are computed, inputs first.
+      edges: between them.
+      loose: parameters that enter a node by themselves, by node.
+    """
+
+    nodes: list[Node]
+    edges: list[Edge]
+    loose: dict[Node, tuple[str, ...]]
+
+
+class Reach(NamedTuple):
+    """What a variable depends on: nodes, each with the parameters on the way, and parameters that met no node yet."""
+
+    nodes: dict[Node, frozenset[str]] = {}  # noqa: RUF012
+    loose: frozenset[str] = frozenset()
+
+
+def unfold(
+    cell: Cell,
+    params: PyTree,
+    xs: PyTree,
+    loss: Callable[[Any, jax.Array], jax.Array] = lambda y, target: ((y - target) ** 2).sum(),
+) -> Graph:
+    """The computational graph of a cell over T steps and of the sum of its losses, from the jaxpr of that program.
+
+        h_t, o_t = step(h_{t-1}, x_t),  L_t = loss(o_t, y_t),  L = sum_t L_t
+
+    A value is a node if it is an input, a leaf of the carry, an output, a target or a loss. An edge says that the
+    program uses one in another, and by which parameters: those that meet it first, as u in h u.
+
+    Args:
+      cell: of one step.
+      params: of the cell.
+      xs: inputs `[T, ...]`; their values are not looked at.
+      loss: (output, target of its shape) -> L_t.
+
+    Example: in a vanilla network the state before is reached by u, the input by w and b.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, xs = rnnjax.vanilla(4), jnp.ones((2, 3))
+      >>> for source, target, by in unfold(cell, cell.init(jax.random.key(0), xs[0]), xs).edges[:3]:
+      ...     print(source.name, source.t, "->", target.name, target.t, by)
+      x 1 -> h 1 ('b', 'w')
+      h 0 -> h 1 ('u',)
+      h 1 -> o 1 ()
+
+    Reference: Goodfellow, Bengio, Courville, Deep learning, 2016, chapter 10.
+    """
+    tau = len(jax.tree.leaves(xs)[0])
+    start = cell.initial_carry(cell.weights(params), jax.tree.map(lambda a: a[0], xs))
+    y = jax.eval_shape(lambda p: cell.step(cell.weights(p), start, jax.tree.map(lambda a: a[0], xs), None)[1], params)
+    targets = [jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), y)] * tau
+
+    def program(params: PyTree, carry: PyTree, xs: PyTree, targets: PyTree) -> list[Any]:
+        weights, out, total = cell.weights(params), [], None
+        for x, target in zip(xs, targets):
+            carry, y = cell.step(weights, carry, x, None)
+            lost = sum(jax.tree.leaves(jax.tree.map(loss, y, target)))
+            total = lost if total is None else total + lost
+            out.append((carry, y, lost))
+        return [*out, total]
+
+    steps = [jax.tree.map(lambda a, t=t: a[t], xs) for t in range(tau)]
+    traced = jax.make_jaxpr(program)(params, start, steps, targets).jaxpr
+    states = distinct([ending(p, "h") for p in paths(start)])
+    each = [(Node("state", n, 0)) for n in states]
+    inputs = [Node("input", n, t + 1) for t in range(tau) for n in names("x", steps[0])]
+    goals = [Node("target", n, t + 1) for t in range(tau) for n in names("y", y)]
+    groups: list[tuple[Kind, list[str]]] = [("state", states), ("output", names("o", y)), ("loss", ["L"])]
+    results = [Node(kind, name, t + 1) for t in range(tau) for kind, some in groups for name in some]
+    weights = distinct([ending(p, "w") for p in paths(params)])
+    reach = [*(Reach(loose=frozenset([w])) for w in weights), *(Reach({n: frozenset()}) for n in each + inputs + goals)]
+    return followed(traced, reach, each + inputs + goals, [*results, Node("loss", "L", tau + 1)])
+
+
+def paths(tree: PyTree) -> list[Any]:
+    """The paths of the leaves."""
+    return [path for path, _ in jax.tree.leaves_with_path(tree)]
+
+
+def ending(path: Any, otherwise: str) -> str:
+    """The last part of a path that is a name."""
+    parts = [part for part in path_name(path).split("/") if part and not part.isdecimal()]
+    return parts[-1] if parts else otherwise
+
+
+def names(letter: str, tree: PyTree) -> list[str]:
+    """A name for each leaf."""
+    return distinct([letter for _ in jax.tree.leaves(tree)])
+
+
+def distinct(names: list[str]) -> list[str]:
+    """Names that occur several times, numbered."""
+    counts, seen = Counter(names), Counter[str]()
+    out = []
+    for name in names:
+        seen[name] += 1
+        out.append(f"{name}{seen[name]}" if counts[name] > 1 else name)
+    return out
+
+
+def followed(jaxpr: Any, reach: list[Reach], given: list[Node], results: list[Node]) -> Graph:
+    """The graph of a program whose variables in are reached as said and whose variables out are nodes."""
+    known = dict(zip(jaxpr.invars, reach))
+    wanted: dict[Any, list[Node]] = {}
+    for var, node in zip(jaxpr.outvars, results):
+        wanted.setdefault(id(var), []).append(node)
+    graph = Graph(list(given), [], {})
+
+    def mark(var: Any, found: Reach) -> Reach:
+        for node in wanted.get(id(var), ()):
+            graph.nodes.append(node)
+            graph.edges.extend(Edge(source, node, tuple(sorted(by))) for source, by in found.nodes.items())
+            if found.loose:
+                graph.loose[node] = tuple(sorted(found.loose))
+            found = Reach({node: frozenset()})
+        return found
+
+    for var in {id(v): v for v in jaxpr.outvars if v in known}.values():  # handed through as it came
+        known[var] = mark(var, known[var])
+    walk(jaxpr, known, mark)
+    return graph
+
+
+def walk(jaxpr: Any, known: dict[Any, Reach], mark: Callable[[Any, Reach], Reach]) -> None:
+    """Follows what reaches each variable, into the programs that a program calls too."""
+    for eqn in jaxpr.eqns:
+        came = [Reach() if hasattr(v, "val") else known.get(v, Reach()) for v in eqn.invars]
+        called = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if eqn.primitive.name in CALLS else None
+        called = getattr(called, "jaxpr", called)
+        if called is not None and len(called.invars) == len(came):
+            inside = dict(zip(called.invars, came))
+            walk(called, inside, lambda var, found: found)
+            left = [Reach() if hasattr(v, "val") else inside.get(v, Reach()) for v in called.outvars]
+        else:
+            left = [joined(came)] * len(eqn.outvars)
+        for var, found in zip(eqn.outvars, left):
+            known[var] = mark(var, found)
+
+
+CALLS = ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "core_call")
+
+
+def joined(came: Iterable[Reach]) -> Reach:
+    """What reaches the result of an operation: parameters that met no node yet meet those of the other operands."""
+    nodes: dict[Node, frozenset[str]] = {}
+    loose = frozenset[str]().union(*(r.loose for r in came))
+    for r in came:
+        for node, by in r.nodes.items():
+            nodes[node] = nodes.get(node, frozenset()) | by | loose
+    return Reach(nodes, frozenset() if nodes else loose)

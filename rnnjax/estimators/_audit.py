@@ -1,0 +1,326 @@
+"""How good an estimate of the gradient is: its distance from the exact one, and how far back it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.interpreters import partial_eval
+from numpy.typing import ArrayLike
+
+from rnnjax.base import Cell, PyTree, UserError, single, unroll, where
+from rnnjax.base._cell import Step
+from rnnjax.data import Batch
+from rnnjax.estimators._base import Estimator, duration_of, size
+
+TOTAL = "total"
+
+# These programs run once: most of their time is XLA's.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class Quality(NamedTuple):
+    """How n estimates compare with the exact gradient g; |.| is the Euclidean norm.
+
+    Attributes:
+      bias: |mean - g| / |g|. Of an unbiased rule it is about `error`, since a mean of n is not the expectation.
+      error: the standard error of that, (variance / n)^(1/2).
+      variance: E |estimate - mean|^2 / |g|^2.
+      cosine: of the angle between an estimate and g, on average.
+      ratio: |estimate| / |g|, on average.
+    """
+
+    bias: float
+    error: float
+    variance: float
+    cosine: float
+    ratio: float
+
+
+def compare(draws: ArrayLike, exact: ArrayLike) -> Quality:
+    """Bias, variance, cosine and norm ratio of estimates.
+
+    Args:
+      draws: `[n, ...]`, one estimate a row; a rule without chance gives one.
+      exact: `[...]`; where it is zero everything is nan.
+
+    Example: two estimates on either side of (1, 0).
+      >>> [round(x, 3) for x in compare([[1.0, 1.0], [1.0, -1.0]], [1.0, 0.0])]
+      [0.0, 1.0, 2.0, 0.707, 1.414]
+    """
+    estimates, g = np.asarray(draws, np.float64), np.asarray(exact, np.float64).ravel()
+    n = len(estimates)
+    estimates = estimates.reshape(n, -1)
+    norm, norms = np.linalg.norm(g), np.linalg.norm(estimates, axis=1)
+    if not norm:
+        return Quality(*[float("nan")] * 5)
+    mean = estimates.mean(0)
+    variance = ((estimates - mean) ** 2).sum() / max(n - 1, 1) / norm**2
+    cosines = np.divide(estimates @ g, norms * norm, out=np.zeros(n), where=norms > 0)
+    bias = np.linalg.norm(mean - g) / norm
+    return Quality(*map(float, (bias, (variance / n) ** 0.5, variance, cosines.mean(), (norms / norm).mean())))
+
+
+def groups(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
+    """`compare` in total, and for each leaf of the params by its path.
+
+    Args:
+      draws: as params, leaves `[n, ...]`.
+      exact: as params.
+
+    Example:
+      >>> import numpy as np
+      >>> draws, exact = {"u": np.ones((1, 2)), "b": np.zeros((1, 2))}, {"u": np.ones(2), "b": np.ones(2)}
+      >>> {name: round(quality.bias, 3) for name, quality in groups(draws, exact).items()}
+      {'total': 0.707, 'b': 1.0, 'u': 0.0}
+    """
+    total = compare(flat(draws, 1), flat(exact))
+    named = zip(jax.tree.leaves_with_path(draws), jax.tree.leaves(exact))
+    return {TOTAL: total} | {jax.tree_util.keystr(path, simple=True, separator="/"): compare(a, b)
+                             for (path, a), b in named}  # fmt: skip
+
+
+def flat(tree: PyTree, axes: int = 0) -> np.ndarray:
+    """All numbers of a tree in one vector, in double precision; leading axes that all leaves share stay."""
+    leaves = [np.asarray(a, np.float64) for a in jax.tree.leaves(tree)]
+    return np.concatenate([a.reshape(*a.shape[:axes], -1) for a in leaves], axis=-1)
+
+
+def estimates(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array, n: int) -> PyTree:
+    """Gradients of the sum of the losses of a batch of whole sequences, under n keys.
+
+    Args:
+      estimator: what is audited.
+      params: of its cell.
+      batch: without `restart`.
+      key: for n draws.
+      n: how many.
+
+    Returns:
+      As params, leaves `[n, ...]`, or `[1, ...]` where nothing depends on the key.
+
+    Raises:
+      UserError: the cell does not admit the rule.
+
+    Example: backpropagation leaves nothing to chance.
+      >>> import jax, rnnjax
+      >>> from rnnjax import estimators, losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(1)))
+      >>> batch = tasks.adding(6).batch(jax.random.key(0), 2)
+      >>> params = cell.init(jax.random.key(1), batch.x[0])
+      >>> estimates(estimators.backprop(cell, losses.regress), params, batch, jax.random.key(2), 9)[1]["w"].shape
+      (1, 4, 1)
+    """
+    estimator.init(params, batch)
+
+    def one(key: jax.Array, params: PyTree, batch: Batch) -> PyTree:
+        return estimator.grad(params, (), batch, key)[0].grads
+
+    def drawn(params: PyTree, batch: Batch, keys: jax.Array) -> PyTree:
+        return lax.map(lambda key: one(key, params, batch), keys, batch_size=50)
+
+    return jax.jit(drawn, compiler_options=QUICK)(
+        params, batch, jax.random.split(key, n if chancy(one, key, params, batch) else 1)
+    )
+
+
+def chancy(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> bool:
+    """Whether the result of f(key, ...) depends on the key.
+
+    Example:
+      >>> import jax
+      >>> [chancy(f, jax.random.key(0)) for f in (jax.random.normal, lambda key: 0 * jax.random.split(key).size)]
+      [True, False]
+    """
+    jaxpr = jax.make_jaxpr(f)(key, *args).jaxpr
+    return bool(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1][0])
+
+
+class Marks(NamedTuple):
+    """The input of a network whose params are used from a step on, `[T, ...]`; without marks it is as ever.
+
+    Attributes:
+      x: the input.
+      before: before that step.
+      fresh: the first step of all, where it is before that step.
+      cut: that step, unless it is the first of all.
+    """
+
+    x: Any
+    before: jax.Array
+    fresh: jax.Array
+    cut: jax.Array
+
+
+def gated(cell: Cell, params: PyTree) -> Cell:
+    """The cell whose params are used from a step on; before it their present values stand in, as constants.
+
+    It holds for whatever a rule does with the params, be it to differentiate or to move them.
+
+    Args:
+      cell: of windows.
+      params: their present values.
+
+    Example: the first of two steps is left out.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = rnnjax.unroll(rnnjax.linear(1, bias=False))
+      >>> late = gated(cell, {"w": jnp.ones((1, 1))})
+      >>> xs = Marks(jnp.ones((2, 1)), *(jnp.array(mark) for mark in ([True, False], [True, False], [False, True])))
+      >>> print(rnnjax.run(late, {"w": jnp.full((1, 1), 5.0)}, xs)[1].ravel())
+      [1. 5.]
+    """
+    inner, still = single(cell), cell.weights(params)
+
+    def step(w: PyTree, carry: PyTree, x: Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        carry = where(x.fresh, inner.initial_carry(still, x.x), carry)
+        return inner.step(where(x.before, still, w), carry, x.x, key)
+
+    return marked(inner, step)
+
+
+def severed(cell: Cell, params: PyTree) -> Cell:
+    """As `gated`, for rules that differentiate and must see the weights as they are: the carry is cut at that step.
+
+    For losses from that step on the two are the same.
+
+    Args:
+      cell: of windows.
+      params: not read.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = rnnjax.unroll(rnnjax.vanilla(2))
+      >>> xs = Marks(jnp.ones((3, 2)), *[jnp.zeros(3, bool)] * 3)
+      >>> params = cell.init(jax.random.key(0), xs.x)
+      >>> a, b = rnnjax.run(severed(cell, params), params, xs), rnnjax.run(cell, params, xs.x)
+      >>> bool(jnp.allclose(a[1], b[1]))
+      True
+    """
+    inner = single(cell)
+
+    def step(w: PyTree, carry: PyTree, x: Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        return inner.step(w, where(x.cut, lax.stop_gradient(carry), carry), x.x, key)
+
+    return marked(inner, step)
+
+
+def marked(inner: Cell, step: Step) -> Cell:
+    """The cell of windows with this step, whose input has marks."""
+    return unroll(Cell(lambda key, x: inner.init(key, x.x), lambda w, x: inner.initial_carry(w, x.x), step,
+                       inner.weights))  # fmt: skip
+
+
+def by_lag(
+    make: Callable[[Cell], Estimator], cell: Cell, params: PyTree, batch: Batch, lags: Sequence[int], keys: jax.Array
+) -> PyTree:
+    """An estimate, cut up by how many steps back from its loss the credit goes.
+
+        g = sum_t sum_a d L_t / d params_{t-a},   params_s: the copy that step s uses
+
+    For each t with a loss the estimate is made of that loss alone, for a network that uses the params from step t - a
+    on and constants of the same value before it (`gated`; `severed` where the rule does not admit that), so nobody
+    looks inside the rule. What changes when the params are used one step earlier is what the rule says about that lag.
+    The initial carry counts as part of the first step. The parts add up to the estimate, of a random rule on average.
+
+    Args:
+      make: from a cell to the estimator that is audited.
+      cell: of windows.
+      params: of the cell.
+      batch: of whole sequences.
+      lags: ascending; the last is at least T - 1.
+      keys: `[n]`.
+
+    Returns:
+      As params, leaves `[n, len(lags), ...]`: the part of lags above the one before and up to this one.
+
+    Raises:
+      UserError: the cell does not admit the rule.
+
+    Example: truncated to two steps a rule gives nothing for two and more.
+      >>> import jax, rnnjax
+      >>> from rnnjax import estimators, losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(1)))
+      >>> batch = tasks.adding(6).batch(jax.random.key(0), 2)
+      >>> params = cell.init(jax.random.key(1), batch.x[0])
+      >>> make = lambda cell: estimators.backprop(cell, losses.regress, 2)
+      >>> parts = by_lag(make, cell, params, batch, [0, 1, 5], jax.random.split(jax.random.key(2), 1))
+      >>> [bool(part.any()) for part in parts[0][1]["u"][0]]
+      [True, True, False]
+    """
+    steps, times = jnp.arange(duration_of(batch)), losing(batch)
+
+    def estimate(make: Callable[[Cell], Estimator], cell: Cell, key: jax.Array, lag: jax.Array, t: jax.Array) -> PyTree:
+        b, shape = t - lag, (size(batch), steps.size)
+        marks = steps < b, (steps == 0) & (b > 0), (steps == b) & (b > 0)
+        mask = jnp.broadcast_to(steps == t, shape)
+        only = batch._replace(x=Marks(batch.x, *(jnp.broadcast_to(m, shape) for m in marks)),
+                              mask=mask if batch.mask is None else mask & batch.mask)  # fmt: skip
+        estimator = make(cell)
+        return estimator.grad(params, estimator.init(params, only), only, key)[0].grads
+
+    def drawn(cell: Cell) -> PyTree:
+        def summed(key: jax.Array) -> PyTree:
+            one = jax.vmap(partial(estimate, make, cell, key), (None, 0))
+            parts = lax.map(lambda lag: jax.tree.map(lambda a: a.sum(0), one(lag, times)), jnp.asarray(lags))
+            return jax.tree.map(lambda a: jnp.diff(a, axis=0, prepend=jnp.zeros_like(a[:1])), parts)
+
+        return jax.jit(lambda keys: lax.map(summed, keys, batch_size=10), compiler_options=QUICK)(keys)
+
+    try:
+        return drawn(gated(cell, params))
+    except UserError:
+        return drawn(severed(cell, params))
+
+
+def losing(batch: Batch) -> jax.Array:
+    """The steps at which any example has a loss."""
+    return jnp.arange(duration_of(batch)) if batch.mask is None else jnp.flatnonzero(batch.mask.any(0))
+
+
+class Lag(NamedTuple):
+    """What reaches a range of lags.
+
+    Attributes:
+      norm: of the exact gradient's part, over the norm of the whole exact gradient.
+      delivered: how much of this part an estimate contains, its projection; 1: all, 0: nothing, below: the opposite.
+      error: the standard error of that over the draws.
+      off: |mean - part| / |part|, what is wrong with it in all directions.
+    """
+
+    norm: float
+    delivered: float
+    error: float
+    off: float
+
+
+def delivered(draws: PyTree, exact: PyTree) -> list[Lag]:
+    """How much of each part of the exact gradient arrives.
+
+    Args:
+      draws: from `by_lag`, leaves `[n, lags, ...]`.
+      exact: the same of the exact rule, n = 1.
+
+    Example:
+      >>> import numpy as np
+      >>> lags = delivered(np.array([[[2.0], [0.5]]]), np.array([[[2.0], [1.0]]]))
+      >>> [(round(lag.norm, 2), lag.delivered) for lag in lags]
+      [(0.67, 1.0), (0.33, 0.5)]
+    """
+    d, g = flat(draws, 2), flat(exact, 2)[0]
+    whole, n = np.linalg.norm(g.sum(0)), len(d)
+    lags = []
+    for part, estimated in zip(g, d.swapaxes(0, 1)):
+        norm = np.linalg.norm(part)
+        if not norm:
+            lags.append(Lag(0.0, *[float("nan")] * 3))
+            continue
+        along = estimated @ part / norm**2
+        error = along.std(ddof=1) / n**0.5 if n > 1 else 0.0
+        off = np.linalg.norm(estimated.mean(0) - part) / norm
+        lags.append(Lag(*map(float, (norm / whole, along.mean(), error, off))))
+    return lags

@@ -1,0 +1,155 @@
+"""Backpropagation through each batch, through windows of it, and through windows that overlap."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Seq, plain
+from rnnjax.base._cell import fold, weights_key
+from rnnjax.base._seq import at_first
+from rnnjax.data import Batch
+from rnnjax.estimators._base import Estimate, Estimator, duration_of, in_windows, initial, keys_of, score, size
+from rnnjax.losses import Metrics, Objective
+
+
+def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
+    """Backpropagation through each batch, or through each `window` steps of it: truncated backpropagation.
+
+    With a window the sum of the gradients of all windows is formed inside one loop, the carry passed on as a number.
+    It is the gradient of `chunk(truncate(unroll(cell)), window)`, in the memory of one window. A credit wrapper in
+    the cell has its say within the window.
+
+    Where a batch has `restart` the carry goes from batch to batch (stateful training) and gradients stop between
+    them; where not, every batch is a set of fresh sequences.
+
+    Args:
+      cell: a cell of windows.
+      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      window: steps; a shorter rest comes last. None: the whole batch.
+
+    Example: truncated backpropagation two ways.
+      >>> import jax, numpy as np, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.lstm(4), rnnjax.linear(9)))
+      >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
+      >>> params = net.init(jax.random.key(1), batch.x[0])
+      >>> estimate, _ = backprop(net, losses.classify, window=10).grad(params, (), batch)
+      >>> short = rnnjax.chunk(rnnjax.truncate(net), 10)
+      >>> total = lambda params: score(short, losses.classify, params, (), batch)[0]["loss"].total
+      >>> a, b = estimate.grads[2]["w"], jax.grad(total)(params)[2]["w"]
+      >>> np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+    Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories, 1990.
+    """
+
+    def start(params: PyTree, batch: Batch) -> PyTree:
+        return initial(cell, params, batch)
+
+    def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
+            metrics, after = score(cell, objective, params, lax.stop_gradient(carry), batch, key)
+            return metrics["loss"].total, (metrics, after)
+
+        grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
+        return Estimate(grads, metrics), after
+
+    def whole(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        estimate, after = piece(params, carry, batch, key)
+        return estimate, () if batch.restart is None else after
+
+    windowed = in_windows(piece, start, window)._replace(adds=True)
+    return windowed if window is not None else windowed._replace(grad=whole)
+
+
+class Replay(NamedTuple):
+    """What truncated backpropagation keeps in order to look back: `[B, ...]`.
+
+    Attributes:
+      carry: before the first of the steps kept.
+      xs: the last `look - advance` inputs, as a `Seq`; not valid where there were none, first where a row restarted.
+    """
+
+    carry: PyTree
+    xs: Seq
+
+
+def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estimator:
+    """Truncated backpropagation with windows that overlap: every k1 steps, the losses of these, back through k2 steps.
+
+    The k2 - k1 steps before are replayed under the current params from a carry that is kept as a number, which stays
+    where it was made: at a carry of older params. With k1 = 1 and k2 = a + 1 each loss looks back exactly a steps; with
+    k1 = k2 this is `backprop(cell, objective, k1)`. Noise is drawn anew in a replay.
+
+    Args:
+      cell: a cell of windows, plain and `Seq`.
+      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      advance: k1, steps from one estimate to the next.
+      look: k2, steps a loss looks back at most, its own included; at least k1.
+
+    Raises:
+      ValueError: advance below 1, or look below advance.
+
+    Example: as long a look back as there are steps.
+      >>> import jax, numpy as np, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
+      >>> params = net.init(jax.random.key(1), batch.x[0])
+      >>> estimate, _ = lookback(net, losses.classify, advance=5, look=25).grad(params, (), batch)
+      >>> exact, _ = backprop(net, losses.classify).grad(params, (), batch)
+      >>> np.testing.assert_allclose(estimate.grads[1][1]["u"], exact.grads[1][1]["u"], rtol=1e-3, atol=1e-5)
+
+    Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories, 1990 (BPTT(h; h')).
+    """
+    if not 1 <= advance <= look:
+        raise ValueError(f"lookback needs 1 <= advance <= look, got advance={advance}, look={look}")
+    kept = look - advance
+
+    def start(params: PyTree, batch: Batch) -> Replay:
+        x = at_first(at_first(plain(batch.x)))
+        b = size(batch)
+        xs = jax.tree.map(lambda a: jnp.zeros((b, kept, *a.shape), a.dtype), x)
+        return Replay(initial(cell, params, batch), Seq(xs, jnp.zeros((b, kept), bool), jnp.zeros((b, kept), bool)))
+
+    def piece(params: PyTree, state: Replay, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Replay]:
+        xs, r = joined(state.xs, batch), duration_of(batch)
+        keys = keys_of(key, batch)
+
+        def example(
+            weights: PyTree, carry: PyTree, xs: Seq, batch: Batch, key: jax.Array | None
+        ) -> tuple[Metrics, PyTree]:
+            def part(carry: PyTree, begin: int, end: int, tag: int) -> tuple[PyTree, PyTree]:
+                return cell.step(weights, carry, jax.tree.map(lambda a: a[begin:end], xs), fold(key, tag))
+
+            after, ys = part(lax.stop_gradient(carry), 0, r, 0)
+            if kept:
+                ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[kept:], ys, part(after, r, kept + r, 1)[1])
+            return objective(ys if isinstance(batch.x, Seq) else plain(ys), batch), after
+
+        def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
+            weights = cell.weights(params, weights_key(key))
+            metrics, after = jax.vmap(partial(example, weights))(state.carry, xs, batch, keys)
+            metrics = jax.tree.map(lambda a: a.sum(0), metrics)
+            return metrics["loss"].total, (metrics, after)
+
+        grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
+        return Estimate(grads, metrics), Replay(after, jax.tree.map(lambda a: a[:, r:], xs))
+
+    return in_windows(piece, start, advance)._replace(adds=True)
+
+
+def joined(past: Seq, batch: Batch) -> Seq:
+    """Past and new inputs of each example; where a row restarts its first new step is marked, and forgets the past."""
+    new = batch.x if isinstance(batch.x, Seq) else Seq(batch.x)
+    b, r = size(batch), duration_of(batch)
+    valid = jnp.ones((b, r), bool) if new.valid is None else new.valid.astype(bool)
+    first = jnp.zeros((b, r), bool) if new.first is None else new.first.astype(bool)
+    first = first.at[:, 0].set(first[:, 0] | batch.restart)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), past, Seq(new.x, valid, first))

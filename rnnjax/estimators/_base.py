@@ -1,0 +1,180 @@
+"""Gradients of a stream, one window at a time, in memory that does not grow with the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, plain, where
+from rnnjax.base._cell import fold, weights_key
+from rnnjax.base._seq import at_first, duration, zeros
+from rnnjax.data import Batch
+from rnnjax.losses import Metrics, Objective
+
+EXAMPLES = "examples"  # the axis along which devices share out a batch
+
+
+class Estimate(NamedTuple):
+    """A gradient and what was seen on the way; estimates of parts add up.
+
+    Attributes:
+      grads: the gradient of the sum of the losses that count, shaped as params.
+      metrics: name -> `Mean`; "loss" is the one that was differentiated.
+    """
+
+    grads: PyTree
+    metrics: Metrics
+
+    def mean_grads(self) -> PyTree:
+        """The gradient of the mean loss; zero where nothing counts."""
+        count = jnp.maximum(self.metrics["loss"].weight, 1)
+        return jax.tree.map(lambda g: g / count.astype(g.dtype), self.grads)
+
+
+class Init(Protocol):
+    """(params, batch) -> state."""
+
+    def __call__(self, params: PyTree, batch: Batch, /) -> PyTree: ...
+
+
+class Grad(Protocol):
+    """(params, state, batch, key) -> (estimate, state)."""
+
+    def __call__(
+        self, params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None, /
+    ) -> tuple[Estimate, PyTree]: ...
+
+
+class Estimator(NamedTuple):
+    """How a gradient is found: a state before the stream, and one window of it at a time.
+
+    Attributes:
+      init: (params, batch) -> state; the batch for its shapes only.
+      grad: (params, state, batch, key=None) -> (Estimate, state).
+      adds: whether estimates of parts of a batch add up to that of the batch, given `keys_of` for their noise, and the
+        state holds examples first: then devices may each take a part.
+    """
+
+    init: Init
+    grad: Grad
+    adds: bool = False
+
+
+def score(
+    cell: Cell, objective: Objective, params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None
+) -> tuple[Metrics, PyTree]:
+    """Runs a batch and sums its metrics over the examples. The weights map runs once, outside the examples.
+
+    Args:
+      cell: a cell of windows.
+      objective: (outputs, batch) -> metrics, of one example.
+      params: of the cell.
+      carry: `[B, ...]` from the window before; not read where `batch.restart` is None.
+      batch: of B examples.
+      key: noise, a different one for each example; None: none.
+
+    Returns:
+      (metrics, carry `[B, ...]`)
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.lstm(4), rnnjax.linear(9)))
+      >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
+      >>> params = cell.init(jax.random.key(1), batch.x[0])
+      >>> metrics, carry = score(cell, losses.classify, params, (), batch)
+      >>> float(metrics["loss"].weight)  # 3 examples of 25 steps
+      75.0
+    """
+    weights = cell.weights(params, weights_key(key))
+
+    def example(carry: PyTree, batch: Batch, key: jax.Array | None) -> tuple[Metrics, PyTree]:
+        start = cell.initial_carry(weights, batch.x)
+        start = start if batch.restart is None else where(batch.restart, start, carry)
+        carry, y = cell.step(weights, start, batch.x, key)
+        return objective(y, batch), carry
+
+    metrics, carry = jax.vmap(example)(carry, batch, keys_of(key, batch))
+    return jax.tree.map(lambda a: a.sum(0), metrics), carry
+
+
+def size(batch: Batch) -> int:
+    """Examples in a batch."""
+    return duration(batch.x)
+
+
+def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
+    """A key for each example; where devices share out a batch, those that its examples have in the whole of it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> keys_of(jax.random.key(0), Batch(x=jnp.zeros((3, 5, 1)), y=None)).shape
+      (3,)
+    """
+    if key is None:
+        return None
+    n = size(batch)
+    try:
+        device, devices = lax.axis_index(EXAMPLES), lax.axis_size(EXAMPLES)
+    except NameError:  # JAX's word for an axis that is not there
+        return jax.random.split(key, n)
+    return lax.dynamic_slice_in_dim(jax.random.split(key, n * devices), device * n, n)
+
+
+def in_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
+    """An estimator of batches from that of one window, the state passed on; estimates add up.
+
+    Args:
+      piece: of a window, whose batch always says which rows restart.
+      start: (params, batch) -> the state before the first window.
+      window: steps; a shorter rest comes last. None: the whole batch.
+    """
+
+    def init(params: PyTree, batch: Batch) -> PyTree:
+        return () if batch.restart is None else start(params, batch)
+
+    def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        def body(total: tuple[Estimate, PyTree], step: tuple[jax.Array, Batch]) -> tuple[tuple[Estimate, PyTree], None]:
+            estimate, after = piece(params, total[1], step[1], fold(key, step[0]))
+            return (jax.tree.map(jnp.add, total[0], estimate), after), None
+
+        pieces, rest = windows(batch, window or duration_of(batch))
+        n = duration(pieces.restart)
+        before = start(params, batch) if batch.restart is None else state
+        nothing = zeros(jax.eval_shape(piece, params, before, at_first(pieces), key)[0])
+        total, _ = lax.scan(body, (nothing, before), (jnp.arange(n), pieces))
+        estimate, after = total if rest is None else body(total, (jnp.asarray(n), rest))[0]
+        return estimate, () if batch.restart is None else after
+
+    return Estimator(init, grad)
+
+
+def initial(cell: Cell, params: PyTree, batch: Batch) -> PyTree:
+    """The initial carries `[B, ...]` of a batch."""
+    weights = cell.weights(params)
+    start = cell.initial_carry(weights, at_first(batch.x))
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (size(batch), *a.shape)), start)
+
+
+def duration_of(batch: Batch) -> int:
+    """Steps of each example."""
+    return duration(at_first(plain(batch.x)))
+
+
+def windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
+    """A batch in windows: leaves `[n, B, length, ...]`, and what is left over. The first alone may restart."""
+    steps, b = duration_of(batch), size(batch)
+    k = min(length, steps)
+    n = steps // k
+    restart = jnp.ones(b, bool) if batch.restart is None else batch.restart
+
+    def cut(start: int, stop: int) -> Batch:
+        return jax.tree.map(lambda a: a[:, start:stop], batch._replace(restart=None))
+
+    head = jax.tree.map(lambda a: jnp.moveaxis(a.reshape((b, n, k) + a.shape[2:]), 1, 0), cut(0, n * k))
+    head = head._replace(restart=jnp.zeros((n, b), bool).at[0].set(restart))
+    return head, None if n * k == steps else cut(n * k, steps)._replace(restart=jnp.zeros(b, bool))

@@ -1,0 +1,72 @@
+"""Batches of different lengths in one program: each is cut to the shortest of a few lengths that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import PyTree, Seq
+from rnnjax.data import Batch
+from rnnjax.estimators._base import Estimate, Estimator
+
+
+def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
+    """An estimator that does not compute what is padding in the whole batch.
+
+    A batch comes padded to the longest row that there is. Of it only the first n steps are computed, n being the
+    shortest of the lengths beyond which nothing counts; the program has a branch for each. The gradient is the same.
+    It is worth as much as the batches are of similar length inside (`data.streams.alike`).
+
+    Args:
+      estimator: of batches without `restart`, whose inputs are marked as valid, as a `Seq`, or whose mask is.
+      lengths: ascending; what is longer than the last is taken whole.
+
+    Raises:
+      ValueError: at the first batch, if nothing in it is marked, or if it has `restart`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> from rnnjax import data, estimators, losses
+      >>> net = rnnjax.unroll(rnnjax.vanilla(2))
+      >>> plain = estimators.backprop(net, losses.regress)
+      >>> xs = rnnjax.Seq(jnp.ones((3, 9, 2)), jnp.broadcast_to(jnp.arange(9) < 4, (3, 9)))
+      >>> batch, params = data.Batch(xs, xs.x), net.init(jax.random.key(0), xs.x[0])
+      >>> a, b = (e.grad(params, (), batch)[0].grads[1]["u"] for e in (plain, bucketed(plain, [2, 5])))
+      >>> np.testing.assert_allclose(a, b, rtol=1e-5)
+    """
+
+    def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        def within(n: int, _: Any) -> tuple[Estimate, PyTree]:
+            return estimator.grad(params, state, cut(batch, n), key)
+
+        whole = max(a.shape[1] for a in jax.tree.leaves(batch) if a.ndim > 1)
+        sizes = [n for n in lengths if n < whole] + [whole]
+        bucket = jnp.searchsorted(jnp.array(sizes), used(batch))
+        return lax.switch(bucket, [partial(within, n) for n in sizes], ())
+
+    return estimator._replace(grad=grad)
+
+
+def marks(batch: Batch) -> list[jax.Array]:
+    """What says where a batch counts, `[B, T]` each."""
+    nodes = jax.tree.leaves(batch.x, is_leaf=lambda node: isinstance(node, Seq))
+    found = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
+    found += [] if batch.mask is None else [batch.mask]
+    if not found or batch.restart is not None:
+        raise ValueError("bucketed needs batches of fresh sequences whose steps are marked as valid, or have a mask")
+    return found
+
+
+def used(batch: Batch) -> jax.Array:
+    """Steps of a batch beyond which nothing counts."""
+    return jnp.stack([jnp.max(jnp.where(m, 1 + jnp.arange(m.shape[1])[None], 0)) for m in marks(batch)]).max()
+
+
+def cut(batch: Batch, n: int) -> Batch:
+    """The first n steps of each example."""
+    return jax.tree.map(lambda a: a[:, :n] if a.ndim > 1 else a, batch)

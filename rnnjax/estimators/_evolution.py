@@ -1,0 +1,279 @@
+"""Gradients from random directions: derivatives along them, or differences of losses; no backward pass, no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, UserError, scanning, where
+from rnnjax.base._cell import fold, weights_key
+from rnnjax.base._seq import zeros
+from rnnjax.data import Batch
+from rnnjax.estimators._base import Estimate, Estimator, in_windows, initial, size
+from rnnjax.losses import Metrics, Objective
+
+DIRECTION_TAG = 0x0505
+
+
+class Walk(NamedTuple):
+    """What goes on from window to window, for each example.
+
+    Attributes:
+      carry: of the network itself, or of the two that were moved apart.
+      other: the derivative of the carry along the direction, or nothing.
+      direction: where the params were moved to, in one window or in all since the start.
+    """
+
+    carry: PyTree
+    other: PyTree
+    direction: PyTree
+
+
+def directions(key: jax.Array | None, params: PyTree, n: int) -> PyTree:
+    """n standard normal directions, `[n, ...]` each leaf."""
+    if key is None:
+        raise UserError("a rule that goes along random directions needs a key")
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(fold(key, DIRECTION_TAG), len(leaves))
+    return jax.tree.unflatten(structure, [jax.random.normal(k, (n, *p.shape), p.dtype) for k, p in zip(keys, leaves)])
+
+
+def weighted(slopes: jax.Array, along: PyTree) -> PyTree:
+    """The sum over examples of slope times direction."""
+    return jax.tree.map(lambda v: jnp.tensordot(slopes.astype(v.dtype), v, 1), along)
+
+
+def per_example(
+    cell: Cell, objective: Objective, key: jax.Array | None
+) -> Callable[..., tuple[jax.Array, tuple[Metrics, PyTree]]]:
+    """(params, carry, one example, its key) -> (loss, (metrics, carry)); restarts done."""
+
+    def run(params: PyTree, carry: PyTree, batch: Batch, noise: jax.Array | None) -> tuple[jax.Array, tuple[Any, Any]]:
+        weights = cell.weights(params, weights_key(key))
+        carry = where(batch.restart, cell.initial_carry(weights, batch.x), carry)
+        carry, y = cell.step(weights, carry, batch.x, noise)
+        metrics = objective(y, batch)
+        return metrics["loss"].total, (metrics, carry)
+
+    return run
+
+
+def noises(key: jax.Array | None, n: int) -> jax.Array | None:
+    """A key for each example."""
+    return None if key is None else jax.random.split(key, n)
+
+
+def summed(metrics: Metrics) -> Metrics:
+    """Metrics over the examples."""
+    return jax.tree.map(lambda a: a.sum(0), metrics)
+
+
+def forward(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
+    """Forward gradients: the derivative along one random direction for each example, times that direction.
+
+        g = sum over examples of (dL . v) v,   v ~ N(0, 1)
+
+    Unbiased, since E[v v'] = 1, by forward mode alone: memory of one step. From window to window the direction and the
+    derivative of the carry along it are kept until a row restarts, so that windows do not truncate.
+
+    Args:
+      cell: a cell of windows.
+      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      window: steps; None: the whole batch.
+
+    Raises:
+      UserError: no key.
+
+    Example: right on average.
+      >>> import jax, rnnjax
+      >>> from rnnjax import data, losses
+      >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(2), rnnjax.linear(1)))
+      >>> batch = data.Batch(jax.numpy.ones((1000, 4, 2)), jax.numpy.zeros((1000, 4, 1)))
+      >>> params = net.init(jax.random.key(1), batch.x[0])
+      >>> guess, _ = forward(net, losses.regress).grad(params, (), batch, jax.random.key(2))
+      >>> exact, _ = rnnjax.estimators.backprop(net, losses.regress).grad(params, (), batch)
+      >>> a, b = guess.mean_grads()[1]["w"], exact.mean_grads()[1]["w"]
+      >>> bool(abs(a - b).max() < 0.2 * abs(b).max())
+      True
+
+    Reference: Baydin et al., Gradients without backpropagation, 2022; Silver et al., Learning by directional gradient
+    descent, 2022.
+    """
+
+    def start(params: PyTree, batch: Batch) -> Walk:
+        carry = initial(cell, params, batch)
+        still = jax.tree.map(lambda p: jnp.zeros((size(batch), *p.shape), p.dtype), params)
+        return Walk(carry, zeros(carry), still)
+
+    def piece(params: PyTree, state: Walk, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Walk]:
+        fresh = directions(key, params, size(batch))
+        direction = where(batch.restart, fresh, state.direction)
+        run = per_example(cell, objective, key)
+
+        def along(
+            carry: PyTree, dcarry: PyTree, v: PyTree, batch: Batch, noise: jax.Array | None
+        ) -> tuple[jax.Array, Metrics, PyTree, PyTree]:
+            def moved(params: PyTree, carry: PyTree) -> tuple[tuple[jax.Array, PyTree], Metrics]:
+                loss, (metrics, after) = run(params, carry, batch, noise)
+                return (loss, after), metrics
+
+            with scanning():
+                (_, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
+            return slope, metrics, after, dafter
+
+        args = state.carry, state.other, direction, batch, noises(key, size(batch))
+        slopes, metrics, carry, dcarry = jax.vmap(along)(*args)
+        return Estimate(weighted(slopes, direction), summed(metrics)), Walk(carry, dcarry, direction)
+
+    return in_windows(piece, start, window)
+
+
+def apart(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
+    """Params moved along a direction and against it."""
+
+    def moved(by: Any) -> PyTree:
+        return jax.tree.map(lambda p, v: p + jnp.asarray(by, p.dtype) * v, params, direction)
+
+    return moved(sigma), moved(-sigma)
+
+
+def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
+    """Antithetic evolution strategies, one pair for each example; with a window truncated, each window on its own.
+
+        g = sum over examples of (L(params + sigma v) - L(params - sigma v)) / (2 sigma) v,   v ~ N(0, 1)
+
+    The gradient of the loss smoothed over a normal distribution, from values alone. From window to window the carry of
+    the params themselves is passed on, so that a window of k steps is as blind beyond them as truncated
+    backpropagation. Metrics are those of the params themselves.
+
+    Args:
+      cell: a cell of windows.
+      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      window: steps; None: the whole batch.
+      sigma: how far params are moved, perhaps a tracer.
+
+    Raises:
+      UserError: no key.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax import data, losses
+      >>> net = rnnjax.unroll(rnnjax.linear(1, bias=False))
+      >>> batch = data.Batch(jnp.ones((4000, 1, 1)), jnp.zeros((4000, 1, 1)))
+      >>> estimate, _ = es(net, losses.regress).grad({"w": jnp.ones((1, 1))}, (), batch, jax.random.key(0))
+      >>> bool(abs(estimate.mean_grads()["w"][0, 0] - 2) < 0.2)  # of w^2 at 1
+      True
+
+    Reference: Salimans et al., Evolution strategies as a scalable alternative to reinforcement learning, 2017; Metz
+    et al., Understanding and correcting pathologies in the training of learned optimizers, 2019 (truncated).
+    """
+
+    def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+        direction = directions(key, params, size(batch))
+        run = per_example(cell, objective, key)
+
+        def pair(carry: PyTree, v: PyTree, batch: Batch, noise: jax.Array | None) -> tuple[jax.Array, Metrics, PyTree]:
+            plus, minus = (run(p, carry, batch, noise)[0] for p in apart(params, v, sigma))
+            _, (metrics, after) = run(params, carry, batch, noise)
+            return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, after
+
+        slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, noises(key, size(batch)))
+        return Estimate(weighted(slopes, direction), summed(metrics)), after
+
+    return in_windows(piece, lambda params, batch: initial(cell, params, batch), window)
+
+
+def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
+    """Persistent evolution strategies: a fresh pair of moves in every window, each with the carry that it has made.
+
+        g = sum over examples and windows of (L+ - L-) / (2 sigma) xi,   xi = sum of the v since the row restarted
+
+    The sum of all moves that went into a carry makes up for truncation: unbiased for the smoothed loss at any window,
+    with variance that grows with the number of windows. Metrics are the mean of the two moved networks'.
+
+    Args:
+      cell: a cell of windows.
+      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      window: steps; None: the whole batch.
+      sigma: how far params are moved, perhaps a tracer.
+
+    Raises:
+      UserError: no key.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
+      >>> params = net.init(jax.random.key(1), batch.x[0])
+      >>> estimate, _ = pes(net, losses.classify, window=5).grad(params, (), batch, jax.random.key(2))
+      >>> float(estimate.metrics["loss"].weight)  # 3 examples of 25 steps
+      75.0
+
+    Reference: Vicol, Metz, Sohl-Dickstein, Unbiased gradient estimation in unrolled computation graphs with
+    persistent evolution strategies, 2021.
+    """
+    return with_pairs(cell, objective, window, sigma, fresh=True)
+
+
+def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
+    """Noise-reuse evolution strategies: as `pes`, with the same pair of moves in all windows until a row restarts.
+
+        g = sum over examples and windows of (L+ - L-) / (2 sigma) v,   v drawn where the row restarts
+
+    Unbiased for the smoothed loss, with less variance than `pes` where the losses of windows are alike.
+
+    Args:
+      cell: a cell of windows.
+      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      window: steps; None: the whole batch.
+      sigma: how far params are moved, perhaps a tracer.
+
+    Raises:
+      UserError: no key.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
+      >>> params = net.init(jax.random.key(1), batch.x[0])
+      >>> estimate, _ = nres(net, losses.classify, window=5).grad(params, (), batch, jax.random.key(2))
+      >>> float(estimate.metrics["loss"].weight)
+      75.0
+
+    Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
+    """
+    return with_pairs(cell, objective, window, sigma, fresh=False)
+
+
+def with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
+    """Pairs of networks that keep their carries; moves are drawn for every window (fresh), or at a restart."""
+
+    def start(params: PyTree, batch: Batch) -> Walk:
+        carry = initial(cell, params, batch)
+        still = jax.tree.map(lambda p: jnp.zeros((size(batch), *p.shape), p.dtype), params)
+        return Walk(carry, jax.tree.map(jnp.copy, carry), still)
+
+    def piece(params: PyTree, state: Walk, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Walk]:
+        drawn = directions(key, params, size(batch))
+        since = where(batch.restart, zeros(state.direction) if fresh else drawn, state.direction)
+        move, since = (drawn, jax.tree.map(jnp.add, since, drawn)) if fresh else (since, since)
+        run = per_example(cell, objective, key)
+
+        def pair(
+            carries: tuple[PyTree, PyTree], v: PyTree, batch: Batch, noise: jax.Array | None
+        ) -> tuple[jax.Array, Metrics, tuple[PyTree, PyTree]]:
+            ends = [run(p, h, batch, noise) for p, h in zip(apart(params, v, sigma), carries)]
+            (plus, (a, first)), (minus, (b, second)) = ends
+            metrics = jax.tree.map(lambda a, b: (a + b) / 2, a, b)
+            return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, (first, second)
+
+        args = (state.carry, state.other), move, batch, noises(key, size(batch))
+        slopes, metrics, carries = jax.vmap(pair)(*args)
+        return Estimate(weighted(slopes, since), summed(metrics)), Walk(*carries, since)
+
+    return in_windows(piece, start, window)

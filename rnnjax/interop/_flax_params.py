@@ -1,0 +1,122 @@
+"""The weights of flax's own recurrent cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.interop._layers import (
+    ACTIVATIONS,
+    Layer,
+    exported,
+    find,
+    imported,
+    inner_bias,
+    outer_bias,
+    resets_after,
+    shaped,
+)
+
+GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "vanilla": ("",)}
+BIASED = {"lstm": ("hi", "hf", "hg", "ho"), "gru": ("ir", "iz", "in", "hn"), "vanilla": ("i",)}
+
+
+def from_flax_params(
+    params: Mapping[str, Any], activation: str = "tanh", forget_bias: float = 1.0
+) -> tuple[Cell, PyTree]:
+    """The cell of one step, and its params, that compute what flax's LSTMCell, GRUCell or SimpleCell computes.
+
+    Unlike `from_flax(module)`, which runs flax's code, this gives rnnjax's `lstm`, `gru(hidden, reset_after=True,
+    recurrent_bias=True)` or `vanilla`. An LSTM's forget bias moves out of b: the params are those of `lstm(hidden)`.
+
+    Args:
+      params: the cell's params, e.g. variables["params"]["cell"] of a `flax.linen.RNN`.
+      activation: tanh, relu, sigmoid or linear, of a SimpleCell; params do not tell.
+      forget_bias: of the `lstm` that is built; it is subtracted from b, so 0.0 takes b over to the last bit.
+
+    Returns:
+      (cell, params).
+
+    Raises:
+      ValueError: unknown or missing names, wrong shapes, an MGUCell (its gate works the other way than `mgu`'s).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from flax import linen as nn
+      >>> theirs, x = nn.GRUCell(4), jnp.ones(3)
+      >>> variables = theirs.init(jax.random.key(0), jnp.zeros(4), x)
+      >>> cell, params = from_flax_params(variables["params"])
+      >>> bool(jnp.allclose(rnnjax.run(cell, params, x)[1], theirs.apply(variables, jnp.zeros(4), x)[1]))
+      True
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
+    kind = kind_of(params)
+    names = GATES[kind]
+
+    def get(part: str, leaf: str, *shape: int | None) -> np.ndarray:
+        if leaf not in params[part]:
+            raise ValueError(f"params[{part!r}] has no {leaf!r}; it has {sorted(params[part])}")
+        return shaped(f"params[{part!r}][{leaf!r}]", params[part][leaf], *shape)
+
+    hidden = get("h" + names[0], "kernel", None, None).shape[0]
+    u = np.concatenate([get("h" + g, "kernel", hidden, hidden) for g in names], axis=1)
+    features = get("i" + names[0], "kernel", None, hidden).shape[0]
+    w = np.concatenate([get("i" + g, "kernel", features, hidden) for g in names], axis=1)
+    biases = [get(part, "bias", hidden) for part in BIASED[kind]]
+    b, inner = np.concatenate(biases[: len(names)]), biases[len(names) :]
+    layer = Layer(w, u, b, inner[0] if inner else None, reset_after=True)
+    return imported(layer, ACTIVATIONS[activation], forget_bias)
+
+
+def kind_of(params: Mapping[str, Any]) -> str:
+    """Whose params these are, by their names."""
+    for kind, names in GATES.items():
+        if set(params) == {side + g for side in "ih" for g in names}:
+            return kind
+    if set(params) == {"if", "in", "hf", "hn"}:
+        raise ValueError(
+            "these are the params of an MGUCell, which resets after the matmul and whose gate keeps, both unlike "
+            "rnnjax.mgu: run it by from_flax(module)"
+        )
+    raise ValueError(
+        f"expected the params of an LSTMCell (ii .. ho), GRUCell (ir .. hn) or SimpleCell (i, h), got {sorted(params)}"
+    )
+
+
+def to_flax_params(
+    params: PyTree, forget_bias: float = 1.0, reset_after: bool = False, keep: bool = True
+) -> dict[str, dict[str, np.ndarray]]:
+    """The params of the flax LSTMCell (OptimizedLSTMCell), GRUCell or SimpleCell that computes the same.
+
+    Args:
+      params: of one layer, `lstm`, `vanilla` or `gru`.
+      forget_bias, reset_after, keep: what `lstm` or `gru` was built with, and with the same defaults, since params
+        do not tell; a recurrent bias implies reset_after.
+
+    Returns:
+      kernels and biases by flax's names; biases that the layer has not are zero.
+
+    Raises:
+      ValueError: flax has no such cell (layer norm, peepholes, a GRU that resets before the matmul).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> sorted(to_flax_params(rnnjax.vanilla(4).init(jax.random.key(0), jnp.ones(3))))
+      ['h', 'i']
+    """
+    found = find(params)
+    if len(found) != 1 or len(found[0]) != 1:
+        raise ValueError("params of one layer in one direction are expected: convert others part by part")
+    (name, one), *_ = found[0]
+    layer = resets_after(exported(name, one, forget_bias, reset_after, keep), "flax")
+    names = GATES[layer.kind]
+    blocks = {"i": np.split(layer.w, len(names), axis=1), "h": np.split(layer.u, len(names), axis=1)}
+    tree = {side + g: {"kernel": block} for side in "ih" for g, block in zip(names, blocks[side])}
+    biases = np.split(outer_bias(layer), len(names)) + [inner_bias(layer)[-layer.u.shape[0] :]]
+    for part, b in zip(BIASED[layer.kind], biases):
+        tree[part]["bias"] = b
+    return tree

@@ -1,0 +1,170 @@
+"""Weights of Keras's SimpleRNN, LSTM and GRU: the lists of arrays of get_weights and set_weights; no Keras needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnjax.base import Cell, PyTree, unroll
+from rnnjax.interop._layers import (
+    ACTIVATIONS,
+    Layer,
+    exported,
+    find,
+    gates,
+    imported,
+    inner_bias,
+    outer_bias,
+    reorder,
+    shaped,
+)
+from rnnjax.wrappers import Both, bidirectional
+from rnnjax.wrappers import last as last_output
+
+SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
+
+
+def from_keras(
+    source: Any, activation: str = "tanh", reset_after: bool = True, last: bool = False, forget_bias: float = 1.0
+) -> tuple[Cell, PyTree]:
+    """The cell and params that compute what a Keras SimpleRNN, LSTM or GRU computes on one sequence `[T, features]`.
+
+        i, f, c, o = x kernel + h recurrent_kernel + bias       LSTM: i, f, g, o here
+        z, r, h    = x kernel + h recurrent_kernel + bias       GRU: r, z, n here; z keeps the state in both
+
+    Two or three arrays are one direction, four or six a Bidirectional (merge_mode="concat"). The cell is a window
+    cell: `unroll(layer)` or `bidirectional(layer)`. For several Keras layers stack the cells and gather the params in
+    a tuple. An LSTM's forget bias moves out of the bias: the params are those of `lstm(hidden)`.
+
+    Args:
+      source: `layer.get_weights()`, or the layer itself, whose own activation, reset_after and return_sequences then
+        count. Dropout inside the layer is left behind.
+      activation: tanh, relu, sigmoid or linear, of a SimpleRNN; a list does not tell.
+      reset_after: of a GRU without bias; a bias tells (one row: reset before the matmul, two rows: after).
+      last: the output at the last step alone, as with return_sequences=False; of both directions their last states.
+      forget_bias: of the `lstm` that is built; it is subtracted from b, so 0.0 takes b over to the last bit.
+
+    Returns:
+      (cell, params).
+
+    Raises:
+      ValueError: wrong number or shapes of arrays, or a setting of the layer that has no counterpart; it says which.
+
+    Example:
+      >>> import numpy as np, rnnjax
+      >>> cell, params = from_keras([np.ones((3, 4)), np.eye(4), np.zeros(4)], activation="relu")
+      >>> print(rnnjax.run(cell, params, np.ones((2, 3), np.float32))[1])
+      [[3. 3. 3. 3.]
+       [6. 6. 6. 6.]]
+
+    Reference: keras.layers.LSTM and keras.layers.GRU, Keras documentation.
+    """
+    if hasattr(source, "get_weights"):
+        activation, reset_after, last = settings(source.get_config(), type(source).__name__)
+        source = source.get_weights()
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
+    n = len(source)
+    if n not in (2, 3, 4, 6):
+        raise ValueError(
+            f"expected 2, 3, 4 or 6 arrays (kernel, recurrent_kernel, perhaps bias, of one or both directions), got {n}"
+        )
+    halves = [source] if n < 4 else [source[: n // 2], source[n // 2 :]]
+    parts = [
+        imported(read(half, reset_after, which), ACTIVATIONS[activation], forget_bias)
+        for half, which in zip(halves, ("", "backward ") if len(halves) == 1 else ("forward ", "backward "))
+    ]
+    cells, params = zip(*parts)
+    if len(parts) == 2:
+        return bidirectional(cells[0], cells[1], last), Both(*params)
+    cell = unroll(cells[0])
+    return (last_output(cell) if last else cell), params[0]
+
+
+def settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:
+    """(activation, reset_after, last) of a layer's configuration; refuses what has no counterpart here."""
+
+    def want(key: str, value: Any, *allowed: Any) -> None:
+        if value not in allowed:
+            expected = " or ".join(map(repr, allowed))
+            raise ValueError(f"{name} has {key}={value!r}, which has no counterpart: expected {expected}")
+
+    inner = [config[key]["config"] for key in ("layer", "backward_layer") if key in config] or [config]
+    want("merge_mode", config.get("merge_mode", "concat"), "concat")
+    for one, backwards in zip(inner, (False, True)):
+        if not {"units", "activation", "return_sequences"} <= set(one):
+            raise ValueError(f"{name} is not a SimpleRNN, LSTM, GRU or a Bidirectional of one")
+        gated = "recurrent_activation" in one
+        want("go_backwards", one["go_backwards"], backwards)
+        want("activation", one["activation"], *(["tanh"] if gated else list(ACTIVATIONS)))
+        want("recurrent_activation", one.get("recurrent_activation", "sigmoid"), "sigmoid")
+        for key in ("activation", "reset_after", "return_sequences"):
+            want(f"backward {key}", one.get(key), inner[0].get(key))
+    return inner[0]["activation"], inner[0].get("reset_after", True), not inner[0]["return_sequences"]
+
+
+def read(weights: Sequence[Any], reset_after: bool, which: str) -> Layer:
+    """The layer of one direction's arrays."""
+    u = shaped(f"{which}recurrent_kernel", weights[1], None, None)
+    hidden, n = gates(f"{which}recurrent_kernel", u)
+    w = shaped(f"{which}kernel", weights[0], None, n * hidden)
+    if len(weights) == 2:
+        layer = Layer(w, u, reset_after=reset_after)
+    elif n == 3 and np.ndim(weights[2]) == 2:
+        b, inner = shaped(f"{which}bias", weights[2], 2, n * hidden)
+        summed = b + np.concatenate([inner[: 2 * hidden], np.zeros_like(b[2 * hidden :])])
+        layer = Layer(w, u, summed, inner[2 * hidden :], reset_after=True)
+    else:
+        layer = Layer(w, u, shaped(f"{which}bias", weights[2], n * hidden))
+    return swapped(layer) if n == 3 else layer
+
+
+def swapped(layer: Layer) -> Layer:
+    """A GRU with its first two gates exchanged."""
+    b = None if layer.b is None else reorder(layer.b, SWAP)
+    return layer._replace(w=reorder(layer.w, SWAP), u=reorder(layer.u, SWAP), b=b)
+
+
+def to_keras(
+    params: PyTree, forget_bias: float = 1.0, reset_after: bool = False, keep: bool = True
+) -> list[np.ndarray]:
+    """The list for `set_weights` of the Keras SimpleRNN, LSTM, GRU or Bidirectional that computes the same.
+
+    A GRU with a recurrent bias, or with reset_after=True, is for `keras.layers.GRU(hidden, reset_after=True)`, any
+    other for reset_after=False. Without any bias the list is for use_bias=False.
+
+    Args:
+      params: of one layer, `lstm`, `vanilla` or `gru`, or of a `bidirectional` of one; of a stack, part by part.
+      forget_bias, reset_after, keep: what `lstm` or `gru` was built with, and with the same defaults, since params
+        do not tell; a recurrent bias implies reset_after.
+
+    Returns:
+      [kernel, recurrent_kernel, bias], then those of the backward direction if there is one.
+
+    Raises:
+      ValueError: Keras has no such layer (an MGU, layer norm, peepholes), or params are those of several.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> params = rnnjax.gru(4).init(jax.random.key(0), jnp.ones(3))
+      >>> [a.shape for a in to_keras(params)]
+      [(3, 12), (4, 12), (12,)]
+    """
+    found = find(params)
+    if len(found) != 1:
+        raise ValueError(f"params of one layer are expected, these hold {len(found)}: convert a stack part by part")
+    layers = [exported(name, p, forget_bias, reset_after, keep) for name, p in found[0]]
+    bias = any(layer.b is not None or layer.inner is not None for layer in layers)
+    return [a for layer in layers for a in arrays(layer, bias)]
+
+
+def arrays(layer: Layer, bias: bool) -> list[np.ndarray]:
+    """One direction's arrays."""
+    ours = [layer.w, layer.u]
+    if bias and layer.reset_after:
+        ours.append(np.stack([outer_bias(layer), inner_bias(layer)]))
+    elif bias:
+        ours.append(outer_bias(layer))
+    return [reorder(a, SWAP) for a in ours] if layer.kind == "gru" else ours

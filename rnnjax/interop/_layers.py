@@ -1,0 +1,177 @@
+"""The weights of one recurrent layer: what every foreign format is read into, and written from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.cells import gru, lstm, vanilla
+from rnnjax.cells._cores import Activation
+from rnnjax.wrappers import Both
+
+KINDS = {1: "vanilla", 3: "gru", 4: "lstm"}
+ACTIVATIONS: dict[str, Activation] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "linear": lambda z: z,
+}
+
+
+class Layer(NamedTuple):
+    """A layer with rnnjax's gates (i, f, g, o of an LSTM; r, z, n of a GRU, z keeps) and no bias but these.
+
+    Attributes:
+      w: `[features, gates * hidden]`.
+      u: `[hidden, gates * hidden]`.
+      b: `[gates * hidden]` or None; the whole bias, an LSTM's forget bias included.
+      inner: `[hidden]` or None: a GRU's bias inside the reset.
+      reset_after: where a GRU resets.
+    """
+
+    w: np.ndarray
+    u: np.ndarray
+    b: np.ndarray | None = None
+    inner: np.ndarray | None = None
+    reset_after: bool = False
+
+    @property
+    def kind(self) -> str:
+        """vanilla, gru or lstm, from the shape of u."""
+        return KINDS[self.u.shape[1] // self.u.shape[0]]
+
+
+def floats(name: str, value: Any) -> np.ndarray:
+    """An array, tensor or list of numbers as a floating numpy array."""
+    if hasattr(value, "detach"):  # a torch tensor; numpy has no bfloat16 of its own
+        value = value.detach().cpu()
+        value = value.float().numpy().astype(jnp.bfloat16) if "bfloat16" in str(value.dtype) else value.numpy()
+    array = np.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name}: expected floating numbers, got {array.dtype}")
+    return array
+
+
+def shaped(name: str, value: Any, *shape: int | None) -> np.ndarray:
+    """The array, or an error that names it where its shape is another; None fits any length."""
+    array = floats(name, value)
+    if array.ndim != len(shape) or any(want not in (None, n) for want, n in zip(shape, array.shape)):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name}: expected shape [{wanted}], got {list(array.shape)}")
+    return array
+
+
+def gates(name: str, u: np.ndarray, hidden_first: bool = True) -> tuple[int, int]:
+    """(hidden, gates) of a recurrent matrix; hidden_first=False: it is stored as `[gates * hidden, hidden]`."""
+    hidden, width = u.shape if hidden_first else u.shape[::-1]
+    if hidden < 1 or width not in {n * hidden for n in KINDS}:
+        form = "[hidden, n hidden]" if hidden_first else "[n hidden, hidden]"
+        raise ValueError(
+            f"{name}: expected shape {form} with n = 1 (vanilla), 3 (GRU) or 4 (LSTM), got {list(u.shape)}"
+        )
+    return hidden, width // hidden
+
+
+def reorder(a: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    """The gates of an array, blocks of its last axis, in another order."""
+    blocks = np.split(a, len(order), axis=-1)
+    return np.concatenate([blocks[i] for i in order], axis=-1)
+
+
+def shifted(layer: Layer, forget_bias: float) -> Layer:
+    """An LSTM with forget_bias added to the bias of f; a bias appears where there was none and it is not zero."""
+    if layer.kind != "lstm" or forget_bias == 0:
+        return layer
+    hidden = layer.u.shape[0]
+    b = outer_bias(layer).copy()
+    b[hidden : 2 * hidden] += forget_bias
+    return layer._replace(b=b)
+
+
+def imported(layer: Layer, activation: Activation, forget_bias: float) -> tuple[Cell, PyTree]:
+    """The rnnjax cell of one step, and its params."""
+    layer = shifted(layer, -forget_bias)
+    hidden, bias = layer.u.shape[0], layer.b is not None
+    cells = {
+        "vanilla": lambda: vanilla(hidden, activation, bias),
+        "gru": lambda: gru(hidden, layer.reset_after, recurrent_bias=layer.inner is not None, bias=bias),
+        "lstm": lambda: lstm(hidden, forget_bias, bias),
+    }
+    linear = {"w": layer.w} | ({"b": layer.b} if bias else {})
+    core = {"u": layer.u} | ({"b": layer.inner} if layer.inner is not None else {})
+    return cells[layer.kind](), jax.tree.map(jnp.asarray, (linear, core))
+
+
+def exported(name: str, params: PyTree, forget_bias: float, reset_after: bool, keep: bool) -> Layer:
+    """A layer from params ({w, b}, {u}) and the factory's arguments, which the params do not tell."""
+    linear, core = params
+    for part, known, more in (linear, {"w", "b"}, f"{name}[0]"), (core, {"u", "b"}, f"{name}[1]"):
+        if unknown := sorted(set(part) - known):
+            raise ValueError(f"{more}[{unknown[0]!r}] has no counterpart in the other library")
+        if missing := sorted(known - {"b"} - set(part)):
+            raise ValueError(f"{more} has no {missing[0]!r}")
+    u = writable(shaped(f"{name}[1]['u']", core["u"], None, None))
+    hidden, n = gates(f"{name}[1]['u']", u)
+    w = writable(shaped(f"{name}[0]['w']", linear["w"], None, n * hidden))
+    b = writable(shaped(f"{name}[0]['b']", linear["b"], n * hidden)) if "b" in linear else None
+    inner = writable(shaped(f"{name}[1]['b']", core["b"], hidden)) if "b" in core else None
+    if inner is not None and n != 3:
+        raise ValueError(f"{name}[1]['b']: only a GRU has a bias in its core")
+    layer = Layer(w, u, b, inner, n == 3 and (reset_after or inner is not None))
+    return shifted(layer if keep else flipped(layer), forget_bias)
+
+
+def writable(a: np.ndarray) -> np.ndarray:
+    """A copy; bfloat16, which other libraries cannot read from numpy, as float32."""
+    return np.array(a, np.float32 if a.dtype == jnp.bfloat16 else a.dtype)
+
+
+def flipped(layer: Layer) -> Layer:
+    """A GRU with its update gate negated: sigmoid(-a) = 1 - sigmoid(a)."""
+    if layer.kind != "gru":
+        return layer
+    sign = np.repeat(np.array([1, -1, 1], layer.u.dtype), layer.u.shape[0])
+    return layer._replace(w=layer.w * sign, u=layer.u * sign, b=None if layer.b is None else layer.b * sign)
+
+
+def resets_after(layer: Layer, library: str) -> Layer:
+    """Refuses a GRU that resets before the matmul where a library has no such thing."""
+    if layer.kind == "gru" and not layer.reset_after:
+        raise ValueError(
+            f"{library} has no GRU that resets before the matmul, as gru(hidden) does: train gru(hidden, "
+            "reset_after=True, recurrent_bias=True), or pass reset_after=True if these params come from a "
+            "gru(hidden, reset_after=True)"
+        )
+    return layer
+
+
+def outer_bias(layer: Layer) -> np.ndarray:
+    """The bias of all gates but for a GRU's inside the reset; zero where there is none."""
+    return np.zeros(layer.u.shape[1:], layer.u.dtype) if layer.b is None else layer.b
+
+
+def inner_bias(layer: Layer) -> np.ndarray:
+    """The recurrent bias of all gates: zero but inside a GRU's reset."""
+    b = np.zeros(layer.u.shape[1:], layer.u.dtype)
+    if layer.inner is not None:
+        b[-layer.u.shape[0] :] = layer.inner
+    return b
+
+
+def find(params: PyTree, name: str = "params") -> list[tuple[tuple[str, PyTree], ...]]:
+    """The layers in params of stacks and bidirectional cells, in order; of each its one or two directions, named."""
+    if isinstance(params, Both):
+        halves = find(params.forward, f"{name}.forward") + find(params.backward, f"{name}.backward")
+        if [len(h) for h in halves] != [1, 1]:
+            raise ValueError(f"{name}: expected one layer in each direction")
+        return [halves[0] + halves[1]]
+    if isinstance(params, tuple) and len(params) == 2 and all(isinstance(p, dict) for p in params) and "u" in params[1]:
+        return [((name, params),)]
+    if isinstance(params, (tuple, list, dict)):
+        parts = params.items() if isinstance(params, dict) else enumerate(params)
+        return [layer for key, part in parts for layer in find(part, f"{name}[{key!r}]")]
+    raise ValueError(f"{name} is not part of a recurrent layer ({{w, b}}, {{u}}): give the params of those alone")

@@ -1,0 +1,37 @@
+"""Objectives and their means over valid steps, with the CTC loss.
+
+Belongs here: a function of outputs and targets. Does not belong here: gradients (`estimators`) or optimizers
+(`training`).
+"""
+
+from rnnjax.losses._ctc import check_lengths, ctc, edit_distance, frames_needed, label_ctc
+from rnnjax.losses._losses import (
+    Mean,
+    Metrics,
+    Objective,
+    binary_cross_entropy,
+    classify,
+    counted,
+    cross_entropy,
+    mean,
+    regress,
+    squared_error,
+)
+
+__all__ = [
+    "Mean",
+    "Metrics",
+    "Objective",
+    "binary_cross_entropy",
+    "check_lengths",
+    "classify",
+    "counted",
+    "cross_entropy",
+    "ctc",
+    "edit_distance",
+    "frames_needed",
+    "label_ctc",
+    "mean",
+    "regress",
+    "squared_error",
+]

@@ -1,0 +1,163 @@
+"""Connectionist temporal classification: labels in order, without saying when; their loss and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from rnnjax.base import PyTree, Seq, UserError, plain
+from rnnjax.data import Batch
+from rnnjax.decoding import best_path
+from rnnjax.losses._losses import Mean, Metrics
+
+
+def frames_needed(labels: jax.Array) -> jax.Array:
+    """The fewest frames that can say some labels: one each, and a blank between two that are alike.
+
+    Args:
+      labels: integers `[N]` from 1, then zeros.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(frames_needed(jnp.array([3, 3, 1, 0, 0])))
+      4
+    """
+    there = labels > 0
+    return (there.sum() + (there[1:] & (labels[1:] == labels[:-1])).sum()).astype(jnp.int32)
+
+
+def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+    """- log p(labels), in nats: of all paths that become the labels.
+
+        p(labels) = sum over paths of prod_t softmax(logits_t)[path_t]
+
+    A path becomes labels when repetitions are made one and then blanks, symbol 0, left out.
+
+    Args:
+      logits: `[T, 1 + labels]`; in half precision they are taken as single.
+      labels: integers `[N]` from 1, then zeros; none at all is a target too.
+      valid: `[T]` booleans, or None: all frames are.
+
+    Returns:
+      `[]`; inf, with a gradient of zero, where there are fewer frames than the labels need, and where a label is not
+      below the number of symbols.
+
+    Example: one label in two frames: 1 1, 1 blank, blank 1.
+      >>> import jax, jax.numpy as jnp
+      >>> print(jnp.exp(-jax.jit(ctc)(jnp.log(jnp.array([[0.6, 0.4], [0.6, 0.4]])), jnp.array([1]))).round(4))
+      0.64
+
+    Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006.
+    """
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    there = jnp.ones(logits.shape[0], bool) if valid is None else valid.astype(bool)
+    logits = jnp.where(there[:, None], logits, jnp.zeros_like(logits))
+    with jax.numpy_dtype_promotion("standard"):  # optax has not been written for strict promotion
+        nats = optax.ctc_loss(
+            logits[None],
+            (~there)[None].astype(logits.dtype),
+            labels[None],
+            (labels <= 0)[None].astype(logits.dtype),
+        )[0]
+    possible = (frames_needed(labels) <= there.sum()) & (labels < logits.shape[-1]).all()
+    return jnp.where(possible, nats, jnp.inf).astype(logits.dtype)
+
+
+def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
+    """The objective of saying labels in order, of one example.
+
+    Metrics are "loss", nats a target; "label_error", the edit distance of the best path to the target, over the labels;
+    "too_long", the part of the targets that have too few frames or a label that is no symbol. These are in no other
+    metric and not learned from.
+
+    Args:
+      outputs: logits `[T, 1 + labels]`, plain or a `Seq`.
+      batch: with targets y, integers `[N]` from 1, then zeros, and a mask `[]`: whether the example counts.
+
+    Example: the second target takes three frames.
+      >>> import jax, jax.numpy as jnp
+      >>> objective = jax.jit(label_ctc)
+      >>> metrics = objective(jnp.zeros((2, 3)), Batch(x=None, y=jnp.array([1, 2])))
+      >>> print(metrics["loss"].value().round(4), metrics["too_long"].value())  # ln 9
+      2.1972 0.0
+      >>> print(objective(jnp.zeros((2, 3)), Batch(x=None, y=jnp.array([1, 1])))["loss"].weight)
+      0.0
+    """
+    logits, valid = plain(outputs), outputs.valid if isinstance(outputs, Seq) else None
+    there = jnp.asarray(True) if batch.mask is None else batch.mask
+    nats = ctc(logits, batch.y, valid)
+    fits = jnp.isfinite(nats)
+    said, n = best_path(logits, valid)
+    wrong = edit_distance(batch.y, said, (batch.y > 0).sum(), n)
+
+    def counted(value: jax.Array, weight: jax.Array, of: jax.Array) -> Mean:
+        return Mean(*(jnp.where(of, v, jnp.zeros_like(v)).astype(nats.dtype) for v in (value, weight)))
+
+    one = jnp.ones_like(nats)
+    return {
+        "loss": counted(nats, one, there & fits),
+        "label_error": counted(wrong, (batch.y > 0).sum(), there & fits),
+        "too_long": counted(~fits, one, there),
+    }
+
+
+def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax.Array:
+    """The fewest symbols to put in, leave out or change that turn the first n of a into the first m of b.
+
+    Args:
+      a, b: integers `[N]` and `[M]`; the shorter first is faster.
+      n, m: `[]`, how many of them there are.
+
+    Returns:
+      integers `[]`
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> word = lambda text: jnp.array([ord(c) for c in text])
+      >>> print(edit_distance(word("kitten"), word("sitting"), 6, 7))
+      3
+
+    Reference: Levenshtein, Binary codes capable of correcting deletions, insertions, and reversals, 1966.
+    """
+    at = jnp.arange(b.shape[0] + 1, dtype=jnp.int32)
+
+    def body(row: jax.Array, here: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        symbol, i = here
+        changed = row[:-1] + (b != symbol).astype(row.dtype)
+        without = jnp.concatenate([row[:1] + 1, jnp.minimum(changed, row[1:] + 1)])
+        # Symbols put in: the least of without[k] + (j - k) over k <= j.
+        after = lax.cummin(without - at) + at
+        return jnp.where(i < n, after, row), None
+
+    row, _ = lax.scan(body, at, (a, jnp.arange(a.shape[0])))
+    return row[m]
+
+
+def check_lengths(frames: Sequence[int], labels: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Refuses data in which a target needs more frames than there are.
+
+    Args:
+      frames: of each example, as the loss will see them.
+      labels: of each, from 1.
+      names: of each, for the message.
+
+    Raises:
+      UserError: of the first that does.
+
+    Example:
+      >>> import numpy as np
+      >>> check_lengths([3], [np.array([1, 1, 2])], ["a.wav"])
+      Traceback (most recent call last):
+      rnnjax.base.UserError: a.wav: 3 labels need 4 frames (one each, a blank between two alike), and there are 3
+    """
+    for n, y, name in zip(frames, labels, names):
+        need = len(y) + int((y[1:] == y[:-1]).sum())
+        if need > n:
+            raise UserError(
+                f"{name}: {len(y)} labels need {need} frames (one each, a blank between two alike), and there are {n}"
+            )

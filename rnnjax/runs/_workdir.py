@@ -1,0 +1,288 @@
+"""The folder of a run: its flags, its metrics, its summary, and a lock against a second process.
+
+flags.cfg        the flags, one --name=value a line: --flagfile=flags.cfg repeats the run
+metrics.jsonl    one JSON object a line: step, seconds of work since the run began, every metric
+summary.json     what came out
+"""
+
+from __future__ import annotations
+
+from rnnjax.runs._files import atomic_write
+from rnnjax.runs._files import plain
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from absl import flags as absl_flags
+
+from rnnjax.base import UserError, refusing
+
+Record = dict[str, Any]
+CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins
+HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
+
+
+def flag_lines(flags: Iterable[absl_flags.Flag]) -> dict[str, str]:
+    """Flags as they stand in a flagfile: by name, the line or lines, `\\n` between; "" for None.
+
+    Raises:
+      UserError: a flagfile cannot say this value: it has a line break, or ends in white space.
+
+    Example:
+      >>> from absl import flags
+      >>> values = flags.FlagValues()
+      >>> _ = flags.DEFINE_bool("tied", True, "", flag_values=values)
+      >>> _ = flags.DEFINE_multi_string("grid", ["seed=0,1", "delay=9"], "", flag_values=values)
+      >>> _ = values(["program", "--notied"])
+      >>> flag_lines(values[name] for name in values)
+      {'tied': '--notied', 'grid': '--grid=seed=0,1\\n--grid=delay=9'}
+    """
+    return {flag.name: _sayable(flag) for flag in flags}
+
+
+class Workdir:
+    """The folder of one run, ours alone until it is closed or the process ends.
+
+    Args:
+      path: the folder: absent, empty (hidden files and logs aside), or of the same run.
+      flags: the flags of the run, by `flag_lines`.
+      free: names of flags that may change when the run is started again.
+
+    Raises:
+      UserError: the folder holds something else, cannot be written, is in use, or belongs to a run with other flags.
+
+    Example:
+      >>> import tempfile
+      >>> path = tempfile.mkdtemp()
+      >>> with Workdir(path, {"seed": "--seed=3"}) as workdir:
+      ...     workdir.log(10, {"loss": 2.5})
+      ...     [(record["step"], record["loss"]) for record in workdir.records()]
+      [(10, 2.5)]
+      >>> Workdir(path, {"seed": "--seed=4"})  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      rnnjax.base.UserError: ... was begun with other flags: --seed: 3 -> 4; go back ... or give another --workdir
+    """
+
+    def __init__(self, path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
+        self.path = Path(path).absolute()
+        self.flags = dict(flags)
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        with refusing("write", self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            _assert_ours(self.path)
+            self._lock: int | None = _locked(self.path)
+        try:
+            self.resumed = self._claim(free)
+        except BaseException:
+            self.close()
+            raise
+        self._before, self._start = 0.0, time.monotonic()
+
+    def file(self, name: str) -> Path:
+        """The path of a file in this folder."""
+        return self.path / name
+
+    def close(self) -> None:
+        """Gives the folder free for other processes."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+
+    def __enter__(self) -> Workdir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, UserError) and not self.resumed:
+            self.withdraw()
+        self.close()
+
+    def withdraw(self) -> None:
+        """Gives back a folder in which no run has begun: it goes, or is as it was. Otherwise nothing changes."""
+        begun = [entry for entry in self.path.iterdir() if not (entry.name in CLAIM and entry.is_file())]
+        if begun and any(entry.is_dir() or entry.stat().st_size for entry in begun):
+            return
+        for file in (*begun, *(self.path / name for name in CLAIM)):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is there
+            for folder in self._made:
+                folder.rmdir()
+
+    def rewind(self, step: int | None) -> None:
+        """Drops the metrics of steps after the one restored, and a line half written; None: all of them.
+
+        Raises:
+          UserError: metrics.jsonl is damaged, or cannot be read or written.
+        """
+        lines, records = self._lines()
+        kept = [i for i, record in enumerate(records) if step is not None and record["step"] <= step]
+        self._before, self._start = (records[kept[-1]]["seconds"] if kept else 0.0), time.monotonic()
+        atomic_write(self.file("metrics.jsonl"), "".join(f"{lines[i]}\n" for i in kept))
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Adds a line to metrics.jsonl; a number that is not finite becomes null, for JSON has none.
+
+        Log the metrics of a step before its checkpoint is saved: killed between the two, the run loses nothing.
+        """
+        record = {"step": int(step), "seconds": round(self.seconds(), 3), **metrics}
+        with refusing("write", self.file("metrics.jsonl")), self.file("metrics.jsonl").open("ab") as file:
+            file.write(f"{json.dumps(plain(record), allow_nan=False)}\n".encode())
+
+    def records(self) -> list[Record]:
+        """The metrics so far, one dict a line."""
+        return self._lines()[1]
+
+    def seconds(self) -> float:
+        """Seconds of work on this run, those before it was resumed included."""
+        return self._before + time.monotonic() - self._start
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes summary.json; NumPy and JAX numbers will do, and one that is not finite becomes null."""
+        atomic_write(self.file("summary.json"), json.dumps(plain(summary), indent=2, allow_nan=False) + "\n")
+
+    def summary(self) -> Record | None:
+        """What summary.json says; None when there is none that can be read."""
+        try:
+            summary = json.loads(self.file("summary.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return summary if isinstance(summary, dict) else None
+
+    def _claim(self, free: Collection[str]) -> bool:
+        """Writes flags.cfg, or compares the flags with it; whether it was there."""
+        path, resumed = self.file("flags.cfg"), self.file("flags.cfg").exists()
+        changes = _allowed_changes(self.path, self.flags, free) if resumed else {}
+        if changes or not resumed:
+            text = "".join(f"{lines}\n" for lines in self.flags.values() if lines)
+            atomic_write(path, f"{HEADER}{_sha256(text)}\n{text}")
+        return resumed
+
+    def _lines(self) -> tuple[list[str], list[Record]]:
+        """The lines of metrics.jsonl and what they say; a last one half written is left out."""
+        path = self.file("metrics.jsonl")
+        if not path.exists():
+            return [], []
+        with refusing("read", path):
+            lines = [line for line in path.read_bytes().split(b"\n") if line]
+        records: list[Record] = []
+        for i, line in enumerate(lines):
+            try:
+                records.append(_record(line))
+            except (ValueError, KeyError, TypeError) as error:
+                if i < len(lines) - 1:
+                    raise UserError(f"{path} is damaged: line {i + 1} is not a record") from error
+        return [line.decode() for line in lines[: len(records)]], records
+
+
+def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
+    """Refuses what `Workdir` would refuse in this folder, and writes nothing.
+
+    Raises:
+      UserError: the folder holds something else, or belongs to a run with other flags.
+    """
+    path = Path(path).absolute()
+    with refusing("read", path):
+        if path.is_dir():
+            _assert_ours(path)
+        if (path / "flags.cfg").exists():
+            _allowed_changes(path, flags, free)
+
+
+def _record(line: bytes) -> Record:
+    record = json.loads(line)
+    return {**record, "step": int(record["step"]), "seconds": float(record["seconds"])}
+
+
+def _sayable(flag: absl_flags.Flag) -> str:
+    text: str = flag.serialize()
+    lines = text.split("\n")
+    count = len(flag.value or [""]) if isinstance(flag, absl_flags.MultiFlag) else 1
+    if len(lines) != count or any(line != line.rstrip() or "\r" in line for line in lines):
+        raise UserError(f"--{flag.name} has a line break or ends in white space, which flags.cfg cannot say")
+    return text
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _assert_ours(path: Path) -> None:
+    names = [entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.suffix != ".log"]
+    if names and "flags.cfg" not in names:
+        raise UserError(f"{path} holds other things and no flags.cfg of a run: give another --workdir")
+
+
+def _locked(path: Path) -> int:
+    """A lock on the folder; it ends with the process, however that ends."""
+    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(descriptor, 100).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise UserError(f"{path} is in use by process {owner}: wait for it, or give another --workdir") from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]) -> dict[str, str]:
+    """What flags.cfg of a folder says otherwise; only flags that are free may change."""
+    changes = _changes(_read_flags(path / "flags.cfg", flags), flags)
+    forbidden = "; ".join(change for name, change in changes.items() if name not in free)
+    if forbidden:
+        raise UserError(f"{path} was begun with other flags: {forbidden}; go back to those, or give another --workdir")
+    return changes
+
+
+def _read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
+    """The lines of flags.cfg by the name of their flag."""
+    with refusing("read", path):
+        header, _, text = path.read_text(encoding="utf-8").partition("\n")
+    if not header.startswith(HEADER):
+        raise UserError(f"{path} is not one that rnnjax wrote: give another --workdir")
+    if header.removeprefix(HEADER) != _sha256(text):
+        raise UserError(f"{path} was edited after the run began: undo that, or copy it and give another --workdir")
+    lines: dict[str, str] = {}
+    for line in filter(None, text.split("\n")):
+        name = _name(line, names)
+        lines[name] = f"{lines[name]}\n{line}" if name in lines else line
+    return lines
+
+
+def _name(line: str, names: Collection[str]) -> str:
+    """The flag a line speaks of: --name=value, --name or --noname."""
+    name, equals, _ = line.removeprefix("--").partition("=")
+    return name if equals or name in names else name.removeprefix("no")
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """By name, what became of the flags that differ."""
+    names = [name for name in {**old, **new} if old.get(name, "") != new.get(name, "")]
+    return {
+        name: f"--{name}: {flag_value(name, old.get(name, ''))} -> {flag_value(name, new.get(name, ''))}"
+        for name in names
+    }
+
+
+def flag_value(name: str, lines: str) -> str:
+    """The value in the line or lines of a flag, for people.
+
+    Example:
+      >>> flag_value("seed", "--seed=3"), flag_value("tied", "--notied"), flag_value("text", "--text=")
+      ('3', 'false', '""')
+    """
+    if not lines:
+        return "not given"
+    if "=" not in lines:
+        return "true" if lines == f"--{name}" else "false"
+    return " ".join(line.removeprefix(f"--{name}=") or '""' for line in lines.split("\n"))

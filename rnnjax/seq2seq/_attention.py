@@ -1,0 +1,222 @@
+"""Attention: a memory of places, scored by a query, read as their weighted mean; and the cells that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, plain
+from rnnjax.base._numerics import draw, lecun
+from rnnjax.base._seq import cleaned
+from rnnjax.cells import linear, pointwise
+
+
+class Memory(NamedTuple):
+    """What is attended to: S places.
+
+    Attributes:
+      values: `[S, M]`, what is read.
+      keys: `[S, K]`, what is scored, made of the values once a source.
+      valid: `[S]` booleans, or None: all are.
+    """
+
+    values: Any
+    keys: Any
+    valid: Any = None
+
+
+class Past(NamedTuple):
+    """What was attended to before.
+
+    Attributes:
+      weights: `[S]`, of the last step.
+      cover: `[S]`, the sum of all so far; () for a score that does not read it.
+    """
+
+    weights: Any = ()
+    cover: Any = ()
+
+
+class Attention(NamedTuple):
+    """How well a query fits the places of a memory.
+
+    Attributes:
+      keys: a cell without memory, from values to keys.
+      init: (key, query, memory) -> params of the score.
+      score: (params, query `[Q]`, keys `[S, K]`, past) -> `[S]`.
+      coverage: whether the score reads how much each place has been attended to so far.
+      location: whether it reads how the last step attended.
+    """
+
+    keys: Cell
+    init: Callable[[jax.Array, Any, Memory], PyTree]
+    score: Callable[[PyTree, jax.Array, jax.Array, Past], jax.Array]
+    coverage: bool = False
+    location: bool = False
+
+
+class Attending(NamedTuple):
+    """The carry of a cell that attends.
+
+    Attributes:
+      carry: of the cell inside; for `bahdanau` with its last output, the query.
+      fed: the last output, where it is fed back; else ().
+      weights: `[S]`, how the last step attended: the alignment.
+      cover: `[S]`, the sum of all weights so far, where the score reads it; else ().
+    """
+
+    carry: PyTree
+    fed: Any
+    weights: jax.Array
+    cover: Any
+
+
+def dot() -> Attention:
+    """Luong's dot score; queries and values have the same features.
+
+        e_s = q . v_s
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(dot().score((), jnp.array([1.0, 2.0]), jnp.eye(2), Past()))
+      [1. 2.]
+
+    Reference: Luong, Pham, Manning, Effective approaches to attention-based neural machine translation, 2015.
+    """
+    return Attention(pointwise(lambda v: v), lambda key, query, memory: (), product)
+
+
+def general(hidden: int) -> Attention:
+    """Luong's general score.
+
+        e_s = q . (v_s w)          w [M, hidden], multiplied once a source
+
+    Args:
+      hidden: features of the query.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> general(3).keys.init(jax.random.key(0), jnp.ones(2))["w"].shape
+      (2, 3)
+
+    Reference: Luong, Pham, Manning, 2015.
+    """
+    return Attention(linear(hidden, bias=False), lambda key, query, memory: (), product)
+
+
+def product(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
+    """The score of a query by inner products."""
+    if keys.shape[-1] != query.shape[-1]:
+        raise ValueError(f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
+                         f"general({query.shape[-1]}) makes keys that have")  # fmt: skip
+    return keys @ query
+
+
+def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attention:
+    """Bahdanau's score, by a small network; Luong's concat, v . tanh([q, v_s] w), is the same with its w in two parts.
+
+        e_s = v . tanh(q w + v_s u + c a_s + f * b_s)          v_s u once a source
+
+    With coverage a_s is the sum of what s was attended to so far; with location f is convolved with the weights b of
+    the last step, so that it knows what lies next to where it was: what it learns holds for longer sources. Params are
+    {"w", "v"} and "c" and "f" as needed.
+
+    Args:
+      hidden: units of the network.
+      coverage: whether it knows how much each place has been attended to.
+      location: places around each whose last weights it knows, an odd number; 0: none.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> score, memory = additive(4), Memory(jnp.ones((5, 2)), jnp.ones((5, 4)))
+      >>> params = score.init(jax.random.key(0), jnp.ones(3), memory)
+      >>> params["w"].shape, score.score(params, jnp.ones(3), memory.keys, Past()).shape
+      ((3, 4), (5,))
+
+    Reference: Bahdanau, Cho, Bengio, Neural machine translation by jointly learning to align and translate, 2015;
+    Tu, Lu, Liu, Liu, Li, Modeling coverage for neural machine translation, 2016; Chorowski, Bahdanau, Serdyuk, Cho,
+    Bengio, Attention-based models for speech recognition, 2015 (location).
+    """
+
+    def init(key: jax.Array, query: Any, memory: Memory) -> PyTree:
+        kw, kv = jax.random.split(key)
+        params = {
+            "w": draw(lecun, kw, (query.shape[-1], hidden), query.dtype),
+            "v": draw(lecun, kv, (hidden, 1), query.dtype)[:, 0],
+        }
+        params |= {"c": jnp.zeros(hidden, query.dtype)} if coverage else {}
+        return params | ({"f": jnp.zeros((location, hidden), query.dtype)} if location else {})
+
+    def score(p: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
+        z = keys + jnp.broadcast_to(query @ p["w"], keys.shape)
+        z = z + jnp.outer(past.cover, p["c"]) if coverage else z
+        return jnp.tanh(z + around(past.weights, location) @ p["f"] if location else z) @ p["v"]
+
+    return Attention(linear(hidden, bias=False), init, score, coverage, location > 0)
+
+
+def around(weights: jax.Array, places: int) -> jax.Array:
+    """The weights around each place `[S, places]`, zero beyond the ends."""
+    n, padded = weights.shape[0], jnp.pad(weights, places // 2)
+    return jnp.stack([padded[i : i + n] for i in range(places)], axis=1)
+
+
+def remember(attention: Attention, weights: PyTree, encoded: PyTree) -> Memory:
+    """The memory that an encoder's outputs are.
+
+    Args:
+      attention: whose keys it needs.
+      weights: of `attention.keys`.
+      encoded: `[S, M]`, plain or a `Seq`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> memory = remember(dot(), (), Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2))
+      >>> print(memory.values[:, 0], memory.valid)
+      [1. 1. 0.] [ True  True False]
+    """
+    values = plain(cleaned(encoded))
+    return Memory(values, attention.keys.step(weights, (), values)[1], getattr(encoded, "valid", None))
+
+
+def attend(scores: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
+    """Reads a memory where the scores say.
+
+        a = softmax(e) over the valid places,  c = sum_s a_s v_s          both zero where no place is valid
+
+    Args:
+      scores: e `[S]`.
+      memory: of S places.
+
+    Returns:
+      (c `[M]`, a `[S]`)
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> memory = Memory(jnp.array([[1.0], [3.0], [9.0]]), (), jnp.array([True, True, False]))
+      >>> context, weights = attend(jnp.zeros(3), memory)
+      >>> print(context, weights)
+      [2.] [0.5 0.5 0. ]
+    """
+    valid = jnp.ones(scores.shape, bool) if memory.valid is None else jnp.asarray(memory.valid, bool)
+    top = jax.lax.stop_gradient(jnp.where(valid, scores, jnp.finfo(scores.dtype).min).max())
+    e = jnp.exp(jnp.where(valid, scores - top, -jnp.inf))
+    weights = e / jnp.where(valid.any(), e.sum(), jnp.ones_like(top))
+    return weights @ jnp.asarray(memory.values, weights.dtype), weights
+
+
+def look(
+    attention: Attention, params: PyTree, query: jax.Array, memory: Memory, past: Past
+) -> tuple[jax.Array, jax.Array, Any]:
+    """One look at a memory: the context, the weights, and the cover with them."""
+    context, weights = attend(attention.score(params, query, jnp.asarray(memory.keys, query.dtype), past), memory)
+    return context, weights, past.cover + weights if attention.coverage else ()
+
+
+def unattended(attention: Attention, carry: PyTree, fed: Any, memory: Memory, dtype: Any) -> Attending:
+    """The carry before the first look."""
+    nowhere = jnp.zeros(memory.values.shape[0], dtype)
+    return Attending(carry, fed, nowhere, nowhere if attention.coverage else ())

@@ -1,0 +1,178 @@
+"""Decoder cells that attend: Bahdanau's and Luong's, and the alignments they computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, Seq, plain, stack, unroll, where
+from rnnjax.base._cell import out_shape
+from rnnjax.base._pytrees import concatenate
+from rnnjax.base._seq import like, zeros
+from rnnjax.cells import linear, pointwise
+from rnnjax.seq2seq._attention import Attending, Attention, Memory, Past, look, unattended
+
+
+def wider(x: Any, width: int) -> jax.ShapeDtypeStruct:
+    """The shape of an input with so many features more."""
+    return jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] + width), x.dtype)
+
+
+def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
+    """A cell that looks into a memory before each step, with its last output as the query.
+
+        c_t = attend(score(y_{t-1}));   (h_t, y_t) = core(h_{t-1}, [x_t, c_t]);   the output is [y_t, c_t]
+
+    The memory is a closure of the step: it is neither copied from step to step nor part of the carry. y_0 is zero, or
+    what `encoder_decoder`'s bridge makes it. Params are {"core", "score"}.
+
+    Args:
+      core: any cell of one step whose output is an array, a stack of several layers perhaps.
+      attention: `additive(hidden)`, or another.
+      memory: of a source; of zeros for `init`, which reads its shapes alone.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> memory = Memory(jnp.ones((5, 2)), jnp.ones((5, 8)))
+      >>> cell = bahdanau(rnnjax.gru(4), additive(8), memory)
+      >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones(3))
+      >>> y.shape, carry.weights.shape  # 4 units and 2 features of the context
+      ((6,), (5,))
+
+    Reference: Bahdanau, Cho, Bengio, Neural machine translation by jointly learning to align and translate, 2015.
+    """
+
+    def joint(x: Any) -> jax.ShapeDtypeStruct:
+        return wider(x, memory.values.shape[-1])
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        kc, ks = jax.random.split(key)
+        params = core.init(kc, joint(x))
+        return {"core": params, "score": attention.init(ks, out_shape(core, params, joint(x)), memory)}
+
+    def initial_carry(w: PyTree, x: Any) -> Attending:
+        carry = core.initial_carry(w["core"], joint(x))
+        query = zeros(jax.eval_shape(lambda w, h, x: core.step(w, h, x)[1], w["core"], carry, joint(x)))
+        return unattended(attention, (carry, query), (), memory, query.dtype)
+
+    def step(w: PyTree, state: Attending, x: jax.Array, key: jax.Array | None = None) -> tuple[Attending, jax.Array]:
+        carry, query = state.carry
+        context, weights, cover = look(attention, w["score"], query, memory, Past(state.weights, state.cover))
+        carry, y = core.step(w["core"], carry, concatenate(x, context), key)
+        return Attending((carry, y), (), weights, cover), concatenate(y, context)
+
+    return Cell(init, initial_carry, step, bound(core))
+
+
+def bound(core: Cell) -> Callable[..., PyTree]:
+    """The weights map of a cell with a core: that of the core."""
+    return lambda params, key=None: {**params, "core": core.weights(params["core"], key)}
+
+
+def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bool = False) -> Cell:
+    """A cell that looks into a memory after each step, with its output as the query.
+
+        (h_t, y_t) = core(h_{t-1}, x_t);   c_t = attend(score(y_t));   o_t = tanh([c_t, y_t] w)
+        core(h_{t-1}, [x_t, o_{t-1}])          with input feeding
+
+    The memory is a closure of the step, as for `bahdanau`. Where it does not read what it did before (input
+    feeding, coverage, location) the cell has a window:
+    the core's, and then all looks at once. Params are {"core", "score", "mix"}.
+
+    Args:
+      core: any cell of one step whose output is an array.
+      attention: `dot()`, `general(hidden)`, `additive(hidden)` (Luong's concat), or another.
+      memory: of a source; of zeros for `init`, which reads its shapes alone.
+      width: features of the output.
+      feed: input feeding.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = luong(rnnjax.gru(4), dot(), Memory(jnp.ones((5, 4)), jnp.ones((5, 4))), width=6, feed=True)
+      >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones(3))
+      >>> y.shape, carry.weights.shape
+      ((6,), (5,))
+
+    Reference: Luong, Pham, Manning, Effective approaches to attention-based neural machine translation, 2015.
+    """
+    mix = stack(linear(width, bias=False), pointwise(jnp.tanh))
+
+    def joint(x: Any) -> Any:
+        return wider(x, width) if feed else x
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        kc, ks, km = jax.random.split(key, 3)
+        params = core.init(kc, joint(x))
+        query = out_shape(core, params, joint(x))
+        both = wider(query, memory.values.shape[-1])
+        return {"core": params, "score": attention.init(ks, query, memory), "mix": mix.init(km, both)}
+
+    def initial_carry(w: PyTree, x: Any) -> Attending:
+        carry = core.initial_carry(w["core"], joint(x))
+        dtype = w["mix"][0]["w"].dtype
+        return unattended(attention, carry, jnp.zeros(width, dtype) if feed else (), memory, dtype)
+
+    def seen(w: PyTree, y: jax.Array, past: Past) -> tuple[jax.Array, jax.Array, Any]:
+        context, weights, cover = look(attention, w["score"], y, memory, past)
+        return mix.step(w["mix"], ((), ()), concatenate(context, y))[1], weights, cover
+
+    def step(w: PyTree, state: Attending, x: jax.Array, key: jax.Array | None = None) -> tuple[Attending, jax.Array]:
+        carry, y = core.step(w["core"], state.carry, concatenate(x, state.fed) if feed else x, key)
+        o, weights, cover = seen(w, y, Past(state.weights, state.cover))
+        return Attending(carry, o if feed else (), weights, cover), o
+
+    def window(w: PyTree, state: Attending, xs: PyTree, keys: jax.Array | None = None) -> tuple[Attending, PyTree]:
+        carry, ys = unroll(core).step(w["core"], state.carry, xs, keys)
+        os, weights, _ = jax.vmap(lambda y: seen(w, y, Past()))(plain(ys))
+        return Attending(carry, (), final_weights(weights, xs, state.weights), ()), like(xs, os)
+
+    return Cell(
+        init, initial_carry, step, bound(core), None if feed or attention.coverage or attention.location else window
+    )
+
+
+def final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Array:
+    """The alignment after a window: of its last valid step, or nowhere where it started anew after that."""
+    if not isinstance(xs, Seq) or (xs.valid is None and xs.first is None):
+        return weights[-1]
+    length = weights.shape[0]
+    valid = jnp.ones(length, bool) if xs.valid is None else xs.valid.astype(bool)
+    happened = valid if xs.first is None else valid | xs.first.astype(bool)
+    at = length - 1 - jnp.argmax(happened[::-1])
+    return where(happened.any(), where(valid[at], weights[at], zeros(before)), before)
+
+
+def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
+    """How a cell that attends, a stack with one in it perhaps, does so at each step: `[T, S]`.
+
+    Args:
+      cell: of one step, as `EncoderDecoder.begin` gives it.
+      params: of the cell.
+      xs: a window of its inputs.
+
+    Raises:
+      ValueError: nothing in it attends.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = luong(rnnjax.gru(4), dot(), Memory(jnp.ones((2, 4)), jnp.ones((2, 4))), width=6)
+      >>> print(alignments(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones((3, 3))))
+      [[0.5 0.5]
+       [0.5 0.5]
+       [0.5 0.5]]
+    """
+    weights = cell.weights(params)
+
+    def body(carry: PyTree, x: PyTree) -> tuple[PyTree, jax.Array]:
+        carry, _ = cell.step(weights, carry, x)
+        nodes = jax.tree.leaves(carry, is_leaf=lambda node: isinstance(node, Attending))
+        found = [node.weights for node in nodes if isinstance(node, Attending)]
+        if not found:
+            raise ValueError("alignments of a cell in which nothing attends: bahdanau(...) and luong(...) do")
+        return carry, found[0]
+
+    first = jax.tree.map(lambda a: a[0], xs)
+    return jax.lax.scan(body, cell.initial_carry(weights, first), xs)[1]

@@ -1,0 +1,186 @@
+"""Encoder and decoder: one network reads, another writes what the first has read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, Pair, PyTree, plain, unroll
+from rnnjax.base._cell import split
+from rnnjax.base._seq import zeros
+from rnnjax.seq2seq._attention import Attention, remember
+from rnnjax.wrappers._conditioning import filled, of_vector, restarts, states, to_carry
+
+
+class Carries(NamedTuple):
+    """The carries of an encoder-decoder.
+
+    Attributes:
+      encoder: before its source, and after.
+      decoder: after its target; before it, it is not read: each source has a start of its own.
+    """
+
+    encoder: PyTree
+    decoder: PyTree
+
+
+Bind = Callable[[PyTree, PyTree, Any], tuple[Cell, PyTree]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncoderDecoder(Cell):
+    """A cell of windows, from a `Pair` to the decoder's outputs, that also gives its decoder, one step at a time.
+
+    Attributes:
+      bind: see `begin`.
+    """
+
+    bind: Bind | None = None
+
+    def begin(self, params: PyTree, source: PyTree, key: jax.Array | None = None) -> tuple[Cell, PyTree]:
+        """Reads a source: (the decoder as a cell of one step, its params).
+
+        The cell starts where the encoder ended, and has the source in its closure. Its step is the one that `unroll`
+        scans in training.
+
+        Args:
+          params: of the whole.
+          source: of one example.
+          key: noise for the encoder; None: none.
+        """
+        assert self.bind is not None
+        cell, _ = self.bind(self.weights(params), source, key)
+        return cell, params["decoder"]
+
+    def replace(self, **changes: Any) -> Cell:
+        """A plain cell with some functions changed: its decoder might no longer tell the truth."""
+        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(Cell)}
+        return Cell(**(kept | changes))
+
+
+def encoder_decoder(
+    encoder: Cell, decoder: Cell | Callable[[Any], Cell], attention: Attention | None = None, bridge: bool = True
+) -> EncoderDecoder:
+    """One cell reads a source, another, which starts where the first ended, writes; its input is a `Pair`.
+
+        (e, v) = encoder(source);   h_0 = bridge(e);   (h_t, y_t) = decoder(memory of v)(h_{t-1}, target_t)
+
+    The bridge hands the encoder's last carry over where its leaves have the shapes of those of the decoder's; else
+    each state of the decoder is tanh(e w + b), e being all of the encoder's; without states in the encoder, or with
+    bridge=False, the decoder starts as it does by itself. What the encoder puts out is given to `decoder` once for a
+    source and is then a closure of the step: as a `Memory` with attention, as it is without.
+
+    Under `rtrl` and its kin, which are exact for their own weights alone, what reaches the decoder through its
+    closure is not learned from: the encoder gets no gradient, and nothing says so.
+
+    Params are {"encoder", "keys", "bridge", "decoder"}; those of the keys and the bridge may be empty.
+
+    Args:
+      encoder: a cell of windows (or of whatever the source is), such as `bidirectional(...)`.
+      decoder: a cell of one step; or memory -> such a cell, which reads the memory in its step, its window and its
+        initial carry, not in its weights: decoder(None).weights is called before there is a memory.
+      attention: how a decoder that attends makes its keys.
+      bridge: whether the decoder's initial carry is made of the encoder's last one.
+
+    Raises:
+      ValueError: a source or target that starts anew inside its window.
+
+    Example: a decoder that attends, in training and step by step.
+      >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
+      >>> from rnnjax.seq2seq import dot
+      >>> net = encoder_decoder(
+      ...     encoder=rnnjax.stack(rnnjax.one_hot(5), rnnjax.bidirectional(rnnjax.gru(2))),
+      ...     decoder=lambda memory: rnnjax.stack(
+      ...         rnnjax.one_hot(5), rnnjax.luong(rnnjax.gru(4), dot(), memory, width=4), rnnjax.linear(5)
+      ...     ),
+      ...     attention=dot(),
+      ... )
+      >>> x = Pair(rnnjax.Seq(jnp.array([3, 1, 0]), jnp.array([True, True, False])), jnp.array([4, 1]))
+      >>> params = net.init(jax.random.key(0), x)
+      >>> logits = rnnjax.run(net, params, x)[1]
+      >>> cell, inner = net.begin(params, x.source)
+      >>> np.testing.assert_allclose(rnnjax.run(cell, inner, x.target[0])[1], logits[0], rtol=1e-4, atol=1e-6)
+
+    Reference: Sutskever, Vinyals, Le, Sequence to sequence learning with neural networks, 2014; Cho et al., 2014.
+    """
+    of_memory = (lambda memory: decoder) if isinstance(decoder, Cell) else decoder
+
+    def recall(w: PyTree, encoded: PyTree) -> Any:
+        return encoded if attention is None else remember(attention, w["keys"], encoded)
+
+    def joined(final: PyTree, start: PyTree, w: PyTree) -> PyTree:
+        have, want = states(final), states(start)
+        if not (bridge and have):
+            return start
+        if same(have, want):
+            return filled(start, have)
+        return of_vector(w["bridge"], flat(have), start)
+
+    def init(key: jax.Array, x: Pair) -> PyTree:
+        ke, kk, kb, kd = jax.random.split(key, 4)
+        params = {"encoder": encoder.init(ke, x.source), "keys": ()}
+        carry, encoded = zeros(jax.eval_shape(lambda p, s: run_encoder(p, s), params["encoder"], x.source))
+        if attention is not None:
+            params["keys"] = attention.keys.init(kk, plain(encoded))
+        cell = of_memory(recall(params, encoded))
+        first = at_first_step(x.target)
+        params |= {"bridge": (), "decoder": cell.init(kd, first)}
+        start = cell.initial_carry(cell.weights(params["decoder"]), first)
+        if bridge and states(carry) and not same(states(carry), states(start)):
+            params["bridge"] = to_carry(start).init(kb, flat(states(carry)))
+        return params
+
+    def run_encoder(params: PyTree, source: PyTree) -> tuple[PyTree, PyTree]:
+        w = encoder.weights(params)
+        return encoder.step(w, encoder.initial_carry(w, source), source)
+
+    def read(w: PyTree, source: PyTree, carry: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
+        final, encoded = encoder.step(w["encoder"], carry, source, key)
+        cell = of_memory(recall(w, encoded))
+        return cell.replace(initial_carry=lambda v, x: joined(final, cell.initial_carry(v, x), w)), final
+
+    def bind(w: PyTree, source: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
+        return read(w, source, encoder.initial_carry(w["encoder"], source), key)
+
+    def initial_carry(w: PyTree, x: Pair) -> Carries:
+        start = encoder.initial_carry(w["encoder"], x.source)
+        encoded = zeros(jax.eval_shape(lambda h, s: encoder.step(w["encoder"], h, s)[1], start, x.source))
+        cell = of_memory(recall(w, encoded))
+        return Carries(start, cell.initial_carry(w["decoder"], at_first_step(x.target)))
+
+    def step(w: PyTree, carry: Carries, x: Pair, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
+        if restarts(x.source) or restarts(x.target):
+            raise ValueError("encoder_decoder reads one source and writes one target: it cannot start anew in a window")
+        ke, kd = split(key, 2)
+        cell, final = read(w, x.source, carry.encoder, ke)
+        start = cell.initial_carry(w["decoder"], at_first_step(x.target))  # of this source
+        after, ys = unroll(cell).step(w["decoder"], start, x.target, kd)
+        return Carries(final, after), ys
+
+    def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
+        ke, kd = split(key, 2)
+        return params | {
+            "encoder": encoder.weights(params["encoder"], ke),
+            "decoder": of_memory(None).weights(params["decoder"], kd),
+        }
+
+    return EncoderDecoder(init, initial_carry, step, weights, bind=bind)
+
+
+def same(have: list[jax.Array], want: list[jax.Array]) -> bool:
+    """Whether states can be handed over as they are."""
+    return [a.shape for a in have] == [a.shape for a in want]
+
+
+def flat(arrays: list[jax.Array]) -> jax.Array:
+    """All numbers of some arrays, one after another."""
+    return jnp.concatenate([a.ravel() for a in arrays])
+
+
+def at_first_step(target: PyTree) -> PyTree:
+    """The shape of one input of a decoder."""
+    return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), plain(target))

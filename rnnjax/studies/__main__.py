@@ -1,0 +1,5 @@
+"""The command `python -m rnnjax.studies`."""
+
+from rnnjax.studies import main
+
+main()

@@ -1,0 +1,104 @@
+"""What a person sees of a study under way: a live table on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from types import TracebackType
+from typing import Any, TextIO
+
+import rich.box
+import rich.console
+import rich.live
+import rich.table
+
+from rnnjax.runs import duration, number
+from rnnjax.studies._results import Results
+
+CALLS = 6  # from which on the pace is known
+SHOWN = 10  # members in the live table
+
+
+class Display:
+    """Members done, the best so far, the time left.
+
+    Args:
+      results: of the study.
+      total: members in all.
+      work: steps of all members together.
+      done: steps done by earlier sessions.
+      every: seconds between the lines of a log.
+      file: where to show it; None: standard error.
+    """
+
+    def __init__(
+        self, results: Results, total: int, work: int, done: int = 0, every: float = 10.0, file: TextIO | None = None
+    ) -> None:
+        self.results, self.total, self.work, self.done, self.every = results, total, work, done, every
+        self.file = file or sys.stderr
+        self.begun = self.said = time.monotonic()
+        self.recent: deque[tuple[int, float]] = deque(maxlen=40)
+        console = rich.console.Console(file=self.file)
+        self.live = rich.live.Live(console=console, auto_refresh=False) if self.file.isatty() else None
+
+    def __enter__(self) -> Display:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def add(self, steps: int) -> None:
+        """Members have gone on by so many steps together."""
+        now = time.monotonic()
+        self.done += steps
+        if steps:
+            self.recent.append((self.done, now))
+        if self.live:
+            self.live.update(self.table(), refresh=True)
+        elif now - self.said >= self.every:
+            self.say(self.line())
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.said = time.monotonic()
+        if self.live:
+            self.live.console.print(text, markup=False)
+        else:
+            print(text, file=self.file, flush=True)
+
+    def line(self) -> str:
+        """Where the study stands."""
+        best = self.results.best()
+        found = f", best {number(best['score'])} (member {best['member']}: {said(best)})" if best else ""
+        return f"{len(self.results.rows)}/{self.total} members{found}, {duration(self.left())} left"
+
+    def left(self) -> float | None:
+        """Seconds left, by the pace of the last calls; None: not known yet."""
+        if len(self.recent) < CALLS:  # the first calls compile
+            return None
+        (done, begun), (_, now) = self.recent[min(2, len(self.recent) - 2)], self.recent[-1]
+        rate = (self.done - done) / max(now - begun, 1e-9)
+        return max(self.work - self.done, 0) / rate
+
+    def table(self) -> rich.table.Table:
+        """The best members so far, under the line."""
+        table = rich.table.Table(title=self.line(), box=rich.box.SIMPLE_HEAD, title_justify="left")
+        for name in ("member", *self.results.flags, "status", "steps", "score"):
+            table.add_column(name, justify="right")
+        scored = [row for row in self.results.rows.values() if row.get("score") is not None]
+        for row in sorted(scored, key=lambda row: row["score"])[:SHOWN]:
+            flags = [str(row["flags"].get(flag, "")) for flag in self.results.flags]
+            rest = (row["status"], number(row.get("steps")), number(row["score"]))
+            table.add_row(str(row["member"]), *flags, *rest)
+        return table
+
+
+def said(row: dict[str, Any]) -> str:
+    """The flags of a member, for people."""
+    return " ".join(f"{flag}={value}" for flag, value in row["flags"].items())

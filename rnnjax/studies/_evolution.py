@@ -1,0 +1,125 @@
+"""Population based training: the worst members go on from the best, with numbers a little different."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.base import UserError
+from rnnjax.studies._members import Member
+from rnnjax.studies._packs import Pack, Row
+from rnnjax.studies._programs import State
+from rnnjax.studies._space import Range
+from rnnjax.studies._study import Study
+from rnnjax.training import exploit, explore, spread
+
+Space = Mapping[str, Range]
+PARENT = "parent"  # the record of whom a member goes on from
+
+
+def evolve(study: Study, members: Sequence[Member], space: Space, every: int, seed: int) -> None:
+    """Trains all members side by side; every so many steps the worst quarter takes over from the best quarter.
+
+    A member that takes over has the parameters and the optimiser of its parent, numbers close to the parent's, and
+    still its own seed.
+
+    Args:
+      study: in which they are trained.
+      members: differ in numbers alone, and have a place in one pack.
+      space: the ranges of the numbers that may change, by flag. Among choices a number moves to one beside it.
+      every: steps, a multiple of the steps between evaluations.
+      seed: of the draws.
+
+    Raises:
+      UserError: they cannot be trained in one pack, or a flag is no number, or a choice is none.
+    """
+    if all(m.id in study.results for m in members):
+        return
+    packs = study.packs(members, 0)
+    if len(packs) != 1:
+        raise UserError("--pbt: members must differ in numbers alone, or there is no taking over from one another")
+    pack = Pack(packs[0].compiled, packs[0].members, packs[0].folder, (PARENT, *space))
+    config = pack.compiled.config
+    for flag in space:
+        if flag not in pack.numbers():
+            raise UserError(f"--space={flag}=...: --{flag} is no number that --pbt can change while training")
+        numbers_of(space[flag])  # refuses choices that are no numbers
+    pack.begin()
+    for target in [*range(every, config.num_steps, every), config.num_steps]:
+        if target < pack.step:
+            continue
+        study.advance(pack, target)
+        if target < config.num_steps:
+            generation(pack, space, (target - 1) // config.eval_every, jax.random.fold_in(jax.random.key(seed), target))
+    study.finish(pack, [row | finals(pack, row, space) for row in pack.rows()])
+    pack.drop()
+
+
+def numbers_of(r: Range) -> np.ndarray:
+    """The choices of a range as numbers, in order; none of another kind of range.
+
+    Raises:
+      UserError: one of them is no number.
+
+    Example:
+      >>> numbers_of(Range("learning_rate", "choice", choices=("0.1", "3e-3"))).tolist()
+      [0.003, 0.1]
+    """
+    try:
+        return np.unique([float(text) for text in r.choices])
+    except ValueError as error:
+        raise UserError(f"--space={r.flag}=choice:{':'.join(r.choices)}: --pbt changes numbers ({error})") from error
+
+
+def moved_beside(key: jax.Array, values: jax.Array, choices: np.ndarray) -> jax.Array:
+    """Each value moves to the choice below or above; from an end to the one beside it.
+
+    Example:
+      >>> moved_beside(jax.random.key(0), jnp.array([1.0, 3.0]), np.array([1.0, 2.0, 3.0])).tolist()
+      [2.0, 2.0]
+    """
+    known = jnp.asarray(choices, values.dtype)
+    at = jnp.abs(values[:, None] - known[None]).argmin(1)
+    aside = at + jnp.where(jax.random.bernoulli(key, 0.5, values.shape), 1, -1)
+    last = len(choices) - 1
+    inside = jnp.where(aside < 0, 1, jnp.where(aside > last, last - 1, aside))
+    return known[jnp.clip(inside, 0, last)]
+
+
+def generation(pack: Pack, space: Space, column: int, key: jax.Array) -> None:
+    """One round of taking over, unless it was done before the pack was saved."""
+    at = pack.places
+    if np.isfinite(pack.records[PARENT][at, column]).all():
+        return
+    scores = pack.records.get("valid_loss", pack.records["loss"])[at, column]
+    parents = np.asarray(exploit(key, jnp.asarray(scores)))
+    pack.state = spread(taken_over(pack.state, at, parents, space, key), pack.compiled.strategy)
+    pack.records[PARENT][at, column] = [pack.members[i].id for i in parents]
+    for flag in space:
+        pack.records[flag][at, column] = np.asarray(pack.state.numbers[flag])[at]
+    pack.saved = -1
+    pack.save()
+
+
+def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: Space, key: jax.Array) -> State:
+    """The state in which each member goes on from its parent; those that do from another with other numbers."""
+    source = np.arange(state.best.shape[0])
+    source[at] = at[parents]
+    moved = source != np.arange(len(source))
+    new = jax.tree.map(lambda a: a[source], state)
+    numbers = dict(state.numbers)
+    for i, (flag, r) in enumerate(space.items()):
+        own, now = jax.random.fold_in(key, i), new.numbers[flag]
+        tried = moved_beside(own, now, numbers_of(r)) if r.choices else explore(own, now, r.low, r.high)
+        numbers[flag] = jnp.where(moved, tried, state.numbers[flag])
+    run = new.progress.state._replace(key=state.progress.state.key)
+    return new._replace(numbers=numbers, progress=new.progress._replace(state=run))
+
+
+def finals(pack: Pack, row: Row, space: Space) -> Row:
+    """The numbers that a member ended with."""
+    place = pack.places[[m.id for m in pack.members].index(row["member"])]
+    return {f"last_{flag}": float(pack.state.numbers[flag][place]) for flag in space}

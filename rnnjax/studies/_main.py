@@ -1,0 +1,207 @@
+"""A study of an experiment: many members over a grid or a space of flags, in as few compiled programs as can be.
+
+    python -m experiments.sweep --experiment=copying --set=cell=lstm --grid=learning_rate=1e-3,1e-2 --grid=seed=0,1,2
+    python -m experiments.sweep --experiment=adding --space=learning_rate=log:1e-4:1e-1 --trials=64 --sampler=tpe
+
+Started again it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+
+from absl import flags
+
+from rnnjax import app, studies
+from rnnjax.app import finished, loaded, signals
+from rnnjax.base import UserError
+from rnnjax.runs import ENGINES, Workdir, make_writers, provenance, table
+from rnnjax.studies._display import Display
+from rnnjax.studies._evolution import evolve
+from rnnjax.studies._members import Member, command
+from rnnjax.studies._plan import Plan, plan
+from rnnjax.studies._results import Results, Row
+from rnnjax.studies._search import SAMPLERS, Search
+from rnnjax.studies._space import Assignment
+from rnnjax.studies._study import Options, Study
+from rnnjax.studies._workers import SharedStudy
+from rnnjax.training import STRATEGIES, host_devices
+
+FLAGS = app.study_flags(network=False)
+flags.DEFINE_string("experiment", "", "A script of this folder by name, or an importable module.", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "set", [], "flag=value: a flag of the experiment that all members share. May be repeated.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "grid",
+    [],
+    "flag=v1,v2: values to try, each with all values of the other grids. Also flag=log:lo:hi:n, lin:lo:hi:n or "
+    "int:lo:hi. cell+hidden_size=urnn+64,lstm+24 moves flags together; cell_args.forget_bias=0,1 is an argument of the "
+    "cell. May be repeated.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_multi_string(
+    "space",
+    [],
+    "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2: where --trials are drawn from, each at every point of the "
+    "grids, if there are any. May be repeated.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("trials", 0, "Points to draw from the space.", 0, flag_values=FLAGS)
+flags.DEFINE_enum("sampler", "tpe", SAMPLERS, "How optuna draws them.", flag_values=FLAGS)
+flags.DEFINE_integer("ask", 16, "Trials drawn at a time.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "halving",
+    0,
+    "From each rung the best 1/halving of the members go on; 0: all go on to the end.",
+    0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "rung", 0, "Steps of the first rung of --halving; each next one has --halving times as many.", 0, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "pbt",
+    0,
+    "Population based training: every so many steps the worst quarter of the trials takes over from the best, numbers "
+    "of the space a little changed; 0: never.",
+    0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    STRATEGIES,
+    "How members run: map, one after another; vmap, at once; shard, over devices (on a CPU one for each core); auto: "
+    "shard where there are several devices, else map on a CPU and vmap elsewhere.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "member_batch", 0, "Members in memory at once; 0: 16 on a CPU, 64 elsewhere.", 0, flag_values=FLAGS
+)
+flags.DEFINE_integer("max_members", 10_000, "More members than these are refused.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "workers", 0, "Processes that train the members, a few each at a time; 0: this one does.", 0, flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "engine",
+    "local",
+    ENGINES,
+    "Where --workers live: local, on this machine; slurm, as jobs of a cluster. Both need submitit, and slurm a "
+    "--workdir that all machines see.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "engine_args",
+    "",
+    "What submitit asks for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu.",
+    flag_values=FLAGS,
+)
+
+
+def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+    """Trains all members, scores the best on the test set, and says what came out."""
+    config = configs[""]
+    asked = plan(config)
+    results = Results(workdir.path, asked.flags())
+    total = len(asked.points) * max(config.trials, 1)
+    steps = asked.member(0, example(asked)).config.num_steps
+    done = sum(row.get("steps", steps) for row in results.rows.values())
+    batch = config.member_batch or (total if config.pbt else 0)
+    options = Options(config.strategy, batch, config.halving, config.rung)
+    writer = make_writers(["jsonl", "tensorboard"], workdir, len(results.rows))
+    display = Display(results, total, total * steps, done)
+    with signals() as heard, contextlib.closing(writer), display:
+        if config.workers:
+            study: Study = SharedStudy(asked, config, workdir, results, display, writer, heard)
+        else:
+            study = Study(asked.experiment, workdir, results, options, display, writer, heard)
+        with study if isinstance(study, SharedStudy) else contextlib.nullcontext():
+            train(asked, config, study)
+    report(asked, study)
+
+
+def train(asked: Plan, config: app.Config, study: Study) -> None:
+    """Trains what the flags ask for."""
+    if asked.ranges:
+        search(asked, config, study)
+    else:
+        study.train([asked.member(i, own) for i, own in enumerate(asked.points)])
+
+
+def example(asked: Plan) -> Assignment:
+    """The flags of some member."""
+    return {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in asked.ranges} | asked.points[0]
+
+
+def search(asked: Plan, config: app.Config, study: Study) -> None:
+    """Draws trials and trains them, batch by batch, or all of them as one population."""
+    trials = Search(study.workdir.path, asked.ranges, asked.points, config.trials, config.sampler, config.seed)
+    space = {r.flag: r for r in asked.ranges}
+
+    def train_all(assignments: dict[int, Assignment]) -> None:
+        members = [asked.member(i, own) for i, own in assignments.items()]
+        if config.pbt:
+            evolve(study, members, space, config.pbt, config.seed)
+        else:
+            study.train(members)
+
+    trials.run(config.trials if config.pbt else config.ask, study.results, train_all)
+
+
+def report(asked: Plan, study: Study) -> None:
+    """The summary, the pictures, the table."""
+    results, workdir = study.results, study.workdir
+    best = results.best()
+    if best is None:
+        notes = [row["note"] for row in results.rows.values() if "note" in row]
+        raise UserError(f"no member has a score: {notes[0] if notes else 'all of them diverged'}")
+    chosen = asked.member(best["member"], best["flags"])
+    known = workdir.summary() or {}
+    scored = known.get("best", {})
+    test = scored["test"] if scored.get("member") == best["member"] else study.test(chosen)
+    config, _ = loaded(asked.experiment.load, chosen.config)
+    setup = finished(asked.experiment.build, config)
+    statuses = [row["status"] for row in results.rows.values()]
+    settings = results.settings()
+    workdir.write_summary({
+        "experiment": asked.name,
+        "members": len(statuses),
+        **{status: statuses.count(status) for status in dict.fromkeys(statuses)},
+        "best": {k: v for k, v in best.items() if k != "curve"}
+        | {"test": test, "command": repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
+        "settings": settings[:20],
+        "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
+        **provenance(),
+    })  # fmt: skip
+    baseline = None if setup.baseline is None else (setup.baseline_name, setup.baseline)
+    pictures = studies.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
+    table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
+                               f"{setup.loss_label}")  # fmt: skip
+    print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")
+    print(f"  {repeat(asked, chosen, best)}")
+    for path in (workdir.file("results.csv"), workdir.file("summary.json"), *pictures):
+        print(path)
+
+
+def shown(scores: dict[str, float]) -> str:
+    """Test scores in a line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items()) or "there is none"
+
+
+def repeat(asked: Plan, member: Member, row: Row) -> str:
+    """The command that trains a member alone."""
+    if any(name.startswith("last_") for name in row):
+        return "(no run alone repeats it: it took over from others)"
+    default = [("dtype", "float32"), ("matmul_precision", "default")]
+    words = command([pair for pair in asked.fixed if pair not in default], member.flags)
+    return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
+
+
+EXPERIMENT = app.Study(run, FLAGS, free=("workers", "engine", "engine_args"))
+
+
+if __name__ == "__main__":
+    host_devices()
+    app.main(EXPERIMENT)

@@ -1,0 +1,148 @@
+"""Members of a study: from the flags of each to groups that one compiled program trains."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnjax.app import Config, Experiment, loaded, parse, runs
+from rnnjax.app._config import ARGUMENT
+from rnnjax.base import PyTree, UserError
+from rnnjax.studies._space import Assignment
+
+OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, so of the study
+FIXED = ("eval_every", "eval_batches", "data_dir")  # may be set, not varied
+NEVER = (
+    "workdir", "writers", "profile", "debug_nans", "checkpoint_every", "keep_checkpoints", "log_every", "report",
+    "help", "helpfull", "helpshort", "?",
+)  # fmt: skip
+
+
+class Member(NamedTuple):
+    """One member of a study.
+
+    Attributes:
+      id: its number.
+      flags: what is its own, by flag: texts as on a command line.
+      config: all its flags, parsed; cell and hidden size are single.
+    """
+
+    id: int
+    flags: Assignment
+    config: Config
+
+
+class Group(NamedTuple):
+    """Members that one compiled program trains: they differ in numbers alone.
+
+    Attributes:
+      key: what they have in common.
+      members: of the group.
+    """
+
+    key: str
+    members: list[Member]
+
+
+def refuse(experiment: Experiment, flag: str, option: str) -> None:
+    """Complains of a flag that is not there, or is none of a member's.
+
+    Raises:
+      UserError: so it is.
+    """
+    known = [f for f in experiment.flags if f not in NEVER + OURS and not (option != "set" and f in FIXED)]
+    if flag in known or (flag.startswith(ARGUMENT) and "cell_args" in known):
+        return
+    if flag in OURS:
+        raise UserError(f"--{option}={flag}=...: give --{flag} to the study itself")
+    if flag in experiment.flags:
+        raise UserError(
+            f"--{option}={flag}=...: --{flag} cannot be {'set' if option == 'set' else 'varied'} in a study"
+        )
+    close = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
+    hint = f": did you mean {close[0]}?" if close else ""
+    raise UserError(f"--{option}={flag}=...: the experiment has no flag --{flag}{hint}")
+
+
+def command(fixed: Sequence[tuple[str, str]], own: Mapping[str, str]) -> list[str]:
+    """The flags of a member as on a command line; arguments of the cell are gathered in --cell_args.
+
+    Example:
+      >>> command([("cell", "lstm")], {"cell_args.forget_bias": "2.0", "seed": "1"})
+      ['--cell=lstm', '--seed=1', '--cell_args=forget_bias=2.0']
+    """
+    together = [*((f, v) for f, v in fixed if f not in own), *own.items()]
+    plain = [f"--{flag}={value}" for flag, value in together if flag != "cell_args" and not flag.startswith(ARGUMENT)]
+    arguments = [value for flag, value in together if flag == "cell_args" and value]
+    arguments += [f"{f.removeprefix(ARGUMENT)}={v}" for f, v in together if f.startswith(ARGUMENT)]
+    return plain + ([f"--cell_args={','.join(arguments)}"] if arguments else [])
+
+
+def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], own: Assignment) -> Member:
+    """A member from its flags.
+
+    Raises:
+      UserError: a flag is out of its range, or there are several cells.
+    """
+    config = parse(experiment.flags, ["member", *command(fixed, own)])
+    if "cell" not in config.values:
+        raise UserError("this script is no training run: it cannot be swept")
+    singles = runs(config)
+    if len(singles) > 1:
+        cells = ",".join(config.cell)
+        raise UserError(f"the experiment trains several cells ({cells}): give --set=cell=... or --grid=cell={cells}")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"--seed={config.seed}: at most {2**32 - 1}")
+    return Member(id, own, singles[0])
+
+
+def numbers(experiment: Experiment, config: Config) -> dict[str, np.generic]:
+    """What of a config is an argument of the compiled program in a study: name -> number.
+
+    Those of a single run, what the experiment declares, and the seed.
+    """
+    declared = {name: config.values[name] for name in experiment.numbers}
+    single = {name: np.float32(value) for name, value in (config.numbers() | declared).items()}
+    return {**single, "seed": np.uint32(config.seed)}
+
+
+def groups(experiment: Experiment, members: Sequence[Member], structural: frozenset[str] = frozenset()) -> list[Group]:
+    """Members by what must be compiled anew.
+
+    Args:
+      experiment: of the study.
+      members: of the study.
+      structural: numbers that nevertheless are not arguments, because what is read or built depends on them.
+    """
+    found: dict[str, list[Member]] = {}
+    for m in members:
+        given = {n for n in numbers(experiment, m.config) if n not in structural}
+        rest = dict(m.config.with_numbers(dict.fromkeys(given)).values)
+        found.setdefault(repr(sorted(rest.items())), []).append(m)
+    return [Group(key, list(ms)) for key, ms in found.items()]
+
+
+class Noting(Config):
+    """A config that notes which of its values are read."""
+
+    def __init__(self, values: dict[str, Any], read: set[str]) -> None:
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "read", read)
+
+    def __getattr__(self, name: str) -> Any:
+        object.__getattribute__(self, "read").add(name)
+        return super().__getattr__(name)
+
+    def replace(self, **changes: Any) -> Config:
+        """Notes on."""
+        return Noting({**self.values, **changes}, object.__getattribute__(self, "read"))
+
+
+def loaded_noting(experiment: Experiment, config: Config) -> tuple[Config, PyTree, frozenset[str]]:
+    """The config and the data as `loaded` gives them, and the values of the config that were read for that."""
+    read: set[str] = set()
+    found, data = loaded(experiment.load, Noting(config.values, read))
+    return Config(found.values), data, frozenset(read)

@@ -1,0 +1,226 @@
+"""Members trained together: a pack fills the places of one compiled program, and is saved and taken up as one."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.app import Config
+from rnnjax.app._session import Pace
+from rnnjax.base import PyTree, count
+from rnnjax.runs import Checkpoints
+from rnnjax.studies._members import Member
+from rnnjax.studies._programs import GroupPrograms, State
+from rnnjax.training import spread
+
+CALL_SECONDS = 2.0  # how long one call should take: between calls progress is shown and signals are heard
+SAVE_SECONDS = 10.0  # between two checkpoints of a pack under way
+Row = dict[str, Any]
+
+
+class Compiled(NamedTuple):
+    """What the packs of a group share.
+
+    Attributes:
+      config: of any of its members.
+      data: on the device.
+      programs: of the group.
+      number: from a config to the numbers of a member.
+      capacity: places of a pack; all are alike, so that nothing is compiled twice.
+      strategy: how its members are run.
+      like: the shapes of the state of a pack.
+      names: of what a measurement says.
+    """
+
+    config: Config
+    data: PyTree
+    programs: GroupPrograms
+    number: Callable[[Config], dict[str, np.generic]]
+    capacity: int
+    strategy: str
+    like: State
+    names: list[str]
+
+
+def places(count: int, capacity: int, devices: int) -> np.ndarray:
+    """The places of so many members, spread evenly over devices of which each has a stretch of places.
+
+    Example:
+      >>> places(3, capacity=8, devices=2).tolist()
+      [0, 4, 1]
+    """
+    return np.arange(capacity).reshape(devices, -1).T.ravel()[:count]
+
+
+class Pack:
+    """Some members of a group under way.
+
+    Args:
+      compiled: of their group.
+      members: at most as many as there are places.
+      folder: where its checkpoints are.
+      extra: names of further records, which whoever trains the pack fills.
+    """
+
+    def __init__(
+        self, compiled: Compiled, members: Sequence[Member], folder: Path, extra: tuple[str, ...] = ()
+    ) -> None:
+        self.compiled, self.members, self.folder, self.extra = compiled, list(members), folder, extra
+        devices = jax.local_device_count() if compiled.strategy == "shard" else 1
+        self.places = places(len(self.members), compiled.capacity, devices)
+        self.checkpoints = Checkpoints(folder, keep=2)
+        self.pace = Pace()
+        self.step, self.seconds, self.saved = 0, 0.0, -1
+        self.state: State
+        self.records: dict[str, np.ndarray] = {}
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """The numbers of all places; those without a member repeat the first."""
+        own = [self.compiled.number(m.config) for m in self.members]
+        filled = [own[0]] * self.compiled.capacity
+        for place, numbers in zip(self.places, own):
+            filled[place] = numbers
+        return {name: np.stack([numbers[name] for numbers in filled]) for name in own[0]}
+
+    def fresh(self) -> State:
+        """All members before their first step."""
+        return self.compiled.programs.init(self.numbers(), self.compiled.data)
+
+    def begin(self, start: Callable[[], tuple[State, dict[str, np.ndarray], int]] | None = None) -> None:
+        """Takes up the pack where it was saved, else as `start` says, else afresh."""
+        like, names, config = self.compiled.like, self.compiled.names, self.compiled.config
+        rounds = math.ceil(config.num_steps / config.eval_every)
+        records = {
+            name: np.full((self.compiled.capacity, rounds), np.nan, np.float32) for name in (*names, *self.extra)
+        }
+        found = self.checkpoints.restore({"state": like, "records": records, "seconds": np.float64(0)})
+        if found is not None:
+            self.step, saved = found
+            self.state, self.records = spread(saved["state"], self.compiled.strategy), saved["records"]
+            self.seconds, self.saved = float(saved["seconds"]), found[0]
+        elif start is not None:
+            state, self.records, self.step = start()
+            self.state = spread(state, self.compiled.strategy)
+        else:
+            self.state, self.records = self.fresh(), records
+
+    def save(self) -> None:
+        """Writes a checkpoint, unless this step has one."""
+        if self.saved != self.step:
+            saved = {"state": self.state, "records": self.records, "seconds": np.float64(self.seconds)}
+            self.checkpoints.save(self.step, saved)
+            self.saved = self.step
+
+    def drop(self) -> None:
+        """Removes its checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def live(self) -> np.ndarray:
+        """Which places have a member that has not come to its end, `[capacity]`."""
+        patience = self.compiled.config.patience
+        going = np.asarray(self.state.progress.finite)
+        if patience:
+            going = going & (np.asarray(self.state.stale) < patience)
+        taken = np.zeros(self.compiled.capacity, bool)
+        taken[self.places] = True
+        return going & taken
+
+    def train(self, target: int, after: Callable[[Pack], None]) -> None:
+        """Trains all that are live up to a step; `after` is called after each call of the program."""
+        written = time.monotonic()
+        while self.step < target and self.live().any():
+            self.advance(target)
+            if time.monotonic() - written > SAVE_SECONDS:
+                self.save()
+                written = time.monotonic()
+            after(self)
+        self.step = max(self.step, target)
+
+    def advance(self, target: int) -> None:
+        """One call of the program, and what falls due after it."""
+        config, begun = self.compiled.config, time.perf_counter()
+        rate = self.pace.rate()
+        n = 1 if rate is None else max(1, int(CALL_SECONDS * rate))
+        n = min(n, target - self.step, config.eval_every - self.step % config.eval_every)
+        steps = np.where(self.live(), n, 0).astype(np.int32)
+        self.state = jax.block_until_ready(self.compiled.programs.steps(self.state, steps, self.compiled.data))
+        self.pace.add(n, time.perf_counter() - begun)
+        self.step += n
+        if self.step % config.eval_every == 0 or self.step == config.num_steps:
+            self.measure((self.step - 1) // config.eval_every)
+        self.seconds += time.perf_counter() - begun
+
+    def measure(self, column: int) -> None:
+        """Evaluates all that are live."""
+        self.state, record = self.compiled.programs.measure(self.state, self.live(), self.compiled.data)
+        for name, values in record.items():
+            self.records[name][:, column] = np.asarray(values)
+
+    def rows(self) -> list[Row]:
+        """What there is to say of each member."""
+        s = self.state
+        arrays = (s.best, s.best_step, s.progress.state.step, s.progress.finite)
+        best, best_step, steps, finite = (np.asarray(a) for a in arrays)
+        every, share = self.compiled.config.eval_every, self.seconds / len(self.members)
+        out = []
+        for member, p in zip(self.members, self.places):
+            shown = {name: values[p] for name, values in self.records.items()}
+            measured = np.flatnonzero(np.isfinite(shown["loss"]))
+            at = (int(best_step[p]) - 1) // every
+            scores = {n: v[at] for n, v in shown.items() if n.startswith("valid_")} if best_step[p] else {}
+            out.append({
+                "member": member.id,
+                "flags": member.flags,
+                "status": "done" if finite[p] else "diverged",
+                "steps": int(steps[p]),
+                "best_step": int(best_step[p]),
+                "parameters": count(s.best_params) // self.compiled.capacity,
+                "score": float(best[p]),
+                **{name: float(value) for name, value in scores.items()},
+                "loss": float(shown["loss"][measured[-1]]) if measured.size else math.nan,
+                "seconds": share,
+                "curve": {"step": [min((i + 1) * every, self.compiled.config.num_steps) for i in measured]}
+                | {name: values[measured].tolist() for name, values in shown.items() if name in (*CURVES, *self.extra)},
+            })  # fmt: skip
+        return out
+
+    def params(self, member: int) -> tuple[int, PyTree]:
+        """The best parameters of the member with that place in the list, and their step."""
+        p = int(self.places[member])
+        return int(self.state.best_step[p]), jax.tree.map(lambda a: np.asarray(a[p]), self.state.best_params)
+
+
+CURVES = ("loss", "valid_loss")
+
+
+def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.ndarray], int]:
+    """The members of a pack taken from the packs they were in, places without a member filled with the first."""
+    wanted = {m.id: place for m, place in zip(pack.members, pack.places)}
+    parts, records, ids = [], [], []
+    for old in before:
+        rows = [(m.id, p) for m, p in zip(old.members, old.places) if m.id in wanted]
+        if rows and old.compiled is pack.compiled:
+            old.begin()
+            index = np.array([p for _, p in rows])
+            parts.append(jax.tree.map(lambda a, index=index: np_take(a, index), old.state))
+            records.append({name: values[index] for name, values in old.records.items()})
+            ids += [id for id, _ in rows]
+            del old.state
+    order = np.zeros(pack.compiled.capacity, int)
+    for i, id in enumerate(ids):
+        order[wanted[id]] = i
+    state = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[order], *parts)
+    return state, {name: np.concatenate([r[name] for r in records])[order] for name in records[0]}, before[0].step
+
+
+def np_take(a: jax.Array, index: np.ndarray) -> jax.Array:
+    """Some rows, on the first device."""
+    return jax.device_put(a[index], jax.local_devices()[0])

@@ -1,0 +1,226 @@
+"""Pictures of a study: the score against each flag, all members as lines across the flags, learning curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from rnnjax.plotting import COLOURS, GREY, save
+from rnnjax.plotting._curves import LOG_SPAN
+from rnnjax.studies._results import Results, Row, score
+from rnnjax.training import bootstrap, interquartile_mean
+
+FEW = 6  # values of a flag that an axis names, each
+CURVES = 6  # settings whose learning curves are drawn
+
+Baseline = tuple[str, float] | None
+
+
+def draw(folder: Path, results: Results, label: str, title: str, baseline: Baseline = None) -> list[Path]:
+    """Writes flags.png, parallel.png and learning.png, those of them that there is something to show in.
+
+    Args:
+      folder: where to.
+      results: of the study.
+      label: the score and its unit.
+      title: stands above.
+      baseline: what to compare with, and its score.
+    """
+    rows = [row for row in results.rows.values() if row.get("score") is not None]
+    flags = [f for f in results.flags if len({row["flags"].get(f) for row in rows}) > 1]
+    flags = [f for i, f in enumerate(flags) if not any(together(rows, f, other) for other in flags[:i])]
+    paths = []
+    if flags:
+        save(folder / "flags.png", by_flag(rows, flags, label, title, baseline))
+        paths.append(folder / "flags.png")
+    if len(flags) > 1:
+        across = [flag for flag in flags if flag != "seed"]
+        save(folder / "parallel.png", parallel(rows, across, label, title))
+        paths.append(folder / "parallel.png")
+    save(folder / "learning.png", learning(rows, results.settings(), label, title, baseline))
+    return [*paths, folder / "learning.png"]
+
+
+def together(rows: Sequence[Row], one: str, other: str) -> bool:
+    """Whether two flags move together, as in --grid=cell+hidden_size=..."""
+    pairs = {(row["flags"].get(one), row["flags"].get(other)) for row in rows}
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
+    """Different values in order, their places on an axis, and whether that is logarithmic; names lie side by side.
+
+    Example:
+      >>> positions(["1e-2", "1e-4", "1e-2"])
+      (['1e-4', '1e-2'], array([0.0001, 0.01  ]), True)
+    """
+    different = list(dict.fromkeys(texts))
+    try:
+        values = {t: float(t) for t in different}
+    except ValueError:
+        return different, np.arange(len(different), dtype=float), False
+    different.sort(key=lambda t: values[t])
+    places = np.array([values[t] for t in different])
+    return different, places, bool(places[0] > 0 and places[-1] / places[0] > LOG_SPAN)
+
+
+def by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, baseline: Baseline) -> Figure:
+    """A panel for each flag: members as dots, the interquartile mean with its interval as a line in a band.
+
+    What is a name and no number gives the colours.
+    """
+    named = [f for f in flags if not numeric(rows, f)]
+    colour = named[0] if named else None
+    shown = [f for f in flags if f not in (colour, "seed")] or flags
+    columns = min(len(shown), 3)
+    lines = -(-len(shown) // columns)
+    figure = figure_of(4.2 * columns, 3.4 * lines + 0.6)
+    for i, flag in enumerate(shown):
+        axes = figure.add_subplot(lines, columns, i + 1)
+        panel(axes, rows, flag, colour if flag != colour else None)
+        scale(axes, [score(row) for row in rows], baseline)
+        dress(axes, flag.removeprefix("cell_args."), label if i % columns == 0 else "")
+        if i == 0 and (colour or baseline):
+            axes.legend(frameon=False, fontsize=9)
+    figure.suptitle(f"{title}: line and band, interquartile mean of the members and its 95 % interval", fontsize=11)
+    return figure
+
+
+def panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> None:
+    """The score against one flag."""
+    texts, x, logarithmic = positions([row["flags"][flag] for row in rows])
+    place = dict(zip(texts, x))
+    if logarithmic:
+        axes.set_xscale("log")
+    if not numeric(rows, flag) or (len(x) <= FEW and not logarithmic):
+        axes.set_xticks(x, texts)
+    worst = max(score(row) for row in rows)
+    for i, group in enumerate(dict.fromkeys(row["flags"].get(colour, "") for row in rows)):
+        own = [row for row in rows if row["flags"].get(colour, "") == group]
+        tint = COLOURS[i % len(COLOURS)]
+        axes.plot(
+            [place[row["flags"][flag]] for row in own], [score(row) for row in own], ".", color=tint, alpha=0.3, ms=4
+        )
+        at = [t for t in texts if any(row["flags"][flag] == t for row in own)]
+        if len(at) > 20 or len(at) == len(own):
+            continue  # drawn values, each of them once: there is no mean to take
+        scores = [[min(score(r), worst) for r in own if r["flags"][flag] == t] for t in at]
+        ends = np.array([bootstrap(s) for s in scores])
+        where = [place[t] for t in at]
+        axes.plot(where, [interquartile_mean(s) for s in scores], color=tint, lw=2, label=group, marker="o", ms=4)
+        axes.fill_between(where, ends[:, 0], ends[:, 1], color=tint, alpha=0.2, lw=0)
+
+
+def parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) -> Figure:
+    """A line for each member across its flags, the best on top; colour is the score."""
+    figure = figure_of(1.6 * (len(flags) + 1) + 1.5, 4.4)
+    axes = figure.add_subplot()
+    scores = np.array([score(row) for row in rows])
+    columns = [positions([row["flags"].get(f, "") for row in rows]) for f in flags]
+    heights = [dict(zip(texts, unit(x, log))) for texts, x, log in columns]
+    low, high = float(scores.min()), float(scores.max())
+    logarithmic = bool(low > 0 and high / low > LOG_SPAN)
+    last = unit(np.array([low, *scores, high]), logarithmic)[1:-1]
+    for i in np.argsort(-scores):
+        ys = [h[rows[i]["flags"].get(f, "")] for f, h in zip(flags, heights)]
+        axes.plot(range(len(flags) + 1), [*ys, last[i]], color=colormaps["viridis_r"](last[i]), lw=0.9, alpha=0.6)
+    for i, (texts, *_) in enumerate(columns):
+        apart = [t for t, after in itertools.pairwise(texts) if heights[i][after] - heights[i][t] > 0.04]
+        for text in [*apart, texts[-1]]:
+            short = f"{float(text):.3g}" if numeric(rows, flags[i]) else text
+            axes.annotate(
+                short, (i, heights[i][text]), (-4, 0), textcoords="offset points", fontsize=8, ha="right", va="center"
+            )
+    axes.set_xticks(range(len(flags) + 1), [*(f.removeprefix("cell_args.") for f in flags), "score"])
+    axes.set_yticks([])
+    axes.set_xlim(-0.4, len(flags) + 0.05)
+    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
+    for i in range(len(flags) + 1):
+        axes.axvline(i, color=GREY, lw=0.8, zorder=1)
+
+    norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
+    figure.colorbar(ScalarMappable(norm, colormaps["viridis_r"]), ax=axes, label=label, fraction=0.05, pad=0.02)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: Baseline) -> Figure:
+    """Validation of the best settings while they learn: interquartile means over members, and their intervals."""
+    figure = figure_of(10.0, 4.2)
+    axes = figure.add_subplot()
+    seen: list[float] = []
+    for i, setting in enumerate(settings[:CURVES]):
+        flags = {k: v for k, v in setting.items() if k in rows[0]["flags"]}
+        own = [row for row in rows if all(row["flags"].get(k) == v for k, v in flags.items())]
+        curves = [dict(zip(r["curve"]["step"], r["curve"].get("valid_loss", r["curve"]["loss"]))) for r in own]
+        steps = sorted({s for c in curves for s in c})
+        values = [[c[s] for c in curves if c.get(s) is not None] for s in steps]
+        steps, values = [s for s, v in zip(steps, values) if v], [v for v in values if v]
+        if not steps:
+            continue
+        middle, ends = [interquartile_mean(v) for v in values], np.array([bootstrap(v) for v in values])
+        name = ", ".join(f"{k.removeprefix('cell_args.')} {v}" for k, v in flags.items()) or "all"
+        axes.plot(steps, middle, color=COLOURS[i % len(COLOURS)], lw=2, label=f"{name} ({len(own)})")
+        axes.fill_between(steps, ends[:, 0], ends[:, 1], color=COLOURS[i % len(COLOURS)], alpha=0.2, lw=0)
+        seen += middle
+    scale(axes, seen, baseline)
+    dress(axes, "step", label)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), title="setting (members)")
+    figure.suptitle(f"{title}: the best settings, interquartile mean over members and its 95 % interval", fontsize=11)
+    return figure
+
+
+def figure_of(width: float, height: float) -> Figure:
+    """An empty figure."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def numeric(rows: Sequence[Row], flag: str) -> bool:
+    """Whether all values of a flag are numbers."""
+    try:
+        return all(math.isfinite(float(row["flags"].get(flag, "nan"))) for row in rows)
+    except ValueError:
+        return False
+
+
+def unit(x: np.ndarray, logarithmic: bool) -> np.ndarray:
+    """Numbers moved into [0, 1]."""
+    x = np.log(x) if logarithmic else x
+    span = x.max() - x.min()
+    return (x - x.min()) / span if span else np.full(x.shape, 0.5)
+
+
+def scale(axes: Axes, scores: Sequence[float], baseline: Baseline) -> None:
+    """A logarithmic axis where it is needed, with the baseline as a line."""
+    finite = [s for s in scores if math.isfinite(s)]
+    name, level = baseline or ("", math.inf)
+    if baseline:
+        axes.axhline(level, color=GREY, lw=1, ls=(0, (5, 3)), zorder=1, label=name)
+    if not finite:
+        return
+    low, high = min(finite), max(finite)
+    if low > 0 and high / low > LOG_SPAN:
+        axes.set_yscale("log")
+    elif high > 3 * level and np.median(finite) < 1.5 * level:
+        axes.set_ylim(0, 1.5 * level)  # a few that diverged do not hide the others
+
+
+def dress(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """Labels and a quiet frame."""
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#E5E5E5", lw=0.8)
+    axes.set_axisbelow(True)

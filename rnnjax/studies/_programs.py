@@ -1,0 +1,126 @@
+"""The compiled programs of a group: a run's own, over all members at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax import training
+from rnnjax.app import Config, finished
+from rnnjax.app._programs import DATA_TAG, VALID_TAG
+from rnnjax.app._setup import Build, trainer
+from rnnjax.base import PyTree
+from rnnjax.base._seq import zeros
+from rnnjax.training import Progress, population
+
+Record = dict[str, jax.Array]
+
+
+class State(NamedTuple):
+    """One member under way; a group of them has a leading axis on every leaf.
+
+    Attributes:
+      numbers: its own numbers, by name.
+      progress: its run, as a run alone has it.
+      best: the best validation loss so far; the training loss where there is no validation.
+      best_step: where that was.
+      best_params: the parameters then.
+      stale: evaluations since then.
+    """
+
+    numbers: dict[str, jax.Array]
+    progress: Progress
+    best: jax.Array
+    best_step: jax.Array
+    best_params: PyTree
+    stale: jax.Array
+
+
+class GroupPrograms(NamedTuple):
+    """The compiled functions of a group.
+
+    Attributes:
+      init: (numbers, data) -> State.
+      steps: (State, n [members], data) -> State; consumes its state. A member whose loss breaks stops there.
+      measure: (State, live [members], data) -> (State, record): training metrics since the last time and those of
+        validation; the best parameters are kept. A member that is not live stays as it is, and its record is nan.
+    """
+
+    init: Callable[[dict[str, Any], PyTree], State]
+    steps: Callable[[State, Any, PyTree], State]
+    measure: Callable[[State, Any, PyTree], tuple[State, Record]]
+
+
+def group_programs(
+    build: Build, config: Config, strategy: str = "auto", member_batch: int = 0, seeded: bool = False
+) -> GroupPrograms:
+    """The programs of a group; nothing is compiled before it is called.
+
+    Args:
+      build: of the experiment.
+      config: of any member.
+      strategy, member_batch: see `population`.
+      seeded: whether what is read or built depends on the seed: then the members share it, and `build` has it as it is.
+    """
+
+    def own(numbers: dict[str, Any]) -> Config:
+        return config.with_numbers({k: v for k, v in numbers.items() if not (seeded and k == "seed")})
+
+    def trainer_of(numbers: dict[str, Any]) -> training.Trainer:
+        return trainer(build, own(numbers))
+
+    def init(numbers: dict[str, Any], data: PyTree) -> State:
+        key = jax.random.fold_in(jax.random.key(numbers["seed"]), DATA_TAG)
+        progress = training.init(trainer_of(numbers), data, key)
+        none = jnp.zeros((), jnp.int32)
+        return State(numbers, progress, jnp.asarray(jnp.inf, jnp.float32), none, progress.state.params, none)
+
+    def steps(at: tuple[State, jax.Array], data: PyTree) -> State:
+        state, n = at
+        return state._replace(progress=training.loop(trainer_of(state.numbers), state.progress, data, n))
+
+    def measured(state: State, data: PyTree) -> tuple[State, Record]:
+        metrics = state.progress.metrics
+        record = means(metrics) | validated(build, own(state.numbers), state, data)
+        score = record.get("valid_loss", record["loss"]).astype(jnp.float32)
+        better = score < state.best
+        params = state.progress.state.params
+        state = state._replace(
+            progress=state.progress._replace(metrics=zeros(metrics)),
+            best=jnp.where(better, score, state.best),
+            best_step=jnp.where(better, state.progress.state.step, state.best_step),
+            best_params=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
+            stale=jnp.where(better, 0, state.stale + 1),
+        )
+        return state, record
+
+    def measure(at: tuple[State, jax.Array], data: PyTree) -> tuple[State, Record]:
+        state, live = at
+        _, like = jax.eval_shape(measured, state, data)
+        nothing = jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), like)
+        return jax.lax.cond(live, lambda: measured(state, data), lambda: (state, nothing))
+
+    over = [population(f, strategy, member_batch) for f in (init, steps, measure)]
+    first, second = (
+        jax.jit(lambda state, n, data: over[1]((state, n), data), donate_argnums=(0,)),
+        jax.jit(lambda state, live, data: over[2]((state, live), data)),
+    )
+    return GroupPrograms(jax.jit(over[0]), first, second)
+
+
+def means(metrics: Any) -> Record:
+    """Metrics since the last report, as numbers."""
+    return {name: m.value() for name, m in metrics.items()}
+
+
+def validated(build: Build, config: Config, state: State, data: PyTree) -> Record:
+    """One pass over the validation set, on the examples that the same run alone would see."""
+    setup = finished(build, config)
+    if setup.valid is None:
+        return {}
+    key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)
+    metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.progress.state.params, data, key)
+    return {f"valid_{name}": value for name, value in means(metrics).items()}

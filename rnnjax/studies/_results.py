@@ -1,0 +1,104 @@
+"""What a study has found: one line a finished member, the table, the best, the settings over their seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rnnjax.base import refusing
+from rnnjax.runs import atomic_write, plain
+from rnnjax.training import bootstrap, interquartile_mean
+
+Row = dict[str, Any]
+
+
+class Results:
+    """The finished members of a study, in members.jsonl, with results.csv beside it.
+
+    Args:
+      folder: the workdir of the study.
+      flags: what is varied, in order; the first columns of the table.
+
+    Example:
+      >>> import tempfile
+      >>> results = Results(Path(tempfile.mkdtemp()), ["seed"])
+      >>> results.add([{"member": 0, "flags": {"seed": "3"}, "status": "done", "score": 0.5}])
+      >>> 0 in results, Results(results.folder, ["seed"]).best()["flags"]
+      (True, {'seed': '3'})
+    """
+
+    def __init__(self, folder: Path, flags: Sequence[str]) -> None:
+        self.folder, self.flags = folder, list(flags)
+        self.path = folder / "members.jsonl"
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if len(whole) < len(lines):  # the process was killed while it wrote the last one
+            atomic_write(self.path, b"".join(whole))
+        self.rows: dict[int, Row] = {row["member"]: row for row in map(json.loads, whole)}
+
+    def __contains__(self, member: int) -> bool:
+        return member in self.rows
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Adds finished members; one that stands there already is left alone."""
+        new = [plain(row) for row in rows if row["member"] not in self.rows]
+        with refusing("write", self.path), self.path.open("ab") as file:
+            file.write("".join(f"{json.dumps(row, allow_nan=False)}\n" for row in new).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows |= {row["member"]: row for row in new}
+        self.write_csv()
+
+    def write_csv(self) -> None:
+        """results.csv: one row a member, in order."""
+        rows = [self.rows[i] for i in sorted(self.rows)]
+        own = ["curve", "flags", "note", "member"]
+        columns = list(dict.fromkeys(name for row in rows for name in row if name not in own))
+        text = io.StringIO()
+        table = csv.DictWriter(text, ["member", *self.flags, *columns, "note"], restval="", lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({k: v for k, v in row.items() if k not in ("curve", "flags")} | row["flags"])
+        atomic_write(self.folder / "results.csv", text.getvalue())
+
+    def best(self) -> Row | None:
+        """The member with the best score on validation."""
+        scored = [row for row in self.rows.values() if row.get("score") is not None]
+        return min(scored, key=lambda row: (row["score"], row["member"]), default=None)
+
+    def settings(self) -> list[Row]:
+        """Settings by the interquartile mean of their scores over seeds, the best first."""
+        found: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+        for row in self.rows.values():
+            setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
+            found.setdefault(setting, []).append(row)
+        rows = [dict(setting) | middle(members) for setting, members in found.items()]
+        return sorted(rows, key=lambda row: row["score"])
+
+
+def middle(members: Sequence[Row]) -> Row:
+    """The size of a setting's members, interquartile means of what was measured on validation, the score's interval."""
+    scores = [score(row) for row in members]
+    interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}
+    measured = {name: [row[name] for row in members if row.get(name) is not None]
+                for row in members for name in row if name.startswith("valid_") and name != "valid_loss"}  # fmt: skip
+    sizes = {row["parameters"] for row in members if "parameters" in row}
+    return {
+        "members": len(members),
+        **({"parameters": sizes.pop()} if len(sizes) == 1 else {}),
+        "score": interquartile_mean(scores),
+        **interval,
+        **{name.removeprefix("valid_"): interquartile_mean(values) for name, values in measured.items() if values},
+    }
+
+
+def score(row: Row) -> float:
+    """The score of a member; inf where there is none."""
+    value = row.get("score")
+    return math.inf if value is None else value

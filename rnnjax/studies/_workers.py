@@ -1,0 +1,163 @@
+"""A study whose members are trained by workers, on this machine or on many: each takes some of one group at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+import jax
+
+from rnnjax.app import Config, arguments
+from rnnjax.app._main import configure
+from rnnjax.app._session import Interrupted
+from rnnjax.base import UserError
+from rnnjax.runs import Pool, Queue, Workdir, make_writers
+from rnnjax.runs._writers import Writer
+from rnnjax.studies._display import Display
+from rnnjax.studies._members import Member, member
+from rnnjax.studies._plan import Plan, found
+from rnnjax.studies._results import Results
+from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
+
+
+class Folder(NamedTuple):
+    """Where a worker trains the members of a unit; as of a workdir, only its files are asked for.
+
+    There is no lock: who holds the unit is what the queue says, and a machine that is gone gives no lock back.
+    """
+
+    path: Path
+
+    def file(self, name: str) -> Path:
+        """The path of a file in this folder."""
+        return self.path / name
+
+
+class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
+    """A `Study` that trains nothing itself. In its context the workers live.
+
+    Args:
+      plan: of the study.
+      config: of the study: --workers, --engine, --engine_args and how members are run.
+      workdir, results, display, writer, heard: as of a `Study`.
+
+    Raises:
+      UserError: halving or a population, in which members wait for one another.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: Config,
+        workdir: Workdir,
+        results: Results,
+        display: Display,
+        writer: Writer,
+        heard: list[int],
+    ) -> None:
+        if config.halving or config.pbt:
+            raise UserError("--workers go with neither --halving nor --pbt, in which members wait for one another")
+        super().__init__(
+            plan.experiment, workdir, results, Options(config.strategy, config.member_batch), display, writer, heard
+        )
+        self.plan, self.config, self.members = plan, config, dict[str, list[Member]]()
+        self.folder = workdir.file("workers")
+        options = arguments("engine_args", config.engine_args)
+        queue = Queue(self.folder)
+        self.pool = Pool(queue, "rnnjax.studies._workers:train_unit", config.workers, config.engine, options)
+
+    def __enter__(self) -> SharedStudy:
+        self.pool.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.pool.__exit__(kind, error, traceback)
+
+    def train(self, members: Sequence[Member]) -> None:
+        """Has members trained to their end; those that are in the results already stay as they are."""
+        units = self.units(members)
+        for name, end in self.pool.run(units, self.heed):
+            self.take(name, end)
+        for name in units:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def heed(self) -> None:
+        """Stops if a signal has come."""
+        if self.heard:
+            raise Interrupted(self.heard[0])
+
+    def units(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
+        """Members of one group, shared out evenly; those whose members are all in the results are left out."""
+        units, most = {}, self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
+        for group, _ in self.groups(members):
+            size = min(most, -(-len(group.members) // self.config.workers))
+            for i in range(0, len(group.members), size):
+                some = group.members[i : i + size]
+                if all(m.id in self.results for m in some):
+                    continue
+                name = f"{some[0].id}-{hashlib.sha256(repr([m.id for m in some]).encode()).hexdigest()[:12]}"
+                self.members[name] = some
+                units[name] = self.unit(name, some, size)
+        return units
+
+    def unit(self, name: str, members: Sequence[Member], size: int) -> dict[str, Any]:
+        """What a worker must know."""
+        return {
+            "folder": os.fspath(self.folder / name),
+            "experiment": self.plan.name,
+            "fixed": self.plan.fixed,
+            "members": [[m.id, m.flags] for m in members],
+            "places": size,
+            "strategy": self.config.strategy,
+            "compilation_cache": self.config.compilation_cache,
+        }
+
+    def take(self, name: str, end: dict[str, Any]) -> None:
+        """Puts down what came of a unit."""
+        if "failed" in end:
+            self.fail(self.members[name], UserError(end["failed"]))
+            return
+        rows = [row for row in end["result"] if row["member"] not in self.results]
+
+        def keep(member: int) -> None:
+            shutil.rmtree(self.best_folder(member), ignore_errors=True)
+            shutil.copytree(self.folder / name / "best" / str(member), self.best_folder(member))
+
+        for row in rows:
+            if row["status"] == "failed":
+                self.display.say(f"member {row['member']} failed: {row['note']}")
+        self.put_down(rows, keep)
+        self.display.add(sum(row.get("steps", 0) for row in rows))
+
+
+STUDIES: dict[str, Study] = {}  # of this worker: units of one group need one compilation
+
+
+def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a worker does with a unit: trains its members, where another has left off; their rows.
+
+    Args:
+      unit: as `SharedStudy.unit` makes it.
+    """
+    folder, experiment = Path(unit["folder"]), found(unit["experiment"])[0]
+    fixed = [(name, value) for name, value in unit["fixed"]]
+    members = [member(experiment, number, fixed, own) for number, own in unit["members"]]
+    configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    place = cast(Workdir, Folder(folder))
+    results = Results(folder, list(members[0].flags))
+    with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:
+        options = Options(unit["strategy"], unit["places"])
+        study = Study(experiment, place, results, options, display, make_writers([], place), [])
+        known = STUDIES.setdefault(repr((unit["experiment"], unit["places"])), study)
+        study.compiled, study.known, study.capacity = known.compiled, known.known, unit["places"]
+        study.train(members)
+    return [results.rows[m.id] for m in members]

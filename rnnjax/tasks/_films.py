@@ -1,0 +1,176 @@
+"""Short films of a shape: how it moves, one label a film, and what happens to it, one label a frame; drawn by a key."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax import tasks
+from rnnjax.data import Batch
+from rnnjax.tasks._shapes import among
+from rnnjax.tasks._synthetic import Task
+
+MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # by pairs: there and back
+EVENTS = ("away", "comes", "comes back", "moves", "turns", "rests", "leaves")
+WAYS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.0, 0.0))  # the last one is to rest
+SMALLEST, LARGEST = 0.07, 0.25  # half of the width, in sides of the frame
+RADIUS = 0.2  # of a circle
+SLOWEST, FASTEST = 0.05, 0.07  # a frame: sides, of the change of size, or half turns
+STEP = 0.1  # sides a frame, of an event
+COMES, LEAVES, CHANGES, BACK = 0.4, 0.2, 0.4, 0.5  # chances a frame; of what comes, to be what has been there before
+
+Arrays = tuple[jax.Array, ...]
+
+
+def film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array) -> jax.Array:
+    """Pictures `[frames, SIDE, SIDE, 3]` of one shape where it is there; kind `[frames, 2]` is its colour and form."""
+    background = 0.15 + 0.1 * jax.random.uniform(key, (len(kind), tasks.SIDE, tasks.SIDE, 3))
+    tint = jnp.asarray(np.array(list(tasks.COLOURS.values()), np.float32))[kind[:, 0]]
+    return jax.vmap(tasks.paint)(background, kind[:, 1], tint, half, centre, there)
+
+
+def kinds(u: jax.Array) -> jax.Array:
+    """A colour and a form, from two numbers in [0, 1)."""
+    return jnp.stack([among(u[0], len(tasks.COLOURS)), among(u[1], len(tasks.SHAPES))])
+
+
+def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Array]:
+    """Where a shape is in each frame `[frames, 2]`, and half of its width `[frames]`.
+
+    Frames are a torus: what leaves on one side comes in on the other; what has grown to the largest is the smallest
+    next. So each frame alone has a shape of any size anywhere, whatever the movement.
+
+    Args:
+      move: its place in `MOVES`.
+      u: five numbers in [0, 1): x, y, place on the circle, size, pace.
+      frames: how many.
+    """
+    t, pace = jnp.arange(frames, dtype=u.dtype), SLOWEST + (FASTEST - SLOWEST) * u[4]
+    turns, grows = (jnp.where(move // 2 == pair, 1 - 2 * (move % 2), 0).astype(u.dtype) for pair in (2, 3))
+    angle = 2 * math.pi * (u[2] + 2 * turns * pace * t)
+    circle = RADIUS * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
+    way = jnp.asarray(np.array(WAYS, np.float32), u.dtype)[jnp.minimum(move, len(WAYS) - 1)]
+    centre = u[None, :2] + pace * t[:, None] * way[None] + circle * jnp.abs(turns)
+    return centre % 1, SMALLEST + (LARGEST - SMALLEST) * ((u[3] + grows * pace * t) % 1)
+
+
+def moving(frames: int = 6) -> Task:
+    """A shape that moves left, right, up or down, in a circle either way, or grows or shrinks: one label a film.
+
+    One frame says nothing about the label: the best guess from it is right in 1 of 8. All frames without their order
+    say half of it: each movement is another one played backwards, so that at most 1 of 2 is right.
+
+    Args:
+      frames: of a film, at least 2.
+
+    Raises:
+      ValueError: fewer than 2 frames.
+
+    Returns:
+      a task: x `[frames, 24, 24, 3]` in [0, 1], y an integer, the place in `MOVES`. Its baseline, the loss of the best
+      that sees one frame, is ln 8.
+
+    Example:
+      >>> import jax
+      >>> film = jax.jit(moving(3).sample)(jax.random.key(1))
+      >>> film.x.shape, MOVES[film.y]
+      ((3, 24, 24, 3), 'anticlockwise')
+    """
+    if frames < 2:
+        raise ValueError(f"a movement takes 2 frames, not {frames}")
+
+    def sample(key: jax.Array) -> Batch:
+        ku, kf = jax.random.split(key)
+        u = jax.random.uniform(ku, (8,))
+        move = among(u[0], len(MOVES))
+        centre, half = path(move, u[3:], frames)
+        kind = jnp.tile(kinds(u[1:3]), (frames, 1))
+        return Batch(film(kf, kind, half, centre, jnp.ones(frames, bool)), move)
+
+    return Task(sample, math.log(len(MOVES)))
+
+
+def happening(frames: int = 16) -> Task:
+    """A shape that comes, moves, turns, rests and leaves, and then itself or another comes: a label for each frame.
+
+    What a label takes: "away" and "leaves" (the first frame without it) are told apart by one frame before, and so are
+    "moves" and "rests"; "turns" by two; "comes back", the colour that was there last, not "comes", another one, by a
+    memory over the whole gap.
+
+    Args:
+      frames: of a film, at least 2.
+
+    Raises:
+      ValueError: fewer than 2 frames.
+
+    Returns:
+      a task: x `[frames, 24, 24, 3]` in [0, 1], y integers `[frames]`, places in `EVENTS`. Its baseline is the loss of
+      the best that sees one frame: whether a shape is there.
+
+    Example:
+      >>> import jax
+      >>> film = jax.jit(happening(8).sample)(jax.random.key(8))
+      >>> film.x.shape, " ".join(EVENTS[y] for y in film.y)
+      ((8, 24, 24, 3), 'away comes rests moves moves leaves comes back moves')
+    """
+    if frames < 2:
+        raise ValueError(f"an event takes 2 frames, not {frames}")
+    away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
+    still = len(WAYS) - 1
+
+    def next_frame(carry: Arrays, u: jax.Array) -> tuple[Arrays, Arrays]:
+        there, kind, way, centre = carry
+        known = kind[0] >= 0
+        arrives, departs = ~there & (u[0] < COMES), there & (u[0] < LEAVES)
+        same = known & (u[1] < BACK)
+        colours = len(tasks.COLOURS)
+        other = kinds(u[2:4])
+        other = other.at[0].set(jnp.where(known, (kind[0] + 1 + among(u[2], colours - 1)) % colours, other[0]))
+        kind = jnp.where(arrives & ~same, other, kind)
+        new = jnp.where(u[4] < CHANGES, among(u[5], len(WAYS)), way)
+        new = jnp.where(there, new, still)
+        turned = (way != still) & (new != way)
+        moved = jnp.where(new == still, rests, jnp.where(turned, turns, moves))
+        y = jnp.where(there, jnp.where(departs, leaves, moved), jnp.where(arrives, jnp.where(same, back, comes), away))
+        stepped = centre + STEP * jnp.asarray(np.array(WAYS, np.float32))[new]
+        centre = jnp.where(arrives, u[6:8], stepped) % 1
+        there = arrives | there & ~departs
+        return (there, kind, jnp.where(there, new, still), centre), (y, there, kind, centre)
+
+    def sample(key: jax.Array) -> Batch:
+        ku, kf = jax.random.split(key)
+        u = jax.random.uniform(ku, (frames, 9))
+        nothing: Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(still), jnp.zeros(2))
+        _, (y, there, kind, centre) = jax.lax.scan(next_frame, nothing, u)
+        half = jnp.tile(0.12 + 0.06 * u[0, 8], frames)
+        return Batch(film(kf, kind, half, centre, there), y)
+
+    return Task(sample, entropy_of_a_frame(frames))
+
+
+def entropy_of_a_frame(frames: int) -> float:
+    """Nats that a label of `happening` has left when one knows whether a shape is there."""
+    away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
+    unknown, gone, resting, going = 1.0, 0.0, 0.0, 0.0  # chances before a frame
+    counts = np.zeros(len(EVENTS))
+    for _ in range(frames):
+        new, out = COMES * (unknown + gone), LEAVES * (resting + going)
+        ways = len(WAYS)
+        stays = (1 - LEAVES) * np.array([resting, going])
+        to_rest = CHANGES / ways * stays
+        turned = CHANGES * (ways - 2) / ways * stays[1]
+        rested = to_rest.sum() + (1 - CHANGES) * stays[0]
+        counts[[comes, back]] += COMES * np.array([unknown + (1 - BACK) * gone, BACK * gone])
+        counts[[away, leaves]] += (1 - COMES) * (unknown + gone), out
+        counts[[turns, rests]] += turned, rested
+        counts[moves] += stays.sum() - turned - rested
+        unknown, gone = (1 - COMES) * unknown, (1 - COMES) * gone + out
+        resting, going = new + rested, stays.sum() - rested
+    p = counts / counts.sum()
+    nats = 0.0
+    for part in (p[[away, leaves]], p[[comes, back, moves, turns, rests]]):
+        nats -= float((part * np.log(part / part.sum())).sum())
+    return nats

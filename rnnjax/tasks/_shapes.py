@@ -1,0 +1,140 @@
+"""Small pictures of shapes and sentences about them, drawn by a key; some combinations are kept for the test."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.base import Pair
+from rnnjax.data import Batch
+from rnnjax.tasks._synthetic import Task
+
+SIDE = 24  # pixels
+SHAPES = ("circle", "square", "triangle", "cross")
+COLOURS = {
+    "red": (1.0, 0.1, 0.1), "green": (0.1, 0.8, 0.1), "blue": (0.1, 0.2, 1.0), "yellow": (1.0, 0.9, 0.1),
+    "white": (1.0, 1.0, 1.0), "purple": (0.7, 0.1, 0.8), "orange": (1.0, 0.5, 0.0), "cyan": (0.1, 0.9, 0.9),
+    "pink": (1.0, 0.6, 0.75), "brown": (0.6, 0.35, 0.1), "teal": (0.0, 0.55, 0.55), "lime": (0.6, 1.0, 0.1),
+}  # fmt: skip
+TINGE = 0.1  # how far each part of a colour may be from its own
+SIZES = {"small": 0.11, "large": 0.19}  # half of the width, in sides of the picture
+RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first to the second: the picture tells which is first
+PLACES = {
+    "at the top": (0, -1), "at the bottom": (0, 1), "on the left": (-1, 0), "on the right": (1, 0),
+    "in the middle": (0, 0),
+}  # fmt: skip
+FAR = 0.26  # from the middle, in sides
+HELD_OUT = tuple(zip(COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
+WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *PLACES]).split()))
+LONGEST = 11  # symbols of a sentence, the end symbol included
+
+
+def coded(text: str) -> list[int]:
+    """The words of a text as symbols; 0 is the end."""
+    return [WORDS.index(word) for word in text.split()]
+
+
+def table(texts: tuple[str, ...], size: int) -> np.ndarray:
+    """Texts as rows of symbols, -1 where a text is shorter."""
+    return np.array([coded(t) + [-1] * (size - len(t.split())) for t in texts], np.int32)
+
+
+def paint(
+    picture: jax.Array, shape: jax.Array, tint: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array
+) -> jax.Array:
+    """A picture with a shape on it, if it is there; what is beyond one edge comes in at the opposite one.
+
+    Args:
+      picture: `[SIDE, SIDE, 3]`.
+      shape: its place in `SHAPES`.
+      tint: `[3]`.
+      half: of its width, in sides.
+      centre: x and y, in sides from the upper left corner.
+      there: whether it is.
+    """
+    at = (jnp.arange(SIDE, dtype=half.dtype) + 0.5) / SIDE
+    away = at[:, None] - centre[None]
+    x, y = ((away - jnp.round(away)) / half).T
+    x, y = jnp.broadcast_arrays(x[None], y[:, None])
+    ax, ay = jnp.abs(x), jnp.abs(y)
+    inside = jnp.stack([
+        1 - jnp.hypot(x, y),
+        0.85 - jnp.maximum(ax, ay),
+        jnp.minimum((1 + y) / 2 - ax, 0.9 - y),
+        jnp.minimum(1 - jnp.maximum(ax, ay), 0.3 - jnp.minimum(ax, ay)),
+    ])[shape]  # fmt: skip
+    cover = (jnp.clip(inside * half * SIDE + 0.5, 0, 1) * there.astype(half.dtype))[..., None]
+    return picture * (1 - cover) + cover * tint[None, None]
+
+
+def among(u: jax.Array, n: int) -> jax.Array:
+    """A whole number below n, from a number in [0, 1)."""
+    return (u * n).astype(jnp.int32)
+
+
+def scenes(held_out: bool = False) -> Task:
+    """Pictures of one or two shapes, a sentence about each; x is a `Pair` of a picture and the sentence a word late.
+
+    `a small red cross on the left`, `a large blue cross left of a small white square`: every other picture has one
+    shape. Place, colour and background differ a little each time.
+
+    Args:
+      held_out: whether one shape, the first or the second, is of `HELD_OUT`, which no other picture has.
+
+    Returns:
+      a task: x.source `[24, 24, 3]` in [0, 1], x.target and y integers `[11]`, words by their place in `WORDS`, 0 at
+      the end, mask `[11]`. Its baseline is the loss a symbol of who knows the language and sees nothing, not held out.
+
+    Example:
+      >>> import jax
+      >>> batch = jax.jit(lambda key: scenes().batch(key, 3))(jax.random.key(0))
+      >>> batch.x.source.shape, " ".join(WORDS[s] for s in batch.y[0]).strip()
+      ((3, 24, 24, 3), 'a large purple circle left of a small white square')
+    """
+    names = list(COLOURS)
+    pairs = [(names.index(c), SHAPES.index(s)) for c, s in HELD_OUT]
+    others = [(c, s) for c in range(len(names)) for s in range(len(SHAPES)) if (c, s) not in pairs]
+    shades, halves = np.array(list(COLOURS.values()), np.float32), np.array(list(SIZES.values()), np.float32)
+    places = np.array(list(PLACES.values()), np.float32)
+    relations = np.array(list(RELATIONS.values()), np.float32)
+    said_places, said_relations = table(tuple(PLACES), 3), table(tuple(RELATIONS), 2)
+    size_words, colour_words, shape_words = (coded(" ".join(w)) for w in (SIZES, COLOURS, SHAPES))
+    article = coded("a")[0]
+
+    def thing(u: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        kind = jnp.where(new, jnp.array(pairs)[among(u[0], len(pairs))], jnp.array(others)[among(u[0], len(others))])
+        return kind[0], kind[1], among(u[1], len(SIZES))
+
+    def words(colour: jax.Array, shape: jax.Array, size: jax.Array) -> jax.Array:
+        lists = ((size_words, size), (colour_words, colour), (shape_words, shape))
+        return jnp.stack([jnp.int32(article), *(jnp.asarray(w, jnp.int32)[i] for w, i in lists)])
+
+    def sample(key: jax.Array) -> Batch:
+        ku, kb = jax.random.split(key)
+        u = jax.random.uniform(ku, (18,))  # one draw, for each compiles by itself
+        two = u[0] < 0.5
+        at_second = two & (u[1] < 0.5)
+        first, second = thing(u[2:4], held_out & ~at_second), thing(u[4:6], held_out & at_second)
+        place, relation = among(u[6], len(PLACES)), among(u[7], len(RELATIONS))
+        jitter, tinge = 0.08 * u[8:12].reshape(2, 2) - 0.04, TINGE * (2 * u[12:].reshape(2, 3) - 1)
+        away = jnp.where(two, jnp.asarray(relations)[relation], jnp.asarray(places)[place]) * FAR
+        picture = 0.15 + 0.1 * jax.random.uniform(kb, (SIDE, SIDE, 3))
+        for i, (colour, shape, size) in enumerate((first, second)):
+            tint = jnp.clip(jnp.asarray(shades)[colour] + tinge[i], 0, 1)
+            centre, there = 0.5 + away * (1 - 2 * i) + jitter[i], two if i else jnp.array(True)
+            picture = paint(picture, shape, tint, jnp.asarray(halves)[size], centre, there)
+        where = jnp.append(jnp.asarray(said_places)[place], jnp.full(4, -1, jnp.int32))
+        pair = jnp.concatenate([jnp.asarray(said_relations)[relation], words(*second), jnp.full(1, -1, jnp.int32)])
+        slots = jnp.concatenate([words(*first), jnp.where(two, pair, where)])
+        slots = slots[jnp.argsort(slots < 0, stable=True)]
+        y = jnp.maximum(slots, 0)
+        late = jnp.concatenate([jnp.zeros(1, y.dtype), y[:-1]])
+        return Batch(Pair(picture, late), y, jnp.arange(LONGEST) <= (slots >= 0).sum())
+
+    one = math.log(len(others) * len(SIZES))
+    entropy = math.log(2) + one + (math.log(len(PLACES)) + one + math.log(len(RELATIONS))) / 2
+    symbols = 1 + (7 + 9.5) / 2  # of two shapes 9 or 10
+    return Task(sample, entropy / symbols)

@@ -1,0 +1,164 @@
+"""One jitted loop: many steps a call, its state a donated pytree that holds all there is to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from rnnjax.base import Cell, PyTree
+from rnnjax.base._seq import zeros
+from rnnjax.data import Stream
+from rnnjax.estimators import Estimator, score
+from rnnjax.estimators._base import initial
+from rnnjax.losses import Mean, Metrics, Objective
+
+
+class TrainState(NamedTuple):
+    """Everything a run is: with it and the data, the rest of the run is determined bit for bit.
+
+    Attributes:
+      step: updates so far.
+      params: the parameters.
+      opt_state: of the optimiser.
+      estimator: of the gradient estimator: carries, influences, perturbations.
+      position: of the data stream.
+      key: of the run; step s uses fold_in(key, s).
+    """
+
+    step: jax.Array
+    params: PyTree
+    opt_state: PyTree
+    estimator: PyTree
+    position: PyTree
+    key: jax.Array
+
+
+class Progress(NamedTuple):
+    """A run under way: what the loop takes and gives, and what a checkpoint holds.
+
+    Attributes:
+      state: after the last step.
+      metrics: their sums since whoever reports them set them to zero.
+      finite: whether loss and gradient have been so far; if not, the last step done is the first that broke.
+    """
+
+    state: TrainState
+    metrics: Metrics
+    finite: jax.Array
+
+
+class Trainer(NamedTuple):
+    """The parts of a training run, all pure.
+
+    Attributes:
+      cell: of windows.
+      estimator: of gradients of the objective.
+      optimizer: from optax.
+      stream: of training batches.
+    """
+
+    cell: Cell
+    estimator: Estimator
+    optimizer: optax.GradientTransformation
+    stream: Stream
+
+
+def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
+    """The run before its first step. Call it under jit, or leaves may share a buffer and cannot be donated.
+
+    Example:
+      >>> import jax, optax, rnnjax
+      >>> from rnnjax import estimators, losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> estimator = estimators.backprop(cell, losses.classify)
+      >>> trainer = Trainer(cell, estimator, optax.sgd(1e-1), drawn(tasks.copying(5), 8))
+      >>> progress = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
+      >>> progress = jax.jit(lambda progress, n: loop(trainer, progress, (), n))(progress, 20)
+      >>> int(progress.state.step), bool(progress.finite)
+      (20, True)
+    """
+    run_key, params_key = jax.random.split(key)
+    position = trainer.stream.init(data)
+    batch = jax.eval_shape(lambda data: trainer.stream.next(data, position, run_key)[0], data)
+    example = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch.x)
+    params = trainer.cell.init(params_key, example)
+    opt_state, carries = trainer.optimizer.init(params), trainer.estimator.init(params, batch)
+    state = TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
+    metrics = zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
+    return Progress(state, metrics, jnp.asarray(True))
+
+
+def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+    """One batch, one estimate, one update. Metrics are those of the objective and the norm of the mean gradient."""
+    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    batch, position = trainer.stream.next(data, state.position, data_key)
+    estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
+    grads = estimate.mean_grads()
+    optimizer = optax.with_extra_args_support(trainer.optimizer)
+    value = estimate.metrics["loss"].value()
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
+    params = optax.apply_updates(state.params, updates)
+    norm = optax.tree.norm(grads)
+    metrics = estimate.metrics | {"grad_norm": Mean(norm, jnp.ones_like(norm))}
+    return TrainState(state.step + 1, params, opt_state, carries, position, state.key), metrics
+
+
+def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
+    """n steps in one call; it stops early at a loss or gradient that is not finite.
+
+    n is a number, not a shape: every n runs the same compiled program, so where a run is cut does not change a bit
+    of it. Jit it with `progress` donated.
+    """
+
+    def body(at: tuple[Progress, jax.Array]) -> tuple[Progress, jax.Array]:
+        progress, done = at
+        state, metrics = step(trainer, progress.state, data)
+        return Progress(state, jax.tree.map(jnp.add, progress.metrics, metrics), finite(metrics)), done + 1
+
+    def more(at: tuple[Progress, jax.Array]) -> jax.Array:
+        return (at[1] < n) & at[0].finite
+
+    return lax.while_loop(more, body, (progress, jnp.zeros((), jnp.int32)))[0]
+
+
+def finite(metrics: Metrics) -> jax.Array:
+    """Whether the loss and the norm of the gradient are."""
+    return jnp.isfinite(metrics["loss"].total) & jnp.isfinite(metrics["grad_norm"].total)
+
+
+def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., Metrics]:
+    """One pass over a stream without learning: (params, data, key) -> metrics. The same key gives the same examples.
+
+    Noise is off. Where batches have `restart` the carry goes from batch to batch. A fourth argument is the number of
+    batches in place of the stream's; it may be a tracer, so that one compiled program scores few or many.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax import losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
+      >>> stream = drawn(tasks.copying(5), batch_size=8, length=3)
+      >>> params = cell.init(jax.random.key(0), stream.next((), (), jax.random.key(0))[0].x[0])
+      >>> metrics = evaluate(cell, losses.classify, stream)(params, (), jax.random.key(1))
+      >>> float(metrics["loss"].weight)  # 3 batches of 8 examples of 25 steps
+      600.0
+    """
+
+    def whole(params: PyTree, data: PyTree, key: jax.Array, length: Any = stream.length) -> Metrics:
+        def body(i: jax.Array, progress: tuple[PyTree, PyTree, Metrics]) -> tuple[PyTree, PyTree, Metrics]:
+            position, carry, total = progress
+            batch, position = stream.next(data, position, jax.random.fold_in(key, i))
+            metrics, after = score(cell, objective, params, carry, batch)
+            return position, () if batch.restart is None else after, jax.tree.map(jnp.add, total, metrics)
+
+        position = stream.init(data)
+        batch = jax.eval_shape(lambda data: stream.next(data, position, key)[0], data)
+        carry = () if batch.restart is None else initial(cell, params, batch)
+        nothing = zeros(jax.eval_shape(lambda b: score(cell, objective, params, carry, b)[0], batch))
+        return lax.fori_loop(0, length, body, (position, carry, nothing))[2]
+
+    return whole

@@ -1,0 +1,215 @@
+"""Populations: many members trained in one compiled program, each its own numbers, none disturbed by another."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpy.typing import ArrayLike
+
+from rnnjax.base import PyTree, UserError
+from rnnjax.runs import cores
+
+Population = Callable[..., PyTree]
+STRATEGIES = ("auto", "map", "vmap", "shard")
+AXIS = "members"
+
+
+def host_devices(n: int = 0) -> None:
+    """Makes n devices of this CPU, so that there is something to share work out over; 0: one for each core.
+
+    Before JAX starts its backend: once that runs it is too late, and nothing changes.
+    """
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", n or cores())
+
+
+def chosen(strategy: str = "auto") -> str:
+    """What `auto` stands for here: shard where there are several devices, else map on a CPU, vmap elsewhere.
+
+    Batched small matmuls have no good kernel on a CPU: there vmap loses to one member after another.
+
+    Raises:
+      UserError: there is no such strategy.
+
+    Example:
+      >>> chosen("vmap"), chosen() in ("map", "vmap", "shard")
+      ('vmap', True)
+    """
+    if strategy not in STRATEGIES:
+        raise UserError(f"unknown strategy {strategy}: one of {', '.join(STRATEGIES)}")
+    if strategy != "auto":
+        return strategy
+    if jax.local_device_count() > 1:
+        return "shard"
+    return "map" if jax.default_backend() == "cpu" else "vmap"
+
+
+def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: int = 0) -> Population:
+    """A function of one member as a function of many: (member, *shared) -> out becomes (members, *shared) -> outs.
+
+        outs[i] = f(members[i], *shared)
+
+    `map` runs one member after another: outs[i] is bitwise what it is alone. `vmap` runs all at once: to rounding.
+    `shard` shares them out over the devices of this process and runs those of one device by map on a CPU, by vmap
+    elsewhere. A loop inside f that stops for one member goes on for the others.
+
+    Args:
+      f: pure; what stands in `member` may be traced.
+      strategy: map, vmap, shard, or auto, see `chosen`.
+      member_batch: where members run by vmap, so many at once at most, batch after batch: it bounds the memory; 0: all.
+
+    Raises:
+      UserError: there is no such strategy.
+
+    Example: a number of steps for each member.
+      >>> import jax.numpy as jnp
+      >>> from jax import lax
+      >>> def doubled(n, x):
+      ...     return lax.fori_loop(0, n, lambda i, x: 2 * x, x)
+      >>> print(population(doubled, "vmap")(jnp.arange(4), 1.0))
+      [1. 2. 4. 8.]
+    """
+    kind = chosen(strategy)
+    at_once = kind == "vmap" or (kind == "shard" and jax.default_backend() != "cpu")
+
+    def run(members: PyTree, *shared: PyTree) -> PyTree:
+        if at_once and not member_batch:
+            return jax.vmap(lambda m: f(m, *shared))(members)
+        return lax.map(lambda m: f(m, *shared), members, batch_size=member_batch if at_once else None)
+
+    return sharded(run) if kind == "shard" else run
+
+
+def mesh() -> Mesh:
+    """The devices of this process, in a row."""
+    return Mesh(np.array(jax.local_devices()), (AXIS,))
+
+
+def sharded(run: Population) -> Population:
+    """The members shared out over the devices; the last one is repeated until they divide."""
+
+    def shared_out(members: PyTree, *shared: PyTree) -> PyTree:
+        n, devices = jax.tree.leaves(members)[0].shape[0], mesh()
+        more = -n % devices.size
+        padded = jax.tree.map(lambda a: jnp.concatenate([a, a[-1:].repeat(more, 0)]), members) if more else members
+        specs = (PartitionSpec(AXIS), *(PartitionSpec() for _ in shared))
+        outs = jax.shard_map(run, mesh=devices, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)(
+            padded, *shared
+        )
+        return jax.tree.map(lambda a: a[:n], outs) if more else outs
+
+    return shared_out
+
+
+def replicated(tree: PyTree, strategy: str = "auto") -> PyTree:
+    """What all members share, laid on every device once, where `population` would move it at each call."""
+    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec())) if chosen(strategy) == "shard" else tree
+
+
+def spread(members: PyTree, strategy: str = "auto") -> PyTree:
+    """Members laid where `population` leaves them: shared out over the devices, if that is how they are trained."""
+    return (
+        jax.device_put(members, NamedSharding(mesh(), PartitionSpec(AXIS))) if chosen(strategy) == "shard" else members
+    )
+
+
+def interquartile_mean(scores: ArrayLike) -> float:
+    """The mean of the middle half of the scores, which a few wild ones do not move; an inf beyond it does not count.
+
+    The outer quarters are cut off exactly: a score that a quartile divides counts in part.
+
+    Example:
+      >>> interquartile_mean([1.0, 2.0, 3.0, 1e9]), interquartile_mean([5.0])
+      (2.5, 5.0)
+
+    Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, 2021.
+    """
+    return float(_middle(np.sort(np.asarray(scores, float)[None]))[0])
+
+
+def bootstrap(scores: ArrayLike, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """A confidence interval of the interquartile mean, from scores drawn anew with replacement.
+
+    Args:
+      scores: of independent members, `[n]`.
+      level: of confidence.
+      draws: how often all n are drawn anew.
+      seed: of the draws.
+
+    Example:
+      >>> low, high = bootstrap([1.0, 2.0, 3.0, 4.0])
+      >>> 1.0 <= low <= 2.5 <= high <= 4.0
+      True
+    """
+    values = np.asarray(scores, float)
+    drawn = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    means = np.sort(_middle(np.sort(values[drawn])))
+    low, high = (means[min(int(q * draws), draws - 1)] for q in ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def _middle(ordered: np.ndarray) -> np.ndarray:
+    """The mean of the middle half of each row of ordered scores, `[rows, n]` -> `[rows]`."""
+    n = ordered.shape[-1]
+    weights = np.clip(np.minimum(np.arange(1, n + 1), 0.75 * n) - np.maximum(np.arange(n), 0.25 * n), 0, None)
+    counted = np.where(weights > 0, ordered, 0.0)  # 0 * inf is nan
+    return (counted * weights).sum(-1) / weights.sum()
+
+
+def survivors(scores: ArrayLike, part: int) -> np.ndarray:
+    """The places of the best 1/part of the members, at least one, in their order; nan is worst.
+
+    Example:
+      >>> survivors([0.3, float("nan"), 0.1, 0.2, 0.5, 0.4], part=3)
+      array([2, 3])
+
+    Reference: Jamieson, Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, 2016.
+    """
+    values = np.asarray(scores, float)
+    kept = np.argsort(np.where(np.isnan(values), np.inf, values), kind="stable")[: -(-len(values) // part)]
+    return np.sort(kept)
+
+
+def exploit(key: jax.Array, scores: jax.Array, part: float = 0.25) -> jax.Array:
+    """Population based training, first half: from whom each member goes on, `[n]`; for most it is the member itself.
+
+    Each of the worst `part` takes over from one of the best `part`, drawn at random, if that one is better.
+
+    Args:
+      key: of the draw.
+      scores: losses `[n]`; nan is worst.
+      part: at most a half.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> exploit(jax.random.key(0), jnp.array([4.0, 1.0, jnp.nan, 2.0])).tolist()
+      [0, 1, 1, 3]
+
+    Reference: Jaderberg et al., Population based training of neural networks, 2017.
+    """
+    n = scores.shape[0]
+    count = max(1, int(n * part))
+    worth = jnp.where(jnp.isnan(scores), jnp.inf, scores)
+    order = jnp.argsort(worth)
+    donors = order[jax.random.randint(key, (count,), 0, count)]
+    worst = order[n - count :]
+    return jnp.arange(n).at[worst].set(jnp.where(worth[donors] < worth[worst], donors, worst))
+
+
+def explore(key: jax.Array, numbers: jax.Array, low: Any, high: Any, factor: float = 1.25) -> jax.Array:
+    """Population based training, second half: numbers `[n]` times or divided by a factor, kept within their range.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> print(explore(jax.random.key(0), jnp.array([1.0, 8.0]), low=1.0, high=8.0))
+      [1.  6.4]
+    """
+    up = jax.random.bernoulli(key, 0.5, numbers.shape)
+    return jnp.clip(jnp.where(up, numbers * factor, numbers / factor), low, high).astype(numbers.dtype)

@@ -1,0 +1,164 @@
+"""The fold over a forest: from the leaves to the roots, many trees in one program; and what a sequence makes of it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Seq, plain, unroll, where
+from rnnjax.base._seq import at_first, zeros
+from rnnjax.data import Batch
+from rnnjax.trees._cells import TreeCell
+from rnnjax.trees._packing import Forest
+
+
+def upward(tree: TreeCell) -> Cell:
+    """The cell whose input is a whole forest: states from the leaves to the roots, row by row, in one scan.
+
+        h[place] = leaf(x[place]), or node(h[children of place])
+
+    Backpropagation through structure is the derivative of it.
+
+    Args:
+      tree: what happens at a node.
+
+    Returns:
+      A cell from a `Forest`, its leaves features `[L, d]`, to what `read` sees at each place `[places, ...]`; zero
+      where there is no node.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax.trees import pack, parse, recnn, vocabulary
+      >>> trees = parse("((not) ((very) (good)))")
+      >>> forest = pack([trees], vocabulary(trees), {}).x
+      >>> forest = jax.tree.map(lambda a: a[0], forest)._replace(leaves=jnp.ones((3, 2)))
+      >>> cell = upward(recnn(4))
+      >>> ys = rnnjax.run(cell, cell.init(jax.random.key(0), forest), forest)[1]
+      >>> ys[forest.roots].shape
+      (1, 4)
+    """
+
+    def step(w: PyTree, carry: tuple[()], forest: Forest, key: jax.Array | None = None) -> tuple[tuple[()], PyTree]:
+        start, (rows, width, _) = forest.valid.shape[0], forest.children.shape
+        keys = None if key is None else jax.random.split(key, start + rows * width)
+        above, below = (None, None) if keys is None else (keys[start:].reshape(rows, width), keys[:start])
+        xs = where(forest.valid, forest.leaves, zeros(forest.leaves))
+        leaves = jax.vmap(tree.leaf, (None, 0, 0))(w, xs, below)
+        leaves = where(forest.valid, leaves, zeros(leaves))
+
+        def row(registers: PyTree, at: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
+            below, registered, present, kept, keys = at
+            below = jax.tree.map(jnp.add, below, taken(registers, registered))  # one of the two is zero
+            new = jax.vmap(tree.node, (None, 0, 0, 0))(w, below, present, keys)
+            new = where(present.any(-1), new, zeros(new))
+            return where(kept < 0, registers, taken(new, kept)), new
+
+        empty = jax.tree.map(lambda a: jnp.zeros((forest.kept.shape[1], *a.shape[1:]), a.dtype), leaves)
+        at_leaf = jnp.where(forest.children < start, forest.children, -1)
+        present = forest.children >= 0
+        inner = lax.scan(row, empty, (taken(leaves, at_leaf), held(forest), present, forest.kept, above))[1]
+        flat = jax.tree.map(lambda a: a.reshape(rows * width, *a.shape[2:]), inner)
+        return carry, tree.read(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), leaves, flat))
+
+    return Cell(lambda key, f: tree.init(key, at_first(f.leaves)), lambda w, f: (), step, tree.weights)
+
+
+def held(forest: Forest) -> jax.Array:
+    """The registers that hold the children `[rows, width, arity]`; -1: none does, it is a leaf or there is none."""
+    start, (rows, width, _), registers = forest.valid.shape[0], forest.children.shape, forest.kept.shape[1]
+    places = start + rows * width
+    firsts = start + width * jnp.arange(rows, dtype=jnp.int32)[:, None]
+    at = jnp.where(forest.kept < 0, places, firsts + forest.kept)  # beyond the end: dropped
+    numbers = jnp.broadcast_to(jnp.arange(registers, dtype=jnp.int32), at.shape)
+    of_place = jnp.full(places, -1, jnp.int32).at[at].set(numbers, mode="drop")
+    return jnp.where(forest.children < 0, -1, of_place[forest.children])
+
+
+def taken(states: PyTree, places: jax.Array) -> PyTree:
+    """What stands at some places; zero at those that there are not."""
+    return jax.tree.map(lambda a: a.at[places].get(mode="fill", fill_value=0, wrap_negative_indices=False), states)
+
+
+def at_leaves(cell: Cell) -> Cell:
+    """A cell of one step at each leaf of a forest, such as an embedding; the shape of the trees passes through.
+
+    Args:
+      cell: without memory, or it would read on from tree to tree.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax.trees import pack, parse, tree_lstm, vocabulary
+      >>> trees = parse("((not) ((very) (good))) ((bad))")
+      >>> words = vocabulary(trees)
+      >>> forest = jax.tree.map(lambda a: a[0], pack([trees], words, {}).x)
+      >>> embedded = at_leaves(rnnjax.stack(rnnjax.embed(1 + len(words), 8), rnnjax.dropout(0.5)))
+      >>> net = rnnjax.stack(embedded, upward(tree_lstm(4)), rnnjax.linear(5))
+      >>> ys = rnnjax.run(net, net.init(jax.random.key(0), forest), forest)[1]
+      >>> ys[forest.roots].shape
+      (2, 5)
+    """
+    inner = unroll(cell)
+
+    def step(w: PyTree, carry: PyTree, forest: Forest, key: jax.Array | None = None) -> tuple[PyTree, Forest]:
+        carry, y = inner.step(w, carry, forest.leaves, key)
+        return carry, forest._replace(leaves=y)
+
+    return Cell(
+        lambda key, f: inner.init(key, f.leaves), lambda w, f: inner.initial_carry(w, f.leaves), step, inner.weights
+    )
+
+
+def in_reading_order(cell: Cell) -> Cell:
+    """A recurrent cell that reads the leaves of each tree from left to right, its last output given to the root.
+
+    What a sequence model makes of the same sentences. At all other places the output is zero.
+
+    Args:
+      cell: of one step.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax.trees import pack, parse
+      >>> forest = jax.tree.map(lambda a: a[0], pack([parse("((a) (b)) (c)")], {}, {}).x)
+      >>> total = rnnjax.Cell(lambda k, x: (), lambda p, x: jnp.zeros(()), lambda p, h, x, key=None: (h + x, h + x))
+      >>> print(rnnjax.run(in_reading_order(total), (), forest._replace(leaves=jnp.ones(3)))[1][forest.roots])
+      [2. 1.]
+    """
+    inner = unroll(cell)
+
+    def sentence(forest: Forest) -> Seq:
+        return Seq(forest.leaves, forest.valid, forest.first)
+
+    def step(w: PyTree, carry: PyTree, forest: Forest, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        carry, ys = inner.step(w, carry, sentence(forest), key)
+        places = forest.valid.shape[0] + forest.children.shape[0] * forest.children.shape[1]
+        roots = jnp.where(forest.roots < 0, places, forest.roots)  # beyond the end: dropped
+        return carry, jax.tree.map(
+            lambda a: jnp.zeros((places, *a.shape[1:]), a.dtype).at[roots].set(taken(a, forest.ends), mode="drop"),
+            plain(ys),
+        )
+
+    return Cell(
+        lambda key, f: inner.init(key, sentence(f)),
+        lambda w, f: inner.initial_carry(w, sentence(f)),
+        step,
+        inner.weights,
+    )
+
+
+def at_roots(outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
+    """Outputs and targets of the roots alone, of one forest.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from rnnjax import losses
+      >>> from rnnjax.trees import pack, parse
+      >>> batch = jax.tree.map(lambda a: a[0], pack([parse("(1 (0 a) (0 b)) (0 c)")], {}, {"0": 0, "1": 1}))
+      >>> ys, roots = at_roots(jnp.zeros((*batch.y.shape, 2)), batch)
+      >>> roots.y.tolist(), float(losses.classify(ys, roots)["accuracy"].value())
+      ([1, 0], 0.5)
+    """
+    roots = jnp.asarray(batch.x.roots)
+    y, mask = (jnp.asarray(a)[roots] for a in (batch.y, batch.mask))
+    return taken(outputs, roots), Batch(None, y, mask & (roots >= 0))

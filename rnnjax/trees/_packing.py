@@ -1,0 +1,253 @@
+"""Differently shaped trees as arrays of one shape: packed into rows of nodes that can be computed together."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rnnjax.data import Batch
+from rnnjax.trees._brackets import Tree
+
+NOWHERE = -1  # the place of a child or a tree that there is not
+
+
+class Forest(NamedTuple):
+    """Some trees as arrays. Leaf i has place i, and place `len(leaves) + r * width + j` belongs to node j of row r.
+
+    A row comes after the rows of all its children, so that its nodes can be computed together.
+
+    Attributes:
+      leaves: what stands at the leaves, in reading order, `[L, ...]`: numbers of words, or features.
+      valid: `[L]`, where there is a leaf and not padding.
+      first: `[L]`, where a tree begins.
+      children: places `[rows, width, arity]`; -1: there is none. A place is the child of one node at most.
+      kept: `[rows, registers]`: the nodes of each row, by number in it, whose states are kept until their parents need
+        them; -1: a register holds on to what it has. Few are needed at a time, so the loop carries little.
+      roots: places `[trees]`; -1: there is no such tree.
+      ends: places of the last leaves, `[trees]`; -1: there is no such tree.
+    """
+
+    leaves: Any
+    valid: Any
+    first: Any
+    children: Any
+    kept: Any
+    roots: Any
+    ends: Any
+
+
+class Size(NamedTuple):
+    """The shape of a forest: programs are compiled once for each."""
+
+    leaves: int
+    rows: int
+    width: int
+    arity: int
+    trees: int
+    registers: int
+
+
+def rounded(n: int) -> int:
+    """The next number that is a power of two, or three of them: few sizes, at most half too large.
+
+    Example:
+      >>> [rounded(n) for n in (0, 1, 5, 7, 9, 40)]
+      [0, 1, 6, 8, 12, 48]
+    """
+    if n < 3:
+        return n
+    power = 1 << (n - 1).bit_length()
+    return power * 3 // 4 if n <= power * 3 // 4 else power
+
+
+class Node(NamedTuple):
+    """A node of one of several trees."""
+
+    tree: int
+    node: int
+
+
+def schedule(trees: Sequence[Tree], width: int) -> list[list[Node]]:
+    """The inner nodes of some trees in rows of at most `width`, each row after those of its children; as few as can be.
+
+    Of the nodes whose children are done those furthest from their root go first.
+
+    Example:
+      >>> from rnnjax.trees import parse
+      >>> trees = parse("(((a) (b)) ((c) (d))) ((e) (f))")
+      >>> [[node.tree for node in row] for row in schedule(trees, width=2)]
+      [[0, 0], [0, 1]]
+
+    Reference: Hu, Parallel sequencing and assembly line problems, 1961.
+    """
+    parents: list[list[int]] = []
+    depths: list[list[int]] = []
+    waiting: list[list[int]] = []
+    for tree in trees:
+        parent, depth = [NOWHERE] * len(tree.children), [0] * len(tree.children)
+        for node in reversed(range(len(tree.children))):
+            for child in tree.children[node]:
+                parent[child], depth[child] = node, depth[node] + 1
+        parents.append(parent)
+        depths.append(depth)
+        waiting.append([sum(bool(tree.children[c]) for c in below) for below in tree.children])
+    ready = [
+        (-depths[t][node], Node(t, node))
+        for t, tree in enumerate(trees)
+        for node, below in enumerate(tree.children)
+        if below and not waiting[t][node]
+    ]
+    heapq.heapify(ready)
+    rows = []
+    while ready:
+        row = [heapq.heappop(ready)[1] for _ in range(min(width, len(ready)))]
+        rows.append(row)
+        for t, node in row:
+            above = parents[t][node]
+            if above != NOWHERE:
+                waiting[t][above] -= 1
+                if not waiting[t][above]:
+                    heapq.heappush(ready, (-depths[t][above], Node(t, above)))
+    return rows
+
+
+def registers(trees: Sequence[Tree], rows: Sequence[Sequence[Node]]) -> list[list[int]]:
+    """The nodes of each row, by number in it, that registers take, as `Forest.kept` has them; as few as can be.
+
+    A register is free again in the row in which the parent of its node stands.
+
+    Example:
+      >>> from rnnjax.trees import parse
+      >>> trees = parse("(((a) (b)) ((c) (d))) ((e) (f))")
+      >>> registers(trees, schedule(trees, width=3))
+      [[0, 1], [-1, -1]]
+    """
+    free: list[int] = []
+    holding: dict[Node, int] = {}
+    kept: list[dict[int, int]] = []
+    count = 0
+    for row in rows:
+        below = [Node(t, child) for t, node in row for child in trees[t].children[node]]
+        for register in [holding.pop(child) for child in below if child in holding]:
+            heapq.heappush(free, register)
+        kept.append({})
+        for j, node in enumerate(row):
+            if node.node == len(trees[node.tree].children) - 1:
+                continue  # a root, for which nobody waits
+            if not free:
+                free.append(count)
+                count += 1
+            holding[node] = heapq.heappop(free)
+            kept[-1][holding[node]] = j
+    return [[taken.get(register, NOWHERE) for register in range(count)] for taken in kept]
+
+
+def vocabulary(trees: Sequence[Tree], least: int = 1) -> dict[str, int]:
+    """A number for each word that occurs, from 1 on; 0 is for those that are not known.
+
+    Args:
+      trees: to learn from.
+      least: how often a word must occur.
+
+    Example:
+      >>> from rnnjax.trees import parse
+      >>> vocabulary(parse("((not) (bad)) ((not) (good))"))
+      {'bad': 1, 'good': 2, 'not': 3}
+    """
+    counts = Counter(word for tree in trees for word in tree.sentence())
+    return {word: i for i, word in enumerate(sorted(w for w, n in counts.items() if n >= least), 1)}
+
+
+def pack(
+    groups: Sequence[Sequence[Tree]],
+    words: Mapping[str, int],
+    classes: Mapping[str, int],
+    width: int | None = None,
+    size: Size | None = None,
+) -> Batch:
+    """Groups of trees as a batch of forests, one for each group.
+
+    Args:
+      groups: of trees.
+      words: their numbers; a word that is not there has number 0.
+      classes: numbers of labels; a node whose label is not there does not count.
+      width: nodes of a row; None: as many as a group has trees.
+      size: to pad to; None: the smallest of few sizes that holds all groups, see `rounded`.
+
+    Returns:
+      Batch of x: `Forest`, y: labels `[groups, places]`, mask: where there is one.
+
+    Raises:
+      ValueError: the size is too small.
+
+    Example:
+      >>> from rnnjax.trees import parse
+      >>> trees = parse("(1 (0 (0 not) (0 good)) (1 really)) (1 good)")
+      >>> batch = pack([trees], vocabulary(trees), {"0": 0, "1": 1})
+      >>> print(batch.x.leaves, batch.x.children.tolist(), batch.x.roots, batch.y, batch.mask)
+      [[2 1 3 1]] [[[[0, 1], [-1, -1]], [[4, 2], [-1, -1]]]] [[6 3]] [[0 0 1 1 0 0 1 0]]
+      [[ True  True  True  True  True False  True False]]
+    """
+    width = width or (size.width if size else rounded(max(len(trees) for trees in groups)))
+    rows = [schedule(trees, width) for trees in groups]
+    kept = [registers(trees, row) for trees, row in zip(groups, rows)]
+    size = size or needed(groups, rows, kept, width)
+    forests = [packed(*group, words, classes, size) for group in zip(groups, rows, kept)]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *forests)
+
+
+def needed(
+    groups: Sequence[Sequence[Tree]], rows: Sequence[list[list[Node]]], kept: Sequence[list[list[int]]], width: int
+) -> Size:
+    """The smallest of few sizes that holds all groups."""
+    leaves = max(sum(not below for tree in trees for below in tree.children) for trees in groups)
+    arity = max(len(below) for trees in groups for tree in trees for below in tree.children)
+    most = max((len(taken) for group in kept for taken in group), default=0)
+    numbers = rounded(leaves), rounded(max(map(len, rows))), width, max(arity, 2), rounded(max(map(len, groups)))
+    return Size(*numbers, rounded(max(most, 1)))
+
+
+def packed(
+    trees: Sequence[Tree],
+    rows: list[list[Node]],
+    kept: list[list[int]],
+    words: Mapping[str, int],
+    classes: Mapping[str, int],
+    size: Size,
+) -> Batch:
+    """One forest, with its labels."""
+    leaves = [Node(t, i) for t, tree in enumerate(trees) for i, below in enumerate(tree.children) if not below]
+    at = {node: place for place, node in enumerate(leaves)}
+    at |= {node: size.leaves + r * size.width + j for r, row in enumerate(rows) for j, node in enumerate(row)}
+    children = np.full((size.rows * size.width, size.arity), NOWHERE, np.int32)
+    symbols, y = np.zeros(size.leaves, np.int32), np.zeros(size.leaves + len(children), np.int32)
+    mask, first = np.zeros(len(y), bool), np.zeros(size.leaves, bool)
+    roots, ends = np.full((2, size.trees), NOWHERE, np.int32)
+    most = max(map(len, kept), default=0)
+    if len(leaves) > size.leaves or len(rows) > size.rows or len(trees) > size.trees or most > size.registers:
+        raise ValueError(f"{len(trees)} trees with {len(leaves)} leaves in {len(rows)} rows, {most} registers, do not "
+                         f"fit into {size}")  # fmt: skip
+    for node, place in at.items():
+        tree = trees[node.tree]
+        label = classes.get(tree.labels[node.node])
+        y[place], mask[place] = label or 0, label is not None
+        below = tree.children[node.node]
+        if below:
+            children[place - size.leaves, : len(below)] = [at[Node(node.tree, child)] for child in below]
+        else:
+            symbols[place] = words.get(tree.words[node.node], 0)
+    for t, tree in enumerate(trees):
+        roots[t] = at[Node(t, len(tree.children) - 1)]
+    for place, node in enumerate(leaves):
+        first[place] = ends[node.tree] == NOWHERE
+        ends[node.tree] = place
+    valid = np.arange(size.leaves) < len(leaves)
+    grid = children.reshape(size.rows, size.width, size.arity)
+    held = np.full((size.rows, size.registers), NOWHERE, np.int32)
+    held[: len(kept), :most] = np.reshape(kept, (len(kept), most))
+    return Batch(Forest(symbols, valid, first, grid, held, roots, ends), y, mask)

@@ -1,0 +1,29 @@
+"""Trees in groups of about equal size: forests, which are packed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnjax.trees._brackets import Tree
+
+
+def dealt(trees: Sequence[Tree], each: int) -> list[list[Tree]]:
+    """Trees in groups of `each`, dealt out by size, to and fro: the groups have about equally many nodes.
+
+    Args:
+      trees: at least one.
+      each: trees of a group; the last round may not reach all groups.
+
+    Example:
+      >>> from rnnjax.trees import parse
+      >>> groups = dealt(parse("(a) ((a) (b)) ((a) ((b) (c))) (d)"), 2)
+      >>> [[len(tree.words) for tree in group] for group in groups]
+      [[5, 1], [3, 1]]
+    """
+    n = -(-len(trees) // each)
+    by_size = sorted(trees, key=lambda tree: -len(tree.words))
+    groups: list[list[Tree]] = [[] for _ in range(n)]
+    for i, tree in enumerate(by_size):
+        turn, place = divmod(i, n)
+        groups[place if turn % 2 == 0 else n - 1 - place].append(tree)
+    return groups

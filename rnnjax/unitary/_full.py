@@ -1,0 +1,99 @@
+"""Unitary factors that are matrices, formed once per window: accumulated reflections, full capacity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax.base import PyTree
+from rnnjax.base._numerics import draw
+from rnnjax.unitary._factors import Factor, uniform
+from rnnjax.unitary._pairs import Pair, at_least_single, joined, not_zero, parted
+from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
+from rnnjax.unitary._windows import in_full
+
+
+def reflections(count: int) -> Factor:
+    """The product of complex Householder reflections, accumulated: two thin matmuls instead of a chain.
+
+        W = R_1 .. R_k = I - Y T Y*,  T^-1 = striu(Y* Y) + diag(Y* Y) / 2;  params: the columns v_i of Y
+
+    Args:
+      count: k.
+
+    Raises:
+      ValueError: k is below one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> reflections(3).init(jax.random.key(0), 8, jnp.float32)["v"].re.shape
+      (3, 8)
+
+    Reference: Joffrain, Low, Quintana-Orti, van de Geijn, Van Zee, Accumulating Householder transformations,
+    revisited, 2006.
+    """
+    if count < 1:
+        raise ValueError(f"reflections needs at least one, got {count}")
+
+    def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
+        return {"v": Pair(*(draw(uniform(1.0), k, (count, n), dtype) for k in jax.random.split(key)))}
+
+    def weights(p: PyTree) -> tuple[Pair, Pair]:
+        v = joined(p["v"])
+        gram = in_full(v.conj(), v.T)
+        squares = not_zero(jnp.diag(gram).real)
+        inverse_t = jnp.triu(gram, 1) + jnp.diag(squares / 2).astype(gram.dtype)
+        m = jax.scipy.linalg.solve_triangular(inverse_t, v.conj(), lower=False)
+        return p["v"], parted(m, p["v"].re.dtype)
+
+    def apply(w: tuple[Pair, Pair], h: jax.Array) -> jax.Array:
+        v, m = map(joined, w)
+        return h - in_full(in_full(m, h), v)
+
+    def adjoint(w: tuple[Pair, Pair], h: jax.Array) -> jax.Array:
+        v, m = map(joined, w)
+        return h - in_full(in_full(v.conj(), h), m.conj())
+
+    return Factor(init, apply, adjoint, weights)
+
+
+def full_capacity(init: SkewInit = henaff) -> Factor:
+    """Every unitary matrix, by the exponential of a skew-Hermitian one.
+
+        W = exp(A + i S),  A = -A^T,  S = S^T;  params: A packed, S as its upper half
+
+    Args:
+      init: of the packed A; S starts at zero, where W is a real rotation.
+
+    Example: n^2 parameters.
+      >>> import jax, jax.numpy as jnp
+      >>> sum(p.size for p in jax.tree.leaves(full_capacity().init(jax.random.key(0), 8, jnp.float32)))
+      64
+
+    Reference: Wisdom, Powers, Hershey, Le Roux, Atlas, Full-capacity unitary recurrent neural networks, 2016;
+    Lezcano-Casado, Martinez-Rubio, Cheap orthogonal constraints in neural networks, 2019 (this parametrisation).
+    """
+
+    def init_params(key: jax.Array, n: int, dtype: Any) -> PyTree:
+        a = draw(lambda k, shape, d: init(k, n, d), key, (), dtype)
+        return {"a": a, "s": jnp.zeros(n * (n + 1) // 2, dtype)}
+
+    def weights(p: PyTree) -> Pair:
+        a = skew(at_least_single(p["a"]))
+        n = a.shape[0]
+        half = jnp.zeros_like(a).at[np.triu_indices(n)]
+        s = half.set(at_least_single(p["s"]), unique_indices=True, mode="promise_in_bounds")
+        s = s + jnp.triu(s, 1).T
+        e = expm(jnp.block([[a, -s], [s, a]]))  # of a + i s, as a real matrix
+        return Pair(e[:n, :n].astype(p["a"].dtype), e[n:, :n].astype(p["a"].dtype))
+
+    def apply(w: Pair, h: jax.Array) -> jax.Array:
+        return in_full(joined(w), h)
+
+    def adjoint(w: Pair, h: jax.Array) -> jax.Array:
+        return in_full(joined(w).conj().T, h)
+
+    return Factor(init_params, apply, adjoint, weights, lambda w: w)

@@ -1,0 +1,152 @@
+"""Skew-symmetric matrices: how they are stored, where they start, and their exponential."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from rnnjax.unitary._windows import in_full
+
+SkewInit = Callable[[jax.Array, int, Any], jax.Array]  # (key, n, dtype) -> packed skew matrix of size n
+
+
+def skew(packed: jax.Array) -> jax.Array:
+    """The skew-symmetric matrix `[n, n]` of the entries above its diagonal, row by row, `[n (n - 1) / 2]`.
+
+    Raises:
+      ValueError: there is no such n.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(skew(jnp.array([1.0, 2.0, 3.0])))
+      [[ 0.  1.  2.]
+       [-1.  0.  3.]
+       [-2. -3.  0.]]
+    """
+    n = (1 + math.isqrt(1 + 8 * packed.size)) // 2
+    if packed.shape != (n * (n - 1) // 2,):
+        raise ValueError(f"skew takes the n (n - 1) / 2 entries above a diagonal, got {list(packed.shape)}")
+    place = jnp.zeros((n, n), packed.dtype).at[np.triu_indices(n, 1)]
+    above = place.set(packed, unique_indices=True, indices_are_sorted=True, mode="promise_in_bounds")
+    return above - above.T
+
+
+def rotations(angles: jax.Array, n: int) -> jax.Array:
+    """The packed skew matrix that turns each plane (2j, 2j + 1) by its angle, `[n // 2]`, and nothing else."""
+    rows, columns = np.triu_indices(n, 1)
+    planes = np.flatnonzero((columns == rows + 1) & (rows % 2 == 0))
+    return jnp.zeros(len(rows), angles.dtype).at[planes].set(angles)
+
+
+def any_angles(key: jax.Array, planes: int, dtype: Any) -> jax.Array:
+    """Angles from U(-pi, pi)."""
+    return jax.random.uniform(key, (planes,), dtype, -np.pi, np.pi)
+
+
+def henaff(key: jax.Array, n: int, dtype: Any) -> jax.Array:
+    """Initial values of a packed skew matrix: block diagonal, each plane turned by an angle from U(-pi, pi).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> print((skew(henaff(jax.random.key(0), 4, jnp.float32)) != 0).astype(int))
+      [[0 1 0 0]
+       [1 0 0 0]
+       [0 0 0 1]
+       [0 0 1 0]]
+
+    Reference: Henaff, Szlam, LeCun, Recurrent orthogonal networks and long-memory tasks, 2016.
+    """
+    return rotations(any_angles(key, n // 2, dtype), n)
+
+
+def cayley_start(key: jax.Array, n: int, dtype: Any) -> jax.Array:
+    """Initial values of a packed skew matrix: block diagonal, its entries the tangents of half an angle.
+
+        s = -sqrt((1 - cos t) / (1 + cos t)) = -tan(t / 2),  t ~ U(0, pi / 2)
+
+    Through the Cayley transform these are rotations by t.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> a = skew(cayley_start(jax.random.key(0), 4, jnp.float32))
+      >>> bool(-1 < a[0, 1] < 0), float(a[1, 2])
+      (True, 0.0)
+
+    Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
+    """
+    return rotations(-jnp.tan(jax.random.uniform(key, (n // 2,), dtype, 0.0, np.pi / 2) / 2), n)
+
+
+def random_skew(scale: Any = 1.0) -> SkewInit:
+    """Initial values of a packed skew matrix: all entries from N(0, scale^2 / n).
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> random_skew()(jax.random.key(0), 4, jnp.float32).shape
+      (6,)
+    """
+
+    def init(key: jax.Array, n: int, dtype: Any) -> jax.Array:
+        return jnp.asarray(scale, dtype) / n**0.5 * jax.random.normal(key, (n * (n - 1) // 2,), dtype)
+
+    return init
+
+
+def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
+    """The exponential of a square matrix by matmuls alone: a series of degree 15, scaled and squared.
+
+        exp(a) = (sum_k (a / 2^s)^k / k!)^(2^s)
+
+    Its gradient is that of the same operations, exact to rounding, forwards and backwards.
+
+    Args:
+      a: `[n, n]`.
+      squarings: the most there can be; norms up to 2^(squarings + 1) keep full accuracy.
+
+    Raises:
+      ValueError: a is not square.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(expm(jnp.array([[0.0, -jnp.pi], [jnp.pi, 0.0]])).round(5) + 0.0)
+      [[-1.  0.]
+       [ 0. -1.]]
+
+    Reference: Al-Mohy, Higham, A new scaling and squaring algorithm for the matrix exponential, 2009; Paterson,
+    Stockmeyer, On the number of nonscalar multiplications necessary to evaluate polynomials, 1973.
+    """
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(f"expm takes a square matrix, got {list(a.shape)}")
+    radius = 0.5 if a.dtype == jnp.float64 else 2.0  # where the 16th term is below rounding
+    powers = [jnp.eye(a.shape[0], dtype=a.dtype), a]
+    for _ in range(3):
+        powers.append(in_full(powers[-1], a))
+    s = jnp.clip(jnp.ceil(jnp.log2(size(a, powers[4]) / radius)), 0, squarings)
+    powers = [p * jnp.exp2(-i * s) for i, p in enumerate(powers)]
+
+    def four_terms(k: int) -> jax.Array:
+        return sum((p * (1 / math.factorial(k + i)) for i, p in enumerate(powers[:4])), jnp.zeros_like(a))
+
+    total = four_terms(12)
+    for k in (8, 4, 0):  # Horner's rule in the fourth power
+        total = in_full(total, powers[4]) + four_terms(k)
+
+    def square(i: jax.Array, m: jax.Array) -> jax.Array:
+        return lax.cond(i < s, lambda m: in_full(m, m), lambda m: m, m)
+
+    return lax.fori_loop(0, squarings, square, total)
+
+
+def size(a: jax.Array, fourth: jax.Array) -> jax.Array:
+    """max(||a^4||^(1/4), (||a^4|| ||a||)^(1/5)), which bounds ||a^k||^(1/k) from k = 12 on: all the series leaves out.
+
+    For a dense rotation it is far below ||a||, so there are fewer squarings.
+    """
+    of_a, of_fourth = (lax.stop_gradient(jnp.abs(m).sum(0).max()) for m in (a, fourth))
+    return jnp.maximum(of_fourth**0.25, of_fourth**0.2 * of_a**0.2)

@@ -1,0 +1,196 @@
+"""How whole windows of these recurrences run fast, plain or a `Seq`: rules for `rnnjax.cells`.
+
+The backward loop holds W transposed and the derivative of the nonlinearity, nothing else; what belongs to the
+parameters of W is formed after it, for all steps of a piece at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Seq, plain
+from rnnjax.base._cell import Step
+from rnnjax.base._seq import at_first, duration
+from rnnjax.cells import Rule
+from rnnjax.cells._fused_rules import mix, side_by_side
+from rnnjax.cells._fused_window import piece_length
+from rnnjax.cells._fused_window import window as window_
+from rnnjax.unitary._pairs import at_least_single
+
+Activation = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Linear(NamedTuple):
+    """A linear map W of real vectors, u being what it is made of.
+
+    Attributes:
+      apply: (u, h) -> W h.
+      transpose: (u, g) -> W^T g.
+      each: (u, hs) -> W h for many h at once, in the form whose gradient in u is fast.
+    """
+
+    apply: Callable[[PyTree, jax.Array], jax.Array]
+    transpose: Callable[[PyTree, jax.Array], jax.Array]
+    each: Callable[[PyTree, jax.Array], jax.Array]
+
+
+def in_full(h: jax.Array, u: jax.Array) -> jax.Array:
+    """h u in full precision wherever it runs: a matmul of fewer bits would not keep norms."""
+    return jnp.matmul(h, u, precision=lax.Precision.HIGHEST)
+
+
+def orthogonality_gap(u: jax.Array) -> jax.Array:
+    """I - u^T u, to about the square of the dtype's precision.
+
+    Entries are split into high, middle and low parts. The first two have so few bits that their products and sums are
+    exact in whatever order they are added: 2 bits + log2 n is at most the length of a mantissa.
+    """
+    n = u.shape[0]
+    bits = (jnp.finfo(u.dtype).nmant + 1 - math.ceil(math.log2(max(n, 2)))) // 2
+    one, unit = jnp.eye(n, dtype=u.dtype), jnp.asarray(2.0**bits, u.dtype)
+    high = jnp.round(u * unit) / unit
+    middle = jnp.round((u - high) * (unit * unit)) / (unit * unit)
+    low = u - high - middle
+    across = in_full(high.T, middle)
+    rest = in_full(middle.T, u - high) + in_full(low.T, u) + in_full(high.T, low)
+    return (one - in_full(high.T, high)) - (across + across.T) - rest
+
+
+def polished(u: jax.Array) -> jax.Array:
+    """An orthogonal matrix brought nearer to one by a Newton step, for rounding adds up over thousands of steps.
+
+        u + u (I - u^T u) / 2
+
+    In plain float32 the gap I - u^T u is as wrong as it is large, and the step leaves an error of the size of the one
+    that it removes. To twice that precision, only the rounding of the entries of u is left. The step's own derivative
+    is zero where u is orthogonal, so none is taken.
+    """
+    return u + lax.stop_gradient(in_full(u, orthogonality_gap(u))) / 2
+
+
+def both_ways(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
+    """A matrix and its transpose, made once: what `MATMUL` takes."""
+    return u, u.T
+
+
+MATMUL = Linear(lambda u, h: in_full(h, u[0]), lambda u, g: in_full(g, u[1]), lambda u, hs: in_full(hs, u[1].T))
+
+
+def recurrence(linear: Linear, act: Activation, bind: Callable[[PyTree, Any], PyTree]) -> Rule:
+    """The rule of a recurrence whose weights are {"u", "b"}.
+
+        h_t = act(W h_{t-1} + z_t, b)
+
+    Args:
+      linear: W.
+      act: of one step's `[n]` and b.
+      bind: from the weights u and the dtype of the states to what `linear` takes, once per window.
+    """
+
+    def step(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        a = linear.apply(p["u"], h) + z
+        return act(a, p["b"]), a
+
+    def pre(p: PyTree, zs: jax.Array, before: jax.Array, saved: jax.Array) -> PyTree:
+        return zs + linear.each(p["u"], before), every_step(p["b"], zs)
+
+    def pull(p: PyTree, a: jax.Array, d: jax.Array) -> tuple[jax.Array, PyTree]:
+        da, db = jax.vjp(act, a, p["b"])[1](d)
+        return linear.transpose(p["u"], da), (da, db)
+
+    return Rule(
+        lambda _, w, bias: {"u": bind(w["u"], w["b"].dtype), "b": w["b"]},
+        step,
+        pre,
+        lambda p, before, after, saved: saved,
+        pull,
+    )
+
+
+def gated(act: Activation) -> Rule:
+    """The rule of the gated orthogonal unit, whose weights are {"u", "v", "b"}; gates r, z, then n.
+
+    r, z = sigmoid(a_r + h_{t-1} v_r), sigmoid(a_z + h_{t-1} v_z)
+    h_t = z h_{t-1} + (1 - z) act(a_n + r (h_{t-1} u), b)
+    """
+
+    def step(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, PyTree]:
+        n = h.shape[-1]
+        hu = MATMUL.apply(p["u"], h)
+        rz, v = jax.nn.sigmoid(a[: 2 * n] + hu[: 2 * n]), hu[2 * n :]
+        c = a[2 * n :] + rz[:n] * v
+        return mix(True, h, rz[n:], act(c, p["b"])), (rz, v, c)
+
+    def pre(p: PyTree, a: jax.Array, before: jax.Array, saved: PyTree) -> PyTree:
+        n = before.shape[-1]
+        hu = MATMUL.each(p["u"], before)
+        return a[:, : 2 * n] + hu[:, : 2 * n], hu[:, 2 * n :], a[:, 2 * n :], every_step(p["b"], a)
+
+    def factors(p: PyTree, before: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
+        rz, v, c = saved
+        r, z = jnp.split(rz, 2, axis=-1)
+        new = jax.vmap(act, (0, None))(c, p["b"])
+        return c, r, z, v * r * (1 - r), (before - new) * z * (1 - z)
+
+    def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[jax.Array, PyTree]:
+        c, r, z, to_r, to_z = factors
+        dc, db = jax.vjp(act, c, p["b"])[1](d * (1 - z))
+        drz, dv = side_by_side(dc * to_r, d * to_z), dc * r
+        return d * z + MATMUL.transpose(p["u"], side_by_side(drz, dv)), (drz, dv, dc, db)
+
+    def prepare(_: None, w: PyTree, bias: None) -> PyTree:
+        return {"u": both_ways(side_by_side(w["v"], w["u"])), "b": w["b"]}
+
+    return Rule(prepare, step, pre, factors, pull)
+
+
+def every_step(b: jax.Array, zs: jax.Array) -> jax.Array:
+    """b for each step, so that its cotangents are those of a pre-activation."""
+    return jnp.broadcast_to(b, (len(zs), *b.shape))
+
+
+class Plan(NamedTuple):
+    """By which rule a window runs, and how long its pieces are, from their number of steps."""
+
+    rule: Rule
+    length: Callable[[int], int] = piece_length
+
+
+def same(carry: PyTree) -> PyTree:
+    """A carry that is the state itself."""
+    return carry
+
+
+def fast_window(
+    cell: Cell,
+    plan: Callable[[int], Plan],
+    state: Callable[[PyTree], jax.Array] = same,
+    carry_of: Callable[[jax.Array], PyTree] = same,
+) -> Step:
+    """The window of a core by a rule, in at least single precision whatever the input.
+
+    Args:
+      cell: the core; its step must be the one that the rule speeds up.
+      plan: from the steps of a window.
+      state: from the carry of the cell to that of the rule.
+      carry_of: and back.
+    """
+
+    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        x = at_first(plain(xs))
+        jax.eval_shape(cell.step, w, carry, x)  # its complaints are ours
+        start, carry = state(cell.initial_carry(w, x)), state(carry)
+        w, start, carry, inputs = jax.tree.map(at_least_single, (w, start, carry, plain(xs)))
+        rule, length = plan(duration(inputs))
+        s = xs._replace(x=inputs) if isinstance(xs, Seq) else inputs
+        h, ys = window_(rule, cell, rule.prepare(None, w, None), start, carry, s, length)
+        hs = plain(ys).astype(x.dtype)
+        return carry_of(h.astype(x.dtype)), xs._replace(x=hs) if isinstance(xs, Seq) else hs
+
+    return window

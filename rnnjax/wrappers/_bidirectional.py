@@ -1,0 +1,99 @@
+"""Windows read from both ends, and the one output of a window read to its end."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, Seq, plain, unroll, with_step
+from rnnjax.base._cell import split
+from rnnjax.base._pytrees import concatenate
+from rnnjax.base._seq import along_time, like
+
+
+class Both(NamedTuple):
+    """What belongs to the two directions of a bidirectional cell: params, weights, carries.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> params = bidirectional(rnnjax.linear(4)).init(jax.random.key(0), jnp.ones((12, 3)))
+      >>> params.forward["w"].shape, params.backward["w"].shape
+      ((3, 4), (3, 4))
+    """
+
+    forward: Any
+    backward: Any
+
+
+def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = False) -> Cell:
+    """Two cells that read a window from its two ends; input is a window `[T, ...]`, plain or a `Seq`.
+
+        y_t = [h_t, g_t]            h read x_1 .. x_t, g read x_T .. x_t
+        y = [h_T, g_1]              last=True: the last state of each direction, both having read everything
+
+    For many-to-one use `last=True`: of [h_T, g_T] the backward half has seen x_T alone. It cannot run online.
+    In a Seq a document begins, for the backward cell, at its last step; invalid steps are passed over.
+
+    Args:
+      forward, backward: cells of one step; backward None: a second one like the first. Params are of each its own.
+      last: one output for the window instead of one for each step; zero if no step is valid.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = bidirectional(rnnjax.lstm(4))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(1), xs), xs)[1].shape
+      (12, 8)
+
+    Reference: Schuster, Paliwal, Bidirectional recurrent neural networks, 1997.
+    """
+    pair = Both(unroll(forward), unroll(backward or forward, reverse=True))
+
+    def step(ws: Both, carry: Both, xs: PyTree, key: jax.Array | None = None) -> tuple[Both, PyTree]:
+        keys = Both(*split(along_time(key, xs), 2))
+        halves = [cell.step(w, h, xs, k) for cell, w, h, k in zip(pair, ws, carry, keys)]
+        hs, (f, b) = Both(*(h for h, _ in halves)), (y for _, y in halves)
+        if last:
+            return hs, concatenate(final(f), final(b, first=True))
+        return hs, like(xs, concatenate(plain(f), plain(b)))
+
+    def init(key: jax.Array, xs: PyTree) -> Both:
+        return Both(*(cell.init(k, xs) for cell, k in zip(pair, split(key, 2))))
+
+    return Cell(
+        init,
+        lambda ws, xs: Both(*(cell.initial_carry(w, xs) for cell, w in zip(pair, ws))),
+        step,
+        lambda ps, key=None: Both(*(cell.weights(p, k) for cell, p, k in zip(pair, ps, split(key, 2)))),
+    )
+
+
+def final(ys: PyTree, first: bool = False) -> PyTree:
+    """The output at the last (or first) valid step of a window; zero if there is none."""
+    if not isinstance(ys, Seq) or ys.valid is None:
+        return jax.tree.map(lambda y: y[0 if first else -1], plain(ys))
+    valid = ys.valid.astype(bool)
+    at = jnp.argmax(valid) if first else valid.size - 1 - jnp.argmax(valid[::-1])
+    return jax.tree.map(lambda y: y[at], ys.x)  # where none is valid every output is zero
+
+
+def last(cell: Cell) -> Cell:
+    """The window cell that gives only the output at the last valid step: many to one.
+
+    For both directions take `bidirectional(..., last=True)`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> xs = rnnjax.Seq(jnp.ones((12, 3)), valid=jnp.arange(12) < 5)
+      >>> cell = last(rnnjax.unroll(rnnjax.lstm(4)))
+      >>> rnnjax.run(cell, cell.init(jax.random.key(1), xs), xs)[1].shape
+      (4,)
+    """
+
+    def step(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        carry, ys = cell.step(w, carry, xs, key)
+        return carry, final(ys)
+
+    return with_step(cell, step)

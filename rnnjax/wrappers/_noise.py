@@ -1,0 +1,96 @@
+"""Noise on the carry and on the weights: zoneout and DropConnect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
+from rnnjax.base._numerics import bernoulli, number
+from rnnjax.base._unroll import scan
+from rnnjax.cells import Fused, dropout
+
+
+def zoneout(cell: Cell, rate: Any) -> Cell:
+    """Each unit keeps its previous state with probability rate at each step; without a key, its expectation.
+
+        s_t = m s_{t-1} + (1 - m) step(s_{t-1}, x_t),  m ~ Bernoulli(rate);   m = rate without a key
+
+    Acts on every leaf of the carry. Where the output is a leaf of the carry (h in every core) it is the zoned one.
+
+    Args:
+      cell: what to wrap, a core or a layer.
+      rate: in [0, 1), perhaps a tracer.
+
+    Example: at rate 1 nothing moves.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = zoneout(rnnjax.vanilla_core(2), 1.0)
+      >>> h, y = rnnjax.run(cell, {"u": jnp.eye(2)}, jnp.ones(2), jnp.array([3.0, 4.0]), jax.random.key(0))
+      >>> print(h, y)
+      [3. 4.] [3. 4.]
+
+    Reference: Krueger et al., Zoneout: regularizing RNNs by randomly preserving hidden activations, 2017.
+    """
+
+    def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        new, y = cell.step(w, carry, x, key)
+        leaves = jax.tree.leaves(new)
+        keys = split(fold(key, ZONEOUT_TAG), len(leaves))
+        zoned = [held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
+        instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
+        return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(
+            lambda leaf: instead.get(id(leaf), leaf), y
+        )
+
+    zoned = with_step(cell, step)
+    slow, fast = scan(zoned), cell.window
+    if not isinstance(fast, Fused):
+        return zoned
+
+    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        if keys is None:
+            return slow(w, carry, xs)
+        leaves, structure = jax.tree.flatten(carry)
+        drawn = split(fold(keys, ZONEOUT_TAG), len(leaves))
+        hold = [bernoulli(k, number(rate, leaf), keys.shape + leaf.shape) for k, leaf in zip(drawn, leaves)]
+        return fast.run(w, carry, xs, jax.tree.unflatten(structure, hold), None)
+
+    return zoned.replace(window=window)
+
+
+def held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+    """old with probability rate and new otherwise; without a key the mean of the two."""
+    p = number(rate, new)
+    return new + p * (old - new) if key is None else jnp.where(bernoulli(key, p, new.shape), old, new)
+
+
+def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
+    """Zeroes each entry of the named weights with probability rate, once per window; off without a key.
+
+    Args:
+      core: a cell whose params are a dict.
+      rate: in [0, 1), perhaps a tracer.
+      *names: which weights; ("u",) if none is named.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from rnnjax import vanilla_core
+      >>> print(dropconnect(vanilla_core(2), 0.5).weights({"u": jnp.ones((2, 2))}, jax.random.key(1))["u"])
+      [[0. 2.]
+       [2. 0.]]
+
+    Reference: Merity, Keskar, Socher, Regularizing and optimizing LSTM language models, 2018.
+    """
+    names = names or ("u",)
+
+    def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
+        w = core.weights(params, key)
+        if key is None:
+            return w
+        drops = zip(names, split(fold(key, WEIGHTS_TAG), len(names)))
+        return {**w, **{n: dropout(rate).step((), (), w[n], k)[1] for n, k in drops}}
+
+    return core.replace(weights=weights)

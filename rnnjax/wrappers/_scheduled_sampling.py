@@ -1,0 +1,170 @@
+"""From teacher forcing to free running: whether a network reads what is given or what it said itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, Pair, PyTree, Seq, where
+from rnnjax.base._cell import fold
+from rnnjax.base._seq import at_first, duration, zeros
+from rnnjax.data import Batch, Stream
+from rnnjax.decoding import greedy
+
+TEACHING_TAG = 0x7EAC
+Schedule = Callable[[jax.Array], Any]
+
+
+class Taught(NamedTuple):
+    """An input that may be replaced by the network's own.
+
+    Attributes:
+      x: what is given.
+      eps: `[]`, the probability that it is read.
+    """
+
+    x: Any
+    eps: Any
+
+
+class Fed(NamedTuple):
+    """A carry and what the network said last.
+
+    Attributes:
+      carry: of the cell inside.
+      y: its last output.
+      said: 1 where there is one, 0 at the start.
+    """
+
+    carry: PyTree
+    y: PyTree
+    said: jax.Array
+
+
+def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree], PyTree] = greedy) -> Cell:
+    """Reads each given input with probability eps, and in its place pick(its own last output) otherwise.
+
+        x'_t = x_t with probability eps, else pick(y_{t-1});   (h_t, y_t) = step(h_{t-1}, x'_t)
+
+    eps = 1 is teacher forcing, eps = 0 free running, what lies between is scheduled sampling when eps falls during
+    training. The first input is always the given one. Without a key nothing is drawn: the given input is read unless
+    eps is 0. Gradients go through `pick` as far as it lets them, not through a symbol.
+
+    Args:
+      cell: of one step; what `pick` makes of its outputs is like its inputs.
+      eps: in [0, 1], perhaps a tracer; None: it comes with each input, which is then a `Taught`.
+      pick: (key, output) -> input: `greedy`, `temperature(t)` (with a key), or `lambda key, y: y` for outputs that are
+        read as they are.
+
+    Example: a counter that is told where to begin.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> count = rnnjax.pointwise(lambda x: x + 1)
+      >>> cell = rnnjax.unroll(scheduled_sampling(count, 0.0, pick=lambda key, y: y))
+      >>> print(rnnjax.run(cell, (), jnp.array([3.0, 0.0, 0.0]))[1])
+      [4. 5. 6.]
+
+    Reference: Bengio, Vinyals, Jaitly, Shazeer, Scheduled sampling for sequence prediction with recurrent neural
+    networks, 2015; Williams, Zipser, 1989 (teacher forcing).
+    """
+
+    def given(x: PyTree) -> tuple[PyTree, Any]:
+        return (x.x, x.eps) if eps is None else (x, eps)
+
+    def initial_carry(weights: PyTree, x: PyTree) -> Fed:
+        x, _ = given(x)
+        carry = cell.initial_carry(weights, x)
+        y = jax.eval_shape(lambda w, h, x: cell.step(w, h, x)[1], weights, carry, x)
+        floating = [a.dtype for a in jax.tree.leaves(y) if jnp.issubdtype(a.dtype, jnp.floating)]
+        return Fed(carry, zeros(y), jnp.zeros((), *floating[:1]))
+
+    def step(w: PyTree, state: Fed, x: PyTree, key: jax.Array | None = None) -> tuple[Fed, PyTree]:
+        x, p = given(x)
+        drawn = fold(key, TEACHING_TAG)
+        reads = p > 0 if drawn is None else jax.random.bernoulli(drawn, jnp.asarray(p, jnp.float32))
+        own = jax.tree.map(lambda a, b: a.astype(b.dtype), pick(fold(drawn, 1), state.y), x)
+        carry, y = cell.step(w, state.carry, where(reads | (state.said == 0), x, own), key)
+        return Fed(carry, y, jnp.ones_like(state.said)), y
+
+    return Cell(lambda key, x: cell.init(key, given(x)[0]), initial_carry, step, cell.weights)
+
+
+def falling(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
+    """How eps falls with the number i of updates: max(last, f(i)).
+
+        constant          f = last
+        linear            f = 1 - i / pace
+        exponential       f = exp(- i / pace)
+        inverse_sigmoid   f = pace / (pace + exp(i / pace))
+
+    Args:
+      kind: one of these names.
+      pace: updates, perhaps a tracer.
+      last: where it ends, perhaps a tracer.
+
+    Raises:
+      ValueError: another kind.
+
+    Example:
+      >>> [round(float(falling("linear", 100)(i)), 2) for i in (0, 50, 200)]
+      [1.0, 0.5, 0.0]
+
+    Reference: Bengio, Vinyals, Jaitly, Shazeer, Scheduled sampling for sequence prediction with recurrent neural
+    networks, 2015.
+    """
+    kinds: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+        "constant": lambda i, k: jnp.zeros_like(i),
+        "linear": lambda i, k: 1 - i / k,
+        "exponential": lambda i, k: jnp.exp(-i / k),
+        "inverse_sigmoid": lambda i, k: jax.nn.sigmoid(jnp.log(k) - i / k),
+    }
+    if kind not in kinds:
+        raise ValueError(f"falling({kind!r}, ...): one of {', '.join(kinds)}")
+
+    def schedule(i: jax.Array) -> jax.Array:
+        i, k = jnp.asarray(i).astype(jnp.float32), jnp.asarray(pace, jnp.float32)
+        return jnp.maximum(jnp.asarray(last, jnp.float32), kinds[kind](i, k))
+
+    return schedule
+
+
+def taught(stream: Stream, schedule: Schedule) -> Stream:
+    """A stream whose inputs say with which probability they are read: `Taught(x, eps)`, eps by the number of the batch.
+
+    Where the input is a `Pair` it is the decoder's that is marked.
+
+    Args:
+      stream: of batches.
+      schedule: from the number of batches so far to eps, `[]` or one for each step `[T]`.
+
+    Example:
+      >>> import jax
+      >>> from rnnjax import tasks, training
+      >>> stream = taught(tasks.drawn(tasks.copying(5), batch_size=4), falling("exponential", 100))
+      >>> batch, position = stream.next((), stream.init(()), jax.random.key(0))
+      >>> batch.x.x.shape, batch.x.eps.shape, int(position[0])
+      ((4, 25), (4, 25), 1)
+    """
+
+    def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
+        count, inner = position
+        batch, inner = stream.next(data, inner, key)
+        marked = within(batch.x, lambda x: Taught(x, each_step(schedule(count), x)))
+        return batch._replace(x=marked), (count + 1, inner)
+
+    return Stream(lambda data: (jnp.zeros((), jnp.int32), stream.init(data)), following, stream.length)
+
+
+def each_step(eps: jax.Array, x: PyTree) -> jax.Array:
+    """eps `[B, T]` for inputs `[B, T, ...]`, from `[]` or `[T]`."""
+    examples, steps = duration(x), duration(at_first(x))
+    return jnp.tile(jnp.broadcast_to(eps, (1, steps)), (examples, 1))
+
+
+def within(x: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
+    """An input with f of what is given in it: without marks, and of a pair the target."""
+    if isinstance(x, Pair):
+        return x._replace(target=within(x.target, f))
+    return x._replace(x=f(x.x)) if isinstance(x, Seq) else f(x)

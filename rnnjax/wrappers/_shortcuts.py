@@ -1,0 +1,119 @@
+"""Cell -> Cell: shortcuts, direction, regularisation, learned states, constrained and shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Cell, PyTree, plain, unroll
+from rnnjax.base._cell import Step
+from rnnjax.base._compose import within
+from rnnjax.base._numerics import number
+from rnnjax.base._seq import cleaned, like
+from rnnjax.cells import linear
+
+
+def dense(cell: Cell) -> Cell:
+    """A shortcut by concatenation: everything after sees both the input and the output of the cell.
+
+        y = [x, cell(x)]
+
+    `stack(dense(lstm(n)), dense(lstm(n)), linear(m))`: each layer sees all before it, and the last sees every layer.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax
+      >>> print(rnnjax.run(dense(rnnjax.pointwise(jnp.negative)), (), jnp.ones(2))[1])
+      [ 1.  1. -1. -1.]
+
+    Reference: Graves, Generating sequences with recurrent neural networks, 2013; Huang, Liu, van der Maaten,
+    Weinberger, Densely connected convolutional networks, 2017.
+    """
+    step, window = joined(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
+    return cell.replace(step=step, window=window)
+
+
+def joined(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
+    """The step and window of a cell whose output is joined with its input: join(weights, x, y)."""
+
+    def around(step: Step) -> Step:
+        def joint(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+            carry, y = step(w, carry, x, key)
+            return carry, like(x, join(w, plain(cleaned(x)), plain(y)))
+
+        return joint
+
+    return around(cell.step), around(unroll(cell).step)
+
+
+def residual(cell: Cell) -> Cell:
+    """A shortcut around a cell.
+
+        y = x + cell(x)
+
+    Raises:
+      ValueError: the output of the cell has another shape than its input.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> silent = residual(rnnjax.pointwise(jnp.zeros_like))
+      >>> print(rnnjax.run(silent, (), jnp.ones(2))[1])
+      [1. 1.]
+
+    Reference: He, Zhang, Ren, Sun, Deep residual learning for image recognition, 2016.
+    """
+
+    def add(w: PyTree, x: PyTree, y: PyTree) -> PyTree:
+        same_shape("residual", x, y)
+        return jax.tree.map(jnp.add, x, y)
+
+    step, window = joined(cell, add)
+    return cell.replace(step=step, window=window)
+
+
+def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
+    """A gated shortcut around a cell: a gate that sees the data decides how much is carried past it.
+
+        t = sigmoid(x w + b + gate_bias),  y = t cell(x) + (1 - t) x
+
+    Params are {"cell", "gate": {"w", "b"}}.
+
+    Args:
+      cell: input and output have the same features.
+      gate_bias: added to the gate at run time; below zero the shortcut is open at the start.
+
+    Raises:
+      ValueError: the output of the cell has another shape than its input.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell = highway(rnnjax.vanilla(3), gate_bias=-100.0)
+      >>> x = jnp.arange(3.0)
+      >>> print(rnnjax.run(cell, cell.init(jax.random.key(0), x), x)[1])
+      [0. 1. 2.]
+
+    Reference: Srivastava, Greff, Schmidhuber, Highway networks, 2015.
+    """
+
+    def init(key: jax.Array, x: Any) -> PyTree:
+        kc, kg = jax.random.split(key)
+        return {"cell": cell.init(kc, x), "gate": linear(plain(x).shape[-1]).init(kg, x)}
+
+    def mix(w: PyTree, x: jax.Array, y: jax.Array) -> jax.Array:
+        same_shape("highway", x, y)
+        gate = linear(x.shape[-1]).step(w["gate"], (), x)[1]
+        t = jax.nn.sigmoid(gate + number(gate_bias, x))
+        return x + t * (y - x)
+
+    outer = within(cell, "cell")
+    step, window = joined(outer, mix)
+    return outer.replace(init=init, step=step, window=window)
+
+
+def same_shape(name: str, x: PyTree, y: PyTree) -> None:
+    """Refuses a shortcut between unequal shapes."""
+    if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
+        raise ValueError(f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "
+                         f"{jax.tree.map(jnp.shape, x)}: the shapes must agree")  # fmt: skip

@@ -1,0 +1,68 @@
+"""Law: what goes in as bfloat16, float32 or float64 comes out so; a carry keeps its type."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from _helpers import KEY, build, inputs, outputs, rows, total, window
+from _table import ROWS, H
+
+from rnnjax import Seq, cast, lstm, run, unroll
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@rows(ROWS)
+def test_dtypes_are_kept(row, dtype, x64):
+    xs = inputs(row, dtype=jnp.dtype(dtype))
+    cell = window(row, jnp.dtype(dtype), **{name: jnp.float32(low) for name, (low, _) in row.numbers.items()})
+
+    def everything(xs, key):
+        params = cell.init(jax.random.key(0), xs)
+        weights = cell.weights(params)
+        carry = cell.initial_carry(weights, xs)
+        new, ys = run(cell, params, xs, key=key)
+        assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, carry)
+        slopes = jax.grad(lambda p: total(cell, p, None, xs, key))(params)
+        return params, weights, carry, new, outputs(ys), slopes
+
+    for key in (None, KEY) if row.noisy else (None,):
+        for path, leaf in jax.tree.leaves_with_path(jax.eval_shape(everything, xs, key)):
+            assert leaf.dtype == dtype, jax.tree_util.keystr(path)
+
+
+@rows([r for r in ROWS if r.level == "step"])
+def test_half_precision_computes_nearly_the_same(row):
+    xs = inputs(row)
+    half = xs if row.features is None else xs.astype(jnp.bfloat16)
+    params = window(row, jnp.bfloat16).init(jax.random.key(0), half)
+    want = run(window(row), jax.tree.map(lambda a: a.astype(jnp.float32), params), xs)[1]
+    got = run(window(row, jnp.bfloat16), params, half)[1]
+    assert abs(got.astype(jnp.float32) - want).max() < 0.1
+
+
+@rows([r for r in ROWS if r.level == "step"])
+def test_a_carry_is_never_weakly_typed(row):
+    x, cell = inputs(row)[0], build(row)
+
+    def carries(x):
+        params = cell.init(jax.random.key(0), x)
+        return cell.initial_carry(cell.weights(params), x), run(cell, params, x)[0]
+
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(jax.eval_shape(carries, x)))
+
+
+def test_mixed_precision_keeps_params_gradients_and_outputs_in_single():
+    row = next(r for r in ROWS if r.name == "lstm")
+    xs, exact = inputs(row), window(row)
+    mixed = cast(unroll(lstm(H)), jnp.bfloat16)
+    params = mixed.init(jax.random.key(0), xs)
+    carry, ys = run(mixed, params, xs)
+    slopes = jax.grad(lambda p: (run(mixed, p, xs)[1] ** 2).sum())(params)
+    assert {a.dtype.name for a in jax.tree.leaves((params, ys, slopes))} == {"float32"}
+    assert {a.dtype.name for a in jax.tree.leaves(carry)} == {"bfloat16"}
+    want = run(exact, params, xs)[1]
+    assert 1e-5 < abs(ys - want).max() < 0.05
+    ragged = run(mixed, params, Seq(xs, valid=jnp.arange(12) < 5))[1].x
+    assert abs(ragged[:5] - want[:5]).max() < 0.05
+    assert not ragged[5:].any()
+    for same in (cast(exact, jnp.float32), unroll(cast(lstm(H), jnp.float32))):
+        assert (run(same, params, xs)[1] == want).all()

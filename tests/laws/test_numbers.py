@@ -1,0 +1,30 @@
+"""Law: every number may be a tracer: a study builds its cells under vmap."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from _helpers import KEY, close, inputs, window
+from _table import NEAR, ROWS
+
+from rnnjax import run
+
+NUMBERS = [
+    pytest.param(row, name, id=f"{row.name}-{name}", marks=[pytest.mark.slow] * (row.name in NEAR))
+    for row in ROWS
+    for name in row.numbers
+]
+
+
+@pytest.mark.parametrize("row, name", NUMBERS)
+def test_a_cell_is_built_under_vmap_over_a_number(row, name):
+    xs = inputs(row)
+
+    def build_and_run(value):
+        cell = window(row, **{name: value})
+        return run(cell, cell.init(jax.random.key(0), xs), xs, key=KEY)
+
+    values = jnp.linspace(*row.numbers[name], 3)
+    together = jax.vmap(build_and_run)(values)
+    alone = [build_and_run(float(value)) for value in values]
+    close(together, jax.tree.map(lambda *a: jnp.stack(a), *alone))
+    assert abs(jax.tree.leaves(alone[0][1])[0] - jax.tree.leaves(alone[2][1])[0]).max() > 1e-3

@@ -1,0 +1,60 @@
+"""Population based training over choices moves among the choices."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from _launching import launch
+from test_bad_input import one_line
+
+from rnnjax import studies
+from rnnjax.studies import Range, State
+from rnnjax.studies._evolution import taken_over
+from rnnjax.training import Progress, TrainState
+
+FIXED = ["cell=vanilla", "hidden_size=4", "delay=2", "batch_size=2", "eval_batches=1", "eval_every=5", "num_steps=20"]
+BASE = ["--experiment=copying", *(f"--set={f}" for f in FIXED), "--strategy=map", "--trials=4", "--pbt=5"]
+
+
+def test_numbers_stay_among_the_choices(tmp_path):
+    pytest.importorskip("optuna")
+    choices = ["0.003", "0.03", "0.01", "0.001"]
+    space = f"--space=learning_rate=choice:{':'.join(choices)}"
+    assert launch("sweep", *BASE, space, "--space=clip_norm=lin:0.5:2", f"--workdir={tmp_path / 'study'}") == 0
+    rows = [json.loads(line) for line in (tmp_path / "study" / "members.jsonl").read_text().splitlines()]
+    rates = np.array([rate for row in rows for rate in row["curve"]["learning_rate"]] + [
+        row["last_learning_rate"] for row in rows])  # fmt: skip
+    known = np.array([float(c) for c in choices])
+    rates = rates[np.isfinite(rates)]
+    assert rates.size and (np.abs(rates[:, None] / known - 1).min(1) < 1e-5).all()
+    clips = [row["last_clip_norm"] for row in rows]
+    assert all(0.5 <= c <= 2 for c in clips)
+
+
+def test_a_choice_moves_to_one_beside_it():
+    choices, keys = np.array([1.0, 2.0, 3.0]), jax.random.split(jax.random.key(0), 20)
+    moved = np.array([studies.moved_beside(key, jnp.array([1.0, 2.0, 3.0]), choices) for key in keys])
+    assert set(moved[:, 0]) == {2.0} and set(moved[:, 1]) == {1.0, 3.0} and set(moved[:, 2]) == {2.0}
+    only = studies.moved_beside(keys[0], jnp.array([5.0]), np.array([5.0]))
+    assert only.tolist() == [5.0]
+
+
+def test_who_takes_over_moves_among_the_choices_and_others_stay():
+    space = {"rate": Range("rate", "choice", choices=("0.1", "0.2", "0.4"))}
+    run = TrainState(*[jnp.zeros(4)] * 6)
+    rates = jnp.array([0.1, 0.2, 0.4, 0.4])
+    state = State({"rate": rates}, Progress(run, {}, jnp.ones(4, bool)), *[jnp.zeros(4)] * 4)
+    for seed in range(5):
+        parents = np.array([0, 1, 2, 0])
+        new = taken_over(state, np.arange(4), parents, space, jax.random.key(seed))
+        np.testing.assert_allclose(new.numbers["rate"], [0.1, 0.2, 0.4, 0.2], rtol=1e-6)
+
+
+def test_choices_that_are_no_numbers_are_refused(capsys, tmp_path):
+    flags = [*BASE, "--space=optimizer=choice:sgd:adam", f"--workdir={tmp_path / 'study'}"]
+    assert launch("sweep", *flags) == 1
+    one_line(capsys)
