@@ -50,7 +50,7 @@ def build(config: app.Config) -> app.Setup:
     )
 
 
-EXPERIMENT = app.Experiment(build, FLAGS)
+EXPERIMENT = app.Experiment(build, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

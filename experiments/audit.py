@@ -282,7 +282,7 @@ def over_windows(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], li
     return lines
 
 
-EXPERIMENT = app.Study(audit, FLAGS)
+EXPERIMENT = app.Study(audit, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

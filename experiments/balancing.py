@@ -122,7 +122,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     print(f"curves: {picture}")
 
 
-EXPERIMENT = app.Study(compare, FLAGS)
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -108,7 +108,7 @@ def draw(name: str, family: Family, config: app.Config, workdir: Workdir) -> dic
     }
 
 
-EXPERIMENT = app.Study(run, FLAGS)
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

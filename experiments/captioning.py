@@ -162,7 +162,7 @@ def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: n
     return figure
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("shown",))
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("shown",), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

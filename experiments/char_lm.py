@@ -244,7 +244,9 @@ def finish(result: app.Result) -> dict[str, Any]:
     return found
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("text", "sample", "temperature", "prime", "exposure"))
+EXPERIMENT = app.Experiment(
+    build, FLAGS, load, finish, free=("text", "sample", "temperature", "prime", "exposure"), description=__doc__
+)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -330,7 +330,7 @@ def plane(path: Path, names: tuple[str, ...], rows: np.ndarray) -> None:
     save(path, figure)
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -115,7 +115,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     workdir.write_summary(found | provenance())
 
 
-EXPERIMENT = app.Study(compare, FLAGS)
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

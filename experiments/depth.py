@@ -248,7 +248,7 @@ def histogram(axes: Axes, values: dict[str, np.ndarray]) -> None:
     axes.legend(frameon=False)
 
 
-EXPERIMENT = app.Study(compare, FLAGS)
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

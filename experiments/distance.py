@@ -172,7 +172,7 @@ def asked(config: app.Config) -> tuple[jax.Array, int]:
     return jnp.array(lags), lags[-1] + len(OPENING)
 
 
-EXPERIMENT = app.Study(run, FLAGS)
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

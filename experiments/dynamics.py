@@ -184,7 +184,7 @@ def measured(name: str, system: System, config: app.Config) -> list[dict[str, An
     return rows + [row(f"{name}, {label}", h, 0 * starts, (0.0, 0.0)) for label, h in system.regular.items()]
 
 
-EXPERIMENT = app.Study(run, FLAGS)
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -232,7 +232,7 @@ def draw(found: dict[str, dict[str, dict[str, float | int | None]]], problems: d
     return figure
 
 
-EXPERIMENT = app.Study(compare, FLAGS)
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -119,7 +119,7 @@ def exponents(cell: rnnjax.Cell, params: PyTree, config: app.Config) -> list[flo
     return [float(r) for r in rates]
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("starts", "tolerance"))
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("starts", "tolerance"), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -133,7 +133,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"valid_steps": steps} | times | {"exponents": exponents}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish)
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -193,7 +193,7 @@ def log_norm(rate: float) -> float:
     return float(np.log(np.trapezoid(np.exp(-rate * x) * -np.expm1(-rate * (1 - np.sqrt(x)) ** 2) / rate, x)))
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -191,7 +191,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"by_depth": dict(zip(map(str, depths), shares))}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -86,7 +86,7 @@ def told(config: app.Config, r2: jax.Array) -> dict[str, Any]:
     return held | {f"R^2 at lag {at}": float(r2[at])}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("probed",))
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("probed",), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

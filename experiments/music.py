@@ -246,7 +246,7 @@ def draw(path: Path, rolls: dict[str, np.ndarray], start: int) -> None:
     save(path, figure)
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

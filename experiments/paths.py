@@ -170,7 +170,7 @@ def draw(kinds: dict[str, Network], found: dict[str, dict[str, Any]], delay: int
     return figure
 
 
-EXPERIMENT = app.Study(compare, FLAGS)
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -133,7 +133,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"said": {"first": n, "right": int((said == test.y[:n]).sum())}}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("shown",))
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("shown",), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

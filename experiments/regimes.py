@@ -118,7 +118,7 @@ def draw(found: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-EXPERIMENT = app.Study(compare, FLAGS)
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -298,7 +298,7 @@ def leaf_gradients(result: app.Result, n: int = 64) -> dict[str, float]:
     return found
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

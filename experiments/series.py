@@ -189,7 +189,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return found
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -231,7 +231,7 @@ def draw(example: Batch, p: np.ndarray, config: app.Config) -> Figure:
     return figure
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("beam",))
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("beam",), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -125,7 +125,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"settling": found}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish)
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

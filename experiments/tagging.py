@@ -276,7 +276,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"said": rows}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish)
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

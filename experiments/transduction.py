@@ -178,7 +178,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"written": rows, "exposure": gap}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("beam", "length_penalty", "tested"))
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("beam", "length_penalty", "tested"), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -198,7 +198,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     return {"translated": rows}
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("beam", "length_penalty", "shown"))
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("beam", "length_penalty", "shown"), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

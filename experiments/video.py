@@ -143,7 +143,7 @@ def sheet(films: np.ndarray, wanted: np.ndarray, said: np.ndarray, labels: tuple
     return figure
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("shown",))
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("shown",), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

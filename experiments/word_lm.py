@@ -169,7 +169,7 @@ def write(config: app.Config, params: PyTree) -> str:
     return " ".join(config.words.decode(drawn)).replace(f" {data.END} ", "\n")
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("sample", "temperature"))
+EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("sample", "temperature"), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -36,6 +36,7 @@ class Experiment(NamedTuple):
       finish: what remains to be done with a trained network; what it gives is added to the summary.
       free: names of the experiment's own flags that may change between sessions of one run.
       numbers: names of its own flags that `build` takes as tracers, so that a study of them compiles once.
+      description: what `--help` prints above the flags; a script's own is `__doc__`.
 
     Example: a whole script but for its last line, `if __name__ == "__main__": app.main(EXPERIMENT)`.
       >>> import rnnjax
@@ -61,6 +62,7 @@ class Experiment(NamedTuple):
     finish: Finish | None = None
     free: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    description: str | None = None
 
 
 class Study(NamedTuple):
@@ -70,8 +72,10 @@ class Study(NamedTuple):
       run: (configs, one for each cell, by name, or one under ""; the workdir) -> None: does all there is to do.
       flags: `study_flags(...)` and the study's own.
       free: names of its own flags that may change when it is started again in its workdir.
+      description: what `--help` prints above the flags.
     """
 
     run: Callable[[dict[str, Config], Workdir], None]
     flags: flags.FlagValues
     free: tuple[str, ...] = ()
+    description: str | None = None

@@ -98,7 +98,7 @@ def name_of(argv: list[str]) -> str:
 def launch(experiment: Experiment | Study, argv: list[str]) -> None:
     """Parses the flags, trains each cell, reports; or leaves it to the study."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
-        print(f"{sys.modules['__main__'].__doc__}\n{experiment.flags.get_help()}")
+        print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
         return
     experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share nothing
     config = take(experiment.flags, argv)

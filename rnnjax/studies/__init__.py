@@ -5,6 +5,7 @@ Belongs here: what is varied, who trains when, what came out. Does not belong he
 
 from rnnjax.studies._display import Display
 from rnnjax.studies._evolution import evolve, moved_beside, numbers_of
+from rnnjax.studies._main import main
 from rnnjax.studies._members import Group, Member, command, groups
 from rnnjax.studies._packs import Compiled, Pack, places
 from rnnjax.studies._plan import Plan, plan
@@ -42,6 +43,7 @@ __all__ = [
     "evolve",
     "group_programs",
     "groups",
+    "main",
     "moved_beside",
     "numbers_of",
     "places",

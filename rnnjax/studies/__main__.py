@@ -2,4 +2,5 @@
 
 from rnnjax.studies import main
 
-main()
+if __name__ == "__main__":
+    main()

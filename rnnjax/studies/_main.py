@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 
 from absl import flags
 
@@ -199,9 +200,21 @@ def repeat(asked: Plan, member: Member, row: Row) -> str:
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 
-EXPERIMENT = app.Study(run, FLAGS, free=("workers", "engine", "engine_args"))
+EXPERIMENT = app.Study(run, FLAGS, free=("workers", "engine", "engine_args"), description=__doc__)
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> None:
+    """The command `python -m rnnjax.studies`: trains the members of a study; then exits, as `app.main` does.
+
+    Args:
+      argv: the flags; None: those of this process.
+
+    Example: an experiment that nobody has written.
+      >>> try:
+      ...     main(["--experiment=nowhere"])
+      ... except SystemExit as stop:
+      ...     print(stop.code)
+      1
+    """
     host_devices()
-    app.main(EXPERIMENT)
+    app.main(EXPERIMENT, ["sweep", *(sys.argv[1:] if argv is None else argv)])
