@@ -1,0 +1,39 @@
+"""What a run leaves on disk and shows in the terminal.
+
+Work directory, metrics, checkpoints, progress, provenance, job queue. Belongs here: files and processes. Does not
+belong here: cells, flags, mathematics.
+"""
+
+from rnnjax.runs._checkpoint import Checkpoints
+from rnnjax.runs._files import atomic_write, plain
+from rnnjax.runs._progress import Progress, duration, number, table
+from rnnjax.runs._provenance import code_version, cores, device, processor, provenance, versions
+from rnnjax.runs._queue import Queue
+from rnnjax.runs._workdir import Workdir, flag_lines, flag_value
+from rnnjax.runs._workers import ENGINES, Pool, work
+from rnnjax.runs._writers import make_writer, make_writers
+
+__all__ = [
+    "Checkpoints",
+    "ENGINES",
+    "Pool",
+    "Progress",
+    "Queue",
+    "Workdir",
+    "atomic_write",
+    "code_version",
+    "cores",
+    "device",
+    "duration",
+    "flag_lines",
+    "flag_value",
+    "make_writer",
+    "make_writers",
+    "number",
+    "plain",
+    "processor",
+    "provenance",
+    "table",
+    "versions",
+    "work",
+]

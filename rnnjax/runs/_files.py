@@ -1,0 +1,52 @@
+"""Writing files so that a killed process leaves the old file or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from absl import flags as absl_flags
+from rnnjax.base import UserError, refusing
+
+
+def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
+    """Writes a file that is never half there: the old one stays until the new one is complete.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = Path(path)
+    new = path.with_name(f".{path.name}.new")
+    with refusing("write", path):
+        with new.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can say it: arrays as lists, NumPy and JAX numbers as Python's, nan and inf as None.
+
+    Example:
+      >>> import numpy as np
+      >>> plain({"loss": np.float32(0.5), "ppl": float("inf"), "shape": (2, 3), "file": Path("a.txt")})
+      {'loss': 0.5, 'ppl': None, 'shape': [2, 3], 'file': 'a.txt'}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

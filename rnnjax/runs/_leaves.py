@@ -1,0 +1,211 @@
+"""The arrays of a checkpoint on disk: written, read back, verified against their digests."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import operator
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from rnnjax.base import PyTree
+from rnnjax.base import UserError, refusing
+
+
+Leaves = dict[str, Any]
+
+
+class MisfitError(UserError, ValueError):
+    """A checkpoint of another state: a leaf is missing, is one too many, or has another shape or dtype."""
+
+
+class DamagedError(Exception):
+    """A checkpoint that is not what was written."""
+
+
+def to_stderr(line: str) -> None:
+    """Prints a line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _leaves(state: PyTree) -> Leaves:
+    """The leaves by their path in the tree."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _signature(leaf: Any) -> tuple[str, list[int]]:
+    """(dtype, shape) of an array, a number or a `jax.ShapeDtypeStruct`."""
+    leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    return str(leaf.dtype), list(leaf.shape)
+
+
+def _to_numpy(path: str, leaf: Any) -> np.ndarray:
+    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    if not (jnp.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
+        raise TypeError(f"{path} is a {type(leaf).__name__}: a checkpoint holds arrays and numbers only")
+    return array
+
+
+def _write(folder: Path, step: int, leaves: Leaves) -> None:
+    """Arrays, then the manifest; all of it on disk when this returns."""
+    arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
+    if arrays:
+        with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
+            try:
+                checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
+            except ValueError as error:  # how the store tells of a full disk, or a folder that is gone
+                raise OSError(str(error).split("\n")[0]) from error
+    manifest = {
+        "step": step,
+        "leaves": {path: _signature(leaf) for path, leaf in leaves.items()},
+        "files": _digests(folder),
+    }
+    text = json.dumps({**manifest, "sha256": _digest(manifest)})
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    for path in (folder, *folder.rglob("*")):
+        _sync(path)
+
+
+def _read(folder: Path, step: int, like: PyTree) -> PyTree:
+    """The state in a folder; nothing is parsed before its digest is checked."""
+    manifest = _verified(folder, step)
+    leaves, treedef = _leaves(like), jax.tree.structure(like)
+    _assert_fits(step, manifest["leaves"], leaves)
+    arrays = {path: _stored(leaf) for path, leaf in leaves.items()}
+    wanted = {path: array for path, array in arrays.items() if array.size}
+    if wanted:
+        with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
+            arrays |= checkpointer.restore(place / "arrays", args=ocp.args.StandardRestore(wanted))
+    return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
+
+
+def _store() -> Any:
+    """orbax, for this process alone: where there are several it would wait for all of them."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(me, {me}, "rnnjax")
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
+
+
+@contextlib.contextmanager
+def _without_wildcards(folder: Path) -> Iterator[Path]:
+    """A path to the folder in which a pattern of file names has no meaning: orbax takes its paths for patterns."""
+    if not set("*?[]{}\\") & set(os.fspath(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        link = Path(temporary) / "checkpoint"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
+
+
+def _stored(leaf: Any) -> np.ndarray:
+    """An array of the shape and dtype under which a leaf is stored."""
+    x = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    return np.empty(np.shape(x), x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
+
+
+def _from_numpy(array: np.ndarray, leaf: Any) -> Any:
+    """An array as what a leaf is."""
+    if isinstance(leaf, (bool, int, float, complex)):
+        return array.item()
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        return array if isinstance(leaf, np.ndarray) else array[()]
+    device = leaf.sharding if getattr(leaf, "committed", False) else None
+    value = jax.device_put(array, None if _is_key(leaf) else device)
+    return jax.device_put(jax.random.wrap_key_data(value, impl=_impl(leaf)), device) if _is_key(leaf) else value
+
+
+def _impl(key: Any) -> Any:
+    """The generator of a key, or of the `jax.ShapeDtypeStruct` of one, which `jax.random.key_impl` refuses."""
+    impls: list[Any] = []
+    jax.eval_shape(lambda key: impls.append(jax.random.key_impl(key)), key)
+    return impls[0]
+
+
+def _verified(folder: Path, step: int) -> dict[str, Any]:
+    """The manifest of an intact checkpoint."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        digest = manifest.pop("sha256")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise DamagedError("manifest.json cannot be read") from error
+    if digest != _digest(manifest):
+        raise DamagedError("manifest.json has changed")
+    if manifest["step"] != step:
+        raise DamagedError(f"it is checkpoint {manifest['step']}")
+    _compare(manifest["files"], folder)
+    return manifest
+
+
+def _compare(recorded: dict[str, str], folder: Path) -> None:
+    try:
+        found = _digests(folder)
+    except OSError as error:
+        raise DamagedError(f"{error.filename}: {error.strerror}") from error
+    for name in sorted(recorded.keys() | found.keys()):
+        if name not in found or name not in recorded:
+            raise DamagedError(f"{name} is {'missing' if name not in found else 'not a file of it'}")
+        if found[name] != recorded[name]:
+            raise DamagedError(f"{name} has changed")
+
+
+def _assert_fits(step: int, saved: dict[str, Any], leaves: Leaves) -> None:
+    for path in [*leaves, *saved]:
+        if path not in leaves or path not in saved:
+            has, has_not = ("run", "checkpoint") if path in leaves else ("checkpoint", "run")
+            raise MisfitError(f"checkpoint {step} does not fit: the {has} has a leaf {path}, the {has_not} has none")
+        old, new = (f"{dtype}{list(shape)}" for dtype, shape in (saved[path], _signature(leaves[path])))
+        if old != new:
+            raise MisfitError(f"checkpoint {step} does not fit: {path} is {old} in it, {new} in the run")
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file but the manifest."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / "manifest.json")
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or a folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps orbax's log of every save and restore out of the user's terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

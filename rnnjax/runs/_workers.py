@@ -1,0 +1,199 @@
+"""Processes that take work from a queue, on this machine or as jobs of a cluster."""
+
+from __future__ import annotations
+
+from rnnjax.runs._queue import BEAT
+from rnnjax.runs._queue import Claim
+from rnnjax.runs._queue import LEASE
+from rnnjax.runs._queue import POLL
+from rnnjax.runs._queue import Queue
+from rnnjax.runs._queue import TRIES
+from rnnjax.runs._queue import Task
+from rnnjax.runs._queue import Unit
+import importlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+from rnnjax.base import UserError, refusing
+from rnnjax.runs._files import atomic_write, plain
+
+
+ENGINES = ("local", "slurm")
+
+
+def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = TRIES) -> int:
+    """What a worker does: claims units and ends them, until the queue is closed or its coordinator is gone.
+
+    Args:
+      folder: of the queue.
+      task: "module:function", from a unit to its result; a `UserError` or another exception is the unit's failure.
+      owner: the name of this worker.
+      lease, tries: of the queue.
+
+    Returns:
+      How many units it ended.
+    """
+    queue, ended = Queue(Path(folder), lease, tries), 0
+    module, _, name = task.partition(":")
+    function: Task = getattr(importlib.import_module(module), name)
+    while queue.is_open(owner):
+        claim = queue.claim(owner)
+        if claim is None:
+            time.sleep(POLL)
+            continue
+        with Alive(queue, claim):
+            try:
+                what = {"result": function(claim.unit)}
+            except UserError as error:
+                what = {"failed": str(error)}
+            except Exception as error:
+                what = {"failed": f"{type(error).__name__}: {error}"}
+        queue.end(claim.name, **what)
+        ended += 1
+    return ended
+
+
+class Alive(AbstractContextManager[None]):
+    """Touches a claim while the unit is worked on; ends the process if that is no longer wanted.
+
+    A process that was frozen for a lease is one that others have given up: it must not write any more. One whose
+    coordinator was stopped gives its unit back.
+    """
+
+    def __init__(self, queue: Queue, claim: Claim) -> None:
+        self.queue, self.claim, self.over = queue, claim, threading.Event()
+        self.thread = threading.Thread(target=self._beat, daemon=True)
+        self.thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _beat(self) -> None:
+        while not self.over.wait(min(self.queue.lease / 6, BEAT)):
+            if not self.queue.holds(self.claim):
+                os._exit(3)
+            if self.queue.is_closed():
+                os.utime(self.claim.path, (0, 0))
+                os._exit(4)
+
+
+class Pool(AbstractContextManager["Pool"]):
+    """Workers of a queue, started by an engine and started again when they disappear.
+
+    Args:
+      queue: of which this process is the coordinator.
+      task: see `work`.
+      workers: how many.
+      engine: local: on this machine; slurm: jobs of a cluster. Both through submitit.
+      options: of submitit's `update_parameters`: timeout_min, gpus_per_node, cpus_per_task, slurm_partition, ...
+
+    Raises:
+      UserError: submitit is not installed, or refuses.
+    """
+
+    def __init__(
+        self, queue: Queue, task: str, workers: int, engine: str = "local", options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.queue, self.task, self.engine, self.options = queue, task, engine, dict(options or {})
+        self.jobs: dict[str, Any] = {}
+        self.started, self.idle_deaths, self.seen = 0, 0, -1
+        self.workers, self.session = workers, f"{os.uname().nodename}-{os.getpid()}"
+
+    def __enter__(self) -> Pool:
+        self.queue.open(self.session)
+        try:
+            for place in range(self.workers):
+                self._start(place)
+        except BaseException:
+            self.queue.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.queue.close()
+        for job in self.jobs.values():
+            if error is None and self.engine == "local":
+                job.wait()
+            else:  # it may still stand in the line of a cluster
+                job.cancel()
+        for owner in self.jobs:
+            self.queue.give_up(owner)
+        self.jobs.clear()
+
+    def run(
+        self, units: Mapping[str, Unit], meanwhile: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The ends of units, as they come: (name, {"result": ...} or {"failed": ...}). Those of before come first.
+
+        Args:
+          units: by name.
+          meanwhile: called again and again while this waits; what it raises stops the workers.
+        """
+        self.queue.put(units)
+        known: set[str] = set()
+        while True:
+            new = self.queue.ends(known)
+            known |= new.keys()
+            yield from ((name, end) for name, end in new.items() if name in units)
+            if known >= units.keys():
+                return
+            self.queue.open(self.session)
+            self.mind()
+            meanwhile()
+            time.sleep(POLL)
+
+    def mind(self) -> None:
+        """Starts workers in place of those that are gone, and frees what those held."""
+        for owner, job in list(self.jobs.items()):
+            if job.done():
+                del self.jobs[owner]
+                self.queue.give_up(owner)
+                self._assert_of_use(job)
+                self._start(int(owner.rpartition("-")[2]) % self.workers)
+
+    def _assert_of_use(self, job: Any) -> None:
+        """Complains where worker after worker ends and no unit does."""
+        count = self.queue.claims()
+        self.idle_deaths = 0 if count > self.seen else self.idle_deaths + 1
+        self.seen = count
+        if self.idle_deaths > self.workers + 1:
+            lines = (job.stderr() or "").strip().splitlines() or ["they left no word"]
+            raise UserError(f"the workers of --engine={self.engine} end before they have done anything: {lines[-1]}")
+
+    def _start(self, place: int) -> None:
+        # the place is the remainder of the number, so that a successor has the same devices
+        number = place + self.workers * self.started
+        self.started += 1
+        owner = f"{self.session}-{number}"
+        arguments = (str(self.queue.folder), self.task, owner, self.queue.lease, self.queue.tries)
+        try:
+            self.jobs[owner] = self._executor(place).submit(work, *arguments)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a cluster says no with
+            raise UserError(f"--engine={self.engine}: {' '.join(str(error).split())}") from error
+
+    def _executor(self, place: int) -> Any:
+        os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # it would print its own lines among ours
+        try:
+            import submitit
+        except ImportError as error:
+            raise UserError("workers need a package that is not installed: pip install 'rnnjax[cluster]'") from error
+        executor = submitit.AutoExecutor(folder=self.queue.folder / "jobs", cluster=self.engine)
+        options: dict[str, Any] = {"name": "rnnjax", "timeout_min": 24 * 60} | self.options
+        gpus = options.get("gpus_per_node", 0)
+        if self.engine == "local" and gpus:  # submitit would give all workers the same ones
+            options["visible_gpus"] = list(range(place * gpus, (place + 1) * gpus))
+        executor.update_parameters(**options)
+        return executor
