@@ -15,7 +15,8 @@ from rnnjax.app._programs import VALID_TAG
 from rnnjax.app._session import Result, Session
 from rnnjax.app._setup import finished
 from rnnjax.base import Cell, PyTree, Seq, UserError
-from rnnjax.dynamics import Analysis, analysis, goes_stepwise
+from rnnjax.dynamics import Analysis, analysis
+from rnnjax.dynamics._analyses import goes_stepwise
 from rnnjax.plotting import Panel, clouds, flows, singular_values
 from rnnjax.runs import table
 from rnnjax.runs._leaves import DamagedError

@@ -12,8 +12,8 @@ from typing import Any
 from absl import flags
 
 import rnnjax
-from rnnjax import app, estimators, training
-from rnnjax.app._registry import cells as cells_
+from rnnjax import estimators, training
+from rnnjax.app import _registry as registry
 from rnnjax.app._reports import REPORTS, Report
 from rnnjax.base import Cell, UserError
 from rnnjax.losses import Objective
@@ -58,9 +58,9 @@ class Config:
 
     def cell_numbers(self) -> dict[str, float]:
         """The numbers among `--cell_args`; none where an experiment has cells of its own kind, such as a tree's."""
-        given, known = app.arguments("cell_args", self.values.get("cell_args", "")), cells_()
+        given, known = registry.arguments("cell_args", self.values.get("cell_args", "")), registry.cells()
         ours = self.cell in known or ":" in self.cell
-        return app.numbers(app.resolve("cell", self.cell, known), given) if given and ours else {}
+        return registry.numbers(registry.resolve("cell", self.cell, known), given) if given and ours else {}
 
     def with_numbers(self, numbers: Mapping[str, Any]) -> Config:
         """The config with other numbers, perhaps tracers.
@@ -75,12 +75,12 @@ class Config:
         plain = {name: value for name, value in numbers.items() if not name.startswith(ARGUMENT)}
         own = {name.removeprefix(ARGUMENT): value for name, value in numbers.items() if name.startswith(ARGUMENT)}
         if own:
-            plain["cell_args"] = app.arguments("cell_args", self.cell_args) | own
+            plain["cell_args"] = registry.arguments("cell_args", self.cell_args) | own
         return self.replace(**plain)
 
     def layers(self) -> Cell:
         """`--num_layers` layers of `--cell`, dropout after each if there is any."""
-        layer = app.make_cell(self.cell, self.hidden_size, self.cell_args)
+        layer = registry.make_cell(self.cell, self.hidden_size, self.cell_args)
         return rnnjax.stack(*[layer, *self.noise()] * self.num_layers)
 
     def noise(self) -> list[Cell]:
@@ -90,7 +90,7 @@ class Config:
 
     def make_optimizer(self) -> Any:
         """The optimiser that the flags describe."""
-        direction = app.resolve("optimizer", self.optimizer, DIRECTIONS)
+        direction = registry.resolve("optimizer", self.optimizer, DIRECTIONS)
         rate = training.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
         scales = lr_scales(self.lr_scale)
         try:
@@ -100,11 +100,11 @@ class Config:
 
     def reports(self) -> dict[str, Report]:
         """What `--report` names, by those names."""
-        return {name: app.resolve("report", name, REPORTS) for name in self.report}
+        return {name: registry.resolve("report", name, REPORTS) for name in self.report}
 
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
         """The gradient estimator that `--rule` and `--window` name."""
-        rule = app.resolve("rule", self.rule, estimators.RULES)
+        rule = registry.resolve("rule", self.rule, estimators.RULES)
         if self.rule in estimators.RULES:
             return rule(cell, objective, self.window)
         try:

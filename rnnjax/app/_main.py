@@ -22,7 +22,8 @@ from rnnjax.app._outcome import nested, report, run
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.base import UserError
 from rnnjax.distributed._runtime import fail, leads, running, stop, what_happened
-from rnnjax.runs import Workdir, cores, flag_lines, processor
+from rnnjax.runs import Workdir, cores, flag_lines
+from rnnjax.runs._provenance import processor
 from rnnjax.runs._workdir import refuse_other_run
 
 MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make

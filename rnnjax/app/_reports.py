@@ -7,8 +7,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, UserError, single
+from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.base._pytrees import path_name
+from rnnjax.base._unroll import single
 from rnnjax.dynamics import Flow, gradient_flow, matrices
 from rnnjax.unitary import cayley_condition, drift
 

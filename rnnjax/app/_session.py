@@ -23,7 +23,7 @@ from rnnjax.base import PyTree, UserError, count
 from rnnjax.base._seq import zeros
 from rnnjax.distributed._checkpoints import Shared
 from rnnjax.distributed._parallel import local
-from rnnjax.distributed._runtime import leads, running
+from rnnjax.distributed._runtime import agreed, any_of, leads, running
 from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
 from rnnjax.runs import Progress as Bar
 from rnnjax.runs._writers import Writer
@@ -157,7 +157,7 @@ class Session:
         saved, restored = self.restore()
         if restored is not None and self.over(saved):
             known = self.workdir.summary() or {}
-            scored = distributed.agreed(known.get("steps") == restored)
+            scored = agreed(known.get("steps") == restored)
             return self.result(saved, known if scored else None)
         writer = make_writers(self.config.writers if leads() else [], self.workdir, restored)
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
@@ -179,7 +179,7 @@ class Session:
     def advance(self, saved: Saved, writer: Writer, bar: Bar) -> Saved:
         """One call of the loop, and what falls due after it: metrics, evaluation, checkpoint."""
         start = int(saved.progress.state.step)
-        progress = self.call(saved.progress, distributed.agreed(self.call_steps(start)))
+        progress = self.call(saved.progress, agreed(self.call_steps(start)))
         step, end = int(progress.state.step), self.config.num_steps
         due = {name: step % every == 0 or step == end for name, every in self.schedule().items()}
         record: dict[str, float] = {}
@@ -256,7 +256,7 @@ class Session:
 
     def heed(self, heard: list[int], saved: Saved) -> None:
         """Saves and stops if a signal has come."""
-        signum = distributed.any_of(heard[0] if heard else 0)
+        signum = any_of(heard[0] if heard else 0)
         if signum:
             self.checkpoints.save(int(saved.progress.state.step), saved)
             raise Interrupted(signum)

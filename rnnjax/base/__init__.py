@@ -5,10 +5,10 @@ Belongs here: what every other folder needs. Does not belong here: any particula
 
 from rnnjax.base._cell import Cell, PyTree, run, with_step
 from rnnjax.base._compose import memoryless, stack
-from rnnjax.base._errors import UserError, refusing
+from rnnjax.base._errors import UserError
 from rnnjax.base._pytrees import count
 from rnnjax.base._seq import Pair, Seq, plain, where
-from rnnjax.base._unroll import chunk, remat, scanning, segmented, single, unroll
+from rnnjax.base._unroll import chunk, remat, segmented, unroll
 
 __all__ = [
     "Cell",
@@ -20,12 +20,9 @@ __all__ = [
     "count",
     "memoryless",
     "plain",
-    "refusing",
     "remat",
     "run",
-    "scanning",
     "segmented",
-    "single",
     "stack",
     "unroll",
     "where",

@@ -9,15 +9,12 @@ from rnnjax.cells._baselines import bag, convolution, delay_line, max_so_far, me
 from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, recurrent, vanilla_core
 from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
 from rnnjax.cells._feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
-from rnnjax.cells._fused_layer_norm import back, prepared
-from rnnjax.cells._fused_window import Fused, Rule, core_window
 from rnnjax.cells._layers import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.cells._linear_recurrence import linear_recurrent, linear_scan, lru, mingru, minlstm, s4d
 from rnnjax.cells._lstm import LSTMCarry, lstm_core, peephole_core
 from rnnjax.cells._output_feedback import feedback, jordan, teacher_forced
 from rnnjax.cells._stochastic import (
     Binary,
-    bernoulli,
     binary,
     binary_core,
     boltzmann_core,
@@ -29,19 +26,14 @@ from rnnjax.cells._stochastic import (
 
 __all__ = [
     "Binary",
-    "Fused",
     "LSTMCarry",
-    "Rule",
-    "back",
     "bag",
-    "bernoulli",
     "binary",
     "binary_core",
     "boltzmann_core",
     "clockwork",
     "clockwork_core",
     "convolution",
-    "core_window",
     "ctrnn",
     "ctrnn_core",
     "deep_transition",
@@ -76,7 +68,6 @@ __all__ = [
     "peephole_core",
     "peephole_lstm",
     "pointwise",
-    "prepared",
     "recurrent",
     "s4d",
     "slots",

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax import cells
 from rnnjax.base import Cell, stack
 from rnnjax.base._numerics import Initializer, lecun, orthogonal
 from rnnjax.cells._cores import Activation, ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core, vanilla_rule
+from rnnjax.cells._feedforward import layer_norm as layer_norm_cell
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_LSTM
 from rnnjax.cells._fused_rules import GRU, LSTM, VANILLA
@@ -21,7 +21,7 @@ from rnnjax.cells._lstm import lstm_core, on_forget, peephole_core
 def layer(core: Cell, width: int, bias: bool = True, normalise: bool = False, w_init: Initializer = lecun) -> Cell:
     """`stack(linear(width), core)`; with layer norm the input's part is normalised too, its bias after that."""
     if normalise:
-        return stack(linear(width, bias=False, w_init=w_init), cells.layer_norm(), core)
+        return stack(linear(width, bias=False, w_init=w_init), layer_norm_cell(), core)
     return stack(linear(width, bias, w_init), core)
 
 

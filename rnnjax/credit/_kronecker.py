@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, scanning, with_step
+from rnnjax.base import Cell, PyTree, with_step
 from rnnjax.base._cell import fold
+from rnnjax.base._unroll import scanning
 from rnnjax.credit._attached import (
     Kept,
     Kroneckers,

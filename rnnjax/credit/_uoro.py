@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, scanning, where, with_step
+from rnnjax.base import Cell, PyTree, where, with_step
+from rnnjax.base._unroll import scanning
 from rnnjax.credit._attached import Kept, Outer, attached, flat, kept, of_window, without_key
 
 UORO_TAG = 0x0502

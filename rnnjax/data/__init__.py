@@ -6,11 +6,9 @@ nothing here runs what it reads, and every size has a limit.
 
 from rnnjax.data._batch import Batch
 from rnnjax.data._batches import bucketed, cut, no_longer, packed, padded
-from rnnjax.data._fetching import Member, Remote, fetch, opened, unpack
-from rnnjax.data._files import blocks, contents, find, find_folder, lines, refuse, whole
-from rnnjax.data._guard import guarded
+from rnnjax.data._fetching import Remote, fetch, unpack
+from rnnjax.data._files import contents, find, find_folder, lines
 from rnnjax.data._images import (
-    Epoch,
     Images,
     digits,
     idx_folder,
@@ -22,11 +20,9 @@ from rnnjax.data._images import (
     split,
     unpermuted,
 )
-from rnnjax.data._labelled import Labelled, class_folder, parted, read_labelled, unseen, with_classes
+from rnnjax.data._labelled import Labelled, class_folder, parted, read_labelled, unseen
 from rnnjax.data._music import KEYS, LOWEST, read_rolls
-from rnnjax.data._numerals import column, numbers, pointed
-from rnnjax.data._opening import decoded, unified
-from rnnjax.data._series import Header, fields, read_frames, read_series, read_ts, vowels
+from rnnjax.data._series import read_frames, read_series, read_ts, vowels
 from rnnjax.data._speech import Frames, Recording, decode_wav, frames, labels_of, log_mel, mel_bank, recordings
 from rnnjax.data._stream import Stream
 from rnnjax.data._streams import at_the_end, in_order, mapped, shuffled, taken
@@ -43,12 +39,9 @@ __all__ = [
     "UNKNOWN",
     "Alphabet",
     "Batch",
-    "Epoch",
     "Frames",
-    "Header",
     "Images",
     "Labelled",
-    "Member",
     "Recording",
     "Remote",
     "Rows",
@@ -59,21 +52,16 @@ __all__ = [
     "Vectors",
     "Vocabulary",
     "at_the_end",
-    "blocks",
     "bucketed",
     "class_folder",
-    "column",
     "contents",
     "cut",
     "decode_wav",
-    "decoded",
     "digits",
     "fetch",
-    "fields",
     "find",
     "find_folder",
     "frames",
-    "guarded",
     "idx_folder",
     "images_in_order",
     "in_order",
@@ -84,14 +72,11 @@ __all__ = [
     "mapped",
     "mel_bank",
     "no_longer",
-    "numbers",
-    "opened",
     "packed",
     "padded",
     "parted",
     "permuted",
     "pixels",
-    "pointed",
     "python_topics",
     "read",
     "read_frames",
@@ -105,7 +90,6 @@ __all__ = [
     "read_words",
     "reading",
     "recordings",
-    "refuse",
     "shuffled",
     "shuffled_images",
     "spelled",
@@ -113,12 +97,9 @@ __all__ = [
     "table_of",
     "taken",
     "tokenise",
-    "unified",
     "unpack",
     "unpermuted",
     "unseen",
     "vowels",
-    "whole",
-    "with_classes",
     "write_vectors",
 ]

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from rnnjax.base import UserError, refusing
+from rnnjax.base import UserError
+from rnnjax.base._errors import refusing
 from rnnjax.data._guard import guarded
 
 PIECE = 1 << 20

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from rnnjax.base import UserError, refusing
+from rnnjax.base import UserError
+from rnnjax.base._errors import refusing
 from rnnjax.data._fetching import fetch, unpack
 from rnnjax.data._guard import guarded
 from rnnjax.data._opening import UTF8, decoded

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnjax.base import UserError, refusing
+from rnnjax.base import UserError
+from rnnjax.base._errors import refusing
 from rnnjax.data._files import lines, refuse
 from rnnjax.data._opening import UTF8
 

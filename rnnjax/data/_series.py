@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnjax import data
 from rnnjax.base import UserError
 from rnnjax.data._files import blocks, lines, refuse
 from rnnjax.data._guard import guarded
 from rnnjax.data._labelled import Labelled, with_classes
 from rnnjax.data._numerals import POINT, is_number, number, numbers
+from rnnjax.data._numerals import column as numeric_column
 from rnnjax.data._opening import UTF8
 
 PLACE = re.compile(r"[-+]?[0-9]{1,9}")
@@ -58,7 +58,7 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
             refuse(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
     if not rows[header:]:
         raise UserError(f"{path} has a header and no numbers")
-    return data.column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
+    return numeric_column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
 
 
 def place(names: list[str], column: int | str, path: str) -> tuple[int, bool]:

@@ -4,11 +4,9 @@ Belongs here: meshes, sharding, checkpoints of sharded arrays. Does not belong h
 """
 
 from rnnjax.distributed._parallel import mesh, put
-from rnnjax.distributed._runtime import agreed, any_of, share, start
+from rnnjax.distributed._runtime import share, start
 
 __all__ = [
-    "agreed",
-    "any_of",
     "mesh",
     "put",
     "share",

@@ -3,22 +3,20 @@
 Belongs here: numbers about a cell. Does not belong here: pictures (`plotting`).
 """
 
-from rnnjax.dynamics._analyses import Analysis, analysis, goes_stepwise, matrices, memory_cells
-from rnnjax.dynamics._flow import Flow, Map, as_map, gradient_flow, loss_flow, memory_length, powers, trajectory
+from rnnjax.dynamics._analyses import Analysis, analysis, matrices
+from rnnjax.dynamics._flow import Flow, as_map, gradient_flow, loss_flow, powers, trajectory
 from rnnjax.dynamics._forecasts import free_run, left_alone, valid_time
 from rnnjax.dynamics._lyapunov import cell_lyapunov, lyapunov
 from rnnjax.dynamics._points import Points, fixed_points
 from rnnjax.dynamics._probes import forgetting, memory_capacity
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.dynamics._systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
-from rnnjax.dynamics._unfolding import Graph, Node, unfold
+from rnnjax.dynamics._unfolding import Graph, unfold
 
 __all__ = [
     "Analysis",
     "Flow",
     "Graph",
-    "Map",
-    "Node",
     "Points",
     "activation_bound",
     "analysis",
@@ -29,7 +27,6 @@ __all__ = [
     "forgetting",
     "free_run",
     "gingerbread",
-    "goes_stepwise",
     "gradient_flow",
     "henon",
     "jacobian_bound",
@@ -42,8 +39,6 @@ __all__ = [
     "mackey_glass",
     "matrices",
     "memory_capacity",
-    "memory_cells",
-    "memory_length",
     "orbit",
     "powers",
     "rk4",

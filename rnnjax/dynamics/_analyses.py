@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, run, single, unroll
+from rnnjax.base import Cell, PyTree, run, unroll
 from rnnjax.base._seq import duration
+from rnnjax.base._unroll import single
 from rnnjax.dynamics._flow import gradient_flow, memory_length, trajectory
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.unitary import Bound, halves_matrix

@@ -4,24 +4,12 @@ Belongs here: a function that estimates a gradient. Does not belong here: the lo
 """
 
 from rnnjax.estimators._anneal import anneal, cooling
-from rnnjax.estimators._audit import (
-    Lag,
-    Marks,
-    Quality,
-    by_lag,
-    chancy,
-    compare,
-    delivered,
-    estimates,
-    gated,
-    groups,
-    severed,
-)
-from rnnjax.estimators._backprop import Replay, backprop, lookback
-from rnnjax.estimators._base import Estimate, Estimator, in_windows, keys_of, score
+from rnnjax.estimators._audit import Lag, Quality, by_lag, compare, delivered, estimates, groups
+from rnnjax.estimators._backprop import backprop, lookback
+from rnnjax.estimators._base import Estimate, Estimator, score
 from rnnjax.estimators._bucketed import bucketed
 from rnnjax.estimators._cost import Update, flops, seconds, update
-from rnnjax.estimators._evolution import Walk, es, forward, nres, pes
+from rnnjax.estimators._evolution import es, forward, nres, pes
 from rnnjax.estimators._rules import RULES
 from rnnjax.estimators._score_function import score_function
 
@@ -30,16 +18,12 @@ __all__ = [
     "Estimate",
     "Estimator",
     "Lag",
-    "Marks",
     "Quality",
-    "Replay",
     "Update",
-    "Walk",
     "anneal",
     "backprop",
     "bucketed",
     "by_lag",
-    "chancy",
     "compare",
     "cooling",
     "delivered",
@@ -47,16 +31,12 @@ __all__ = [
     "estimates",
     "flops",
     "forward",
-    "gated",
     "groups",
-    "in_windows",
-    "keys_of",
     "lookback",
     "nres",
     "pes",
     "score",
     "score_function",
     "seconds",
-    "severed",
     "update",
 ]

@@ -13,8 +13,9 @@ from jax import lax
 from jax.interpreters import partial_eval
 from numpy.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree, UserError, single, unroll, where
+from rnnjax.base import Cell, PyTree, UserError, unroll, where
 from rnnjax.base._cell import Step
+from rnnjax.base._unroll import single
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimator, duration_of, size
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, UserError, scanning, where
+from rnnjax.base import Cell, PyTree, UserError, where
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import zeros
+from rnnjax.base._unroll import scanning
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, in_windows, initial, size
 from rnnjax.losses import Metrics, Objective

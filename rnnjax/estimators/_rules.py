@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import jax
 
-from rnnjax.base import Cell, PyTree, UserError, single, unroll
-from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, kronecker_sum, rflo, rtrl, snap, uoro
+from rnnjax.base import Cell, PyTree, UserError, unroll
+from rnnjax.base._unroll import single
+from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, rflo, rtrl, snap, uoro
+from rnnjax.credit._attached import NotAdmitted
 from rnnjax.data import Batch
 from rnnjax.estimators._anneal import anneal
 from rnnjax.estimators._backprop import backprop, lookback

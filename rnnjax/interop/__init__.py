@@ -6,11 +6,9 @@ Belongs here: conversions. Does not belong here: benchmarks against those librar
 from rnnjax.interop._flax import from_flax, to_flax
 from rnnjax.interop._flax_params import from_flax_params, to_flax_params
 from rnnjax.interop._keras import from_keras, to_keras
-from rnnjax.interop._layers import Layer
 from rnnjax.interop._torch import from_torch, to_torch
 
 __all__ = [
-    "Layer",
     "from_flax",
     "from_flax_params",
     "from_keras",

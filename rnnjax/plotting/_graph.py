@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from rnnjax.dynamics import Graph, Node
-from rnnjax.dynamics._unfolding import Edge
+from rnnjax.dynamics import Graph
+from rnnjax.dynamics._unfolding import Edge, Node
 from rnnjax.plotting._curves import COLOURS, GREY, save
 
 TINTS = {"input": COLOURS[4], "state": COLOURS[2], "output": COLOURS[5], "target": "#999999", "loss": COLOURS[1]}

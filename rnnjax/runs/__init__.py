@@ -5,17 +5,16 @@ belong here: cells, flags, mathematics.
 """
 
 from rnnjax.runs._checkpoint import Checkpoints
-from rnnjax.runs._files import atomic_write, plain
-from rnnjax.runs._progress import Progress, duration, number, table
-from rnnjax.runs._provenance import code_version, cores, device, processor, provenance, versions
+from rnnjax.runs._files import atomic_write
+from rnnjax.runs._progress import Progress, duration, table
+from rnnjax.runs._provenance import code_version, cores, device, provenance, versions
 from rnnjax.runs._queue import Queue
-from rnnjax.runs._workdir import Workdir, flag_lines, flag_value
-from rnnjax.runs._workers import ENGINES, Pool, work
+from rnnjax.runs._workdir import Workdir, flag_lines
+from rnnjax.runs._workers import Pool, work
 from rnnjax.runs._writers import make_writer, make_writers
 
 __all__ = [
     "Checkpoints",
-    "ENGINES",
     "Pool",
     "Progress",
     "Queue",
@@ -26,12 +25,8 @@ __all__ = [
     "device",
     "duration",
     "flag_lines",
-    "flag_value",
     "make_writer",
     "make_writers",
-    "number",
-    "plain",
-    "processor",
     "provenance",
     "table",
     "versions",

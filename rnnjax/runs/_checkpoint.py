@@ -9,32 +9,15 @@ digest is checked before orbax sees a byte. Nothing here is ever unpickled.
 
 from __future__ import annotations
 
-from rnnjax.runs._leaves import DamagedError
-from rnnjax.runs._leaves import _leaves
-from rnnjax.runs._leaves import _read
-from rnnjax.runs._leaves import _sync
-from rnnjax.runs._leaves import _write
-from rnnjax.runs._leaves import to_stderr
-import contextlib
-import hashlib
-import json
-import logging
 import operator
 import os
 import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import orbax.checkpoint as ocp
-
-from rnnjax.base import PyTree
-from rnnjax.base import UserError, refusing
+from rnnjax.base import PyTree, UserError
+from rnnjax.base._errors import refusing
+from rnnjax.runs._leaves import DamagedError, _leaves, _read, _sync, _write, to_stderr
 
 
 class Checkpoints:

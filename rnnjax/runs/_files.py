@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import json
 import math
 import os
-import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-from absl import flags as absl_flags
-from rnnjax.base import UserError, refusing
+
+from rnnjax.base._errors import refusing
 
 
 def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:

@@ -6,21 +6,19 @@ import contextlib
 import hashlib
 import json
 import logging
-import operator
 import os
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from rnnjax.base import PyTree
-from rnnjax.base import UserError, refusing
 
+from rnnjax.base import PyTree, UserError
 
 Leaves = dict[str, Any]
 

@@ -13,18 +13,13 @@ or not at all, and stays: a study that is started again does what is left.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
-from rnnjax.base import UserError, refusing
+from rnnjax.base._errors import refusing
 from rnnjax.runs._files import atomic_write, plain
 
 Unit = dict[str, Any]

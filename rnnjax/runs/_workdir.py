@@ -7,13 +7,10 @@ summary.json     what came out
 
 from __future__ import annotations
 
-from rnnjax.runs._files import atomic_write
-from rnnjax.runs._files import plain
 import contextlib
 import fcntl
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +20,9 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from rnnjax.base import UserError, refusing
+from rnnjax.base import UserError
+from rnnjax.base._errors import refusing
+from rnnjax.runs._files import atomic_write, plain
 
 Record = dict[str, Any]
 CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins

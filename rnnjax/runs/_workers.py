@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from rnnjax.runs._queue import BEAT
-from rnnjax.runs._queue import Claim
-from rnnjax.runs._queue import LEASE
-from rnnjax.runs._queue import POLL
-from rnnjax.runs._queue import Queue
-from rnnjax.runs._queue import TRIES
-from rnnjax.runs._queue import Task
-from rnnjax.runs._queue import Unit
 import importlib
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
-from rnnjax.base import UserError, refusing
-from rnnjax.runs._files import atomic_write, plain
+from typing import Any
 
+from rnnjax.base import UserError
+from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit
 
 ENGINES = ("local", "slurm")
 

@@ -14,9 +14,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from rnnjax.base import UserError, refusing
-from rnnjax.runs._workdir import Workdir, flag_value
+from rnnjax.base import UserError
+from rnnjax.base._errors import refusing
 from rnnjax.runs._files import atomic_write
+from rnnjax.runs._workdir import Workdir, flag_value
 
 Metrics = Mapping[str, Any]
 

@@ -13,7 +13,8 @@ import rich.console
 import rich.live
 import rich.table
 
-from rnnjax.runs import duration, number
+from rnnjax.runs import duration
+from rnnjax.runs._progress import number
 from rnnjax.studies._results import Results
 
 CALLS = 6  # from which on the pace is known

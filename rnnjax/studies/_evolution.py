@@ -14,7 +14,8 @@ from rnnjax.studies._packs import Pack, Row
 from rnnjax.studies._programs import State
 from rnnjax.studies._space import Range
 from rnnjax.studies._study import Study
-from rnnjax.training import exploit, explore, spread
+from rnnjax.training import exploit, spread
+from rnnjax.training._population import explore
 
 Space = Mapping[str, Range]
 PARENT = "parent"  # the record of whom a member goes on from

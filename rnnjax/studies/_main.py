@@ -14,10 +14,13 @@ import sys
 
 from absl import flags
 
-from rnnjax import app, studies
-from rnnjax.app import finished, loaded, signals
+from rnnjax import app
+from rnnjax.app import finished, loaded
+from rnnjax.app._session import signals
 from rnnjax.base import UserError
-from rnnjax.runs import ENGINES, Workdir, make_writers, provenance, table
+from rnnjax.runs import Workdir, make_writers, provenance, table
+from rnnjax.runs._workers import ENGINES
+from rnnjax.studies import _plots as plots
 from rnnjax.studies._display import Display
 from rnnjax.studies._evolution import evolve
 from rnnjax.studies._members import Member, command
@@ -177,7 +180,7 @@ def report(asked: Plan, study: Study) -> None:
         **provenance(),
     })  # fmt: skip
     baseline = None if setup.baseline is None else (setup.baseline_name, setup.baseline)
-    pictures = studies.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
+    pictures = plots.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
     table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
                                f"{setup.loss_label}")  # fmt: skip
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnjax.base import refusing
-from rnnjax.runs import atomic_write, plain
+from rnnjax.base._errors import refusing
+from rnnjax.runs import atomic_write
+from rnnjax.runs._files import plain
 from rnnjax.training import bootstrap, interquartile_mean
 
 Row = dict[str, Any]

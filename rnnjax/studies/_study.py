@@ -22,8 +22,7 @@ from rnnjax.studies._members import Group, Member, groups, loaded_noting, number
 from rnnjax.studies._packs import Compiled, Pack, Row, repacked
 from rnnjax.studies._programs import group_programs
 from rnnjax.studies._results import Results, score
-from rnnjax.training import chosen, survivors
-from rnnjax.training._population import replicated
+from rnnjax.training._population import chosen, replicated, survivors
 
 MEMBER_BATCH = {"cpu": 16}  # members at once where --member_batch is 0
 ELSEWHERE = 64

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, cast
 
 import jax
 
-from rnnjax.app import Config, arguments
+from rnnjax.app import Config
 from rnnjax.app._main import configure
+from rnnjax.app._registry import arguments
 from rnnjax.app._session import Interrupted
 from rnnjax.base import UserError
 from rnnjax.runs import Pool, Queue, Workdir, make_writers

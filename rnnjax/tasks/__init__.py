@@ -3,8 +3,8 @@
 Belongs here: generators. Does not belong here: anything that reads a file (`data`).
 """
 
-from rnnjax.tasks._films import EVENTS, MOVES, happening, moving, path
-from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, coded, paint, scenes
+from rnnjax.tasks._films import EVENTS, MOVES, happening, moving
+from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, coded, scenes
 from rnnjax.tasks._strokes import LETTERS, words
 from rnnjax.tasks._synthetic import Task, adding, copying, drawn, echo, flipflop
 
@@ -27,8 +27,6 @@ __all__ = [
     "flipflop",
     "happening",
     "moving",
-    "paint",
-    "path",
     "scenes",
     "words",
 ]

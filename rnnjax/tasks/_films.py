@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax import tasks
 from rnnjax.data import Batch
-from rnnjax.tasks._shapes import among
+from rnnjax.tasks._shapes import COLOURS, SHAPES, SIDE, among, paint
 from rnnjax.tasks._synthetic import Task
 
 MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # by pairs: there and back
@@ -27,14 +26,14 @@ Arrays = tuple[jax.Array, ...]
 
 def film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array) -> jax.Array:
     """Pictures `[frames, SIDE, SIDE, 3]` of one shape where it is there; kind `[frames, 2]` is its colour and form."""
-    background = 0.15 + 0.1 * jax.random.uniform(key, (len(kind), tasks.SIDE, tasks.SIDE, 3))
-    tint = jnp.asarray(np.array(list(tasks.COLOURS.values()), np.float32))[kind[:, 0]]
-    return jax.vmap(tasks.paint)(background, kind[:, 1], tint, half, centre, there)
+    background = 0.15 + 0.1 * jax.random.uniform(key, (len(kind), SIDE, SIDE, 3))
+    tint = jnp.asarray(np.array(list(COLOURS.values()), np.float32))[kind[:, 0]]
+    return jax.vmap(paint)(background, kind[:, 1], tint, half, centre, there)
 
 
 def kinds(u: jax.Array) -> jax.Array:
     """A colour and a form, from two numbers in [0, 1)."""
-    return jnp.stack([among(u[0], len(tasks.COLOURS)), among(u[1], len(tasks.SHAPES))])
+    return jnp.stack([among(u[0], len(COLOURS)), among(u[1], len(SHAPES))])
 
 
 def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Array]:
@@ -126,7 +125,7 @@ def happening(frames: int = 16) -> Task:
         known = kind[0] >= 0
         arrives, departs = ~there & (u[0] < COMES), there & (u[0] < LEAVES)
         same = known & (u[1] < BACK)
-        colours = len(tasks.COLOURS)
+        colours = len(COLOURS)
         other = kinds(u[2:4])
         other = other.at[0].set(jnp.where(known, (kind[0] + 1 + among(u[2], colours - 1)) % colours, other[0]))
         kind = jnp.where(arrives & ~same, other, kind)

@@ -8,7 +8,7 @@ from rnnjax.trees._cells import TreeCell, child_sum, recnn, rntn, tree_lstm
 from rnnjax.trees._expressions import ARITHMETIC, LISTOPS, binarised, bracketed, expression, valued
 from rnnjax.trees._forests import at_leaves, at_roots, in_reading_order, upward
 from rnnjax.trees._jets import Jet, jet
-from rnnjax.trees._packing import Forest, Size, pack, registers, rounded, schedule, vocabulary
+from rnnjax.trees._packing import Forest, Size, pack, rounded, vocabulary
 from rnnjax.trees._streams import dealt
 from rnnjax.trees._transforms import at_nodes
 
@@ -39,10 +39,8 @@ __all__ = [
     "parse",
     "read",
     "recnn",
-    "registers",
     "rntn",
     "rounded",
-    "schedule",
     "shaped",
     "tree_lstm",
     "upward",

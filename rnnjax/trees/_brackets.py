@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data import whole
+from rnnjax.data._files import whole
 from rnnjax.data._opening import UTF8
 
 SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may hold other kinds of space: the treebank has "8 1/2" as one

@@ -34,14 +34,12 @@ from rnnjax.unitary._orthogonal import exprnn, goru, goru_core, modrelu_core, nn
 from rnnjax.unitary._pairs import Pair, halves_matrix, modrelu
 from rnnjax.unitary._skew import cayley_start, expm, henaff, random_skew, skew
 from rnnjax.unitary._trivialized import Trivialized, dynamic, rebase, rebasing
-from rnnjax.unitary._windows import Linear, fast_window, recurrence
 
 __all__ = [
     "AS_FACTORS",
     "AS_MATRIX",
     "Bound",
     "Factor",
-    "Linear",
     "Pair",
     "Parametrization",
     "Schur",
@@ -59,7 +57,6 @@ __all__ = [
     "expm",
     "exponential",
     "exprnn",
-    "fast_window",
     "fourier",
     "free",
     "full_capacity",
@@ -80,7 +77,6 @@ __all__ = [
     "random_skew",
     "rebase",
     "rebasing",
-    "recurrence",
     "reflection",
     "reflections",
     "schur",

@@ -17,9 +17,8 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, Seq, plain
 from rnnjax.base._cell import Step
 from rnnjax.base._seq import at_first, duration
-from rnnjax.cells import Rule
 from rnnjax.cells._fused_rules import mix, side_by_side
-from rnnjax.cells._fused_window import piece_length
+from rnnjax.cells._fused_window import Rule, piece_length
 from rnnjax.cells._fused_window import window as window_
 from rnnjax.unitary._pairs import at_least_single
 

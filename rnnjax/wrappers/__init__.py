@@ -5,19 +5,18 @@ cell. Does not belong here: a transform that changes gradients alone (`credit`).
 """
 
 from rnnjax.wrappers._bidirectional import Both, bidirectional, last
-from rnnjax.wrappers._conditioning import HOW, condition, recurring
+from rnnjax.wrappers._conditioning import HOW, condition
 from rnnjax.wrappers._deer import newton
 from rnnjax.wrappers._dtype import cast
 from rnnjax.wrappers._noise import dropconnect, zoneout
 from rnnjax.wrappers._parameters import learn_carry, parametrize, tie
-from rnnjax.wrappers._scheduled_sampling import Fed, Taught, falling, scheduled_sampling, taught
+from rnnjax.wrappers._scheduled_sampling import Taught, falling, scheduled_sampling, taught
 from rnnjax.wrappers._shortcuts import dense, highway, residual
 from rnnjax.wrappers._sparse import sparse
 
 __all__ = [
     "HOW",
     "Both",
-    "Fed",
     "Taught",
     "bidirectional",
     "cast",
@@ -30,7 +29,6 @@ __all__ = [
     "learn_carry",
     "newton",
     "parametrize",
-    "recurring",
     "residual",
     "scheduled_sampling",
     "sparse",

@@ -11,7 +11,8 @@ from rnnjax.base import Cell, PyTree, with_step
 from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
 from rnnjax.base._numerics import bernoulli, number
 from rnnjax.base._unroll import scan
-from rnnjax.cells import Fused, dropout
+from rnnjax.cells import dropout
+from rnnjax.cells._fused_window import Fused
 
 
 def zoneout(cell: Cell, rate: Any) -> Cell:

@@ -11,7 +11,7 @@ from rnnjax.base import Cell, PyTree, Seq
 from rnnjax.base._cell import WEIGHTS_TAG, fold, split
 from rnnjax.base._compose import within
 from rnnjax.base._unroll import scan
-from rnnjax.cells import Fused
+from rnnjax.cells._fused_window import Fused
 
 
 def learn_carry(cell: Cell) -> Cell:

@@ -11,10 +11,10 @@ from _user_experiment import EXPERIMENT
 from test_bad_input import one_line
 
 import rnnjax
-from rnnjax import app, studies
-from rnnjax.app import make_cell, numbers
-from rnnjax.app._registry import CELLS, parameters
-from rnnjax.studies._members import member
+from rnnjax import app
+from rnnjax.app import make_cell
+from rnnjax.app._registry import CELLS, numbers, parameters
+from rnnjax.studies._members import groups, member
 
 
 def leaky(hidden, rate=0.1, deep=2, bias=True):
@@ -44,9 +44,9 @@ def test_an_argument_whose_default_is_a_float_is_a_number_of_the_program():
 def test_a_study_of_such_an_argument_is_one_group():
     fixed = [("cell", f"{__name__}:leaky")]
     own = [member(EXPERIMENT, i, fixed, {"cell_args.rate": r}) for i, r in enumerate(["0.1", "0.5", "0.9"])]
-    assert len(studies.groups(EXPERIMENT, own)) == 1
+    assert len(groups(EXPERIMENT, own)) == 1
     own = [member(EXPERIMENT, i, fixed, {"cell_args.deep": n}) for i, n in enumerate(["1", "2"])]
-    assert len(studies.groups(EXPERIMENT, own)) == 2
+    assert len(groups(EXPERIMENT, own)) == 2
 
 
 WRONG = {

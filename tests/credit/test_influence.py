@@ -14,8 +14,8 @@ from jax import lax
 
 import rnnjax
 from rnnjax import Seq, chunk, learn_carry, linear, rtrl, snap, stack, unroll, vanilla, vanilla_core
-from rnnjax.base import scanning, single
-from rnnjax.credit import NotAdmitted
+from rnnjax.base._unroll import scanning, single
+from rnnjax.credit._attached import NotAdmitted
 from rnnjax.credit._kronecker import axes, complement, least_noise, singular
 
 

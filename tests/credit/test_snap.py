@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import rnnjax
 from rnnjax import Seq, learn_carry, linear, lstm, snap, sparse, stack, unroll, vanilla, vanilla_core
-from rnnjax.credit import NotAdmitted, attached
+from rnnjax.credit._attached import NotAdmitted, attached
 
 VALID, FIRST = (1, 1, 0, 1, 1, 1), (0, 0, 0, 0, 1, 0)
 SPARSE = np.random.default_rng(0).random((6, 6)) < 0.25

@@ -121,7 +121,7 @@ def test_the_cut_carry_says_the_same_as_constant_params(x64, monkeypatch):
         )
 
     gated = parts()
-    monkeypatch.setattr(audit, "gated", estimators.severed)
+    monkeypatch.setattr(audit, "gated", audit.severed)
     close(parts(), gated, rtol=1e-9)
 
 

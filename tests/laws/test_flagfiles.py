@@ -10,7 +10,7 @@ import pytest
 
 from rnnjax import app
 from rnnjax.app import runs
-from rnnjax.studies import plan
+from rnnjax.studies._plan import plan
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted((p.stem for p in ROOT.glob("*.py")), key=len, reverse=True)

@@ -9,7 +9,7 @@ from _helpers import KEY, close, draw, inputs, loss, rows, setup
 from _table import BODIES, STEPS
 
 from rnnjax import run
-from rnnjax.base import scanning
+from rnnjax.base._unroll import scanning
 
 WITH_PARAMS = [r for r in STEPS if r.name not in ("pointwise", "dropout")]
 

@@ -18,12 +18,11 @@ import numpy as np
 import optax
 import pytest
 
-from rnnjax.runs import _checkpoint as checkpoint
 from rnnjax import runs
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, UserError
 from rnnjax.runs import Checkpoints
+from rnnjax.runs import _checkpoint as checkpoint
 from rnnjax.runs._leaves import MisfitError
-from rnnjax.base import UserError
 
 
 class State(NamedTuple):

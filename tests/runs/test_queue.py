@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rnnjax.runs._workers import Alive
-from rnnjax.runs import Pool, Queue, work
 from rnnjax.base import UserError
+from rnnjax.runs import Pool, Queue, work
+from rnnjax.runs._workers import Alive
 
 ROOT = Path(__file__).parents[2]
 needs_submitit = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs submitit")

@@ -14,8 +14,7 @@ from absl import flags
 
 import rnnjax.runs._workdir
 from rnnjax.base import UserError
-from rnnjax.runs import code_version
-from rnnjax.runs import Workdir, atomic_write, flag_lines
+from rnnjax.runs import Workdir, atomic_write, code_version, flag_lines
 
 
 def define() -> flags.FlagValues:

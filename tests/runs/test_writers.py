@@ -15,9 +15,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from rnnjax.base import UserError
-from rnnjax.runs import Workdir
+from rnnjax.runs import Workdir, make_writer, make_writers
 from rnnjax.runs._writers import WRITERS, All, Writer
-from rnnjax.runs import make_writer, make_writers
 
 FLAGS = {"seed": "--seed=3", "tied": "--notied", "note": ""}
 

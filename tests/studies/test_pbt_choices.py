@@ -11,9 +11,9 @@ import pytest
 from _launching import launch
 from test_bad_input import one_line
 
-from rnnjax import studies
-from rnnjax.studies import Range, State
-from rnnjax.studies._evolution import taken_over
+from rnnjax.studies import State
+from rnnjax.studies._evolution import moved_beside, taken_over
+from rnnjax.studies._space import Range
 from rnnjax.training import Progress, TrainState
 
 FIXED = ["cell=vanilla", "hidden_size=4", "delay=2", "batch_size=2", "eval_batches=1", "eval_every=5", "num_steps=20"]
@@ -37,9 +37,9 @@ def test_numbers_stay_among_the_choices(tmp_path):
 
 def test_a_choice_moves_to_one_beside_it():
     choices, keys = np.array([1.0, 2.0, 3.0]), jax.random.split(jax.random.key(0), 20)
-    moved = np.array([studies.moved_beside(key, jnp.array([1.0, 2.0, 3.0]), choices) for key in keys])
+    moved = np.array([moved_beside(key, jnp.array([1.0, 2.0, 3.0]), choices) for key in keys])
     assert set(moved[:, 0]) == {2.0} and set(moved[:, 1]) == {1.0, 3.0} and set(moved[:, 2]) == {2.0}
-    only = studies.moved_beside(keys[0], jnp.array([5.0]), np.array([5.0]))
+    only = moved_beside(keys[0], jnp.array([5.0]), np.array([5.0]))
     assert only.tolist() == [5.0]
 
 

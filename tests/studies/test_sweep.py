@@ -15,8 +15,9 @@ import _user_experiment as studied
 import pytest
 from _launching import launch
 
-from rnnjax.studies import Pack, Results, group_programs
+from rnnjax.studies import Results, group_programs
 from rnnjax.studies import _study as study
+from rnnjax.studies._packs import Pack
 
 ROOT = Path(__file__).parents[2]
 GRID = ["--experiment=studied", "--set=dropout=0.2", "--grid=delay=3,13", "--grid=learning_rate=0.01,1e38,0.1",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnjax import tasks
-from rnnjax.tasks._films import FASTEST, LARGEST, SLOWEST, SMALLEST, STEP
+from rnnjax.tasks._films import FASTEST, LARGEST, SLOWEST, SMALLEST, STEP, path
 from rnnjax.tasks._shapes import among
 
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -21,7 +21,7 @@ def films():
 
     def draw(key):
         u = jax.random.uniform(key, (2000, 6))
-        way = jax.vmap(lambda u: tasks.path(among(u[5], 8), u[:5], FRAMES))(u)
+        way = jax.vmap(lambda u: path(among(u[5], 8), u[:5], FRAMES))(u)
         films = [kind(FRAMES).batch(key, 60) for kind in (tasks.moving, tasks.happening)]
         return *films, (u, *way), tasks.happening(FRAMES).batch(key, 2000).y
 
@@ -71,7 +71,7 @@ def test_each_movement_is_another_one_played_backwards(films):
     begin[:, :2] += np.where((moves < 4)[:, None], centres[:, -1] - centres[:, 0], 0)
     begin[:, 2] += 2 * far * (moves // 2 == 2)
     begin[:, 3] += far * (moves // 2 == 3)
-    there = jax.jit(jax.vmap(lambda move, u: tasks.path(move, u, FRAMES)))
+    there = jax.jit(jax.vmap(lambda move, u: path(move, u, FRAMES)))
     back, sizes = jax.device_get(there(jnp.asarray(moves ^ 1), jnp.asarray(begin % 1, jnp.float32)))
     apart = (back - centres[:, ::-1] + 0.5) % 1 - 0.5
     np.testing.assert_allclose(apart, 0, atol=1e-5)

@@ -14,6 +14,7 @@ from test_session import there_and_back
 
 from rnnjax import training
 from rnnjax.training._optimizers import DIRECTIONS as DIRECTIONS_
+from rnnjax.training._optimizers import kind_of
 
 FULL = [optax.adam, optax.sgd, optax.lion, optax.adafactor, optax.polyak_sgd, contrib.prodigy, contrib.dadapt_adamw,
         contrib.momo, contrib.muon, contrib.cocob, contrib.schedule_free_adamw, optax.lamb]  # fmt: skip
@@ -48,14 +49,14 @@ def descend(make, steps=150, rate=0.05, **options):
 
 @pytest.mark.parametrize("make", FULL, ids=lambda f: f.__name__)
 def test_a_full_optimiser_goes_down(make):
-    assert training.kind_of(make).full
+    assert kind_of(make).full
     first, last, _ = descend(make)
     assert last < 0.9 * first
 
 
 @pytest.mark.parametrize("make", DIRECTIONS, ids=lambda f: f.__name__)
 def test_a_direction_goes_down(make):
-    assert not training.kind_of(make).full
+    assert not kind_of(make).full
     first, last, _ = descend(make)
     assert last < 0.9 * first
 

@@ -16,7 +16,7 @@ from _launching import launch
 import rnnjax
 from rnnjax import trees
 from rnnjax.base import UserError
-from rnnjax.trees import registers, schedule
+from rnnjax.trees._packing import registers, schedule
 
 H, D = 3, 2
 
