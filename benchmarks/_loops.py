@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnjax.app import Config
 from rnnjax.base import PyTree
-from rnnjax.runs import cores
+from rnnjax.runs import usable_cores
 
 Steps = Callable[[int], None]
 
@@ -18,7 +18,7 @@ class Loop:
 
     def __init__(self, config: Config, inputs: int, outputs: int) -> None:
         self.torch: Any = importlib.import_module("torch")
-        self.torch.set_num_threads(cores())
+        self.torch.set_num_threads(usable_cores())
         nn, size = self.torch.nn, int(config.hidden_size)
         self.inputs, self.clip = inputs, config.clip_norm
         self.core = nn.LSTM(inputs, size, config.num_layers)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.runs import cores
+from rnnjax.runs import usable_cores
 
 GATES = {"lstm": 4, "gru": 3, "vanilla": 1}
 
@@ -112,7 +112,7 @@ def shared(cell: str, shape: Shape) -> Layer:
 def torch(cell: str, shape: Shape) -> Layer:
     """PyTorch: torch.nn.LSTM, GRU, RNN; time first, its default."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "vanilla": torch.nn.RNN}[cell](shape.d, shape.h)
     x = torch.from_numpy(inputs(shape, batch_major=False))
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from rnnjax.runs import cores, provenance
+from rnnjax.runs import provenance, usable_cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "Which time. On a busy machine: cpu, the process bound to a core.")
@@ -53,6 +53,6 @@ def turn(call: Callable[[], Any], seconds: float) -> list[float]:
 def write(found: Mapping[str, Any]) -> None:
     """Writes what was found, and where it comes from, to the file of --out if there is one."""
     if FLAGS.out:
-        about = {"jax": jax.__version__, "cores": cores(), **provenance(), "clock": FLAGS.clock}
+        about = {"jax": jax.__version__, "cores": usable_cores(), **provenance(), "clock": FLAGS.clock}
         with open(FLAGS.out, "w", encoding="utf-8") as file:
             json.dump({**found, **about}, file, indent=1, default=str)

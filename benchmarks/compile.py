@@ -24,8 +24,8 @@ from absl import app, flags
 from benchmarks import _turns as turns
 from benchmarks import generality
 from benchmarks.training import config_of
-from rnnjax.app import loaded, programs
-from rnnjax.runs import table
+from rnnjax.app import load_data, programs
+from rnnjax.runs import print_table
 
 FLAGS = flags.FLAGS
 RUNS = ("layer lstm", "layer lstm norm", "layer gru", "layer gru norm", "layer vanilla", "copying --cell=urnn",
@@ -42,7 +42,7 @@ def calls(command: str) -> Callable[[], Any]:
         _, name, *norm = command.split()
         return generality.call("layer norm" if norm else "bare", name, SHAPE)
     experiment, config = config_of(command)
-    config, data = loaded(experiment.load, config)
+    config, data = load_data(experiment.load, config)
     p = programs(experiment.build, config)
 
     progress: list[Any] = []
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as cache:
             cold, warm = started(command, cache), started(command, cache)
         rows.append({"": command, "first process, s": cold, "second process, s": warm})
-    table(rows, title=f"until it runs ({FLAGS.clock} time)")
+    print_table(rows, title=f"until it runs ({FLAGS.clock} time)")
     turns.write({"rows": rows})
 
 

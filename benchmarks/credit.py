@@ -28,8 +28,8 @@ from benchmarks._turns import clock, write
 from rnnjax import losses
 from rnnjax.base import Cell, PyTree
 from rnnjax.data import Batch
-from rnnjax.estimators import RULES, Estimator, flops, seconds, update
-from rnnjax.runs import table
+from rnnjax.estimators import RULES, Estimator, compile_update, flops, median_seconds
+from rnnjax.runs import print_table
 
 # Time of a step and memory, for n units, as the papers have it.
 TEXTBOOK = {
@@ -90,8 +90,8 @@ def measured(rule: str, n: int) -> dict[str, float]:
     f, args = streamed(estimator, params, batch)
     short = jax.tree.map(lambda a: a[:, : window_of(rule) or FLAGS.steps], batch)
     return {
-        "seconds": seconds(partial(done, f, *args), 0.3, clock) / FLAGS.steps,
-        "bytes": update(estimator, params, short, args[-1]).memory,
+        "seconds": median_seconds(partial(done, f, *args), 0.3, clock) / FLAGS.steps,
+        "bytes": compile_update(estimator, params, short, args[-1]).memory,
         "flops": flops(estimator.grad, *args) / FLAGS.steps,
     }
 
@@ -116,7 +116,7 @@ def growth() -> list[dict[str, Any]]:
             | {"textbook time; memory": TEXTBOOK.get(rule, "")}
         )
         print(f"{rule}: {rows[-1]}", flush=True)
-    table(rows, title="growth: microseconds a step, kB an update, exponents of n between the two largest")
+    print_table(rows, title="growth: microseconds a step, kB an update, exponents of n between the two largest")
     return rows
 
 
@@ -135,12 +135,12 @@ def floor() -> list[dict[str, Any]]:
 
         ours, least = [], []
         for _ in range(FLAGS.rounds):
-            ours.append(seconds(partial(done, f, *args), 0.1, clock))
-            least.append(seconds(partial(done, bare, d, j), 0.1, clock))
+            ours.append(median_seconds(partial(done, f, *args), 0.1, clock))
+            least.append(median_seconds(partial(done, bare, d, j), 0.1, clock))
         mine, its = statistics.median(ours), statistics.median(least)
         ratio = statistics.median(a / b for a, b in zip(ours, least))
         rows.append({"n": n, "rtrl us": mine / FLAGS.steps * 1e6, "matmul us": its / FLAGS.steps * 1e6, "ratio": ratio})
-    table(rows, title="RTRL beside its own matrix product, a step")
+    print_table(rows, title="RTRL beside its own matrix product, a step")
     return rows
 
 
@@ -153,7 +153,7 @@ def lengths() -> list[dict[str, Any]]:
             row[f"T={steps:,}"] = bytes_of(rule, steps) / 1e3
         rows.append(row)
         print(row, flush=True)
-    table(rows, title=f"kB of the gradient of T steps, n = {FLAGS.sizes[0]}")
+    print_table(rows, title=f"kB of the gradient of T steps, n = {FLAGS.sizes[0]}")
     return rows
 
 

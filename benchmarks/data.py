@@ -46,7 +46,7 @@ from rnnjax.data import (
 )
 from rnnjax.data import packed as packed_
 from rnnjax.data import read as read_
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 BATCH, HIDDEN = 32, 64
 
@@ -210,7 +210,7 @@ def main() -> None:
             source.write(path)
             steps = source.steps(source.read(str(path)))
             add(f"file: {name}", steps, measured(partial(source.read, str(path)), clock, args.repeats))
-    table(rows, title=f"{args.clock} time, medians of {args.repeats}")
+    print_table(rows, title=f"{args.clock} time, medians of {args.repeats}")
 
 
 if __name__ == "__main__":

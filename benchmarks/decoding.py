@@ -22,7 +22,7 @@ import rnnjax
 from benchmarks import _turns as turns
 from rnnjax import decoding, seq2seq
 from rnnjax.interop import to_torch
-from rnnjax.runs import cores, table
+from rnnjax.runs import print_table, usable_cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch", 32, "Sources at once.", 1)
@@ -54,7 +54,7 @@ def ours(params: Any, sources: np.ndarray, width: int) -> Callable[[], np.ndarra
         cell, inner = net.begin(params, source)
         carry, logits = rnnjax.run(cell, inner, jnp.int32(0))
         if not width:
-            return decoding.write(cell, inner, carry, logits, n, decoding.greedy, jax.random.key(0), -1).symbols
+            return decoding.decode(cell, inner, carry, logits, n, decoding.greedy, jax.random.key(0), -1).symbols
         return decoding.beam_search(cell, inner, carry, logits, n, width, -1).symbols[0]
 
     compiled = jax.jit(jax.vmap(one, (None, 0)))
@@ -65,7 +65,7 @@ def theirs(params: Any, sources: np.ndarray, width: int) -> Callable[[], np.ndar
     """PyTorch: the modules that everybody takes, in a loop over words that keeps a batch of hypotheses."""
     torch: Any = importlib.import_module("torch")
     nn = torch.nn
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     h, b, n, k = FLAGS.hidden, len(sources), FLAGS.words, max(width, 1)
 
     def tensor(a: Any) -> Any:
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
     rng = np.random.default_rng(0)
     sources = rng.integers(0, FLAGS.vocabulary, (FLAGS.batch, FLAGS.source)).astype(np.int32)
     target = jnp.zeros(FLAGS.words, jnp.int32)
-    params = jax.jit(network().init)(jax.random.key(0), rnnjax.Pair(jnp.asarray(sources[0]), target))
+    params = jax.jit(network().init)(jax.random.key(0), rnnjax.SourceTarget(jnp.asarray(sources[0]), target))
     calls: dict[str, Callable[[], np.ndarray]] = {}
     for way, width in (("greedy", 0), (f"beam {FLAGS.beam}", FLAGS.beam)):
         calls[f"rnnjax, {way}"] = ours(params, sources, width)
@@ -139,7 +139,7 @@ def main(argv: list[str]) -> None:
         greedy = median[name.split(",")[0] + ", greedy"]
         rows.append({"": name, "words/s": words / s, "ms": 1e3 * s, "time of PyTorch / its": peer / s,
                      "its time / greedy": s / greedy})  # fmt: skip
-    table(rows, title=f"{FLAGS.batch} sources at once, {FLAGS.words} words each ({FLAGS.clock} time)")
+    print_table(rows, title=f"{FLAGS.batch} sources at once, {FLAGS.words} words each ({FLAGS.clock} time)")
     turns.write({"rows": rows})
 
 

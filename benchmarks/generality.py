@@ -22,7 +22,7 @@ from absl import app, flags
 import rnnjax
 from benchmarks._turns import timed, turn, write
 from rnnjax import Cell, Seq, run, stack, unroll
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("cells", ["lstm", "gru", "vanilla"], "Cells: lstm, gru (reset after the matmul), vanilla (tanh).")
@@ -120,7 +120,7 @@ def main(argv: Sequence[str]) -> None:
         for shape in FLAGS.shapes:
             rows += compare(name, [int(n) for n in shape.split(",")])
             jax.clear_caches()
-    table(rows, title=f"gradient of a layer ({FLAGS.clock} time)")
+    print_table(rows, title=f"gradient of a layer ({FLAGS.clock} time)")
     write({"rows": rows})
 
 

@@ -22,7 +22,7 @@ from benchmarks._turns import clock, write
 from rnnjax import app, losses
 from rnnjax.app import Config, programs
 from rnnjax.data import Batch, Stream
-from rnnjax.runs import cores, table
+from rnnjax.runs import print_table, usable_cores
 from rnnjax.studies import GroupPrograms, State, group_programs
 from rnnjax.training import host_devices, spread
 
@@ -112,7 +112,7 @@ def torch(config: Config, t: int, b: int, h: int) -> Turn:
     """PyTorch, one member after another: torch.nn.LSTM, GRU or RNN, cross-entropy, clip, Adam."""
     import torch as peer  # type: ignore[import-not-found, unused-ignore]
 
-    peer.set_num_threads(cores())
+    peer.set_num_threads(usable_cores())
     make = {"lstm": peer.nn.LSTM, "gru": peer.nn.GRU, "vanilla": peer.nn.RNN}[config.cell]
     members = []
     for _ in range(min(FLAGS.members, 16)):
@@ -203,7 +203,7 @@ def main(argv: list[str]) -> None:
         for cell in FLAGS.cells:
             rows += measured(cell, *map(int, shape.split(",")))
     title = f"{FLAGS.members} members, {jax.local_device_count()} devices, medians of {FLAGS.turns} turns"
-    table(rows, title=title)
+    print_table(rows, title=title)
     print(f"peak memory of the process: {peak():.0f} MB")
     write({"rows": rows, "peak_mb": peak()})
 

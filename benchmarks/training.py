@@ -23,9 +23,9 @@ from absl import flags, logging
 from benchmarks import _turns as turns
 from benchmarks._loops import LOOPS
 from rnnjax import app, distributed, training
-from rnnjax.app import Config, loaded, programs
-from rnnjax.app import runs as runs_
-from rnnjax.runs import table
+from rnnjax.app import Config, load_data, programs
+from rnnjax.app import run_configs as runs_
+from rnnjax.runs import print_table
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string(
@@ -67,9 +67,9 @@ def timed(name: str, steps: Callable[[int], None]) -> Timed:
 def prepared(command: str) -> list[Timed]:
     """A run, and the same in PyTorch if there is such a loop."""
     experiment, config = config_of(command)
-    config, data = loaded(experiment.load, config)
+    config, data = load_data(experiment.load, config)
     devices = distributed.mesh(config.devices)
-    data = distributed.put(data, devices)
+    data = distributed.replicate(data, devices)
     compiled = programs(experiment.build, config, devices)
     progress = [compiled.init(data)]
 
@@ -107,7 +107,7 @@ def main(argv: list[str]) -> None:
         }
         for t in runs
     ]
-    table(rows, title=f"training, median of {FLAGS.turns} turns")
+    print_table(rows, title=f"training, median of {FLAGS.turns} turns")
     turns.write({"rows": rows})
 
 

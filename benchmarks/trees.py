@@ -30,7 +30,7 @@ import rnnjax
 from benchmarks._turns import in_turn, write
 from rnnjax import data, losses, trees
 from rnnjax.base import UserError
-from rnnjax.runs import cores
+from rnnjax.runs import usable_cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("sizes", ["25", "100"], "Trees of a training step.")
@@ -50,7 +50,7 @@ def some_trees() -> list[trees.Tree]:
     """The first trees of a file, or random ones: lengths as in the sentiment treebank, 19 words in the mean."""
     if FLAGS.data:
         try:
-            return trees.read(FLAGS.data)[: FLAGS.trees]
+            return trees.read_trees(FLAGS.data)[: FLAGS.trees]
         except UserError as error:
             raise app.UsageError(f"--data: {error}") from error
     rng = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def some_trees() -> list[trees.Tree]:
 def network(words: int) -> rnnjax.Cell:
     """From words, or their features, to logits at every node."""
     table = [trees.at_leaves(rnnjax.embed(1 + words, FLAGS.features))] if FLAGS.update else []
-    return rnnjax.stack(*table, trees.upward(trees.tree_lstm(FLAGS.hidden)), rnnjax.linear(len(CLASSES)))
+    return rnnjax.stack(*table, trees.fold_forest(trees.tree_lstm(FLAGS.hidden)), rnnjax.linear(len(CLASSES)))
 
 
 def ours(groups: Sequence[Sequence[trees.Tree]], words: dict[str, int]) -> Callable[[], Any]:
@@ -112,7 +112,7 @@ def features(leaves: jax.Array) -> jax.Array:
 def in_torch(groups: Sequence[Sequence[trees.Tree]], words: dict[str, int]) -> Callable[[], Any]:
     """One pass of a binary Tree-LSTM as a loop over the nodes of each tree."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     nn, h = torch.nn, FLAGS.hidden
     table, leaf = nn.Embedding(1 + len(words), FLAGS.features), nn.Linear(FLAGS.features, 3 * h)
     inner, read = nn.Linear(2 * h, 5 * h), nn.Linear(h, len(CLASSES))
@@ -155,7 +155,7 @@ def calls(several: list[trees.Tree]) -> dict[str, Callable[[], Any]]:
     words = trees.vocabulary(several) if FLAGS.data else {str(w): w + 1 for w in range(FLAGS.words)}
     made = {"one by one": ours([[tree] for tree in several], words)}
     for size in map(int, FLAGS.sizes):
-        groups = trees.dealt(several, size)
+        groups = trees.balanced_groups(several, size)
         made[f"together {size}"] = ours(groups, words)
         if importlib.util.find_spec("torch"):
             made[f"torch {size}"] = in_torch(groups, words)

@@ -35,7 +35,7 @@ from absl import app, flags
 import rnnjax
 from benchmarks._turns import in_turn, write
 from rnnjax import Cell, run, stack, unitary, unroll
-from rnnjax.runs import cores
+from rnnjax.runs import usable_cores
 from rnnjax.unitary import AS_FACTORS, AS_MATRIX, halves_matrix, halves_window
 
 D = 10  # input features, as in the copying task
@@ -98,7 +98,7 @@ def in_jax(cell: Cell, t: int) -> Callable[[], Any]:
 def in_torch(name: str, n: int, t: int) -> Callable[[], Any]:
     """expRNN as its users write it in PyTorch: a loop over time, the matrix by a parametrisation, modReLU."""
     torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     recurrent, read = torch.nn.Linear(n, n, bias=False), torch.nn.Linear(D, n)
     if name == "geotorch":
         importlib.import_module("geotorch").orthogonal(recurrent, "weight")
@@ -212,7 +212,7 @@ def matrix_of(core: Cell, u: Any) -> jax.Array:
     """The real matrix that a core makes of its params u."""
     zero = {"b": jnp.zeros(()), "h0": (), "v": jnp.zeros(())}
     w = core.weights({**zero, "u": u})["u"]
-    return halves_matrix(w.matrix()) if isinstance(w, unitary.Bound) else w
+    return halves_matrix(w.matrix()) if isinstance(w, unitary.BoundFactor) else w
 
 
 def always(plan: Any, steps: int) -> Any:
@@ -277,7 +277,7 @@ def norm_change(core: Cell, params: Any, wide: int) -> float:
     """How far the norm of a state strays, relative, with b = 0 and no input."""
     zs, n = jnp.zeros((FLAGS.updates, wide)), params["b"].size
     h = jax.random.normal(jax.random.key(2), (n,))
-    start = unitary.Pair(h, h[::-1]) if "h0" in params else h
+    start = unitary.ComplexPair(h, h[::-1]) if "h0" in params else h
     ys = jax.jit(lambda p: run(unroll(core), p, zs, start)[1])(params | {"b": jnp.zeros(n)})
     norms = np.linalg.norm(np.asarray(ys, np.float64), axis=1)
     return float(abs(norms / np.linalg.norm(np.concatenate(jax.tree.leaves(start)).astype(np.float64)) - 1).max())
@@ -296,7 +296,7 @@ def drift_after(core: Cell, u: Any) -> float:
         return optax.apply_updates(u, updates), moments
 
     u, _ = jax.jit(lambda s: jax.lax.fori_loop(0, FLAGS.updates, update, s))((u, optimizer.init(u)))
-    return float(unitary.drift(matrix(u)))
+    return float(unitary.orthogonality_error(matrix(u)))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, losses, tasks
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -36,7 +36,7 @@ def published(length: int) -> tuple[app.Published, ...]:
 def build(config: app.Config) -> app.Setup:
     """The adding problem and a network of the flags' layers between the pairs and the sum."""
     task = tasks.adding(config.length)
-    examples = drawn(task, config.batch_size)
+    examples = task_stream(task, config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1))),
         objective=losses.regress,

@@ -14,7 +14,7 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, losses, plotting, tasks
-from rnnjax.app import finished, resolve
+from rnnjax.app import build_setup, resolve
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.estimators import (
     RULES,
@@ -23,14 +23,14 @@ from rnnjax.estimators import (
     Quality,
     Update,
     by_lag,
-    delivered,
+    compare_leaves,
+    compile_update,
+    credit_delivered,
     estimates,
-    groups,
-    seconds,
-    update,
+    median_seconds,
 )
-from rnnjax.runs import Progress, Workdir, atomic_write, provenance, table
-from rnnjax.tasks import drawn
+from rnnjax.runs import Progress, Workdir, atomic_write, print_table, provenance
+from rnnjax.tasks import task_stream
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
 flags.DEFINE_list(
@@ -74,7 +74,7 @@ def build(config: app.Config) -> app.Setup:
         task = tasks.copying(config.length - 2 * symbols, symbols)
         cell = rnnjax.stack(rnnjax.one_hot(10, config.dtype), config.layers(), rnnjax.linear(9))
         objective = losses.classify
-    return app.Setup(rnnjax.unroll(cell), objective, drawn(task, config.batch_size))
+    return app.Setup(rnnjax.unroll(cell), objective, task_stream(task, config.batch_size))
 
 
 class Found(NamedTuple):
@@ -140,7 +140,7 @@ class Audit:
     """One network under audit: params, batch, and the exact gradient, in whole and by lag."""
 
     def __init__(self, config: app.Config) -> None:
-        self.config, self.setup = config, finished(build, config)
+        self.config, self.setup = config, build_setup(build, config)
         self.cell, key = self.setup.cell, jax.random.key(config.seed)
         params_key, data_key, self.key = jax.random.split(key, 3)
         self.batch, _ = self.setup.train.next((), (), data_key)
@@ -171,18 +171,22 @@ class Audit:
     def price(self, rule: str, window: int) -> Update:
         """One update of a stream."""
         short = jax.tree.map(lambda a: a[:, : window or self.config.length], self.batch)
-        return update(self.make(rule, window)(self.cell), self.params, short, self.key, rule not in WITHOUT_WINDOW)
+        return compile_update(
+            self.make(rule, window)(self.cell), self.params, short, self.key, rule not in WITHOUT_WINDOW
+        )
 
     def rule(self, rule: str, window: int) -> Found:
         """All there is to say about a rule."""
         try:
             draws = self.draws(rule, window)
             n = len(jax.tree.leaves(draws)[0])
-            lags = delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
+            lags = credit_delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
             price = self.price(rule, window)
         except UserError as error:
             return Found(rule, window, refused=" ".join(str(error).split()))
-        return Found(rule, window, "", groups(draws, self.exact), n, tuple(lags), price, seconds(price.call))
+        return Found(
+            rule, window, "", compare_leaves(draws, self.exact), n, tuple(lags), price, median_seconds(price.call)
+        )
 
 
 def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
@@ -198,9 +202,9 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
     ends = ranges(next(iter(configs.values())).length)
     write(found, labels(ends), workdir, kind)
     for name, results in found.items():
-        table([total(f) for f in results], title=f"\n{name}: estimates beside the exact gradient")
-        table([spread(f) for f in results if f.groups], title=f"\n{name}: bias by group of parameters")
-        table([arrived(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
+        print_table([total(f) for f in results], title=f"\n{name}: estimates beside the exact gradient")
+        print_table([spread(f) for f in results if f.groups], title=f"\n{name}: bias by group of parameters")
+        print_table([arrived(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
     print(f"\npicture: {workdir.file(f'audit.{kind}')}")
     print(f"numbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
 

@@ -17,7 +17,7 @@ from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, provenance, table
+from rnnjax.runs import Workdir, print_table, provenance
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
@@ -118,7 +118,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         for name, far in found.items()
     ]
     workdir.write_summary({"optimum": optimum(), "rows": rows} | provenance())
-    table(rows, title=f"influence balancing: {label}, optimum {optimum():.4f}")
+    print_table(rows, title=f"influence balancing: {label}, optimum {optimum():.4f}")
     print(f"curves: {picture}")
 
 

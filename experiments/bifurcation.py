@@ -14,7 +14,7 @@ from absl import flags
 from rnnjax import app, dynamics
 from rnnjax.app import resolve
 from rnnjax.plotting import bifurcations
-from rnnjax.runs import Workdir, provenance, table
+from rnnjax.runs import Workdir, print_table, provenance
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
@@ -83,7 +83,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
     rows = [{"": name} | draw(name, make(config), config, workdir) for name, make in chosen.items()]
     workdir.write_summary({"systems": rows} | provenance())
-    table(rows, title="\nbifurcations")
+    print_table(rows, title="\nbifurcations")
     print("pictures: " + ", ".join(str(workdir.file(f"{name}.{config.picture}")) for name in chosen))
 
 

@@ -20,7 +20,7 @@ from experiments._shared.conv import ConvNet, show
 from rnnjax import app, data, decoding, interop, losses, seq2seq, tasks
 from rnnjax.base import PyTree
 from rnnjax.plotting import save
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -78,7 +78,7 @@ def objective(smoothing: float) -> losses.Objective:
     """
 
     def smoothed(outputs: PyTree, batch: data.Batch) -> losses.Metrics:
-        metrics, logits = translator.objective(outputs, batch), rnnjax.base.plain(outputs)
+        metrics, logits = translator.objective(outputs, batch), rnnjax.base.without_marks(outputs)
         targets = optax.smooth_labels(jax.nn.one_hot(batch.y, logits.shape[-1], dtype=logits.dtype), smoothing)
         loss = losses.mean(optax.softmax_cross_entropy(logits, targets), batch.mask)
         return metrics | {"loss": loss, "nats": metrics["loss"]}
@@ -92,9 +92,9 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=network(config),
         objective=objective(config.smoothing),
-        train=tasks.drawn(seen, config.batch_size),
-        valid=tasks.drawn(seen, config.batch_size, config.eval_batches),
-        test=tasks.drawn(unseen, config.batch_size, config.eval_batches),
+        train=tasks.task_stream(seen, config.batch_size),
+        valid=tasks.task_stream(seen, config.batch_size, config.eval_batches),
+        test=tasks.task_stream(unseen, config.batch_size, config.eval_batches),
         baseline=None if config.smoothing else seen.baseline,
         baseline_name="knows the language, sees nothing",
         loss_label="cross-entropy (nats a word)",
@@ -105,10 +105,10 @@ def finish(result: app.Result) -> dict[str, Any]:
     """Sentences about new pictures, of combinations seen and not; a contact sheet of the latter."""
     config, net = result.config, network(result.config)
 
-    def write(params: PyTree, picture: jax.Array) -> tuple[decoding.Written, jax.Array]:
+    def write(params: PyTree, picture: jax.Array) -> tuple[decoding.Decoded, jax.Array]:
         cell, inner = net.begin(params, picture)
         carry, logits = rnnjax.run(cell, inner, jnp.int32(END))
-        said = decoding.write(cell, inner, carry, logits, tasks.LONGEST, decoding.greedy, jax.random.key(0), END)
+        said = decoding.decode(cell, inner, carry, logits, tasks.LONGEST, decoding.greedy, jax.random.key(0), END)
         read = jnp.concatenate([jnp.array([END], said.symbols.dtype), said.symbols[:-1]])
         return said, seq2seq.alignments(cell, inner, read)
 
@@ -121,7 +121,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     batches, (said, weights) = jax.device_get(whole(result.params, jax.random.key(config.seed + 1)))
     parts = ("combinations seen", "held-out combinations")
     scores = {n: mistakes(said.symbols[i, :, : tasks.LONGEST], batches.y[i]) for i, n in enumerate(parts)}
-    table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: sentences, written alone")
+    print_table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: sentences, written alone")
     path = Path(result.summary["workdir"]) / f"captions.{config.picture}"
     n = min(config.shown, config.tested)
     save(path, sheet(batches.x.source[1][:n], said.symbols[1][:n], batches.y[1][:n], weights[1][:n]))
@@ -133,7 +133,7 @@ def mistakes(said: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
     """Part of the sentences `[n, words]` that is right, and the parts by what their first wrong word should say."""
     wrong = said != wanted
     first = np.take_along_axis(wanted, wrong.argmax(1)[:, None], 1)[wrong.any(1), 0]
-    parts = {kind: np.isin(first, tasks.coded(" ".join(words))) for kind, words in KINDS.items()}
+    parts = {kind: np.isin(first, tasks.encode_words(" ".join(words))) for kind, words in KINDS.items()}
     elsewhere = ~np.any(list(parts.values()), axis=0)
     counts = {f"wrong: {kind}": of.sum() / len(said) for kind, of in (parts | {"where": elsewhere}).items()}
     return {"exact": float(1 - wrong.any(1).mean())} | {kind: float(part) for kind, part in counts.items()}

@@ -11,7 +11,7 @@ from absl import flags
 import rnnjax
 from rnnjax import app, decoding, losses, training, wrappers
 from rnnjax.base import PyTree, UserError
-from rnnjax.data import Alphabet, Batch, Stream, find, in_rows, python_topics, reading, spelled
+from rnnjax.data import Alphabet, Batch, Stream, contiguous_rows, find, join_spelled, python_topics, reading_stream
 from rnnjax.data import read as read_
 
 FLAGS = app.common_flags(
@@ -93,7 +93,7 @@ def cut(config: app.Config) -> dict[str, str]:
 
     def read(path: str) -> str:
         found = read_(find(path, config.data_dir), config.encoding)
-        return spelled(found, path) if config.spelled else found
+        return join_spelled(found, path) if config.spelled else found
 
     raw = read(config.data) if config.data else python_topics()
     test = 0 if config.test_data else config.test
@@ -117,7 +117,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     for known in (config.text, config.prime):
         alphabet.encode(known)  # refused now, not after training
     parts = {
-        name: in_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
+        name: contiguous_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
         for name, part in cuts.items()
         if part
     }
@@ -151,13 +151,17 @@ def anew(stream: Stream) -> Stream:
 
 def schooling(config: app.Config) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
     """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
-    cell, train = network(config), reading("train", config.window)
+    cell, train = network(config), reading_stream("train", config.window)
     train = anew(train) if config.epochwise else train
     if config.sampling == "none":
         return cell, train, lambda stream: stream
-    eps = wrappers.falling(config.sampling, config.sampling_pace, config.sampling_last)
-    always = wrappers.falling("constant", 1.0, last=1.0)
-    return wrappers.scheduled_sampling(cell), wrappers.taught(train, eps), lambda s: wrappers.taught(s, always)
+    eps = wrappers.sampling_schedule(config.sampling, config.sampling_pace, config.sampling_last)
+    always = wrappers.sampling_schedule("constant", 1.0, last=1.0)
+    return (
+        wrappers.scheduled_sampling(cell),
+        wrappers.with_sampling(train, eps),
+        lambda s: wrappers.with_sampling(s, always),
+    )
 
 
 def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, float]:
@@ -167,13 +171,13 @@ def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, floa
         raise UserError("--exposure needs a part of the text for --test or --valid")
     cell = rnnjax.cast(rnnjax.unroll(wrappers.scheduled_sampling(network(config))), jnp.dtype(config.dtype))
     late = jnp.arange(config.window) >= config.window // 2
-    given = reading(name, config.window, config.lengths[name])
+    given = reading_stream(name, config.window, config.lengths[name])
 
     def second_half(outputs: PyTree, batch: Batch) -> losses.Metrics:
         return losses.classify(outputs, batch._replace(mask=batch.mask & late))
 
     def score(eps: float) -> float:
-        stream = wrappers.taught(given, lambda i: jnp.where(late, eps, 1.0))
+        stream = wrappers.with_sampling(given, lambda i: jnp.where(late, eps, 1.0))
         metrics = jax.jit(training.evaluate(cell, second_half, stream))(params, data, jax.random.key(0))
         return float(metrics["loss"].value())
 
@@ -187,7 +191,7 @@ def build(config: app.Config) -> app.Setup:
 
     def scored(name: str) -> Any:
         length = config.lengths.get(name, 0)
-        return forced(reading(name, config.window, length)) if length else None
+        return forced(reading_stream(name, config.window, length)) if length else None
 
     published = [rows for name, rows in PUBLISHED.items() if name in config.data]
     return app.Setup(

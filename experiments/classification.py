@@ -21,26 +21,26 @@ from rnnjax.data import (
     Batch,
     Labelled,
     Vocabulary,
-    at_the_end,
     class_folder,
+    drop_duplicates,
+    embedding_table,
     find_folder,
     in_order,
-    mapped,
-    no_longer,
+    label_last_step,
+    map_batches,
     padded,
-    parted,
+    random_split,
     read_labelled,
     read_ts,
     read_vectors,
     shuffled,
-    table_of,
     tokenise,
-    unseen,
     vowels,
+    within_length,
 )
 from rnnjax.data import find as found_at
 from rnnjax.plotting import save
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="gru,bag,convolution,unshared",
@@ -96,7 +96,7 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
     parts = {}
     for part, file in (("train", "train"), ("valid", "dev"), ("test", "test")):
         path = str(folder / f"{file}.txt")
-        found = trees.read(path, config.encoding)
+        found = trees.read_trees(path, config.encoding)
         wrong = [(i, t.labels[-1]) for i, t in enumerate(found, 1) if t.labels[-1] not in tuple("01234")]
         if wrong:
             raise UserError(f"{path}, tree {wrong[0][0]}: the label {wrong[0][1]!r} is none of 0, 1, 2, 3, 4")
@@ -111,14 +111,14 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
 
 def divided(examples: Labelled, config: app.Config, test: Labelled | None = None) -> dict[str, Labelled]:
     """Three parts of a set that comes in one or, with a test set of its own, in two."""
-    places = parted(len(examples.xs), config.valid, *([] if test else [config.test]))
+    places = random_split(len(examples.xs), config.valid, *([] if test else [config.test]))
     if test is not None:
         if np.shape(test.xs[0])[1:] != np.shape(examples.xs[0])[1:]:
             wide, due = np.shape(test.xs[0])[-1], np.shape(examples.xs[0])[-1]
             raise UserError(f"--test_data has {wide} dimensions, and --data {due}")
         return dict(zip(("train", "valid"), map(examples.at, places))) | {"test": test}
     if not isinstance(examples.xs[0], np.ndarray):
-        places, known = unseen(examples.xs, places)
+        places, known = drop_duplicates(examples.xs, places)
         if known:
             print(f"{known} examples of the test are left out: they are among those learned from too")
     return dict(zip(("train", "valid", "test"), map(examples.at, places)))
@@ -150,7 +150,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     units = units if config.units == "auto" else config.units
     train = parts["train"]
     if config.part < 1:
-        parts["train"] = train = train.at(parted(len(train.xs), config.part)[1])
+        parts["train"] = train = train.at(random_split(len(train.xs), config.part)[1])
     if not len(train.xs):
         raise UserError(f"--part={config.part:g}: no example is left to learn from")
     found: dict[str, Any] = {"classes": train.classes, "vocabulary_": None}
@@ -187,7 +187,7 @@ def split(x: str | list[str], units: str) -> list[str]:
 
 def short(part: Labelled, name: str, longest: int) -> Labelled:
     """The examples that are not too long; how many are left out is said."""
-    kept, out = no_longer([len(x) for x in part.xs], longest)
+    kept, out = within_length([len(x) for x in part.xs], longest)
     if not len(kept):
         raise UserError(f"--longest={longest}: no example of the {name} part is that short")
     if out:
@@ -217,7 +217,7 @@ def entrance(config: app.Config) -> list[rnnjax.Cell]:
         return [noisy(config.input_noise)] if config.input_noise else []
     size, init = config.embedding_size, jax.nn.initializers.normal(1.0)
     if config.known is not None:
-        size, init = config.known.table.shape[1], table_of(config.known, config.vocabulary_).init
+        size, init = config.known.table.shape[1], embedding_table(config.known, config.vocabulary_).init
     cell = rnnjax.embed(len(config.vocabulary_), size, init, jnp.dtype(config.dtype))
     return [still(cell) if config.frozen else cell, *config.noise()]
 
@@ -233,7 +233,7 @@ def noisy(deviation: float) -> rnnjax.Cell:
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return x if key is None else x + jnp.asarray(deviation, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
 
-    return rnnjax.memoryless(lambda key, x: (), apply)
+    return rnnjax.stateless(lambda key, x: (), apply)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -262,7 +262,7 @@ def published(config: app.Config) -> tuple[app.Published, ...]:
 
 def build(config: app.Config) -> app.Setup:
     """The network on whole sequences."""
-    place = (lambda stream: stream) if config.rule == "bptt" else lambda s: mapped(s, at_the_end)
+    place = (lambda stream: stream) if config.rule == "bptt" else lambda s: map_batches(s, label_last_step)
 
     def scored(name: str) -> Any:
         return place(in_order(name, config.batch_size, config.counts[name]))
@@ -299,7 +299,7 @@ def by_length(result: app.Result) -> dict[str, float]:
     test: Batch = result.data["test"]
 
     def right(batch: Batch) -> jax.Array:
-        logits = rnnjax.base.plain(rnnjax.run(result.setup.cell, result.params, batch.x)[1])
+        logits = rnnjax.base.without_marks(rnnjax.run(result.setup.cell, result.params, batch.x)[1])
         if logits.ndim == 2:
             logits = logits[jnp.maximum(batch.x.valid.sum() - 1, 0)]
         return logits.argmax(-1) == batch.y
@@ -309,7 +309,7 @@ def by_length(result: app.Result) -> dict[str, float]:
     ends = np.unique(np.quantile(lengths, np.linspace(0.2, 1, 5)).astype(int))
     bins = np.searchsorted(ends, lengths)
     rows = {f"{lengths[bins == i].min()}-{end}": float(marks[bins == i].mean()) for i, end in enumerate(ends)}
-    table([{"steps": name, "accuracy": part} for name, part in rows.items()], title=f"{result.config.cell}: test")
+    print_table([{"steps": name, "accuracy": part} for name, part in rows.items()], title=f"{result.config.cell}: test")
     return rows
 
 

@@ -18,13 +18,17 @@ from rnnjax.app import make_cell
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, provenance, table
-from rnnjax.tasks import drawn
-from rnnjax.wrappers import HOW
+from rnnjax.runs import Workdir, print_table, provenance
+from rnnjax.tasks import task_stream
+from rnnjax.wrappers import CONDITIONINGS
 
 FLAGS = app.study_flags(cell="gru", hidden_size="32")
-flags.DEFINE_list("how", [*HOW, "none"], f"What to compare: {', '.join(HOW)}, and none, which is not told.",
-                  flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_list(
+    "how",
+    [*CONDITIONINGS, "none"],
+    f"What to compare: {', '.join(CONDITIONINGS)}, and none, which is not told.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("length", 20, "Symbols of a sequence.", 3, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 1000, "Updates of each run.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 64, "Sequences of an update.", 1, flag_values=FLAGS)
@@ -40,7 +44,7 @@ def progression(length: int) -> tasks.Task:
         first, stride = jax.random.randint(key, (2,), jnp.array([0, 1]), M)
         y = (first + stride * jnp.arange(length)) % M
         late = jnp.concatenate([jnp.array([M], y.dtype), y[:-1]])
-        return Batch(rnnjax.Pair(jnp.concatenate([jax.nn.one_hot(s, M) for s in (first, stride)]), late), y)
+        return Batch(rnnjax.SourceTarget(jnp.concatenate([jax.nn.one_hot(s, M) for s in (first, stride)]), late), y)
 
     return tasks.Task(sample, (math.log(M) + math.log(M - 1)) / length)
 
@@ -59,7 +63,7 @@ def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
 def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
     """Part of the sequences that are right when the network reads itself."""
 
-    def one(x: rnnjax.Pair, y: jax.Array) -> jax.Array:
+    def one(x: rnnjax.SourceTarget, y: jax.Array) -> jax.Array:
         cell, inner = net.begin(params, x.source)
         carry, logits = rnnjax.run(cell, inner, x.target[0])
         said = decoding.generate(cell, inner, carry, logits, y.shape[0], decoding.greedy, jax.random.key(0))
@@ -71,7 +75,7 @@ def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Arra
 def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
     """Trains one network; its curve and what it comes to."""
     net, task = network(config, how), progression(config.length)
-    progress, loop = learner(config, net, losses.classify, drawn(task, config.batch_size))
+    progress, loop = learner(config, net, losses.classify, task_stream(task, config.batch_size))
     test = task.batch(jax.random.key(config.seed + 1), 500)
 
     @jax.jit
@@ -97,8 +101,8 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     found: dict[str, Any] = {}
     for name, config in configs.items():
         for how in config.how:
-            if how not in (*HOW, "none"):
-                raise UserError(f"--how={how}: one of {', '.join((*HOW, 'none'))}")
+            if how not in (*CONDITIONINGS, "none"):
+                raise UserError(f"--how={how}: one of {', '.join((*CONDITIONINGS, 'none'))}")
         runs, rows = {}, []
         for how in config.how:
             runs[how], row = learn(config, how)
@@ -107,7 +111,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         baseline = {"not told": progression(config.length).baseline}
         picture = workdir.file(f"curves-{name}.png")
         curves(picture, runs, ylabel="cross-entropy (nats a symbol)", title=f"conditioning, {name}", baselines=baseline)
-        table(
+        print_table(
             [*rows, {"how": "the best that is not told", "loss": baseline["not told"]}], title=f"conditioning: {name}"
         )
         print(f"curves: {picture}")

@@ -4,7 +4,7 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, losses, tasks
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 
 FLAGS = app.common_flags(
     cell="urnn,lstm",
@@ -34,7 +34,7 @@ def build(config: app.Config) -> app.Setup:
     """The copying task and a network of the flags' layers between one-hot symbols and logits."""
     task = tasks.copying(config.delay, config.length, config.symbols)
     one_hot = rnnjax.one_hot(config.symbols + 2, config.dtype)
-    examples = drawn(task, config.batch_size)
+    examples = task_stream(task, config.batch_size)
     return app.Setup(
         cell=rnnjax.unroll(rnnjax.stack(one_hot, config.layers(), rnnjax.linear(config.symbols + 1))),
         objective=losses.classify,

@@ -22,7 +22,7 @@ from rnnjax import app, data, losses, tasks, training
 from rnnjax.app import make_cell, resolve
 from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.plotting import save
-from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.runs import Progress, Workdir, print_table, provenance
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Layers of the networks.", flag_values=FLAGS)
@@ -44,7 +44,7 @@ SHORTCUTS = {
     "plain": lambda cell: cell,
     "residual": rnnjax.residual,
     "highway": lambda cell: rnnjax.highway(cell, GATE_BIAS),
-    "dense": rnnjax.dense,
+    "dense": rnnjax.concat_skip,
 }
 COLOURS = {"plain": "#0072B2", "residual": "#D55E00", "highway": "#009E73", "dense": "#CC79A7"}
 
@@ -83,7 +83,7 @@ def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
 def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, data.Stream]:
     """Params after training, and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
-    stream = tasks.drawn(echo(config), config.batch_size)
+    stream = tasks.task_stream(echo(config), config.batch_size)
     return trained(config, cell, losses.regress, stream).state.params, stream
 
 
@@ -198,10 +198,12 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         {"shortcut": s, "layers": d, "error": r["error"], "without a layer, median": r["taken out"][1],
          "parameters": r["parameters"]} for s, by in found.items() for d, r in by.items()
     ]  # fmt: skip
-    table(rows, title=f"squared error of what was read {config.delay} steps ago (saying its mean: 1)")
+    print_table(rows, title=f"squared error of what was read {config.delay} steps ago (saying its mean: 1)")
     values = gates(config, highway)
     doors = {name: opened(each) for name, each in values.items()}
-    table([{"gates": name, **each} for name, each in doors.items()], title="how far gates open, on fresh sequences")
+    print_table(
+        [{"gates": name, **each} for name, each in doors.items()], title="how far gates open, on fresh sequences"
+    )
     workdir.write_summary({"networks": found, "gates": doors} | provenance())
     picture = workdir.file(f"depth.{config.picture}")
     save(picture, draw(found, values))

@@ -16,7 +16,7 @@ from rnnjax import app, data, estimators, losses, plotting, training
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, provenance, table
+from rnnjax.runs import Workdir, print_table, provenance
 
 FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
 flags.DEFINE_list("lags", ["4", "8", "16", "32"], "Words from the country to the language.", flag_values=FLAGS)
@@ -148,7 +148,9 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
             print(f"{moment}: log10 of the gradient that reaches the country, {int(lags[at])} words back: {tens:.1f}")
         shares = zip(lags.tolist(), known["far"], known["near"])
         rows += [{"": name, "lag": lag, "far": float(f), "near": float(n)} for lag, f, n in shares]
-    table(rows, title="\nanswers that are right; far: the language, lag words after the country; near: always 4 words")
+    print_table(
+        rows, title="\nanswers that are right; far: the language, lag words after the country; near: always 4 words"
+    )
     pictures = [workdir.file(f"{name}.{config.picture}") for name in ("accuracy", "sentence")]
     curves(
         pictures[0], drawn, ylabel="answers that are right", xlabel="lag (words)", title="in china .. fluent ..",

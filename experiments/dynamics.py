@@ -12,10 +12,10 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, dynamics, plotting
-from rnnjax.app import is_plain, lines, resolve
+from rnnjax.app import is_plain, panel_lines, resolve
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.plotting import Panel
-from rnnjax.runs import Workdir, provenance, table
+from rnnjax.runs import Workdir, print_table, provenance
 
 FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
 flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
@@ -92,8 +92,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     exponents = [row for name, system in SYSTEMS.items() if system.known
                  for row in measured(name, system, config)]  # fmt: skip
     networks = [{"": name} | f["row"] for name, f in found.items()]
-    table(networks, title="\nnetworks before training, normal inputs")
-    table(exponents, title="\nLyapunov exponents (nats per unit of time)")
+    print_table(networks, title="\nnetworks before training, normal inputs")
+    print_table(exponents, title="\nLyapunov exponents (nats per unit of time)")
     workdir.write_summary({"networks": networks, "systems": exponents} | provenance())
     print("\npictures: " + ", ".join(map(str, pictures.values())))
 
@@ -124,7 +124,7 @@ def network(config: app.Config) -> dict[str, Any]:
         "log10 smallest": float(found.logs[-1, -1] / np.log(10)),
         "largest exponent": float(rates[0]),
     }
-    return {"lines": lines(found), "row": row}
+    return {"lines": panel_lines(found), "row": row}
 
 
 def analysed(cell: Cell, params: PyTree, xs: jax.Array, plain: bool) -> tuple[dynamics.Analysis, jax.Array]:

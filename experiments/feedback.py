@@ -24,7 +24,7 @@ from rnnjax.base import UserError, count
 from rnnjax.cells import teacher_forced
 from rnnjax.data import Batch
 from rnnjax.plotting import save
-from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.runs import Progress, Workdir, print_table, provenance
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
@@ -175,7 +175,7 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
     """Trains a network; its loss on fresh examples, and how it does alone."""
     cell = make_cell(network, problem, config)
     window = rnnjax.unroll(cell)
-    stream = tasks.drawn(Task(forced(network, problem), float("nan")), config.batch_size)
+    stream = tasks.task_stream(Task(forced(network, problem), float("nan")), config.batch_size)
     params = trained(config, window, losses.classify, stream).state.params
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
     score = jax.jit(training.evaluate(window, losses.classify, stream._replace(length=200)))(params, (), fresh)
@@ -202,7 +202,9 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
                 bar.update(sum(map(len, found.values())))
     for task, problem in problems.items():
         floor = {"network": "least there can be", "loss": problem.least}
-        table([{"network": name} | row for name, row in found[task].items()] + [floor], title=f"{task}: nats a step")
+        print_table(
+            [{"network": name} | row for name, row in found[task].items()] + [floor], title=f"{task}: nats a step"
+        )
     floors = {
         task: {"least": p.least, "inputs alone": p.unlinked, "last output alone": p.last}
         for task, p in problems.items()

@@ -13,8 +13,8 @@ from absl import flags
 import rnnjax
 from rnnjax import app, dynamics, losses, plotting, tasks
 from rnnjax.base import PyTree
-from rnnjax.runs import table
-from rnnjax.tasks import drawn
+from rnnjax.runs import print_table
+from rnnjax.tasks import task_stream
 
 FLAGS = app.common_flags(
     cell="gru,vanilla",
@@ -51,8 +51,8 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
-        train=drawn(task, config.batch_size),
-        valid=drawn(task, config.batch_size, config.eval_batches),
+        train=task_stream(task, config.batch_size),
+        valid=task_stream(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
         baseline_name="sees the present pulse alone",
         loss_label="mean squared error",
@@ -83,7 +83,9 @@ def finish(result: app.Result) -> dict[str, Any]:
         }
         for n in np.unique(points.unstable)
     ]
-    table(rows, title=f"{config.cell}: fixed points without a pulse, from {config.starts:,} starts in {seconds:.1f} s")
+    print_table(
+        rows, title=f"{config.cell}: fixed points without a pulse, from {config.starts:,} starts in {seconds:.1f} s"
+    )
     print(
         f"{config.cell}: {len(memories)} of {2**config.bits} memories have a stable point of their own; "
         f"largest Lyapunov exponents under pulses: {', '.join(f'{r:.2f}' for r in rates[:3])} nats a step"

@@ -14,7 +14,7 @@ import rnnjax
 from rnnjax import app, dynamics, losses, tasks
 from rnnjax.app import resolve
 from rnnjax.data import Batch
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 
 FLAGS = app.common_flags(
     cell="vanilla,vanilla,vanilla,vanilla",
@@ -97,8 +97,8 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
-        train=drawn(task, config.batch_size),
-        valid=drawn(task, config.batch_size, config.eval_batches),
+        train=task_stream(task, config.batch_size),
+        valid=task_stream(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
         baseline_name="always says the mean",
         loss_label="squared error of the next state / its variance",

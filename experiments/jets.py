@@ -18,7 +18,7 @@ from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, in_order, shuffled
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="tree_lstm,bag,total",
@@ -102,7 +102,7 @@ def packed(jets: list[trees.Jet], each: int) -> Batch:
         numbers = iter(range(start + 1, start + 1 + len(one.particles())))
         words = tuple(str(next(numbers)) if word else "" for word in one.tree.words)
         numbered.append(one.tree._replace(words=words))
-    batch = trees.pack(trees.dealt(numbered, each), {str(i): i for i in range(1, first[-1] + 1)}, KINDS)
+    batch = trees.pack(trees.balanced_groups(numbered, each), {str(i): i for i in range(1, first[-1] + 1)}, KINDS)
     seen = features(np.concatenate([one.particles() for one in jets]))
     rows = np.concatenate([np.zeros_like(seen[:1]), seen])
     return batch._replace(x=batch.x._replace(leaves=rows[batch.x.leaves]))
@@ -122,7 +122,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
 def build(config: app.Config) -> app.Setup:
     """The network on forests; a recurrent cell reads the particles one after another, as the tree orders them."""
     if config.cell in CELLS:
-        core = trees.upward(noisy(config, at_node(config, CELLS)))
+        core = trees.fold_forest(noisy(config, at_node(config, CELLS)))
     else:
         core = trees.in_reading_order(config.layers())
     size = forests_a_batch(config)
@@ -154,7 +154,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         "likelihood ratio": roc(np.array([log_ratio(one, config) for one in config.test_jets]), kinds > 0),
     }
     areas = {name: float(np.trapezoid(found, wrong)) for name, (wrong, found) in by.items()}
-    table([{"told apart by": name, "area under the curve": area} for name, area in areas.items()])
+    print_table([{"told apart by": name, "area under the curve": area} for name, area in areas.items()])
     curves(
         Path(result.summary["workdir"]) / "roc.png", {name: Run(*points) for name, points in by.items()},
         ylabel="prongs found", xlabel="showers taken for prongs", title="two kinds of jets", log=False,

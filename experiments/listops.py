@@ -15,7 +15,7 @@ from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, in_order, shuffled
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="tree_lstm,lstm",
@@ -93,7 +93,7 @@ def operations_only(tree: trees.Tree) -> trees.Tree:
 def forests(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> Batch:
     """Trees, packed; at most two children at a node, where the cell needs it."""
     fit = [operations_only(t if config.cell == "child_sum" else trees.binarised(t)) for t in several]
-    return trees.pack(trees.dealt(fit, config.packed), words, CLASSES)
+    return trees.pack(trees.balanced_groups(fit, config.packed), words, CLASSES)
 
 
 def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> Batch:
@@ -129,7 +129,7 @@ def network(config: app.Config) -> rnnjax.Cell:
     read = rnnjax.linear(len(CLASSES))
     if not structured(config):
         return rnnjax.unroll(rnnjax.stack(table_of_words, config.layers(), read))
-    tree = trees.upward(noisy(config, at_node(config, TREE_CELLS)))
+    tree = trees.fold_forest(noisy(config, at_node(config, TREE_CELLS)))
     return rnnjax.stack(trees.at_leaves(table_of_words), tree, read)
 
 
@@ -179,7 +179,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     depths = [first + i for i in range(len(shares))]
     lengths = [np.mean([len(trees.bracketed(t)) for t in config.test_trees[i * config.tested :][: config.tested]])
                for i in range(len(shares))]  # fmt: skip
-    table(
+    print_table(
         [{"depth": d, "symbols": f"{n:.0f}", "right": share} for d, n, share in zip(depths, lengths, shares)],
         title=f"{config.cell}: test expressions, learned from depths to {config.depth}",
     )

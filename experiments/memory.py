@@ -9,11 +9,11 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, dynamics, losses, tasks
-from rnnjax.app import finished
+from rnnjax.app import build_setup
 from rnnjax.base import PyTree
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import table
-from rnnjax.tasks import drawn as drawn_
+from rnnjax.runs import print_table
+from rnnjax.tasks import task_stream as drawn_
 
 FLAGS = app.common_flags(
     cell="vanilla,lstm,urnn",
@@ -63,9 +63,9 @@ def finish(result: app.Result) -> dict[str, Any]:
     @jax.jit
     def read(params: PyTree) -> jax.Array:
         states = jax.vmap(lambda xs: dynamics.trajectory(cell, params, xs)[1][1:])(xs)
-        return dynamics.forgetting(states, xs[:, :, 0], config.lags)
+        return dynamics.memory_curve(states, xs[:, :, 0], config.lags)
 
-    fresh = finished(build, config).cell.init(key, xs[0])
+    fresh = build_setup(build, config).cell.init(key, xs[0])
     curve = {name: read(p) for name, p in (("before training", fresh), ("trained", result.params))}
     capacity = {name: float(dynamics.memory_capacity(r2)) for name, r2 in curve.items()}
     lags = list(range(config.lags))
@@ -74,7 +74,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     title = f"{config.cell}: what a linear probe reads from $h_t$; sum over lags beside"
     curves(path, drawn, ylabel="$R^2$ of $x_{t - lag}$", xlabel="lag (steps)", title=title, log=False)
     rows = [{"": f"{config.cell}, {name}"} | told(config, r2) for name, r2 in curve.items()]
-    table(rows, title="read back by a linear probe")
+    print_table(rows, title="read back by a linear probe")
     print(f"forgetting: {path}")
     return {"capacity": capacity, "forgetting": {name: r2.tolist() for name, r2 in curve.items()}}
 

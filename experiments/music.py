@@ -14,7 +14,7 @@ import rnnjax
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import KEYS, LOWEST, Batch, Stream, find, in_order, packed, read_rolls, shuffled
-from rnnjax.data import cut as cut_
+from rnnjax.data import split_long as cut_
 from rnnjax.plotting import save
 
 FLAGS = app.common_flags(
@@ -170,7 +170,7 @@ def network(config: app.Config) -> rnnjax.Cell:
 
 def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     """Nats a frame, all keys together; and of the keys that sound or are said to, the part that does both."""
-    logits, mask = rnnjax.base.plain(outputs), losses.counted(outputs, batch)
+    logits, mask = rnnjax.base.without_marks(outputs), losses.counted_mask(outputs, batch)
     nats = losses.binary_cross_entropy(logits, batch.y.astype(logits.dtype)).sum(-1)
     said, sounds = logits > 0, batch.y > 0
     either = (said | sounds).astype(logits.dtype).sum(-1)

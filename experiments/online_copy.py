@@ -14,13 +14,13 @@ from jax import lax
 
 import rnnjax
 from rnnjax import app, losses
-from rnnjax.app import Setup, finished, resolve
-from rnnjax.base import PyTree, UserError, where
+from rnnjax.app import Setup, build_setup, resolve
+from rnnjax.base import PyTree, UserError, tree_where
 from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES, Estimator
 from rnnjax.losses import Mean
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.runs import Progress, Workdir, print_table, provenance
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="16")
 flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
@@ -71,7 +71,7 @@ def onward(place: Place, level: jax.Array, key: jax.Array) -> Place:
     """The next step; a sequence that has ended is followed by one of the present level."""
     bits = jax.random.randint(key, place.bits.shape, 0, 2)
     fresh = Place(jnp.zeros_like(place.step), bits, jnp.broadcast_to(level, place.length.shape))
-    return where(place.step == 2 * place.length, fresh, place._replace(step=place.step + 1))
+    return tree_where(place.step == 2 * place.length, fresh, place._replace(step=place.step + 1))
 
 
 def piece(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[Batch, Place]:
@@ -123,7 +123,7 @@ def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[...,
         better = judged & (seen.total / math.log(2) < config.mastered * seen.weight)
         level = jnp.minimum(now.level + better, LONGEST)
         params = optax.apply_updates(now.params, updates)
-        return Learner(level, where(judged, jax.tree.map(jnp.zeros_like, seen), seen), place, params, opt_state,
+        return Learner(level, tree_where(judged, jax.tree.map(jnp.zeros_like, seen), seen), place, params, opt_state,
                        state), None  # fmt: skip
 
     return lambda key: start(config, setup, estimator, optimizer, key), lambda now, keys: lax.scan(step, now, keys)[0]
@@ -146,7 +146,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     """Trains every cell under every rule, draws the levels, prints the table."""
     found: dict[str, list[int]] = {}
     for cell, config in configs.items():
-        setup = finished(build, config)
+        setup = build_setup(build, config)
         for rule in config.rules:
             name = f"{cell}, {rule}" if len(configs) > 1 else rule
             with Progress(POINTS, name) as bar:
@@ -164,7 +164,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     )
     rows = [{"rule": name, "level": level[-1]} for name, level in found.items()]
     workdir.write_summary({"levels": found} | provenance())
-    table(rows, title=f"level (bits to copy) after {config.time_steps:,} steps")
+    print_table(rows, title=f"level (bits to copy) after {config.time_steps:,} steps")
     print(f"curves: {picture}")
 
 

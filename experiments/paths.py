@@ -21,7 +21,7 @@ from rnnjax import app, losses, tasks, training
 from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.dynamics import gradient_flow
 from rnnjax.plotting import save
-from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.runs import Progress, Workdir, print_table, provenance
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(network=False)
@@ -91,9 +91,9 @@ def learn(config: app.Config, network: Network) -> dict[str, Any]:
     """One network of its kind: its error, its size, what is left of a gradient before and after training."""
     cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), echo(config)
     window = rnnjax.unroll(cell)
-    params = trained(config, window, losses.regress, tasks.drawn(task, config.batch_size)).state.params
+    params = trained(config, window, losses.regress, tasks.task_stream(task, config.batch_size)).state.params
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
-    score = jax.jit(training.evaluate(window, losses.regress, tasks.drawn(task, 500, 1)))(params, (), fresh)
+    score = jax.jit(training.evaluate(window, losses.regress, tasks.task_stream(task, 500, 1)))(params, (), fresh)
     xs = task.sample(fresh).x
     flow = jax.jit(lambda params: gradient_flow(cell, params, xs, part=states).norms[::-1])
     return {
@@ -138,7 +138,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         f"ways over {config.delay} steps, in layers; what is left of a gradient; squared error (saying the mean: 1), "
         f"{config.seeds} seeds"
     )
-    table(rows, title=title)
+    print_table(rows, title=title)
     workdir.write_summary({"networks": found, "ways": rows} | provenance())
     picture = workdir.file(f"paths.{config.picture}")
     save(picture, draw(kinds, found, config.delay))

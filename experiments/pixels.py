@@ -14,12 +14,12 @@ from rnnjax import app, losses
 from rnnjax.base import PyTree
 from rnnjax.data import (
     Stream,
-    at_the_end,
     digits,
     find_folder,
     idx_folder,
     images_in_order,
-    mapped,
+    label_last_step,
+    map_batches,
     permuted,
     pixels,
     shuffled_images,
@@ -96,7 +96,7 @@ def network(config: app.Config) -> rnnjax.Cell:
 
 def build(config: app.Config) -> app.Setup:
     """The network on batches of images."""
-    place = (lambda stream: stream) if config.rule == "bptt" else lambda stream: mapped(stream, at_the_end)
+    place = (lambda stream: stream) if config.rule == "bptt" else lambda stream: map_batches(stream, label_last_step)
 
     def scored(name: str) -> Stream | None:
         n = config.counts[name]

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 
 from experiments import char_lm
 from rnnjax import app
-from rnnjax.app import loaded, programs
+from rnnjax.app import load_data, programs
 from rnnjax.base import UserError
 from rnnjax.plotting import COLOURS, Run, draw_curves, save
-from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.runs import Progress, Workdir, print_table, provenance
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="64")
@@ -60,7 +60,7 @@ def command(config: app.Config, regime: str, seed: int) -> list[str]:
 def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> tuple[list[int], list[float], float]:
     """Characters read and nats a character of validation on the way; nats a character of the test in the end."""
     asked = app.parse(char_lm.FLAGS, ["char_lm", *given])
-    asked, data = loaded(char_lm.load, asked.replace(cell=config.cell, hidden_size=config.hidden_size))
+    asked, data = load_data(char_lm.load, asked.replace(cell=config.cell, hidden_size=config.hidden_size))
     run = programs(char_lm.build, asked)
     if run.valid is None or run.test is None:
         raise UserError("the text is too short for a part to validate on and one to test on")
@@ -94,7 +94,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         low, high = bootstrap(row["test"])
         rows.append({"regime": regime, "seeds": config.seeds, "test": interquartile_mean(row["test"])}
                     | ({"low": low, "high": high} if config.seeds > 1 else {}))  # fmt: skip
-    table(rows, title=f"nats a character after {config.characters:,} characters")
+    print_table(rows, title=f"nats a character after {config.characters:,} characters")
     workdir.write_summary(found | provenance())
     picture = workdir.file(f"regimes.{config.picture}")
     save(picture, draw(found))

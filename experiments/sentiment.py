@@ -14,7 +14,7 @@ from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, find_folder, in_order, shuffled
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="tree_lstm,recnn,lstm,bag",
@@ -145,7 +145,7 @@ def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
 def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
     """The three files of a treebank."""
     folder = find_folder(config.data, config.data_dir)
-    parts = {name: trees.read(str(folder / f"{file}.txt"), config.encoding)
+    parts = {name: trees.read_trees(str(folder / f"{file}.txt"), config.encoding)
              for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))}  # fmt: skip
     for name, part in parts.items():
         wrong = {label for tree in part for label in tree.labels} - {*FINE, ""}
@@ -175,7 +175,9 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         raise UserError(f"--cell={config.cell} goes by the trees: --brackets is for recurrent cells")
     parts = {name: [spelt_out(tree) for tree in part] if config.brackets else part for name, part in parts.items()}
     words = trees.vocabulary(parts["train"])
-    data = {name: trees.pack(trees.dealt(part, config.packed), words, classes) for name, part in parts.items()}
+    data = {
+        name: trees.pack(trees.balanced_groups(part, config.packed), words, classes) for name, part in parts.items()
+    }
     counts = {name: len(batch.y) for name, batch in data.items()}
     share = np.bincount([classes[tree.labels[-1]] for tree in parts["train"]]) / len(parts["train"])
     found = {
@@ -195,7 +197,7 @@ def core(config: app.Config) -> rnnjax.Cell:
     """From features of words to what is known at each place."""
     if not structured(config):
         return trees.in_reading_order(config.layers())
-    return trees.upward(at_node(config, CELLS))
+    return trees.fold_forest(at_node(config, CELLS))
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -254,9 +256,9 @@ def finish(result: app.Result) -> dict[str, Any]:
 def by_length(result: app.Result) -> dict[str, float]:
     """Part of the roots that is right among test sentences of similar length; a table and a picture."""
     config, cell = result.config, result.setup.cell
-    batch = trees.pack(trees.dealt(config.tested, config.packed), config.words, config.classes)
+    batch = trees.pack(trees.balanced_groups(config.tested, config.packed), config.words, config.classes)
     lengths = [sum(word not in "()" for word in tree.sentence())
-               for group in trees.dealt(config.tested, config.packed) for tree in group]  # fmt: skip
+               for group in trees.balanced_groups(config.tested, config.packed) for tree in group]  # fmt: skip
 
     def right(batch: Batch) -> jax.Array:
         logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
@@ -268,7 +270,7 @@ def by_length(result: app.Result) -> dict[str, float]:
     bins = np.searchsorted(ends, lengths)
     rows = {f"{int(np.array(lengths)[bins == i].min())}-{end}": float(marks[bins == i].mean())
             for i, end in enumerate(ends)}  # fmt: skip
-    table([{"words": name, "root accuracy": share} for name, share in rows.items()], title=f"{config.cell}: test")
+    print_table([{"words": name, "root accuracy": share} for name, share in rows.items()], title=f"{config.cell}: test")
     curves(
         Path(result.summary["workdir"]) / "lengths.png", {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
         ylabel="root accuracy", xlabel="words", title="test sentences by length", log=False,
@@ -294,7 +296,7 @@ def leaf_gradients(result: app.Result, n: int = 64) -> dict[str, float]:
         jacobian = jax.jit(jax.jacrev(root))(table_of_words[forest.leaves])
         norms = jnp.sqrt((jacobian**2).sum((0, 2)))
         found |= {f"{name}, first word": float(norms[0]), f"{name}, last word": float(norms[n - 1])}
-    table([{"gradient at": k, "norm": v} for k, v in found.items()], title=f"{result.config.cell}: {n} words")
+    print_table([{"gradient at": k, "norm": v} for k, v in found.items()], title=f"{result.config.cell}: {n} words")
     return found
 
 

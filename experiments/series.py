@@ -13,7 +13,7 @@ from rnnjax import app, dynamics, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, Stream, find, read_series
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="gru,time_window",
@@ -174,7 +174,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         **{f"{config.cell}, {n} steps alone (median)": v for n, v in found["nmse_alone_median"].items()},
     }
     rows = [{"": name, "NMSE": value} for name, value in said.items()]
-    table(rows, title=f"{config.cell}: error on the test part / its variance")
+    print_table(rows, title=f"{config.cell}: error on the test part / its variance")
     print(f"alone it is right (to 0.4 deviations) for {found['valid_steps']:g} steps, median of {STARTS} starts")
     path = Path(result.summary["workdir"]) / f"alone.{config.picture}"
     steps = np.arange(config.length + config.free) - config.length

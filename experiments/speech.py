@@ -15,24 +15,24 @@ from matplotlib.figure import Figure
 import rnnjax
 from rnnjax import app, decoding, losses, tasks
 from rnnjax.app import make_cell
-from rnnjax.base import PyTree, Seq, UserError, plain
+from rnnjax.base import PyTree, Seq, UserError, without_marks
 from rnnjax.data import (
     Batch,
     Recording,
     Stream,
     find,
     frames,
+    gather_examples,
     in_order,
     labels_of,
     log_mel,
     padded,
-    parted,
+    random_split,
     shuffled,
-    taken,
 )
 from rnnjax.data import recordings as recordings_
 from rnnjax.plotting import COLOURS, GREY, save
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -98,13 +98,16 @@ def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
         )
     x = heard(found, config)
     losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
-    train, valid = (rest[part] for part in parted(len(rest), config.valid))
+    train, valid = (rest[part] for part in random_split(len(rest), config.valid))
     seen = x.x[train][x.valid[train]]
     unit = (x.x - seen.mean(0)) / np.maximum(seen.std(0), 1e-6)
     x = Seq(np.where(x.valid[..., None], unit, 0).astype(np.float32), x.valid)
     targets = padded([labels + 1 for labels in y]).x
     whole = Batch(x, targets)
-    data = {name: taken(whole, jnp.asarray(at)) for name, at in (("train", train), ("valid", valid), ("test", test))}
+    data = {
+        name: gather_examples(whole, jnp.asarray(at))
+        for name, at in (("train", train), ("valid", valid), ("test", test))
+    }
     symbols = ("", *map(str, range(int(targets.max()))))
     counts = {name: len(part.y) for name, part in data.items()}
     used = np.concatenate([y[i] for i in test]) + 1
@@ -126,7 +129,7 @@ def noisy(deviation: float) -> rnnjax.Cell:
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return x if key is None else x + jnp.asarray(deviation, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
 
-    return rnnjax.memoryless(lambda key, x: (), apply)
+    return rnnjax.stateless(lambda key, x: (), apply)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -144,7 +147,7 @@ def build(config: app.Config) -> app.Setup:
     valid: Stream | None
     if config.data == "strokes":
         task = tasks.words(config.shortest, config.longest)
-        train, valid = tasks.drawn(task, size), tasks.drawn(task, size, config.eval_batches)
+        train, valid = tasks.task_stream(task, size), tasks.task_stream(task, size, config.eval_batches)
         baseline, what = task.baseline, "a word"
     else:
         train = shuffled("train", min(size, counts["train"]))
@@ -169,15 +172,15 @@ def decoded(result: app.Result) -> tuple[dict[str, Any], jax.Array]:
     def one(batch: Batch) -> tuple[dict[str, tuple[jax.Array, jax.Array]], jax.Array]:
         out = rnnjax.run(result.setup.cell, result.params, batch.x)[1]
         n = batch.y.shape[0]
-        search = decoding.prefix_beam_search(plain(out), beam, 2 * n, out.valid)
+        search = decoding.prefix_beam_search(without_marks(out), beam, 2 * n, out.valid)
         said = {
-            "best path": decoding.best_path(plain(out), out.valid),
+            "best path": decoding.best_path(without_marks(out), out.valid),
             f"beam {beam}": (search.symbols[0], search.length[0]),
         }
         return {
             name: (losses.edit_distance(batch.y, labels, (batch.y > 0).sum(), m), (batch.y > 0).sum())
             for name, (labels, m) in said.items()
-        }, plain(out)
+        }, without_marks(out)
 
     errors, logits = jax.device_get(jax.jit(lambda b: jax.lax.map(one, b, batch_size=32))(result.data["test"]))
     return {
@@ -189,7 +192,7 @@ def decoded(result: app.Result) -> tuple[dict[str, Any], jax.Array]:
 def finish(result: app.Result) -> dict[str, Any]:
     """Label error by best path and by beam search, and a picture of one example."""
     scores, logits = decoded(result)
-    table([{"": name} | row for name, row in scores.items()], title=f"{result.config.cell}: the test part")
+    print_table([{"": name} | row for name, row in scores.items()], title=f"{result.config.cell}: the test part")
     path = Path(result.summary["workdir"]) / f"labels.{result.config.picture}"
     first = jax.tree.map(lambda a: np.asarray(a[0]), result.data["test"])
     save(path, draw(first, np.asarray(jax.nn.softmax(logits[0])), result.config))

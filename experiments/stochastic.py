@@ -12,8 +12,8 @@ import rnnjax
 from rnnjax import app, cells, estimators, losses, plotting, wrappers
 from rnnjax.base import PyTree
 from rnnjax.data import Batch, Stream
-from rnnjax.estimators import cooling
-from rnnjax.runs import table
+from rnnjax.estimators import exponential_cooling
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="experiments.stochastic:connected",
@@ -43,7 +43,7 @@ def connected(hidden: int, temperature: float = 0.1) -> rnnjax.Cell:
 
 def annealed(cell: rnnjax.Cell, objective: losses.Objective, window: int) -> estimators.Estimator:
     """The rule: large moves of a few weights; losses are means over a batch, or moves would follow its noise."""
-    return estimators.anneal(cell, objective, cooling(0.01, 2000.0), scale=2.0, part=0.03)
+    return estimators.anneal(cell, objective, exponential_cooling(0.01, 2000.0), scale=2.0, part=0.03)
 
 
 def build(config: app.Config) -> app.Setup:
@@ -56,13 +56,13 @@ def build(config: app.Config) -> app.Setup:
         return Batch(x, y), position
 
     stream = Stream(lambda data: (), examples)
-    given, alone = (wrappers.falling("constant", 1.0, last) for last in (1.0, 0.0))
+    given, alone = (wrappers.sampling_schedule("constant", 1.0, last) for last in (1.0, 0.0))
     net = wrappers.scheduled_sampling(config.layers(), pick=lambda key, y: y)
     return app.Setup(
         cell=rnnjax.unroll(net),
         objective=losses.regress,  # of bits: the part that is wrong
-        train=wrappers.taught(stream, given),
-        valid=wrappers.taught(stream._replace(length=1), alone),
+        train=wrappers.with_sampling(stream, given),
+        valid=wrappers.with_sampling(stream._replace(length=1), alone),
         baseline=float(np.minimum(patterns.mean(0), 1 - patterns.mean(0)).mean()),
         baseline_name="always the likelier value of each unit",
         loss_label="part of the units that is wrong",
@@ -76,7 +76,7 @@ def settle(config: app.Config) -> dict[str, dict[str, Any]]:
     patterns = jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, (config.patterns, n)).astype(jnp.float32)
     u, z = cells.stored(patterns)
     cell = rnnjax.unroll(cells.boltzmann_core(n, None))
-    slow = cooling(config.hot, config.sweeps / 5)(jnp.arange(config.sweeps))
+    slow = exponential_cooling(config.hot, config.sweeps / 5)(jnp.arange(config.sweeps))
 
     @jax.jit
     def overlaps(starts: jax.Array, temperatures: jax.Array) -> jax.Array:
@@ -118,7 +118,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         Path(result.summary["workdir"]) / f"settling.{config.picture}", runs, ylabel="overlap with a pattern",
         xlabel="sweep", title=f"{config.patterns} patterns in {config.units} units", log=False,
     )  # fmt: skip
-    table(
+    print_table(
         [{"200 starts": name} | row for name, row in found.items()],
         title="settled: in a stored pattern, or its opposite, to 97.5 % of the units",
     )

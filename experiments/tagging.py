@@ -20,16 +20,16 @@ from rnnjax.data import (
     Batch,
     Tagged,
     Vocabulary,
+    drop_duplicates,
     find,
     in_order,
-    no_longer,
     padded,
-    parted,
+    random_split,
     read_tagged,
     shuffled,
-    unseen,
+    within_length,
 )
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="gru",
@@ -164,12 +164,12 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The sentences in three parts; the config learns words and labels, and the yardstick."""
     sentences, test = read(config)
-    kept, out = no_longer([len(s.words) for s in sentences], config.longest)
+    kept, out = within_length([len(s.words) for s in sentences], config.longest)
     if out:
         print(f"{out} of {len(sentences)} sentences are left out, longer than --longest={config.longest}")
-    places = parted(len(kept), config.valid, *([] if test else [config.test]))
+    places = random_split(len(kept), config.valid, *([] if test else [config.test]))
     if test is None:
-        places, known = unseen([" ".join(sentences[i].words) for i in kept], places)
+        places, known = drop_duplicates([" ".join(sentences[i].words) for i in kept], places)
         if known:
             print(f"{known} sentences of the test are left out: they are among those learned from too")
     parts = {name: [sentences[kept[i]] for i in at] for name, at in zip(("train", "valid", "test"), places)}
@@ -272,7 +272,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         said = np.asarray(rnnjax.run(result.setup.cell, result.params, one)[1].x.argmax(-1))
         shown = [config.labels[i] if word == GAP or GAP not in sentence else "" for word, i in zip(sentence, said)]
         rows.append({"sentence": " ".join(sentence), "said": " ".join(filter(None, shown))})
-    table(rows, title="both ways" if config.both_ways else "from left to right")
+    print_table(rows, title="both ways" if config.both_ways else "from left to right")
     return {"said": rows}
 
 

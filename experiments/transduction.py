@@ -13,19 +13,19 @@ from absl import flags
 
 import rnnjax
 from experiments._shared.seq2seq import (
+    alignment_picture,
     decode,
-    exact,
+    exact_fraction,
     exposure,
     objective,
-    picture,
-    schooled,
+    training_network,
     translator,
     translator_flags,
 )
 from rnnjax import app, tasks, wrappers
 from rnnjax.data import Batch
-from rnnjax.runs import table
-from rnnjax.tasks import drawn as drawn_
+from rnnjax.runs import print_table
+from rnnjax.tasks import task_stream as drawn_
 
 FLAGS = app.common_flags(
     cell="gru",
@@ -67,7 +67,7 @@ def framed(source: jax.Array, n: Any, target: jax.Array, end: int) -> Batch:
     y = jnp.where(jnp.arange(size + 1) < n, jnp.append(target, end), end)
     late = jnp.concatenate([jnp.array([end], y.dtype), y[:-1]])
     valid = jnp.arange(size) < n
-    return Batch(rnnjax.Pair(rnnjax.Seq(source, valid), late), y, jnp.arange(size + 1) <= n)
+    return Batch(rnnjax.SourceTarget(rnnjax.Seq(source, valid), late), y, jnp.arange(size + 1) <= n)
 
 
 def reversal(shortest: int, longest: int, room: int) -> tasks.Task:
@@ -137,7 +137,7 @@ def words_of(config: app.Config) -> tuple[str, ...]:
 def build(config: app.Config) -> app.Setup:
     """The network on fresh examples."""
     symbols = len(words_of(config)) + 1
-    cell, taught = schooled(config, symbols, symbols)
+    cell, taught = training_network(config, symbols, symbols)
     task = tasks_of(config)[0]
 
     examples = drawn_(task, config.batch_size)
@@ -166,15 +166,18 @@ def finish(result: app.Result) -> dict[str, Any]:
         written = written_by(result.params, batch.x.source)
         lengths = batch.x.source.valid.sum(1)
         row: dict[str, Any] = {"sources": name, "symbols": f"{int(lengths.min())} to {int(lengths.max())}"}
-        row |= {"exact, greedy": exact(written[0], batch), f"exact, beam {config.beam}": exact(written[1], batch)}
+        row |= {
+            "exact, greedy": exact_fraction(written[0], batch),
+            f"exact, beam {config.beam}": exact_fraction(written[1], batch),
+        }
         rows.append(row)
-    table(rows, title=f"{config.cell}, attention {config.attention}, encoder {config.encoder}: written alone")
+    print_table(rows, title=f"{config.cell}, attention {config.attention}, encoder {config.encoder}: written alone")
     stream = drawn_(task, config.batch_size, 4)
     gap = exposure(result, stream, translator(config, symbols, symbols, wrappers.scheduled_sampling))
     print("exposure: " + ", ".join(f"{name} {value:.4f}" for name, value in gap.items()))
     if config.attention != "none":
         one = jax.tree.map(lambda a: a[int(lengths.argmin())], batch.x.source)
-        picture(result, net, one, [*names, "(end)"], [*names, "(end)"], end)
+        alignment_picture(result, net, one, [*names, "(end)"], [*names, "(end)"], end)
     return {"written": rows, "exposure": gap}
 
 

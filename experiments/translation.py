@@ -12,7 +12,15 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments._shared.seq2seq import decode, exact, objective, picture, schooled, translator, translator_flags
+from experiments._shared.seq2seq import (
+    alignment_picture,
+    decode,
+    exact_fraction,
+    objective,
+    training_network,
+    translator,
+    translator_flags,
+)
 from experiments.transduction import WORDS, word_order
 from rnnjax import app, estimators
 from rnnjax.base import PyTree, UserError
@@ -22,14 +30,14 @@ from rnnjax.data import (
     Batch,
     Vocabulary,
     find_folder,
+    gather_examples,
     in_order,
-    lines,
-    no_longer,
     padded,
+    read_lines,
     shuffled,
-    taken,
+    within_length,
 )
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -86,7 +94,7 @@ def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
         found = sorted(p for p in folder.glob(f"{part}*") if language in p.name.split(".")[1:])
         if len(found) != 1:
             raise UserError(f"--data={config.data}: {len(found) or 'no'} files are named {part}*.{language}*")
-        return str(found[0]), [line.split() for line in lines(str(found[0]), config.encoding)]
+        return str(found[0]), [line.split() for line in read_lines(str(found[0]), config.encoding)]
 
     parts: dict[str, tuple[Text, Text]] = {}
     for name, part in PARTS.items():
@@ -101,7 +109,7 @@ def arrays(source: list[np.ndarray], target: list[np.ndarray], end: int) -> Batc
     """Sentences side by side; the decoder reads the end symbol first, and writes it last."""
     y = padded([np.append(t, end) for t in target])
     late = np.concatenate([np.full((len(target), 1), end, y.x.dtype), y.x[:, :-1]], axis=1)
-    return Batch(rnnjax.Pair(padded(source), late), y.x, y.valid)
+    return Batch(rnnjax.SourceTarget(padded(source), late), y.x, y.valid)
 
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
@@ -115,7 +123,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         encoded = [[v.encode(line) for line in side] for v, side in zip(known, pair)]
         if name == "train":
             lengths = [max(len(s), len(t)) for s, t in zip(*encoded)]
-            kept, out = no_longer(lengths, config.longest)
+            kept, out = within_length(lengths, config.longest)
             print(f"{len(kept)} sentences to learn from; {out} of more than {config.longest} words are left out")
             encoded = [[side[i] for i in kept] for side in encoded]
         data[name] = arrays(encoded[0], encoded[1], known[1].index[END])
@@ -144,7 +152,7 @@ def bucket_sizes(config: app.Config) -> list[int]:
 
 def build(config: app.Config) -> app.Setup:
     """The network on batches of sentences of similar length."""
-    cell, taught = schooled(config, *map(len, config.known))
+    cell, taught = training_network(config, *map(len, config.known))
     size, sizes = config.batch_size, bucket_sizes(config)
     valid, test = (in_order(name, size, config.counts[name]) for name in ("valid", "test"))
     return app.Setup(
@@ -179,7 +187,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     pieces = []
     for begin in range(0, len(test.y), size):
         at = jnp.minimum(jnp.arange(begin, begin + size), len(test.y) - 1)  # one shape, one program
-        pieces.append(jax.device_get(translate(result.params, taken(test, at).x.source)))
+        pieces.append(jax.device_get(translate(result.params, gather_examples(test, at).x.source)))
     whole = jax.tree.map(lambda *a: np.concatenate(a)[: len(test.y)], *pieces)
     wanted = [" ".join(line) for line in config.texts[1]]
     rows: list[dict[str, Any]] = []
@@ -187,14 +195,16 @@ def finish(result: app.Result) -> dict[str, Any]:
         lengths = written.length - (written.symbols == end).any(1)
         said = [" ".join(writes.decode(s[:n])) for s, n in zip(written.symbols, lengths)]
         score = bleu(said, wanted)
-        rows.append({"": name} | ({} if score is None else {"BLEU": score}) | {"exact": exact(written, test)})
-    table(rows, title=f"{config.cell}: the test part translated")
+        rows.append({"": name} | ({} if score is None else {"BLEU": score}) | {"exact": exact_fraction(written, test)})
+    print_table(rows, title=f"{config.cell}: the test part translated")
     if score is None:
         print("no BLEU: sacrebleu is not installed: pip install 'rnnjax[translate]'")
     for i in range(config.shown):
         print(f"  {' '.join(config.texts[0][i])}\n  = {said[i]}\n  ({wanted[i]})")
     if config.attention != "none":
-        picture(result, net, jax.tree.map(lambda a: a[0], test.x.source), ["", *reads.words], ["", *writes.words], end)
+        alignment_picture(
+            result, net, jax.tree.map(lambda a: a[0], test.x.source), ["", *reads.words], ["", *writes.words], end
+        )
     return {"translated": rows}
 
 

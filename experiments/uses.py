@@ -13,11 +13,11 @@ from absl import flags
 import rnnjax
 from experiments._shared.small_runs import learner
 from rnnjax import app, losses, tasks, training
-from rnnjax.app import finished
+from rnnjax.app import build_setup
 from rnnjax.base import count
 from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Progress, Workdir, provenance, table
+from rnnjax.runs import Progress, Workdir, print_table, provenance
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="gru", hidden_size="64")
@@ -90,13 +90,13 @@ USES = {
 def build(config: app.Config) -> app.Setup:
     """The network of the flags' layers between ten symbols and ten, on the use of the config."""
     net = rnnjax.stack(rnnjax.one_hot(CUE + 1, config.dtype), config.layers(), rnnjax.linear(CUE + 1))
-    stream = tasks.drawn(Task(config.use.sample, float("nan")), config.batch_size)
+    stream = tasks.task_stream(Task(config.use.sample, float("nan")), config.batch_size)
     return app.Setup(rnnjax.unroll(net), losses.classify, stream)
 
 
 def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], dict[str, object]]:
     """Part of the answers that is right on the way, and the row of the table."""
-    setup = finished(build, config)
+    setup = build_setup(build, config)
     progress, steps = learner(config, setup.cell, setup.objective, setup.train)
     score = jax.jit(training.evaluate(setup.cell, setup.objective, setup.train._replace(length=20)))
     fresh, right = jax.random.fold_in(jax.random.key(config.seed), 1), []
@@ -138,7 +138,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
             label = name if len(configs) == 1 else f"{cell}, {name}"
             drawn[label] = Run(valid_steps=[(i + 1) * config.num_steps / POINTS for i in range(POINTS)], valid=right)
         found[cell] = {str(row["use"]): row for row in rows}
-        table(rows, title=f"{cell}: part of the answers that is right after {config.num_steps:,} steps")
+        print_table(rows, title=f"{cell}: part of the answers that is right after {config.num_steps:,} steps")
     workdir.write_summary(found | provenance())
     picture = workdir.file(f"curves.{config.picture}")
     curves(picture, drawn, ylabel="part of the answers that is right", title="five uses", log=False)

@@ -18,8 +18,8 @@ from experiments._shared.conv import ConvNet, show
 from rnnjax import app, cells, data, interop, losses, tasks
 from rnnjax.base import PyTree
 from rnnjax.plotting import save
-from rnnjax.runs import table
-from rnnjax.tasks import EVENTS, MOVES, drawn, happening, moving
+from rnnjax.runs import print_table
+from rnnjax.tasks import EVENTS, MOVES, moving_shapes, shape_events, task_stream
 
 FLAGS = app.common_flags(
     cell="gru,bag",
@@ -50,12 +50,12 @@ LABELS = {"moves": MOVES, "events": EVENTS}
 
 def one_frame(hidden: int) -> rnnjax.Cell:
     """A layer on the present frame alone."""
-    return cells.time_window(hidden, 1)
+    return cells.time_delay(hidden, 1)
 
 
 def two_frames(hidden: int) -> rnnjax.Cell:
     """A layer on the present frame and the one before it."""
-    return cells.time_window(hidden, 2)
+    return cells.time_delay(hidden, 2)
 
 
 class Glance(nn.Module):
@@ -75,8 +75,8 @@ class Glance(nn.Module):
 def source(config: app.Config) -> tasks.Task:
     """The films."""
     if config.task == "moves":
-        return moving(config.frames or 6)
-    return happening(config.frames or 16)
+        return moving_shapes(config.frames or 6)
+    return shape_events(config.frames or 16)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
@@ -91,7 +91,7 @@ def network(config: app.Config) -> rnnjax.Cell:
 def build(config: app.Config) -> app.Setup:
     """The network on fresh films."""
     task = source(config)
-    examples = drawn(task, config.batch_size)
+    examples = task_stream(task, config.batch_size)
     return app.Setup(
         cell=network(config),
         objective=losses.classify,
@@ -119,7 +119,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     right = {name: float((said == i)[batch.y == i].mean()) for i, name in enumerate(labels) if (batch.y == i).any()}
     shares = {name: float((batch.y == labels.index(name)).mean()) for name in right}
     rows = [{"label": name, "share": shares[name], "right": right[name]} for name in right]
-    table([*rows, {"label": "all", "share": 1.0, "right": float((said == batch.y).mean())}],
+    print_table([*rows, {"label": "all", "share": 1.0, "right": float((said == batch.y).mean())}],
           title=f"{config.cell}: {config.tested} films")  # fmt: skip
     path = Path(result.summary["workdir"]) / f"films.{config.picture}"
     save(path, sheet(np.asarray(batch.x), batch.y, said, labels))

@@ -16,7 +16,7 @@ from experiments._shared.grammars import BAD, GOOD
 from rnnjax import app, data, decoding, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import find
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
     cell="lstm",
@@ -97,7 +97,7 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     parts = read(config)
     vocabulary = data.Vocabulary.of(parts["train"], config.vocabulary, [data.UNKNOWN])
     symbols = {name: vocabulary.encode(part) for name, part in parts.items()}
-    rows = {name: data.in_rows(s, config.batch_size, config.window, f"the {name} part", "words")
+    rows = {name: data.contiguous_rows(s, config.batch_size, config.window, f"the {name} part", "words")
             for name, s in symbols.items()}  # fmt: skip
     share = np.bincount(symbols["train"], minlength=len(vocabulary)) + 0.5
     found = {
@@ -123,9 +123,9 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.classify,
-        train=data.reading("train", config.window),
-        valid=data.reading("valid", config.window, config.lengths["valid"]),
-        test=data.reading("test", config.window, config.lengths["test"]),
+        train=data.reading_stream("train", config.window),
+        valid=data.reading_stream("valid", config.window, config.lengths["valid"]),
+        test=data.reading_stream("test", config.window, config.lengths["test"]),
         baseline=config.unigram,
         baseline_name=f"each word by its frequency: ln {math.exp(config.unigram):.4g}",
         published=PTB if Path(config.data).name == "ptb" else (),
@@ -144,7 +144,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     share = w.size / result.summary["parameters"]
     print(f"perplexity on the test part: {perplexity:.4g}, after {passes:.2f} passes over the part to learn from")
     print(f"the table of words is {share:.0%} of the parameters: {path}")
-    table(neighbours(config.words, w), title="nearest by the cosine of their vectors")
+    print_table(neighbours(config.words, w), title="nearest by the cosine of their vectors")
     if config.sample:
         print(f"--- sample at temperature {config.temperature} ---\n{write(config, params)}\n---")
     return {"perplexity": perplexity, "passes": passes, "share_of_table": share}

@@ -14,8 +14,8 @@ import optax
 import rnnjax
 from rnnjax import distributed, estimators, losses, tasks, training
 from rnnjax.data import Batch, Stream
-from rnnjax.distributed._parallel import on, settled, spread
-from rnnjax.tasks import drawn
+from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
+from rnnjax.tasks import task_stream
 
 WINDOWED = ("tbptt", "lookback", "pes", "nres")
 B, T = 8, 6
@@ -46,13 +46,13 @@ def trained(rule: str, devices, steps: int = 4):
     """(the run before and after a few steps, validation loss, the compiled program)."""
     cell = network(rule == "score")
     estimator = estimators.RULES[rule](cell, losses.regress, 3 if rule in WINDOWED else 0)
-    stream = drawn(tasks.adding(T), B) if rule in ("score", "anneal", "bptt") else reading_on()
-    trainer = on(training.Trainer(cell, estimator, optax.sgd(0.1), stream), devices)
-    odd = spread(drawn(tasks.adding(T), 5, 2), devices)  # 4 devices do not divide 5 examples
+    stream = task_stream(tasks.adding(T), B) if rule in ("score", "anneal", "bptt") else reading_on()
+    trainer = on_devices(training.Trainer(cell, estimator, optax.sgd(0.1), stream), devices)
+    odd = shard_stream(task_stream(tasks.adding(T), 5, 2), devices)  # 4 devices do not divide 5 examples
 
     def run(key):
         start = training.init(trainer, (), key)
-        end = settled(trainer, training.loop(trainer, start, (), steps), (), devices)
+        end = constrain_sharding(trainer, training.loop(trainer, start, (), steps), (), devices)
         scores = training.evaluate(cell, losses.regress, odd)(end.state.params, (), key)
         return start.state.params, end, scores["loss"].value()
 

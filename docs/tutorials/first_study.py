@@ -19,14 +19,14 @@ import optax
 
 import rnnjax
 from rnnjax import estimators, losses, tasks, training
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 from rnnjax.training import population
 
 
 def member(numbers):
     """The loss of one network after some learning."""
     net = rnnjax.unroll(rnnjax.stack(rnnjax.lstm(8, numbers["forget_bias"]), rnnjax.linear(1)))
-    stream = drawn(tasks.echo(16, delay=3), batch_size=16)
+    stream = task_stream(tasks.echo(16, delay=3), batch_size=16)
     optimizer = optax.sgd(numbers["learning_rate"], momentum=0.9)
     trainer = training.Trainer(net, estimators.backprop(net, losses.regress), optimizer, stream)
     progress = training.loop(trainer, training.init(trainer, (), jax.random.key(numbers["seed"])), (), 200)

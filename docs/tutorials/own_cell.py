@@ -19,7 +19,7 @@ import optax
 
 import rnnjax
 from rnnjax import estimators, losses, tasks, training
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 
 
 def leaky(hidden, rate=0.3):
@@ -57,7 +57,7 @@ np.testing.assert_allclose(carry[1], alone[1], rtol=1e-6)
 
 # %%
 net = rnnjax.unroll(rnnjax.stack(leaky(16), rnnjax.linear(1)))
-stream = drawn(tasks.echo(20, delay=2), batch_size=16)
+stream = task_stream(tasks.echo(20, delay=2), batch_size=16)
 trainer = training.Trainer(net, estimators.backprop(net, losses.regress), optax.sgd(0.1, momentum=0.9), stream)
 progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(2))
 learn = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n))

@@ -96,36 +96,36 @@ def translator(
 
 def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     """Nats and accuracy a symbol, and whether all of a target is right, each symbol given those before."""
-    right = (rnnjax.base.plain(outputs).argmax(-1) == batch.y) | ~batch.mask
+    right = (rnnjax.base.without_marks(outputs).argmax(-1) == batch.y) | ~batch.mask
     return losses.classify(outputs, batch) | {"exact": losses.mean(right.all()[None].astype(jnp.float32))}
 
 
-def schooled(config: app.Config, read: int, write: int) -> tuple[rnnjax.Cell, Callable[..., data.Stream]]:
+def training_network(config: app.Config, read: int, write: int) -> tuple[rnnjax.Cell, Callable[..., data.Stream]]:
     """The network to train under `--sampling`, and what its streams need: (stream, learning) -> stream."""
     if config.sampling == "none":
         return translator(config, read, write), lambda stream, learning=False: stream
-    eps = wrappers.falling(config.sampling, config.sampling_pace, config.sampling_last)
-    always = wrappers.falling("constant", 1.0, last=1.0)
+    eps = wrappers.sampling_schedule(config.sampling, config.sampling_pace, config.sampling_last)
+    always = wrappers.sampling_schedule("constant", 1.0, last=1.0)
     cell = translator(config, read, write, wrappers.scheduled_sampling)
-    return cell, lambda stream, learning=False: wrappers.taught(stream, eps if learning else always)
+    return cell, lambda stream, learning=False: wrappers.with_sampling(stream, eps if learning else always)
 
 
 def decode(
     net: seq2seq.EncoderDecoder, config: app.Config, limit: int, end: int
-) -> Callable[[PyTree, PyTree], tuple[decoding.Written, decoding.Written]]:
+) -> Callable[[PyTree, PyTree], tuple[decoding.Decoded, decoding.Decoded]]:
     """(params, sources) -> what is written greedily, and the beam's best; one compiled program a shape."""
 
-    def one(params: PyTree, source: PyTree) -> tuple[decoding.Written, decoding.Written]:
+    def one(params: PyTree, source: PyTree) -> tuple[decoding.Decoded, decoding.Decoded]:
         cell, inner = net.begin(params, source)
         carry, logits = rnnjax.run(cell, inner, jnp.int32(end))
-        greedily = decoding.write(cell, inner, carry, logits, limit, decoding.greedy, jax.random.key(0), end)
+        greedily = decoding.decode(cell, inner, carry, logits, limit, decoding.greedy, jax.random.key(0), end)
         beams = decoding.beam_search(cell, inner, carry, logits, limit, config.beam, end, config.length_penalty)
         return greedily, jax.tree.map(lambda a: a[0], beams)
 
     return jax.jit(jax.vmap(one, (None, 0)))
 
 
-def exact(said: decoding.Written, batch: Batch) -> float:
+def exact_fraction(said: decoding.Decoded, batch: Batch) -> float:
     """Part of the texts that are right from the first symbol to the end."""
     n = batch.y.shape[1]
     return float(((said.symbols[:, :n] == batch.y) | ~batch.mask).all(1).mean())
@@ -136,14 +136,14 @@ def exposure(result: app.Result, stream: data.Stream, net: rnnjax.Cell) -> dict[
 
     @jax.jit
     def at(eps: jax.Array) -> losses.Metrics:
-        taught = wrappers.taught(stream, lambda i: eps)
+        taught = wrappers.with_sampling(stream, lambda i: eps)
         return training.evaluate(net, objective, taught)(result.params, result.data, jax.random.key(1))
 
     ways = {"reading the target": at(jnp.float32(1)), "reading itself": at(jnp.float32(0))}
     return {f"{name}, {how}": float(metrics[name].value()) for how, metrics in ways.items() for name in metrics}
 
 
-def picture(
+def alignment_picture(
     result: app.Result,
     net: seq2seq.EncoderDecoder,
     source: PyTree,
@@ -154,11 +154,11 @@ def picture(
     """What the decoder attends to while it writes; reads and writes are the names of the symbols."""
 
     @jax.jit
-    def look(params: PyTree, source: PyTree) -> tuple[decoding.Written, jax.Array]:
+    def look(params: PyTree, source: PyTree) -> tuple[decoding.Decoded, jax.Array]:
         cell, inner = net.begin(params, source)
         carry, logits = rnnjax.run(cell, inner, jnp.int32(end))
         limit = source.x.shape[0] + 5
-        said = decoding.write(cell, inner, carry, logits, limit, decoding.greedy, jax.random.key(0), end)
+        said = decoding.decode(cell, inner, carry, logits, limit, decoding.greedy, jax.random.key(0), end)
         read = jnp.concatenate([jnp.array([end], said.symbols.dtype), said.symbols[:-1]])
         return said, seq2seq.alignments(cell, inner, read)
 

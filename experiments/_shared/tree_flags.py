@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from absl import flags
 
 from rnnjax import app, trees
-from rnnjax.app import made
+from rnnjax.app import make_from
 from rnnjax.base import UserError
 
 TREE_CELLS: Mapping[str, Callable[[int], trees.TreeCell]] = {
@@ -33,7 +33,7 @@ def at_node(config: app.Config, cells: Mapping[str, Callable[[int], trees.TreeCe
     """The cell that `--cell` names."""
     if config.num_layers > 1:
         raise UserError(f"--cell={config.cell} is one layer: it takes no --num_layers")
-    return made(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_args)
+    return make_from(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_args)
 
 
 def noisy(config: app.Config, tree: trees.TreeCell) -> trees.TreeCell:

@@ -3,15 +3,15 @@
 Belongs here: the command line. Does not belong here: mathematics.
 """
 
-from rnnjax.app._analysis import is_plain, lines
-from rnnjax.app._config import Config, allow_infinite, parse, runs
+from rnnjax.app._analysis import is_plain, panel_lines
+from rnnjax.app._config import Config, allow_infinite, parse, run_configs
 from rnnjax.app._experiment import Experiment, Study
 from rnnjax.app._flagsets import common_flags, study_flags
 from rnnjax.app._main import main, status
 from rnnjax.app._programs import programs
-from rnnjax.app._registry import made, make_cell, resolve
+from rnnjax.app._registry import make_cell, make_from, resolve
 from rnnjax.app._session import Result
-from rnnjax.app._setup import Published, Setup, finished, loaded
+from rnnjax.app._setup import Published, Setup, build_setup, load_data
 
 __all__ = [
     "Config",
@@ -21,18 +21,18 @@ __all__ = [
     "Setup",
     "Study",
     "allow_infinite",
+    "build_setup",
     "common_flags",
-    "finished",
     "is_plain",
-    "lines",
-    "loaded",
-    "made",
+    "load_data",
     "main",
     "make_cell",
+    "make_from",
+    "panel_lines",
     "parse",
     "programs",
     "resolve",
-    "runs",
+    "run_configs",
     "status",
     "study_flags",
 ]

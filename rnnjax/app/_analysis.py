@@ -13,12 +13,12 @@ import numpy as np
 from rnnjax.app._config import Config
 from rnnjax.app._programs import VALID_TAG
 from rnnjax.app._session import Result, Session
-from rnnjax.app._setup import finished
+from rnnjax.app._setup import build_setup
 from rnnjax.base import Cell, PyTree, Seq, UserError
 from rnnjax.dynamics import Analysis, analysis
 from rnnjax.dynamics._analyses import goes_stepwise
 from rnnjax.plotting import Panel, clouds, flows, singular_values
-from rnnjax.runs import table
+from rnnjax.runs import print_table
 from rnnjax.runs._leaves import DamagedError
 
 COLUMNS = 4  # of the picture of eigenvalues
@@ -53,14 +53,14 @@ class Analyser:
         picture = self.session.workdir.file
         paths = {name: picture(f"{name}.{result.config.picture}") for name in ("flow", "spectra", "eigenvalues")}
         note = {name: f"memory {int(a.memory):,} of {a.norms.size - 1:,} steps" for name, a in ends.items()}
-        panels = {name: Panel(lines(a), note[name]) for name, a in ends.items()}
+        panels = {name: Panel(panel_lines(a), note[name]) for name, a in ends.items()}
         flows(paths["flow"], panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$")
         singular_values(paths["spectra"], {name: (a.lags, a.logs) for name, a in ends.items()})
         clouds(paths["eigenvalues"], eigenvalues(found))
-        rows = [{"": f"{result.config.cell}, {name}"} | row(a) for name, a in found.items()]
-        table(rows, title="one sequence, changes of the state")
+        rows = [{"": f"{result.config.cell}, {name}"} | table_row(a) for name, a in found.items()]
+        print_table(rows, title="one sequence, changes of the state")
         print("pictures: " + ", ".join(str(path) for path in paths.values()))
-        return {"analysis": dict(zip(found, map(row, found.values())))}
+        return {"analysis": dict(zip(found, map(table_row, found.values())))}
 
     def between(self) -> dict[str, PyTree]:
         """Parameters of the checkpoints that were kept on the way, by their steps; a damaged one is passed over."""
@@ -82,7 +82,7 @@ def network(session: Session) -> tuple[Cell, PyTree]:
     x = jax.jit(lambda data: stream.next(data, stream.init(data), key)[0].x)(session.data)
     ragged = isinstance(x, Seq) and x.valid is not None
     best = int(jnp.argmax(x.valid.sum(1))) if ragged else 0
-    return finished(session.build, config.replace(dtype=dtype)).cell, jax.tree.map(lambda a: a[best], x)
+    return build_setup(session.build, config.replace(dtype=dtype)).cell, jax.tree.map(lambda a: a[best], x)
 
 
 def is_plain(config: Config) -> bool:
@@ -90,7 +90,7 @@ def is_plain(config: Config) -> bool:
     return config.cell == "vanilla" and config.num_layers == 1 and not config.cell_args
 
 
-def lines(a: Analysis) -> dict[str, np.ndarray]:
+def panel_lines(a: Analysis) -> dict[str, np.ndarray]:
     """The lines of a network's panel, as logarithms over t; nan where nothing was measured."""
 
     def spread(values: Any, lags: Any) -> np.ndarray:
@@ -99,13 +99,13 @@ def lines(a: Analysis) -> dict[str, np.ndarray]:
         return out
 
     late = np.arange(a.bound.size)[::-1]
-    found = {LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]), BOUND: spread(a.bound, late), ALL: logs(a.norms)}
+    found = {LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]), BOUND: spread(a.bound, late), ALL: safe_logs(a.norms)}
     if a.activation is not None:
         found[ACTIVATION] = spread(a.activation, late)
-    return found if a.cells is None else found | {CELLS: logs(a.cells)}
+    return found if a.cells is None else found | {CELLS: safe_logs(a.cells)}
 
 
-def logs(norms: Any) -> np.ndarray:
+def safe_logs(norms: Any) -> np.ndarray:
     """Logarithms; of what has underflowed to 0, minus infinity."""
     with np.errstate(divide="ignore"):
         return np.log(np.asarray(norms, float))
@@ -121,7 +121,7 @@ def eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarr
     return {"recurrent matrices": of(lambda a: a.matrices)} | some if next(iter(found.values())).matrices else some
 
 
-def row(a: Analysis) -> dict[str, Any]:
+def table_row(a: Analysis) -> dict[str, Any]:
     """What the table says of a network."""
     seen, tens = int(a.lags[-1]), np.log(10)
     radii = [abs(np.linalg.eigvals(np.asarray(u))).max() for u in a.matrices]

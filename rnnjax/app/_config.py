@@ -58,9 +58,9 @@ class Config:
 
     def cell_numbers(self) -> dict[str, float]:
         """The numbers among `--cell_args`; none where an experiment has cells of its own kind, such as a tree's."""
-        given, known = registry.arguments("cell_args", self.values.get("cell_args", "")), registry.cells()
+        given, known = registry.parse_arguments("cell_args", self.values.get("cell_args", "")), registry.cells()
         ours = self.cell in known or ":" in self.cell
-        return registry.numbers(registry.resolve("cell", self.cell, known), given) if given and ours else {}
+        return registry.numeric_arguments(registry.resolve("cell", self.cell, known), given) if given and ours else {}
 
     def with_numbers(self, numbers: Mapping[str, Any]) -> Config:
         """The config with other numbers, perhaps tracers.
@@ -75,7 +75,7 @@ class Config:
         plain = {name: value for name, value in numbers.items() if not name.startswith(ARGUMENT)}
         own = {name.removeprefix(ARGUMENT): value for name, value in numbers.items() if name.startswith(ARGUMENT)}
         if own:
-            plain["cell_args"] = registry.arguments("cell_args", self.cell_args) | own
+            plain["cell_args"] = registry.parse_arguments("cell_args", self.cell_args) | own
         return self.replace(**plain)
 
     def layers(self) -> Cell:
@@ -142,10 +142,10 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
       >>> parse(common_flags(), ["copying.py", "--batch_size=64"]).batch_size
       64
     """
-    return take(copy.deepcopy(values), argv)
+    return parse_into(copy.deepcopy(values), argv)
 
 
-def take(values: flags.FlagValues, argv: list[str]) -> Config:
+def parse_into(values: flags.FlagValues, argv: list[str]) -> Config:
     """The config that a command line gives. The values go into the set of flags: see `parse`."""
     try:
         rest = values(argv)
@@ -219,12 +219,12 @@ def sizes(config: Config, chosen: bool = True) -> list[int]:
     return numbers * n if len(numbers) == 1 else numbers
 
 
-def runs(config: Config) -> list[Config]:
+def run_configs(config: Config) -> list[Config]:
     """One config for each cell; in it `cell` and `hidden_size` are single.
 
     Example:
       >>> from rnnjax.app import common_flags
-      >>> [(c.cell, c.hidden_size) for c in runs(parse(common_flags(), ["x", "--cell=lstm,gru"]))]
+      >>> [(c.cell, c.hidden_size) for c in run_configs(parse(common_flags(), ["x", "--cell=lstm,gru"]))]
       [('lstm', 128), ('gru', 128)]
     """
     scales = config.values.get("lr_scale", [])

@@ -16,13 +16,13 @@ Finish = Callable[[Result], dict[str, Any]]
 
 
 # Flags that say which process this is: they are not written into flags.cfg, for they are no part of the run.
-PLACE = ("coordinator", "num_processes", "process_id", "lost_after")
+PROCESS_FLAGS = ("coordinator", "num_processes", "process_id", "lost_after")
 
 
 # Flags that may change when a run is taken up again: they do not change what it computes.
-FREE = (
+RESUMABLE_FLAGS = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
-    "keep_checkpoints", "analyse", "picture", "devices", *PLACE,
+    "keep_checkpoints", "analyse", "picture", "devices", *PROCESS_FLAGS,
 )  # fmt: skip
 
 
@@ -49,8 +49,8 @@ class Experiment(NamedTuple):
       ...     return app.Setup(
       ...         cell=rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), config.layers(), rnnjax.linear(9))),
       ...         objective=losses.classify,
-      ...         train=tasks.drawn(task, config.batch_size),
-      ...         valid=tasks.drawn(task, config.batch_size, config.eval_batches),
+      ...         train=tasks.task_stream(task, config.batch_size),
+      ...         valid=tasks.task_stream(task, config.batch_size, config.eval_batches),
       ...         baseline=task.baseline,
       ...     )
       >>> EXPERIMENT = app.Experiment(build, FLAGS)

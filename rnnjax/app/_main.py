@@ -16,13 +16,13 @@ import jax
 
 from rnnjax import distributed, training
 from rnnjax.app._analysis import Analyser
-from rnnjax.app._config import Config, runs, take
-from rnnjax.app._experiment import FREE, PLACE, Experiment, Study
-from rnnjax.app._outcome import nested, report, run
+from rnnjax.app._config import Config, parse_into, run_configs
+from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Study
+from rnnjax.app._outcome import report, run_nested, run_session
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.base import UserError
-from rnnjax.distributed._runtime import fail, leads, running, stop, what_happened
-from rnnjax.runs import Workdir, cores, flag_lines
+from rnnjax.distributed._runtime import fail, is_leader, running, stop, what_happened
+from rnnjax.runs import Workdir, flag_lines, usable_cores
 from rnnjax.runs._provenance import processor
 from rnnjax.runs._workdir import refuse_other_run
 
@@ -63,9 +63,9 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     try:
         launch(experiment, argv)
     except UserError as error:
-        return failed(" ".join(str(error).split()), name)
+        return report_failure(" ".join(str(error).split()), name)
     except Interrupted as interruption:
-        if leads():
+        if is_leader():
             print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
         stop()
         return interruption.status
@@ -73,17 +73,17 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
         return 130
     except Exception as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            return failed("out of memory: a smaller --batch_size or --hidden_size may help", name)
+            return report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
         if not running():
             raise
         line = what_happened(error)
         if line is None:
             traceback.print_exc()
-        return failed(line or f"{type(error).__name__}: {error}", name)
+        return report_failure(line or f"{type(error).__name__}: {error}", name)
     return 0
 
 
-def failed(line: str, name: str) -> int:
+def report_failure(line: str, name: str) -> int:
     """The status of a launch that failed, its line printed; one of several processes ends here, all others with it."""
     if running():
         fail(line, name)
@@ -102,20 +102,20 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
         print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
         return
     experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share nothing
-    config = take(experiment.flags, argv)
+    config = parse_into(experiment.flags, argv)
     configure(config)
-    join(config, name_of(argv))
+    join_processes(config, name_of(argv))
     # A longer run with a decaying rate would be another run from its first step on.
     longer = ("num_steps",) if isinstance(experiment, Experiment) and config.schedule == "constant" else ()
-    experiment = experiment._replace(free=FREE + experiment.free + longer)
-    lines = said(experiment)
+    experiment = experiment._replace(free=RESUMABLE_FLAGS + experiment.free + longer)
+    lines = lines_of_flags(experiment)
     root = Path(config.workdir or default_workdir(name_of(argv), experiment))
-    configs = named(runs(config)) if "cell" in config.values else {"": config}
-    if leads():
+    configs = name_runs(run_configs(config)) if "cell" in config.values else {"": config}
+    if is_leader():
         refuse_other_run(root, lines, experiment.free)
-    ready = {} if isinstance(experiment, Study) else checked(experiment, configs)
+    ready = {} if isinstance(experiment, Study) else check_sessions(experiment, configs)
     with contextlib.ExitStack() as stack:
-        if leads():
+        if is_leader():
             print(f"workdir: {root}", file=sys.stderr)
         else:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -124,18 +124,18 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
             experiment.run(configs, workdir)
             return
         if len(configs) == 1:
-            outcomes = {name: run(experiment, ready.pop(name), workdir) for name in configs}
+            outcomes = {name: run_session(experiment, ready.pop(name), workdir) for name in configs}
         else:
             outcomes = {}
             for name, single in configs.items():
                 session = ready.pop(name, None) or Session(experiment.build, experiment.load, single)
-                outcomes[name] = nested(experiment, session, single, workdir, name, lines)
-        if leads():
+                outcomes[name] = run_nested(experiment, session, single, workdir, name, lines)
+        if is_leader():
             report(name_of(argv), workdir, outcomes)
         stop()
 
 
-def checked(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+def check_sessions(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
     """The session of the first run. Those of the others are made and checked too, but not kept: each has its data.
 
     Raises:
@@ -152,9 +152,9 @@ def checked(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Ses
     return found
 
 
-def join(config: Config, name: str) -> None:
+def join_processes(config: Config, name: str) -> None:
     """Joins the other processes of a run, where the flags say that there are any."""
-    place = {flag: config.values[flag] for flag in PLACE if flag in config.values}
+    place = {flag: config.values[flag] for flag in PROCESS_FLAGS if flag in config.values}
     if place.get("coordinator"):
         if config.values.get("analyse"):
             raise UserError("--analyse is done by one process: start the run again with it, alone, when it has ended")
@@ -163,10 +163,10 @@ def join(config: Config, name: str) -> None:
         raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
 
 
-def said(experiment: Experiment | Study) -> dict[str, str]:
+def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
     lines: dict[str, str] = {}
-    for name in (name for name in experiment.flags if name not in PLACE):
+    for name in (name for name in experiment.flags if name not in PROCESS_FLAGS):
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
             lines |= flag_lines([experiment.flags[name]])
     return lines
@@ -177,7 +177,7 @@ def configure(config: Config) -> None:
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
-        training.host_devices(min(config.devices, max(cores(), MOST_DEVICES)))
+        training.host_devices(min(config.devices, max(usable_cores(), MOST_DEVICES)))
     if config.compilation_cache == "off":
         jax.config.update("jax_compilation_cache_dir", None)
     else:
@@ -197,7 +197,7 @@ def default_workdir(name: str, experiment: Experiment | Study) -> str:
     return os.path.join("runs", f"{name}-{text}" if text else name)
 
 
-def named(configs: list[Config]) -> dict[str, Config]:
+def name_runs(configs: list[Config]) -> dict[str, Config]:
     """A name for each run: its cell, and its size where cells repeat."""
     cells = [c.cell for c in configs]
     names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]

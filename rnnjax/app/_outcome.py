@@ -8,9 +8,9 @@ from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
 from rnnjax.app._experiment import Experiment
 from rnnjax.app._session import Result, Session
-from rnnjax.distributed._runtime import leads
+from rnnjax.distributed._runtime import is_leader
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, table
+from rnnjax.runs import Workdir, print_table
 
 
 class Outcome(NamedTuple):
@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
     records: list[dict[str, Any]]
 
 
-def nested(
+def run_nested(
     experiment: Experiment, session: Session, config: Config, root: Workdir, name: str, lines: dict[str, str]
 ) -> Outcome:
     """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
@@ -28,16 +28,16 @@ def nested(
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
     scales = {"lr_scale": "\n".join(f"--lr_scale={setting}" for setting in config.lr_scale)}
     with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()} | scales, experiment.free) as workdir:
-        return run(experiment, session, workdir)
+        return run_session(experiment, session, workdir)
 
 
-def run(experiment: Experiment, session: Session, workdir: Workdir) -> Outcome:
+def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> Outcome:
     """One run in its workdir."""
     session.place(workdir)
     last = [experiment.finish] if experiment.finish is not None else []
     last += [Analyser(session).finish] if session.config.analyse else []
     result = session.train()
-    for finish in last if leads() else []:
+    for finish in last if is_leader() else []:
         result.summary.update(finish(result))
         workdir.write_summary(result.summary)
     return Outcome(result, workdir.records())
@@ -45,23 +45,23 @@ def run(experiment: Experiment, session: Session, workdir: Workdir) -> Outcome:
 
 def report(name: str, workdir: Workdir, outcomes: dict[str, Outcome]) -> None:
     """The picture, the summary of several runs, and the table."""
-    setup, setting = first(outcomes).setup, first(outcomes).config
+    setup, setting = first_result(outcomes).setup, first_result(outcomes).config
     baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
-    drawn = {name: curve(outcome.records) for name, outcome in outcomes.items()}
+    drawn = {name: learning_curve(outcome.records) for name, outcome in outcomes.items()}
     picture = workdir.file(f"curves.{setting.picture}")
     curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
     if len(outcomes) > 1:
         workdir.write_summary({name: outcome.result.summary for name, outcome in outcomes.items()})
-    table(rows(outcomes), title=f"{name}: {setup.loss_label}")
+    print_table(closing_rows(outcomes), title=f"{name}: {setup.loss_label}")
     print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
 
 
-def first(outcomes: dict[str, Outcome]) -> Result:
+def first_result(outcomes: dict[str, Outcome]) -> Result:
     """The result of the first run: what they share can be read from it."""
     return next(iter(outcomes.values())).result
 
 
-def curve(records: list[dict[str, Any]]) -> Run:
+def learning_curve(records: list[dict[str, Any]]) -> Run:
     """The learning curve in the records of a run."""
 
     def series(metric: str) -> tuple[list[int], list[float]]:
@@ -73,7 +73,7 @@ def curve(records: list[dict[str, Any]]) -> Run:
     return Run(steps, train, valid_steps, valid)
 
 
-def rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
+def closing_rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
     """The closing table: these runs, the baseline, what was published."""
     out: list[dict[str, object]] = []
     for name, (result, _) in outcomes.items():
@@ -82,7 +82,7 @@ def rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
         shown = {k: v for k, v in scores.items() if k not in ("step", "grad_norm")}
         size = {"parameters": s["parameters"], "steps": s["steps"], "minutes": s["seconds"] / 60}
         out.append({"": f"this run: {name}"} | shown | size)
-    setup = first(outcomes).setup
+    setup = first_result(outcomes).setup
     if setup.baseline is not None:
         out.append({"": setup.baseline_name, "loss": setup.baseline})
     marks = {True: "", False: ", unverified"}

@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 from rnnjax import training
 from rnnjax.app._config import Config
 from rnnjax.app._reports import REPORTS, Report
-from rnnjax.app._setup import Build, Setup, finished, traceable, trainer
+from rnnjax.app._setup import Build, Setup, build_setup, traceable, trainer
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._pytrees import path_name
 from rnnjax.data import Stream
-from rnnjax.distributed._parallel import on, settled, spread
+from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
 from rnnjax.training import Progress
 
 DATA_TAG, VALID_TAG, TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
@@ -47,23 +47,23 @@ class Programs(NamedTuple):
 
 def programs(build: Build, config: Config, devices: Mesh | None = None) -> Programs:
     """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called."""
-    key, setup = jax.random.key(config.seed), finished(build, config)
+    key, setup = jax.random.key(config.seed), build_setup(build, config)
     numbers = traceable(build, config, config.numbers())
 
     def given(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """f(trainer, ...) compiled with the numbers as its first argument, and those filled in."""
 
         def applied(numbers: dict[str, Any], *args: Any) -> Any:
-            return f(on(trainer(build, config.with_numbers(numbers)), devices), *args)
+            return f(on_devices(trainer(build, config.with_numbers(numbers)), devices), *args)
 
         compiled = jax.jit(applied, **options)
         return lambda *args: compiled(numbers, *args)
 
     def init(trainer: training.Trainer, data: PyTree, key: jax.Array) -> Progress:
-        return settled(trainer, training.init(trainer, data, key), data, devices)
+        return constrain_sharding(trainer, training.init(trainer, data, key), data, devices)
 
     def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
-        return settled(trainer, training.loop(trainer, progress, data, n), data, devices)
+        return constrain_sharding(trainer, training.loop(trainer, progress, data, n), data, devices)
 
     scored = evaluation(setup, devices)
     return Programs(
@@ -71,8 +71,8 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
         steps=given(loop, donate_argnums=(1,)),
         valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
         test=scored(setup.test, jax.random.fold_in(key, TEST_TAG)),
-        report=reported(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
-        blame=lambda progress, data: first_bad(given(parts)(progress, data)),
+        report=evaluate_reports(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
+        blame=lambda progress, data: first_bad(given(step_parts)(progress, data)),
     )
 
 
@@ -84,18 +84,18 @@ def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, j
 
     @functools.cache
     def compiled(stream: Stream) -> Callable[..., Any]:
-        return jax.jit(training.evaluate(setup.cell, setup.objective, spread(stream, devices)))
+        return jax.jit(training.evaluate(setup.cell, setup.objective, shard_stream(stream, devices)))
 
     def scored(stream: Stream | None, key: jax.Array) -> Evaluate | None:
         if stream is None:
             return None
         whole = compiled(stream._replace(length=0))
-        return lambda params, data: values(whole(params, data, key, stream.length))
+        return lambda params, data: plain_metrics(whole(params, data, key, stream.length))
 
     return scored
 
 
-def reported(
+def evaluate_reports(
     setup: Setup, reports: dict[str, Report], key: jax.Array
 ) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
     """All reports on the first batch of validation, or of training where there is none."""
@@ -122,12 +122,12 @@ def reported(
     return compiled
 
 
-def values(metrics: Any) -> dict[str, float]:
+def plain_metrics(metrics: Any) -> dict[str, float]:
     """Metrics as plain numbers."""
     return {name: float(m.value()) for name, m in metrics.items()}
 
 
-def parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
+def step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
     """The values of the next step, in the order in which they come about."""
     state = progress.state
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 # The layers that `--cell` may name: each factory takes a number of units first, and gives a cell of any input.
 CELLS: Mapping[str, Callable[..., Cell]] = {
-    "bag": rnnjax.bag,
+    "bag": rnnjax.bag_of_inputs,
     "clockwork": rnnjax.clockwork,
     "convolution": rnnjax.convolution,
     "ctrnn": rnnjax.ctrnn,
@@ -42,8 +42,8 @@ CELLS: Mapping[str, Callable[..., Cell]] = {
     "peephole_lstm": rnnjax.peephole_lstm,
     "s4d": rnnjax.s4d,
     "scornn": rnnjax.scornn,
-    "time_window": rnnjax.time_window,
-    "unshared": rnnjax.unshared,
+    "time_window": rnnjax.time_delay,
+    "unshared": rnnjax.per_position,
     "urnn": rnnjax.urnn,
     "vanilla": rnnjax.vanilla,
 }
@@ -78,14 +78,14 @@ def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
     if name in known:
         return known[name]
     if ":" in name:
-        return imported(flag, name)
+        return import_attribute(flag, name)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     names = ", ".join(sorted(known))
     raise UserError(f"unknown --{flag}={name}: {hint}(known: {names}; or an import path like a.b:c)")
 
 
-def imported(flag: str, path: str) -> Any:
+def import_attribute(flag: str, path: str) -> Any:
     """What an import path leads to."""
     module, _, attribute = path.partition(":")
     try:
@@ -94,14 +94,14 @@ def imported(flag: str, path: str) -> Any:
         raise UserError(f"--{flag}={path}: {error}") from error
 
 
-def arguments(flag: str, text: str) -> dict[str, Any]:
+def parse_arguments(flag: str, text: str) -> dict[str, Any]:
     """Keyword arguments from `name=value,name=value`; values are Python literals, or names, which stay text.
 
     Raises:
       UserError: the text has another form.
 
     Example:
-      >>> arguments("cell_args", "forget_bias=2.0,layer_norm=True")
+      >>> parse_arguments("cell_args", "forget_bias=2.0,layer_norm=True")
       {'forget_bias': 2.0, 'layer_norm': True}
     """
     try:
@@ -132,15 +132,15 @@ def kind_of(parameter: inspect.Parameter) -> type | None:
     return default if default in (bool, int, float, str) else None
 
 
-def numbers(factory: Any, given: Mapping[str, Any]) -> dict[str, float]:
+def numeric_arguments(factory: Any, given: Mapping[str, Any]) -> dict[str, float]:
     """Those of the arguments given that the factory takes as numbers, which may be tracers.
 
     A number is an argument that is annotated float or Any, or whose default is a float.
 
     Example:
-      >>> numbers(rnnjax.lstm, {"forget_bias": 2, "layer_norm": True})
+      >>> numeric_arguments(rnnjax.lstm, {"forget_bias": 2, "layer_norm": True})
       {'forget_bias': 2.0}
-      >>> numbers(lambda hidden, rate=0.1, depth=2: None, {"rate": 0.5, "depth": 3})
+      >>> numeric_arguments(lambda hidden, rate=0.1, depth=2: None, {"rate": 0.5, "depth": 3})
       {'rate': 0.5}
     """
     known = parameters(factory)
@@ -184,10 +184,10 @@ def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = 
       >>> make_cell("lstm", 4, "forget_bias=0.0").window is None
       False
     """
-    return made(cells(), Cell, name, hidden_size, cell_args)
+    return make_from(cells(), Cell, name, hidden_size, cell_args)
 
 
-def try_out(cell: Cell) -> None:
+def check_cell(cell: Cell) -> None:
     """Refuses a cell of a part that is none, as `rnnjax:unroll` makes it of a number of units.
 
     Raises:
@@ -197,17 +197,17 @@ def try_out(cell: Cell) -> None:
         jax.eval_shape(cell.init, jax.random.key(0), jax.ShapeDtypeStruct((3,), "float32"))
 
 
-def made(
+def make_from(
     known: Mapping[str, Any], kind: type[T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
 ) -> T:
     """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`."""
     factory = resolve("cell", name, known)
     try:
-        given = arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
+        given = parse_arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
         check_arguments(factory, given)
         cell = factory(hidden_size, **given)
         if ":" in name and isinstance(cell, Cell):
-            try_out(cell)
+            check_cell(cell)
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
     if not isinstance(cell, kind):

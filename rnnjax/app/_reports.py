@@ -9,21 +9,21 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.base._pytrees import path_name
-from rnnjax.base._unroll import single
+from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics import Flow, gradient_flow, matrices
-from rnnjax.unitary import cayley_condition, drift
+from rnnjax.unitary import cayley_condition, orthogonality_error
 
 EXAMPLES = 4  # of a batch: what is reported is a mean over so many
 
 Report = Callable[[Cell, PyTree, PyTree], dict[str, jax.Array]]
 
 
-def drifts(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+def orthogonality_errors(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """How far the recurrent matrices are from unitary: the largest entry of abs(u* u - I) in any."""
     found = matrices(cell.weights(params))
     if not found:
         raise UserError("--report=drift: this network has no recurrent matrix that is square")
-    return {"drift": jnp.stack([drift(u.astype(jnp.float32)) for u in found]).max()}
+    return {"drift": jnp.stack([orthogonality_error(u.astype(jnp.float32)) for u in found]).max()}
 
 
 def conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
@@ -35,25 +35,25 @@ def conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     return {"cayley_condition": jnp.stack([cayley_condition(a) for a in packed]).min()}
 
 
-def flows(cell: Cell, params: PyTree, x: PyTree) -> Flow:
+def gradient_flows(cell: Cell, params: PyTree, x: PyTree) -> Flow:
     """States and gradients of some examples, the examples first."""
     some = jax.tree.map(lambda a: a[:EXAMPLES], x)
-    return jax.vmap(lambda xs: gradient_flow(single(cell), params, xs))(some)
+    return jax.vmap(lambda xs: gradient_flow(as_step_cell(cell), params, xs))(some)
 
 
 def state_norm(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """The norm of the carry after the last step of a window."""
-    return {"state_norm": flows(cell, params, x).states[:, -1].mean()}
+    return {"state_norm": gradient_flows(cell, params, x).states[:, -1].mean()}
 
 
 def flow(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """The norm of d h_T / d h_t for t = 0 and t = T / 2, as `dynamics.gradient_flow` defines it."""
-    norms = flows(cell, params, x).norms
+    norms = gradient_flows(cell, params, x).norms
     return {"flow_whole": norms[:, 0].mean(), "flow_half": norms[:, norms.shape[1] // 2].mean()}
 
 
 REPORTS: dict[str, Report] = {
-    "drift": drifts,
+    "drift": orthogonality_errors,
     "cayley_condition": conditions,
     "state_norm": state_norm,
     "gradient_flow": flow,

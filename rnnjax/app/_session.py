@@ -17,13 +17,13 @@ import numpy as np
 
 from rnnjax import distributed
 from rnnjax.app._config import Config
-from rnnjax.app._programs import Programs, programs, values
-from rnnjax.app._setup import Build, Load, Setup, finished, loaded
+from rnnjax.app._programs import Programs, plain_metrics, programs
+from rnnjax.app._setup import Build, Load, Setup, build_setup, load_data
 from rnnjax.base import PyTree, UserError, count
-from rnnjax.base._seq import zeros
+from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
-from rnnjax.distributed._parallel import local
-from rnnjax.distributed._runtime import agreed, any_of, leads, running
+from rnnjax.distributed._parallel import to_local
+from rnnjax.distributed._runtime import from_leader, is_leader, max_over_processes, running
 from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
 from rnnjax.runs import Progress as Bar
 from rnnjax.runs._writers import Writer
@@ -112,10 +112,10 @@ class Session:
 
     def __init__(self, build: Build, load: Load | None, config: Config) -> None:
         self.build = build
-        self.config, data = loaded(load, config)
+        self.config, data = load_data(load, config)
         self.devices = distributed.mesh(config.devices)
-        self.data = distributed.put(data, self.devices)
-        self.setup: Setup = finished(build, self.config)
+        self.data = distributed.replicate(data, self.devices)
+        self.setup: Setup = build_setup(build, self.config)
         self.programs: Programs = programs(build, self.config, self.devices)
         self.pace = Pace()
 
@@ -157,9 +157,9 @@ class Session:
         saved, restored = self.restore()
         if restored is not None and self.over(saved):
             known = self.workdir.summary() or {}
-            scored = agreed(known.get("steps") == restored)
+            scored = from_leader(known.get("steps") == restored)
             return self.result(saved, known if scored else None)
-        writer = make_writers(self.config.writers if leads() else [], self.workdir, restored)
+        writer = make_writers(self.config.writers if is_leader() else [], self.workdir, restored)
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
             while not self.over(saved):
                 saved = self.advance(saved, writer, bar)
@@ -173,20 +173,20 @@ class Session:
 
     def bar(self, start: int) -> Bar:
         """Progress of this run, for the eye."""
-        mode = "auto" if leads() else "none"
+        mode = "auto" if is_leader() else "none"
         return Bar(self.config.num_steps, description=self.config.cell, start=start, mode=mode)
 
     def advance(self, saved: Saved, writer: Writer, bar: Bar) -> Saved:
         """One call of the loop, and what falls due after it: metrics, evaluation, checkpoint."""
         start = int(saved.progress.state.step)
-        progress = self.call(saved.progress, agreed(self.call_steps(start)))
+        progress = self.call(saved.progress, from_leader(self.call_steps(start)))
         step, end = int(progress.state.step), self.config.num_steps
         due = {name: step % every == 0 or step == end for name, every in self.schedule().items()}
         record: dict[str, float] = {}
         saved = saved._replace(progress=progress)
         if due["log"] or due["eval"]:
-            record |= values(progress.metrics)
-            saved = saved._replace(progress=progress._replace(metrics=zeros(progress.metrics)))
+            record |= plain_metrics(progress.metrics)
+            saved = saved._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
         if due["eval"]:
             saved, scores = self.evaluate(saved)
             record |= scores | jax.tree.map(float, self.programs.report(saved.progress.state.params, self.data))
@@ -256,7 +256,7 @@ class Session:
 
     def heed(self, heard: list[int], saved: Saved) -> None:
         """Saves and stops if a signal has come."""
-        signum = any_of(heard[0] if heard else 0)
+        signum = max_over_processes(heard[0] if heard else 0)
         if signum:
             self.checkpoints.save(int(saved.progress.state.step), saved)
             raise Interrupted(signum)
@@ -268,7 +268,7 @@ class Session:
         summary = dict(self.summary(saved, params, step) if known is None else known)
         if known is None:
             self.workdir.write_summary(summary)
-        params, data = local((params, self.data), self.devices)
+        params, data = to_local((params, self.data), self.devices)
         return Result(self.setup, params, data, self.config, summary)
 
     def summary(self, saved: Saved, params: PyTree, best_step: int) -> dict[str, Any]:

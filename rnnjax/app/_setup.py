@@ -67,7 +67,7 @@ Build = Callable[[Config], Setup]
 Load = Callable[[Config], tuple[Config, PyTree]]
 
 
-def finished(build: Build, config: Config) -> Setup:
+def build_setup(build: Build, config: Config) -> Setup:
     """The setup of a config, in the dtype of its flag; what a cell refuses becomes a `UserError`."""
     try:
         setup = build(config)
@@ -80,7 +80,7 @@ def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[
     """Those of the numbers that may be tracers when the setup is built, for a build may branch on one."""
 
     def built(name: str, value: Any) -> tuple[()]:
-        finished(build, config.with_numbers({name: value}))
+        build_setup(build, config.with_numbers({name: value}))
         return ()
 
     kept = {}
@@ -92,21 +92,21 @@ def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[
     return kept
 
 
-def scaled(cell: Cell, factor: Any) -> Cell:
+def scale_init(cell: Cell, factor: Any) -> Cell:
     """The cell with its initial parameters times a number, which may be a tracer."""
     return cell.replace(init=lambda key, x: jax.tree.map(lambda p: p * jnp.asarray(factor, p.dtype), cell.init(key, x)))
 
 
 def trainer(build: Build, config: Config) -> Trainer:
     """The pure parts of training that a config describes."""
-    setup = finished(build, config)
-    cell = scaled(setup.cell, config.init_scale)
+    setup = build_setup(build, config)
+    cell = scale_init(setup.cell, config.init_scale)
     estimator = config.make_estimator(setup.cell, setup.objective)
     estimator = estimator if setup.around is None else setup.around(estimator)
     return Trainer(cell, estimator, config.make_optimizer(), setup.train)
 
 
-def loaded(load: Load | None, config: Config) -> tuple[Config, PyTree]:
+def load_data(load: Load | None, config: Config) -> tuple[Config, PyTree]:
     """The config with what loading found out, and the data on the device, checked for nan and inf."""
     if load is None:
         return config, ()

@@ -4,27 +4,27 @@ Belongs here: what every other folder needs. Does not belong here: any particula
 """
 
 from rnnjax.base._cell import Cell, PyTree, run, with_step
-from rnnjax.base._compose import memoryless, stack
+from rnnjax.base._compose import stack, stateless
 from rnnjax.base._errors import UserError
 from rnnjax.base._pytrees import count
-from rnnjax.base._seq import Pair, Seq, plain, where
-from rnnjax.base._unroll import chunk, remat, segmented, unroll
+from rnnjax.base._seq import Seq, SourceTarget, tree_where, without_marks
+from rnnjax.base._unroll import chunk, remat, unroll, with_resets
 
 __all__ = [
     "Cell",
-    "Pair",
     "PyTree",
     "Seq",
+    "SourceTarget",
     "UserError",
     "chunk",
     "count",
-    "memoryless",
-    "plain",
     "remat",
     "run",
-    "segmented",
     "stack",
+    "stateless",
+    "tree_where",
     "unroll",
-    "where",
+    "with_resets",
     "with_step",
+    "without_marks",
 ]

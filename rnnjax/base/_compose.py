@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 
 from rnnjax.base._cell import Cell, PyTree, Step, out_shape, split
-from rnnjax.base._seq import cleaned, like, plain
+from rnnjax.base._seq import with_marks_of, without_marks, zero_invalid
 from rnnjax.base._unroll import unroll
 
 
@@ -75,7 +75,7 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
     )
 
 
-def within(cell: Cell, name: str) -> Cell:
+def under_name(cell: Cell, name: str) -> Cell:
     """The same cell, its params one level down: params[name]; beside it there is room for others."""
 
     def at(step: Step) -> Step:
@@ -96,7 +96,7 @@ class Apply(Protocol):
     def __call__(self, params: PyTree, x: PyTree, key: jax.Array | None = None, /) -> PyTree: ...
 
 
-def memoryless(init: Callable[[jax.Array, Any], PyTree], apply: Apply) -> Cell:
+def stateless(init: Callable[[jax.Array, Any], PyTree], apply: Apply) -> Cell:
     """A cell without carry, y = apply(params, x, key); its window is one call for all steps.
 
     It also acts on whole windows between window cells, as in `stack(bidirectional(...), linear(5))`.
@@ -107,15 +107,15 @@ def memoryless(init: Callable[[jax.Array, Any], PyTree], apply: Apply) -> Cell:
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
-      >>> scale = memoryless(lambda key, x: {"s": jnp.ones(())}, lambda p, x, key=None: p["s"] * x)
+      >>> scale = stateless(lambda key, x: {"s": jnp.ones(())}, lambda p, x, key=None: p["s"] * x)
       >>> print(rnnjax.run(scale, {"s": 3.0}, jnp.arange(3.0))[1])
       [0. 3. 6.]
     """
 
     def step(p: PyTree, carry: tuple[()], x: PyTree, key: jax.Array | None = None) -> tuple[tuple[()], PyTree]:
-        return carry, like(x, apply(p, plain(cleaned(x)), key))
+        return carry, with_marks_of(x, apply(p, without_marks(zero_invalid(x)), key))
 
     def window(p: PyTree, carry: tuple[()], xs: PyTree, keys: jax.Array | None = None) -> tuple[tuple[()], PyTree]:
-        return carry, like(xs, jax.vmap(apply, (None, 0, 0))(p, plain(cleaned(xs)), keys))
+        return carry, with_marks_of(xs, jax.vmap(apply, (None, 0, 0))(p, without_marks(zero_invalid(xs)), keys))
 
-    return Cell(lambda key, x: init(key, plain(x)), lambda p, x: (), step, window=window)
+    return Cell(lambda key, x: init(key, without_marks(x)), lambda p, x: (), step, window=window)

@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def refusing(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
+def as_user_error(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
     """Turns an error of the file system into a `UserError`.
 
     Args:
@@ -29,7 +29,7 @@ def refusing(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
       UserError: in place of an OSError or a UnicodeDecodeError.
 
     Example:
-      >>> with refusing("read", "nowhere.txt"):
+      >>> with as_user_error("read", "nowhere.txt"):
       ...     _ = open("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory

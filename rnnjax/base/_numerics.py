@@ -17,7 +17,7 @@ ones, nothing = jax.nn.initializers.ones, jax.nn.initializers.zeros
 Initializer = Callable[..., jax.Array]
 
 
-lecun = jax.nn.initializers.lecun_normal()
+lecun_normal = jax.nn.initializers.lecun_normal()
 
 
 unit_normal = jax.nn.initializers.normal(1.0)
@@ -29,12 +29,12 @@ zeros_init = jax.nn.initializers.zeros
 EPSILON = 1e-5  # of layer norm
 
 
-def draw(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def draw_initial(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Initial values in at least single precision, then cast: QR has no half-precision form."""
     return init(key, shape, dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32).astype(dtype)
 
 
-def number(value: Any, x: jax.Array) -> jax.Array:
+def as_dtype(value: Any, x: jax.Array) -> jax.Array:
     """A number of the user's, a tracer perhaps, in the dtype of use."""
     return jnp.asarray(value, x.dtype)
 
@@ -42,7 +42,7 @@ def number(value: Any, x: jax.Array) -> jax.Array:
 def standardize(x: jax.Array, epsilon: float = EPSILON) -> jax.Array:
     """x with mean 0 and variance 1 over its features."""
     centred = x - x.mean(-1, keepdims=True)
-    return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + number(epsilon, x))
+    return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + as_dtype(epsilon, x))
 
 
 def bernoulli(key: jax.Array, p: Any, shape: tuple[int, ...]) -> jax.Array:

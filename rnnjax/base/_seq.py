@@ -37,24 +37,24 @@ class Seq(NamedTuple):
     first: Any = None
 
 
-def plain(x: PyTree) -> PyTree:
+def without_marks(x: PyTree) -> PyTree:
     """The inputs alone, whether they come as a Seq or not."""
     return x.x if isinstance(x, Seq) else x
 
 
-def like(x: PyTree, y: PyTree) -> PyTree:
+def with_marks_of(x: PyTree, y: PyTree) -> PyTree:
     """y, as a Seq with the marks of x if x is one; zero where x is not valid."""
-    return cleaned(x._replace(x=y)) if isinstance(x, Seq) else y
+    return zero_invalid(x._replace(x=y)) if isinstance(x, Seq) else y
 
 
-def cleaned(x: PyTree) -> PyTree:
+def zero_invalid(x: PyTree) -> PyTree:
     """A Seq whose inputs are zero where they are not valid; anything else as it is. 0 * nan would be nan."""
     if not isinstance(x, Seq) or x.valid is None:
         return x
-    return x._replace(x=where(x.valid, x.x, zeros(x.x)))
+    return x._replace(x=tree_where(x.valid, x.x, tree_zeros(x.x)))
 
 
-def where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
+def tree_where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
     """`jnp.where` over trees, one flag for all trailing axes."""
 
     def pick(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -63,24 +63,24 @@ def where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(pick, a, b)
 
 
-def zeros(tree: PyTree) -> PyTree:
+def tree_zeros(tree: PyTree) -> PyTree:
     """A tree of zeros."""
     return jax.tree.map(jnp.zeros_like, tree)
 
 
-def flip(tree: PyTree) -> PyTree:
+def flip_time(tree: PyTree) -> PyTree:
     """A tree turned around in time."""
     return jax.tree.map(lambda a: a[::-1], tree)
 
 
-def mirror(xs: PyTree) -> PyTree:
+def reverse_seq(xs: PyTree) -> PyTree:
     """A window read backwards: there a document begins at its last valid step."""
     if isinstance(xs, Seq) and xs.first is not None:
-        xs = xs._replace(first=begins_backwards(xs.first, xs.valid))
-    return flip(xs)
+        xs = xs._replace(first=first_backwards(xs.first, xs.valid))
+    return flip_time(xs)
 
 
-def begins_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
+def first_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
     """Where the documents of a window begin for a reader from its end, which is in the last of them already."""
     document = jnp.cumsum(first)
     of_step = document if valid is None else jnp.where(valid, document, document[-1:])
@@ -89,7 +89,7 @@ def begins_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
     return begins if valid is None else jnp.where(valid, begins, False)
 
 
-def duration(xs: PyTree) -> int:
+def num_steps(xs: PyTree) -> int:
     """T of a window."""
     lengths = {jnp.shape(a)[:1] for a in jax.tree.leaves(xs)}
     if len(lengths) != 1 or lengths & {(), (0,)}:
@@ -97,20 +97,20 @@ def duration(xs: PyTree) -> int:
     return int(lengths.pop()[0])
 
 
-def at_first(xs: PyTree) -> PyTree:
+def first_step_shape(xs: PyTree) -> PyTree:
     """The shape of one step of a window."""
-    duration(xs)
+    num_steps(xs)
     return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), xs)
 
 
-def along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
+def keys_along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
     """One key becomes a key per step; keys that have the time axis stay."""
     if key is None or key.ndim:
         return key
-    return jax.random.split(key, duration(xs))
+    return jax.random.split(key, num_steps(xs))
 
 
-class Pair(NamedTuple):
+class SourceTarget(NamedTuple):
     """What an encoder-decoder reads.
 
     Attributes:

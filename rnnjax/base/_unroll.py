@@ -13,10 +13,21 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base._cell import Cell, PyTree, Step
-from rnnjax.base._seq import Seq, along_time, at_first, cleaned, duration, flip, like, mirror, plain, where
+from rnnjax.base._seq import (
+    Seq,
+    first_step_shape,
+    flip_time,
+    keys_along_time,
+    num_steps,
+    reverse_seq,
+    tree_where,
+    with_marks_of,
+    without_marks,
+    zero_invalid,
+)
 
 
-def segmented(cell: Cell) -> Cell:
+def with_resets(cell: Cell) -> Cell:
     """The cell whose input is a Seq of one step: what `unroll` does on a Seq, step by step.
 
     x, valid and first are those of one step. Start anew, then hold:
@@ -25,7 +36,7 @@ def segmented(cell: Cell) -> Cell:
 
     Example: an agent whose episode has just begun forgets the one before.
       >>> import jax, jax.numpy as jnp, rnnjax
-      >>> cell = segmented(rnnjax.vanilla(4))
+      >>> cell = with_resets(rnnjax.vanilla(4))
       >>> x = Seq(jnp.ones(3), valid=jnp.array(False), first=jnp.array(True))
       >>> carry = ((), jnp.ones(4))
       >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), x), x, carry)
@@ -34,11 +45,11 @@ def segmented(cell: Cell) -> Cell:
     """
 
     def step(weights: PyTree, carry: PyTree, s: Seq, key: jax.Array | None = None) -> tuple[PyTree, Seq]:
-        s = cleaned(s)
+        s = zero_invalid(s)
         if s.first is not None:
-            carry = where(s.first, cell.initial_carry(weights, s.x), carry)
+            carry = tree_where(s.first, cell.initial_carry(weights, s.x), carry)
         new, y = cell.step(weights, carry, s.x, key)
-        return (new if s.valid is None else where(s.valid, new, carry)), like(s, y)
+        return (new if s.valid is None else tree_where(s.valid, new, carry)), with_marks_of(s, y)
 
     return Cell(
         lambda key, s: cell.init(key, s.x),
@@ -73,12 +84,12 @@ def scanning() -> Iterator[None]:
         SCANNING.reset(token)
 
 
-def scan(cell: Cell) -> Step:
+def scan_window(cell: Cell) -> Step:
     """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq."""
 
     def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        step = segmented(cell).step if isinstance(xs, Seq) else cell.step
-        if SCANNING.get() and duration(xs) == 1:
+        step = with_resets(cell).step if isinstance(xs, Seq) else cell.step
+        if SCANNING.get() and num_steps(xs) == 1:
             carry, y = step(weights, carry, *jax.tree.map(lambda a: a[0], (xs, keys)))
             return carry, jax.tree.map(lambda a: a[None], y)
         return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
@@ -86,14 +97,14 @@ def scan(cell: Cell) -> Step:
     return window
 
 
-def single(cell: Cell) -> Cell:
+def as_step_cell(cell: Cell) -> Cell:
     """The cell of one step that a cell of windows is: the inverse of `unroll`, for wrappers that act on every step.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> cell, xs = unroll(rnnjax.lstm(4)), jnp.ones((12, 3))
       >>> params = cell.init(jax.random.key(0), xs)
-      >>> again = unroll(single(cell))
+      >>> again = unroll(as_step_cell(cell))
       >>> np.testing.assert_allclose(rnnjax.run(again, params, xs)[1], rnnjax.run(cell, params, xs)[1], rtol=1e-6)
     """
 
@@ -139,16 +150,16 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
     """
 
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        inner = scan(cell) if cell.window is None or SCANNING.get() else cell.window
-        keys = along_time(key, xs)
+        inner = scan_window(cell) if cell.window is None or SCANNING.get() else cell.window
+        keys = keys_along_time(key, xs)
         if not reverse:
             return inner(weights, carry, xs, keys)
-        carry, ys = inner(weights, carry, mirror(xs), flip(keys))
-        return carry, like(xs, flip(plain(ys)))
+        carry, ys = inner(weights, carry, reverse_seq(xs), flip_time(keys))
+        return carry, with_marks_of(xs, flip_time(without_marks(ys)))
 
     return Cell(
-        lambda key, xs: cell.init(key, at_first(plain(xs))),
-        lambda weights, xs: cell.initial_carry(weights, at_first(plain(xs))),
+        lambda key, xs: cell.init(key, first_step_shape(without_marks(xs))),
+        lambda weights, xs: cell.initial_carry(weights, first_step_shape(without_marks(xs))),
         step,
         cell.weights,
     )
@@ -178,22 +189,22 @@ def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
     """
 
     def size(xs: PyTree) -> int:
-        k = length(duration(xs)) if callable(length) else length
+        k = length(num_steps(xs)) if callable(length) else length
         if k < 1:
             raise ValueError(f"chunk(cell, length) needs a length of at least 1, got {k}")
-        return min(k, duration(xs))
+        return min(k, num_steps(xs))
 
     def head(xs: PyTree) -> PyTree:
         k = size(xs)
         return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[:k], t), xs)
 
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        inputs, k = (xs, along_time(key, xs)), size(xs)
-        n = duration(xs) // k
+        inputs, k = (xs, keys_along_time(key, xs)), size(xs)
+        n = num_steps(xs) // k
         folded = jax.tree.map(lambda a: a[: n * k].reshape((n, k) + a.shape[1:]), inputs)
         carry, ys = lax.scan(lambda h, xk: cell.step(weights, h, *xk), carry, folded)
         ys = jax.tree.map(lambda a: a.reshape((n * k,) + a.shape[2:]), ys)
-        if n * k == duration(xs):
+        if n * k == num_steps(xs):
             return carry, ys
         carry, rest = cell.step(weights, carry, *jax.tree.map(lambda a: a[n * k :], inputs))
         return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, rest)
@@ -232,10 +243,10 @@ def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
     )
     if every is None:
         return again
-    return chunk(again, near_root if every == "sqrt" else every)
+    return chunk(again, divisor_near_root if every == "sqrt" else every)
 
 
-def near_root(steps: int) -> int:
+def divisor_near_root(steps: int) -> int:
     """The divisor of T next to its square root, if one is within a factor of two: a rest would cost a copy of all."""
     root = math.isqrt(steps)
     divisors = (k for k in range((root + 1) // 2, 2 * root + 1) if steps % k == 0)

@@ -5,7 +5,16 @@ here: a function that returns a `Cell`. Does not belong here: a function from a 
 that keeps norms (`unitary`), a cell over trees (`trees`).
 """
 
-from rnnjax.cells._baselines import bag, convolution, delay_line, max_so_far, mean_so_far, slots, time_window, unshared
+from rnnjax.cells._baselines import (
+    bag_of_inputs,
+    convolution,
+    delay_line,
+    input_slots,
+    max_so_far,
+    mean_so_far,
+    per_position,
+    time_delay,
+)
 from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, recurrent, vanilla_core
 from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
 from rnnjax.cells._feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
@@ -27,7 +36,7 @@ from rnnjax.cells._stochastic import (
 __all__ = [
     "Binary",
     "LSTMCarry",
-    "bag",
+    "bag_of_inputs",
     "binary",
     "binary_core",
     "boltzmann_core",
@@ -48,6 +57,7 @@ __all__ = [
     "gru_core",
     "indrnn",
     "indrnn_core",
+    "input_slots",
     "irnn",
     "jordan",
     "layer_norm",
@@ -67,15 +77,14 @@ __all__ = [
     "one_hot",
     "peephole_core",
     "peephole_lstm",
+    "per_position",
     "pointwise",
     "recurrent",
     "s4d",
-    "slots",
     "stored",
     "symmetric",
     "teacher_forced",
-    "time_window",
-    "unshared",
+    "time_delay",
     "vanilla",
     "vanilla_core",
 ]

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, Seq, stack
-from rnnjax.base._unroll import scan
+from rnnjax.base._unroll import scan_window
 from rnnjax.cells._feedforward import linear, pointwise
 
 
-def memory(start: Any, step: Any) -> Cell:
+def carry_only_cell(start: Any, step: Any) -> Cell:
     """A cell without params from (x) -> carry and (carry, x) -> (carry, y)."""
     return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x))
 
@@ -46,11 +46,11 @@ def delay_line(k: int) -> Cell:
         both = jnp.concatenate([x[None], h])
         return both[: k - 1], both.reshape(-1)
 
-    slow = memory(start, step)
+    slow = carry_only_cell(start, step)
 
     def window(w: PyTree, h: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         if isinstance(xs, Seq):
-            return scan(slow)(w, h, xs, keys)
+            return scan_window(slow)(w, h, xs, keys)
         line, steps = jnp.concatenate([h[::-1], xs]), len(xs)
         ys = jnp.concatenate([line[k - 1 - i : k - 1 - i + steps] for i in range(k)], axis=-1)
         return line[steps:][::-1], ys
@@ -78,7 +78,7 @@ def mean_so_far() -> Cell:
         h = Count(h.total + x, h.n + 1)
         return h, h.total / h.n
 
-    return memory(lambda x: Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
+    return carry_only_cell(lambda x: Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
 
 
 def max_so_far() -> Cell:
@@ -94,7 +94,7 @@ def max_so_far() -> Cell:
         h = jnp.maximum(h, x)
         return h, h
 
-    return memory(lambda x: jnp.zeros(x.shape, x.dtype), step)
+    return carry_only_cell(lambda x: jnp.zeros(x.shape, x.dtype), step)
 
 
 class Slots(NamedTuple):
@@ -104,12 +104,12 @@ class Slots(NamedTuple):
     next: Any
 
 
-def slots(length: int) -> Cell:
+def input_slots(length: int) -> Cell:
     """All inputs so far, each in its own place of `length`, zeros in the others; later ones are not taken in.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
-      >>> print(rnnjax.run(rnnjax.unroll(slots(2)), (), jnp.array([[1.0], [2.0], [3.0]]))[1])
+      >>> print(rnnjax.run(rnnjax.unroll(input_slots(2)), (), jnp.array([[1.0], [2.0], [3.0]]))[1])
       [[1. 0.] [1. 2.] [1. 2.]]
     """
 
@@ -120,17 +120,17 @@ def slots(length: int) -> Cell:
         inputs = h.inputs + jnp.expand_dims(h.next, tuple(range(1, 1 + x.ndim))) * x[None]
         return Slots(inputs, jnp.roll(h.next, 1).at[0].set(0)), inputs.reshape(-1)
 
-    return memory(start, step)
+    return carry_only_cell(start, step)
 
 
-def time_window(hidden: int, k: int = 8) -> Cell:
+def time_delay(hidden: int, k: int = 8) -> Cell:
     """A layer on the last k inputs: what is longer ago it cannot know. Params as those of `linear` on k inputs.
 
         y_t = tanh([x_t, ..., x_{t-k+1}] w + b)
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> time_window(4, k=3).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
+      >>> time_delay(4, k=3).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
       (15, 4)
 
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks, 1989.
@@ -138,14 +138,14 @@ def time_window(hidden: int, k: int = 8) -> Cell:
     return stack(delay_line(k), linear(hidden), pointwise(jnp.tanh))
 
 
-def bag(hidden: int) -> Cell:
+def bag_of_inputs(hidden: int) -> Cell:
     """A layer on the mean of all inputs so far: a bag of words, when they are words.
 
         y_t = tanh(mean(x_1 .. x_t) w + b)
 
     Example: order makes no difference.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
-      >>> cell, xs = rnnjax.unroll(bag(4)), jnp.arange(6.0).reshape(3, 2)
+      >>> cell, xs = rnnjax.unroll(bag_of_inputs(4)), jnp.arange(6.0).reshape(3, 2)
       >>> params = cell.init(jax.random.key(0), xs)
       >>> a, b = (rnnjax.run(cell, params, x)[1][-1] for x in (xs, xs[::-1]))
       >>> np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -168,7 +168,7 @@ def convolution(hidden: int, k: int = 5) -> Cell:
     return stack(delay_line(k), linear(hidden), pointwise(jax.nn.relu), max_so_far())
 
 
-def unshared(hidden: int, length: int = 100) -> Cell:
+def per_position(hidden: int, length: int = 100) -> Cell:
     """A feed-forward layer with weights of its own for each place of a sequence: what one has learned no other knows.
 
         y_t = tanh(x_1 w_1 + ... + x_t w_t + b)
@@ -179,7 +179,7 @@ def unshared(hidden: int, length: int = 100) -> Cell:
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> unshared(4, length=10).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
+      >>> per_position(4, length=10).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
       (50, 4)
     """
-    return stack(slots(length), linear(hidden), pointwise(jnp.tanh))
+    return stack(input_slots(length), linear(hidden), pointwise(jnp.tanh))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.base._numerics import Initializer, draw, nothing, number, ones, orthogonal, standardize
+from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, nothing, ones, orthogonal, standardize
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
 from rnnjax.cells._fused_rules import GRU, VANILLA
 from rnnjax.cells._fused_window import Rule, core_window
@@ -68,8 +68,8 @@ def recurrent(
     def init(key: jax.Array, z: Any) -> PyTree:
         check(z)
         ku, *keys = jax.random.split(key, 1 + len(extra or {}))
-        blocks = [draw(u_init, k, (hidden, hidden), z.dtype) for k in jax.random.split(ku, gates)]
-        more = {k: draw(f, key, shape, z.dtype) for key, (k, (f, shape)) in zip(keys, (extra or {}).items())}
+        blocks = [draw_initial(u_init, k, (hidden, hidden), z.dtype) for k in jax.random.split(ku, gates)]
+        more = {k: draw_initial(f, key, shape, z.dtype) for key, (k, (f, shape)) in zip(keys, (extra or {}).items())}
         return {"u": jnp.concatenate(blocks, axis=1)} | more
 
     def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
@@ -79,13 +79,13 @@ def recurrent(
     return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step)
 
 
-def driven(p: PyTree, h: jax.Array) -> jax.Array:
+def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:
     """The recurrent part of all gates, h u; normalised where the core was built with layer_norm."""
     v = h @ p["u"]
     return standardize(v) * p["gain"] if "gain" in p else v
 
 
-def normalised(flag: bool, width: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
+def norm_params(flag: bool, width: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
     """The extra params of a core with layer norm: the gain of its recurrent part."""
     return {"gain": (ones, (width,))} if flag else {}
 
@@ -114,10 +114,10 @@ def vanilla_core(
     """
 
     def vanilla(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h = activation(z + driven(p, h))
+        h = activation(z + recurrent_drive(p, h))
         return h, h
 
-    core = recurrent(hidden, vanilla, u_init=u_init, extra=normalised(layer_norm, hidden))
+    core = recurrent(hidden, vanilla, u_init=u_init, extra=norm_params(layer_norm, hidden))
     rule = vanilla_rule(activation, layer_norm)
     return core if rule is None else core_window(rule, core)
 
@@ -169,7 +169,7 @@ def gru_core(
         raise ValueError("gru: recurrent_bias and layer_norm need reset_after=True")
 
     def candidate_after(p: PyTree, h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-        v = driven(p, h)
+        v = recurrent_drive(p, h)
         r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + v[: 2 * hidden]), 2)
         n = v[2 * hidden :] + p["b"] if recurrent_bias else v[2 * hidden :]
         return z, jnp.tanh(a[2 * hidden :] + r * n)
@@ -186,7 +186,7 @@ def gru_core(
         return h, h
 
     bias = {"b": (nothing, (hidden,))} if recurrent_bias else {}
-    core = recurrent(hidden, gru, 3, u_init=u_init, extra=normalised(layer_norm, 3 * hidden) | bias)
+    core = recurrent(hidden, gru, 3, u_init=u_init, extra=norm_params(layer_norm, 3 * hidden) | bias)
     return core_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], core)
 
 
@@ -235,7 +235,7 @@ def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) ->
     """
 
     def ctrnn(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        h = h + (jnp.tanh(z + h @ p["u"]) - h) / number(tau, h)
+        h = h + (jnp.tanh(z + h @ p["u"]) - h) / as_dtype(tau, h)
         return h, h
 
     return recurrent(hidden, ctrnn, u_init=u_init)
@@ -261,7 +261,7 @@ def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 
     """
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        return {"u": number(u_max, z) * jax.random.uniform(key, (hidden,), z.dtype)}
+        return {"u": as_dtype(u_max, z) * jax.random.uniform(key, (hidden,), z.dtype)}
 
     def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         if z.shape != (hidden,):

@@ -8,11 +8,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, memoryless
-from rnnjax.base._numerics import EPSILON, Initializer, bernoulli, draw, lecun, standardize, unit_normal, zeros_init
+from rnnjax.base import Cell, PyTree, stateless
+from rnnjax.base._numerics import (
+    EPSILON,
+    Initializer,
+    bernoulli,
+    draw_initial,
+    lecun_normal,
+    standardize,
+    unit_normal,
+    zeros_init,
+)
 
 
-def linear(width: int, bias: bool = True, w_init: Initializer = lecun, b_init: Initializer = zeros_init) -> Cell:
+def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_init: Initializer = zeros_init) -> Cell:
     """An affine map, one matmul for a whole window.
 
         y = x w + b
@@ -31,14 +40,14 @@ def linear(width: int, bias: bool = True, w_init: Initializer = lecun, b_init: I
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, kb = jax.random.split(key)
-        params = {"w": draw(w_init, kw, (x.shape[-1], width), x.dtype)}
-        return params | ({"b": draw(b_init, kb, (width,), x.dtype)} if bias else {})
+        params = {"w": draw_initial(w_init, kw, (x.shape[-1], width), x.dtype)}
+        return params | ({"b": draw_initial(b_init, kb, (width,), x.dtype)} if bias else {})
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         y = x @ p["w"]
         return y + jnp.broadcast_to(p["b"], y.shape) if bias else y
 
-    return memoryless(init, apply)
+    return stateless(init, apply)
 
 
 def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype: Any = jnp.float32) -> Cell:
@@ -60,14 +69,14 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
     """
 
     def init(key: jax.Array, x: Any) -> PyTree:
-        return {"w": draw(w_init, key, (vocabulary, width), dtype)}
+        return {"w": draw_initial(w_init, key, (vocabulary, width), dtype)}
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         if not jnp.issubdtype(x.dtype, jnp.integer):
             raise TypeError(f"embed({vocabulary}, {width}) looks up integers, got {x.dtype}")
         return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
-    return memoryless(init, apply)
+    return stateless(init, apply)
 
 
 def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
@@ -89,7 +98,7 @@ def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
       >>> print(rnnjax.run(pointwise(jnp.tanh), (), jnp.zeros(2))[1])
       [0. 0.]
     """
-    return memoryless(lambda key, x: (), lambda p, x, key=None: f(x))
+    return stateless(lambda key, x: (), lambda p, x, key=None: f(x))
 
 
 def layer_norm(epsilon: float = EPSILON) -> Cell:
@@ -113,7 +122,7 @@ def layer_norm(epsilon: float = EPSILON) -> Cell:
         gain, bias = (jnp.broadcast_to(p[name], x.shape) for name in ("gain", "bias"))
         return standardize(x, epsilon) * gain + bias
 
-    return memoryless(init, apply)
+    return stateless(init, apply)
 
 
 def dropout(rate: Any) -> Cell:
@@ -139,4 +148,4 @@ def dropout(rate: Any) -> Cell:
         keep = 1 - jnp.asarray(rate, x.dtype)
         return jnp.where(bernoulli(key, keep, x.shape), x / keep, jnp.zeros_like(x))
 
-    return memoryless(lambda key, x: (), apply)
+    return stateless(lambda key, x: (), apply)

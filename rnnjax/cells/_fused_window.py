@@ -5,8 +5,8 @@ cut into pieces of about twenty steps. In the backward pass of a piece everythin
 is formed for all its steps at once (`factors`), a loop does the few products that do (`pull`), and one matmul a piece
 gives the gradient of the weights. The parts:
 
-- `values` runs the loop, without a derivative.
-- `attach` gives these values the hand-written derivative in the pre-activations and the carry.
+- `forward_scan` runs the loop, without a derivative.
+- `attach_gradient` gives these values the hand-written derivative in the pre-activations and the carry.
 - `pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
   That is what keeps `vmap` right and fast: batches, populations, gradients per example.
 
@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, chunk, plain, where, with_step
-from rnnjax.base._seq import at_first, cleaned, zeros
+from rnnjax.base import Cell, PyTree, Seq, chunk, tree_where, with_step, without_marks
+from rnnjax.base._seq import first_step_shape, tree_zeros, zero_invalid
 
 
 class Rule(NamedTuple):
@@ -63,19 +63,19 @@ class Steps(NamedTuple):
     hold: Any = None
 
 
-def select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
+def tree_select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
     """`jnp.where` over trees of one structure."""
     return jax.tree.map(jnp.where, flags, a, b)
 
 
-def loop(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+def scan_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, PyTree, PyTree, PyTree]:
     """The scan of a piece: the carry after it; after each step the carry, that had no unit held, and what is saved."""
 
     def body(h: PyTree, s: Steps) -> tuple[PyTree, PyTree]:
-        h = h if s.first is None else where(s.first, start, h)
+        h = h if s.first is None else tree_where(s.first, start, h)
         new, saved = rule.step(p, h, s.x)
-        after = new if s.hold is None else select(s.hold, h, new)
-        after = after if s.valid is None else where(s.valid, after, h)
+        after = new if s.hold is None else tree_select(s.hold, h, new)
+        after = after if s.valid is None else tree_where(s.valid, after, h)
         return after, (after, None if s.hold is None else new, saved)
 
     last, (after, new, saved) = lax.scan(body, carry, s)
@@ -98,22 +98,22 @@ class Piece(NamedTuple):
         shifted = jax.tree.map(lambda h, hs: jnp.concatenate([h[None], hs[:-1]]), self.carry, self.after)
         if self.marks.first is None:
             return shifted
-        return where(
+        return tree_where(
             self.marks.first, jax.tree.map(lambda a, b: jnp.broadcast_to(a, b.shape), self.start, shifted), shifted
         )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def values(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, Piece]:
-    """The loop, without a derivative of its own: that is left to `attach`.
+def forward_scan(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, Piece]:
+    """The loop, without a derivative of its own: that is left to `attach_gradient`.
 
     Unlike stop_gradient this holds for one level of differentiation: a second one goes through the loop.
     """
-    last, after, new, saved = loop(rule, p, start, carry, s)
+    last, after, new, saved = scan_piece(rule, p, start, carry, s)
     return last, Piece(p, start, carry, s._replace(x=None), after, new, saved)
 
 
-values.defvjp(lambda *args: (values.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
+forward_scan.defvjp(lambda *args: (forward_scan.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
 
 
 def pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
@@ -126,32 +126,32 @@ def pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def attach(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, out: PyTree) -> PyTree:
+def attach_gradient(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, out: PyTree) -> PyTree:
     """out = (last carry, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
     return out
 
 
-def attach_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
+def attach_gradient_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
     d, dys = cotangents
     factors = rule.factors(piece.p, piece.before(), piece.after if piece.new is None else piece.new, piece.saved)
 
     def body(state: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
         (d, dstart), (factors, s, dy) = state, step
-        dy = dy if s.valid is None else where(s.valid, dy, zeros(dy))
+        dy = dy if s.valid is None else tree_where(s.valid, dy, tree_zeros(dy))
         d = jax.tree.map(jnp.add, d, output_vjp(rule, d, dy))
-        moves = d if s.valid is None else where(s.valid, d, zeros(d))
-        held = None if s.hold is None else select(s.hold, moves, zeros(moves))
-        moves = moves if s.hold is None else select(s.hold, zeros(moves), moves)
+        moves = d if s.valid is None else tree_where(s.valid, d, tree_zeros(d))
+        held = None if s.hold is None else tree_select(s.hold, moves, tree_zeros(moves))
+        moves = moves if s.hold is None else tree_select(s.hold, tree_zeros(moves), moves)
         back, dpre = rule.pull(piece.p, factors, moves)
         back = back if s.hold is None else jax.tree.map(jnp.add, back, held)
         if s.valid is not None:
-            back = where(s.valid, back, d)
+            back = tree_where(s.valid, back, d)
         if s.first is not None:
-            dstart = jax.tree.map(jnp.add, dstart, where(s.first, back, zeros(back)))
-            back = where(s.first, zeros(back), back)
+            dstart = jax.tree.map(jnp.add, dstart, tree_where(s.first, back, tree_zeros(back)))
+            back = tree_where(s.first, tree_zeros(back), back)
         return (back, dstart), dpre
 
-    (d, dstart), dpre = lax.scan(body, (d, zeros(piece.start)), (factors, piece.marks, dys), reverse=True)
+    (d, dstart), dpre = lax.scan(body, (d, tree_zeros(piece.start)), (factors, piece.marks, dys), reverse=True)
     return dpre, dstart, d, None, None
 
 
@@ -160,15 +160,15 @@ def output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
     return jax.vjp(rule.output, carry)[1](dy)[0]
 
 
-attach.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_bwd)
+attach_gradient.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_gradient_bwd)
 
 
 def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, jax.Array]:
     """A few steps: their values, and their derivative."""
-    last, piece = values(rule, p, start, carry, s)
+    last, piece = forward_scan(rule, p, start, carry, s)
     ys = rule.output(piece.after)
-    ys = ys if s.valid is None else where(s.valid, ys, zeros(ys))
-    return attach(rule, pre_activations(rule, p, s.x, piece), start, carry, piece, (last, ys))
+    ys = ys if s.valid is None else tree_where(s.valid, ys, tree_zeros(ys))
+    return attach_gradient(rule, pre_activations(rule, p, s.x, piece), start, carry, piece, (last, ys))
 
 
 def piece_length(steps: int) -> int:
@@ -178,7 +178,7 @@ def piece_length(steps: int) -> int:
     return min((k for k in range(14, 33) if steps % k == 0), key=lambda k: abs(k - 20), default=20)
 
 
-def window(
+def fused_scan(
     rule: Rule,
     cell: Cell,
     p: PyTree,
@@ -189,7 +189,7 @@ def window(
     hold: PyTree | None = None,
 ) -> tuple[PyTree, PyTree]:
     """A whole window, piece by piece."""
-    marked = cleaned(xs) if isinstance(xs, Seq) else Seq(xs)
+    marked = zero_invalid(xs) if isinstance(xs, Seq) else Seq(xs)
     s = Steps(marked.x, boolean(marked.valid), boolean(marked.first), hold)
     start = None if s.first is None else start
     pieces = with_step(cell, lambda w, h, s, key=None: run_piece(rule, w[0], w[1], h, s))
@@ -228,11 +228,11 @@ def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] |
     """
 
     def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
-        x = at_first(plain(xs))
+        x = first_step_shape(without_marks(xs))
         jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
         p = rule.prepare(None, w, None if bias is None else bias(x))
         start = core.initial_carry(w, x) if start is None else start
-        return window(rule, core, p, start, carry, xs, hold=hold)
+        return fused_scan(rule, core, p, start, carry, xs, hold=hold)
 
     return core.replace(window=Fused(fast))
 
@@ -245,12 +245,12 @@ def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array]
     """
 
     def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
-        x = at_first(plain(xs))
+        x = first_step_shape(without_marks(xs))
         jax.eval_shape(layer.step, w, carry, x)
         p = rule.prepare(*w, None if bias is None else bias(x))
         hold = None if hold is None else hold[-1]
         start = layer.initial_carry(w, x) if start is None else start
-        h, ys = window(rule, layer, p, start[-1], carry[-1], xs, hold=hold)
+        h, ys = fused_scan(rule, layer, p, start[-1], carry[-1], xs, hold=hold)
         return (*carry[:-1], h), ys
 
     return layer.replace(window=Fused(fast))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, stack
-from rnnjax.base._numerics import Initializer, lecun, orthogonal
+from rnnjax.base._numerics import Initializer, lecun_normal, orthogonal
 from rnnjax.cells._cores import Activation, ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core, vanilla_rule
 from rnnjax.cells._feedforward import layer_norm as layer_norm_cell
 from rnnjax.cells._feedforward import linear
@@ -18,7 +18,9 @@ from rnnjax.cells._fused_window import layer_window
 from rnnjax.cells._lstm import lstm_core, on_forget, peephole_core
 
 
-def layer(core: Cell, width: int, bias: bool = True, normalise: bool = False, w_init: Initializer = lecun) -> Cell:
+def layer(
+    core: Cell, width: int, bias: bool = True, normalise: bool = False, w_init: Initializer = lecun_normal
+) -> Cell:
     """`stack(linear(width), core)`; with layer norm the input's part is normalised too, its bias after that."""
     if normalise:
         return stack(linear(width, bias=False, w_init=w_init), layer_norm_cell(), core)

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, plain, stack, where
-from rnnjax.base._numerics import draw, number
-from rnnjax.base._seq import cleaned, like
+from rnnjax.base import Cell, PyTree, Seq, stack, tree_where, without_marks
+from rnnjax.base._numerics import as_dtype, draw_initial
+from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells._feedforward import linear
 
 Drive = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
@@ -153,11 +153,11 @@ def linear_recurrent(
         return outside(h, carry.dtype), output(p, h, x)
 
     def window(p: PyTree, carry: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
-        x = plain(cleaned(xs))
+        x = without_marks(zero_invalid(xs))
         a, b = jax.vmap(drive, (None, 0))(p, x)
         a, b = marked(xs, jnp.broadcast_to(a, b.shape), b)
         hs = linear_scan(a, b, inside(carry))
-        return outside(hs[-1], carry.dtype), like(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
+        return outside(hs[-1], carry.dtype), with_marks_of(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
 
     width = 2 * states if is_complex else states
     return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window)
@@ -168,8 +168,8 @@ def marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array
     if not isinstance(xs, Seq):
         return a, b
     if xs.valid is not None:
-        a, b = where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
-    return (a if xs.first is None else where(xs.first, jnp.zeros_like(a), a)), b
+        a, b = tree_where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
+    return (a if xs.first is None else tree_where(xs.first, jnp.zeros_like(a), a)), b
 
 
 def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:
@@ -207,7 +207,7 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
         shapes = {"b_re": (features, n), "b_im": (features, n), "c_re": (n, n), "c_im": (n, n), "d": (features, n)}
         spread = {name: (2 * features if name[0] == "b" else shape[0]) ** -0.5 for name, shape in shapes.items()}
         return {name: value.astype(dtype) for name, value in numbers.items()} | {
-            name: draw(jax.nn.initializers.normal(spread[name]), k, shape, dtype)
+            name: draw_initial(jax.nn.initializers.normal(spread[name]), k, shape, dtype)
             for k, (name, shape) in zip(keys, shapes.items())
         }
 
@@ -315,7 +315,7 @@ def minlstm(hidden: int, forget_bias: Any = 1.0) -> Cell:
 
     def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         f, i, n = jnp.split(x, 3)
-        odds = jax.nn.log_sigmoid(i) - jax.nn.log_sigmoid(f + number(forget_bias, x))  # no 0 / 0 where both are shut
+        odds = jax.nn.log_sigmoid(i) - jax.nn.log_sigmoid(f + as_dtype(forget_bias, x))  # no 0 / 0 where both are shut
         return jax.nn.sigmoid(-odds), jax.nn.sigmoid(odds) * n
 
     return stack(linear(3 * hidden), linear_recurrent(hidden, lambda key, x: (), drive))

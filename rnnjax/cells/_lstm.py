@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.base._numerics import Initializer, nothing, number, ones, orthogonal, standardize
-from rnnjax.cells._cores import driven, normalised, recurrent
+from rnnjax.base._numerics import Initializer, as_dtype, nothing, ones, orthogonal, standardize
+from rnnjax.cells._cores import norm_params, recurrent, recurrent_drive
 from rnnjax.cells._fused_layer_norm import NORMED_LSTM
 from rnnjax.cells._fused_rules import LSTM
 from rnnjax.cells._fused_window import core_window
@@ -60,20 +60,20 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
     """
 
     def lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
-        i, f, g, o = jnp.split(z + driven(p, carry.h), 4, axis=-1)
-        c = jax.nn.sigmoid(f + number(forget_bias, z)) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        i, f, g, o = jnp.split(z + recurrent_drive(p, carry.h), 4, axis=-1)
+        c = jax.nn.sigmoid(f + as_dtype(forget_bias, z)) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         seen = standardize(c) * p["c_gain"] + p["c_bias"] if layer_norm else c
         h = jax.nn.sigmoid(o) * jnp.tanh(seen)
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
-    core = recurrent(hidden, lstm, 4, twice, u_init, normalised(layer_norm, 4 * hidden) | cell_norm)
+    core = recurrent(hidden, lstm, 4, twice, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm)
     return core_window(NORMED_LSTM if layer_norm else LSTM, core, on_forget(hidden, forget_bias))
 
 
 def on_forget(hidden: int, forget_bias: Any) -> Callable[[jax.Array], jax.Array]:
     """The forget bias as an array over all gates, in the dtype of x."""
-    return lambda x: jnp.zeros(4 * hidden, x.dtype).at[hidden : 2 * hidden].set(number(forget_bias, x))
+    return lambda x: jnp.zeros(4 * hidden, x.dtype).at[hidden : 2 * hidden].set(as_dtype(forget_bias, x))
 
 
 def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
@@ -96,7 +96,7 @@ def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = ort
     def peephole_lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         i, f, g, o = jnp.split(z + carry.h @ p["u"], 4, axis=-1)
         to_i, to_f, to_o = p["p"]
-        forget = jax.nn.sigmoid(f + to_f * carry.c + number(forget_bias, z))
+        forget = jax.nn.sigmoid(f + to_f * carry.c + as_dtype(forget_bias, z))
         c = forget * carry.c + jax.nn.sigmoid(i + to_i * carry.c) * jnp.tanh(g)
         h = jax.nn.sigmoid(o + to_o * c) * jnp.tanh(c)
         return LSTMCarry(c, h), h

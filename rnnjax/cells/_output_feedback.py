@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from rnnjax.base import Cell, PyTree, stack
 from rnnjax.base._cell import fold
-from rnnjax.base._numerics import number
+from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear, pointwise
 from rnnjax.cells._linear_recurrence import linear_scan
 
@@ -69,7 +69,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | Form = "output", decay: Any 
     def step(w: PyTree, carry: PyTree, x: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, jax.Array]:
         inner, y = cell.step(w, carry[0], joined(x, carry[1]), key)
         said = given(fold(key, FEEDBACK_TAG), y).astype(x.dtype)
-        return (inner, number(decay, x) * carry[1] + said), y
+        return (inner, as_dtype(decay, x) * carry[1] + said), y
 
     return Cell(lambda key, x: cell.init(key, jax.eval_shape(joined, x, y0)), initial_carry, step, cell.weights)
 
@@ -96,7 +96,7 @@ def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0
       [0.  1.  2.5]
     """
     start = jnp.asarray(y0, xs.dtype)
-    kept = jnp.broadcast_to(number(decay, xs), ys.shape)
+    kept = jnp.broadcast_to(as_dtype(decay, xs), ys.shape)
     contexts = linear_scan(kept, ys.astype(xs.dtype), start)
     return jnp.concatenate([xs, jnp.concatenate([start[None], contexts[:-1]])], -1)
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, memoryless
-from rnnjax.base._numerics import Initializer, draw, number, orthogonal
+from rnnjax.base import Cell, PyTree, stateless
+from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, orthogonal
 
 
 class Binary(NamedTuple):
@@ -57,7 +57,7 @@ def binary(temperature: Any = 1.0) -> Cell:
       >>> print(rnnjax.run(binary(), (), jnp.array([-1.0, 2.0]))[1])
       [0. 1.]
     """
-    return memoryless(lambda key, x: (), lambda p, x, key=None: bernoulli(key, x / number(temperature, x)))
+    return stateless(lambda key, x: (), lambda p, x, key=None: bernoulli(key, x / as_dtype(temperature, x)))
 
 
 def binary_core(
@@ -98,13 +98,13 @@ def binary_core(
         raise ValueError(f"binary_core: gradient is straight_through or score, not {gradient}")
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        return {"u": draw(u_init, key, (hidden, hidden), z.dtype)}
+        return {"u": draw_initial(u_init, key, (hidden, hidden), z.dtype)}
 
     def start(p: PyTree, z: Any) -> Binary:
         return Binary(jnp.zeros(hidden, z.dtype), jnp.zeros((), z.dtype))
 
     def step(p: PyTree, carry: Binary, z: jax.Array, key: jax.Array | None = None) -> tuple[Binary, jax.Array]:
-        logits = (z + carry.h @ p["u"]) / number(temperature, z)
+        logits = (z + carry.h @ p["u"]) / as_dtype(temperature, z)
         h = bernoulli(key, logits, gradient == "straight_through")
         log_p = jax.nn.log_sigmoid((2 * lax.stop_gradient(h) - 1) * logits).sum()
         return Binary(h, carry.log_probability + log_p), h
@@ -157,7 +157,7 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
         return x if temperature is None else (x, temperature)
 
     def init(key: jax.Array, x: Any) -> PyTree:
-        return {"u": draw(u_init, key, (hidden, hidden), given(x)[0].dtype)}
+        return {"u": draw_initial(u_init, key, (hidden, hidden), given(x)[0].dtype)}
 
     def step(p: PyTree, h: jax.Array, x: Any, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         (z, t), u = given(x), symmetric(p["u"])
@@ -165,7 +165,7 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
 
         def unit(h: jax.Array, ik: tuple[jax.Array, jax.Array | None]) -> tuple[jax.Array, None]:
             i, k = ik
-            return h.at[i].set(bernoulli(k, (z[i] + h @ u[i]) / number(t, z))), None
+            return h.at[i].set(bernoulli(k, (z[i] + h @ u[i]) / as_dtype(t, z))), None
 
         h, _ = lax.scan(unit, h, (jnp.arange(hidden), keys))
         return h, h

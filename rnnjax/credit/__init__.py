@@ -5,7 +5,7 @@ need a whole batch or several evaluations of a loss (`estimators`).
 """
 
 from rnnjax.credit._eligibility import eprop, rflo
-from rnnjax.credit._kronecker import kf_rtrl, kronecker_sum
+from rnnjax.credit._kronecker import kf_rtrl, optimal_kronecker
 from rnnjax.credit._rtrl import rtrl
 from rnnjax.credit._snap import snap
 from rnnjax.credit._truncation import random_truncate, truncate
@@ -14,7 +14,7 @@ from rnnjax.credit._uoro import uoro
 __all__ = [
     "eprop",
     "kf_rtrl",
-    "kronecker_sum",
+    "optimal_kronecker",
     "random_truncate",
     "rflo",
     "rtrl",

@@ -50,7 +50,7 @@ class Kroneckers(NamedTuple):
 
 
 @jax.custom_jvp
-def attached(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> PyTree:
+def attach_influence(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> PyTree:
     """The value of `carry`, with the derivative `influence` in the weights and none in anything else.
 
         d carry = sum_l influence_l . d weights_l
@@ -63,7 +63,7 @@ def attached(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> P
     Example:
       >>> import jax, jax.numpy as jnp
       >>> w, h, j = [jnp.ones(2)], jnp.zeros(3), [jnp.arange(6.0).reshape(3, 2)]
-      >>> print(jax.jacobian(lambda w: attached(w, h, j))(w)[0])
+      >>> print(jax.jacobian(lambda w: attach_influence(w, h, j))(w)[0])
       [[0. 1.]
        [2. 3.]
        [4. 5.]]
@@ -71,7 +71,7 @@ def attached(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> P
     return carry
 
 
-@attached.defjvp
+@attach_influence.defjvp
 def attached_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
     (_, carry, influence), (dw, _, _) = primals, tangents
     flat, unflat = ravel_pytree(carry)

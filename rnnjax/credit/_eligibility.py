@@ -7,7 +7,7 @@ import jax
 from rnnjax.base import Cell, PyTree, with_step
 from rnnjax.credit._attached import LIMIT, NotAdmitted
 from rnnjax.credit._jaxprs import cut, loops
-from rnnjax.credit._snap import masked
+from rnnjax.credit._snap import masked_rtrl
 from rnnjax.credit._sparsity import finder
 
 
@@ -90,7 +90,7 @@ def along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None
         return cut(cell.step, recurrent(w, x))(w, h, x, key)
 
     past = with_step(cell, step)
-    ruled = masked(rule, past, finder(past, None), limit)
+    ruled = masked_rtrl(rule, past, finder(past, None), limit)
 
     def initial_carry(weights: PyTree, x: PyTree) -> PyTree:
         recurrent(weights, x)

@@ -16,7 +16,7 @@ from rnnjax.credit._attached import (
     Kept,
     Kroneckers,
     NotAdmitted,
-    attached,
+    attach_influence,
     flat,
     jacobian,
     kept,
@@ -24,7 +24,7 @@ from rnnjax.credit._attached import (
     without_key,
 )
 from rnnjax.credit._jaxprs import Products, products
-from rnnjax.credit._uoro import balance, fresh_or, signs
+from rnnjax.credit._uoro import initial_or_carry, norm_balance, signs
 
 KRONECKER_TAG = 0x0503
 
@@ -79,10 +79,10 @@ def kf_rtrl(cell: Cell) -> Cell:
 
     Reference: Mujika, Meier, Steger, Approximating real-time recurrent learning with random Kronecker factors, 2018.
     """
-    return factored("kf_rtrl", cell, 1, mixed)
+    return factored_rtrl("kf_rtrl", cell, 1, mix_products)
 
 
-def kronecker_sum(cell: Cell, rank: int = 1) -> Cell:
+def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
     """Optimal Kronecker-sum approximation of RTRL: as `kf_rtrl`, with r pairs, and signs where they do least harm.
 
         sum of r + 1 products = Q (sum_i d_i s_i t_i') R',   d_1 >= ... >= d_{r+1} the singular values between them
@@ -106,7 +106,7 @@ def kronecker_sum(cell: Cell, rank: int = 1) -> Cell:
       >>> params = cell.init(jax.random.key(1), xs[0])
       >>> def gradient(cell, key):
       ...     return jax.grad(lambda p: rnnjax.run(rnnjax.unroll(cell), p, xs, key=key)[1][-1].sum())(params)[1]["u"]
-      >>> got = gradient(kronecker_sum(cell, rank=3), jax.random.key(2))
+      >>> got = gradient(optimal_kronecker(cell, rank=3), jax.random.key(2))
       >>> np.testing.assert_allclose(got, gradient(cell, None), rtol=1e-3, atol=1e-5)
 
     Reference: Benzing, Gauy, Mujika, Martinsson, Steger, Optimal Kronecker-sum approximation of real time recurrent
@@ -114,25 +114,25 @@ def kronecker_sum(cell: Cell, rank: int = 1) -> Cell:
     """
     if rank < 1:
         raise ValueError(f"kronecker_sum(cell, rank) keeps at least 1 pair, got {rank}")
-    return factored("kronecker_sum", cell, rank, optimal)
+    return factored_rtrl("kronecker_sum", cell, rank, reduce_products)
 
 
-def mixed(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+def mix_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Two products as one, each with a random sign, in balance."""
-    e, p = signs(key, 2, left.dtype), jnp.stack([balance(b, a) for a, b in zip(left, right)])
+    e, p = signs(key, 2, left.dtype), jnp.stack([norm_balance(b, a) for a, b in zip(left, right)])
     return jnp.tensordot(e * p, left, 1)[None], jnp.tensordot(e / p, right, 1)[None]
 
 
-def optimal(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+def reduce_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """r + 1 products as r, with the least variance."""
-    (qa, ra), (qb, rb) = axes(left), axes(right.reshape(len(right), -1))
-    s, d, t = singular(ra @ rb.T)
-    size, z = least_noise(d)
-    half = (signs(key, len(d), d.dtype) * size)[:, None] * complement(z)
+    (qa, ra), (qb, rb) = orthonormal_axes(left), orthonormal_axes(right.reshape(len(right), -1))
+    s, d, t = small_svd(ra @ rb.T)
+    size, z = least_variance_split(d)
+    half = (signs(key, len(d), d.dtype) * size)[:, None] * orthogonal_complement(z)
     return (qa @ (s @ half)).T, (qb @ (t @ half)).T.reshape(-1, *right.shape[1:])
 
 
-def axes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+def orthonormal_axes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Vectors `[n, K]` as q r `[K, n] [n, n]`, the columns of q orthonormal, or zero where directions are fewer."""
     q: list[jax.Array] = []
     for v in rows:
@@ -145,7 +145,7 @@ def axes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     return basis, basis.T @ rows.T
 
 
-def singular(c: jax.Array, sweeps: int = 8) -> tuple[jax.Array, jax.Array, jax.Array]:
+def small_svd(c: jax.Array, sweeps: int = 8) -> tuple[jax.Array, jax.Array, jax.Array]:
     """s, d, t of a small matrix s diag(d) t', the largest d first; by Jacobi rotations, which batch.
 
     LAPACK, called for thousands of such matrices from several places of one program, has been seen to wait for itself.
@@ -168,7 +168,7 @@ def singular(c: jax.Array, sweeps: int = 8) -> tuple[jax.Array, jax.Array, jax.A
     return s / jnp.where(d > 0, d, 1)[None], d, t
 
 
-def least_noise(d: jax.Array) -> tuple[jax.Array, jax.Array]:
+def least_variance_split(d: jax.Array) -> tuple[jax.Array, jax.Array]:
     """From singular values d `[r + 1]` to c and a unit vector z: the diagonal of diag(c) (1 - z z') diag(c) is d.
 
     Up to m values are kept (c^2 = d, z = 0); among the rest, of which none is above its share, c^2 is the same for all.
@@ -185,14 +185,14 @@ def least_noise(d: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.sqrt(jnp.where(tail, share, d)), z / jnp.linalg.norm(z)
 
 
-def complement(z: jax.Array) -> jax.Array:
+def orthogonal_complement(z: jax.Array) -> jax.Array:
     """Orthonormal columns `[n, n - 1]` that are orthogonal to a unit vector: a reflection of all axes but the first."""
     one = jnp.eye(z.size, dtype=z.dtype)
     w = z + jnp.where(z[0] < 0, -one[0], one[0])
     return (one - 2 * jnp.outer(w, w) / jnp.vdot(w, w))[:, 1:]
 
 
-def factored(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
+def factored_rtrl(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
     """RTRL with the influence of each matrix as a sum of products, and a way to have no more of them after a step."""
 
     def initial_carry(weights: PyTree, x: PyTree) -> Kronecker:
@@ -213,9 +213,9 @@ def factored(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
         influence = [*map(Kroneckers, held.left, held.right), *held.exact]
-        before = attached(form.matrices.of(w) + form.others.of(w), held.carry, influence)
-        carry, y = cell.step(w, fresh_or(cell, w, held.fresh, before, x), x, key)
-        new = kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        before = attach_influence(form.matrices.of(w) + form.others.of(w), held.carry, influence)
+        carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
+        new = step_kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return lax.stop_gradient(new)._replace(carry=carry), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
@@ -248,18 +248,18 @@ def kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> Form:
     return Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
 
 
-def kronecker(
+def step_kronecker(
     cell: Cell, form: Form, reduce: Reduce, w: PyTree, state: Kronecker, x: PyTree, key: jax.Array
 ) -> Kronecker:
     """The pairs and the exact part after a step; the carry is still to come."""
-    carry = fresh_or(cell, w, state.fresh, state.carry, x)
+    carry = initial_or_carry(cell, w, state.fresh, state.carry, x)
     inputs = products(cell.step, w, carry, x, key).inputs
     v = [inputs[i] for i in form.matrices.which]
     taps = {i: jnp.zeros(m.shape[1], m.dtype) for i, m in zip(form.matrices.which, form.matrices.of(w))}
 
     def after(taps: dict[int, jax.Array], values: list[jax.Array], h: PyTree) -> jax.Array:
         new = form.others.put(w, values)
-        return flat(products(cell.step, new, fresh_or(cell, new, state.fresh, h, x), x, key, taps).carry)
+        return flat(products(cell.step, new, initial_or_carry(cell, new, state.fresh, h, x), x, key, taps).carry)
 
     with scanning():
         at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.of(w), state.carry))

@@ -8,10 +8,10 @@ import jax
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, with_step
-from rnnjax.credit._attached import LIMIT, Kept, affordable, attached, flat, jacobian, kept, start
+from rnnjax.credit._attached import LIMIT, Kept, affordable, attach_influence, flat, jacobian, kept, start
 
 
-class Influenced(NamedTuple):
+class CarryWithInfluence(NamedTuple):
     """A carry and what is known of how the weights made it. All zeros but the carry: nothing made it.
 
     Attributes:
@@ -53,27 +53,29 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
     Schmidhuber, A fixed size storage O(n^3) time complexity learning algorithm, 1992 (windows).
     """
 
-    def initial_carry(weights: PyTree, x: PyTree) -> Influenced:
+    def initial_carry(weights: PyTree, x: PyTree) -> CarryWithInfluence:
         which = kept(cell, weights, x)
         affordable("rtrl", cell, weights, x, which, limit)
-        return Influenced(*start(cell, weights, x, which))
+        return CarryWithInfluence(*start(cell, weights, x, which))
 
-    def step(w: PyTree, state: Influenced, x: PyTree, key: jax.Array | None = None) -> tuple[Influenced, PyTree]:
+    def step(
+        w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None = None
+    ) -> tuple[CarryWithInfluence, PyTree]:
         which = kept(cell, w, x)
-        carry, y = onward(cell, which, w, state, x, key)
+        carry, y = step_influence(cell, which, w, state, x, key)
         still = lax.stop_gradient((w, x))
 
         def after(values: list[jax.Array]) -> jax.Array:
-            return flat(onward(cell, which, which.put(still[0], values), state, still[1], key)[0])
+            return flat(step_influence(cell, which, which.put(still[0], values), state, still[1], key)[0])
 
-        return Influenced(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
+        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
 
-def onward(
-    cell: Cell, which: Kept, w: PyTree, state: Influenced, x: PyTree, key: jax.Array | None
+def step_influence(
+    cell: Cell, which: Kept, w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None
 ) -> tuple[PyTree, PyTree]:
     """The step from a carry to which its influence is attached."""
     carry, influence = lax.stop_gradient((state.carry, state.influence))
-    return cell.step(w, attached(which.of(w), carry, influence), x, key)
+    return cell.step(w, attach_influence(which.of(w), carry, influence), x, key)

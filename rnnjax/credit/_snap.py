@@ -13,12 +13,14 @@ from jax.flatten_util import ravel_pytree
 
 from rnnjax.base import Cell, PyTree, with_step
 from rnnjax.credit._attached import LIMIT, affordable, flat
-from rnnjax.credit._rtrl import Influenced
+from rnnjax.credit._rtrl import CarryWithInfluence
 from rnnjax.credit._sparsity import Group, Pattern, finder
 
 
 @jax.custom_jvp
-def attached_at(weights: list[jax.Array], carry: PyTree, influence: list[jax.Array], rows: list[jax.Array]) -> PyTree:
+def attach_influence_at(
+    weights: list[jax.Array], carry: PyTree, influence: list[jax.Array], rows: list[jax.Array]
+) -> PyTree:
     """The value of `carry`, with the derivative `influence` in the weights: `attached`, kept as lists of places.
 
         d carry[rows[c, a]] += sum_m influence[c, a, m] d weights[c, m]
@@ -32,15 +34,15 @@ def attached_at(weights: list[jax.Array], carry: PyTree, influence: list[jax.Arr
     Example: two weights, the first one for the second number.
       >>> import jax, jax.numpy as jnp
       >>> rows, j = [jnp.array([[1], [0]])], [jnp.array([[[3.0]], [[4.0]]])]
-      >>> print(jax.jacobian(lambda w: attached_at([w], jnp.zeros(2), j, rows))(jnp.ones((2, 1)))[..., 0])
+      >>> print(jax.jacobian(lambda w: attach_influence_at([w], jnp.zeros(2), j, rows))(jnp.ones((2, 1)))[..., 0])
       [[0. 4.]
        [3. 0.]]
     """
     return carry
 
 
-@attached_at.defjvp
-def attached_at_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+@attach_influence_at.defjvp
+def attach_influence_at_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
     (_, carry, influence, rows), (dw, *_) = primals, tangents
     numbers, unflat = ravel_pytree(carry)
     total = jnp.zeros_like(numbers)
@@ -98,45 +100,49 @@ def snap(cell: Cell, n: int = 1, limit: int = LIMIT) -> Cell:
             )
         return params
 
-    return masked(f"snap({n})", cell, find, limit).replace(init=init)
+    return masked_rtrl(f"snap({n})", cell, find, limit).replace(init=init)
 
 
-def masked(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern], limit: int) -> Cell:
+def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern], limit: int) -> Cell:
     """RTRL within a pattern."""
 
-    def initial_carry(weights: PyTree, x: PyTree) -> Influenced:
+    def initial_carry(weights: PyTree, x: PyTree) -> CarryWithInfluence:
         found = find(weights, x)
         affordable(rule, cell, weights, x, found.which, limit, found.size())
         still = lax.stop_gradient(weights)
         carry, pull = jax.vjp(lambda w: flat(cell.initial_carry(found.which.put(still, w), x)), found.which.of(still))
         by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(found.colours, carry.dtype))
-        influence = [at_once(g, by_colour[g.leaf]) for g in found.groups]
-        return Influenced(cell.initial_carry(weights, x), lax.stop_gradient(influence))
+        influence = [class_derivatives(g, by_colour[g.leaf]) for g in found.groups]
+        return CarryWithInfluence(cell.initial_carry(weights, x), lax.stop_gradient(influence))
 
-    def step(w: PyTree, state: Influenced, x: PyTree, key: jax.Array | None = None) -> tuple[Influenced, PyTree]:
+    def step(
+        w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None = None
+    ) -> tuple[CarryWithInfluence, PyTree]:
         found = find(w, x)
         held, influence = lax.stop_gradient((state.carry, state.influence))
         rows = [jnp.asarray(g.rows) for g in found.groups]
-        carry, y = cell.step(w, attached_at(members(found, w), held, influence, rows), x, key)
-        return Influenced(carry, forwarded(cell, found, *lax.stop_gradient((w, held, influence, x)), key)), y
+        carry, y = cell.step(w, attach_influence_at(class_weights(found, w), held, influence, rows), x, key)
+        return CarryWithInfluence(
+            carry, step_masked_influence(cell, found, *lax.stop_gradient((w, held, influence, x)), key)
+        ), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
 
-def members(found: Pattern, weights: PyTree) -> list[jax.Array]:
+def class_weights(found: Pattern, weights: PyTree) -> list[jax.Array]:
     """The weights of each group, `[classes, m]`, zero for padding."""
     values = found.which.of(weights)
     return [values[g.leaf].reshape(-1).at[g.members].get(mode="fill", fill_value=0) for g in found.groups]
 
 
-def at_once(g: Group, by_colour: jax.Array) -> jax.Array:
+def class_derivatives(g: Group, by_colour: jax.Array) -> jax.Array:
     """A group's part of a derivative `[classes, k, m]`, from what backward passes for rows of one colour gave."""
     numbers = by_colour.reshape(len(by_colour), -1)
     part = numbers.at[g.colour[:, :, None], g.members[:, None, :]].get(mode="fill", fill_value=0)
     return jnp.where(g.at_once[:, :, None], part, jnp.zeros_like(part))
 
 
-def forwarded(
+def step_masked_influence(
     cell: Cell, found: Pattern, w: PyTree, carry: PyTree, influence: list[jax.Array], x: PyTree, key: jax.Array | None
 ) -> list[jax.Array]:
     """The influence after a step, within the pattern."""
@@ -151,5 +157,5 @@ def forwarded(
     for g, j in zip(found.groups, influence):
         d = ahead.at[g.ahead[:, :, None], g.rows[:, None, :]].get(mode="fill", fill_value=0)
         d = jnp.where(g.leads, d, jnp.zeros_like(d))
-        out.append(at_once(g, by_colour[g.leaf]) + jnp.einsum("cab,cbm->cam", d, j))
+        out.append(class_derivatives(g, by_colour[g.leaf]) + jnp.einsum("cab,cbm->cam", d, j))
     return lax.stop_gradient(out)

@@ -79,16 +79,16 @@ def finder(cell: Cell, n: int | None) -> Callable[[PyTree, PyTree], Pattern]:
 def pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
     """The pattern of n steps, from the shapes of weights and input."""
     which = kept(cell, weights, x)
-    classes, leads = seen(cell, which, weights, x)
-    sets = [reached(c.rows, leads, n) for c in classes]
-    conflict = sum((product(c.rows.T, c.rows) for c in classes), np.zeros_like(leads))
-    together = sum((product(s.T, s) for s in sets), np.zeros_like(leads))
-    needed = product(leads & together, leads.T)
+    classes, leads = dependencies(cell, which, weights, x)
+    sets = [reachable(c.rows, leads, n) for c in classes]
+    conflict = sum((pattern_product(c.rows.T, c.rows) for c in classes), np.zeros_like(leads))
+    together = sum((pattern_product(s.T, s) for s in sets), np.zeros_like(leads))
+    needed = pattern_product(leads & together, leads.T)
     colour, ahead = colouring(conflict), colouring(needed | needed.T)
-    groups = [g for i, (c, s) in enumerate(zip(classes, sets)) for g in grouped(i, c, s, colour, ahead, leads)]
+    groups = [g for i, (c, s) in enumerate(zip(classes, sets)) for g in group_classes(i, c, s, colour, ahead, leads)]
     full = bool(sets) and all(len(s) > 0 and s.all() for s in sets)
     used = np.any([s.any(0) for s in sets], axis=0) if sets else np.zeros(len(leads), bool)
-    return Pattern(which, tuple(groups), passes(colour, used), passes(ahead, used), full)
+    return Pattern(which, tuple(groups), rows_by_colour(colour, used), rows_by_colour(ahead, used), full)
 
 
 class Classes(NamedTuple):
@@ -103,13 +103,13 @@ class Classes(NamedTuple):
     members: list[np.ndarray]
 
 
-def seen(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[Classes], np.ndarray]:
+def dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[Classes], np.ndarray]:
     """What weights touch at once, and which number of the state leads to which: other than zero at one of some points.
 
     A matrix that enters as one product v w is looked at one column at a time.
     """
     carry = jax.eval_shape(cell.initial_carry, weights, x)
-    tied = columns(cell, which, weights, carry, x)
+    tied = product_columns(cell, which, weights, carry, x)
     taps = {i: jax.ShapeDtypeStruct(w.shape[1:], w.dtype) for i, w in zip(which.which, which.of(weights)) if i in tied}
 
     def program(w: PyTree, taps: PyTree, h: PyTree, x: PyTree) -> tuple[jax.Array, jax.Array]:
@@ -138,14 +138,16 @@ def seen(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[Clas
     n = sum(leaf.size for leaf in jax.tree.leaves(carry))
     numbers = sum(leaf.size for leaf in jax.tree.leaves((free.of(weights), taps))) + n
     with jax.ensure_compile_time_eval():
-        free_bits, tap_bits, leads = gathered(touched, list(points(args)), n, max(1, min(n, BLOCK // max(numbers, 1))))
+        free_bits, tap_bits, leads = union_over_points(
+            touched, list(sample_points(args)), n, max(1, min(n, BLOCK // max(numbers, 1)))
+        )
     lookup = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x))
     found = dict(zip(free.which, free_bits)) | tap_bits
     leaves = jax.tree.leaves(weights)
-    return [classes(found[i], leaves[i].shape, i in tied, lookup) for i in which.which], leads
+    return [sort_classes(found[i], leaves[i].shape, i in tied, lookup) for i in which.which], leads
 
 
-def columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
+def product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
     """The matrices that enter a step as one product v w, and a start not at all."""
     found: list[Any] = []
 
@@ -162,19 +164,19 @@ def concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:
     """A program whose constants are numbers: a tracer among them, whose value nobody knows, is one like any other."""
 
     def number(c: Any) -> Any:
-        return draw(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
+        return sample_leaf(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
 
     return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, [number(c) for c in closed.consts]))
 
 
-def points(args: PyTree) -> Iterator[PyTree]:
+def sample_points(args: PyTree) -> Iterator[PyTree]:
     """Numbers in place of shapes: positive ones, at which a rectifier is open, and ones of both signs, in turn."""
     for i in range(DRAWS):
         random = np.random.default_rng(i)
-        yield jax.tree.map(lambda leaf, i=i, random=random: draw(random, leaf, i % 2 == 0), args)
+        yield jax.tree.map(lambda leaf, i=i, random=random: sample_leaf(random, leaf, i % 2 == 0), args)
 
 
-def draw(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
+def sample_leaf(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
     """Numbers for a leaf, small enough that sums over many do not saturate; symbols and marks are 0."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.zeros(leaf.shape, leaf.dtype)
@@ -182,7 +184,7 @@ def draw(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
     return np.asarray(values / (leaf.shape[0] if len(leaf.shape) > 1 else 1), leaf.dtype)
 
 
-def gathered(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n: int, block: int) -> PyTree:
+def union_over_points(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n: int, block: int) -> PyTree:
     """What was touched at any of the points, rows `[N, ...]` of bits, a block of rows at a time."""
     blocks = []
     for begin in range(0, n, block):
@@ -193,7 +195,7 @@ def gathered(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n
     return jax.tree.map(lambda *bits: np.concatenate(bits), *blocks)
 
 
-def classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) -> Classes:
+def sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) -> Classes:
     """Sorts the weights of an array, or its columns, by what they touch; those that touch nothing are left out.
 
     Of a table in which an integer looks up, a row that was not met touches what the others touch.
@@ -213,15 +215,15 @@ def classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) 
     return Classes(rows[some], [np.sort(places[:, parts[i]].ravel()) for i in some])
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def pattern_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The product of two patterns."""
     return np.asarray(a.astype(np.float32) @ b.astype(np.float32) > 0)
 
 
-def reached(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray:
+def reachable(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray:
     """The patterns after n - 1 more steps; None: after so many that nothing new is reached."""
     for _ in range(len(leads) if n is None else n - 1):
-        more = rows | product(rows, leads.T)
+        more = rows | pattern_product(rows, leads.T)
         if (more == rows).all():
             break
         rows = more
@@ -238,24 +240,24 @@ def colouring(conflict: np.ndarray) -> np.ndarray:
     return colour
 
 
-def passes(colour: np.ndarray, used: np.ndarray) -> np.ndarray:
+def rows_by_colour(colour: np.ndarray, used: np.ndarray) -> np.ndarray:
     """The rows of each colour, `[colours, N]`, as far as they are used."""
     return (np.arange(colour.max(initial=-1) + 1)[:, None] == colour) & used
 
 
-def grouped(
+def group_classes(
     leaf: int, parts: Classes, sets: np.ndarray, colour: np.ndarray, ahead: np.ndarray, leads: np.ndarray
 ) -> Iterator[Group]:
     """The classes of an array in groups of equal shape, or nearly so where there are many shapes."""
     shapes = [(int(s.sum()), len(m)) for s, m in zip(sets, parts.members)]
     if len(set(shapes)) > KINDS:
-        shapes = [(min(rounded(k), sets.shape[1]), rounded(m)) for k, m in shapes]
+        shapes = [(min(next_power_of_two(k), sets.shape[1]), next_power_of_two(m)) for k, m in shapes]
     n = sets.shape[1]
     padded = np.pad(leads, (0, 1))
     for k, m in sorted(set(shapes)):
         mine = [i for i, shape in enumerate(shapes) if shape == (k, m)]
-        rows = np.stack([filled(np.flatnonzero(sets[i]), k, n) for i in mine])
-        members = np.stack([filled(parts.members[i], m, np.iinfo(np.int32).max) for i in mine])
+        rows = np.stack([pad_places(np.flatnonzero(sets[i]), k, n) for i in mine])
+        members = np.stack([pad_places(parts.members[i], m, np.iinfo(np.int32).max) for i in mine])
         at_once = np.take_along_axis(np.pad(parts.rows[mine], ((0, 0), (0, 1))), rows, axis=1)
         yield Group(
             leaf,
@@ -268,11 +270,11 @@ def grouped(
         )
 
 
-def rounded(n: int) -> int:
+def next_power_of_two(n: int) -> int:
     """The next power of two."""
     return 1 << (n - 1).bit_length()
 
 
-def filled(places: np.ndarray, length: int, beyond: int) -> np.ndarray:
+def pad_places(places: np.ndarray, length: int, beyond: int) -> np.ndarray:
     """Places, and padding beyond the end."""
     return np.pad(places, (0, length - len(places)), constant_values=beyond).astype(np.int32)

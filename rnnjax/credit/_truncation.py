@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, where, with_step
+from rnnjax.base import Cell, PyTree, tree_where, with_step
 from rnnjax.credit._attached import of_window, without_key
 
 ARTBP_TAG = 0x0504
@@ -78,7 +78,7 @@ def random_truncate(cell: Cell, rate: Any) -> Cell:
             return cell.step(w, without_key(w, carry), x, key)
         forgets = jax.random.bernoulli(of_window(key, ARTBP_TAG), jnp.asarray(rate, jnp.float32))
         made_up = jax.tree.map(lambda h: rescaled(h, 1 / (1 - jnp.asarray(rate, h.dtype))), carry)
-        return cell.step(w, where(forgets, lax.stop_gradient(carry), made_up), x, key)
+        return cell.step(w, tree_where(forgets, lax.stop_gradient(carry), made_up), x, key)
 
     return with_step(cell, step)
 

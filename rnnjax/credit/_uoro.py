@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, where, with_step
+from rnnjax.base import Cell, PyTree, tree_where, with_step
 from rnnjax.base._unroll import scanning
-from rnnjax.credit._attached import Kept, Outer, attached, flat, kept, of_window, without_key
+from rnnjax.credit._attached import Kept, Outer, attach_influence, flat, kept, of_window, without_key
 
 UORO_TAG = 0x0502
 
@@ -21,7 +21,7 @@ def signs(key: jax.Array, n: int, dtype: Any) -> jax.Array:
     return jax.random.rademacher(key, (n,), dtype)
 
 
-def balance(a: PyTree, b: PyTree) -> jax.Array:
+def norm_balance(a: PyTree, b: PyTree) -> jax.Array:
     """The square root of |a| / |b|: with this factor two terms weigh alike, and the variance is least."""
     tiny = jnp.asarray(1e-7, flat(b).dtype)
     return jnp.sqrt((jnp.linalg.norm(flat(a)) + tiny) / (jnp.linalg.norm(flat(b)) + tiny))
@@ -84,27 +84,27 @@ def uoro(cell: Cell) -> Cell:
         if key is None:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
-        before = attached(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
-        carry, y = cell.step(w, fresh_or(cell, w, held.fresh, before, x), x, key)
-        left, right = forwarded(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        before = attach_influence(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
+        carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
+        left, right = step_rank_one(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
 
-def fresh_or(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: PyTree) -> PyTree:
+def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: PyTree) -> PyTree:
     """The initial carry as a function of the weights where fresh, which is the carry there; else the carry."""
-    return where(fresh[0] > 0, cell.initial_carry(w, x), carry)
+    return tree_where(fresh[0] > 0, cell.initial_carry(w, x), carry)
 
 
-def forwarded(
+def step_rank_one(
     cell: Cell, which: Kept, w: PyTree, state: RankOne, x: PyTree, key: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
     """The pair after a step."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
         new = which.put(w, values)
-        return flat(cell.step(new, fresh_or(cell, new, state.fresh, h, x), x, key)[0])
+        return flat(cell.step(new, initial_or_carry(cell, new, state.fresh, h, x), x, key)[0])
 
     weights = which.of(w)
     unflat = ravel_pytree(state.carry)[1]
@@ -113,5 +113,5 @@ def forwarded(
         _, pull = jax.vjp(lambda values: after(values, state.carry), weights)
     e = signs(of_window(key, UORO_TAG), ahead.size, ahead.dtype)
     at_once = pull(e)[0]
-    r0, r1 = balance(state.right, ahead), balance(at_once, e)
+    r0, r1 = norm_balance(state.right, ahead), norm_balance(at_once, e)
     return r0 * ahead + r1 * e, [v / r0 + i / r1 for v, i in zip(state.right, at_once)]

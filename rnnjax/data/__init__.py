@@ -5,9 +5,9 @@ nothing here runs what it reads, and every size has a limit.
 """
 
 from rnnjax.data._batch import Batch
-from rnnjax.data._batches import bucketed, cut, no_longer, packed, padded
+from rnnjax.data._batches import bucketed, packed, padded, split_long, within_length
 from rnnjax.data._fetching import Remote, fetch, unpack
-from rnnjax.data._files import contents, find, find_folder, lines
+from rnnjax.data._files import find, find_folder, read_bytes, read_lines
 from rnnjax.data._images import (
     Images,
     digits,
@@ -20,15 +20,15 @@ from rnnjax.data._images import (
     split,
     unpermuted,
 )
-from rnnjax.data._labelled import Labelled, class_folder, parted, read_labelled, unseen
+from rnnjax.data._labelled import Labelled, class_folder, drop_duplicates, random_split, read_labelled
 from rnnjax.data._music import KEYS, LOWEST, read_rolls
 from rnnjax.data._series import read_frames, read_series, read_ts, vowels
 from rnnjax.data._speech import Frames, Recording, decode_wav, frames, labels_of, log_mel, mel_bank, recordings
 from rnnjax.data._stream import Stream
-from rnnjax.data._streams import at_the_end, in_order, mapped, shuffled, taken
+from rnnjax.data._streams import gather_examples, in_order, label_last_step, map_batches, shuffled
 from rnnjax.data._tags import NONE, Sentences, Tagged, read_tagged
-from rnnjax.data._text import Alphabet, Rows, in_rows, python_topics, read, reading, spelled
-from rnnjax.data._vectors import Table, Vectors, read_vectors, table_of, write_vectors
+from rnnjax.data._text import Alphabet, Rows, contiguous_rows, join_spelled, python_topics, read, reading_stream
+from rnnjax.data._vectors import EmbeddingTable, Vectors, embedding_table, read_vectors, write_vectors
 from rnnjax.data._words import END, UNKNOWN, Vocabulary, read_words, tokenise
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "UNKNOWN",
     "Alphabet",
     "Batch",
+    "EmbeddingTable",
     "Frames",
     "Images",
     "Labelled",
@@ -47,59 +48,58 @@ __all__ = [
     "Rows",
     "Sentences",
     "Stream",
-    "Table",
     "Tagged",
     "Vectors",
     "Vocabulary",
-    "at_the_end",
     "bucketed",
     "class_folder",
-    "contents",
-    "cut",
+    "contiguous_rows",
     "decode_wav",
     "digits",
+    "drop_duplicates",
+    "embedding_table",
     "fetch",
     "find",
     "find_folder",
     "frames",
+    "gather_examples",
     "idx_folder",
     "images_in_order",
     "in_order",
-    "in_rows",
+    "join_spelled",
+    "label_last_step",
     "labels_of",
-    "lines",
     "log_mel",
-    "mapped",
+    "map_batches",
     "mel_bank",
-    "no_longer",
     "packed",
     "padded",
-    "parted",
     "permuted",
     "pixels",
     "python_topics",
+    "random_split",
     "read",
+    "read_bytes",
     "read_frames",
     "read_idx",
     "read_labelled",
+    "read_lines",
     "read_rolls",
     "read_series",
     "read_tagged",
     "read_ts",
     "read_vectors",
     "read_words",
-    "reading",
+    "reading_stream",
     "recordings",
     "shuffled",
     "shuffled_images",
-    "spelled",
     "split",
-    "table_of",
-    "taken",
+    "split_long",
     "tokenise",
     "unpack",
     "unpermuted",
-    "unseen",
     "vowels",
+    "within_length",
     "write_vectors",
 ]

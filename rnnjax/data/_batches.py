@@ -58,7 +58,7 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
       >>> print(batch.x.x, batch.x.first.astype(int))
       [[3 4 5 6] [1 2 0 0]] [[1 0 0 1] [1 0 0 0]]
     """
-    rows = fitted([len(x) for x in xs], steps)
+    rows = best_fit([len(x) for x in xs], steps)
     begins = [np.eye(1, len(x), dtype=bool)[0] for x in xs]
 
     def joined(arrays: Sequence[np.ndarray]) -> Seq:
@@ -68,7 +68,7 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
     return Batch(x._replace(first=joined(begins).x), joined(ys).x)
 
 
-def fitted(lengths: Sequence[int], steps: int) -> list[list[int]]:
+def best_fit(lengths: Sequence[int], steps: int) -> list[list[int]]:
     """Which sequences share a row: best fit, the longest first."""
     rows: list[list[int]] = []
     by_room: dict[int, list[int]] = {}
@@ -84,12 +84,12 @@ def fitted(lengths: Sequence[int], steps: int) -> list[list[int]]:
     return rows
 
 
-def cut(xs: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
+def split_long(xs: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
     """Sequences in pieces of at most so many steps, as equal as can be.
 
     Example:
       >>> import numpy as np
-      >>> [len(x) for x in cut([np.zeros(7), np.zeros(3)], 5)]
+      >>> [len(x) for x in split_long([np.zeros(7), np.zeros(3)], 5)]
       [4, 3, 3]
     """
     return [piece for x in xs for piece in np.array_split(x, max(1, -(-len(x) // steps)))]
@@ -120,11 +120,11 @@ def bucketed(lengths: Sequence[int], batch_size: int, seed: int = 0, epoch: int 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def no_longer(lengths: Sequence[int], steps: int) -> tuple[np.ndarray, int]:
+def within_length(lengths: Sequence[int], steps: int) -> tuple[np.ndarray, int]:
     """The places of sequences of at most so many steps, and how many are left out. Say so to whoever reads the result.
 
     Example:
-      >>> no_longer([3, 9, 5], 5)
+      >>> within_length([3, 9, 5], 5)
       (array([0, 2]), 1)
     """
     kept = np.flatnonzero(np.asarray(lengths) <= steps)

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from rnnjax.base import UserError
-from rnnjax.base._errors import refusing
-from rnnjax.data._guard import guarded
+from rnnjax.base._errors import as_user_error
+from rnnjax.data._guard import reader_errors
 
 PIECE = 1 << 20
 LIMIT = 1 << 30  # bytes of all files of an archive together
@@ -82,12 +82,16 @@ def fetch(name: str, cache: str = "", registry: Mapping[str, Remote] = REGISTRY)
         raise UserError("fetching takes pooch: pip install 'rnnjax[data]'") from error
     remote, folder = registry[name], Path(cache or cache_folder())
     try:
-        return str(pooch.retrieve(remote.url, f"sha256:{remote.sha256}", name, folder, downloader=limited(remote.size)))
+        return str(
+            pooch.retrieve(
+                remote.url, f"sha256:{remote.sha256}", name, folder, downloader=limited_download(remote.size)
+            )
+        )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's of a checksum are ValueErrors
         raise UserError(f"cannot fetch {name} from {remote.url}: {error}") from error
 
 
-def limited(size: int) -> Callable[..., None]:
+def limited_download(size: int) -> Callable[..., None]:
     """A download that stops as soon as there are more bytes than expected."""
 
     def download(url: str, output: str, manager: Any) -> None:
@@ -125,11 +129,11 @@ class Member(NamedTuple):
           UserError: they are damaged or encrypted, or more or fewer than the archive says.
         """
         where, there = f"{self.archive}: the member {self.name!r}", 0
-        with guarded(where, "is damaged, or packed in a way that is not read"):
+        with reader_errors(where, "is damaged, or packed in a way that is not read"):
             source = self.open()
         with source:
             while True:
-                with guarded(where, "is damaged"):
+                with reader_errors(where, "is damaged"):
                     piece = source.read(PIECE)
                 if not piece:
                     break
@@ -163,17 +167,17 @@ def unpack(archive: str, folder: str, limit: int = LIMIT) -> list[str]:
     """
     if Path(folder).exists():
         raise UserError(f"{folder} is there already")
-    with opened(archive, limit) as members:
-        with refusing("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
+    with open_archive(archive, limit) as members:
+        with as_user_error("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
             for member in members:
-                copy(member, Path(new) / "all" / member.name)
+                copy_member(member, Path(new) / "all" / member.name)
             (Path(new) / "all").mkdir(exist_ok=True)
             (Path(new) / "all").rename(folder)
         return [member.name for member in members]
 
 
 @contextlib.contextmanager
-def opened(archive: str, limit: int = LIMIT) -> Iterator[list[Member]]:
+def open_archive(archive: str, limit: int = LIMIT) -> Iterator[list[Member]]:
     """The members of an archive that are files, while it is open.
 
     Args:
@@ -183,21 +187,23 @@ def opened(archive: str, limit: int = LIMIT) -> Iterator[list[Member]]:
     Raises:
       UserError: it is no archive, or damaged, or holds too much, or a member is no file inside it.
     """
-    with refusing("read", archive), open(archive, "rb"):
+    with as_user_error("read", archive), open(archive, "rb"):
         pass
     with contextlib.ExitStack() as stack:
-        with guarded(archive, "is no tar or zip archive, or a damaged one"):
+        with reader_errors(archive, "is no tar or zip archive, or a damaged one"):
             if zipfile.is_zipfile(archive):
                 file = stack.enter_context(zipfile.ZipFile(archive))
-                found = (of_zip(archive, file, info) for info in file.infolist() if not info.filename.endswith("/"))
-                members = within(archive, found, limit)
+                found = (zip_member(archive, file, info) for info in file.infolist() if not info.filename.endswith("/"))
+                members = limit_total(archive, found, limit)
             else:
                 tar = stack.enter_context(tarfile.open(archive))
-                members = within(archive, (of_tar(archive, tar, info) for info in tar if not info.isdir()), limit)
+                members = limit_total(
+                    archive, (tar_member(archive, tar, info) for info in tar if not info.isdir()), limit
+                )
         yield members
 
 
-def within(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
+def limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
     """Members, as long as they are not too much together: the rest of an archive is not looked at."""
     members, total = [], 0
     for member in found:
@@ -208,23 +214,25 @@ def within(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
     return members
 
 
-def of_zip(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+def zip_member(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     """A member of a zip archive."""
     if stat.S_ISLNK(info.external_attr >> 16):
         raise UserError(f"{archive}: the member {info.filename!r} is a link")
-    return Member(inside(archive, info.filename), info.file_size, lambda: file.open(info), archive)
+    return Member(safe_member_name(archive, info.filename), info.file_size, lambda: file.open(info), archive)
 
 
-def of_tar(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+def tar_member(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     """A member of a tar archive."""
     if info.size < 0:
         raise UserError(f"{archive}: the member {info.name!r} has {info.size} bytes")
     if not info.isfile():
         raise UserError(f"{archive}: the member {info.name!r} is a link or a device")
-    return Member(inside(archive, info.name), info.size, lambda: file.extractfile(info) or io.BytesIO(), archive)
+    return Member(
+        safe_member_name(archive, info.name), info.size, lambda: file.extractfile(info) or io.BytesIO(), archive
+    )
 
 
-def inside(archive: str, name: str) -> str:
+def safe_member_name(archive: str, name: str) -> str:
     """The name of a member, if it stays in the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts:
@@ -234,7 +242,7 @@ def inside(archive: str, name: str) -> str:
     return str(path)
 
 
-def copy(member: Member, path: Path) -> None:
+def copy_member(member: Member, path: Path) -> None:
     """Writes a member, and no more of it than it said."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as target:

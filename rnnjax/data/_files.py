@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from rnnjax.base import UserError
-from rnnjax.base._errors import refusing
+from rnnjax.base._errors import as_user_error
 from rnnjax.data._fetching import fetch, unpack
-from rnnjax.data._guard import guarded
-from rnnjax.data._opening import UTF8, decoded
+from rnnjax.data._guard import reader_errors
+from rnnjax.data._opening import UTF8, decode_text
 
-__all__ = ["blocks", "contents", "fetch", "find", "find_folder", "lines", "refuse", "unpack", "whole"]
 
 GZIP = b"\x1f\x8b"
 LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
@@ -38,18 +37,18 @@ def find(path: str, data_dir: str = "") -> str:
       Traceback (most recent call last):
       rnnjax.base.UserError: nowhere.txt: nothing is there, nor below --data_dir=/data
     """
-    found = located(path, data_dir)
+    found = locate(path, data_dir)
     if data_dir and not Path(found).exists():
         raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
     return found
 
 
-def located(path: str, data_dir: str) -> str:
+def locate(path: str, data_dir: str) -> str:
     """Where `find` looks: the path itself if nothing is anywhere."""
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
     below = Path(data_dir) / path
-    with guarded(f"{path[:40]!r}", "is no path"):  # such as one of a name that is too long
+    with reader_errors(f"{path[:40]!r}", "is no path"):  # such as one of a name that is too long
         return str(below) if not Path(path).exists() and data_dir and below.exists() else path
 
 
@@ -68,8 +67,8 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
       Traceback (most recent call last):
       rnnjax.base.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
     """
-    folder = Path(located(path, data_dir))
-    with guarded(f"--{flag}={path[:40]}", "is no path"):
+    folder = Path(locate(path, data_dir))
+    with reader_errors(f"--{flag}={path[:40]}", "is no path"):
         there = folder.is_dir()
     if not there:
         below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
@@ -77,7 +76,7 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
     return folder
 
 
-def contents(path: str, limit: int = LIMIT) -> bytes:
+def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     """The bytes of a file, or, if they are gzip's, what was compressed.
 
     Args:
@@ -88,19 +87,19 @@ def contents(path: str, limit: int = LIMIT) -> bytes:
       UserError: there is no such file, it is too large, or its gzip data are damaged.
 
     Example:
-      >>> contents("nowhere.gz")
+      >>> read_bytes("nowhere.gz")
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.gz: No such file or directory
     """
-    with refusing("read", path), open(path, "rb") as file:
+    with as_user_error("read", path), open(path, "rb") as file:
         try:
             packed = file.peek(2).startswith(GZIP)
-            return bounded(gzip.open(file) if packed else file, limit, path)
+            return read_bounded(gzip.open(file) if packed else file, limit, path)
         except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
             raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
 
 
-def bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
+def read_bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
     """All bytes of a stream, which are read piece by piece up to a limit."""
     pieces, size = [], 0
     while piece := file.read(PIECE):
@@ -111,7 +110,7 @@ def bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
     return b"".join(pieces)
 
 
-def lines(path: str, encoding: str = UTF8) -> list[str]:
+def read_lines(path: str, encoding: str = UTF8) -> list[str]:
     """The lines of a text file without their ends; see `opening` for what ends a line.
 
     Args:
@@ -122,43 +121,43 @@ def lines(path: str, encoding: str = UTF8) -> list[str]:
       UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
 
     Example:
-      >>> lines("nowhere.txt")
+      >>> read_lines("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    return whole(path, encoding).removesuffix("\n").split("\n")
+    return read_text(path, encoding).removesuffix("\n").split("\n")
 
 
-def whole(path: str, encoding: str = UTF8) -> str:
+def read_text(path: str, encoding: str = UTF8) -> str:
     """The text of a file, every end of a line written as "\\n".
 
     Raises:
       UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
 
     Example:
-      >>> whole("nowhere.txt")
+      >>> read_text("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    text = decoded(contents(path), path, encoding)
+    text = decode_text(read_bytes(path), path, encoding)
     if not text:
         raise UserError(f"{path} is empty")
     return text
 
 
-def blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str]]]:
+def read_blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str]]]:
     """The runs of lines between blank lines, each line with its number.
 
     Raises:
       UserError: the file cannot be read.
 
     Example:
-      >>> list(blocks("nowhere.txt"))
+      >>> list(read_blocks("nowhere.txt"))
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
     block: list[tuple[int, str]] = []
-    for number, line in enumerate(lines(path, encoding), 1):
+    for number, line in enumerate(read_lines(path, encoding), 1):
         if line.strip():
             block.append((number, line))
         elif block:
@@ -168,14 +167,14 @@ def blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str]]]:
         yield block
 
 
-def refuse(path: str, line: int, fault: str) -> NoReturn:
+def raise_at_line(path: str, line: int, fault: str) -> NoReturn:
     """Says what is wrong in a file, and in which line.
 
     Raises:
       UserError: always.
 
     Example:
-      >>> refuse("a.csv", 3, "2 columns, and 3 in the lines before")
+      >>> raise_at_line("a.csv", 3, "2 columns, and 3 in the read_lines before")
       Traceback (most recent call last):
       rnnjax.base.UserError: a.csv, line 3: 2 columns, and 3 in the lines before
     """

@@ -36,7 +36,7 @@ FAULTS = (
 
 
 @contextlib.contextmanager
-def guarded(name: str, fault: str = "is damaged, or of a form that is not read") -> Iterator[None]:
+def reader_errors(name: str, fault: str = "is damaged, or of a form that is not read") -> Iterator[None]:
     """Turns what a reader raises on a faulty file into a `UserError` of one line. Keep what it encloses small.
 
     Args:
@@ -47,7 +47,7 @@ def guarded(name: str, fault: str = "is damaged, or of a form that is not read")
       UserError: in place of any of `FAULTS`.
 
     Example:
-      >>> with guarded("a.bin", "is too short"):
+      >>> with reader_errors("a.bin", "is too short"):
       ...     _ = struct.unpack("<I", b"abc")
       Traceback (most recent call last):
       rnnjax.base.UserError: a.bin is too short: unpack requires a buffer of 4 bytes

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnjax.base import PyTree, UserError
 from rnnjax.data._batch import Batch
-from rnnjax.data._files import contents
+from rnnjax.data._files import read_bytes
 from rnnjax.data._stream import Stream
 from rnnjax.data._streams import one_pass
 
@@ -32,7 +32,7 @@ def read_idx(path: str) -> np.ndarray:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere-idx1-ubyte: No such file or directory
     """
-    content = contents(path)
+    content = read_bytes(path)
     if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in KINDS:
         raise UserError(f"{path} is no idx file: it begins with the bytes {content[:4].hex(' ') or 'of nothing'}")
     kind, rank = np.dtype(KINDS[content[2]]), content[3]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.base._errors import refusing
-from rnnjax.data._files import lines, refuse
+from rnnjax.base._errors import as_user_error
+from rnnjax.data._files import raise_at_line, read_lines
 from rnnjax.data._opening import UTF8
 
 
@@ -58,12 +58,12 @@ def read_labelled(
     """
     labels: list[tuple[int, str]] = []
     xs: list[str] = []
-    for number, line in enumerate(lines(path, encoding), 1):
+    for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():
             continue
         label, _, text = (part.strip() for part in line.partition(separator))
         if not label or not text:
-            refuse(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
+            raise_at_line(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
         labels.append((number, label))
         xs.append(text)
     if not xs and not (classes and complete):
@@ -94,7 +94,7 @@ def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str
     places = {name: i for i, name in enumerate(classes)}
     for line, label in labels:
         if label not in places:
-            refuse(path, line, f"the label {label!r} is none of {', '.join(classes)}")
+            raise_at_line(path, line, f"the label {label!r} is none of {', '.join(classes)}")
     return Labelled(xs, np.array([places[label] for _, label in labels], np.int32), classes)
 
 
@@ -118,11 +118,11 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
       >>> found.xs, found.y.tolist(), found.classes
       (['Kouros', 'Xydis', 'Whelan'], [0, 0, 1], ('Greek', 'Irish'))
     """
-    with refusing("read", folder):
+    with as_user_error("read", folder):
         paths = sorted(p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))
     if len(paths) < 2:
         raise UserError(f"{folder} has {len(paths)} files: one is needed for each of at least two classes")
-    parts = [[line.strip() for line in lines(str(path), encoding) if line.strip()] for path in paths]
+    parts = [[line.strip() for line in read_lines(str(path), encoding) if line.strip()] for path in paths]
     for path, part in zip(paths, parts):
         if not part:
             raise UserError(f"{path}: the class {path.name.split('.')[0]!r} is empty")
@@ -130,11 +130,11 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
     return Labelled([x for part in parts for x in part], y, tuple(path.name.split(".")[0] for path in paths))
 
 
-def parted(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
+def random_split(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
     """The numbers below n in random parts, drawn once for all: what remains, then a part for each of `parts`.
 
     Example:
-      >>> [len(part) for part in parted(100, 0.1, 0.2)]
+      >>> [len(part) for part in random_split(100, 0.1, 0.2)]
       [70, 10, 20]
     """
     order = np.random.default_rng(seed).permutation(n)
@@ -143,7 +143,7 @@ def parted(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
     return [np.sort(piece) for piece in (pieces[-1], *pieces[:-1])]
 
 
-def unseen(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+def drop_duplicates(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
     """The same parts, the last without what comes in the others too; and how much that is.
 
     A random split of a list in which some examples come twice puts known ones into the test.
@@ -154,7 +154,7 @@ def unseen(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tuple[list[
 
     Example:
       >>> import numpy as np
-      >>> unseen(["a", "b", "a", "c"], [np.array([0, 1]), np.array([2, 3])])
+      >>> drop_duplicates(["a", "b", "a", "c"], [np.array([0, 1]), np.array([2, 3])])
       ([array([0, 1]), array([3])], 1)
     """
     *others, test = parts

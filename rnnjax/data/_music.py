@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._files import PIECE, contents
-from rnnjax.data._opening import MARKS, decoded
+from rnnjax.data._files import PIECE, read_bytes
+from rnnjax.data._opening import MARKS, decode_text
 
 KEYS, LOWEST = 88, 21  # of a piano; its lowest key is MIDI note 21
 PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "test": ("testdata", "test")}
@@ -43,13 +43,13 @@ def read_rolls(path: str) -> Rolls:
     """
     if Path(path).suffix in (".pickle", ".pkl"):
         raise UserError(f"{path}: a pickle is a program and is not read; take the .mat or JSON file of the same music")
-    content = contents(path, MOST)
+    content = read_bytes(path, MOST)
     marked = any(content.startswith(mark) for mark, _ in MARKS)
-    read = of_json if marked or content.lstrip()[:1] == b"{" else of_mat
+    read = parse_json if marked or content.lstrip()[:1] == b"{" else parse_mat
     return read(path, content)
 
 
-def of_mat(path: str, content: bytes) -> Rolls:
+def parse_mat(path: str, content: bytes) -> Rolls:
     """The parts of a .mat file."""
     from scipy.io import loadmat
 
@@ -78,10 +78,10 @@ def inflated(path: str, content: bytes, limit: int = MOST) -> None:
         at += 8 + size
 
 
-def of_json(path: str, content: bytes) -> Rolls:
+def parse_json(path: str, content: bytes) -> Rolls:
     """The parts of a JSON file."""
     try:
-        found = json.loads(decoded(content, path))
+        found = json.loads(decode_text(content, path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON file, or a damaged one: {error}") from error
     if not isinstance(found, dict):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnjax.data._files import refuse
+from rnnjax.data._files import raise_at_line
 
 POINT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 INFINITE = re.compile(r"[-+]?(nan|inf(inity)?)", re.IGNORECASE)
@@ -19,24 +19,24 @@ SHOWN = 40  # characters of a field in a message
 Rows = Sequence[tuple[int, str]]
 
 
-def shown(text: str) -> str:
+def shorten(text: str) -> str:
     """A field as a message has it: what is long is cut."""
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
-def number(text: str, path: str, line: int, dtype: Any = np.float64) -> float:
+def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> float:
     """A finite number of ASCII digits with a decimal point, or a `UserError` that says where there is none."""
     if INFINITE.fullmatch(text):
-        refuse(path, line, f"{text!r} is not finite")
+        raise_at_line(path, line, f"{text!r} is not finite")
     if len(text) > LONGEST or not POINT.fullmatch(text):
-        refuse(path, line, f"{shown(text)} is not a number")
+        raise_at_line(path, line, f"{shorten(text)} is not a number")
     value = float(text)
     if not abs(value) <= float(np.finfo(dtype).max):
-        refuse(path, line, f"{shown(text)} is too large for {np.dtype(dtype)}")
+        raise_at_line(path, line, f"{shorten(text)} is too large for {np.dtype(dtype)}")
     return value
 
 
-def numbers(rows: Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
+def parse_matrix(rows: Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
     """Lines of numbers between spaces as a matrix; what is wrong in them is named.
 
     Args:
@@ -48,7 +48,7 @@ def numbers(rows: Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
       UserError: a line has another number of numbers than the first, or something that is no finite number.
 
     Example:
-      >>> print(numbers([(1, "1 2"), (4, "3 4")], "a.txt"))
+      >>> print(parse_matrix([(1, "1 2"), (4, "3 4")], "a.txt"))
       [[1. 2.] [3. 4.]]
     """
     if all(text.isascii() for _, text in rows):
@@ -62,15 +62,15 @@ def numbers(rows: Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
     width = len(split[0][1])
     for line, row in split:
         if len(row) != width:
-            refuse(path, line, f"{len(row)} numbers, and {width} in the lines before")
-    return np.array([[number(field, path, line, dtype) for field in row] for line, row in split], dtype)
+            raise_at_line(path, line, f"{len(row)} numbers, and {width} in the lines before")
+    return np.array([[parse_number(field, path, line, dtype) for field in row] for line, row in split], dtype)
 
 
-def pointed(text: str, mark: str) -> str | None:
+def normalize_number(text: str, mark: str) -> str | None:
     """A number with a decimal point and no marks between thousands, if `text` is one whose decimal mark is `mark`.
 
     Example:
-      >>> pointed("1.234,5", ","), pointed("1 234.5", "."), pointed("1.23,4", ",")
+      >>> normalize_number("1.234,5", ","), normalize_number("1 234.5", "."), normalize_number("1.23,4", ",")
       ('1234.5', '1234.5', None)
     """
     whole, at, rest = text.partition(mark)
@@ -85,10 +85,10 @@ def pointed(text: str, mark: str) -> str | None:
 
 def is_number(text: str) -> bool:
     """Whether a field is a number in any form, or says that it is none: nan, inf."""
-    return bool(INFINITE.fullmatch(text)) or any(pointed(text, mark) is not None for mark in ".,")
+    return bool(INFINITE.fullmatch(text)) or any(normalize_number(text, mark) is not None for mark in ".,")
 
 
-def column(rows: Rows, path: str) -> np.ndarray:
+def parse_column(rows: Rows, path: str) -> np.ndarray:
     """Fields as numbers, all in one form: with a decimal point or comma, with or without marks between thousands.
 
     What is a number with a decimal point as it stands is one. Marks between thousands and decimal commas are read where
@@ -105,24 +105,26 @@ def column(rows: Rows, path: str) -> np.ndarray:
       UserError: a field, whose line is named, is no number, or may be two different ones.
 
     Example:
-      >>> column([(1, "1.234,5"), (2, "-0,25")], "a.csv").tolist()
+      >>> parse_column([(1, "1.234,5"), (2, "-0,25")], "a.csv").tolist()
       [1234.5, -0.25]
-      >>> column([(1, "1,234")], "a.csv")
+      >>> parse_column([(1, "1,234")], "a.csv")
       Traceback (most recent call last):
       rnnjax.base.UserError: a.csv, line 1: '1,234' may be 1234 or 1.234
     """
     texts = [text for _, text in rows]
     if not all(POINT.fullmatch(text) for text in texts):
-        point, comma = ([pointed(text, mark) for text in texts] for mark in ".,")
+        point, comma = ([normalize_number(text, mark) for text in texts] for mark in ".,")
         for (line, text), a, b in zip(rows, point, comma):
             if a is None and b is None:
-                number(text, path, line)
+                parse_number(text, path, line)
         if None in point and None in comma:
             line, text = next(row for row, a in zip(rows, point) if a is None)
-            refuse(path, line, f"{shown(text)} has no decimal point, and other fields of its column have no comma")
+            raise_at_line(
+                path, line, f"{shorten(text)} has no decimal point, and other fields of its column have no comma"
+            )
         if None not in point and None not in comma:
             for (line, text), a, b in zip(rows, point, comma):
                 if float(a or 0) != float(b or 0):
-                    refuse(path, line, f"{shown(text)} may be {float(a or 0):.15g} or {float(b or 0):.15g}")
+                    raise_at_line(path, line, f"{shorten(text)} may be {float(a or 0):.15g} or {float(b or 0):.15g}")
         texts = [text or "" for text in (comma if None in point else point)]
-    return np.array([number(text, path, line) for text, (line, _) in zip(texts, rows)])
+    return np.array([parse_number(text, path, line) for text, (line, _) in zip(texts, rows)])

@@ -20,17 +20,17 @@ MARKS = (
 PROBE = 4096  # characters that are looked at for zeros
 
 
-def unified(text: str) -> str:
+def unify_line_ends(text: str) -> str:
     """A text with every end of a line written as a line feed.
 
     Example:
-      >>> unified("to\\r\\nbe\\u2028or\\x85not")
+      >>> unify_line_ends("to\\r\\nbe\\u2028or\\x85not")
       'to\\nbe\\nor\\nnot'
     """
     return ENDS.sub("\n", text)
 
 
-def decoded(content: bytes, path: str, encoding: str = UTF8) -> str:
+def decode_text(content: bytes, path: str, encoding: str = UTF8) -> str:
     """The text of bytes, without a byte order mark, its lines ended by line feeds.
 
     Args:
@@ -42,7 +42,7 @@ def decoded(content: bytes, path: str, encoding: str = UTF8) -> str:
       UserError: there is no such encoding, or a line, which is named, is not of it.
 
     Example:
-      >>> decoded(b"\\xef\\xbb\\xbfto\\r\\nbe", "a.txt"), decoded(b"caf\\xe9", "a.txt", "latin-1")
+      >>> decode_text(b"\\xef\\xbb\\xbfto\\r\\nbe", "a.txt"), decode_text(b"caf\\xe9", "a.txt", "latin-1")
       ('to\\nbe', 'café')
     """
     mark, name = next(((m, n) for m, n in MARKS if content.startswith(m)), (b"", encoding))
@@ -52,7 +52,7 @@ def decoded(content: bytes, path: str, encoding: str = UTF8) -> str:
     except LookupError as error:
         raise UserError(f"--encoding={encoding}: there is no such encoding of text") from error
     except UnicodeDecodeError as error:
-        before = unified(body[: error.start].decode(name, "replace")).split("\n")
+        before = unify_line_ends(body[: error.start].decode(name, "replace")).split("\n")
         byte = len(before[-1].encode(name, "replace")) + 1
         raise UserError(
             f"{path}, line {len(before)}: not {name.upper()} text (byte {byte} of the line): "
@@ -62,4 +62,4 @@ def decoded(content: bytes, path: str, encoding: str = UTF8) -> str:
         raise UserError(f"cannot read {path}: it is not {name.upper()} text ({error})") from error
     if name == UTF8 and text[:PROBE].count("\0") * 4 > len(text[:PROBE]):
         raise UserError(f"{path} is full of zero bytes: if it is UTF-16, say --encoding=utf-16-le or utf-16-be")
-    return unified(text)
+    return unify_line_ends(text)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._files import blocks, lines, refuse
-from rnnjax.data._guard import guarded
+from rnnjax.data._files import raise_at_line, read_blocks, read_lines
+from rnnjax.data._guard import reader_errors
 from rnnjax.data._labelled import Labelled, with_classes
-from rnnjax.data._numerals import POINT, is_number, number, numbers
-from rnnjax.data._numerals import column as numeric_column
+from rnnjax.data._numerals import POINT, is_number, parse_matrix, parse_number
+from rnnjax.data._numerals import parse_column as numeric_column
 from rnnjax.data._opening import UTF8
 
 PLACE = re.compile(r"[-+]?[0-9]{1,9}")
@@ -47,23 +47,23 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
       >>> print(read_series(str(path), "spots"))
       [ 96.7 104.3]
     """
-    texts = [(i, s) for i, s in enumerate(lines(path, encoding), 1) if s.strip() and not s.startswith("#")]
+    texts = [(i, s) for i, s in enumerate(read_lines(path, encoding), 1) if s.strip() and not s.startswith("#")]
     if not texts:
         raise UserError(f"{path} has no numbers")
-    rows = separated(texts, path, column)
+    rows = split_columns(texts, path, column)
     names = rows[0][1]
-    at, header = place(names, column, path)
+    at, header = find_column(names, column, path)
     for line, row in rows:
         if len(row) != len(names):
-            refuse(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
+            raise_at_line(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
     if not rows[header:]:
         raise UserError(f"{path} has a header and no numbers")
     return numeric_column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
 
 
-def place(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
+def find_column(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
     """The place of a column, and whether the first line is a header."""
-    width, header = len(names), not any(map(numeric, names))
+    width, header = len(names), not any(map(looks_numeric, names))
     at = int(column) if isinstance(column, int) or PLACE.fullmatch(column) else None
     if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
         if names.count(column) > 1:
@@ -76,12 +76,12 @@ def place(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
     return at, header
 
 
-def numeric(field: str) -> bool:
+def looks_numeric(field: str) -> bool:
     """Whether a field is no name: a number in any form, or digits without a letter, as in dates."""
     return is_number(field) or (any(map(str.isdigit, field)) and not any(map(str.isalpha, field)))
 
 
-def separated(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
+def split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
     """Lines as fields: between semicolons, else tabs, else commas, else spaces, whichever the file has anywhere.
 
     Raises:
@@ -89,27 +89,31 @@ def separated(texts: list[tuple[int, str]], path: str, column: int | str) -> lis
     """
     bare = [QUOTED.sub("", text) for _, text in texts]
     separator = next((s for s in ";\t," if any(s in text for text in bare)), " ")
-    with guarded(path, "is no table"):
+    with reader_errors(path, "is no table"):
         rows = [(line, fields(text, separator)) for line, text in texts]
     if separator in ";\t" or all(len(row) == 1 for _, row in rows):
         return rows
     alone = [(line, [text.strip()]) for line, text in texts]
-    header = not numeric(alone[0][1][0])
+    header = not looks_numeric(alone[0][1][0])
     if not alone[header:] or not all(is_number(row[0]) for _, row in alone[header:]):
         return rows
     widths = {len(row) for _, row in rows[header:]}
     if header:  # one name, and the mark in no number or in some
         return alone if len(rows[0][1]) == 1 else rows
-    if separator == "," and not all(map(columnar, (row for _, row in rows))):
+    if separator == "," and not all(map(commas_separate, (row for _, row in rows))):
         return alone
     if len(widths) > 1 or column not in (0, "0"):
         return rows
     mark = {",": "a decimal comma", " ": "a space between thousands"}[separator]
-    refuse(path, alone[0][0], f"{alone[0][1][0]!r} may be a number with {mark}, or columns: say which column from the "
-           f"end, {-max(widths)}, or give them names in a first line")  # fmt: skip
+    raise_at_line(
+        path,
+        alone[0][0],
+        f"{alone[0][1][0]!r} may be a number with {mark}, or columns: say which column from the end, {-max(widths)}, "
+        "or give them names in a first line",
+    )
 
 
-def columnar(row: list[str]) -> bool:
+def commas_separate(row: list[str]) -> bool:
     """Whether the pieces between commas may be numbers of their own: none is "-0", "05", "1 234" or "1.234.567"."""
     plain = all(POINT.fullmatch(field) for field in row)
     return plain and row[0] not in ("-0", "+0") and not re.match("0[0-9]", row[-1])
@@ -152,10 +156,10 @@ def read_frames(path: str, encoding: str = UTF8) -> list[np.ndarray]:
       >>> [frames.shape for frames in read_frames(str(path))]
       [(2, 2), (1, 2)]
     """
-    parts = list(blocks(path, encoding))
+    parts = list(read_blocks(path, encoding))
     if not parts:
         raise UserError(f"{path} has no frame")
-    frames = numbers([row for block in parts for row in block], path, np.float32)
+    frames = parse_matrix([row for block in parts for row in block], path, np.float32)
     return np.split(frames, np.cumsum([len(block) for block in parts])[:-1])
 
 
@@ -176,7 +180,9 @@ def vowels(folder: str) -> tuple[Labelled, Labelled]:
     def part(name: str) -> Labelled:
         path, sizes = Path(folder) / f"ae.{name}", Path(folder) / f"size_ae.{name}"
         frames = read_frames(str(path))
-        each = [number(n, str(sizes), i) for i, line in enumerate(lines(str(sizes)), 1) for n in line.split()]
+        each = [
+            parse_number(n, str(sizes), i) for i, line in enumerate(read_lines(str(sizes)), 1) for n in line.split()
+        ]
         for speaker, n in enumerate(each, 1):
             if n < 1 or n != int(n):
                 raise UserError(f"{sizes}: {n:g} utterances of speaker {speaker}")
@@ -242,14 +248,14 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     if not named:
         raise UserError(f"{path} has no classes: its header names none after @classLabel true")
     xs, labels = [], []
-    for line, row in cases(path, header.line, encoding):
+    for line, row in data_lines(path, header.line, encoding):
         *dimensions, label = row
         if label not in named:
-            refuse(path, line, f"the class {label!r} is none of {', '.join(named)}")
+            raise_at_line(path, line, f"the class {label!r} is none of {', '.join(named)}")
         labels.append((line, label))
-        xs.append(together(dimensions, path, line))
+        xs.append(stack_dimensions(dimensions, path, line))
         if xs[-1].shape[1] != xs[0].shape[1]:
-            refuse(path, line, f"{xs[-1].shape[1]} dimensions, and {xs[0].shape[1]} in the lines before")
+            raise_at_line(path, line, f"{xs[-1].shape[1]} dimensions, and {xs[0].shape[1]} in the lines before")
     if not xs:
         raise UserError(f"{path} has no case")
     empty = set(named) - {label for _, label in labels}
@@ -261,30 +267,30 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
 def read_header(path: str, encoding: str = UTF8) -> Header:
     """The lines of a .ts file that begin with @."""
     said: dict[str, list[str]] = {}
-    for number_, line in enumerate(lines(path, encoding), 1):
+    for number_, line in enumerate(read_lines(path, encoding), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         if not words[0].startswith("@"):
-            refuse(path, number_, "data before the line @data")
+            raise_at_line(path, number_, "data before the line @data")
         if words[0].lower() == "@data":
             return Header(said, number_)
         said[words[0][1:].lower()] = words[1:]
     raise UserError(f"{path} is no .ts file: it has no line @data")
 
 
-def cases(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
+def data_lines(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
     """The lines of data, each with its number."""
-    for line, text in enumerate(lines(path, encoding), 1):
+    for line, text in enumerate(read_lines(path, encoding), 1):
         if line > after and text.strip():
             yield line, [field.strip() for field in text.split(":")]
 
 
-def together(dimensions: list[str], path: str, line: int) -> np.ndarray:
+def stack_dimensions(dimensions: list[str], path: str, line: int) -> np.ndarray:
     """The dimensions of a case side by side, `[T, D]`."""
     if any("?" in d for d in dimensions):
-        refuse(path, line, "a value is missing (?)")
-    rows = [[number(field.strip(), path, line, np.float32) for field in d.split(",")] for d in dimensions]
+        raise_at_line(path, line, "a value is missing (?)")
+    rows = [[parse_number(field.strip(), path, line, np.float32) for field in d.split(",")] for d in dimensions]
     if len({len(row) for row in rows}) != 1:
-        refuse(path, line, f"dimensions of {', '.join(str(len(row)) for row in rows) or 'no'} values")
+        raise_at_line(path, line, f"dimensions of {', '.join(str(len(row)) for row in rows) or 'no'} values")
     return np.array(rows, np.float32).T

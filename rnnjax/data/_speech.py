@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._fetching import Member, opened
-from rnnjax.data._files import contents
-from rnnjax.data._guard import guarded
+from rnnjax.data._fetching import Member, open_archive
+from rnnjax.data._files import read_bytes
+from rnnjax.data._guard import reader_errors
 
 LIMIT = 1 << 28  # bytes of a recording
 ALL = 1 << 30  # bytes of all recordings together, however well they are compressed
@@ -58,7 +58,10 @@ def decode_wav(content: bytes, path: str) -> Recording:
       >>> decode_wav(file.getvalue(), "a/b.wav")
       Recording(name='b', samples=array([0. , 0.5], dtype=float32), rate=8000)
     """
-    with guarded(path, "is no wav file of whole numbers, or a damaged one"), wave.open(io.BytesIO(content)) as file:
+    with (
+        reader_errors(path, "is no wav file of whole numbers, or a damaged one"),
+        wave.open(io.BytesIO(content)) as file,
+    ):
         channels, width, rate, promised = file.getparams()[:4]
         data = file.readframes(promised)
     if width not in TYPES:
@@ -75,21 +78,21 @@ def decode_wav(content: bytes, path: str) -> Recording:
     return Recording(PurePosixPath(path).stem, (x / 2.0 ** (8 * width - 1)).astype(np.float32), rate)
 
 
-def files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def wav_files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """The wav files in a folder or an archive: their names, and what reads them. Nothing is written."""
     if Path(path).is_dir():
         for file in sorted(Path(path).rglob("*.wav")):
-            yield str(file), partial(contents, str(file), LIMIT)
+            yield str(file), partial(read_bytes, str(file), LIMIT)
         return
-    with opened(path) as members:
+    with open_archive(path) as members:
         for member in sorted(members, key=lambda m: m.name):
             if member.name.endswith(".wav"):
                 if member.size > LIMIT:
                     raise UserError(f"{path}: {member.name} has more than the {LIMIT} bytes that are read")
-                yield f"{path}/{member.name}", partial(taken_out, member)
+                yield f"{path}/{member.name}", partial(member_bytes, member)
 
 
-def taken_out(member: Member) -> bytes:
+def member_bytes(member: Member) -> bytes:
     """The bytes of a member of an archive."""
     return b"".join(member.pieces())
 
@@ -110,7 +113,7 @@ def recordings(path: str) -> list[Recording]:
       rnnjax.base.UserError: cannot read nowhere.tar.gz: No such file or directory
     """
     found, total = [], 0
-    for name, read in files(path):
+    for name, read in wav_files(path):
         content = read()
         total += len(content)
         if total > ALL:

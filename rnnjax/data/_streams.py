@@ -53,16 +53,16 @@ def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | 
 
         def anew() -> jax.Array:
             mixed = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
-            return mixed if length is None else alike(mixed, length(data[name]), batch_size, key)
+            return mixed if length is None else similar_lengths_order(mixed, length(data[name]), batch_size, key)
 
         order = jax.lax.cond(at == 0, anew, lambda: order)
         chosen = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
-        return taken(data[name], chosen), (order, (at + 1) % (n // batch_size))
+        return gather_examples(data[name], chosen), (order, (at + 1) % (n // batch_size))
 
     return Stream(init, following)
 
 
-def alike(mixed: jax.Array, lengths: jax.Array, batch_size: int, key: jax.Array) -> jax.Array:
+def similar_lengths_order(mixed: jax.Array, lengths: jax.Array, batch_size: int, key: jax.Array) -> jax.Array:
     """An order in which each batch is of similar lengths; those that fill no batch are the last, as they were."""
     n = len(mixed) // batch_size
     rows = mixed[: n * batch_size]
@@ -84,7 +84,7 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
     """
 
     def give(data: PyTree, at: jax.Array, there: jax.Array) -> Batch:
-        batch = taken(data[name], at)
+        batch = gather_examples(data[name], at)
         if batch.mask is not None:
             there = batch.mask & jnp.expand_dims(there, tuple(range(1, batch.mask.ndim)))
         return batch._replace(mask=there)
@@ -102,18 +102,18 @@ def one_pass(give: Callable[[PyTree, jax.Array, jax.Array], Batch], batch_size: 
     return Stream(lambda data: jnp.zeros((), jnp.int32), following, -(-n // batch_size))
 
 
-def taken(examples: Batch, at: jax.Array) -> Batch:
+def gather_examples(examples: Batch, at: jax.Array) -> Batch:
     """The examples at some places."""
     return jax.tree.map(lambda a: jnp.asarray(a)[at], examples)
 
 
-def mapped(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
+def map_batches(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
     """The stream with each batch as `f` makes it.
 
     Example:
       >>> import jax.numpy as jnp
       >>> data = {"test": Batch(x=jnp.zeros((1, 5)), y=jnp.arange(1))}
-      >>> stream = mapped(in_order("test", 1, 1), lambda batch: batch._replace(y=batch.y + 7))
+      >>> stream = map_batches(in_order("test", 1, 1), lambda batch: batch._replace(y=batch.y + 7))
       >>> print(stream.next(data, stream.init(data), None)[0].y)
       [7]
     """
@@ -125,7 +125,7 @@ def mapped(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
     return stream._replace(next=following)
 
 
-def at_the_end(batch: Batch) -> Batch:
+def label_last_step(batch: Batch) -> Batch:
     """A batch with one label for each example as one with a label at each step, of which the last valid one counts.
 
     For rules that go step by step: their networks have an output at each.
@@ -136,7 +136,7 @@ def at_the_end(batch: Batch) -> Batch:
     Example:
       >>> import jax.numpy as jnp
       >>> x = Seq(jnp.zeros((2, 3)), valid=jnp.array([[True, True, False], [True] * 3]))
-      >>> print(at_the_end(Batch(x, jnp.array([5, 6]))).mask)
+      >>> print(label_last_step(Batch(x, jnp.array([5, 6]))).mask)
       [[False  True False]
        [False False  True]]
     """

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from rnnjax.base import UserError
-from rnnjax.data._files import blocks, refuse
+from rnnjax.data._files import raise_at_line, read_blocks
 from rnnjax.data._opening import UTF8
 
 NONE = ""  # the tag of a word that has none
@@ -85,8 +85,8 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
       ([(['Dogs', 'bark'], ['B-NP', 'B-VP']), (['Yes'], ['O'])], 'passed over: 1 marks between documents')
     """
     passed: Counter[str] = Counter()
-    parts = [part for block in blocks(path, encoding) for part in documents(block, passed)]
-    firsts = [columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]
+    parts = [part for block in read_blocks(path, encoding) for part in split_documents(block, passed)]
+    firsts = [split_columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]
     numbered = bool(firsts) and all(NUMBERED.fullmatch(first) for first in firsts)
     found, width = [], 0
     for part in parts:
@@ -95,19 +95,21 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
             if text.startswith("#") if numbered else text.startswith("# ") and not sentence.words:
                 passed["remarks"] += 1
                 continue
-            row = columns(text)
+            row = split_columns(text)
             width = width or len(row)
             if len(row) != width:
-                refuse(path, line, f"{len(row)} columns, and {width} in the lines before")
+                raise_at_line(path, line, f"{len(row)} columns, and {width} in the lines before")
             if max(word, tag, -word - 1, -tag - 1) >= width:
-                refuse(path, line, f"{width} columns, and none numbered {max(word, tag)}")
+                raise_at_line(path, line, f"{width} columns, and none numbered {max(word, tag)}")
             if numbered and width == CONLLU and not word % width:
-                refuse(path, line, "the first column numbers the words, as in CoNLL-U: the words are in column 1")
-            if numbered and word % width and (kind := beside(row[0])):
+                raise_at_line(
+                    path, line, "the first column numbers the words, as in CoNLL-U: the words are in column 1"
+                )
+            if numbered and word % width and (kind := non_word_kind(row[0])):
                 passed[kind] += 1
                 continue
             if not row[word]:
-                refuse(path, line, "no word")
+                raise_at_line(path, line, "no word")
             sentence.words.append(row[word])
             sentence.tags.append(NONE if row[tag] == NOTHING else row[tag])
         found += [sentence] * bool(sentence.words)
@@ -116,16 +118,16 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
     return Sentences(found, passed)
 
 
-def columns(text: str) -> list[str]:
+def split_columns(text: str) -> list[str]:
     """The columns of a line, between tabs, else spaces; other kinds of space are part of a word."""
     return [field.strip(" ") for field in text.split("\t")] if "\t" in text else SPACES.split(text.strip(" "))
 
 
-def documents(block: Block, passed: Counter[str]) -> Iterator[Block]:
+def split_documents(block: Block, passed: Counter[str]) -> Iterator[Block]:
     """A run of lines, cut at the marks between documents, which are counted."""
     part: Block = []
     for line, text in block:
-        if columns(text)[0].startswith(MARK):
+        if split_columns(text)[0].startswith(MARK):
             passed["marks between documents"] += 1
             yield part
             part = []
@@ -134,6 +136,6 @@ def documents(block: Block, passed: Counter[str]) -> Iterator[Block]:
     yield part
 
 
-def beside(first: str) -> str:
+def non_word_kind(first: str) -> str:
     """What a line of CoNLL-U is that is no word, by its first column; "": it is a word."""
     return {"-": "tokens of several words", ".": "empty nodes"}.get(first.strip("0123456789"), "")

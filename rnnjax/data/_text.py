@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnjax.base import PyTree, UserError
 from rnnjax.data._batch import Batch
-from rnnjax.data._files import whole
+from rnnjax.data._files import read_text
 from rnnjax.data._opening import UTF8
 from rnnjax.data._stream import Stream
 
@@ -32,10 +32,10 @@ def read(path: str, encoding: str = UTF8) -> str:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    return whole(path, encoding)
+    return read_text(path, encoding)
 
 
-def spelled(text: str, name: str = "the text") -> str:
+def join_spelled(text: str, name: str = "the text") -> str:
     """The text of a file that sets its characters apart by spaces and writes a space as _.
 
     Args:
@@ -46,7 +46,7 @@ def spelled(text: str, name: str = "the text") -> str:
       UserError: something between two spaces is longer than one character.
 
     Example:
-      >>> spelled(" t o _ b e \\n o r \\n")
+      >>> join_spelled(" t o _ b e \\n o r \\n")
       'to be\\nor\\n'
     """
     lines = [line.split(" ") for line in text.split("\n")]
@@ -123,7 +123,9 @@ class Rows(NamedTuple):
         return int(self.x.shape[1]) // length
 
 
-def in_rows(symbols: np.ndarray, rows: int, window: int, name: str = "the text", unit: str = "characters") -> Rows:
+def contiguous_rows(
+    symbols: np.ndarray, rows: int, window: int, name: str = "the text", unit: str = "characters"
+) -> Rows:
     """Cuts a text into rows of whole windows; the end is padded, and every symbol but the first is predicted once.
 
     Args:
@@ -137,7 +139,7 @@ def in_rows(symbols: np.ndarray, rows: int, window: int, name: str = "the text",
 
     Example:
       >>> import numpy as np
-      >>> rows = in_rows(np.arange(8), rows=2, window=2)
+      >>> rows = contiguous_rows(np.arange(8), rows=2, window=2)
       >>> print(rows.x, rows.mask.sum())
       [[0 1 2 3]
        [4 5 6 0]] 7
@@ -153,7 +155,7 @@ def in_rows(symbols: np.ndarray, rows: int, window: int, name: str = "the text",
     return Rows(x.reshape(shape), y.reshape(shape), (np.arange(rows * steps) < n).reshape(shape))
 
 
-def reading(name: str, window: int, length: int = 0) -> Stream:
+def reading_stream(name: str, window: int, length: int = 0) -> Stream:
     """The stream that reads `data[name]`, a `Rows`, window after window, and begins anew at its end.
 
     The carry starts anew with each pass and nowhere else: stateful training.
@@ -165,8 +167,8 @@ def reading(name: str, window: int, length: int = 0) -> Stream:
 
     Example:
       >>> import jax, numpy as np
-      >>> data = {"train": in_rows(np.arange(9), rows=2, window=2)}
-      >>> stream = reading("train", window=2)
+      >>> data = {"train": contiguous_rows(np.arange(9), rows=2, window=2)}
+      >>> stream = reading_stream("train", window=2)
       >>> batch, position = stream.next(data, stream.init(data), jax.random.key(0))
       >>> print(batch.x, batch.restart, stream.next(data, position, None)[0].x)
       [[0 1]

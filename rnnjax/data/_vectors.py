@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._files import lines, refuse
-from rnnjax.data._numerals import numbers
+from rnnjax.data._files import raise_at_line, read_lines
+from rnnjax.data._numerals import parse_matrix
 from rnnjax.data._opening import UTF8
 from rnnjax.data._words import Vocabulary
 from rnnjax.runs import atomic_write
@@ -56,27 +56,27 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
 
     Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
     """
-    rows = lines(path, encoding)
+    rows = read_lines(path, encoding)
     header = rows[0].split()
     headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
     if headed and not all(map(COUNT.fullmatch, header)):
-        refuse(path, 1, "a first line of two whole numbers is a header, how many words and of how many numbers")
+        raise_at_line(path, 1, "a first line of two whole numbers is a header, how many words and of how many numbers")
     said = [int(n) for n in header] if headed else None
     body, start = (rows[1:], 2) if said else (rows, 1)
     width = said[1] if said else len(rows[0].rstrip(" \t").split(" ")) - 1
     if not 1 <= width <= WIDEST:
-        refuse(path, 1, f"vectors of {width} numbers: 1 to {WIDEST} are read")
+        raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {WIDEST} are read")
     if said and said[0] != len(body):
         raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
         word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space
         if len(fields) != width or not word:
-            refuse(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
+            raise_at_line(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
         found.setdefault(word, (line, " ".join(fields)))
     if not found:
         raise UserError(f"{path} has no word")
-    return Vectors(tuple(found), numbers(list(found.values()), path, np.float32), len(body) - len(found))
+    return Vectors(tuple(found), parse_matrix(list(found.values()), path, np.float32), len(body) - len(found))
 
 
 def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
@@ -96,7 +96,7 @@ def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
     atomic_write(path, "\n".join([f"{len(words)} {table.shape[1]}", *rows, ""]).encode())
 
 
-class Table(NamedTuple):
+class EmbeddingTable(NamedTuple):
     """Initial values for `embed`.
 
     Attributes:
@@ -108,13 +108,13 @@ class Table(NamedTuple):
     found: int
 
 
-def table_of(vectors: Vectors, vocabulary: Vocabulary) -> Table:
+def embedding_table(vectors: Vectors, vocabulary: Vocabulary) -> EmbeddingTable:
     """The table of a vocabulary, its rows looked up among the vectors as they are written and, else, in lower case.
 
     Example:
       >>> import jax, numpy as np
       >>> vectors = Vectors(("to", "be"), np.eye(2, dtype=np.float32))
-      >>> table = table_of(vectors, Vocabulary(("be", "or")))
+      >>> table = embedding_table(vectors, Vocabulary(("be", "or")))
       >>> table.found, table.init(jax.random.key(0), (3, 2)).shape
       (1, (3, 2))
     """
@@ -130,4 +130,4 @@ def table_of(vectors: Vectors, vocabulary: Vocabulary) -> Table:
         drawn = spread * jax.random.normal(key, shape, dtype)
         return jnp.where(jnp.asarray(known)[:, None], jnp.asarray(rows, dtype), drawn)
 
-    return Table(init, int(known.sum()))
+    return EmbeddingTable(init, int(known.sum()))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._files import lines
+from rnnjax.data._files import read_lines
 from rnnjax.data._opening import UTF8
 
 TOKEN = r"\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"  # X: what it goes with
@@ -134,4 +134,4 @@ def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    return [word for line in lines(path, encoding) for word in (*line.split(), *([end] if end else []))]
+    return [word for line in read_lines(path, encoding) for word in (*line.split(), *([end] if end else []))]

@@ -5,16 +5,17 @@ Belongs here: what happens after training. Does not belong here: losses.
 
 from rnnjax.decoding._beam import Search, beam_search
 from rnnjax.decoding._ctc import Prefixes, best_path, prefix_beam_search
-from rnnjax.decoding._generate import Written, generate, log_probabilities, write
-from rnnjax.decoding._sampling import Pick, greedy, nucleus, temperature, top_k
+from rnnjax.decoding._generate import Decoded, decode, generate, log_probabilities
+from rnnjax.decoding._sampling import Sampler, greedy, nucleus, temperature, top_k
 
 __all__ = [
-    "Pick",
+    "Decoded",
     "Prefixes",
+    "Sampler",
     "Search",
-    "Written",
     "beam_search",
     "best_path",
+    "decode",
     "generate",
     "greedy",
     "log_probabilities",
@@ -22,5 +23,4 @@ __all__ = [
     "prefix_beam_search",
     "temperature",
     "top_k",
-    "write",
 ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.decoding._generate import Written, padded
+from rnnjax.decoding._generate import Decoded, pad_forced
 
 NEVER = -jnp.inf
 
@@ -28,8 +28,8 @@ class Search(NamedTuple):
     t: jax.Array
     carry: PyTree
     logits: jax.Array
-    open: Written
-    done: Written
+    open: Decoded
+    done: Decoded
 
 
 def beam_search(
@@ -42,7 +42,7 @@ def beam_search(
     end: int,
     length_penalty: Any = 0.0,
     forced: jax.Array | None = None,
-) -> Written:
+) -> Decoded:
     """The best texts that it finds, best first: n-best.
 
         score = log p(text) / ((5 + length) / 6)^length_penalty
@@ -62,22 +62,22 @@ def beam_search(
       forced: as for `write`.
 
     Returns:
-      `Written` with a leading axis `[width]`.
+      `Decoded` with a leading axis `[width]`.
 
     Example: 1 is likelier than 0 at first, but then nothing is certain.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> table = jnp.log(jnp.array([[0.0, 0.0, 1.0], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]))
       >>> cell = rnnjax.pointwise(lambda s: table[s])
       >>> for width in (1, 2):
-      ...     best = beam_search(cell, (), (), table[2], 2, width, end=2)
-      ...     print(best.symbols[0], f"{best.log_probability[0]:.2f}")
+      ...     merge_best = beam_search(cell, (), (), table[2], 2, width, end=2)
+      ...     print(merge_best.symbols[0], f"{merge_best.log_probability[0]:.2f}")
       [1 0] -1.43
       [0 2] -0.92
 
     Reference: Wu et al., Google's neural machine translation system, 2016 (the length penalty).
     """
     weights = cell.weights(params)
-    must, v = padded(forced, n), logits.shape[-1]
+    must, v = pad_forced(forced, n), logits.shape[-1]
 
     def scored(total: jax.Array, length: jax.Array) -> jax.Array:
         power = jnp.asarray(length_penalty, total.dtype)
@@ -93,32 +93,32 @@ def beam_search(
         total, at = lax.top_k(flat, min(2 * width, flat.size))
         parent, symbol = at // v, (at % v).astype(jnp.int32)
         length = jnp.full(at.shape, s.t + 1, jnp.int32)
-        found = Written(s.open.symbols[parent].at[:, s.t].set(symbol), length, total, scored(total, length))
+        found = Decoded(s.open.symbols[parent].at[:, s.t].set(symbol), length, total, scored(total, length))
         ended = symbol == end
-        done = best(width, s.done, only(found, ended & (jnp.arange(at.size) < width)))
-        still, rank = best_open(width, only(found, ~ended))
+        done = merge_best(width, s.done, mask_hypotheses(found, ended & (jnp.arange(at.size) < width)))
+        still, rank = best_open(width, mask_hypotheses(found, ~ended))
         carry = jax.tree.map(lambda a: a[parent[rank]], s.carry)
         carry, logits = jax.vmap(lambda h, x: cell.step(weights, h, x))(carry, symbol[rank])
         return Search(s.t + 1, carry, logits, still, done)
 
-    none = blank(width, n, end, logits.dtype)
+    none = empty_beam(width, n, end, logits.dtype)
     first = none._replace(log_probability=none.log_probability.at[0].set(0), score=none.score.at[0].set(0))
     alike = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), (carry, logits))
     s = lax.while_loop(going, body, Search(jnp.zeros((), jnp.int32), alike[0], alike[1], first, none))
     full = (s.done.score > NEVER).all()
-    return best(width, s.done, only(s.open, jnp.broadcast_to(~full, (width,))))
+    return merge_best(width, s.done, mask_hypotheses(s.open, jnp.broadcast_to(~full, (width,))))
 
 
-def blank(width: int, n: int, end: int, dtype: Any) -> Written:
+def empty_beam(width: int, n: int, end: int, dtype: Any) -> Decoded:
     """As many hypotheses, none of them possible."""
     never = jnp.full(width, NEVER, dtype)
-    return Written(jnp.full((width, n), end, jnp.int32), jnp.zeros(width, jnp.int32), never, never)
+    return Decoded(jnp.full((width, n), end, jnp.int32), jnp.zeros(width, jnp.int32), never, never)
 
 
-def only(found: Written, kept: jax.Array) -> Written:
+def mask_hypotheses(found: Decoded, kept: jax.Array) -> Decoded:
     """Hypotheses of which those that are not kept are impossible."""
     kept = kept & (found.log_probability > NEVER)
-    return Written(
+    return Decoded(
         found.symbols,
         jnp.where(kept, found.length, 0),
         jnp.where(kept, found.log_probability, NEVER),
@@ -126,16 +126,16 @@ def only(found: Written, kept: jax.Array) -> Written:
     )
 
 
-def best(width: int, a: Written, b: Written) -> Written:
+def merge_best(width: int, a: Decoded, b: Decoded) -> Decoded:
     """The best of two lists."""
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), a, b)
     _, rank = lax.top_k(both.score, width)
     return jax.tree.map(lambda a: a[rank], both)
 
 
-def best_open(width: int, found: Written) -> tuple[Written, jax.Array]:
+def best_open(width: int, found: Decoded) -> tuple[Decoded, jax.Array]:
     """The best of a list, filled up where it is shorter, and where they stood in it."""
     _, rank = lax.top_k(found.log_probability, min(width, found.length.size))
     rank = jnp.concatenate([rank, jnp.zeros(width - rank.size, rank.dtype)])
     real = jnp.arange(width) < found.length.size
-    return only(jax.tree.map(lambda a: a[rank], found), real), rank
+    return mask_hypotheses(jax.tree.map(lambda a: a[rank], found), real), rank

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.decoding._generate import Written
+from rnnjax.decoding._generate import Decoded
 
 BLANK = 0
 NEVER = -jnp.inf
@@ -48,18 +48,18 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
     """
     path = logits.argmax(-1).astype(jnp.int32)
     if valid is not None:
-        path = close_up(path, valid.astype(bool))
+        path = compact(path, valid.astype(bool))
     kept = (path != BLANK) & (path != jnp.concatenate([jnp.full(1, BLANK, path.dtype), path[:-1]]))
-    return close_up(path, kept), kept.sum().astype(jnp.int32)
+    return compact(path, kept), kept.sum().astype(jnp.int32)
 
 
-def close_up(symbols: jax.Array, kept: jax.Array) -> jax.Array:
+def compact(symbols: jax.Array, kept: jax.Array) -> jax.Array:
     """The symbols that are kept, blanks after them."""
     order = jnp.argsort(~kept, stable=True)
     return jnp.where(kept[order], symbols[order], BLANK)
 
 
-def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Array | None = None) -> Written:
+def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Array | None = None) -> Decoded:
     """The likeliest label sequences, each the sum of all its paths, best first; `jax.vmap` takes a batch.
 
         p(labels) = sum of p(path) over the paths that `best_path` would make these labels of
@@ -74,7 +74,7 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
       valid: `[T]` booleans, or None: all frames are. The others are passed over.
 
     Returns:
-      `Written` with a leading axis `[width]`; its symbols are 0 after the end.
+      `Decoded` with a leading axis `[width]`; its symbols are 0 after the end.
 
     Example: the best path is blank, blank; the label 1 has three paths.
       >>> import jax.numpy as jnp
@@ -93,7 +93,7 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
 
     def body(beam: Prefixes, frame: tuple[jax.Array, jax.Array]) -> tuple[Prefixes, None]:
         p, real = frame
-        after = extended(beam, p)
+        after = extend_prefixes(beam, p)
         return jax.tree.map(lambda a, b: jnp.where(real, a, b), after, beam), None
 
     there = jnp.ones(steps, bool) if valid is None else valid.astype(bool)
@@ -103,10 +103,10 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
     )  # only the empty one
     beam, _ = lax.scan(body, start, (jnp.where(there[:, None], log_p, jnp.zeros_like(log_p)), there))
     total = jnp.logaddexp(beam.blank, beam.label)
-    return Written(beam.symbols, beam.length, total, total)
+    return Decoded(beam.symbols, beam.length, total, total)
 
 
-def extended(beam: Prefixes, p: jax.Array) -> Prefixes:
+def extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
     """The prefixes after one more frame, of log-probabilities p `[symbols]`."""
     width, n = beam.symbols.shape
     v = p.shape[0]
@@ -118,7 +118,9 @@ def extended(beam: Prefixes, p: jax.Array) -> Prefixes:
     blank = total + p[BLANK]
     label = jnp.where(beam.length > 0, beam.label + p[last], NEVER)
 
-    parent = parents(beam, total)  # [i, j]: j is i with one label more, which comes to the same as extending i by it
+    parent = prefix_parents(
+        beam, total
+    )  # [i, j]: j is i with one label more, which comes to the same as extending i by it
     gained = jnp.where(parent, longer[:, last], NEVER).max(0)
     label = jnp.logaddexp(label, gained)
     longer = jnp.where((parent[:, :, None] & again[None]).any(1), NEVER, longer)
@@ -136,7 +138,7 @@ def extended(beam: Prefixes, p: jax.Array) -> Prefixes:
     )
 
 
-def parents(beam: Prefixes, total: jax.Array) -> jax.Array:
+def prefix_parents(beam: Prefixes, total: jax.Array) -> jax.Array:
     """`[width, width]`: whether the second is the first and one label more; both are possible."""
     n = beam.symbols.shape[1]
     agree = (beam.symbols[:, None] == beam.symbols[None]) | (jnp.arange(n)[None, None] >= beam.length[:, None, None])

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, unroll
-from rnnjax.decoding._sampling import Pick
+from rnnjax.decoding._sampling import Sampler
 
 
-class Written(NamedTuple):
+class Decoded(NamedTuple):
     """What a network wrote; several, in order, with a leading axis.
 
     Attributes:
@@ -29,7 +29,7 @@ class Written(NamedTuple):
 
 
 def generate(
-    cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, n: int, pick: Pick, key: jax.Array
+    cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, n: int, pick: Sampler, key: jax.Array
 ) -> jax.Array:
     """Writes n symbols, each read back as the next input.
 
@@ -66,17 +66,17 @@ def generate(
     return lax.scan(body, (carry, logits), jax.random.split(key, n))[1]
 
 
-def write(
+def decode(
     cell: Cell,
     params: PyTree,
     carry: PyTree,
     logits: jax.Array,
     n: int,
-    pick: Pick,
+    pick: Sampler,
     key: jax.Array,
     end: int,
     forced: jax.Array | None = None,
-) -> Written:
+) -> Decoded:
     """Writes until the end symbol, n symbols at most, as `generate` does; `jax.vmap` stops when all of a batch end.
 
     Args:
@@ -90,32 +90,32 @@ def write(
       >>> from rnnjax.decoding import greedy
       >>> cell = rnnjax.pointwise(lambda s: 9 * jax.nn.one_hot(s + 1, 5))  # counts
       >>> carry, logits = rnnjax.run(cell, (), jnp.int32(0))
-      >>> written = write(cell, (), carry, logits, 6, greedy, jax.random.key(0), end=4)
+      >>> written = decode(cell, (), carry, logits, 6, greedy, jax.random.key(0), end=4)
       >>> print(written.symbols, written.length)
       [1 2 3 4 4 4] 4
     """
     weights = cell.weights(params)
-    must = padded(forced, n)
+    must = pad_forced(forced, n)
 
-    def going(at: tuple[jax.Array, PyTree, jax.Array, Written]) -> jax.Array:
+    def going(at: tuple[jax.Array, PyTree, jax.Array, Decoded]) -> jax.Array:
         t, _, _, said = at
         return (t < n) & (said.length == n)
 
-    def body(at: tuple[jax.Array, PyTree, jax.Array, Written]) -> tuple[jax.Array, PyTree, jax.Array, Written]:
+    def body(at: tuple[jax.Array, PyTree, jax.Array, Decoded]) -> tuple[jax.Array, PyTree, jax.Array, Decoded]:
         t, carry, logits, said = at
         symbol = jnp.where(must[t] < 0, pick(jax.random.fold_in(key, t), logits), must[t]).astype(jnp.int32)
         total = said.log_probability + jax.nn.log_softmax(logits)[symbol]
         length = jnp.where(symbol == end, t + 1, said.length)
-        said = Written(said.symbols.at[t].set(symbol), length, total, total)
+        said = Decoded(said.symbols.at[t].set(symbol), length, total, total)
         carry, logits = cell.step(weights, carry, symbol)
         return t + 1, carry, logits, said
 
     nothing = jnp.zeros((), logits.dtype)
-    said = Written(jnp.full(n, end, jnp.int32), jnp.full((), n, jnp.int32), nothing, nothing)
+    said = Decoded(jnp.full(n, end, jnp.int32), jnp.full((), n, jnp.int32), nothing, nothing)
     return lax.while_loop(going, body, (jnp.zeros((), jnp.int32), carry, logits, said))[-1]
 
 
-def padded(forced: jax.Array | None, n: int) -> jax.Array:
+def pad_forced(forced: jax.Array | None, n: int) -> jax.Array:
     """Forced symbols `[n]`, -1 where nothing is forced."""
     free = jnp.full(n, -1, jnp.int32)
     return free if forced is None else free.at[: forced.shape[0]].set(forced[:n].astype(jnp.int32))
@@ -134,7 +134,7 @@ def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Arr
       >>> cell = rnnjax.stack(rnnjax.one_hot(5), rnnjax.gru(4), rnnjax.linear(5))
       >>> params = cell.init(jax.random.key(0), jnp.int32(0))
       >>> start = rnnjax.run(cell, params, jnp.int32(3))
-      >>> said = write(cell, params, *start, 7, temperature(1.0), jax.random.key(1), end=0)
+      >>> said = decode(cell, params, *start, 7, temperature(1.0), jax.random.key(1), end=0)
       >>> again = log_probabilities(cell, params, *start, said.symbols)[: said.length].sum()
       >>> np.testing.assert_allclose(again, said.log_probability, rtol=1e-4)
     """

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Pick = Callable[[jax.Array, jax.Array], jax.Array]
+Sampler = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def check_temperature(t: Any) -> None:
@@ -18,7 +18,7 @@ def check_temperature(t: Any) -> None:
         raise ValueError(f"a temperature is a finite number from 0, got {t}")
 
 
-def temperature(t: Any) -> Pick:
+def temperature(t: Any) -> Sampler:
     """Draws a symbol with probability softmax(logits / t); below 1 the likely ones are favoured, 0 is `greedy`.
 
     Args:
@@ -35,13 +35,13 @@ def temperature(t: Any) -> Pick:
     check_temperature(t)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
-        cold, by = cooling(t, logits)
+        cold, by = safe_temperature(t, logits)
         return jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
 
     return pick
 
 
-def cooling(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+def safe_temperature(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether the temperature is 0, and what logits are divided by: never 0."""
     by = jnp.asarray(t, logits.dtype)
     return by == 0, jnp.where(by == 0, jnp.ones_like(by), by)
@@ -58,7 +58,7 @@ def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
     return logits.argmax(-1)
 
 
-def top_k(k: int, t: Any = 1.0) -> Pick:
+def top_k(k: int, t: Any = 1.0) -> Sampler:
     """Draws as `temperature(t)` does, from the k likeliest symbols alone.
 
     Args:
@@ -85,7 +85,7 @@ def top_k(k: int, t: Any = 1.0) -> Pick:
     return pick
 
 
-def nucleus(p: Any, t: Any = 1.0) -> Pick:
+def nucleus(p: Any, t: Any = 1.0) -> Sampler:
     """Draws from the fewest likely symbols whose probabilities, after the temperature, add up to p at least.
 
     Args:
@@ -108,7 +108,7 @@ def nucleus(p: Any, t: Any = 1.0) -> Pick:
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         order = jnp.argsort(-logits)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # in half precision the sum would stop
-        probabilities = jax.nn.softmax(logits[order] / cooling(t, logits)[1])
+        probabilities = jax.nn.softmax(logits[order] / safe_temperature(t, logits)[1])
         before = jnp.cumsum(probabilities) - probabilities
         kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
         return order[draw(key, jnp.where(kept, logits[order], -jnp.inf))]

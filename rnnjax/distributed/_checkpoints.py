@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from rnnjax.base import PyTree
-from rnnjax.distributed._runtime import agreed, leads
+from rnnjax.distributed._runtime import from_leader, is_leader
 from rnnjax.runs import Checkpoints
 
 
@@ -23,14 +23,14 @@ class Shared(Checkpoints):
     def save(self, step: int, state: PyTree) -> None:
         """Gathers the leaves, one after another, and writes them."""
         whole = jax.tree.map(_whole, state)
-        if leads():
+        if is_leader():
             super().save(step, whole)
 
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
         """What process 0 finds, laid out as `like`."""
         here = jax.tree.map(_like, like)
-        found = super().restore(here) if leads() else None
-        step = agreed(-1 if found is None else found[0])
+        found = super().restore(here) if is_leader() else None
+        step = from_leader(-1 if found is None else found[0])
         if step < 0:
             return None
         state = here if found is None else found[1]

@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.estimators import Estimate, Estimator
-from rnnjax.estimators._base import EXAMPLES, size
+from rnnjax.estimators._base import EXAMPLES, batch_size_of
 from rnnjax.training import Progress, Trainer
 
 
@@ -51,19 +51,19 @@ def mesh(devices: int = 0) -> Mesh | None:
     return Mesh(np.array(found[:devices]), (EXAMPLES,)) if devices > 1 else None
 
 
-def spread(stream: Any, devices: Mesh | None) -> Any:
+def shard_stream(stream: Any, devices: Mesh | None) -> Any:
     """A stream (or None) whose batches are cut along their examples where the devices divide them, whole elsewhere."""
     if devices is None or stream is None:
         return stream
 
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         batch, position = stream.next(data, position, key)
-        return _cut(batch, devices, size(batch)), position
+        return _cut(batch, devices, batch_size_of(batch)), position
 
     return stream._replace(next=following)
 
 
-def summed(estimator: Estimator, devices: Mesh | None) -> Estimator:
+def sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
     """An estimator of which each device has its own, for its part of the batch; their estimates are added up once.
 
     Only where `estimator.adds` says that this is the same estimate. Others are left to XLA, which shares out their
@@ -89,12 +89,14 @@ def summed(estimator: Estimator, devices: Mesh | None) -> Estimator:
     return estimator._replace(grad=grad)
 
 
-def on(trainer: Trainer, devices: Mesh | None) -> Trainer:
+def on_devices(trainer: Trainer, devices: Mesh | None) -> Trainer:
     """The parts of a training run on many devices."""
-    return trainer._replace(stream=spread(trainer.stream, devices), estimator=summed(trainer.estimator, devices))
+    return trainer._replace(
+        stream=shard_stream(trainer.stream, devices), estimator=sum_over_devices(trainer.estimator, devices)
+    )
 
 
-def settled(trainer: Trainer, progress: Progress, data: PyTree, devices: Mesh | None) -> Progress:
+def constrain_sharding(trainer: Trainer, progress: Progress, data: PyTree, devices: Mesh | None) -> Progress:
     """Says, inside a compiled function, where a run lies: the estimator's state by examples, all else whole.
 
     Raises:
@@ -105,16 +107,18 @@ def settled(trainer: Trainer, progress: Progress, data: PyTree, devices: Mesh | 
     state = progress.state
     batch = jax.eval_shape(lambda data, s: trainer.stream.next(data, s.position, s.key)[0], data, state)
     _assert_divides(devices, batch)
-    cut = _cut(state.estimator, devices, size(batch))
+    cut = _cut(state.estimator, devices, batch_size_of(batch))
     return _cut(progress, devices, 0)._replace(state=_cut(state, devices, 0)._replace(estimator=cut))
 
 
 def _assert_divides(devices: Mesh, batch: Batch) -> None:
-    if size(batch) % devices.size:
-        raise UserError(f"a batch of {size(batch)} examples does not divide over {devices.size} devices: --batch_size")
+    if batch_size_of(batch) % devices.size:
+        raise UserError(
+            f"a batch of {batch_size_of(batch)} examples does not divide over {devices.size} devices: --batch_size"
+        )
 
 
-def put(tree: PyTree, devices: Mesh | None) -> PyTree:
+def replicate(tree: PyTree, devices: Mesh | None) -> PyTree:
     """Arrays of this process on all devices, whole.
 
     Raises:
@@ -135,7 +139,7 @@ def put(tree: PyTree, devices: Mesh | None) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(tree), laid)
 
 
-def local(tree: PyTree, devices: Mesh | None) -> PyTree:
+def to_local(tree: PyTree, devices: Mesh | None) -> PyTree:
     """Whole arrays of several processes as arrays of one device of this: what is done with them needs no other."""
     alone = devices is None or jax.process_count() == 1
     return tree if alone else jax.tree.map(lambda a: a.addressable_data(0), tree)

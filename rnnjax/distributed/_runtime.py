@@ -64,7 +64,7 @@ def start(
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--coordinator={coordinator}: the processes did not come together: {reason}") from error
-    if not leads():
+    if not is_leader():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     thread = threading.Thread(target=_watch, args=(name,), daemon=True)
     _watching.append(thread)
@@ -85,26 +85,26 @@ def running() -> bool:
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
-def leads() -> bool:
+def is_leader() -> bool:
     """Whether this is process 0, which writes and speaks; a process alone is that."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def agreed(value: int) -> int:
+def from_leader(value: int) -> int:
     """What process 0 says the value is.
 
     Example: alone, one agrees with oneself.
-      >>> agreed(3)
+      >>> from_leader(3)
       3
     """
     return int(multihost_utils.broadcast_one_to_all(np.int32(value))) if running() else value
 
 
-def any_of(value: int) -> int:
+def max_over_processes(value: int) -> int:
     """The largest value that any process has; 0 where none has any.
 
     Example:
-      >>> any_of(15)
+      >>> max_over_processes(15)
       15
     """
     return int(multihost_utils.process_allgather(np.int32(value)).max()) if running() else value
@@ -140,7 +140,7 @@ def stop() -> None:
 def fail(line: str, name: str = "") -> None:
     """Ends this process with status 1, and with it all others; process 0 prints the line."""
     _speaking.acquire()  # for ever: whoever comes second has nothing to add
-    told = line if leads() else f"process {jax.process_index()}: {line}"
+    told = line if is_leader() else f"process {jax.process_index()}: {line}"
     try:
         _client().key_value_set(FAILURE, told)
     except Exception:  # another one told first, or there is nobody left to tell
@@ -187,7 +187,7 @@ def _watch(name: str) -> None:
 
 def _end(told: str, name: str) -> None:
     """The last words: of process 0 for all, or of each where process 0 is gone without any."""
-    if leads() or not told:
+    if is_leader() or not told:
         print(f"{name}: {told or 'process 0, which leads, is lost'}", file=sys.stderr, flush=True)
         time.sleep(1.0 if told else 0.0)  # the others read it here
     os._exit(1)

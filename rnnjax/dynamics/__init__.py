@@ -8,7 +8,7 @@ from rnnjax.dynamics._flow import Flow, as_map, gradient_flow, loss_flow, powers
 from rnnjax.dynamics._forecasts import free_run, left_alone, valid_time
 from rnnjax.dynamics._lyapunov import cell_lyapunov, lyapunov
 from rnnjax.dynamics._points import Points, fixed_points
-from rnnjax.dynamics._probes import forgetting, memory_capacity
+from rnnjax.dynamics._probes import memory_capacity, memory_curve
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.dynamics._systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
 from rnnjax.dynamics._unfolding import Graph, unfold
@@ -24,7 +24,6 @@ __all__ = [
     "bifurcation",
     "cell_lyapunov",
     "fixed_points",
-    "forgetting",
     "free_run",
     "gingerbread",
     "gradient_flow",
@@ -39,6 +38,7 @@ __all__ = [
     "mackey_glass",
     "matrices",
     "memory_capacity",
+    "memory_curve",
     "orbit",
     "powers",
     "rk4",

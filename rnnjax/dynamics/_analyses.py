@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree, run, unroll
-from rnnjax.base._seq import duration
-from rnnjax.base._unroll import single
+from rnnjax.base._seq import num_steps
+from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics._flow import gradient_flow, memory_length, trajectory
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
-from rnnjax.unitary import Bound, halves_matrix
+from rnnjax.unitary import BoundFactor, halves_matrix
 
 ROOM = 2**25  # numbers in all Jacobians that are kept
 LAGS = 16  # at which products are taken apart
@@ -66,7 +66,7 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
       >>> int(found.memory), [round(float(a), 2) for a in jnp.exp(found.logs[-1])]
       (10, [0.04, 0.04])
     """
-    step, steps = single(cell), duration(xs)
+    step, steps = as_step_cell(cell), num_steps(xs)
     system, states = trajectory(step, params, xs)
     size = system.start.size
     if not size:
@@ -101,8 +101,8 @@ def goes_stepwise(cell: Cell, params: PyTree, xs: PyTree) -> bool:
       True
       False
     """
-    few = jax.tree.map(lambda a: a[: min(3, duration(xs))], xs)
-    window, steps = (run(c, params, few)[0] for c in (cell, unroll(single(cell))))
+    few = jax.tree.map(lambda a: a[: min(3, num_steps(xs))], xs)
+    window, steps = (run(c, params, few)[0] for c in (cell, unroll(as_step_cell(cell))))
     close = jax.tree.map(lambda a, b: jnp.allclose(a, b, 1e-3, 1e-3), window, steps)
     return all(bool(a) for a in jax.tree.leaves(close))
 
@@ -134,9 +134,9 @@ def matrices(weights: PyTree) -> list[jax.Array]:
       >>> [[u.shape for u in matrices(c.weights(c.init(jax.random.key(0), jnp.ones(2))))] for c in cells]
       [[(3, 3)], [(8, 8)], []]
     """
-    at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, Bound))
-    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, Bound)]
-    return bound + [w for path, w in at if not isinstance(w, Bound) and recurrent(path, w)]
+    at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
+    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, BoundFactor)]
+    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and recurrent(path, w)]
 
 
 def recurrent(path: Any, w: jax.Array) -> bool:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 
-def forgetting(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6) -> jax.Array:
+def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6) -> jax.Array:
     """How much of the input a lag ago a linear probe reads from the state: R^2 against lag.
 
         x_{t - k} ~ w_k h_t + b_k,  w_k = argmin ||X_k - H w||^2 + ridge n ||w||^2,  R^2 = 1 - error / variance
@@ -30,7 +30,7 @@ def forgetting(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6)
       >>> import numpy as np
       >>> xs = jax.random.normal(jax.random.key(0), (20, 50))
       >>> states = jnp.stack([xs, jnp.roll(xs, 1, axis=1)], axis=-1)
-      >>> np.testing.assert_allclose(forgetting(states, xs, 4), [1, 1, 0, 0], atol=0.02)
+      >>> np.testing.assert_allclose(memory_curve(states, xs, 4), [1, 1, 0, 0], atol=0.02)
 
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
@@ -54,7 +54,7 @@ def memory_capacity(r2: jax.Array) -> jax.Array:
     """The sum of R^2 over the lags: how many past inputs a state holds, at most as many as it has numbers.
 
     Args:
-      r2: from `forgetting`, of enough lags; what is negative counts as 0.
+      r2: from `memory_curve`, of enough lags; what is negative counts as 0.
 
     Example:
       >>> float(memory_capacity(jnp.array([1.0, 0.75, -0.25])))

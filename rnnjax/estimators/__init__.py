@@ -3,12 +3,12 @@
 Belongs here: a function that estimates a gradient. Does not belong here: the loop that uses it (`training`).
 """
 
-from rnnjax.estimators._anneal import anneal, cooling
-from rnnjax.estimators._audit import Lag, Quality, by_lag, compare, delivered, estimates, groups
-from rnnjax.estimators._backprop import backprop, lookback
+from rnnjax.estimators._anneal import anneal, exponential_cooling
+from rnnjax.estimators._audit import Lag, Quality, by_lag, compare, compare_leaves, credit_delivered, estimates
+from rnnjax.estimators._backprop import backprop, sliding_tbptt
 from rnnjax.estimators._base import Estimate, Estimator, score
 from rnnjax.estimators._bucketed import bucketed
-from rnnjax.estimators._cost import Update, flops, seconds, update
+from rnnjax.estimators._cost import Update, compile_update, flops, median_seconds
 from rnnjax.estimators._evolution import es, forward, nres, pes
 from rnnjax.estimators._rules import RULES
 from rnnjax.estimators._score_function import score_function
@@ -25,18 +25,18 @@ __all__ = [
     "bucketed",
     "by_lag",
     "compare",
-    "cooling",
-    "delivered",
+    "compare_leaves",
+    "compile_update",
+    "credit_delivered",
     "es",
     "estimates",
+    "exponential_cooling",
     "flops",
     "forward",
-    "groups",
-    "lookback",
+    "median_seconds",
     "nres",
     "pes",
     "score",
     "score_function",
-    "seconds",
-    "update",
+    "sliding_tbptt",
 ]

@@ -12,15 +12,15 @@ from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, score
 from rnnjax.estimators._evolution import directions
-from rnnjax.estimators._score_function import MOVE_TAG, moved, whole
+from rnnjax.estimators._score_function import MOVE_TAG, check_whole_sequences, random_move
 from rnnjax.losses import Objective
 
 
-def cooling(first: Any = 0.1, pace: Any = 500.0) -> Callable[[jax.Array], jax.Array]:
+def exponential_cooling(first: Any = 0.1, pace: Any = 500.0) -> Callable[[jax.Array], jax.Array]:
     """Temperatures that fall exponentially: first exp(- i / pace).
 
     Example:
-      >>> round(float(cooling(1.0, 10.0)(10)), 3)
+      >>> round(float(exponential_cooling(1.0, 10.0)(10)), 3)
       0.368
     """
     return lambda i: jnp.asarray(first, jnp.float32) * jnp.exp(-jnp.asarray(i, jnp.float32) / pace)
@@ -45,7 +45,7 @@ def anneal(
     Args:
       cell: a cell of windows.
       objective: (outputs, batch) -> metrics of one example, "loss" among them; its mean is the energy.
-      temperature: from the number of moves tried so far; None: `cooling()`.
+      temperature: from the number of moves tried so far; None: `exponential_cooling()`.
       scale: size of a move, perhaps a tracer.
       part: of the numbers that a move changes, perhaps a tracer.
 
@@ -66,18 +66,18 @@ def anneal(
 
     Reference: Kirkpatrick, Gelatt, Vecchi, Optimization by simulated annealing, 1983.
     """
-    heat = cooling() if temperature is None else temperature
+    heat = exponential_cooling() if temperature is None else temperature
 
     def init(params: PyTree, batch: Batch) -> jax.Array:
-        whole("anneal", batch)
+        check_whole_sequences("anneal", batch)
         return jnp.zeros((), jnp.float32)
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
             raise UserError("anneal moves at random: it needs a key")
-        whole("anneal", batch)
+        check_whole_sequences("anneal", batch)
         chosen = directions(jax.random.fold_in(key, MOVE_TAG + 1), params, 1)
-        move = jax.tree.map(lambda v, c: moved(v[0], c[0], scale, part), directions(key, params, 1), chosen)
+        move = jax.tree.map(lambda v, c: random_move(v[0], c[0], scale, part), directions(key, params, 1), chosen)
         here, there = (score(cell, objective, p, (), batch, key)[0]
                        for p in (params, jax.tree.map(jnp.add, params, move)))  # fmt: skip
         rise = (there["loss"].value() - here["loss"].value()).astype(jnp.float32)

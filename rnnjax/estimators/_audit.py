@@ -13,11 +13,11 @@ from jax import lax
 from jax.interpreters import partial_eval
 from numpy.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree, UserError, unroll, where
+from rnnjax.base import Cell, PyTree, UserError, tree_where, unroll
 from rnnjax.base._cell import Step
-from rnnjax.base._unroll import single
+from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimator, duration_of, size
+from rnnjax.estimators._base import Estimator, batch_size_of, duration_of
 
 TOTAL = "total"
 
@@ -67,7 +67,7 @@ def compare(draws: ArrayLike, exact: ArrayLike) -> Quality:
     return Quality(*map(float, (bias, (variance / n) ** 0.5, variance, cosines.mean(), (norms / norm).mean())))
 
 
-def groups(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
+def compare_leaves(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
     """`compare` in total, and for each leaf of the params by its path.
 
     Args:
@@ -77,16 +77,16 @@ def groups(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
     Example:
       >>> import numpy as np
       >>> draws, exact = {"u": np.ones((1, 2)), "b": np.zeros((1, 2))}, {"u": np.ones(2), "b": np.ones(2)}
-      >>> {name: round(quality.bias, 3) for name, quality in groups(draws, exact).items()}
+      >>> {name: round(quality.bias, 3) for name, quality in compare_leaves(draws, exact).items()}
       {'total': 0.707, 'b': 1.0, 'u': 0.0}
     """
-    total = compare(flat(draws, 1), flat(exact))
+    total = compare(flatten_double(draws, 1), flatten_double(exact))
     named = zip(jax.tree.leaves_with_path(draws), jax.tree.leaves(exact))
     return {TOTAL: total} | {jax.tree_util.keystr(path, simple=True, separator="/"): compare(a, b)
                              for (path, a), b in named}  # fmt: skip
 
 
-def flat(tree: PyTree, axes: int = 0) -> np.ndarray:
+def flatten_double(tree: PyTree, axes: int = 0) -> np.ndarray:
     """All numbers of a tree in one vector, in double precision; leading axes that all leaves share stay."""
     leaves = [np.asarray(a, np.float64) for a in jax.tree.leaves(tree)]
     return np.concatenate([a.reshape(*a.shape[:axes], -1) for a in leaves], axis=-1)
@@ -126,16 +126,17 @@ def estimates(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array
         return lax.map(lambda key: one(key, params, batch), keys, batch_size=50)
 
     return jax.jit(drawn, compiler_options=QUICK)(
-        params, batch, jax.random.split(key, n if chancy(one, key, params, batch) else 1)
+        params, batch, jax.random.split(key, n if depends_on_key(one, key, params, batch) else 1)
     )
 
 
-def chancy(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> bool:
+def depends_on_key(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> bool:
     """Whether the result of f(key, ...) depends on the key.
 
     Example:
       >>> import jax
-      >>> [chancy(f, jax.random.key(0)) for f in (jax.random.normal, lambda key: 0 * jax.random.split(key).size)]
+      >>> fs = jax.random.normal, lambda key: 0 * jax.random.split(key).size
+      >>> [depends_on_key(f, jax.random.key(0)) for f in fs]
       [True, False]
     """
     jaxpr = jax.make_jaxpr(f)(key, *args).jaxpr
@@ -158,7 +159,7 @@ class Marks(NamedTuple):
     cut: jax.Array
 
 
-def gated(cell: Cell, params: PyTree) -> Cell:
+def gate_params(cell: Cell, params: PyTree) -> Cell:
     """The cell whose params are used from a step on; before it their present values stand in, as constants.
 
     It holds for whatever a rule does with the params, be it to differentiate or to move them.
@@ -170,22 +171,22 @@ def gated(cell: Cell, params: PyTree) -> Cell:
     Example: the first of two steps is left out.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.unroll(rnnjax.linear(1, bias=False))
-      >>> late = gated(cell, {"w": jnp.ones((1, 1))})
+      >>> late = gate_params(cell, {"w": jnp.ones((1, 1))})
       >>> xs = Marks(jnp.ones((2, 1)), *(jnp.array(mark) for mark in ([True, False], [True, False], [False, True])))
       >>> print(rnnjax.run(late, {"w": jnp.full((1, 1), 5.0)}, xs)[1].ravel())
       [1. 5.]
     """
-    inner, still = single(cell), cell.weights(params)
+    inner, still = as_step_cell(cell), cell.weights(params)
 
     def step(w: PyTree, carry: PyTree, x: Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        carry = where(x.fresh, inner.initial_carry(still, x.x), carry)
-        return inner.step(where(x.before, still, w), carry, x.x, key)
+        carry = tree_where(x.fresh, inner.initial_carry(still, x.x), carry)
+        return inner.step(tree_where(x.before, still, w), carry, x.x, key)
 
-    return marked(inner, step)
+    return marked_windows(inner, step)
 
 
-def severed(cell: Cell, params: PyTree) -> Cell:
-    """As `gated`, for rules that differentiate and must see the weights as they are: the carry is cut at that step.
+def sever_params(cell: Cell, params: PyTree) -> Cell:
+    """As `gate_params`, for rules that differentiate and must see the weights as they are: the carry is cut there.
 
     For losses from that step on the two are the same.
 
@@ -198,19 +199,19 @@ def severed(cell: Cell, params: PyTree) -> Cell:
       >>> cell = rnnjax.unroll(rnnjax.vanilla(2))
       >>> xs = Marks(jnp.ones((3, 2)), *[jnp.zeros(3, bool)] * 3)
       >>> params = cell.init(jax.random.key(0), xs.x)
-      >>> a, b = rnnjax.run(severed(cell, params), params, xs), rnnjax.run(cell, params, xs.x)
+      >>> a, b = rnnjax.run(sever_params(cell, params), params, xs), rnnjax.run(cell, params, xs.x)
       >>> bool(jnp.allclose(a[1], b[1]))
       True
     """
-    inner = single(cell)
+    inner = as_step_cell(cell)
 
     def step(w: PyTree, carry: PyTree, x: Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        return inner.step(w, where(x.cut, lax.stop_gradient(carry), carry), x.x, key)
+        return inner.step(w, tree_where(x.cut, lax.stop_gradient(carry), carry), x.x, key)
 
-    return marked(inner, step)
+    return marked_windows(inner, step)
 
 
-def marked(inner: Cell, step: Step) -> Cell:
+def marked_windows(inner: Cell, step: Step) -> Cell:
     """The cell of windows with this step, whose input has marks."""
     return unroll(Cell(lambda key, x: inner.init(key, x.x), lambda w, x: inner.initial_carry(w, x.x), step,
                        inner.weights))  # fmt: skip
@@ -224,8 +225,8 @@ def by_lag(
         g = sum_t sum_a d L_t / d params_{t-a},   params_s: the copy that step s uses
 
     For each t with a loss the estimate is made of that loss alone, for a network that uses the params from step t - a
-    on and constants of the same value before it (`gated`; `severed` where the rule does not admit that), so nobody
-    looks inside the rule. What changes when the params are used one step earlier is what the rule says about that lag.
+    on and constants of the same value before it (`gate_params`; `sever_params` where the rule does not admit
+    that), so nobody looks inside the rule. What changes when the params are used one step earlier is what the rule says about that lag.
     The initial carry counts as part of the first step. The parts add up to the estimate, of a random rule on average.
 
     Args:
@@ -253,10 +254,10 @@ def by_lag(
       >>> [bool(part.any()) for part in parts[0][1]["u"][0]]
       [True, True, False]
     """
-    steps, times = jnp.arange(duration_of(batch)), losing(batch)
+    steps, times = jnp.arange(duration_of(batch)), steps_with_loss(batch)
 
     def estimate(make: Callable[[Cell], Estimator], cell: Cell, key: jax.Array, lag: jax.Array, t: jax.Array) -> PyTree:
-        b, shape = t - lag, (size(batch), steps.size)
+        b, shape = t - lag, (batch_size_of(batch), steps.size)
         marks = steps < b, (steps == 0) & (b > 0), (steps == b) & (b > 0)
         mask = jnp.broadcast_to(steps == t, shape)
         only = batch._replace(x=Marks(batch.x, *(jnp.broadcast_to(m, shape) for m in marks)),
@@ -273,12 +274,12 @@ def by_lag(
         return jax.jit(lambda keys: lax.map(summed, keys, batch_size=10), compiler_options=QUICK)(keys)
 
     try:
-        return drawn(gated(cell, params))
+        return drawn(gate_params(cell, params))
     except UserError:
-        return drawn(severed(cell, params))
+        return drawn(sever_params(cell, params))
 
 
-def losing(batch: Batch) -> jax.Array:
+def steps_with_loss(batch: Batch) -> jax.Array:
     """The steps at which any example has a loss."""
     return jnp.arange(duration_of(batch)) if batch.mask is None else jnp.flatnonzero(batch.mask.any(0))
 
@@ -299,7 +300,7 @@ class Lag(NamedTuple):
     off: float
 
 
-def delivered(draws: PyTree, exact: PyTree) -> list[Lag]:
+def credit_delivered(draws: PyTree, exact: PyTree) -> list[Lag]:
     """How much of each part of the exact gradient arrives.
 
     Args:
@@ -308,11 +309,11 @@ def delivered(draws: PyTree, exact: PyTree) -> list[Lag]:
 
     Example:
       >>> import numpy as np
-      >>> lags = delivered(np.array([[[2.0], [0.5]]]), np.array([[[2.0], [1.0]]]))
+      >>> lags = credit_delivered(np.array([[[2.0], [0.5]]]), np.array([[[2.0], [1.0]]]))
       >>> [(round(lag.norm, 2), lag.delivered) for lag in lags]
       [(0.67, 1.0), (0.33, 0.5)]
     """
-    d, g = flat(draws, 2), flat(exact, 2)[0]
+    d, g = flatten_double(draws, 2), flatten_double(exact, 2)[0]
     whole, n = np.linalg.norm(g.sum(0)), len(d)
     lags = []
     for part, estimated in zip(g, d.swapaxes(0, 1)):

@@ -9,11 +9,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, plain
+from rnnjax.base import Cell, PyTree, Seq, without_marks
 from rnnjax.base._cell import fold, weights_key
-from rnnjax.base._seq import at_first
+from rnnjax.base._seq import first_step_shape
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimate, Estimator, duration_of, in_windows, initial, keys_of, score, size
+from rnnjax.estimators._base import (
+    Estimate,
+    Estimator,
+    batch_size_of,
+    duration_of,
+    initial_carries,
+    keys_of,
+    over_windows,
+    score,
+)
 from rnnjax.losses import Metrics, Objective
 
 
@@ -49,7 +58,7 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
     """
 
     def start(params: PyTree, batch: Batch) -> PyTree:
-        return initial(cell, params, batch)
+        return initial_carries(cell, params, batch)
 
     def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
@@ -63,7 +72,7 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
         estimate, after = piece(params, carry, batch, key)
         return estimate, () if batch.restart is None else after
 
-    windowed = in_windows(piece, start, window)._replace(adds=True)
+    windowed = over_windows(piece, start, window)._replace(adds=True)
     return windowed if window is not None else windowed._replace(grad=whole)
 
 
@@ -79,7 +88,7 @@ class Replay(NamedTuple):
     xs: Seq
 
 
-def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estimator:
+def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> Estimator:
     """Truncated backpropagation with windows that overlap: every k1 steps, the losses of these, back through k2 steps.
 
     The k2 - k1 steps before are replayed under the current params from a carry that is kept as a number, which stays
@@ -101,7 +110,7 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
       >>> params = net.init(jax.random.key(1), batch.x[0])
-      >>> estimate, _ = lookback(net, losses.classify, advance=5, look=25).grad(params, (), batch)
+      >>> estimate, _ = sliding_tbptt(net, losses.classify, advance=5, look=25).grad(params, (), batch)
       >>> exact, _ = backprop(net, losses.classify).grad(params, (), batch)
       >>> np.testing.assert_allclose(estimate.grads[1][1]["u"], exact.grads[1][1]["u"], rtol=1e-3, atol=1e-5)
 
@@ -113,13 +122,15 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
     kept = look - advance
 
     def start(params: PyTree, batch: Batch) -> Replay:
-        x = at_first(at_first(plain(batch.x)))
-        b = size(batch)
+        x = first_step_shape(first_step_shape(without_marks(batch.x)))
+        b = batch_size_of(batch)
         xs = jax.tree.map(lambda a: jnp.zeros((b, kept, *a.shape), a.dtype), x)
-        return Replay(initial(cell, params, batch), Seq(xs, jnp.zeros((b, kept), bool), jnp.zeros((b, kept), bool)))
+        return Replay(
+            initial_carries(cell, params, batch), Seq(xs, jnp.zeros((b, kept), bool), jnp.zeros((b, kept), bool))
+        )
 
     def piece(params: PyTree, state: Replay, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Replay]:
-        xs, r = joined(state.xs, batch), duration_of(batch)
+        xs, r = join_past(state.xs, batch), duration_of(batch)
         keys = keys_of(key, batch)
 
         def example(
@@ -131,7 +142,7 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
             after, ys = part(lax.stop_gradient(carry), 0, r, 0)
             if kept:
                 ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[kept:], ys, part(after, r, kept + r, 1)[1])
-            return objective(ys if isinstance(batch.x, Seq) else plain(ys), batch), after
+            return objective(ys if isinstance(batch.x, Seq) else without_marks(ys), batch), after
 
         def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
             weights = cell.weights(params, weights_key(key))
@@ -142,13 +153,13 @@ def lookback(cell: Cell, objective: Objective, advance: int, look: int) -> Estim
         grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
         return Estimate(grads, metrics), Replay(after, jax.tree.map(lambda a: a[:, r:], xs))
 
-    return in_windows(piece, start, advance)._replace(adds=True)
+    return over_windows(piece, start, advance)._replace(adds=True)
 
 
-def joined(past: Seq, batch: Batch) -> Seq:
+def join_past(past: Seq, batch: Batch) -> Seq:
     """Past and new inputs of each example; where a row restarts its first new step is marked, and forgets the past."""
     new = batch.x if isinstance(batch.x, Seq) else Seq(batch.x)
-    b, r = size(batch), duration_of(batch)
+    b, r = batch_size_of(batch), duration_of(batch)
     valid = jnp.ones((b, r), bool) if new.valid is None else new.valid.astype(bool)
     first = jnp.zeros((b, r), bool) if new.first is None else new.first.astype(bool)
     first = first.at[:, 0].set(first[:, 0] | batch.restart)

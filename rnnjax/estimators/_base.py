@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, plain, where
+from rnnjax.base import Cell, PyTree, tree_where, without_marks
 from rnnjax.base._cell import fold, weights_key
-from rnnjax.base._seq import at_first, duration, zeros
+from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.losses import Metrics, Objective
 
@@ -94,7 +94,7 @@ def score(
 
     def example(carry: PyTree, batch: Batch, key: jax.Array | None) -> tuple[Metrics, PyTree]:
         start = cell.initial_carry(weights, batch.x)
-        start = start if batch.restart is None else where(batch.restart, start, carry)
+        start = start if batch.restart is None else tree_where(batch.restart, start, carry)
         carry, y = cell.step(weights, start, batch.x, key)
         return objective(y, batch), carry
 
@@ -102,9 +102,9 @@ def score(
     return jax.tree.map(lambda a: a.sum(0), metrics), carry
 
 
-def size(batch: Batch) -> int:
+def batch_size_of(batch: Batch) -> int:
     """Examples in a batch."""
-    return duration(batch.x)
+    return num_steps(batch.x)
 
 
 def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
@@ -117,7 +117,7 @@ def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
     """
     if key is None:
         return None
-    n = size(batch)
+    n = batch_size_of(batch)
     try:
         device, devices = lax.axis_index(EXAMPLES), lax.axis_size(EXAMPLES)
     except NameError:  # JAX's word for an axis that is not there
@@ -125,7 +125,7 @@ def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
     return lax.dynamic_slice_in_dim(jax.random.split(key, n * devices), device * n, n)
 
 
-def in_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
+def over_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
     """An estimator of batches from that of one window, the state passed on; estimates add up.
 
     Args:
@@ -142,10 +142,10 @@ def in_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: in
             estimate, after = piece(params, total[1], step[1], fold(key, step[0]))
             return (jax.tree.map(jnp.add, total[0], estimate), after), None
 
-        pieces, rest = windows(batch, window or duration_of(batch))
-        n = duration(pieces.restart)
+        pieces, rest = split_windows(batch, window or duration_of(batch))
+        n = num_steps(pieces.restart)
         before = start(params, batch) if batch.restart is None else state
-        nothing = zeros(jax.eval_shape(piece, params, before, at_first(pieces), key)[0])
+        nothing = tree_zeros(jax.eval_shape(piece, params, before, first_step_shape(pieces), key)[0])
         total, _ = lax.scan(body, (nothing, before), (jnp.arange(n), pieces))
         estimate, after = total if rest is None else body(total, (jnp.asarray(n), rest))[0]
         return estimate, () if batch.restart is None else after
@@ -153,21 +153,21 @@ def in_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: in
     return Estimator(init, grad)
 
 
-def initial(cell: Cell, params: PyTree, batch: Batch) -> PyTree:
+def initial_carries(cell: Cell, params: PyTree, batch: Batch) -> PyTree:
     """The initial carries `[B, ...]` of a batch."""
     weights = cell.weights(params)
-    start = cell.initial_carry(weights, at_first(batch.x))
-    return jax.tree.map(lambda a: jnp.broadcast_to(a, (size(batch), *a.shape)), start)
+    start = cell.initial_carry(weights, first_step_shape(batch.x))
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (batch_size_of(batch), *a.shape)), start)
 
 
 def duration_of(batch: Batch) -> int:
     """Steps of each example."""
-    return duration(at_first(plain(batch.x)))
+    return num_steps(first_step_shape(without_marks(batch.x)))
 
 
-def windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
+def split_windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
     """A batch in windows: leaves `[n, B, length, ...]`, and what is left over. The first alone may restart."""
-    steps, b = duration_of(batch), size(batch)
+    steps, b = duration_of(batch), batch_size_of(batch)
     k = min(length, steps)
     n = steps // k
     restart = jnp.ones(b, bool) if batch.restart is None else batch.restart

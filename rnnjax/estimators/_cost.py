@@ -15,7 +15,7 @@ from jax.interpreters import partial_eval
 
 from rnnjax.base import PyTree
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimator, duration_of, size
+from rnnjax.estimators._base import Estimator, batch_size_of, duration_of
 
 
 class Update(NamedTuple):
@@ -41,7 +41,7 @@ class Update(NamedTuple):
         return self.state + self.temporary
 
 
-def update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array, stream: bool = True) -> Update:
+def compile_update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array, stream: bool = True) -> Update:
     """Compiles the estimate of one window of a stream, whose state is passed on, or of whole sequences.
 
     Args:
@@ -60,11 +60,11 @@ def update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array, s
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(1)))
       >>> batch = tasks.adding(2).batch(jax.random.key(0), 2)
       >>> params = cell.init(jax.random.key(1), batch.x[0])
-      >>> online = update(estimators.RULES["rtrl"](cell, losses.regress, 1), params, batch, jax.random.key(2))
+      >>> online = compile_update(estimators.RULES["rtrl"](cell, losses.regress, 1), params, batch, jax.random.key(2))
       >>> online.state == 2 * 4 * (4 + 4 * 4 * 7)
       True
     """
-    batch = batch._replace(restart=jnp.zeros(size(batch), bool) if stream else None)
+    batch = batch._replace(restart=jnp.zeros(batch_size_of(batch), bool) if stream else None)
     state = jax.jit(estimator.init)(params, batch)
     compiled = jax.jit(estimator.grad).lower(params, state, batch, key).compile()
     memory = compiled.memory_analysis()
@@ -94,7 +94,7 @@ def flops(f: Callable[..., Any], *args: Any) -> int:
       108
     """
     jaxpr = jax.make_jaxpr(f)(*args).jaxpr
-    return counted(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+    return count_operations(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
 FREE = frozenset((
@@ -106,34 +106,36 @@ FREE = frozenset((
 ))  # fmt: skip
 
 
-def counted(jaxpr: Jaxpr) -> int:
+def count_operations(jaxpr: Jaxpr) -> int:
     """Operations of a program."""
     total = 0
     for eqn in jaxpr.eqns:
         inner = [getattr(j, "jaxpr", j) for j in jaxprs_in_params(eqn.params)]
         if eqn.primitive.name == "cond":
-            total += max(map(counted, inner))
+            total += max(map(count_operations, inner))
         elif inner:
-            total += eqn.params.get("length", 1) * sum(map(counted, inner))
+            total += eqn.params.get("length", 1) * sum(map(count_operations, inner))
         elif eqn.primitive.name == "dot_general":
             (left, _), _ = eqn.params["dimension_numbers"]
-            total += 2 * numbers(eqn.outvars[0]) * math.prod(shape(eqn.invars[0])[i] for i in left)
+            total += 2 * atom_size(eqn.outvars[0]) * math.prod(atom_shape(eqn.invars[0])[i] for i in left)
         elif eqn.primitive.name not in FREE:
-            total += max(map(numbers, [*eqn.outvars, *eqn.invars]))
+            total += max(map(atom_size, [*eqn.outvars, *eqn.invars]))
     return total
 
 
-def shape(atom: Any) -> tuple[int, ...]:
+def atom_shape(atom: Any) -> tuple[int, ...]:
     """Of a value of a program."""
     return tuple(getattr(atom.aval, "shape", ()))
 
 
-def numbers(atom: Any) -> int:
+def atom_size(atom: Any) -> int:
     """How many numbers a value of a program has."""
-    return math.prod(shape(atom))
+    return math.prod(atom_shape(atom))
 
 
-def seconds(call: Callable[[], Any], least: float = 0.05, clock: Callable[[], float] = time.perf_counter) -> float:
+def median_seconds(
+    call: Callable[[], Any], least: float = 0.05, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """The median time of a call, after one that does not count, of as many as fit.
 
     Args:
@@ -142,7 +144,7 @@ def seconds(call: Callable[[], Any], least: float = 0.05, clock: Callable[[], fl
       clock: wall time, or `time.process_time` on a machine with other work.
 
     Example:
-      >>> 0.001 < seconds(lambda: time.sleep(0.001), least=0.005) < 1
+      >>> 0.001 < median_seconds(lambda: time.sleep(0.001), least=0.005) < 1
       True
     """
     call()

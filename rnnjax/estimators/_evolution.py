@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, UserError, where
+from rnnjax.base import Cell, PyTree, UserError, tree_where
 from rnnjax.base._cell import fold, weights_key
-from rnnjax.base._seq import zeros
+from rnnjax.base._seq import tree_zeros
 from rnnjax.base._unroll import scanning
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimate, Estimator, in_windows, initial, size
+from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, initial_carries, over_windows
 from rnnjax.losses import Metrics, Objective
 
 DIRECTION_TAG = 0x0505
 
 
-class Walk(NamedTuple):
+class CarryWithMoves(NamedTuple):
     """What goes on from window to window, for each example.
 
     Attributes:
@@ -42,7 +42,7 @@ def directions(key: jax.Array | None, params: PyTree, n: int) -> PyTree:
     return jax.tree.unflatten(structure, [jax.random.normal(k, (n, *p.shape), p.dtype) for k, p in zip(keys, leaves)])
 
 
-def weighted(slopes: jax.Array, along: PyTree) -> PyTree:
+def weighted_directions(slopes: jax.Array, along: PyTree) -> PyTree:
     """The sum over examples of slope times direction."""
     return jax.tree.map(lambda v: jnp.tensordot(slopes.astype(v.dtype), v, 1), along)
 
@@ -54,7 +54,7 @@ def per_example(
 
     def run(params: PyTree, carry: PyTree, batch: Batch, noise: jax.Array | None) -> tuple[jax.Array, tuple[Any, Any]]:
         weights = cell.weights(params, weights_key(key))
-        carry = where(batch.restart, cell.initial_carry(weights, batch.x), carry)
+        carry = tree_where(batch.restart, cell.initial_carry(weights, batch.x), carry)
         carry, y = cell.step(weights, carry, batch.x, noise)
         metrics = objective(y, batch)
         return metrics["loss"].total, (metrics, carry)
@@ -62,12 +62,12 @@ def per_example(
     return run
 
 
-def noises(key: jax.Array | None, n: int) -> jax.Array | None:
+def example_keys(key: jax.Array | None, n: int) -> jax.Array | None:
     """A key for each example."""
     return None if key is None else jax.random.split(key, n)
 
 
-def summed(metrics: Metrics) -> Metrics:
+def sum_metrics(metrics: Metrics) -> Metrics:
     """Metrics over the examples."""
     return jax.tree.map(lambda a: a.sum(0), metrics)
 
@@ -104,14 +104,16 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
     descent, 2022.
     """
 
-    def start(params: PyTree, batch: Batch) -> Walk:
-        carry = initial(cell, params, batch)
-        still = jax.tree.map(lambda p: jnp.zeros((size(batch), *p.shape), p.dtype), params)
-        return Walk(carry, zeros(carry), still)
+    def start(params: PyTree, batch: Batch) -> CarryWithMoves:
+        carry = initial_carries(cell, params, batch)
+        still = jax.tree.map(lambda p: jnp.zeros((batch_size_of(batch), *p.shape), p.dtype), params)
+        return CarryWithMoves(carry, tree_zeros(carry), still)
 
-    def piece(params: PyTree, state: Walk, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Walk]:
-        fresh = directions(key, params, size(batch))
-        direction = where(batch.restart, fresh, state.direction)
+    def piece(
+        params: PyTree, state: CarryWithMoves, batch: Batch, key: jax.Array | None = None
+    ) -> tuple[Estimate, CarryWithMoves]:
+        fresh = directions(key, params, batch_size_of(batch))
+        direction = tree_where(batch.restart, fresh, state.direction)
         run = per_example(cell, objective, key)
 
         def along(
@@ -125,14 +127,16 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
                 (_, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
             return slope, metrics, after, dafter
 
-        args = state.carry, state.other, direction, batch, noises(key, size(batch))
+        args = state.carry, state.other, direction, batch, example_keys(key, batch_size_of(batch))
         slopes, metrics, carry, dcarry = jax.vmap(along)(*args)
-        return Estimate(weighted(slopes, direction), summed(metrics)), Walk(carry, dcarry, direction)
+        return Estimate(weighted_directions(slopes, direction), sum_metrics(metrics)), CarryWithMoves(
+            carry, dcarry, direction
+        )
 
-    return in_windows(piece, start, window)
+    return over_windows(piece, start, window)
 
 
-def apart(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
+def antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
     """Params moved along a direction and against it."""
 
     def moved(by: Any) -> PyTree:
@@ -173,18 +177,18 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
     """
 
     def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
-        direction = directions(key, params, size(batch))
+        direction = directions(key, params, batch_size_of(batch))
         run = per_example(cell, objective, key)
 
         def pair(carry: PyTree, v: PyTree, batch: Batch, noise: jax.Array | None) -> tuple[jax.Array, Metrics, PyTree]:
-            plus, minus = (run(p, carry, batch, noise)[0] for p in apart(params, v, sigma))
+            plus, minus = (run(p, carry, batch, noise)[0] for p in antithetic_params(params, v, sigma))
             _, (metrics, after) = run(params, carry, batch, noise)
             return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, after
 
-        slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, noises(key, size(batch)))
-        return Estimate(weighted(slopes, direction), summed(metrics)), after
+        slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, example_keys(key, batch_size_of(batch)))
+        return Estimate(weighted_directions(slopes, direction), sum_metrics(metrics)), after
 
-    return in_windows(piece, lambda params, batch: initial(cell, params, batch), window)
+    return over_windows(piece, lambda params, batch: initial_carries(cell, params, batch), window)
 
 
 def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
@@ -254,27 +258,29 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
 def with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
     """Pairs of networks that keep their carries; moves are drawn for every window (fresh), or at a restart."""
 
-    def start(params: PyTree, batch: Batch) -> Walk:
-        carry = initial(cell, params, batch)
-        still = jax.tree.map(lambda p: jnp.zeros((size(batch), *p.shape), p.dtype), params)
-        return Walk(carry, jax.tree.map(jnp.copy, carry), still)
+    def start(params: PyTree, batch: Batch) -> CarryWithMoves:
+        carry = initial_carries(cell, params, batch)
+        still = jax.tree.map(lambda p: jnp.zeros((batch_size_of(batch), *p.shape), p.dtype), params)
+        return CarryWithMoves(carry, jax.tree.map(jnp.copy, carry), still)
 
-    def piece(params: PyTree, state: Walk, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Walk]:
-        drawn = directions(key, params, size(batch))
-        since = where(batch.restart, zeros(state.direction) if fresh else drawn, state.direction)
+    def piece(
+        params: PyTree, state: CarryWithMoves, batch: Batch, key: jax.Array | None = None
+    ) -> tuple[Estimate, CarryWithMoves]:
+        drawn = directions(key, params, batch_size_of(batch))
+        since = tree_where(batch.restart, tree_zeros(state.direction) if fresh else drawn, state.direction)
         move, since = (drawn, jax.tree.map(jnp.add, since, drawn)) if fresh else (since, since)
         run = per_example(cell, objective, key)
 
         def pair(
             carries: tuple[PyTree, PyTree], v: PyTree, batch: Batch, noise: jax.Array | None
         ) -> tuple[jax.Array, Metrics, tuple[PyTree, PyTree]]:
-            ends = [run(p, h, batch, noise) for p, h in zip(apart(params, v, sigma), carries)]
+            ends = [run(p, h, batch, noise) for p, h in zip(antithetic_params(params, v, sigma), carries)]
             (plus, (a, first)), (minus, (b, second)) = ends
             metrics = jax.tree.map(lambda a, b: (a + b) / 2, a, b)
             return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, (first, second)
 
-        args = (state.carry, state.other), move, batch, noises(key, size(batch))
+        args = (state.carry, state.other), move, batch, example_keys(key, batch_size_of(batch))
         slopes, metrics, carries = jax.vmap(pair)(*args)
-        return Estimate(weighted(slopes, since), summed(metrics)), Walk(*carries, since)
+        return Estimate(weighted_directions(slopes, since), sum_metrics(metrics)), CarryWithMoves(*carries, since)
 
-    return in_windows(piece, start, window)
+    return over_windows(piece, start, window)

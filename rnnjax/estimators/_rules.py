@@ -7,12 +7,12 @@ from collections.abc import Callable
 import jax
 
 from rnnjax.base import Cell, PyTree, UserError, unroll
-from rnnjax.base._unroll import single
-from rnnjax.credit import eprop, kf_rtrl, kronecker_sum, rflo, rtrl, snap, uoro
+from rnnjax.base._unroll import as_step_cell
+from rnnjax.credit import eprop, kf_rtrl, optimal_kronecker, rflo, rtrl, snap, uoro
 from rnnjax.credit._attached import NotAdmitted
 from rnnjax.data import Batch
 from rnnjax.estimators._anneal import anneal
-from rnnjax.estimators._backprop import backprop, lookback
+from rnnjax.estimators._backprop import backprop, sliding_tbptt
 from rnnjax.estimators._base import Estimator
 from rnnjax.estimators._evolution import es, forward, nres, pes
 from rnnjax.estimators._score_function import score_function
@@ -39,7 +39,7 @@ def sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation in the lectures' form, as `--rule=lookback` names it: every loss looks back as far."""
     if not window:
         raise UserError("--rule=lookback needs --window, the steps each loss looks back, its own included")
-    return lookback(cell, objective, 1, window)
+    return sliding_tbptt(cell, objective, 1, window)
 
 
 def with_influence(name: str, wrap: Callable[[Cell], Cell]) -> Rule:
@@ -75,7 +75,7 @@ def batch_of_flags(batch: Batch) -> jax.ShapeDtypeStruct:
 
 def each_step(wrap: Callable[[Cell], Cell]) -> Callable[[Cell], Cell]:
     """A wrapper of cells of one step, for cells of windows."""
-    return lambda cell: unroll(wrap(single(cell)))
+    return lambda cell: unroll(wrap(as_step_cell(cell)))
 
 
 def across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]) -> Rule:
@@ -109,7 +109,7 @@ RULES: dict[str, Rule] = {
     "snap2": with_influence("snap2", each_step(lambda cell: snap(cell, 2))),
     "uoro": with_influence("uoro", each_step(uoro)),
     "kfrtrl": with_influence("kfrtrl", each_step(kf_rtrl)),
-    "ok": with_influence("ok", each_step(kronecker_sum)),
+    "ok": with_influence("ok", each_step(optimal_kronecker)),
     "rflo": with_influence("rflo", each_step(rflo)),
     "eprop": with_influence("eprop", each_step(eprop)),
     "forward": lambda cell, objective, window: forward(cell, objective, window or None),

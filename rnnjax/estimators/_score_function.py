@@ -13,7 +13,7 @@ from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.base._cell import weights_key
 from rnnjax.cells import log_probability
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimate, Estimator, size
+from rnnjax.estimators._base import Estimate, Estimator, batch_size_of
 from rnnjax.losses import Metrics, Objective
 
 MOVE_TAG = 0x0506
@@ -48,13 +48,13 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
     """
 
     def init(params: PyTree, batch: Batch) -> PyTree:
-        whole("score_function", batch)
+        check_whole_sequences("score_function", batch)
         return ()
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
             raise UserError("score_function draws: it needs a key")
-        whole("score_function", batch)
+        check_whole_sequences("score_function", batch)
 
         def example(weights: PyTree, batch: Batch, key: jax.Array) -> tuple[Metrics, jax.Array]:
             carry, y = cell.step(weights, cell.initial_carry(weights, batch.x), batch.x, key)
@@ -62,9 +62,9 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 
         def surrogate(params: PyTree) -> tuple[jax.Array, Metrics]:
             weights = cell.weights(params, weights_key(key))
-            metrics, log_p = jax.vmap(partial(example, weights))(batch, jax.random.split(key, size(batch)))
+            metrics, log_p = jax.vmap(partial(example, weights))(batch, jax.random.split(key, batch_size_of(batch)))
             loss = metrics["loss"].total
-            others = (loss.sum() - loss) / max(size(batch) - 1, 1)
+            others = (loss.sum() - loss) / max(batch_size_of(batch) - 1, 1)
             credit = lax.stop_gradient(loss - others) * log_p.astype(loss.dtype)
             return (loss + credit).sum(), jax.tree.map(lambda a: a.sum(0), metrics)
 
@@ -74,12 +74,12 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
     return Estimator(init, grad)
 
 
-def whole(name: str, batch: Batch) -> None:
+def check_whole_sequences(name: str, batch: Batch) -> None:
     """Refuses batches that continue others."""
     if batch.restart is not None:
         raise UserError(f"{name} takes whole sequences, not a stream whose carries go on from batch to batch")
 
 
-def moved(v: jax.Array, chosen: jax.Array, scale: Any, part: Any) -> jax.Array:
+def random_move(v: jax.Array, chosen: jax.Array, scale: Any, part: Any) -> jax.Array:
     """A part of the entries of v, by where a normal number lies, times scale."""
     return jnp.where(jax.scipy.stats.norm.cdf(chosen) < part, v * jnp.asarray(scale, v.dtype), jnp.zeros_like(v))

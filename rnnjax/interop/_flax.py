@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import DenyList
 
-from rnnjax.base import Cell, PyTree, memoryless
+from rnnjax.base import Cell, PyTree, stateless
 
 NOISE = "dropout"
 
@@ -162,7 +162,7 @@ def from_flax(module: nn.Module, streams: Sequence[str] = (NOISE,)) -> Cell:
             return apply(params, x, key=key)
         return jax.vmap(single, (None, 0, 0))(params, x, key)
 
-    return memoryless(init, single)
+    return stateless(init, single)
 
 
 def recurrent(module: nn.RNNCellBase, init: Any, apply: Any) -> Cell:

@@ -20,7 +20,7 @@ from rnnjax.interop._layers import (
     reorder,
     shaped,
 )
-from rnnjax.wrappers import Both, bidirectional
+from rnnjax.wrappers import Directions, bidirectional
 from rnnjax.wrappers import last as last_output
 
 SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
@@ -78,7 +78,7 @@ def from_keras(
     ]
     cells, params = zip(*parts)
     if len(parts) == 2:
-        return bidirectional(cells[0], cells[1], last), Both(*params)
+        return bidirectional(cells[0], cells[1], last), Directions(*params)
     cell = unroll(cells[0])
     return (last_output(cell) if last else cell), params[0]
 

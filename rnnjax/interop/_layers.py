@@ -11,7 +11,7 @@ import numpy as np
 from rnnjax.base import Cell, PyTree
 from rnnjax.cells import gru, lstm, vanilla
 from rnnjax.cells._cores import Activation
-from rnnjax.wrappers import Both
+from rnnjax.wrappers import Directions
 
 KINDS = {1: "vanilla", 3: "gru", 4: "lstm"}
 ACTIVATIONS: dict[str, Activation] = {
@@ -164,7 +164,7 @@ def inner_bias(layer: Layer) -> np.ndarray:
 
 def find(params: PyTree, name: str = "params") -> list[tuple[tuple[str, PyTree], ...]]:
     """The layers in params of stacks and bidirectional cells, in order; of each its one or two directions, named."""
-    if isinstance(params, Both):
+    if isinstance(params, Directions):
         halves = find(params.forward, f"{name}.forward") + find(params.backward, f"{name}.backward")
         if [len(h) for h in halves] != [1, 1]:
             raise ValueError(f"{name}: expected one layer in each direction")

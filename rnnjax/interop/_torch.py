@@ -21,7 +21,7 @@ from rnnjax.interop._layers import (
     resets_after,
     shaped,
 )
-from rnnjax.wrappers import Both, bidirectional
+from rnnjax.wrappers import Directions, bidirectional
 
 
 def from_torch(
@@ -76,7 +76,7 @@ def from_torch(
         parts = [imported(layer, ACTIVATIONS[nonlinearity], forget_bias) for layer in directions]
         steps, weights = zip(*parts)
         cells.append(bidirectional(*steps) if len(parts) == 2 else unroll(steps[0]))
-        params.append(Both(*weights) if len(parts) == 2 else weights[0])
+        params.append(Directions(*weights) if len(parts) == 2 else weights[0])
     return (cells[0], params[0]) if len(cells) == 1 else (stack(*cells), tuple(params))
 
 

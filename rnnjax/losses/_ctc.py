@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from rnnjax.base import PyTree, Seq, UserError, plain
+from rnnjax.base import PyTree, Seq, UserError, without_marks
 from rnnjax.data import Batch
 from rnnjax.decoding import best_path
 from rnnjax.losses._losses import Mean, Metrics
@@ -88,7 +88,7 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
       >>> print(objective(jnp.zeros((2, 3)), Batch(x=None, y=jnp.array([1, 1])))["loss"].weight)
       0.0
     """
-    logits, valid = plain(outputs), outputs.valid if isinstance(outputs, Seq) else None
+    logits, valid = without_marks(outputs), outputs.valid if isinstance(outputs, Seq) else None
     there = jnp.asarray(True) if batch.mask is None else batch.mask
     nats = ctc(logits, batch.y, valid)
     fits = jnp.isfinite(nats)

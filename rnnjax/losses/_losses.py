@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rnnjax.base import PyTree, Seq, plain
+from rnnjax.base import PyTree, Seq, without_marks
 from rnnjax.data import Batch
 
 
@@ -85,7 +85,7 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
       0.6931
     """
-    known, unknown = set_aside(labels)
+    known, unknown = split_nonfinite(labels)
     return optax.sigmoid_binary_cross_entropy(logits, known) + unknown
 
 
@@ -97,11 +97,11 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
       >>> float(squared_error(jnp.float32(3), jnp.float32(1)))
       4.0
     """
-    known, unknown = set_aside(target)
+    known, unknown = split_nonfinite(target)
     return jnp.square(y - known) + unknown
 
 
-def set_aside(target: jax.Array) -> tuple[jax.Array, jax.Array]:
+def split_nonfinite(target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Targets with zeros for nan and inf, and what to add to a loss so that it is nan or inf there all the same.
 
     A masked loss has a cotangent of zero, and zero times the derivative at a target of nan would be nan.
@@ -110,7 +110,7 @@ def set_aside(target: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(finite, target, jnp.zeros_like(target)), jnp.where(finite, jnp.zeros_like(target), jnp.abs(target))
 
 
-def counted(outputs: PyTree, batch: Batch) -> jax.Array | None:
+def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
     """Where a target counts: by the batch's mask, and where the output is of a valid step."""
     valid = outputs.valid if isinstance(outputs, Seq) else None
     if batch.mask is None or valid is None:
@@ -131,7 +131,7 @@ def classify(outputs: PyTree, batch: Batch) -> Metrics:
       >>> float(metrics["accuracy"].value())
       0.5
     """
-    logits, mask = plain(outputs), counted(outputs, batch)
+    logits, mask = without_marks(outputs), counted_mask(outputs, batch)
     right = (logits.argmax(-1) == batch.y).astype(logits.dtype)
     return {"loss": mean(cross_entropy(logits, batch.y), mask), "accuracy": mean(right, mask)}
 
@@ -144,4 +144,4 @@ def regress(outputs: PyTree, batch: Batch) -> Metrics:
       >>> float(regress(jnp.ones((3, 1)), Batch(x=None, y=jnp.zeros((3, 1))))["loss"].value())
       1.0
     """
-    return {"loss": mean(squared_error(plain(outputs), batch.y), counted(outputs, batch))}
+    return {"loss": mean(squared_error(without_marks(outputs), batch.y), counted_mask(outputs, batch))}

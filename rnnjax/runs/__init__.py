@@ -6,8 +6,8 @@ belong here: cells, flags, mathematics.
 
 from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._files import atomic_write
-from rnnjax.runs._progress import Progress, duration, table
-from rnnjax.runs._provenance import code_version, cores, device, provenance, versions
+from rnnjax.runs._progress import Progress, format_duration, print_table
+from rnnjax.runs._provenance import code_version, describe_devices, provenance, usable_cores, versions
 from rnnjax.runs._queue import Queue
 from rnnjax.runs._workdir import Workdir, flag_lines
 from rnnjax.runs._workers import Pool, work
@@ -21,14 +21,14 @@ __all__ = [
     "Workdir",
     "atomic_write",
     "code_version",
-    "cores",
-    "device",
-    "duration",
+    "describe_devices",
     "flag_lines",
+    "format_duration",
     "make_writer",
     "make_writers",
+    "print_table",
     "provenance",
-    "table",
+    "usable_cores",
     "versions",
     "work",
 ]

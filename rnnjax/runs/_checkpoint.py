@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rnnjax.base import PyTree, UserError
-from rnnjax.base._errors import refusing
+from rnnjax.base._errors import as_user_error
 from rnnjax.runs._leaves import DamagedError, _leaves, _read, _sync, _write, to_stderr
 
 
@@ -66,7 +66,7 @@ class Checkpoints:
         """
         step, leaves = _step(step), _leaves(state)
         new = self.directory / f".{step}.new"
-        with refusing("write", self.directory):
+        with as_user_error("write", self.directory):
             self._clear_leftovers()
             new.mkdir(parents=True)
             _write(new, step, leaves)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rnnjax.base._errors import refusing
+from rnnjax.base._errors import as_user_error
 
 
 def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
@@ -19,7 +19,7 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
     """
     path = Path(path)
     new = path.with_name(f".{path.name}.new")
-    with refusing("write", path):
+    with as_user_error("write", path):
         with new.open("wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
@@ -27,20 +27,20 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
         new.replace(path)
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """A value as JSON can say it: arrays as lists, NumPy and JAX numbers as Python's, nan and inf as None.
 
     Example:
       >>> import numpy as np
-      >>> plain({"loss": np.float32(0.5), "ppl": float("inf"), "shape": (2, 3), "file": Path("a.txt")})
+      >>> to_json_value({"loss": np.float32(0.5), "ppl": float("inf"), "shape": (2, 3), "file": Path("a.txt")})
       {'loss': 0.5, 'ppl': None, 'shape': [2, 3], 'file': 'a.txt'}
     """
     if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): to_json_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
+        return [to_json_value(item) for item in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_json_value(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -22,11 +22,11 @@ from rnnjax.base import UserError
 REDRAW = 0.1  # seconds between two drawings of the bar
 
 
-def number(value: object) -> str:
+def format_number(value: object) -> str:
     """A value as a table shows it: numbers with four significant digits, None as nothing.
 
     Example:
-      >>> [number(x) for x in (0.123456, 1234567.0, 1e-9, 2.0, 150000, float("nan"), "lstm", None)]
+      >>> [format_number(x) for x in (0.123456, 1234567.0, 1e-9, 2.0, 150000, float("nan"), "lstm", None)]
       ['0.1235', '1.235e+06', '1e-09', '2', '150,000', 'nan', 'lstm', '']
     """
     if value is None:
@@ -34,17 +34,17 @@ def number(value: object) -> str:
     if isinstance(value, (bool, str)):
         return str(value)
     if hasattr(value, "item"):
-        return number(value.item())
+        return format_number(value.item())
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Seconds, in words.
 
     Example:
-      >>> [duration(x) for x in (4.2, 75, 7380, None)]
+      >>> [format_duration(x) for x in (4.2, 75, 7380, None)]
       ['4 s', '1 min 15 s', '2 h 3 min', '?']
     """
     if seconds is None or not math.isfinite(seconds):
@@ -124,10 +124,10 @@ class Progress:
         (step_0, time_0), rate = self._recent[0], None
         if step > step_0 and now > time_0:  # the first update comes after compilation, which is no measure of pace
             rate = (step - step_0) / (now - time_0)
-        left = duration((self.total - step) / rate if rate else None) + " left"
-        state = [f"{number(rate)} steps/s"] if rate else []
-        state += [f"{name} {number(value)}" for name, value in metrics.items()]
-        state.append(left if step < self.total else f"{duration(now - self._begun)} in all")
+        left = format_duration((self.total - step) / rate if rate else None) + " left"
+        state = [f"{format_number(rate)} steps/s"] if rate else []
+        state += [f"{name} {format_number(value)}" for name, value in metrics.items()]
+        state.append(left if step < self.total else f"{format_duration(now - self._begun)} in all")
         self._show(step, ", ".join(state), now)
 
     def _show(self, step: int, state: str, now: float) -> None:
@@ -147,7 +147,7 @@ class Progress:
             print(text, file=self.file, flush=True)
 
 
-def table(rows: Sequence[Mapping[str, object]], title: str = "", file: TextIO | None = None) -> None:
+def print_table(rows: Sequence[Mapping[str, object]], title: str = "", file: TextIO | None = None) -> None:
     """Prints a table: drawn on a terminal, aligned text elsewhere.
 
     Args:
@@ -157,7 +157,7 @@ def table(rows: Sequence[Mapping[str, object]], title: str = "", file: TextIO | 
       file: where to; None: standard output.
 
     Example:
-      >>> table([{"": "lstm", "loss": 0.169382, "steps": 2000}, {"": "memoryless", "loss": 0.17328}], "copying")
+      >>> print_table([{"": "lstm", "loss": 0.169382, "steps": 2000}, {"": "memoryless", "loss": 0.17328}], "copying")
       copying
                     loss  steps
       lstm        0.1694  2,000
@@ -166,7 +166,7 @@ def table(rows: Sequence[Mapping[str, object]], title: str = "", file: TextIO | 
     file = file or sys.stdout
     names = list(dict.fromkeys(name for row in rows for name in row))
     right = [all(not isinstance(row.get(name), str) for row in rows) for name in names]
-    cells = [[number(row.get(name)) for name in names] for row in rows]
+    cells = [[format_number(row.get(name)) for name in names] for row in rows]
     if file.isatty():
         _draw(names, right, cells, title, file)
         return

@@ -52,17 +52,17 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def device() -> str:
+def describe_devices() -> str:
     """The devices that JAX computes on, in words.
 
     Example:
-      >>> device().split()[0] in ("cpu", "cuda", "rocm", "tpu")
+      >>> describe_devices().split()[0] in ("cpu", "cuda", "rocm", "tpu")
       True
     """
     devices = jax.devices()
     platform_name = "cuda" if "nvidia" in devices[0].device_kind.lower() else devices[0].platform
     if platform_name == "cpu":
-        return f"cpu {_processor()}, {cores()} cores".replace("  ", " ")
+        return f"cpu {_processor()}, {usable_cores()} cores".replace("  ", " ")
     return f"{platform_name} {devices[0].device_kind} x {len(devices)}"
 
 
@@ -93,7 +93,7 @@ def provenance() -> dict[str, Any]:
         "code": code_version(),
         "rnnjax": code_version(library),
         "versions": versions(),
-        "device": device(),
+        "device": describe_devices(),
     }
 
 
@@ -122,6 +122,6 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,8 +19,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnjax.base._errors import refusing
-from rnnjax.runs._files import atomic_write, plain
+from rnnjax.base._errors import as_user_error
+from rnnjax.runs._files import atomic_write, to_json_value
 
 Unit = dict[str, Any]
 Task = Callable[[Unit], Any]
@@ -57,14 +57,14 @@ class Queue:
 
     def __init__(self, folder: Path, lease: float = LEASE, tries: int = TRIES) -> None:
         self.folder, self.lease, self.tries = folder, lease, tries
-        with refusing("write", folder):
+        with as_user_error("write", folder):
             for name in ("units", "claims", "ends"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
 
     def put(self, units: Mapping[str, Unit]) -> None:
         """Adds units; one that is there already is left alone. Names are file names without a dot."""
         for name in units.keys() - set(self._names("units")):
-            atomic_write(self.folder / "units" / f"{name}.json", json.dumps(plain(units[name])))
+            atomic_write(self.folder / "units" / f"{name}.json", json.dumps(to_json_value(units[name])))
 
     def left(self) -> list[str]:
         """The units that have not come to an end, in the order of their names."""
@@ -106,7 +106,7 @@ class Queue:
 
     def end(self, name: str, **what: Any) -> None:
         """Writes what came of a unit: `result=` anything that JSON can say, or `failed=` a line."""
-        atomic_write(self.folder / "ends" / f"{name}.json", json.dumps(plain(what)))
+        atomic_write(self.folder / "ends" / f"{name}.json", json.dumps(to_json_value(what)))
 
     def ends(self, known: Collection[str] = ()) -> dict[str, dict[str, Any]]:
         """What came of the units that have come to an end, but for those that are known already."""

@@ -21,8 +21,8 @@ from typing import Any
 from absl import flags as absl_flags
 
 from rnnjax.base import UserError
-from rnnjax.base._errors import refusing
-from rnnjax.runs._files import atomic_write, plain
+from rnnjax.base._errors import as_user_error
+from rnnjax.runs._files import atomic_write, to_json_value
 
 Record = dict[str, Any]
 CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins
@@ -74,7 +74,7 @@ class Workdir:
         self.path = Path(path).absolute()
         self.flags = dict(flags)
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        with refusing("write", self.path):
+        with as_user_error("write", self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             _assert_ours(self.path)
             self._lock: int | None = _locked(self.path)
@@ -133,8 +133,8 @@ class Workdir:
         Log the metrics of a step before its checkpoint is saved: killed between the two, the run loses nothing.
         """
         record = {"step": int(step), "seconds": round(self.seconds(), 3), **metrics}
-        with refusing("write", self.file("metrics.jsonl")), self.file("metrics.jsonl").open("ab") as file:
-            file.write(f"{json.dumps(plain(record), allow_nan=False)}\n".encode())
+        with as_user_error("write", self.file("metrics.jsonl")), self.file("metrics.jsonl").open("ab") as file:
+            file.write(f"{json.dumps(to_json_value(record), allow_nan=False)}\n".encode())
 
     def records(self) -> list[Record]:
         """The metrics so far, one dict a line."""
@@ -146,7 +146,7 @@ class Workdir:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json; NumPy and JAX numbers will do, and one that is not finite becomes null."""
-        atomic_write(self.file("summary.json"), json.dumps(plain(summary), indent=2, allow_nan=False) + "\n")
+        atomic_write(self.file("summary.json"), json.dumps(to_json_value(summary), indent=2, allow_nan=False) + "\n")
 
     def summary(self) -> Record | None:
         """What summary.json says; None when there is none that can be read."""
@@ -170,7 +170,7 @@ class Workdir:
         path = self.file("metrics.jsonl")
         if not path.exists():
             return [], []
-        with refusing("read", path):
+        with as_user_error("read", path):
             lines = [line for line in path.read_bytes().split(b"\n") if line]
         records: list[Record] = []
         for i, line in enumerate(lines):
@@ -189,7 +189,7 @@ def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], fre
       UserError: the folder holds something else, or belongs to a run with other flags.
     """
     path = Path(path).absolute()
-    with refusing("read", path):
+    with as_user_error("read", path):
         if path.is_dir():
             _assert_ours(path)
         if (path / "flags.cfg").exists():
@@ -245,7 +245,7 @@ def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]
 
 def _read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
     """The lines of flags.cfg by the name of their flag."""
-    with refusing("read", path):
+    with as_user_error("read", path):
         header, _, text = path.read_text(encoding="utf-8").partition("\n")
     if not header.startswith(HEADER):
         raise UserError(f"{path} is not one that rnnjax wrote: give another --workdir")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rnnjax.base import UserError
-from rnnjax.base._errors import refusing
+from rnnjax.base._errors import as_user_error
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._workdir import Workdir, flag_value
 
@@ -56,7 +56,7 @@ class TensorBoard:
 
         count = len(list(workdir.path.glob("events.out.tfevents.*")))
         self.path = workdir.path
-        with refusing("write", self.path):
+        with as_user_error("write", self.path):
             self.events = EventsWriter(str(workdir.file("events")), f".{count:04d}")
         if count:  # tells TensorBoard to forget what an earlier session wrote from this step on
             start = 0 if step is None else step + 1
@@ -72,7 +72,7 @@ class TensorBoard:
 
     def _write(self, event: Any) -> None:
         event.wall_time = time.time()
-        with refusing("write", self.path):
+        with as_user_error("write", self.path):
             self.events.write_event(event)
             self.events.flush()
 
@@ -239,7 +239,7 @@ def _config(workdir: Workdir) -> dict[str, str]:
 def _remembered(workdir: Workdir, name: str) -> str | None:
     """The id under which an earlier session logged."""
     path = workdir.file(name)
-    with refusing("read", path):
+    with as_user_error("read", path):
         return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
 

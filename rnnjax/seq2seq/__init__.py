@@ -3,14 +3,24 @@
 Belongs here: networks from one sequence to another. Does not belong here: decoding from their logits (`decoding`).
 """
 
-from rnnjax.seq2seq._attention import Attending, Attention, Memory, Past, additive, attend, dot, general, remember
+from rnnjax.seq2seq._attention import (
+    Attention,
+    CarryWithAttention,
+    Memory,
+    Past,
+    additive,
+    attend,
+    dot,
+    encode_memory,
+    general,
+)
 from rnnjax.seq2seq._attentive_cells import alignments, bahdanau, luong
 from rnnjax.seq2seq._encoder_decoder import Carries, EncoderDecoder, encoder_decoder
 
 __all__ = [
-    "Attending",
     "Attention",
     "Carries",
+    "CarryWithAttention",
     "EncoderDecoder",
     "Memory",
     "Past",
@@ -19,8 +29,8 @@ __all__ = [
     "attend",
     "bahdanau",
     "dot",
+    "encode_memory",
     "encoder_decoder",
     "general",
     "luong",
-    "remember",
 ]

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, plain
-from rnnjax.base._numerics import draw, lecun
-from rnnjax.base._seq import cleaned
+from rnnjax.base import Cell, PyTree, without_marks
+from rnnjax.base._numerics import draw_initial, lecun_normal
+from rnnjax.base._seq import zero_invalid
 from rnnjax.cells import linear, pointwise
 
 
@@ -58,7 +58,7 @@ class Attention(NamedTuple):
     location: bool = False
 
 
-class Attending(NamedTuple):
+class CarryWithAttention(NamedTuple):
     """The carry of a cell that attends.
 
     Attributes:
@@ -86,7 +86,7 @@ def dot() -> Attention:
 
     Reference: Luong, Pham, Manning, Effective approaches to attention-based neural machine translation, 2015.
     """
-    return Attention(pointwise(lambda v: v), lambda key, query, memory: (), product)
+    return Attention(pointwise(lambda v: v), lambda key, query, memory: (), inner_product_score)
 
 
 def general(hidden: int) -> Attention:
@@ -104,10 +104,10 @@ def general(hidden: int) -> Attention:
 
     Reference: Luong, Pham, Manning, 2015.
     """
-    return Attention(linear(hidden, bias=False), lambda key, query, memory: (), product)
+    return Attention(linear(hidden, bias=False), lambda key, query, memory: (), inner_product_score)
 
 
-def product(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
+def inner_product_score(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
     """The score of a query by inner products."""
     if keys.shape[-1] != query.shape[-1]:
         raise ValueError(f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
@@ -144,8 +144,8 @@ def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attentio
     def init(key: jax.Array, query: Any, memory: Memory) -> PyTree:
         kw, kv = jax.random.split(key)
         params = {
-            "w": draw(lecun, kw, (query.shape[-1], hidden), query.dtype),
-            "v": draw(lecun, kv, (hidden, 1), query.dtype)[:, 0],
+            "w": draw_initial(lecun_normal, kw, (query.shape[-1], hidden), query.dtype),
+            "v": draw_initial(lecun_normal, kv, (hidden, 1), query.dtype)[:, 0],
         }
         params |= {"c": jnp.zeros(hidden, query.dtype)} if coverage else {}
         return params | ({"f": jnp.zeros((location, hidden), query.dtype)} if location else {})
@@ -153,18 +153,18 @@ def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attentio
     def score(p: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
         z = keys + jnp.broadcast_to(query @ p["w"], keys.shape)
         z = z + jnp.outer(past.cover, p["c"]) if coverage else z
-        return jnp.tanh(z + around(past.weights, location) @ p["f"] if location else z) @ p["v"]
+        return jnp.tanh(z + local_weights(past.weights, location) @ p["f"] if location else z) @ p["v"]
 
     return Attention(linear(hidden, bias=False), init, score, coverage, location > 0)
 
 
-def around(weights: jax.Array, places: int) -> jax.Array:
+def local_weights(weights: jax.Array, places: int) -> jax.Array:
     """The weights around each place `[S, places]`, zero beyond the ends."""
     n, padded = weights.shape[0], jnp.pad(weights, places // 2)
     return jnp.stack([padded[i : i + n] for i in range(places)], axis=1)
 
 
-def remember(attention: Attention, weights: PyTree, encoded: PyTree) -> Memory:
+def encode_memory(attention: Attention, weights: PyTree, encoded: PyTree) -> Memory:
     """The memory that an encoder's outputs are.
 
     Args:
@@ -174,11 +174,11 @@ def remember(attention: Attention, weights: PyTree, encoded: PyTree) -> Memory:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> memory = remember(dot(), (), Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2))
+      >>> memory = encode_memory(dot(), (), Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2))
       >>> print(memory.values[:, 0], memory.valid)
       [1. 1. 0.] [ True  True False]
     """
-    values = plain(cleaned(encoded))
+    values = without_marks(zero_invalid(encoded))
     return Memory(values, attention.keys.step(weights, (), values)[1], getattr(encoded, "valid", None))
 
 
@@ -208,7 +208,7 @@ def attend(scores: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
     return weights @ jnp.asarray(memory.values, weights.dtype), weights
 
 
-def look(
+def attend_once(
     attention: Attention, params: PyTree, query: jax.Array, memory: Memory, past: Past
 ) -> tuple[jax.Array, jax.Array, Any]:
     """One look at a memory: the context, the weights, and the cover with them."""
@@ -216,7 +216,7 @@ def look(
     return context, weights, past.cover + weights if attention.coverage else ()
 
 
-def unattended(attention: Attention, carry: PyTree, fed: Any, memory: Memory, dtype: Any) -> Attending:
+def initial_attention(attention: Attention, carry: PyTree, fed: Any, memory: Memory, dtype: Any) -> CarryWithAttention:
     """The carry before the first look."""
     nowhere = jnp.zeros(memory.values.shape[0], dtype)
-    return Attending(carry, fed, nowhere, nowhere if attention.coverage else ())
+    return CarryWithAttention(carry, fed, nowhere, nowhere if attention.coverage else ())

@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, plain, stack, unroll, where
+from rnnjax.base import Cell, PyTree, Seq, stack, tree_where, unroll, without_marks
 from rnnjax.base._cell import out_shape
 from rnnjax.base._pytrees import concatenate
-from rnnjax.base._seq import like, zeros
+from rnnjax.base._seq import tree_zeros, with_marks_of
 from rnnjax.cells import linear, pointwise
-from rnnjax.seq2seq._attention import Attending, Attention, Memory, Past, look, unattended
+from rnnjax.seq2seq._attention import Attention, CarryWithAttention, Memory, Past, attend_once, initial_attention
 
 
-def wider(x: Any, width: int) -> jax.ShapeDtypeStruct:
+def widen_input(x: Any, width: int) -> jax.ShapeDtypeStruct:
     """The shape of an input with so many features more."""
     return jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] + width), x.dtype)
 
@@ -46,28 +46,30 @@ def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
     """
 
     def joint(x: Any) -> jax.ShapeDtypeStruct:
-        return wider(x, memory.values.shape[-1])
+        return widen_input(x, memory.values.shape[-1])
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kc, ks = jax.random.split(key)
         params = core.init(kc, joint(x))
         return {"core": params, "score": attention.init(ks, out_shape(core, params, joint(x)), memory)}
 
-    def initial_carry(w: PyTree, x: Any) -> Attending:
+    def initial_carry(w: PyTree, x: Any) -> CarryWithAttention:
         carry = core.initial_carry(w["core"], joint(x))
-        query = zeros(jax.eval_shape(lambda w, h, x: core.step(w, h, x)[1], w["core"], carry, joint(x)))
-        return unattended(attention, (carry, query), (), memory, query.dtype)
+        query = tree_zeros(jax.eval_shape(lambda w, h, x: core.step(w, h, x)[1], w["core"], carry, joint(x)))
+        return initial_attention(attention, (carry, query), (), memory, query.dtype)
 
-    def step(w: PyTree, state: Attending, x: jax.Array, key: jax.Array | None = None) -> tuple[Attending, jax.Array]:
+    def step(
+        w: PyTree, state: CarryWithAttention, x: jax.Array, key: jax.Array | None = None
+    ) -> tuple[CarryWithAttention, jax.Array]:
         carry, query = state.carry
-        context, weights, cover = look(attention, w["score"], query, memory, Past(state.weights, state.cover))
+        context, weights, cover = attend_once(attention, w["score"], query, memory, Past(state.weights, state.cover))
         carry, y = core.step(w["core"], carry, concatenate(x, context), key)
-        return Attending((carry, y), (), weights, cover), concatenate(y, context)
+        return CarryWithAttention((carry, y), (), weights, cover), concatenate(y, context)
 
-    return Cell(init, initial_carry, step, bound(core))
+    return Cell(init, initial_carry, step, core_weights(core))
 
 
-def bound(core: Cell) -> Callable[..., PyTree]:
+def core_weights(core: Cell) -> Callable[..., PyTree]:
     """The weights map of a cell with a core: that of the core."""
     return lambda params, key=None: {**params, "core": core.weights(params["core"], key)}
 
@@ -101,36 +103,44 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
     mix = stack(linear(width, bias=False), pointwise(jnp.tanh))
 
     def joint(x: Any) -> Any:
-        return wider(x, width) if feed else x
+        return widen_input(x, width) if feed else x
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kc, ks, km = jax.random.split(key, 3)
         params = core.init(kc, joint(x))
         query = out_shape(core, params, joint(x))
-        both = wider(query, memory.values.shape[-1])
+        both = widen_input(query, memory.values.shape[-1])
         return {"core": params, "score": attention.init(ks, query, memory), "mix": mix.init(km, both)}
 
-    def initial_carry(w: PyTree, x: Any) -> Attending:
+    def initial_carry(w: PyTree, x: Any) -> CarryWithAttention:
         carry = core.initial_carry(w["core"], joint(x))
         dtype = w["mix"][0]["w"].dtype
-        return unattended(attention, carry, jnp.zeros(width, dtype) if feed else (), memory, dtype)
+        return initial_attention(attention, carry, jnp.zeros(width, dtype) if feed else (), memory, dtype)
 
     def seen(w: PyTree, y: jax.Array, past: Past) -> tuple[jax.Array, jax.Array, Any]:
-        context, weights, cover = look(attention, w["score"], y, memory, past)
+        context, weights, cover = attend_once(attention, w["score"], y, memory, past)
         return mix.step(w["mix"], ((), ()), concatenate(context, y))[1], weights, cover
 
-    def step(w: PyTree, state: Attending, x: jax.Array, key: jax.Array | None = None) -> tuple[Attending, jax.Array]:
+    def step(
+        w: PyTree, state: CarryWithAttention, x: jax.Array, key: jax.Array | None = None
+    ) -> tuple[CarryWithAttention, jax.Array]:
         carry, y = core.step(w["core"], state.carry, concatenate(x, state.fed) if feed else x, key)
         o, weights, cover = seen(w, y, Past(state.weights, state.cover))
-        return Attending(carry, o if feed else (), weights, cover), o
+        return CarryWithAttention(carry, o if feed else (), weights, cover), o
 
-    def window(w: PyTree, state: Attending, xs: PyTree, keys: jax.Array | None = None) -> tuple[Attending, PyTree]:
+    def window(
+        w: PyTree, state: CarryWithAttention, xs: PyTree, keys: jax.Array | None = None
+    ) -> tuple[CarryWithAttention, PyTree]:
         carry, ys = unroll(core).step(w["core"], state.carry, xs, keys)
-        os, weights, _ = jax.vmap(lambda y: seen(w, y, Past()))(plain(ys))
-        return Attending(carry, (), final_weights(weights, xs, state.weights), ()), like(xs, os)
+        os, weights, _ = jax.vmap(lambda y: seen(w, y, Past()))(without_marks(ys))
+        return CarryWithAttention(carry, (), final_weights(weights, xs, state.weights), ()), with_marks_of(xs, os)
 
     return Cell(
-        init, initial_carry, step, bound(core), None if feed or attention.coverage or attention.location else window
+        init,
+        initial_carry,
+        step,
+        core_weights(core),
+        None if feed or attention.coverage or attention.location else window,
     )
 
 
@@ -142,7 +152,7 @@ def final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Arra
     valid = jnp.ones(length, bool) if xs.valid is None else xs.valid.astype(bool)
     happened = valid if xs.first is None else valid | xs.first.astype(bool)
     at = length - 1 - jnp.argmax(happened[::-1])
-    return where(happened.any(), where(valid[at], weights[at], zeros(before)), before)
+    return tree_where(happened.any(), tree_where(valid[at], weights[at], tree_zeros(before)), before)
 
 
 def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
@@ -168,8 +178,8 @@ def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
 
     def body(carry: PyTree, x: PyTree) -> tuple[PyTree, jax.Array]:
         carry, _ = cell.step(weights, carry, x)
-        nodes = jax.tree.leaves(carry, is_leaf=lambda node: isinstance(node, Attending))
-        found = [node.weights for node in nodes if isinstance(node, Attending)]
+        nodes = jax.tree.leaves(carry, is_leaf=lambda node: isinstance(node, CarryWithAttention))
+        found = [node.weights for node in nodes if isinstance(node, CarryWithAttention)]
         if not found:
             raise ValueError("alignments of a cell in which nothing attends: bahdanau(...) and luong(...) do")
         return carry, found[0]

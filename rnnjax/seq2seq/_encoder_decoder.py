@@ -9,11 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, Pair, PyTree, plain, unroll
+from rnnjax.base import Cell, PyTree, SourceTarget, unroll, without_marks
 from rnnjax.base._cell import split
-from rnnjax.base._seq import zeros
-from rnnjax.seq2seq._attention import Attention, remember
-from rnnjax.wrappers._conditioning import filled, of_vector, restarts, states, to_carry
+from rnnjax.base._seq import tree_zeros
+from rnnjax.seq2seq._attention import Attention, encode_memory
+from rnnjax.wrappers._conditioning import (
+    carry_from_vector,
+    may_restart,
+    recurrent_leaves,
+    vector_to_carry,
+    with_recurrent_leaves,
+)
 
 
 class Carries(NamedTuple):
@@ -33,7 +39,7 @@ Bind = Callable[[PyTree, PyTree, Any], tuple[Cell, PyTree]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EncoderDecoder(Cell):
-    """A cell of windows, from a `Pair` to the decoder's outputs, that also gives its decoder, one step at a time.
+    """A cell of windows, from a `SourceTarget` to the decoder's outputs, that also gives its decoder, step by step.
 
     Attributes:
       bind: see `begin`.
@@ -65,7 +71,7 @@ class EncoderDecoder(Cell):
 def encoder_decoder(
     encoder: Cell, decoder: Cell | Callable[[Any], Cell], attention: Attention | None = None, bridge: bool = True
 ) -> EncoderDecoder:
-    """One cell reads a source, another, which starts where the first ended, writes; its input is a `Pair`.
+    """One cell reads a source, another, which starts where the first ended, writes; its input is a `SourceTarget`.
 
         (e, v) = encoder(source);   h_0 = bridge(e);   (h_t, y_t) = decoder(memory of v)(h_{t-1}, target_t)
 
@@ -99,7 +105,7 @@ def encoder_decoder(
       ...     ),
       ...     attention=dot(),
       ... )
-      >>> x = Pair(rnnjax.Seq(jnp.array([3, 1, 0]), jnp.array([True, True, False])), jnp.array([4, 1]))
+      >>> x = SourceTarget(rnnjax.Seq(jnp.array([3, 1, 0]), jnp.array([True, True, False])), jnp.array([4, 1]))
       >>> params = net.init(jax.random.key(0), x)
       >>> logits = rnnjax.run(net, params, x)[1]
       >>> cell, inner = net.begin(params, x.source)
@@ -110,28 +116,28 @@ def encoder_decoder(
     of_memory = (lambda memory: decoder) if isinstance(decoder, Cell) else decoder
 
     def recall(w: PyTree, encoded: PyTree) -> Any:
-        return encoded if attention is None else remember(attention, w["keys"], encoded)
+        return encoded if attention is None else encode_memory(attention, w["keys"], encoded)
 
     def joined(final: PyTree, start: PyTree, w: PyTree) -> PyTree:
-        have, want = states(final), states(start)
+        have, want = recurrent_leaves(final), recurrent_leaves(start)
         if not (bridge and have):
             return start
-        if same(have, want):
-            return filled(start, have)
-        return of_vector(w["bridge"], flat(have), start)
+        if same_shapes(have, want):
+            return with_recurrent_leaves(start, have)
+        return carry_from_vector(w["bridge"], concat_flat(have), start)
 
-    def init(key: jax.Array, x: Pair) -> PyTree:
+    def init(key: jax.Array, x: SourceTarget) -> PyTree:
         ke, kk, kb, kd = jax.random.split(key, 4)
         params = {"encoder": encoder.init(ke, x.source), "keys": ()}
-        carry, encoded = zeros(jax.eval_shape(lambda p, s: run_encoder(p, s), params["encoder"], x.source))
+        carry, encoded = tree_zeros(jax.eval_shape(lambda p, s: run_encoder(p, s), params["encoder"], x.source))
         if attention is not None:
-            params["keys"] = attention.keys.init(kk, plain(encoded))
+            params["keys"] = attention.keys.init(kk, without_marks(encoded))
         cell = of_memory(recall(params, encoded))
         first = at_first_step(x.target)
         params |= {"bridge": (), "decoder": cell.init(kd, first)}
         start = cell.initial_carry(cell.weights(params["decoder"]), first)
-        if bridge and states(carry) and not same(states(carry), states(start)):
-            params["bridge"] = to_carry(start).init(kb, flat(states(carry)))
+        if bridge and recurrent_leaves(carry) and not same_shapes(recurrent_leaves(carry), recurrent_leaves(start)):
+            params["bridge"] = vector_to_carry(start).init(kb, concat_flat(recurrent_leaves(carry)))
         return params
 
     def run_encoder(params: PyTree, source: PyTree) -> tuple[PyTree, PyTree]:
@@ -146,14 +152,14 @@ def encoder_decoder(
     def bind(w: PyTree, source: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
         return read(w, source, encoder.initial_carry(w["encoder"], source), key)
 
-    def initial_carry(w: PyTree, x: Pair) -> Carries:
+    def initial_carry(w: PyTree, x: SourceTarget) -> Carries:
         start = encoder.initial_carry(w["encoder"], x.source)
-        encoded = zeros(jax.eval_shape(lambda h, s: encoder.step(w["encoder"], h, s)[1], start, x.source))
+        encoded = tree_zeros(jax.eval_shape(lambda h, s: encoder.step(w["encoder"], h, s)[1], start, x.source))
         cell = of_memory(recall(w, encoded))
         return Carries(start, cell.initial_carry(w["decoder"], at_first_step(x.target)))
 
-    def step(w: PyTree, carry: Carries, x: Pair, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
-        if restarts(x.source) or restarts(x.target):
+    def step(w: PyTree, carry: Carries, x: SourceTarget, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
+        if may_restart(x.source) or may_restart(x.target):
             raise ValueError("encoder_decoder reads one source and writes one target: it cannot start anew in a window")
         ke, kd = split(key, 2)
         cell, final = read(w, x.source, carry.encoder, ke)
@@ -171,16 +177,16 @@ def encoder_decoder(
     return EncoderDecoder(init, initial_carry, step, weights, bind=bind)
 
 
-def same(have: list[jax.Array], want: list[jax.Array]) -> bool:
+def same_shapes(have: list[jax.Array], want: list[jax.Array]) -> bool:
     """Whether states can be handed over as they are."""
     return [a.shape for a in have] == [a.shape for a in want]
 
 
-def flat(arrays: list[jax.Array]) -> jax.Array:
+def concat_flat(arrays: list[jax.Array]) -> jax.Array:
     """All numbers of some arrays, one after another."""
     return jnp.concatenate([a.ravel() for a in arrays])
 
 
 def at_first_step(target: PyTree) -> PyTree:
     """The shape of one input of a decoder."""
-    return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), plain(target))
+    return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), without_marks(target))

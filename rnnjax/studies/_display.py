@@ -13,8 +13,8 @@ import rich.console
 import rich.live
 import rich.table
 
-from rnnjax.runs import duration
-from rnnjax.runs._progress import number
+from rnnjax.runs import format_duration
+from rnnjax.runs._progress import format_number
 from rnnjax.studies._results import Results
 
 CALLS = 6  # from which on the pace is known
@@ -76,8 +76,8 @@ class Display:
     def line(self) -> str:
         """Where the study stands."""
         best = self.results.best()
-        found = f", best {number(best['score'])} (member {best['member']}: {said(best)})" if best else ""
-        return f"{len(self.results.rows)}/{self.total} members{found}, {duration(self.left())} left"
+        found = f", best {format_number(best['score'])} (member {best['member']}: {said(best)})" if best else ""
+        return f"{len(self.results.rows)}/{self.total} members{found}, {format_duration(self.left())} left"
 
     def left(self) -> float | None:
         """Seconds left, by the pace of the last calls; None: not known yet."""
@@ -95,7 +95,7 @@ class Display:
         scored = [row for row in self.results.rows.values() if row.get("score") is not None]
         for row in sorted(scored, key=lambda row: row["score"])[:SHOWN]:
             flags = [str(row["flags"].get(flag, "")) for flag in self.results.flags]
-            rest = (row["status"], number(row.get("steps")), number(row["score"]))
+            rest = (row["status"], format_number(row.get("steps")), format_number(row["score"]))
             table.add_row(str(row["member"]), *flags, *rest)
         return table
 

@@ -15,10 +15,10 @@ import sys
 from absl import flags
 
 from rnnjax import app
-from rnnjax.app import finished, loaded
+from rnnjax.app import build_setup, load_data
 from rnnjax.app._session import signals
 from rnnjax.base import UserError
-from rnnjax.runs import Workdir, make_writers, provenance, table
+from rnnjax.runs import Workdir, make_writers, print_table, provenance
 from rnnjax.runs._workers import ENGINES
 from rnnjax.studies import _plots as plots
 from rnnjax.studies._display import Display
@@ -165,8 +165,8 @@ def report(asked: Plan, study: Study) -> None:
     known = workdir.summary() or {}
     scored = known.get("best", {})
     test = scored["test"] if scored.get("member") == best["member"] else study.test(chosen)
-    config, _ = loaded(asked.experiment.load, chosen.config)
-    setup = finished(asked.experiment.build, config)
+    config, _ = load_data(asked.experiment.load, chosen.config)
+    setup = build_setup(asked.experiment.build, config)
     statuses = [row["status"] for row in results.rows.values()]
     settings = results.settings()
     workdir.write_summary({
@@ -181,7 +181,7 @@ def report(asked: Plan, study: Study) -> None:
     })  # fmt: skip
     baseline = None if setup.baseline is None else (setup.baseline_name, setup.baseline)
     pictures = plots.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
-    table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
+    print_table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
                                f"{setup.loss_label}")  # fmt: skip
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")
     print(f"  {repeat(asked, chosen, best)}")

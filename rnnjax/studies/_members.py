@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnjax.app import Config, Experiment, loaded, parse, runs
+from rnnjax.app import Config, Experiment, load_data, parse, run_configs
 from rnnjax.app._config import ARGUMENT
 from rnnjax.base import PyTree, UserError
 from rnnjax.studies._space import Assignment
@@ -90,7 +90,7 @@ def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], ow
     config = parse(experiment.flags, ["member", *command(fixed, own)])
     if "cell" not in config.values:
         raise UserError("this script is no training run: it cannot be swept")
-    singles = runs(config)
+    singles = run_configs(config)
     if len(singles) > 1:
         cells = ",".join(config.cell)
         raise UserError(f"the experiment trains several cells ({cells}): give --set=cell=... or --grid=cell={cells}")
@@ -142,7 +142,7 @@ class Noting(Config):
 
 
 def loaded_noting(experiment: Experiment, config: Config) -> tuple[Config, PyTree, frozenset[str]]:
-    """The config and the data as `loaded` gives them, and the values of the config that were read for that."""
+    """The config and the data as `load_data` gives them, and the values of the config that were read for that."""
     read: set[str] = set()
-    found, data = loaded(experiment.load, Noting(config.values, read))
+    found, data = load_data(experiment.load, Noting(config.values, read))
     return Config(found.values), data, frozenset(read)

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import training
-from rnnjax.app import Config, finished
+from rnnjax.app import Config, build_setup
 from rnnjax.app._programs import DATA_TAG, VALID_TAG
 from rnnjax.app._setup import Build, trainer
 from rnnjax.base import PyTree
-from rnnjax.base._seq import zeros
+from rnnjax.base._seq import tree_zeros
 from rnnjax.training import Progress, population
 
 Record = dict[str, jax.Array]
@@ -89,7 +89,7 @@ def group_programs(
         better = score < state.best
         params = state.progress.state.params
         state = state._replace(
-            progress=state.progress._replace(metrics=zeros(metrics)),
+            progress=state.progress._replace(metrics=tree_zeros(metrics)),
             best=jnp.where(better, score, state.best),
             best_step=jnp.where(better, state.progress.state.step, state.best_step),
             best_params=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
@@ -118,7 +118,7 @@ def means(metrics: Any) -> Record:
 
 def validated(build: Build, config: Config, state: State, data: PyTree) -> Record:
     """One pass over the validation set, on the examples that the same run alone would see."""
-    setup = finished(build, config)
+    setup = build_setup(build, config)
     if setup.valid is None:
         return {}
     key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)

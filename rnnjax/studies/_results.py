@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnjax.base._errors import refusing
+from rnnjax.base._errors import as_user_error
 from rnnjax.runs import atomic_write
-from rnnjax.runs._files import plain
+from rnnjax.runs._files import to_json_value
 from rnnjax.training import bootstrap, interquartile_mean
 
 Row = dict[str, Any]
@@ -48,8 +48,8 @@ class Results:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Adds finished members; one that stands there already is left alone."""
-        new = [plain(row) for row in rows if row["member"] not in self.rows]
-        with refusing("write", self.path), self.path.open("ab") as file:
+        new = [to_json_value(row) for row in rows if row["member"] not in self.rows]
+        with as_user_error("write", self.path), self.path.open("ab") as file:
             file.write("".join(f"{json.dumps(row, allow_nan=False)}\n" for row in new).encode())
             file.flush()
             os.fsync(file.fileno())

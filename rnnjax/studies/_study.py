@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rnnjax.app import Config, Experiment, finished, loaded, programs
+from rnnjax.app import Config, Experiment, build_setup, load_data, programs
 from rnnjax.app._session import Interrupted
 from rnnjax.app._setup import traceable
 from rnnjax.base import PyTree, UserError
@@ -139,7 +139,7 @@ class Study:
         """The numbers of a group that the data depend on, or on which the build branches."""
         if group.key not in self.known:
             config, _, read = loaded_noting(self.experiment, group.members[0].config)
-            finished(self.experiment.build, config)  # what it refuses it refuses now
+            build_setup(self.experiment.build, config)  # what it refuses it refuses now
             own = numbers(self.experiment, group.members[0].config)
             taken = traceable(self.experiment.build, config, {k: v for k, v in own.items() if k not in read})
             self.known[group.key] = frozenset(own.keys() - taken.keys())
@@ -158,7 +158,7 @@ class Study:
             given = numbers(self.experiment, config).items()
             return {k: v for k, v in given if k not in structural or k == "seed"}  # keys are drawn from the seed
 
-        config, data = loaded(self.experiment.load, config)
+        config, data = load_data(self.experiment.load, config)
         config.make_optimizer()  # what it refuses it refuses now
         data, many = replicated(data, self.strategy), (self.capacity,)
         run = group_programs(self.experiment.build, config, self.strategy, seeded="seed" in structural)
@@ -258,7 +258,7 @@ class Study:
 
     def test(self, member: Member) -> dict[str, float]:
         """Scores a member on the test set, with its best parameters; as its run alone would."""
-        config, data = loaded(self.experiment.load, member.config)
+        config, data = load_data(self.experiment.load, member.config)
         run = programs(self.experiment.build, config)
         like: PyTree = jax.eval_shape(run.init, data).state.params
         found = Checkpoints(self.best_folder(member.id)).restore(like)

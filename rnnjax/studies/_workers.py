@@ -15,7 +15,7 @@ import jax
 
 from rnnjax.app import Config
 from rnnjax.app._main import configure
-from rnnjax.app._registry import arguments
+from rnnjax.app._registry import parse_arguments
 from rnnjax.app._session import Interrupted
 from rnnjax.base import UserError
 from rnnjax.runs import Pool, Queue, Workdir, make_writers
@@ -69,7 +69,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         )
         self.plan, self.config, self.members = plan, config, dict[str, list[Member]]()
         self.folder = workdir.file("workers")
-        options = arguments("engine_args", config.engine_args)
+        options = parse_arguments("engine_args", config.engine_args)
         queue = Queue(self.folder)
         self.pool = Pool(queue, "rnnjax.studies._workers:train_unit", config.workers, config.engine, options)
 

@@ -3,10 +3,10 @@
 Belongs here: generators. Does not belong here: anything that reads a file (`data`).
 """
 
-from rnnjax.tasks._films import EVENTS, MOVES, happening, moving
-from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, coded, scenes
+from rnnjax.tasks._films import EVENTS, MOVES, moving_shapes, shape_events
+from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, encode_words, scenes
 from rnnjax.tasks._strokes import LETTERS, words
-from rnnjax.tasks._synthetic import Task, adding, copying, drawn, echo, flipflop
+from rnnjax.tasks._synthetic import Task, adding, copying, echo, flipflop, task_stream
 
 __all__ = [
     "COLOURS",
@@ -20,13 +20,13 @@ __all__ = [
     "WORDS",
     "Task",
     "adding",
-    "coded",
     "copying",
-    "drawn",
     "echo",
+    "encode_words",
     "flipflop",
-    "happening",
-    "moving",
+    "moving_shapes",
     "scenes",
+    "shape_events",
+    "task_stream",
     "words",
 ]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.data import Batch
-from rnnjax.tasks._shapes import COLOURS, SHAPES, SIDE, among, paint
+from rnnjax.tasks._shapes import COLOURS, SHAPES, SIDE, index_from_uniform, paint
 from rnnjax.tasks._synthetic import Task
 
 MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # by pairs: there and back
@@ -31,9 +31,9 @@ def film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, th
     return jax.vmap(paint)(background, kind[:, 1], tint, half, centre, there)
 
 
-def kinds(u: jax.Array) -> jax.Array:
+def colour_and_form(u: jax.Array) -> jax.Array:
     """A colour and a form, from two numbers in [0, 1)."""
-    return jnp.stack([among(u[0], len(COLOURS)), among(u[1], len(SHAPES))])
+    return jnp.stack([index_from_uniform(u[0], len(COLOURS)), index_from_uniform(u[1], len(SHAPES))])
 
 
 def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Array]:
@@ -56,7 +56,7 @@ def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Arr
     return centre % 1, SMALLEST + (LARGEST - SMALLEST) * ((u[3] + grows * pace * t) % 1)
 
 
-def moving(frames: int = 6) -> Task:
+def moving_shapes(frames: int = 6) -> Task:
     """A shape that moves left, right, up or down, in a circle either way, or grows or shrinks: one label a film.
 
     One frame says nothing about the label: the best guess from it is right in 1 of 8. All frames without their order
@@ -74,7 +74,7 @@ def moving(frames: int = 6) -> Task:
 
     Example:
       >>> import jax
-      >>> film = jax.jit(moving(3).sample)(jax.random.key(1))
+      >>> film = jax.jit(moving_shapes(3).sample)(jax.random.key(1))
       >>> film.x.shape, MOVES[film.y]
       ((3, 24, 24, 3), 'anticlockwise')
     """
@@ -84,15 +84,15 @@ def moving(frames: int = 6) -> Task:
     def sample(key: jax.Array) -> Batch:
         ku, kf = jax.random.split(key)
         u = jax.random.uniform(ku, (8,))
-        move = among(u[0], len(MOVES))
+        move = index_from_uniform(u[0], len(MOVES))
         centre, half = path(move, u[3:], frames)
-        kind = jnp.tile(kinds(u[1:3]), (frames, 1))
+        kind = jnp.tile(colour_and_form(u[1:3]), (frames, 1))
         return Batch(film(kf, kind, half, centre, jnp.ones(frames, bool)), move)
 
     return Task(sample, math.log(len(MOVES)))
 
 
-def happening(frames: int = 16) -> Task:
+def shape_events(frames: int = 16) -> Task:
     """A shape that comes, moves, turns, rests and leaves, and then itself or another comes: a label for each frame.
 
     What a label takes: "away" and "leaves" (the first frame without it) are told apart by one frame before, and so are
@@ -111,7 +111,7 @@ def happening(frames: int = 16) -> Task:
 
     Example:
       >>> import jax
-      >>> film = jax.jit(happening(8).sample)(jax.random.key(8))
+      >>> film = jax.jit(shape_events(8).sample)(jax.random.key(8))
       >>> film.x.shape, " ".join(EVENTS[y] for y in film.y)
       ((8, 24, 24, 3), 'away comes rests moves moves leaves comes back moves')
     """
@@ -126,10 +126,12 @@ def happening(frames: int = 16) -> Task:
         arrives, departs = ~there & (u[0] < COMES), there & (u[0] < LEAVES)
         same = known & (u[1] < BACK)
         colours = len(COLOURS)
-        other = kinds(u[2:4])
-        other = other.at[0].set(jnp.where(known, (kind[0] + 1 + among(u[2], colours - 1)) % colours, other[0]))
+        other = colour_and_form(u[2:4])
+        other = other.at[0].set(
+            jnp.where(known, (kind[0] + 1 + index_from_uniform(u[2], colours - 1)) % colours, other[0])
+        )
         kind = jnp.where(arrives & ~same, other, kind)
-        new = jnp.where(u[4] < CHANGES, among(u[5], len(WAYS)), way)
+        new = jnp.where(u[4] < CHANGES, index_from_uniform(u[5], len(WAYS)), way)
         new = jnp.where(there, new, still)
         turned = (way != still) & (new != way)
         moved = jnp.where(new == still, rests, jnp.where(turned, turns, moves))
@@ -151,7 +153,7 @@ def happening(frames: int = 16) -> Task:
 
 
 def entropy_of_a_frame(frames: int) -> float:
-    """Nats that a label of `happening` has left when one knows whether a shape is there."""
+    """Nats that a label of `shape_events` has left when one knows whether a shape is there."""
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
     unknown, gone, resting, going = 1.0, 0.0, 0.0, 0.0  # chances before a frame
     counts = np.zeros(len(EVENTS))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Pair
+from rnnjax.base import SourceTarget
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
@@ -32,14 +32,14 @@ WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *RELATIONS
 LONGEST = 11  # symbols of a sentence, the end symbol included
 
 
-def coded(text: str) -> list[int]:
+def encode_words(text: str) -> list[int]:
     """The words of a text as symbols; 0 is the end."""
     return [WORDS.index(word) for word in text.split()]
 
 
 def table(texts: tuple[str, ...], size: int) -> np.ndarray:
     """Texts as rows of symbols, -1 where a text is shorter."""
-    return np.array([coded(t) + [-1] * (size - len(t.split())) for t in texts], np.int32)
+    return np.array([encode_words(t) + [-1] * (size - len(t.split())) for t in texts], np.int32)
 
 
 def paint(
@@ -70,13 +70,13 @@ def paint(
     return picture * (1 - cover) + cover * tint[None, None]
 
 
-def among(u: jax.Array, n: int) -> jax.Array:
+def index_from_uniform(u: jax.Array, n: int) -> jax.Array:
     """A whole number below n, from a number in [0, 1)."""
     return (u * n).astype(jnp.int32)
 
 
 def scenes(held_out: bool = False) -> Task:
-    """Pictures of one or two shapes, a sentence about each; x is a `Pair` of a picture and the sentence a word late.
+    """Pictures of one or two shapes, a sentence about each; x is a `SourceTarget`, the sentence a word late.
 
     `a small red cross on the left`, `a large blue cross left of a small white square`: every other picture has one
     shape. Place, colour and background differ a little each time.
@@ -101,12 +101,16 @@ def scenes(held_out: bool = False) -> Task:
     places = np.array(list(PLACES.values()), np.float32)
     relations = np.array(list(RELATIONS.values()), np.float32)
     said_places, said_relations = table(tuple(PLACES), 3), table(tuple(RELATIONS), 2)
-    size_words, colour_words, shape_words = (coded(" ".join(w)) for w in (SIZES, COLOURS, SHAPES))
-    article = coded("a")[0]
+    size_words, colour_words, shape_words = (encode_words(" ".join(w)) for w in (SIZES, COLOURS, SHAPES))
+    article = encode_words("a")[0]
 
     def thing(u: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        kind = jnp.where(new, jnp.array(pairs)[among(u[0], len(pairs))], jnp.array(others)[among(u[0], len(others))])
-        return kind[0], kind[1], among(u[1], len(SIZES))
+        kind = jnp.where(
+            new,
+            jnp.array(pairs)[index_from_uniform(u[0], len(pairs))],
+            jnp.array(others)[index_from_uniform(u[0], len(others))],
+        )
+        return kind[0], kind[1], index_from_uniform(u[1], len(SIZES))
 
     def words(colour: jax.Array, shape: jax.Array, size: jax.Array) -> jax.Array:
         lists = ((size_words, size), (colour_words, colour), (shape_words, shape))
@@ -118,7 +122,7 @@ def scenes(held_out: bool = False) -> Task:
         two = u[0] < 0.5
         at_second = two & (u[1] < 0.5)
         first, second = thing(u[2:4], held_out & ~at_second), thing(u[4:6], held_out & at_second)
-        place, relation = among(u[6], len(PLACES)), among(u[7], len(RELATIONS))
+        place, relation = index_from_uniform(u[6], len(PLACES)), index_from_uniform(u[7], len(RELATIONS))
         jitter, tinge = 0.08 * u[8:12].reshape(2, 2) - 0.04, TINGE * (2 * u[12:].reshape(2, 3) - 1)
         away = jnp.where(two, jnp.asarray(relations)[relation], jnp.asarray(places)[place]) * FAR
         picture = 0.15 + 0.1 * jax.random.uniform(kb, (SIDE, SIDE, 3))
@@ -132,7 +136,7 @@ def scenes(held_out: bool = False) -> Task:
         slots = slots[jnp.argsort(slots < 0, stable=True)]
         y = jnp.maximum(slots, 0)
         late = jnp.concatenate([jnp.zeros(1, y.dtype), y[:-1]])
-        return Batch(Pair(picture, late), y, jnp.arange(LONGEST) <= (slots >= 0).sum())
+        return Batch(SourceTarget(picture, late), y, jnp.arange(LONGEST) <= (slots >= 0).sum())
 
     one = math.log(len(others) * len(SIZES))
     entropy = math.log(2) + one + (math.log(len(PLACES)) + one + math.log(len(RELATIONS))) / 2

@@ -167,13 +167,13 @@ def echo(length: int, delay: int, features: int = 1) -> Task:
     return Task(sample, 1.0)
 
 
-def drawn(task: Task, batch_size: int, length: int = 0) -> Stream:
+def task_stream(task: Task, batch_size: int, length: int = 0) -> Stream:
     """Fresh examples of a synthetic task, for ever; with a length, that many batches for evaluation.
 
     Example:
       >>> import jax
       >>> from rnnjax import tasks
-      >>> stream = drawn(tasks.copying(5), batch_size=4)
+      >>> stream = task_stream(tasks.copying(5), batch_size=4)
       >>> batch, _ = stream.next((), stream.init(()), jax.random.key(0))
       >>> batch.x.shape
       (4, 25)

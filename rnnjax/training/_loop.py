@@ -11,10 +11,10 @@ import optax
 from jax import lax
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.base._seq import zeros
+from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Stream
 from rnnjax.estimators import Estimator, score
-from rnnjax.estimators._base import initial
+from rnnjax.estimators._base import initial_carries
 from rnnjax.losses import Mean, Metrics, Objective
 
 
@@ -89,7 +89,7 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
     params = trainer.cell.init(params_key, example)
     opt_state, carries = trainer.optimizer.init(params), trainer.estimator.init(params, batch)
     state = TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
-    metrics = zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
+    metrics = tree_zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
     return Progress(state, metrics, jnp.asarray(True))
 
 
@@ -157,8 +157,8 @@ def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., 
 
         position = stream.init(data)
         batch = jax.eval_shape(lambda data: stream.next(data, position, key)[0], data)
-        carry = () if batch.restart is None else initial(cell, params, batch)
-        nothing = zeros(jax.eval_shape(lambda b: score(cell, objective, params, carry, b)[0], batch))
+        carry = () if batch.restart is None else initial_carries(cell, params, batch)
+        nothing = tree_zeros(jax.eval_shape(lambda b: score(cell, objective, params, carry, b)[0], batch))
         return lax.fori_loop(0, length, body, (position, carry, nothing))[2]
 
     return whole

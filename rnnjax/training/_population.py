@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike
 
 from rnnjax.base import PyTree, UserError
-from rnnjax.runs import cores
+from rnnjax.runs import usable_cores
 
 Population = Callable[..., PyTree]
 STRATEGIES = ("auto", "map", "vmap", "shard")
@@ -27,7 +27,7 @@ def host_devices(n: int = 0) -> None:
     Before JAX starts its backend: once that runs it is too late, and nothing changes.
     """
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", n or cores())
+        jax.config.update("jax_num_cpu_devices", n or usable_cores())
 
 
 def chosen(strategy: str = "auto") -> str:

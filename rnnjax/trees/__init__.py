@@ -3,13 +3,24 @@
 Belongs here: whatever runs over a tree. Does not belong here: sequences.
 """
 
-from rnnjax.trees._brackets import Tree, at_random, balanced, chain, delinearise, linearise, parse, read, shaped, write
+from rnnjax.trees._brackets import (
+    Tree,
+    at_random,
+    balanced,
+    chain,
+    delinearise,
+    linearise,
+    parse,
+    read_trees,
+    shaped,
+    to_brackets,
+)
 from rnnjax.trees._cells import TreeCell, child_sum, recnn, rntn, tree_lstm
-from rnnjax.trees._expressions import ARITHMETIC, LISTOPS, binarised, bracketed, expression, valued
-from rnnjax.trees._forests import at_leaves, at_roots, in_reading_order, upward
+from rnnjax.trees._expressions import ARITHMETIC, LISTOPS, binarised, bracketed, expression, with_values
+from rnnjax.trees._forests import at_leaves, at_roots, fold_forest, in_reading_order
 from rnnjax.trees._jets import Jet, jet
 from rnnjax.trees._packing import Forest, Size, pack, rounded, vocabulary
-from rnnjax.trees._streams import dealt
+from rnnjax.trees._streams import balanced_groups
 from rnnjax.trees._transforms import at_nodes
 
 __all__ = [
@@ -25,26 +36,26 @@ __all__ = [
     "at_random",
     "at_roots",
     "balanced",
+    "balanced_groups",
     "binarised",
     "bracketed",
     "chain",
     "child_sum",
-    "dealt",
     "delinearise",
     "expression",
+    "fold_forest",
     "in_reading_order",
     "jet",
     "linearise",
     "pack",
     "parse",
-    "read",
+    "read_trees",
     "recnn",
     "rntn",
     "rounded",
     "shaped",
+    "to_brackets",
     "tree_lstm",
-    "upward",
-    "valued",
     "vocabulary",
-    "write",
+    "with_values",
 ]

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._files import whole
+from rnnjax.data._files import read_text
 from rnnjax.data._opening import UTF8
 
 SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may hold other kinds of space: the treebank has "8 1/2" as one
@@ -70,10 +70,12 @@ def parse(text: str, name: str = "the text") -> list[Tree]:
       rnnjax.base.UserError: the text, line 1, column 1: this bracket is never closed
     """
     lines = enumerate(text.split("\n"), 1)
-    return list(grown((Symbol(s[0], n, s.start() + 1) for n, line in lines for s in SYMBOL.finditer(line)), name))
+    return list(
+        parse_symbols((Symbol(s[0], n, s.start() + 1) for n, line in lines for s in SYMBOL.finditer(line)), name)
+    )
 
 
-def read(path: str, encoding: str = UTF8) -> list[Tree]:
+def read_trees(path: str, encoding: str = UTF8) -> list[Tree]:
     """The trees in a text file, which gzip may have compressed.
 
     Args:
@@ -84,24 +86,24 @@ def read(path: str, encoding: str = UTF8) -> list[Tree]:
       UserError: the file cannot be read, holds no tree, or its brackets are wrong.
 
     Example:
-      >>> read("nowhere.txt")
+      >>> read_trees("nowhere.txt")
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    trees = parse(whole(path, encoding), path)
+    trees = parse(read_text(path, encoding), path)
     if not trees:
         raise UserError(f"{path} holds no tree")
     return trees
 
 
-def write(tree: Tree) -> str:
+def to_brackets(tree: Tree) -> str:
     """A tree as brackets on one line; `parse` reads it back.
 
     Raises:
       UserError: a label or a word has a bracket or a space in it, or a leaf has no word.
 
     Example:
-      >>> write(parse("( 3\\n (2 not) ( bad ) )")[0])
+      >>> to_brackets(parse("( 3\\n (2 not) ( bad ) )")[0])
       '(3 (2 not) (bad))'
     """
     return " ".join(linearise(tree)).replace("( ", "(").replace(" )", ")")
@@ -144,25 +146,25 @@ def delinearise(symbols: Iterable[str]) -> Tree:
       >>> delinearise(["(", "bad", ")"]).sentence()
       ['bad']
     """
-    trees = list(grown((Symbol(s, 1, i) for i, s in enumerate(symbols, 1)), "the sequence"))
+    trees = list(parse_symbols((Symbol(s, 1, i) for i, s in enumerate(symbols, 1)), "the sequence"))
     if len(trees) != 1:
         raise UserError(f"the sequence holds {len(trees)} trees, not one")
     return trees[0]
 
 
-def grown(symbols: Iterable[Symbol], name: str) -> Iterator[Tree]:
+def parse_symbols(symbols: Iterable[Symbol], name: str) -> Iterator[Tree]:
     """Trees from symbols, one after another."""
     stack: list[Open] = []
     nodes: list[tuple[str, str, tuple[int, ...]]] = []
     for symbol in symbols:
         if symbol.text == "(":
             if stack and len(stack[-1].said) == 2:
-                refuse(name, symbol, f"a subtree beside the word {stack[-1].said[1]!r}")
+                raise_parse_error(name, symbol, f"a subtree beside the word {stack[-1].said[1]!r}")
             stack.append(Open(symbol, [], []))
         elif not stack:
-            refuse(name, symbol, f"{symbol.text!r} stands outside all brackets")
+            raise_parse_error(name, symbol, f"{symbol.text!r} stands outside all brackets")
         elif symbol.text == ")":
-            nodes.append(closed(stack.pop(), name))
+            nodes.append(close_node(stack.pop(), name))
             if stack:
                 stack[-1].children.append(len(nodes) - 1)
                 continue
@@ -170,23 +172,23 @@ def grown(symbols: Iterable[Symbol], name: str) -> Iterator[Tree]:
             nodes = []
         elif stack[-1].children or len(stack[-1].said) == 2:
             beside = "a subtree" if stack[-1].children else "another word"
-            refuse(name, symbol, f"the word {symbol.text!r} beside {beside}")
+            raise_parse_error(name, symbol, f"the word {symbol.text!r} beside {beside}")
         else:
             stack[-1].said.append(symbol.text)
     if stack:
-        refuse(name, stack[0].symbol, "this bracket is never closed")
+        raise_parse_error(name, stack[0].symbol, "this bracket is never closed")
 
 
-def closed(node: Open, name: str) -> tuple[str, str, tuple[int, ...]]:
+def close_node(node: Open, name: str) -> tuple[str, str, tuple[int, ...]]:
     """Label, word and children of a node whose bracket has closed."""
     if node.children:
         return "".join(node.said), "", tuple(node.children)
     if not node.said:
-        refuse(name, node.symbol, "a node with nothing in it")
+        raise_parse_error(name, node.symbol, "a node with nothing in it")
     return "".join(node.said[:-1]), node.said[-1], ()
 
 
-def refuse(name: str, symbol: Symbol, fault: str) -> NoReturn:
+def raise_parse_error(name: str, symbol: Symbol, fault: str) -> NoReturn:
     """Says what is wrong, and where."""
     raise UserError(f"{name}, line {symbol.line}, column {symbol.column}: {fault}")
 
@@ -198,7 +200,7 @@ def chain(n: int) -> tuple[int, ...]:
     """The split that makes a tree as deep as a sentence is long: the first word, and the rest.
 
     Example:
-      >>> write(shaped("abc", chain))
+      >>> to_brackets(shaped("abc", chain))
       '((a) ((b) (c)))'
     """
     return 1, n - 1
@@ -208,7 +210,7 @@ def balanced(n: int) -> tuple[int, ...]:
     """The split that makes a tree of depth log n.
 
     Example:
-      >>> write(shaped("abcd", balanced))
+      >>> to_brackets(shaped("abcd", balanced))
       '(((a) (b)) ((c) (d)))'
     """
     return n // 2, n - n // 2
@@ -241,7 +243,7 @@ def shaped(words: Sequence[str], split: Split, label: Callable[[], str] = lambda
 
     Example:
       >>> import numpy as np
-      >>> write(shaped("abcd", at_random(np.random.default_rng(0), arity=4)))
+      >>> to_brackets(shaped("abcd", at_random(np.random.default_rng(0), arity=4)))
       '((a) (b) (c) (d))'
     """
     symbols: list[str] = []

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from rnnjax.base import PyTree
 from rnnjax.base._cell import Init, Weights, identity
-from rnnjax.base._numerics import draw, lecun, number, orthogonal
+from rnnjax.base._numerics import as_dtype, draw_initial, lecun_normal, orthogonal
 from rnnjax.cells import LSTMCarry
 
 
@@ -42,7 +42,7 @@ class TreeCell:
         return dataclasses.replace(self, **changes)
 
 
-def two(name: str, present: jax.Array) -> None:
+def check_two_children(name: str, present: jax.Array) -> None:
     """Refuses nodes of another arity than two."""
     if present.shape != (2,):
         raise ValueError(f"{name} joins two children, and these trees have nodes of up to {present.shape[0]}: "
@@ -52,11 +52,11 @@ def two(name: str, present: jax.Array) -> None:
 def matrices(key: jax.Array, children: int, gates: int, hidden: int, dtype: Any) -> jax.Array:
     """A matrix for each child `[children, hidden, gates * hidden]`, the block of each gate orthogonal."""
     keys = jax.random.split(key, (children, gates))
-    blocks = [[draw(orthogonal, k, (hidden, hidden), dtype) for k in row] for row in keys]
+    blocks = [[draw_initial(orthogonal, k, (hidden, hidden), dtype) for k in row] for row in keys]
     return jnp.stack([jnp.concatenate(row, 1) for row in blocks])
 
 
-def joined(h: jax.Array, u: jax.Array) -> jax.Array:
+def sum_children(h: jax.Array, u: jax.Array) -> jax.Array:
     """sum_k h_k u_k, by one product of matrices: many nodes at once are faster so than child by child."""
     return h.reshape(-1) @ u.reshape(h.size, -1)
 
@@ -88,14 +88,14 @@ def recnn(hidden: int) -> TreeCell:
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, ku = jax.random.split(key)
         return {
-            "w": draw(lecun, kw, (x.shape[-1], hidden), x.dtype),
+            "w": draw_initial(lecun_normal, kw, (x.shape[-1], hidden), x.dtype),
             "u": matrices(ku, 2, 1, hidden, x.dtype),
             "b": jnp.zeros(hidden, x.dtype),
         }
 
     def node(p: PyTree, h: jax.Array, present: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        two("recnn", present)
-        return jnp.tanh(joined(h, p["u"]) + p["b"])
+        check_two_children("recnn", present)
+        return jnp.tanh(sum_children(h, p["u"]) + p["b"])
 
     return TreeCell(init, lambda p, x, key=None: x @ p["w"], node)
 
@@ -129,13 +129,15 @@ def rntn(hidden: int, scale: Any = 0.1) -> TreeCell:
 
     def init(key: jax.Array, x: Any) -> PyTree:
         params = recnn(hidden).init(key, x)
-        t = draw(jax.nn.initializers.normal(1.0), jax.random.fold_in(key, 2), (hidden, 2 * hidden, 2 * hidden), x.dtype)
-        return params | {"t": t * number(scale, x)}
+        t = draw_initial(
+            jax.nn.initializers.normal(1.0), jax.random.fold_in(key, 2), (hidden, 2 * hidden, 2 * hidden), x.dtype
+        )
+        return params | {"t": t * as_dtype(scale, x)}
 
     def node(p: PyTree, h: jax.Array, present: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        two("rntn", present)
+        check_two_children("rntn", present)
         g = h.reshape(-1)
-        return jnp.tanh((p["t"] @ g) @ g / g.size + joined(h, p["u"]) + p["b"])
+        return jnp.tanh((p["t"] @ g) @ g / g.size + sum_children(h, p["u"]) + p["b"])
 
     return TreeCell(init, lambda p, x, key=None: x @ p["w"], node)
 
@@ -182,7 +184,7 @@ def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, ku = jax.random.split(key)
         return {
-            "w": draw(lecun, kw, (x.shape[-1], 3 * hidden), x.dtype),
+            "w": draw_initial(lecun_normal, kw, (x.shape[-1], 3 * hidden), x.dtype),
             "u": matrices(ku, 2, 5, hidden, x.dtype),
             "b": jnp.zeros(5 * hidden, x.dtype),
         }
@@ -191,10 +193,10 @@ def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
         return gated(x @ p["w"] + without_forgetting(p["b"], hidden))
 
     def node(p: PyTree, below: LSTMCarry, present: jax.Array, key: jax.Array | None = None) -> LSTMCarry:
-        two("tree_lstm", present)
-        z = joined(below.h, p["u"]) + p["b"]
+        check_two_children("tree_lstm", present)
+        z = sum_children(below.h, p["u"]) + p["b"]
         i, left, right, g, o = jnp.split(z, 5)
-        kept = [jax.nn.sigmoid(f + number(forget_bias, f)) * c for f, c in zip((left, right), below.c)]
+        kept = [jax.nn.sigmoid(f + as_dtype(forget_bias, f)) * c for f, c in zip((left, right), below.c)]
         c = kept[0] + kept[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
         return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
 
@@ -231,7 +233,7 @@ def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, ku = jax.random.split(key)
         return {
-            "w": draw(lecun, kw, (x.shape[-1], 3 * hidden), x.dtype),
+            "w": draw_initial(lecun_normal, kw, (x.shape[-1], 3 * hidden), x.dtype),
             "u": matrices(ku, 1, 4, hidden, x.dtype)[0],
             "b": jnp.zeros(4 * hidden, x.dtype),
         }
@@ -242,7 +244,7 @@ def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
     def node(p: PyTree, below: LSTMCarry, present: jax.Array, key: jax.Array | None = None) -> LSTMCarry:
         i, _, g, o = jnp.split(below.h.sum(0) @ p["u"] + p["b"], 4)
         u, b = (p[name][..., hidden : 2 * hidden] for name in ("u", "b"))
-        forget = jax.vmap(lambda h: jax.nn.sigmoid(h @ u + b + number(forget_bias, h)))(below.h)
+        forget = jax.vmap(lambda h: jax.nn.sigmoid(h @ u + b + as_dtype(forget_bias, h)))(below.h)
         c = (forget * below.c).sum(0) + jax.nn.sigmoid(i) * jnp.tanh(g)  # c is zero where there is no child
         return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
 

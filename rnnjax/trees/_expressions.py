@@ -64,10 +64,10 @@ def expression(
             below[rng.integers(len(below))] = n - 1
             symbols += ["(", "(", str(rng.choice(list(operations))), ")"]
             todo += [None, *below]
-    return valued(delinearise(symbols), operations)
+    return with_values(delinearise(symbols), operations)
 
 
-def valued(tree: Tree, operations: Mapping[str, Operation]) -> Tree:
+def with_values(tree: Tree, operations: Mapping[str, Operation]) -> Tree:
     """An expression with the values of its nodes for labels.
 
     Raises:
@@ -75,7 +75,7 @@ def valued(tree: Tree, operations: Mapping[str, Operation]) -> Tree:
 
     Example:
       >>> from rnnjax.trees import parse
-      >>> valued(parse("((MAX) (3) ((SM) (4) (9)))")[0], LISTOPS).labels
+      >>> with_values(parse("((MAX) (3) ((SM) (4) (9)))")[0], LISTOPS).labels
       ('', '3', '', '4', '9', '3', '3')
     """
     labels: list[str] = []
@@ -116,8 +116,8 @@ def binarised(tree: Tree) -> Tree:
     """The tree with at most two children at a node: more are joined from left to right, at nodes without a label.
 
     Example:
-      >>> from rnnjax.trees import parse, write
-      >>> write(binarised(parse("(9 (MAX) (3 3) (9 9) (1 1))")[0]))
+      >>> from rnnjax.trees import parse, to_brackets
+      >>> to_brackets(binarised(parse("(9 (MAX) (3 3) (9 9) (1 1))")[0]))
       '(9 (((MAX) (3 3)) (9 9)) (1 1))'
     """
     labels: list[str] = []

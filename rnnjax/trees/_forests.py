@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, plain, unroll, where
-from rnnjax.base._seq import at_first, zeros
+from rnnjax.base import Cell, PyTree, Seq, tree_where, unroll, without_marks
+from rnnjax.base._seq import first_step_shape, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.trees._cells import TreeCell
 from rnnjax.trees._packing import Forest
 
 
-def upward(tree: TreeCell) -> Cell:
+def fold_forest(tree: TreeCell) -> Cell:
     """The cell whose input is a whole forest: states from the leaves to the roots, row by row, in one scan.
 
         h[place] = leaf(x[place]), or node(h[children of place])
@@ -33,7 +33,7 @@ def upward(tree: TreeCell) -> Cell:
       >>> trees = parse("((not) ((very) (good)))")
       >>> forest = pack([trees], vocabulary(trees), {}).x
       >>> forest = jax.tree.map(lambda a: a[0], forest)._replace(leaves=jnp.ones((3, 2)))
-      >>> cell = upward(recnn(4))
+      >>> cell = fold_forest(recnn(4))
       >>> ys = rnnjax.run(cell, cell.init(jax.random.key(0), forest), forest)[1]
       >>> ys[forest.roots].shape
       (1, 4)
@@ -43,28 +43,30 @@ def upward(tree: TreeCell) -> Cell:
         start, (rows, width, _) = forest.valid.shape[0], forest.children.shape
         keys = None if key is None else jax.random.split(key, start + rows * width)
         above, below = (None, None) if keys is None else (keys[start:].reshape(rows, width), keys[:start])
-        xs = where(forest.valid, forest.leaves, zeros(forest.leaves))
+        xs = tree_where(forest.valid, forest.leaves, tree_zeros(forest.leaves))
         leaves = jax.vmap(tree.leaf, (None, 0, 0))(w, xs, below)
-        leaves = where(forest.valid, leaves, zeros(leaves))
+        leaves = tree_where(forest.valid, leaves, tree_zeros(leaves))
 
         def row(registers: PyTree, at: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
             below, registered, present, kept, keys = at
-            below = jax.tree.map(jnp.add, below, taken(registers, registered))  # one of the two is zero
+            below = jax.tree.map(jnp.add, below, gather_or_zero(registers, registered))  # one of the two is zero
             new = jax.vmap(tree.node, (None, 0, 0, 0))(w, below, present, keys)
-            new = where(present.any(-1), new, zeros(new))
-            return where(kept < 0, registers, taken(new, kept)), new
+            new = tree_where(present.any(-1), new, tree_zeros(new))
+            return tree_where(kept < 0, registers, gather_or_zero(new, kept)), new
 
         empty = jax.tree.map(lambda a: jnp.zeros((forest.kept.shape[1], *a.shape[1:]), a.dtype), leaves)
         at_leaf = jnp.where(forest.children < start, forest.children, -1)
         present = forest.children >= 0
-        inner = lax.scan(row, empty, (taken(leaves, at_leaf), held(forest), present, forest.kept, above))[1]
+        inner = lax.scan(
+            row, empty, (gather_or_zero(leaves, at_leaf), child_registers(forest), present, forest.kept, above)
+        )[1]
         flat = jax.tree.map(lambda a: a.reshape(rows * width, *a.shape[2:]), inner)
         return carry, tree.read(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), leaves, flat))
 
-    return Cell(lambda key, f: tree.init(key, at_first(f.leaves)), lambda w, f: (), step, tree.weights)
+    return Cell(lambda key, f: tree.init(key, first_step_shape(f.leaves)), lambda w, f: (), step, tree.weights)
 
 
-def held(forest: Forest) -> jax.Array:
+def child_registers(forest: Forest) -> jax.Array:
     """The registers that hold the children `[rows, width, arity]`; -1: none does, it is a leaf or there is none."""
     start, (rows, width, _), registers = forest.valid.shape[0], forest.children.shape, forest.kept.shape[1]
     places = start + rows * width
@@ -75,7 +77,7 @@ def held(forest: Forest) -> jax.Array:
     return jnp.where(forest.children < 0, -1, of_place[forest.children])
 
 
-def taken(states: PyTree, places: jax.Array) -> PyTree:
+def gather_or_zero(states: PyTree, places: jax.Array) -> PyTree:
     """What stands at some places; zero at those that there are not."""
     return jax.tree.map(lambda a: a.at[places].get(mode="fill", fill_value=0, wrap_negative_indices=False), states)
 
@@ -93,7 +95,7 @@ def at_leaves(cell: Cell) -> Cell:
       >>> words = vocabulary(trees)
       >>> forest = jax.tree.map(lambda a: a[0], pack([trees], words, {}).x)
       >>> embedded = at_leaves(rnnjax.stack(rnnjax.embed(1 + len(words), 8), rnnjax.dropout(0.5)))
-      >>> net = rnnjax.stack(embedded, upward(tree_lstm(4)), rnnjax.linear(5))
+      >>> net = rnnjax.stack(embedded, fold_forest(tree_lstm(4)), rnnjax.linear(5))
       >>> ys = rnnjax.run(net, net.init(jax.random.key(0), forest), forest)[1]
       >>> ys[forest.roots].shape
       (2, 5)
@@ -135,8 +137,10 @@ def in_reading_order(cell: Cell) -> Cell:
         places = forest.valid.shape[0] + forest.children.shape[0] * forest.children.shape[1]
         roots = jnp.where(forest.roots < 0, places, forest.roots)  # beyond the end: dropped
         return carry, jax.tree.map(
-            lambda a: jnp.zeros((places, *a.shape[1:]), a.dtype).at[roots].set(taken(a, forest.ends), mode="drop"),
-            plain(ys),
+            lambda a: (
+                jnp.zeros((places, *a.shape[1:]), a.dtype).at[roots].set(gather_or_zero(a, forest.ends), mode="drop")
+            ),
+            without_marks(ys),
         )
 
     return Cell(
@@ -161,4 +165,4 @@ def at_roots(outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
     """
     roots = jnp.asarray(batch.x.roots)
     y, mask = (jnp.asarray(a)[roots] for a in (batch.y, batch.mask))
-    return taken(outputs, roots), Batch(None, y, mask & (roots >= 0))
+    return gather_or_zero(outputs, roots), Batch(None, y, mask & (roots >= 0))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rnnjax.trees._brackets import Tree
 
 
-def dealt(trees: Sequence[Tree], each: int) -> list[list[Tree]]:
+def balanced_groups(trees: Sequence[Tree], each: int) -> list[list[Tree]]:
     """Trees in groups of `each`, dealt out by size, to and fro: the groups have about equally many nodes.
 
     Args:
@@ -16,7 +16,7 @@ def dealt(trees: Sequence[Tree], each: int) -> list[list[Tree]]:
 
     Example:
       >>> from rnnjax.trees import parse
-      >>> groups = dealt(parse("(a) ((a) (b)) ((a) ((b) (c))) (d)"), 2)
+      >>> groups = balanced_groups(parse("(a) ((a) (b)) ((a) ((b) (c))) (d)"), 2)
       >>> [[len(tree.words) for tree in group] for group in groups]
       [[5, 1], [3, 1]]
     """

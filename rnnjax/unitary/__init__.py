@@ -6,7 +6,7 @@ Does not belong here: any other recurrence.
 
 from rnnjax.unitary._cells import AS_FACTORS, AS_MATRIX, eunn, halves_window, urnn, urnn_core
 from rnnjax.unitary._factors import (
-    Bound,
+    BoundFactor,
     Factor,
     dense,
     diagonal,
@@ -23,24 +23,24 @@ from rnnjax.unitary._maps import (
     Schur,
     cayley,
     cayley_condition,
-    drift,
     exponential,
-    free,
     householder,
+    orthogonality_error,
     schur,
+    unconstrained,
 )
 from rnnjax.unitary._meshes import butterfly, givens, kronecker, tunable
 from rnnjax.unitary._orthogonal import exprnn, goru, goru_core, modrelu_core, nnrnn, scornn
-from rnnjax.unitary._pairs import Pair, halves_matrix, modrelu
+from rnnjax.unitary._pairs import ComplexPair, halves_matrix, modrelu
 from rnnjax.unitary._skew import cayley_start, expm, henaff, random_skew, skew
 from rnnjax.unitary._trivialized import Trivialized, dynamic, rebase, rebasing
 
 __all__ = [
     "AS_FACTORS",
     "AS_MATRIX",
-    "Bound",
+    "BoundFactor",
+    "ComplexPair",
     "Factor",
-    "Pair",
     "Parametrization",
     "Schur",
     "Trivialized",
@@ -50,7 +50,6 @@ __all__ = [
     "cayley_start",
     "dense",
     "diagonal",
-    "drift",
     "dynamic",
     "eunn",
     "evolution",
@@ -58,7 +57,6 @@ __all__ = [
     "exponential",
     "exprnn",
     "fourier",
-    "free",
     "full_capacity",
     "givens",
     "goru",
@@ -72,6 +70,7 @@ __all__ = [
     "modrelu",
     "modrelu_core",
     "nnrnn",
+    "orthogonality_error",
     "permutation",
     "product",
     "random_skew",
@@ -83,6 +82,7 @@ __all__ = [
     "scornn",
     "skew",
     "tunable",
+    "unconstrained",
     "urnn",
     "urnn_core",
 ]

@@ -10,21 +10,21 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, stack
 from rnnjax.base._cell import Step
-from rnnjax.base._numerics import draw
+from rnnjax.base._numerics import draw_initial
 from rnnjax.cells import linear
-from rnnjax.unitary._factors import Bound, Factor, evolution, uniform
+from rnnjax.unitary._factors import BoundFactor, Factor, evolution, uniform
 from rnnjax.unitary._meshes import butterfly, tunable
 from rnnjax.unitary._pairs import (
-    Pair,
+    ComplexPair,
     at_least_single,
     halves_matrix,
-    joined,
     modrelu,
     modrelu_halves,
     on_halves,
-    parted,
+    to_complex,
+    to_pair,
 )
-from rnnjax.unitary._windows import MATMUL, Linear, Plan, both_ways, fast_window, polished, recurrence
+from rnnjax.unitary._windows import MATMUL, Linear, Plan, fast_window, polished, recurrence, with_transpose
 
 # Units up to which the window takes the dense matrix. Measured on a CPU: at 128 units, batch 20 and 128 steps they are
 # level in the gradient, factors are 1.3 times as fast forwards, and only a matrix is polished, so that norms are kept
@@ -39,7 +39,7 @@ FACTORS = Linear(
 # Pieces of two steps: what the factors leave behind for their gradient stays in cache (a fourth less time than twenty).
 AS_FACTORS = Plan(recurrence(FACTORS, modrelu_halves, lambda w, dtype: w), lambda steps: min(steps, 2))
 AS_MATRIX = Plan(
-    recurrence(MATMUL, modrelu_halves, lambda w, dtype: both_ways(polished(halves_matrix(w.matrix(dtype)))))
+    recurrence(MATMUL, modrelu_halves, lambda w, dtype: with_transpose(polished(halves_matrix(w.matrix(dtype)))))
 )
 
 
@@ -49,7 +49,7 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
         h_t = modrelu(W h_{t-1} + z_t, b),  W = D3 R2 F^-1 D2 P R1 F D1
         y_t = [re h_t, im h_t]
 
-    Params are {"u": of the factor, "b": `[hidden]`, "h0": the learned initial state, a `Pair`}; the state is a `Pair`.
+    Params are {"u": of the factor, "b": `[hidden]`, "h0": the learned initial state}; the state is a `ComplexPair`.
 
     Args:
       hidden: complex units.
@@ -82,22 +82,26 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
         check(z)
         ku, kb, kr, ki = jax.random.split(key, 4)
         start = uniform((3 / (2 * hidden)) ** 0.5)
-        h0 = Pair(*(draw(start, k, (hidden,), z.dtype) for k in (kr, ki)))
-        return {"u": w.init(ku, hidden, z.dtype), "b": draw(uniform(0.01), kb, (hidden,), z.dtype), "h0": h0}
+        h0 = ComplexPair(*(draw_initial(start, k, (hidden,), z.dtype) for k in (kr, ki)))
+        return {"u": w.init(ku, hidden, z.dtype), "b": draw_initial(uniform(0.01), kb, (hidden,), z.dtype), "h0": h0}
 
-    def step(p: PyTree, carry: Pair, z: jax.Array, key: jax.Array | None = None) -> tuple[Pair, jax.Array]:
+    def step(
+        p: PyTree, carry: ComplexPair, z: jax.Array, key: jax.Array | None = None
+    ) -> tuple[ComplexPair, jax.Array]:
         check(z)
-        h = p["u"].apply(joined(carry)) + joined(Pair(z[:hidden], z[hidden:]))
-        carry = parted(modrelu(h, at_least_single(p["b"])), z.dtype)
+        h = p["u"].apply(to_complex(carry)) + to_complex(ComplexPair(z[:hidden], z[hidden:]))
+        carry = to_pair(modrelu(h, at_least_single(p["b"])), z.dtype)
         return carry, jnp.concatenate(carry)
 
-    cell = Cell(init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": Bound(w.weights(p["u"]), w, hidden)})
+    cell = Cell(
+        init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": BoundFactor(w.weights(p["u"]), w, hidden)}
+    )
     return cell.replace(window=halves_window(cell, lambda steps: plan(w, hidden, steps)))
 
 
 def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
-    """The window of a core whose state is a `Pair`."""
-    return fast_window(cell, plan, jnp.concatenate, lambda h: Pair(*jnp.split(h, 2)))
+    """The window of a core whose state is a `ComplexPair`."""
+    return fast_window(cell, plan, jnp.concatenate, lambda h: ComplexPair(*jnp.split(h, 2)))
 
 
 def plan(factor: Factor, hidden: int, steps: int) -> Plan:

@@ -18,8 +18,8 @@ import numpy as np
 
 from rnnjax.base import PyTree
 from rnnjax.base._cell import identity
-from rnnjax.base._numerics import Initializer, draw
-from rnnjax.unitary._pairs import Pair, at_least_single, joined, not_zero, parted
+from rnnjax.base._numerics import Initializer, draw_initial
+from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
 
 
 def uniform(bound: Any) -> Initializer:
@@ -31,11 +31,11 @@ def uniform(bound: Any) -> Initializer:
 class Factor:
     """A unitary map of C^n as pure functions.
 
-        init(key, n, dtype) -> params       leaves are real: angles, or `Pair`s
+        init(key, n, dtype) -> params       leaves are real: angles, or `ComplexPair`s
         weights(params) -> weights          once per window, real too; params themselves if not given
         apply(weights, h) -> W h            h is complex `[n]`
         adjoint(weights, h) -> W* h         which undoes apply
-        matrix(weights) -> W                `[n, n]`, a `Pair`, where the map is stored as one anyway
+        matrix(weights) -> W                `[n, n]`, a `ComplexPair`, where the map is stored as one anyway
 
     Example: the adjoint undoes the map.
       >>> import jax, jax.numpy as jnp, numpy as np
@@ -48,17 +48,17 @@ class Factor:
     apply: Callable[[PyTree, jax.Array], jax.Array]
     adjoint: Callable[[PyTree, jax.Array], jax.Array]
     weights: Callable[[PyTree], PyTree] = identity
-    matrix: Callable[[PyTree], Pair] | None = None
+    matrix: Callable[[PyTree], ComplexPair] | None = None
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class Bound:
+class BoundFactor:
     """A factor with its weights: the unitary map itself, a pytree whose leaves are the weights.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> w = Bound((), fourier(), 4)
+      >>> w = BoundFactor((), fourier(), 4)
       >>> print(w.apply(jnp.ones(4, complex)).real, w.matrix().re[0])
       [2. 0. 0. 0.] [0.5 0.5 0.5 0.5]
     """
@@ -75,7 +75,7 @@ class Bound:
         """W* h."""
         return self.factor.adjoint(self.weights, h)
 
-    def matrix(self, dtype: Any = jnp.float32) -> Pair:
+    def matrix(self, dtype: Any = jnp.float32) -> ComplexPair:
         """W itself, `[n, n]`."""
         return dense(self.factor, self.weights, self.n, dtype)
 
@@ -98,7 +98,7 @@ def diagonal() -> Factor:
     """
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
-        return {"theta": draw(uniform(jnp.pi), key, (n,), dtype)}
+        return {"theta": draw_initial(uniform(jnp.pi), key, (n,), dtype)}
 
     def phase(p: PyTree) -> jax.Array:
         theta = at_least_single(p["theta"])
@@ -116,16 +116,16 @@ def reflection() -> Factor:
 
     Example: v itself is turned around.
       >>> import jax.numpy as jnp
-      >>> r, v = reflection(), Pair(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+      >>> r, v = reflection(), ComplexPair(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
       >>> print(r.apply({"v": v}, jnp.array([1.0, 1.0j])).imag)
       [ 0. -1.]
     """
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
-        return {"v": Pair(*(draw(uniform(1.0), k, (n,), dtype) for k in jax.random.split(key)))}
+        return {"v": ComplexPair(*(draw_initial(uniform(1.0), k, (n,), dtype) for k in jax.random.split(key)))}
 
     def apply(p: PyTree, h: jax.Array) -> jax.Array:
-        v = joined(p["v"])
+        v = to_complex(p["v"])
         along = jnp.sum(v.conj() * h) * (2 / not_zero(jnp.sum(jnp.real(v.conj() * v)))).astype(h.dtype)
         return h - v * along
 
@@ -239,7 +239,7 @@ def evolution(seed: int = 0) -> Factor:
     return product(d3, r2, finv, d2, p, r1, f, d1)
 
 
-def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> Pair:
+def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> ComplexPair:
     """The matrix `[n, n]` of a factor with its weights, as a pair: its own, or its map of the columns of the identity.
 
     Example:
@@ -250,4 +250,4 @@ def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> 
     if factor.matrix is not None:
         return jax.tree.map(lambda a: a.astype(dtype), factor.matrix(weights))
     eye = jax.lax.complex(jnp.eye(n, dtype=dtype), jnp.zeros((n, n), dtype))
-    return parted(jax.vmap(factor.apply, (None, 1), 1)(weights, eye), dtype)
+    return to_pair(jax.vmap(factor.apply, (None, 1), 1)(weights, eye), dtype)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree
-from rnnjax.base._numerics import draw
+from rnnjax.base._numerics import draw_initial
 from rnnjax.unitary._factors import Factor, uniform
-from rnnjax.unitary._pairs import Pair, at_least_single, joined, not_zero, parted
+from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
-from rnnjax.unitary._windows import in_full
+from rnnjax.unitary._windows import matmul_full_precision
 
 
 def reflections(count: int) -> Factor:
@@ -39,23 +39,23 @@ def reflections(count: int) -> Factor:
         raise ValueError(f"reflections needs at least one, got {count}")
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
-        return {"v": Pair(*(draw(uniform(1.0), k, (count, n), dtype) for k in jax.random.split(key)))}
+        return {"v": ComplexPair(*(draw_initial(uniform(1.0), k, (count, n), dtype) for k in jax.random.split(key)))}
 
-    def weights(p: PyTree) -> tuple[Pair, Pair]:
-        v = joined(p["v"])
-        gram = in_full(v.conj(), v.T)
+    def weights(p: PyTree) -> tuple[ComplexPair, ComplexPair]:
+        v = to_complex(p["v"])
+        gram = matmul_full_precision(v.conj(), v.T)
         squares = not_zero(jnp.diag(gram).real)
         inverse_t = jnp.triu(gram, 1) + jnp.diag(squares / 2).astype(gram.dtype)
         m = jax.scipy.linalg.solve_triangular(inverse_t, v.conj(), lower=False)
-        return p["v"], parted(m, p["v"].re.dtype)
+        return p["v"], to_pair(m, p["v"].re.dtype)
 
-    def apply(w: tuple[Pair, Pair], h: jax.Array) -> jax.Array:
-        v, m = map(joined, w)
-        return h - in_full(in_full(m, h), v)
+    def apply(w: tuple[ComplexPair, ComplexPair], h: jax.Array) -> jax.Array:
+        v, m = map(to_complex, w)
+        return h - matmul_full_precision(matmul_full_precision(m, h), v)
 
-    def adjoint(w: tuple[Pair, Pair], h: jax.Array) -> jax.Array:
-        v, m = map(joined, w)
-        return h - in_full(in_full(v.conj(), h), m.conj())
+    def adjoint(w: tuple[ComplexPair, ComplexPair], h: jax.Array) -> jax.Array:
+        v, m = map(to_complex, w)
+        return h - matmul_full_precision(matmul_full_precision(v.conj(), h), m.conj())
 
     return Factor(init, apply, adjoint, weights)
 
@@ -78,22 +78,22 @@ def full_capacity(init: SkewInit = henaff) -> Factor:
     """
 
     def init_params(key: jax.Array, n: int, dtype: Any) -> PyTree:
-        a = draw(lambda k, shape, d: init(k, n, d), key, (), dtype)
+        a = draw_initial(lambda k, shape, d: init(k, n, d), key, (), dtype)
         return {"a": a, "s": jnp.zeros(n * (n + 1) // 2, dtype)}
 
-    def weights(p: PyTree) -> Pair:
+    def weights(p: PyTree) -> ComplexPair:
         a = skew(at_least_single(p["a"]))
         n = a.shape[0]
         half = jnp.zeros_like(a).at[np.triu_indices(n)]
         s = half.set(at_least_single(p["s"]), unique_indices=True, mode="promise_in_bounds")
         s = s + jnp.triu(s, 1).T
         e = expm(jnp.block([[a, -s], [s, a]]))  # of a + i s, as a real matrix
-        return Pair(e[:n, :n].astype(p["a"].dtype), e[n:, :n].astype(p["a"].dtype))
+        return ComplexPair(e[:n, :n].astype(p["a"].dtype), e[n:, :n].astype(p["a"].dtype))
 
-    def apply(w: Pair, h: jax.Array) -> jax.Array:
-        return in_full(joined(w), h)
+    def apply(w: ComplexPair, h: jax.Array) -> jax.Array:
+        return matmul_full_precision(to_complex(w), h)
 
-    def adjoint(w: Pair, h: jax.Array) -> jax.Array:
-        return in_full(joined(w).conj().T, h)
+    def adjoint(w: ComplexPair, h: jax.Array) -> jax.Array:
+        return matmul_full_precision(to_complex(w).conj().T, h)
 
     return Factor(init_params, apply, adjoint, weights, lambda w: w)

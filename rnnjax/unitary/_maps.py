@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree
-from rnnjax.base._numerics import Initializer, draw, orthogonal
+from rnnjax.base._numerics import Initializer, draw_initial, orthogonal
 from rnnjax.unitary._pairs import at_least_single, not_zero
 from rnnjax.unitary._skew import SkewInit, any_angles, cayley_start, expm, henaff, skew
-from rnnjax.unitary._windows import in_full, polished
+from rnnjax.unitary._windows import matmul_full_precision, polished
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Parametrization:
 
 def packed(init: SkewInit, key: jax.Array, n: int, dtype: Any) -> jax.Array:
     """A packed skew matrix, drawn in at least single precision."""
-    return draw(lambda k, shape, d: init(k, n, d), key, (), dtype)
+    return draw_initial(lambda k, shape, d: init(k, n, d), key, (), dtype)
 
 
 def exponential(init: SkewInit = henaff) -> Parametrization:
@@ -64,7 +64,7 @@ def exponential(init: SkewInit = henaff) -> Parametrization:
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> core = rnnjax.parametrize(rnnjax.vanilla_core(8), u=exponential())
       >>> params = core.init(jax.random.key(0), jnp.ones(8))
-      >>> params["u"].shape, bool(drift(core.weights(params)["u"]) < 1e-5)
+      >>> params["u"].shape, bool(orthogonality_error(core.weights(params)["u"]) < 1e-5)
       ((28,), True)
 
     Reference: Lezcano-Casado, Martinez-Rubio, Cheap orthogonal constraints in neural networks, 2019.
@@ -72,7 +72,7 @@ def exponential(init: SkewInit = henaff) -> Parametrization:
     return Parametrization(lambda key, n, dtype: packed(init, key, n, dtype), lambda raw: polished(expm(skew(raw))))
 
 
-def signed(negative: int, n: int) -> None:
+def check_signs(negative: int, n: int) -> None:
     """Refuses more negative signs than units."""
     if not 0 <= negative <= n:
         raise ValueError(f"cayley(negative={negative}) of {n} units: between 0 and {n} signs can be negative")
@@ -103,7 +103,7 @@ def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
     """
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> jax.Array:
-        signed(negative, n)
+        check_signs(negative, n)
         return packed(init, key, n, dtype)
 
     def apply(raw: jax.Array) -> jax.Array:
@@ -157,7 +157,7 @@ def householder(reflections: int) -> Parametrization:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> u = householder(3)
-      >>> bool(drift(u(u.init(jax.random.key(0), jnp.ones((4, 4))))) < 1e-5)
+      >>> bool(orthogonality_error(u(u.init(jax.random.key(0), jnp.ones((4, 4))))) < 1e-5)
       True
 
     Reference: Mhammedi, Hellicar, Rahman, Bailey, Efficient orthogonal parametrisation of recurrent neural networks
@@ -167,13 +167,13 @@ def householder(reflections: int) -> Parametrization:
         raise ValueError(f"householder needs at least one reflection, got {reflections}")
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> jax.Array:
-        return draw(jax.random.normal, key, (reflections, n), dtype)
+        return draw_initial(jax.random.normal, key, (reflections, n), dtype)
 
     def apply(v: jax.Array) -> jax.Array:
-        gram = in_full(v, v.T)
+        gram = matmul_full_precision(v, v.T)
         inverse_t = jnp.triu(gram, 1) + jnp.diag(not_zero(jnp.diag(gram)) / 2)
         tv = jax.scipy.linalg.solve_triangular(inverse_t, v, lower=False)
-        return polished(jnp.eye(v.shape[1], dtype=v.dtype) - in_full(v.T, tv))
+        return polished(jnp.eye(v.shape[1], dtype=v.dtype) - matmul_full_precision(v.T, tv))
 
     return Parametrization(init_raw, apply)
 
@@ -187,7 +187,7 @@ class Schur(NamedTuple):
     t: jax.Array
 
 
-def paired(n: int) -> None:
+def check_even(n: int) -> None:
     """Refuses an odd number of units."""
     if n % 2:
         raise ValueError(f"schur pairs units into planes: their number must be even, got {n}")
@@ -216,16 +216,16 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
       >>> import jax, jax.numpy as jnp
       >>> u = schur()
       >>> raw = u.init(jax.random.key(0), jnp.ones((4, 4)))
-      >>> bool(drift(u(raw)) < 1e-5), bool(drift(u(raw._replace(t=raw.t + 1))) > 1)
+      >>> bool(orthogonality_error(u(raw)) < 1e-5), bool(orthogonality_error(u(raw._replace(t=raw.t + 1))) > 1)
       (True, True)
 
     Reference: Kerg et al., Non-normal recurrent neural network (nnRNN), 2019.
     """
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> Schur:
-        paired(n)
+        check_even(n)
         kp, kt = jax.random.split(key)
-        theta = draw(lambda k, shape, d: any_angles(k, n // 2, d), kt, (), dtype)
+        theta = draw_initial(lambda k, shape, d: any_angles(k, n // 2, d), kt, (), dtype)
         return Schur(packed(basis, kp, n, dtype), theta, jnp.ones(n // 2, dtype), jnp.zeros(n * (n - 2) // 2, dtype))
 
     def apply(raw: Schur) -> jax.Array:
@@ -236,29 +236,31 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
         m = planes((raw.gamma - 1) * c, (raw.gamma - 1) * s)
         m = m.at[rows[between], columns[between]].set(raw.t, unique_indices=True, mode="promise_in_bounds")
         p = polished(expm(skew(raw.p)))
-        rotation = polished(in_full(in_full(p, planes(c, s)), p.T))
-        return rotation + in_full(in_full(p, m), p.T)  # apart, so that where gamma = 1 and T = 0 norms are kept
+        rotation = polished(matmul_full_precision(matmul_full_precision(p, planes(c, s)), p.T))
+        return rotation + matmul_full_precision(
+            matmul_full_precision(p, m), p.T
+        )  # apart, so that where gamma = 1 and T = 0 norms are kept
 
     return Parametrization(init_raw, apply)
 
 
-def free(u_init: Initializer = orthogonal) -> Parametrization:
+def unconstrained(u_init: Initializer = orthogonal) -> Parametrization:
     """No law: the matrix itself is the parameter.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> free().init(jax.random.key(0), jnp.ones((4, 4))).shape
+      >>> unconstrained().init(jax.random.key(0), jnp.ones((4, 4))).shape
       (4, 4)
     """
-    return Parametrization(lambda key, n, dtype: draw(u_init, key, (n, n), dtype), lambda raw: raw)
+    return Parametrization(lambda key, n, dtype: draw_initial(u_init, key, (n, n), dtype), lambda raw: raw)
 
 
-def drift(u: jax.Array) -> jax.Array:
+def orthogonality_error(u: jax.Array) -> jax.Array:
     """How far a matrix is from orthogonal: the largest entry of abs(u^T u - I). A metric while training.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> float(drift(2 * jnp.eye(3)))
+      >>> float(orthogonality_error(2 * jnp.eye(3)))
       3.0
     """
-    return jnp.abs(in_full(u.T, u) - jnp.eye(u.shape[0], dtype=u.dtype)).max()
+    return jnp.abs(matmul_full_precision(u.T, u) - jnp.eye(u.shape[0], dtype=u.dtype)).max()

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import PyTree
-from rnnjax.base._numerics import draw
+from rnnjax.base._numerics import draw_initial
 from rnnjax.unitary._factors import Factor, diagonal, product, uniform
 from rnnjax.unitary._pairs import at_least_single
 
@@ -42,7 +42,7 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         if n % (2 * stride):
             raise ValueError(f"givens(stride={stride}) needs a multiple of {2 * stride} units, got {n}")
         kt, kp = jax.random.split(key)
-        return {name: draw(uniform(jnp.pi), k, (n // 2,), dtype) for name, k in (("theta", kt), ("phi", kp))}
+        return {name: draw_initial(uniform(jnp.pi), k, (n // 2,), dtype) for name, k in (("theta", kt), ("phi", kp))}
 
     def turn(h: jax.Array, by: Any) -> jax.Array:
         a, b = jnp.moveaxis(jnp.roll(h, -offset).reshape(-1, 2, stride), 1, 0)

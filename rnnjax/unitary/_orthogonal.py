@@ -8,24 +8,24 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, stack
-from rnnjax.base._numerics import Initializer, draw, orthogonal
+from rnnjax.base._numerics import Initializer, draw_initial, orthogonal
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import uniform
-from rnnjax.unitary._maps import Parametrization, cayley, exponential, free, paired, schur, signed
+from rnnjax.unitary._maps import Parametrization, cayley, check_even, check_signs, exponential, schur, unconstrained
 from rnnjax.unitary._pairs import at_least_single, modrelu
 from rnnjax.unitary._skew import SkewInit, cayley_start, henaff
-from rnnjax.unitary._windows import MATMUL, Plan, both_ways, fast_window, gated, in_full, recurrence
+from rnnjax.unitary._windows import MATMUL, Plan, fast_window, gated, matmul_full_precision, recurrence, with_transpose
 
 
-def act(z: jax.Array, b: jax.Array) -> jax.Array:
+def modrelu_real(z: jax.Array, b: jax.Array) -> jax.Array:
     """modReLU of a real vector, in its dtype."""
     return modrelu(at_least_single(z), at_least_single(b)).astype(z.dtype)
 
 
-PLAIN, GATED = Plan(recurrence(MATMUL, act, both_ways)), Plan(gated(act))
+PLAIN, GATED = Plan(recurrence(MATMUL, modrelu_real, with_transpose)), Plan(gated(modrelu_real))
 
 
-def expect(name: str, width: int, z: Any) -> None:
+def check_width(name: str, width: int, z: Any) -> None:
     """Refuses pre-activations of another shape than `[width]`."""
     if jnp.shape(z) != (width,):
         raise ValueError(
@@ -43,7 +43,7 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
 
     Args:
       hidden: units.
-      u: `exponential()`, `cayley()`, `householder(k)`, `schur()`, `dynamic()`, `free()`; None: `free()`.
+      u: `exponential()`, `cayley()`, `householder(k)`, `schur()`, `dynamic()`; None: `unconstrained()`.
 
     Raises:
       ValueError: if z is not `[hidden]`.
@@ -57,17 +57,17 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016 (modReLU).
     """
-    law = free() if u is None else u
+    law = unconstrained() if u is None else u
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        expect("modrelu_core", hidden, z)
+        check_width("modrelu_core", hidden, z)
         ku, kb = jax.random.split(key)
         raw = law.init(ku, jax.ShapeDtypeStruct((hidden, hidden), z.dtype))
-        return {"u": raw, "b": draw(uniform(0.01), kb, (hidden,), z.dtype)}
+        return {"u": raw, "b": draw_initial(uniform(0.01), kb, (hidden,), z.dtype)}
 
     def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        expect("modrelu_core", hidden, z)
-        h = act(in_full(h, p["u"]) + z, p["b"])
+        check_width("modrelu_core", hidden, z)
+        h = modrelu_real(matmul_full_precision(h, p["u"]) + z, p["b"])
         return h, h
 
     def weights(p: PyTree, key: jax.Array | None = None) -> PyTree:
@@ -121,7 +121,7 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
     Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
     """
     signs = hidden // 2 if negative is None else negative
-    signed(signs, hidden)
+    check_signs(signs, hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, cayley(start, signs)))
 
 
@@ -146,7 +146,7 @@ def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
 
     Reference: Kerg et al., Non-normal recurrent neural network (nnRNN), 2019.
     """
-    paired(hidden)
+    check_even(hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, schur(start)))
 
 
@@ -176,16 +176,16 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
     inner = modrelu_core(hidden, exponential() if u is None else u)
 
     def init(key: jax.Array, a: Any) -> PyTree:
-        expect("goru_core", 3 * hidden, a)
+        check_width("goru_core", 3 * hidden, a)
         ku, *kv = jax.random.split(key, 3)
         p = inner.init(ku, jax.ShapeDtypeStruct((hidden,), a.dtype))
-        v = jnp.concatenate([draw(gates_init, k, (hidden, hidden), a.dtype) for k in kv], axis=1)
+        v = jnp.concatenate([draw_initial(gates_init, k, (hidden, hidden), a.dtype) for k in kv], axis=1)
         return {"u": p["u"], "v": v, "b": p["b"]}
 
     def step(p: PyTree, h: jax.Array, a: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        expect("goru_core", 3 * hidden, a)
+        check_width("goru_core", 3 * hidden, a)
         r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + h @ p["v"]), 2)
-        n = act(a[2 * hidden :] + r * in_full(h, p["u"]), p["b"])
+        n = modrelu_real(a[2 * hidden :] + r * matmul_full_precision(h, p["u"]), p["b"])
         h = n + z * (h - n)
         return h, h
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 
-class Pair(NamedTuple):
+class ComplexPair(NamedTuple):
     """A complex array as two real ones, so that no optimiser, checkpoint or learning rule meets a complex leaf."""
 
     re: jax.Array
@@ -21,14 +21,14 @@ def at_least_single(a: jax.Array) -> jax.Array:
     return a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32)
 
 
-def joined(pair: Pair) -> jax.Array:
+def to_complex(pair: ComplexPair) -> jax.Array:
     """The complex array of a pair."""
     return jax.lax.complex(at_least_single(pair.re), at_least_single(pair.im))
 
 
-def parted(z: jax.Array, dtype: Any) -> Pair:
+def to_pair(z: jax.Array, dtype: Any) -> ComplexPair:
     """The pair of a complex array, in a real dtype."""
-    return Pair(z.real.astype(dtype), z.imag.astype(dtype))
+    return ComplexPair(z.real.astype(dtype), z.imag.astype(dtype))
 
 
 def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
@@ -81,6 +81,6 @@ def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:
     return jnp.concatenate([z.real, z.imag])
 
 
-def halves_matrix(w: Pair) -> jax.Array:
+def halves_matrix(w: ComplexPair) -> jax.Array:
     """The real `[2 n, 2 n]` matrix u for which h u is W h, h being real parts and imaginary parts."""
     return jnp.block([[w.re.T, w.im.T], [-w.im.T, w.re.T]])

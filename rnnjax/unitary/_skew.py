@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnnjax.unitary._windows import in_full
+from rnnjax.unitary._windows import matmul_full_precision
 
 SkewInit = Callable[[jax.Array, int, Any], jax.Array]  # (key, n, dtype) -> packed skew matrix of size n
 
@@ -126,8 +126,8 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
     radius = 0.5 if a.dtype == jnp.float64 else 2.0  # where the 16th term is below rounding
     powers = [jnp.eye(a.shape[0], dtype=a.dtype), a]
     for _ in range(3):
-        powers.append(in_full(powers[-1], a))
-    s = jnp.clip(jnp.ceil(jnp.log2(size(a, powers[4]) / radius)), 0, squarings)
+        powers.append(matmul_full_precision(powers[-1], a))
+    s = jnp.clip(jnp.ceil(jnp.log2(power_norm_bound(a, powers[4]) / radius)), 0, squarings)
     powers = [p * jnp.exp2(-i * s) for i, p in enumerate(powers)]
 
     def four_terms(k: int) -> jax.Array:
@@ -135,15 +135,15 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
 
     total = four_terms(12)
     for k in (8, 4, 0):  # Horner's rule in the fourth power
-        total = in_full(total, powers[4]) + four_terms(k)
+        total = matmul_full_precision(total, powers[4]) + four_terms(k)
 
     def square(i: jax.Array, m: jax.Array) -> jax.Array:
-        return lax.cond(i < s, lambda m: in_full(m, m), lambda m: m, m)
+        return lax.cond(i < s, lambda m: matmul_full_precision(m, m), lambda m: m, m)
 
     return lax.fori_loop(0, squarings, square, total)
 
 
-def size(a: jax.Array, fourth: jax.Array) -> jax.Array:
+def power_norm_bound(a: jax.Array, fourth: jax.Array) -> jax.Array:
     """max(||a^4||^(1/4), (||a^4|| ||a||)^(1/5)), which bounds ||a^k||^(1/k) from k = 12 on: all the series leaves out.
 
     For a dense rotation it is far below ||a||, so there are fewer squarings.

@@ -13,7 +13,7 @@ from rnnjax.base import PyTree
 from rnnjax.unitary._maps import Parametrization, packed
 from rnnjax.unitary._pairs import at_least_single
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
-from rnnjax.unitary._windows import in_full, polished
+from rnnjax.unitary._windows import matmul_full_precision, polished
 
 
 class Trivialized(NamedTuple):
@@ -44,7 +44,9 @@ def dynamic(init: SkewInit = henaff) -> Parametrization:
         start = packed(init, key, n, dtype)
         return Trivialized(jnp.zeros_like(start), expm(skew(at_least_single(start))).astype(dtype))
 
-    return Parametrization(init_raw, lambda raw: polished(in_full(lax.stop_gradient(raw.base), expm(skew(raw.a)))))
+    return Parametrization(
+        init_raw, lambda raw: polished(matmul_full_precision(lax.stop_gradient(raw.base), expm(skew(raw.a))))
+    )
 
 
 def rebase(params: PyTree) -> PyTree:
@@ -63,7 +65,7 @@ def rebase(params: PyTree) -> PyTree:
     def at(raw: PyTree) -> PyTree:
         if not isinstance(raw, Trivialized):
             return raw
-        u = in_full(at_least_single(raw.base), expm(skew(at_least_single(raw.a))))
+        u = matmul_full_precision(at_least_single(raw.base), expm(skew(at_least_single(raw.a))))
         return Trivialized(jnp.zeros_like(raw.a), polished(u).astype(raw.base.dtype))
 
     return jax.tree.map(at, params, is_leaf=lambda raw: isinstance(raw, Trivialized))

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, plain
+from rnnjax.base import Cell, PyTree, Seq, without_marks
 from rnnjax.base._cell import Step
-from rnnjax.base._seq import at_first, duration
+from rnnjax.base._seq import first_step_shape, num_steps
 from rnnjax.cells._fused_rules import mix, side_by_side
 from rnnjax.cells._fused_window import Rule, piece_length
-from rnnjax.cells._fused_window import window as window_
+from rnnjax.cells._fused_window import fused_scan as window_
 from rnnjax.unitary._pairs import at_least_single
 
 Activation = Callable[[jax.Array, jax.Array], jax.Array]
@@ -39,7 +39,7 @@ class Linear(NamedTuple):
     each: Callable[[PyTree, jax.Array], jax.Array]
 
 
-def in_full(h: jax.Array, u: jax.Array) -> jax.Array:
+def matmul_full_precision(h: jax.Array, u: jax.Array) -> jax.Array:
     """h u in full precision wherever it runs: a matmul of fewer bits would not keep norms."""
     return jnp.matmul(h, u, precision=lax.Precision.HIGHEST)
 
@@ -56,9 +56,11 @@ def orthogonality_gap(u: jax.Array) -> jax.Array:
     high = jnp.round(u * unit) / unit
     middle = jnp.round((u - high) * (unit * unit)) / (unit * unit)
     low = u - high - middle
-    across = in_full(high.T, middle)
-    rest = in_full(middle.T, u - high) + in_full(low.T, u) + in_full(high.T, low)
-    return (one - in_full(high.T, high)) - (across + across.T) - rest
+    across = matmul_full_precision(high.T, middle)
+    rest = (
+        matmul_full_precision(middle.T, u - high) + matmul_full_precision(low.T, u) + matmul_full_precision(high.T, low)
+    )
+    return (one - matmul_full_precision(high.T, high)) - (across + across.T) - rest
 
 
 def polished(u: jax.Array) -> jax.Array:
@@ -70,15 +72,19 @@ def polished(u: jax.Array) -> jax.Array:
     that it removes. To twice that precision, only the rounding of the entries of u is left. The step's own derivative
     is zero where u is orthogonal, so none is taken.
     """
-    return u + lax.stop_gradient(in_full(u, orthogonality_gap(u))) / 2
+    return u + lax.stop_gradient(matmul_full_precision(u, orthogonality_gap(u))) / 2
 
 
-def both_ways(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
+def with_transpose(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
     """A matrix and its transpose, made once: what `MATMUL` takes."""
     return u, u.T
 
 
-MATMUL = Linear(lambda u, h: in_full(h, u[0]), lambda u, g: in_full(g, u[1]), lambda u, hs: in_full(hs, u[1].T))
+MATMUL = Linear(
+    lambda u, h: matmul_full_precision(h, u[0]),
+    lambda u, g: matmul_full_precision(g, u[1]),
+    lambda u, hs: matmul_full_precision(hs, u[1].T),
+)
 
 
 def recurrence(linear: Linear, act: Activation, bind: Callable[[PyTree, Any], PyTree]) -> Rule:
@@ -144,7 +150,7 @@ def gated(act: Activation) -> Rule:
         return d * z + MATMUL.transpose(p["u"], side_by_side(drz, dv)), (drz, dv, dc, db)
 
     def prepare(_: None, w: PyTree, bias: None) -> PyTree:
-        return {"u": both_ways(side_by_side(w["v"], w["u"])), "b": w["b"]}
+        return {"u": with_transpose(side_by_side(w["v"], w["u"])), "b": w["b"]}
 
     return Rule(prepare, step, pre, factors, pull)
 
@@ -182,14 +188,14 @@ def fast_window(
     """
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        x = at_first(plain(xs))
+        x = first_step_shape(without_marks(xs))
         jax.eval_shape(cell.step, w, carry, x)  # its complaints are ours
         start, carry = state(cell.initial_carry(w, x)), state(carry)
-        w, start, carry, inputs = jax.tree.map(at_least_single, (w, start, carry, plain(xs)))
-        rule, length = plan(duration(inputs))
+        w, start, carry, inputs = jax.tree.map(at_least_single, (w, start, carry, without_marks(xs)))
+        rule, length = plan(num_steps(inputs))
         s = xs._replace(x=inputs) if isinstance(xs, Seq) else inputs
         h, ys = window_(rule, cell, rule.prepare(None, w, None), start, carry, s, length)
-        hs = plain(ys).astype(x.dtype)
+        hs = without_marks(ys).astype(x.dtype)
         return carry_of(h.astype(x.dtype)), xs._replace(x=hs) if isinstance(xs, Seq) else hs
 
     return window

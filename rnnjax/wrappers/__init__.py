@@ -4,35 +4,35 @@ Shortcuts, noise, shared parameters, dtype, conditioning, direction. Belongs her
 cell. Does not belong here: a transform that changes gradients alone (`credit`).
 """
 
-from rnnjax.wrappers._bidirectional import Both, bidirectional, last
-from rnnjax.wrappers._conditioning import HOW, condition
-from rnnjax.wrappers._deer import newton
+from rnnjax.wrappers._bidirectional import Directions, bidirectional, last
+from rnnjax.wrappers._conditioning import CONDITIONINGS, condition
+from rnnjax.wrappers._deer import deer
 from rnnjax.wrappers._dtype import cast
 from rnnjax.wrappers._noise import dropconnect, zoneout
-from rnnjax.wrappers._parameters import learn_carry, parametrize, tie
-from rnnjax.wrappers._scheduled_sampling import Taught, falling, scheduled_sampling, taught
-from rnnjax.wrappers._shortcuts import dense, highway, residual
+from rnnjax.wrappers._parameters import learn_carry, parametrize, tie_weights
+from rnnjax.wrappers._scheduled_sampling import SampledInput, sampling_schedule, scheduled_sampling, with_sampling
+from rnnjax.wrappers._shortcuts import concat_skip, highway, residual
 from rnnjax.wrappers._sparse import sparse
 
 __all__ = [
-    "HOW",
-    "Both",
-    "Taught",
+    "CONDITIONINGS",
+    "Directions",
+    "SampledInput",
     "bidirectional",
     "cast",
+    "concat_skip",
     "condition",
-    "dense",
+    "deer",
     "dropconnect",
-    "falling",
     "highway",
     "last",
     "learn_carry",
-    "newton",
     "parametrize",
     "residual",
+    "sampling_schedule",
     "scheduled_sampling",
     "sparse",
-    "taught",
-    "tie",
+    "tie_weights",
+    "with_sampling",
     "zoneout",
 ]

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, plain, unroll, with_step
+from rnnjax.base import Cell, PyTree, Seq, unroll, with_step, without_marks
 from rnnjax.base._cell import split
 from rnnjax.base._pytrees import concatenate
-from rnnjax.base._seq import along_time, like
+from rnnjax.base._seq import keys_along_time, with_marks_of
 
 
-class Both(NamedTuple):
+class Directions(NamedTuple):
     """What belongs to the two directions of a bidirectional cell: params, weights, carries.
 
     Example:
@@ -49,31 +49,31 @@ def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = Fals
 
     Reference: Schuster, Paliwal, Bidirectional recurrent neural networks, 1997.
     """
-    pair = Both(unroll(forward), unroll(backward or forward, reverse=True))
+    pair = Directions(unroll(forward), unroll(backward or forward, reverse=True))
 
-    def step(ws: Both, carry: Both, xs: PyTree, key: jax.Array | None = None) -> tuple[Both, PyTree]:
-        keys = Both(*split(along_time(key, xs), 2))
+    def step(ws: Directions, carry: Directions, xs: PyTree, key: jax.Array | None = None) -> tuple[Directions, PyTree]:
+        keys = Directions(*split(keys_along_time(key, xs), 2))
         halves = [cell.step(w, h, xs, k) for cell, w, h, k in zip(pair, ws, carry, keys)]
-        hs, (f, b) = Both(*(h for h, _ in halves)), (y for _, y in halves)
+        hs, (f, b) = Directions(*(h for h, _ in halves)), (y for _, y in halves)
         if last:
-            return hs, concatenate(final(f), final(b, first=True))
-        return hs, like(xs, concatenate(plain(f), plain(b)))
+            return hs, concatenate(end_output(f), end_output(b, first=True))
+        return hs, with_marks_of(xs, concatenate(without_marks(f), without_marks(b)))
 
-    def init(key: jax.Array, xs: PyTree) -> Both:
-        return Both(*(cell.init(k, xs) for cell, k in zip(pair, split(key, 2))))
+    def init(key: jax.Array, xs: PyTree) -> Directions:
+        return Directions(*(cell.init(k, xs) for cell, k in zip(pair, split(key, 2))))
 
     return Cell(
         init,
-        lambda ws, xs: Both(*(cell.initial_carry(w, xs) for cell, w in zip(pair, ws))),
+        lambda ws, xs: Directions(*(cell.initial_carry(w, xs) for cell, w in zip(pair, ws))),
         step,
-        lambda ps, key=None: Both(*(cell.weights(p, k) for cell, p, k in zip(pair, ps, split(key, 2)))),
+        lambda ps, key=None: Directions(*(cell.weights(p, k) for cell, p, k in zip(pair, ps, split(key, 2)))),
     )
 
 
-def final(ys: PyTree, first: bool = False) -> PyTree:
+def end_output(ys: PyTree, first: bool = False) -> PyTree:
     """The output at the last (or first) valid step of a window; zero if there is none."""
     if not isinstance(ys, Seq) or ys.valid is None:
-        return jax.tree.map(lambda y: y[0 if first else -1], plain(ys))
+        return jax.tree.map(lambda y: y[0 if first else -1], without_marks(ys))
     valid = ys.valid.astype(bool)
     at = jnp.argmax(valid) if first else valid.size - 1 - jnp.argmax(valid[::-1])
     return jax.tree.map(lambda y: y[at], ys.x)  # where none is valid every output is zero
@@ -94,6 +94,6 @@ def last(cell: Cell) -> Cell:
 
     def step(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry, ys = cell.step(w, carry, xs, key)
-        return carry, final(ys)
+        return carry, end_output(ys)
 
     return with_step(cell, step)

@@ -9,24 +9,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, Seq, plain, unroll
+from rnnjax.base import Cell, PyTree, Seq, unroll, without_marks
 from rnnjax.base._cell import Step
-from rnnjax.base._compose import within
-from rnnjax.base._seq import cleaned, like
-from rnnjax.base._unroll import scan
+from rnnjax.base._compose import under_name
+from rnnjax.base._seq import with_marks_of, zero_invalid
+from rnnjax.base._unroll import scan_window
 from rnnjax.cells import linear
 
-HOW = ("carry", "input", "both", "gate")
+CONDITIONINGS = ("carry", "input", "both", "gate")
 
 
-def recurring(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
+def map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
     """f on what a cell recurs on: all leaves of a carry but the other fields of one that has a field `carry`.
 
     What a wrapper keeps for itself beside the carry of the cell inside (`Attending`, `wrappers.Fed`) stays.
 
     Example:
       >>> from rnnjax.wrappers import Fed
-      >>> recurring(lambda h: h + 1, (1.0, Fed(carry=2.0, y=5.0, said=0.0)))
+      >>> map_recurrent(lambda h: h + 1, (1.0, Fed(carry=2.0, y=5.0, said=0.0)))
       (2.0, Fed(carry=3.0, y=5.0, said=0.0))
     """
 
@@ -34,35 +34,35 @@ def recurring(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
         return "carry" in getattr(node, "_fields", ())
 
     def change(node: Any) -> Any:
-        return node._replace(carry=recurring(f, node.carry)) if wraps(node) else f(node)
+        return node._replace(carry=map_recurrent(f, node.carry)) if wraps(node) else f(node)
 
     return jax.tree.map(change, carry, is_leaf=wraps)
 
 
-def states(carry: PyTree) -> list[jax.Array]:
+def recurrent_leaves(carry: PyTree) -> list[jax.Array]:
     """What a cell recurs on, as a list."""
     found: list[jax.Array] = []
-    recurring(found.append, carry)
+    map_recurrent(found.append, carry)
     return found
 
 
-def filled(carry: PyTree, values: list[jax.Array]) -> PyTree:
-    """A carry with other values in the places of `states`."""
+def with_recurrent_leaves(carry: PyTree, values: list[jax.Array]) -> PyTree:
+    """A carry with other values in the places of `recurrent_leaves`."""
     rest = iter(values)
-    return recurring(lambda a: next(rest), carry)
+    return map_recurrent(lambda a: next(rest), carry)
 
 
-def to_carry(carry: PyTree) -> Cell:
+def vector_to_carry(carry: PyTree) -> Cell:
     """The cell that makes a carry like this of a vector: tanh(v w + b), cut in pieces."""
-    return linear(sum(int(np.prod(a.shape)) for a in states(carry)))
+    return linear(sum(int(np.prod(a.shape)) for a in recurrent_leaves(carry)))
 
 
-def of_vector(weights: PyTree, vector: jax.Array, carry: PyTree) -> PyTree:
-    """A carry whose states a vector decides, by weights of `to_carry`."""
-    shapes = [a.shape for a in states(carry)]
-    flat = jnp.tanh(to_carry(carry).step(weights, (), vector)[1])
+def carry_from_vector(weights: PyTree, vector: jax.Array, carry: PyTree) -> PyTree:
+    """A carry whose states a vector decides, by weights of `vector_to_carry`."""
+    shapes = [a.shape for a in recurrent_leaves(carry)]
+    flat = jnp.tanh(vector_to_carry(carry).step(weights, (), vector)[1])
     pieces = jnp.split(flat, np.cumsum([int(np.prod(s)) for s in shapes])[:-1])
-    return filled(carry, [p.reshape(s).astype(flat.dtype) for p, s in zip(pieces, shapes)])
+    return with_recurrent_leaves(carry, [p.reshape(s).astype(flat.dtype) for p, s in zip(pieces, shapes)])
 
 
 def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
@@ -95,42 +95,42 @@ def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
     representations using RNN encoder-decoder, 2014 (input); Perez, Strub, de Vries, Dumoulin, Courville, FiLM: visual
     reasoning with a general conditioning layer, 2018 (gate).
     """
-    if how not in HOW:
-        raise ValueError(f"condition(cell, context, {how!r}): one of {', '.join(HOW)}")
-    inner, starts = within(cell, "cell"), how in ("carry", "both")
+    if how not in CONDITIONINGS:
+        raise ValueError(f"condition(cell, context, {how!r}): one of {', '.join(CONDITIONINGS)}")
+    inner, starts = under_name(cell, "cell"), how in ("carry", "both")
 
     def known(w: PyTree, xs: PyTree) -> PyTree:
-        x = plain(cleaned(xs))
+        x = without_marks(zero_invalid(xs))
         c = context.astype(x.dtype)
         if how == "carry":
             return xs
         if how == "gate":
             gate = linear(2 * x.shape[-1]).step(w["gate"], (), c)[1]
             scale, shift = (jnp.broadcast_to(half, x.shape) for half in jnp.split(gate, 2))
-            return like(xs, x + x * scale + shift)
-        return like(xs, jnp.concatenate([x, jnp.broadcast_to(c, (*x.shape[:-1], *c.shape))], axis=-1))
+            return with_marks_of(xs, x + x * scale + shift)
+        return with_marks_of(xs, jnp.concatenate([x, jnp.broadcast_to(c, (*x.shape[:-1], *c.shape))], axis=-1))
 
     def init(key: jax.Array, xs: PyTree) -> PyTree:
         kc, ks, kg = jax.random.split(key, 3)
-        x = plain(xs)
+        x = without_marks(xs)
         gate = {"gate": linear(2 * x.shape[-1]).init(kg, vector(x))} if how == "gate" else {}
         seen = jax.eval_shape(known, gate, xs)
         params = {"cell": cell.init(kc, seen)} | gate
         if not starts:
             return params
         start = cell.initial_carry(cell.weights(params["cell"]), seen)
-        return params | {"carry": to_carry(start).init(ks, vector(x))}
+        return params | {"carry": vector_to_carry(start).init(ks, vector(x))}
 
     def vector(x: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(context.shape, x.dtype)
 
     def initial_carry(w: PyTree, xs: PyTree) -> PyTree:
         start = inner.initial_carry(w, jax.eval_shape(known, w, xs))
-        return of_vector(w["carry"], context.astype(plain(xs).dtype), start) if starts else start
+        return carry_from_vector(w["carry"], context.astype(without_marks(xs).dtype), start) if starts else start
 
     def around(step: Step) -> Step:
         def conditioned(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-            if starts and restarts(xs):
+            if starts and may_restart(xs):
                 raise ValueError("condition cannot start anew inside a window: unroll(condition(cell, ...)), "
                                  "not condition(unroll(cell), ...)")  # fmt: skip
             return step(w, carry, known(w, xs), key)
@@ -138,14 +138,17 @@ def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
         return conditioned
 
     whole = inner.replace(init=init, initial_carry=initial_carry, step=around(inner.step))
-    slow, fast = scan(whole), around(unroll(inner).step)  # a window inside would start anew from the inner cell's carry
+    slow, fast = (
+        scan_window(whole),
+        around(unroll(inner).step),
+    )  # a window inside would start anew from the inner cell's carry
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        return (slow if starts and restarts(xs) else fast)(w, carry, xs, keys)
+        return (slow if starts and may_restart(xs) else fast)(w, carry, xs, keys)
 
     return whole.replace(window=window)
 
 
-def restarts(xs: PyTree) -> bool:
+def may_restart(xs: PyTree) -> bool:
     """Whether a window may start anew inside."""
     return isinstance(xs, Seq) and xs.first is not None

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, Seq, segmented
-from rnnjax.base._seq import duration
+from rnnjax.base import Cell, PyTree, Seq, with_resets
+from rnnjax.base._seq import num_steps
 from rnnjax.cells import linear_scan
 
 Map = Callable[[jax.Array], jax.Array]  # of all states at once, [T, n]
 
 
-def newton(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: int | None = None) -> Cell:
+def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: int | None = None) -> Cell:
     """The same cell, its window found by iteration instead of step by step: values and gradients are those of the scan.
 
         d_t = J_t d_{t-1} + (step(h_{t-1}, x_t) - h_t);  h <- h + d, for all t at once
@@ -39,7 +39,7 @@ def newton(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations
     Example:
       >>> import jax, numpy as np, rnnjax
       >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
-      >>> slow, fast = rnnjax.gru(4), newton(rnnjax.gru(4))
+      >>> slow, fast = rnnjax.gru(4), deer(rnnjax.gru(4))
       >>> params = slow.init(jax.random.key(1), xs[0])
       >>> ys = [rnnjax.run(rnnjax.unroll(cell), params, xs)[1] for cell in (slow, fast)]
       >>> np.testing.assert_allclose(*ys, rtol=1e-4, atol=1e-5)
@@ -50,37 +50,37 @@ def newton(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations
 
     def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         start, unflat = ravel_pytree(carry)
-        step = segmented(cell).step if isinstance(xs, Seq) else cell.step
+        step = with_resets(cell).step if isinstance(xs, Seq) else cell.step
 
         def gap(states: jax.Array) -> jax.Array:
-            after, _ = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk))(before(start, states), (xs, keys))
+            after, _ = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk))(previous_states(start, states), (xs, keys))
             return jax.vmap(lambda h: ravel_pytree(h)[0])(after) - states
 
-        most = duration(xs) if iterations is None else iterations
-        guess = jnp.broadcast_to(start, (duration(xs), *start.shape))
+        most = num_steps(xs) if iterations is None else iterations
+        guess = jnp.broadcast_to(start, (num_steps(xs), *start.shape))
 
         def solve(gap: Map, guess: jax.Array) -> jax.Array:
-            return iterate(gap, guess, jnp.asarray(tolerance, start.dtype), most, diagonal)
+            return newton_iterate(gap, guess, jnp.asarray(tolerance, start.dtype), most, diagonal)
 
-        states = lax.custom_root(gap, guess, solve, lambda slope, d: moves(slope, -d))
-        ys = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk)[1])(before(start, states), (xs, keys))
+        states = lax.custom_root(gap, guess, solve, lambda slope, d: newton_step(slope, -d))
+        ys = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk)[1])(previous_states(start, states), (xs, keys))
         return unflat(states[-1]), ys
 
     return cell.replace(window=window)
 
 
-def before(start: jax.Array, states: jax.Array) -> jax.Array:
+def previous_states(start: jax.Array, states: jax.Array) -> jax.Array:
     """The state before each step."""
     return jnp.concatenate([start[None], states[:-1]])
 
 
-def iterate(gap: Map, guess: jax.Array, tolerance: jax.Array, most: int, diagonal: bool) -> jax.Array:
+def newton_iterate(gap: Map, guess: jax.Array, tolerance: jax.Array, most: int, diagonal: bool) -> jax.Array:
     """Where the gap is at most the tolerance; nan where it is not a number."""
 
     def improve(at: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         states, _, n = at
         distance, slope = jax.linearize(gap, states)
-        new = states + moves(slope, distance, diagonal)
+        new = states + newton_step(slope, distance, diagonal)
         new = jnp.where(jnp.isfinite(new), new, jnp.zeros_like(new))  # far from the solution it may overflow
         return new, jnp.abs(gap(new)).max(), n + 1
 
@@ -92,7 +92,7 @@ def iterate(gap: Map, guess: jax.Array, tolerance: jax.Array, most: int, diagona
     return jnp.where(jnp.isfinite(distance), states, jnp.full_like(states, jnp.nan))
 
 
-def moves(slope: Map, distance: jax.Array, diagonal: bool = False) -> jax.Array:
+def newton_step(slope: Map, distance: jax.Array, diagonal: bool = False) -> jax.Array:
     """The d of slope(d) = -distance, where slope(d)_t = J_t d_{t-1} - d_t."""
     steps, n = distance.shape
     units = jnp.broadcast_to(jnp.eye(n, dtype=distance.dtype)[:, None], (n, steps, n))

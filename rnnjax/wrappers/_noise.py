@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, with_step
 from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
-from rnnjax.base._numerics import bernoulli, number
-from rnnjax.base._unroll import scan
+from rnnjax.base._numerics import as_dtype, bernoulli
+from rnnjax.base._unroll import scan_window
 from rnnjax.cells import dropout
 from rnnjax.cells._fused_window import Fused
 
@@ -40,14 +40,14 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         new, y = cell.step(w, carry, x, key)
         leaves = jax.tree.leaves(new)
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
-        zoned = [held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
+        zoned = [mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
         instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
         return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(
             lambda leaf: instead.get(id(leaf), leaf), y
         )
 
     zoned = with_step(cell, step)
-    slow, fast = scan(zoned), cell.window
+    slow, fast = scan_window(zoned), cell.window
     if not isinstance(fast, Fused):
         return zoned
 
@@ -56,15 +56,15 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
             return slow(w, carry, xs)
         leaves, structure = jax.tree.flatten(carry)
         drawn = split(fold(keys, ZONEOUT_TAG), len(leaves))
-        hold = [bernoulli(k, number(rate, leaf), keys.shape + leaf.shape) for k, leaf in zip(drawn, leaves)]
+        hold = [bernoulli(k, as_dtype(rate, leaf), keys.shape + leaf.shape) for k, leaf in zip(drawn, leaves)]
         return fast.run(w, carry, xs, jax.tree.unflatten(structure, hold), None)
 
     return zoned.replace(window=window)
 
 
-def held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+def mix_held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
     """old with probability rate and new otherwise; without a key the mean of the two."""
-    p = number(rate, new)
+    p = as_dtype(rate, new)
     return new + p * (old - new) if key is None else jnp.where(bernoulli(key, p, new.shape), old, new)
 
 

@@ -9,8 +9,8 @@ import jax
 
 from rnnjax.base import Cell, PyTree, Seq
 from rnnjax.base._cell import WEIGHTS_TAG, fold, split
-from rnnjax.base._compose import within
-from rnnjax.base._unroll import scan
+from rnnjax.base._compose import under_name
+from rnnjax.base._unroll import scan_window
 from rnnjax.cells._fused_window import Fused
 
 
@@ -28,7 +28,7 @@ def learn_carry(cell: Cell) -> Cell:
       >>> cell.init(jax.random.key(0), jnp.ones(4))["carry"].shape
       (4,)
     """
-    inner = within(cell, "cell")
+    inner = under_name(cell, "cell")
 
     def init(key: jax.Array, x: PyTree) -> PyTree:
         params = cell.init(key, x)
@@ -41,7 +41,7 @@ def learn_carry(cell: Cell) -> Cell:
         return inner.step(w, carry, x, key)
 
     learned = inner.replace(init=init, initial_carry=lambda w, x: w["carry"], step=step)
-    slow, fast = scan(learned), inner.window  # the inner window would start anew from the inner cell's carry
+    slow, fast = scan_window(learned), inner.window  # the inner window would start anew from the inner cell's carry
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         if isinstance(cell.window, Fused):
@@ -93,7 +93,7 @@ def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
     return core.replace(init=init, weights=weights)
 
 
-def tie(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callable[[PyTree], PyTree]) -> Cell:
+def tie_weights(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callable[[PyTree], PyTree]) -> Cell:
     """Shares weights: the place that `put` fills holds no parameter and is given `get(params)` once per window.
 
     Args:
@@ -104,7 +104,7 @@ def tie(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callable[[PyTr
     Example: an output layer that is its embedding, transposed.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> net = rnnjax.stack(embed=rnnjax.embed(10, 4), core=rnnjax.lstm(4), read=rnnjax.linear(10))
-      >>> net = tie(
+      >>> net = tie_weights(
       ...     net,
       ...     put=lambda p, w: {**p, "read": {**p["read"], "w": w}},
       ...     get=lambda p: p["embed"]["w"].T,

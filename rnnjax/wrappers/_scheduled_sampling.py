@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, Pair, PyTree, Seq, where
+from rnnjax.base import Cell, PyTree, Seq, SourceTarget, tree_where
 from rnnjax.base._cell import fold
-from rnnjax.base._seq import at_first, duration, zeros
+from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch, Stream
 from rnnjax.decoding import greedy
 
@@ -18,7 +18,7 @@ TEACHING_TAG = 0x7EAC
 Schedule = Callable[[jax.Array], Any]
 
 
-class Taught(NamedTuple):
+class SampledInput(NamedTuple):
     """An input that may be replaced by the network's own.
 
     Attributes:
@@ -30,7 +30,7 @@ class Taught(NamedTuple):
     eps: Any
 
 
-class Fed(NamedTuple):
+class CarryWithOutput(NamedTuple):
     """A carry and what the network said last.
 
     Attributes:
@@ -55,7 +55,7 @@ def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree]
 
     Args:
       cell: of one step; what `pick` makes of its outputs is like its inputs.
-      eps: in [0, 1], perhaps a tracer; None: it comes with each input, which is then a `Taught`.
+      eps: in [0, 1], perhaps a tracer; None: it comes with each input, which is then a `SampledInput`.
       pick: (key, output) -> input: `greedy`, `temperature(t)` (with a key), or `lambda key, y: y` for outputs that are
         read as they are.
 
@@ -73,25 +73,27 @@ def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree]
     def given(x: PyTree) -> tuple[PyTree, Any]:
         return (x.x, x.eps) if eps is None else (x, eps)
 
-    def initial_carry(weights: PyTree, x: PyTree) -> Fed:
+    def initial_carry(weights: PyTree, x: PyTree) -> CarryWithOutput:
         x, _ = given(x)
         carry = cell.initial_carry(weights, x)
         y = jax.eval_shape(lambda w, h, x: cell.step(w, h, x)[1], weights, carry, x)
         floating = [a.dtype for a in jax.tree.leaves(y) if jnp.issubdtype(a.dtype, jnp.floating)]
-        return Fed(carry, zeros(y), jnp.zeros((), *floating[:1]))
+        return CarryWithOutput(carry, tree_zeros(y), jnp.zeros((), *floating[:1]))
 
-    def step(w: PyTree, state: Fed, x: PyTree, key: jax.Array | None = None) -> tuple[Fed, PyTree]:
+    def step(
+        w: PyTree, state: CarryWithOutput, x: PyTree, key: jax.Array | None = None
+    ) -> tuple[CarryWithOutput, PyTree]:
         x, p = given(x)
         drawn = fold(key, TEACHING_TAG)
         reads = p > 0 if drawn is None else jax.random.bernoulli(drawn, jnp.asarray(p, jnp.float32))
         own = jax.tree.map(lambda a, b: a.astype(b.dtype), pick(fold(drawn, 1), state.y), x)
-        carry, y = cell.step(w, state.carry, where(reads | (state.said == 0), x, own), key)
-        return Fed(carry, y, jnp.ones_like(state.said)), y
+        carry, y = cell.step(w, state.carry, tree_where(reads | (state.said == 0), x, own), key)
+        return CarryWithOutput(carry, y, jnp.ones_like(state.said)), y
 
     return Cell(lambda key, x: cell.init(key, given(x)[0]), initial_carry, step, cell.weights)
 
 
-def falling(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
+def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
     """How eps falls with the number i of updates: max(last, f(i)).
 
         constant          f = last
@@ -108,7 +110,7 @@ def falling(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
       ValueError: another kind.
 
     Example:
-      >>> [round(float(falling("linear", 100)(i)), 2) for i in (0, 50, 200)]
+      >>> [round(float(sampling_schedule("linear", 100)(i)), 2) for i in (0, 50, 200)]
       [1.0, 0.5, 0.0]
 
     Reference: Bengio, Vinyals, Jaitly, Shazeer, Scheduled sampling for sequence prediction with recurrent neural
@@ -130,10 +132,10 @@ def falling(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
     return schedule
 
 
-def taught(stream: Stream, schedule: Schedule) -> Stream:
-    """A stream whose inputs say with which probability they are read: `Taught(x, eps)`, eps by the number of the batch.
+def with_sampling(stream: Stream, schedule: Schedule) -> Stream:
+    """A stream of inputs with the probability that each is read: `SampledInput(x, eps)`, eps by the number of updates.
 
-    Where the input is a `Pair` it is the decoder's that is marked.
+    Where the input is a `SourceTarget` it is the decoder's that is marked.
 
     Args:
       stream: of batches.
@@ -142,7 +144,8 @@ def taught(stream: Stream, schedule: Schedule) -> Stream:
     Example:
       >>> import jax
       >>> from rnnjax import tasks, training
-      >>> stream = taught(tasks.drawn(tasks.copying(5), batch_size=4), falling("exponential", 100))
+      >>> stream = tasks.task_stream(tasks.copying(5), batch_size=4)
+      >>> stream = with_sampling(stream, sampling_schedule("exponential", 100))
       >>> batch, position = stream.next((), stream.init(()), jax.random.key(0))
       >>> batch.x.x.shape, batch.x.eps.shape, int(position[0])
       ((4, 25), (4, 25), 1)
@@ -151,7 +154,7 @@ def taught(stream: Stream, schedule: Schedule) -> Stream:
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         count, inner = position
         batch, inner = stream.next(data, inner, key)
-        marked = within(batch.x, lambda x: Taught(x, each_step(schedule(count), x)))
+        marked = within(batch.x, lambda x: SampledInput(x, each_step(schedule(count), x)))
         return batch._replace(x=marked), (count + 1, inner)
 
     return Stream(lambda data: (jnp.zeros((), jnp.int32), stream.init(data)), following, stream.length)
@@ -159,12 +162,12 @@ def taught(stream: Stream, schedule: Schedule) -> Stream:
 
 def each_step(eps: jax.Array, x: PyTree) -> jax.Array:
     """eps `[B, T]` for inputs `[B, T, ...]`, from `[]` or `[T]`."""
-    examples, steps = duration(x), duration(at_first(x))
+    examples, steps = num_steps(x), num_steps(first_step_shape(x))
     return jnp.tile(jnp.broadcast_to(eps, (1, steps)), (examples, 1))
 
 
 def within(x: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
     """An input with f of what is given in it: without marks, and of a pair the target."""
-    if isinstance(x, Pair):
+    if isinstance(x, SourceTarget):
         return x._replace(target=within(x.target, f))
     return x._replace(x=f(x.x)) if isinstance(x, Seq) else f(x)

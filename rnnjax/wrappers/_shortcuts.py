@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, plain, unroll
+from rnnjax.base import Cell, PyTree, unroll, without_marks
 from rnnjax.base._cell import Step
-from rnnjax.base._compose import within
-from rnnjax.base._numerics import number
-from rnnjax.base._seq import cleaned, like
+from rnnjax.base._compose import under_name
+from rnnjax.base._numerics import as_dtype
+from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells import linear
 
 
-def dense(cell: Cell) -> Cell:
+def concat_skip(cell: Cell) -> Cell:
     """A shortcut by concatenation: everything after sees both the input and the output of the cell.
 
         y = [x, cell(x)]
@@ -25,23 +25,23 @@ def dense(cell: Cell) -> Cell:
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
-      >>> print(rnnjax.run(dense(rnnjax.pointwise(jnp.negative)), (), jnp.ones(2))[1])
+      >>> print(rnnjax.run(concat_skip(rnnjax.pointwise(jnp.negative)), (), jnp.ones(2))[1])
       [ 1.  1. -1. -1.]
 
     Reference: Graves, Generating sequences with recurrent neural networks, 2013; Huang, Liu, van der Maaten,
     Weinberger, Densely connected convolutional networks, 2017.
     """
-    step, window = joined(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
+    step, window = join_output(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
     return cell.replace(step=step, window=window)
 
 
-def joined(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
+def join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
     """The step and window of a cell whose output is joined with its input: join(weights, x, y)."""
 
     def around(step: Step) -> Step:
         def joint(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
             carry, y = step(w, carry, x, key)
-            return carry, like(x, join(w, plain(cleaned(x)), plain(y)))
+            return carry, with_marks_of(x, join(w, without_marks(zero_invalid(x)), without_marks(y)))
 
         return joint
 
@@ -66,10 +66,10 @@ def residual(cell: Cell) -> Cell:
     """
 
     def add(w: PyTree, x: PyTree, y: PyTree) -> PyTree:
-        same_shape("residual", x, y)
+        check_same_shape("residual", x, y)
         return jax.tree.map(jnp.add, x, y)
 
-    step, window = joined(cell, add)
+    step, window = join_output(cell, add)
     return cell.replace(step=step, window=window)
 
 
@@ -99,20 +99,20 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kc, kg = jax.random.split(key)
-        return {"cell": cell.init(kc, x), "gate": linear(plain(x).shape[-1]).init(kg, x)}
+        return {"cell": cell.init(kc, x), "gate": linear(without_marks(x).shape[-1]).init(kg, x)}
 
     def mix(w: PyTree, x: jax.Array, y: jax.Array) -> jax.Array:
-        same_shape("highway", x, y)
+        check_same_shape("highway", x, y)
         gate = linear(x.shape[-1]).step(w["gate"], (), x)[1]
-        t = jax.nn.sigmoid(gate + number(gate_bias, x))
+        t = jax.nn.sigmoid(gate + as_dtype(gate_bias, x))
         return x + t * (y - x)
 
-    outer = within(cell, "cell")
-    step, window = joined(outer, mix)
+    outer = under_name(cell, "cell")
+    step, window = join_output(outer, mix)
     return outer.replace(init=init, step=step, window=window)
 
 
-def same_shape(name: str, x: PyTree, y: PyTree) -> None:
+def check_same_shape(name: str, x: PyTree, y: PyTree) -> None:
     """Refuses a shortcut between unequal shapes."""
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
         raise ValueError(f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "

@@ -13,7 +13,7 @@ from test_bad_input import one_line
 import rnnjax
 from rnnjax import app
 from rnnjax.app import make_cell
-from rnnjax.app._registry import CELLS, numbers, parameters
+from rnnjax.app._registry import CELLS, numeric_arguments, parameters
 from rnnjax.studies._members import groups, member
 
 
@@ -37,8 +37,8 @@ def test_the_table_has_every_public_layer_and_no_building_block():
 def test_an_argument_whose_default_is_a_float_is_a_number_of_the_program():
     config = app.Config({"cell": f"{__name__}:leaky", "cell_args": "rate=0.5,deep=3,bias=False"})
     assert config.cell_numbers() == {"rate": 0.5}
-    assert numbers(lambda hidden, rate=0.1: None, {"rate": 1}) == {"rate": 1.0}
-    assert numbers(lambda hidden, on=False, n=1: None, {"on": 1.0, "n": 2}) == {}
+    assert numeric_arguments(lambda hidden, rate=0.1: None, {"rate": 1}) == {"rate": 1.0}
+    assert numeric_arguments(lambda hidden, on=False, n=1: None, {"on": 1.0, "n": 2}) == {}
 
 
 def test_a_study_of_such_an_argument_is_one_group():

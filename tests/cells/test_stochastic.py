@@ -130,7 +130,7 @@ def well(temperature):
 
 
 def test_annealing_finds_the_deep_valley_and_descent_the_near_one():
-    assert (abs(well(estimators.cooling(1.0, 500.0)) + 1.06) < 0.1).sum() >= 15
+    assert (abs(well(estimators.exponential_cooling(1.0, 500.0)) + 1.06) < 0.1).sum() >= 15
     assert (abs(well(lambda i: 1e-6) - 0.93) < 0.1).all()
 
 

@@ -14,9 +14,9 @@ from jax import lax
 
 import rnnjax
 from rnnjax import Seq, chunk, learn_carry, linear, rtrl, snap, stack, unroll, vanilla, vanilla_core
-from rnnjax.base._unroll import scanning, single
+from rnnjax.base._unroll import as_step_cell, scanning
 from rnnjax.credit._attached import NotAdmitted
-from rnnjax.credit._kronecker import axes, complement, least_noise, singular
+from rnnjax.credit._kronecker import least_variance_split, orthogonal_complement, orthonormal_axes, small_svd
 
 
 def value(cell, params, xs, key):
@@ -90,7 +90,7 @@ def test_a_rule_leaves_values_alone_and_changes_the_gradient_as_it_says(row, rul
 @pytest.mark.parametrize("row", [r for r in BODIES if r.name in ("vanilla", "learn-carry-deep")], ids=lambda r: r.name)
 def test_a_single_step_of_a_window_is_the_step(row):
     (params, xs, key), want, exact, _ = plain(row)
-    cell = unroll(rtrl(single(unroll(row.make()))))
+    cell = unroll(rtrl(as_step_cell(unroll(row.make()))))
     got, gradient = jax.jit(jax.value_and_grad(lambda p: value(cell, p, xs, key)))(params)
     close(got, want)
     close(gradient, exact)
@@ -216,7 +216,7 @@ def spread(wrap, case, keys):
 @pytest.mark.slow
 def test_the_best_signs_are_less_noise_and_more_pairs_still_less():
     case, keys = small(vanilla_core), jax.random.split(KEY, 2000)
-    rules = [rnnjax.kf_rtrl, rnnjax.kronecker_sum, lambda cell: rnnjax.kronecker_sum(cell, 2)]
+    rules = [rnnjax.kf_rtrl, rnnjax.optimal_kronecker, lambda cell: rnnjax.optimal_kronecker(cell, 2)]
     kf, one, two = (spread(lambda cell, r=rule: unroll(r(cell)), case, keys) for rule in rules)
     assert two < 0.5 * one < 0.5 * kf
 
@@ -225,8 +225,8 @@ def test_the_best_signs_are_less_noise_and_more_pairs_still_less():
     "d", [(3.0, 1.0), (5.0, 0.1, 0.1, 0.1), (1.0, 1.0, 1.0), (9.0, 8.0, 1.0, 0.0), (2.0, 0.0), (0.0, 0.0)]
 )
 def test_the_signs_of_a_kronecker_sum_average_to_the_sum(d, x64):
-    c, z = least_noise(jnp.array(d))
-    columns = complement(z)
+    c, z = least_variance_split(jnp.array(d))
+    columns = orthogonal_complement(z)
     close(
         jnp.outer(c, c) * (columns @ columns.T),
         jnp.diag(jnp.array(d)) - (1 - jnp.eye(len(d))) * jnp.outer(c * z, c * z),
@@ -238,10 +238,10 @@ def test_the_signs_of_a_kronecker_sum_average_to_the_sum(d, x64):
 def test_small_matrices_and_their_singular_values(n, x64):
     low = draw((n, n - 1), jnp.float64) @ draw((n - 1, n), jnp.float64)
     for c in (draw((n, n), jnp.float64), low, jnp.zeros((n, n))):
-        s, d, t = singular(c)
+        s, d, t = small_svd(c)
         close(s @ jnp.diag(d) @ t.T, c, atol=1e-10)
         close(d, jnp.linalg.svd(c)[1], atol=1e-10)
-        q, r = axes(c)
+        q, r = orthonormal_axes(c)
         close((q @ r).T, c, atol=1e-10)
 
 

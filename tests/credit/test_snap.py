@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import rnnjax
 from rnnjax import Seq, learn_carry, linear, lstm, snap, sparse, stack, unroll, vanilla, vanilla_core
-from rnnjax.credit._attached import NotAdmitted, attached
+from rnnjax.credit._attached import NotAdmitted, attach_influence
 
 VALID, FIRST = (1, 1, 0, 1, 1, 1), (0, 0, 0, 0, 1, 0)
 SPARSE = np.random.default_rng(0).random((6, 6)) < 0.25
@@ -59,7 +59,7 @@ def dense(cell, params, xs, n):
                 ys.append(jnp.zeros_like(ys[-1]))
                 continue
             held = jax.lax.stop_gradient(h)
-            h, y = step(w, attached([w], held, [j]), xs[t])
+            h, y = step(w, attach_influence([w], held, [j]), xs[t])
             i, d = jax.jacobian(lambda w, h, t=t: step(w, h, xs[t])[0], (0, 1))(still, held)
             j = jax.lax.stop_gradient((i + d @ j) * mask)
             ys.append(y)

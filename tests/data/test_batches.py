@@ -10,7 +10,7 @@ import pytest
 import rnnjax
 from rnnjax import losses
 from rnnjax.base import UserError
-from rnnjax.data import Batch, at_the_end, bucketed, no_longer, packed, padded, parted, shuffled
+from rnnjax.data import Batch, bucketed, label_last_step, packed, padded, random_split, shuffled, within_length
 from rnnjax.estimators import score
 
 LENGTHS = [3, 0, 7, 1, 2, 7, 4]
@@ -64,15 +64,15 @@ def test_an_epoch_of_buckets_has_every_sequence_once_and_little_padding():
 
 
 def test_rows_longer_than_the_limit_are_counted():
-    kept, out = no_longer(LENGTHS, 3)
+    kept, out = within_length(LENGTHS, 3)
     assert kept.tolist() == [0, 1, 3, 4] and out == 3
 
 
 def test_parts_share_nothing_and_are_the_same_every_time():
-    parts = parted(103, 0.1, 0.2)
+    parts = random_split(103, 0.1, 0.2)
     assert [len(p) for p in parts] == [72, 10, 21]
     assert sorted(np.concatenate(parts).tolist()) == list(range(103))
-    assert all((a == b).all() for a, b in zip(parts, parted(103, 0.1, 0.2)))
+    assert all((a == b).all() for a, b in zip(parts, random_split(103, 0.1, 0.2)))
 
 
 def test_a_stream_goes_on_from_its_position_and_an_epoch_has_every_example_once():
@@ -100,7 +100,7 @@ def test_the_label_at_the_last_valid_step_is_the_label_at_the_end(ragged):
     @jax.jit
     def both(batch):
         ends = score(once, losses.classify, params, (), batch)[0]
-        return ends, score(each, losses.classify, params, (), at_the_end(batch))[0]
+        return ends, score(each, losses.classify, params, (), label_last_step(batch))[0]
 
     a, b = both(batch)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):

@@ -21,6 +21,7 @@ from rnnjax.data import (
     UNKNOWN,
     Vocabulary,
     class_folder,
+    embedding_table,
     read_frames,
     read_labelled,
     read_rolls,
@@ -29,7 +30,6 @@ from rnnjax.data import (
     read_ts,
     read_vectors,
     read_words,
-    table_of,
     tokenise,
     vowels,
 )
@@ -159,8 +159,8 @@ def test_what_is_wrong_is_named_by_file_line_and_fault(fault, tmp_path):
 def test_a_file_larger_than_the_limit_is_refused_before_it_is_read_whole(tmp_path):
     (tmp_path / "a").write_bytes(gzip.compress(bytes(1 << 24)))
     with pytest.raises(UserError, match="holds more than the 1000 bytes"):
-        data.contents(str(tmp_path / "a"), limit=1000)
-    assert len(data.contents(str(tmp_path / "a"), limit=1 << 24)) == 1 << 24
+        data.read_bytes(str(tmp_path / "a"), limit=1000)
+    assert len(data.read_bytes(str(tmp_path / "a"), limit=1 << 24)) == 1 << 24
 
 
 def test_folders_of_classes_and_of_vowels_that_do_not_hold_together_are_refused(tmp_path):
@@ -224,7 +224,7 @@ def test_vectors_are_looked_up_by_word_and_the_rest_is_drawn(tmp_path):
     (tmp_path / "glove.txt").write_text("be 1 2\nNew York 3 4\nbe 5 6\n")
     found = read_vectors(str(tmp_path / "glove.txt"))
     assert (found.words, found.repeated) == (("be", "New York"), 1)
-    table = table_of(found, Vocabulary(("or", "Be")))
+    table = embedding_table(found, Vocabulary(("or", "Be")))
     w = table.init(jax.random.key(0), (3, 2))
     assert table.found == 1 and w[2].tolist() == [1, 2] and (w[1] != 0).all()
     with pytest.raises(ValueError, match=r"the word vectors are \(3, 2\), and the table is to be \(3, 4\)"):

@@ -19,7 +19,7 @@ READERS = {
     "series": (lambda path, **k: data.read_series(path, "é", **k), "é,b\n1,2.5\n3,4\n"),
     "frames": (data.read_frames, "1 2\n3 4\n\n5 6\n"),
     "ts": (data.read_ts, "@classLabel true é b\n@data\n1,2:é\n7,8:b\n"),
-    "trees": (trees.read, "(3 (2 né) (1 bad))\n(1 über)\n"),
+    "trees": (trees.read_trees, "(3 (2 né) (1 bad))\n(1 über)\n"),
 }
 WRITTEN = {
     "a mark": lambda s: codecs.BOM_UTF8 + s.encode(),

@@ -14,7 +14,7 @@ import pytest
 
 from rnnjax import app
 from rnnjax.base import UserError
-from rnnjax.data import Alphabet, find, in_rows, read, reading, spelled
+from rnnjax.data import Alphabet, contiguous_rows, find, join_spelled, read, reading_stream
 
 
 def test_encode_and_decode_are_inverse_beyond_ascii():
@@ -28,15 +28,15 @@ def test_encode_and_decode_are_inverse_beyond_ascii():
 @pytest.mark.parametrize(("n", "rows", "window"), [(101, 4, 5), (102, 4, 5), (23, 7, 5), (6, 3, 5)])
 def test_every_symbol_but_the_first_is_predicted_once_in_its_context(n, rows, window):
     symbols = np.arange(n)
-    cut = in_rows(symbols, rows, window)
+    cut = contiguous_rows(symbols, rows, window)
     assert sorted(cut.y[cut.mask]) == list(range(1, n))
     assert (cut.y[cut.mask] == cut.x[cut.mask] + 1).all()
     assert cut.x.shape[1] % window == 0
 
 
 def test_reading_goes_through_each_row_and_begins_anew():
-    rows = in_rows(np.arange(13), rows=2, window=3)
-    stream, data = reading("train", 3), {"train": rows}
+    rows = contiguous_rows(np.arange(13), rows=2, window=3)
+    stream, data = reading_stream("train", 3), {"train": rows}
     position, seen = stream.init(data), []
     for _ in range(3):
         batch, position = stream.next(data, position, jax.random.key(0))
@@ -56,9 +56,9 @@ def test_a_file_that_is_no_text_is_refused_by_name(content, message, tmp_path: P
 
 def test_gzip_and_characters_spelled_out_are_read_as_the_text_they_are(tmp_path):
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b" t o _ b e \n o r \n"))
-    assert spelled(read(str(tmp_path / "a.txt.gz"))) == "to be\nor\n"
+    assert join_spelled(read(str(tmp_path / "a.txt.gz"))) == "to be\nor\n"
     with pytest.raises(UserError, match=r"a\.txt, line 2: 'or' is not one character"):
-        spelled("t o\nor", "a.txt")
+        join_spelled("t o\nor", "a.txt")
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"to be or not")[:-9])
     with pytest.raises(UserError, match="gzip data are damaged"):
         read(str(tmp_path / "a.txt.gz"))
@@ -106,6 +106,6 @@ def test_the_characters_of_the_penn_treebank_have_their_published_counts():
     names = ("ptb.char.train.txt.gz", "ptb.char.valid.txt", "ptb.char.test.txt")
     if not all((folder / name).exists() for name in names):
         pytest.skip(f"ptb/{names[0]} and the like are not there: set RNNJAX_DATA")
-    parts = [spelled(read(str(folder / name))) for name in names]
+    parts = [join_spelled(read(str(folder / name))) for name in names]
     assert [len(part) for part in parts] == [5_017_482, 393_042, 442_423]
     assert len(Alphabet.of("".join(parts)).characters) == 50

@@ -13,7 +13,7 @@ from _helpers import KEY, close, moved
 
 import rnnjax
 from rnnjax import decoding, run
-from rnnjax.decoding import beam_search, generate, greedy, log_probabilities, nucleus, temperature, top_k, write
+from rnnjax.decoding import beam_search, decode, generate, greedy, log_probabilities, nucleus, temperature, top_k
 
 V, N, END, BEGIN = 3, 4, 2, 0
 SPACE = sum(2**i for i in range(N)) + 2**N  # texts that end within N symbols, and those without an end
@@ -89,8 +89,8 @@ def ways():
 
     def one(key, bias, forced):
         carry, logits = START[0], START[1] + bias
-        said = write(CELL, PARAMS, carry, logits, LONG, greedy, key, END, forced)
-        drawn = write(CELL, PARAMS, carry, logits, LONG, temperature(2.0), key, END, forced)
+        said = decode(CELL, PARAMS, carry, logits, LONG, greedy, key, END, forced)
+        drawn = decode(CELL, PARAMS, carry, logits, LONG, temperature(2.0), key, END, forced)
         beam = beam_search(CELL, PARAMS, carry, logits, LONG, 1, END, 1.0, forced)
         each = [log_probabilities(CELL, PARAMS, carry, logits, w.symbols) for w in (said, drawn)]
         return said, drawn, jax.tree.map(lambda a: a[0], beam), each
@@ -168,7 +168,7 @@ def test_a_batch_of_ragged_sources_is_each_by_itself():
     both = rnnjax.encoder_decoder(encoder, decoder, rnnjax.seq2seq.general(4))
     symbols, length = jnp.array([[1, 0, 2, 1], [2, 99, 99, 99], [99, 99, 99, 99]]), jnp.array([4, 1, 0])
     sources = rnnjax.Seq(symbols, jnp.arange(4)[None] < length[:, None])
-    params = moved(both.init(KEY, rnnjax.Pair(rnnjax.Seq(symbols[0], sources.valid[0]), symbols[0])), 1.0)
+    params = moved(both.init(KEY, rnnjax.SourceTarget(rnnjax.Seq(symbols[0], sources.valid[0]), symbols[0])), 1.0)
 
     def translate(source):
         cell, inner = both.begin(params, source)
@@ -178,7 +178,7 @@ def test_a_batch_of_ragged_sources_is_each_by_itself():
     for i in (1, 2):  # the last is empty: it is what the decoder says of nothing
         alone = jax.jit(translate)(jax.tree.map(lambda a, i=i: a[i, : max(int(length[i]), 1)], sources))
         close(jax.tree.map(lambda a, i=i: a[i], together), alone, rtol=1e-4)
-    assert decoding.Written is type(together)
+    assert decoding.Decoded is type(together)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from _launching import launch
 import rnnjax
 from rnnjax import app, losses, tasks
 from rnnjax.dynamics import analysis, gradient_flow, jacobian_bound, jacobians, matrices, spectra
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 
 HALF = 24  # steps of which the last 18 are kept below
 
@@ -71,7 +71,7 @@ def experiment(network):
     flags, task = app.common_flags(num_steps=2, batch_size=2, eval_every=2, eval_batches=1), tasks.adding(4)
 
     def build(config):
-        train, valid = drawn(task, 2), drawn(task, 2, 1)
+        train, valid = task_stream(task, 2), task_stream(task, 2, 1)
         return app.Setup(rnnjax.stack(network, rnnjax.linear(1)), losses.regress, train, valid)
 
     return app.Experiment(build, flags)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from _helpers import draw
 
-from rnnjax.dynamics import forgetting, memory_capacity
+from rnnjax.dynamics import memory_capacity, memory_curve
 from rnnjax.tasks import echo
 
 
@@ -13,7 +13,7 @@ def test_a_probe_is_ridge_regression_scored_on_other_sequences():
     xs = np.asarray(draw((8, 30)), np.float64)
     held = np.stack([np.roll(xs, k, axis=1) for k in range(4)], axis=-1)
     mixed = held @ np.asarray(draw((4, 5)), np.float64) + 0.3 * np.asarray(draw((8, 30, 5)), np.float64) + 2
-    got = jax.jit(lambda h, x: forgetting(h, x, 6, ridge=0.1))(mixed.astype(np.float32), xs.astype(np.float32))
+    got = jax.jit(lambda h, x: memory_curve(h, x, 6, ridge=0.1))(mixed.astype(np.float32), xs.astype(np.float32))
     h, want = mixed[:, 5:], []
     fit, score = (np.reshape(a, (-1, 5)) for a in (h[:4], h[4:]))
     for k in range(6):
@@ -34,14 +34,14 @@ def test_a_rotation_holds_as_many_inputs_as_it_has_numbers_though_it_never_forge
         h = h @ turn
         h[:, 0] += x
         states.append(h)
-    r2 = forgetting(np.stack(states, 1).astype(np.float32), xs, 60)
+    r2 = memory_curve(np.stack(states, 1).astype(np.float32), xs, 60)
     np.testing.assert_allclose(memory_capacity(r2), 6, rtol=0.1)
 
 
 def test_a_probe_needs_sequences_to_score_it_on_and_steps_to_look_back():
     for shape, lags in (((1, 30), 5), ((4, 5), 5)):
         with pytest.raises(ValueError, match="more steps than lags"):
-            forgetting(draw((*shape, 2)), draw(shape), lags)
+            memory_curve(draw((*shape, 2)), draw(shape), lags)
 
 
 def test_an_echo_is_masked_until_there_is_one():

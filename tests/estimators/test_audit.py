@@ -40,7 +40,7 @@ def audited(rule, window, cell, params, batch, n=1):
         estimators.estimates(RULES[r](cell, losses.regress, w), params, batch, KEY, n)
         for r, w in (("bptt", 0), (rule, window))
     )
-    return estimators.groups(draws, jax.tree.map(lambda a: a[0], exact))
+    return estimators.compare_leaves(draws, jax.tree.map(lambda a: a[0], exact))
 
 
 @pytest.mark.parametrize("window, bias", [(1, 0.25), (2, 0.25), (3, 0.0)])
@@ -55,7 +55,7 @@ def test_known_lags():
     parts = estimators.by_lag(lambda c: backprop(c, losses.regress), cell, params, LAST, [0, 1, 2], KEY[None])
     np.testing.assert_allclose(parts["u"][0, :, 0], [2 * 1.75 * 1.5, 2 * 1.75 * 0.5, 0.0], rtol=1e-6)
     seen = estimators.by_lag(lambda c: backprop(c, losses.regress, 1), cell, params, LAST, [0, 1, 2], KEY[None])
-    lags = estimators.delivered(seen, parts)
+    lags = estimators.credit_delivered(seen, parts)
     np.testing.assert_allclose([lag.norm for lag in lags], [0.75, 0.25, 0.0], rtol=1e-6)
     np.testing.assert_allclose([lag.delivered for lag in lags], [1.0, 0.0, np.nan])
 
@@ -121,7 +121,7 @@ def test_the_cut_carry_says_the_same_as_constant_params(x64, monkeypatch):
         )
 
     gated = parts()
-    monkeypatch.setattr(audit, "gated", audit.severed)
+    monkeypatch.setattr(audit, "gated", audit.sever_params)
     close(parts(), gated, rtol=1e-9)
 
 

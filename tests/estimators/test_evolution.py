@@ -15,7 +15,7 @@ import rnnjax
 from rnnjax import Seq, losses, training
 from rnnjax.base import UserError
 from rnnjax.data import Batch, Stream
-from rnnjax.estimators import RULES, backprop, es, forward, lookback, nres, pes, score
+from rnnjax.estimators import RULES, backprop, es, forward, nres, pes, score, sliding_tbptt
 
 B, T, SIGMA = 2, 8, 1e-3
 
@@ -145,7 +145,7 @@ def test_each_loss_looks_back_as_far_as_it_should(advance, look, ragged):
     params, batch = example(cell)
     valid = jnp.array([[1, 1, 0, 1, 1, 1, 0, 1], [1] * T], bool)
     x = Seq(jnp.where(valid[..., None], batch.x, jnp.nan), valid) if ragged else batch.x
-    estimator = lookback(cell, losses.regress, advance, look)
+    estimator = sliding_tbptt(cell, losses.regress, advance, look)
     estimate, _ = jax.jit(estimator.grad)(params, (), batch._replace(x=x))
 
     def value(params, row):
@@ -171,14 +171,14 @@ def test_looking_back_crosses_batches_and_stops_at_a_restart():
     cell = network()
     params, batch = example(cell)
     parts = [cut(batch, 0, 4, [True, True]), cut(batch, 4, T, [False, True])]
-    got, _ = streamed(lookback(cell, losses.regress, 4, 8), params, parts)
+    got, _ = streamed(sliding_tbptt(cell, losses.regress, 4, 8), params, parts)
     whole = jax.grad(loss(cell, jax.tree.map(lambda a: a[:1], batch)))(params)
     halves = [
         jax.grad(loss(cell, jax.tree.map(lambda a, s=s: a[1:, s], batch)))(params) for s in (slice(4), slice(4, T))
     ]
     close(got, jax.tree.map(lambda a, b, c: a + b + c, whole, *halves), atol=1e-5)
     with pytest.raises(ValueError, match="advance <= look"):
-        lookback(cell, losses.regress, 4, 3)
+        sliding_tbptt(cell, losses.regress, 4, 3)
 
 
 def stream(steps, whole=False):

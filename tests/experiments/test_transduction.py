@@ -14,7 +14,7 @@ from _launching import launch
 
 import rnnjax
 from rnnjax import app, estimators
-from rnnjax.app import runs
+from rnnjax.app import run_configs
 from rnnjax.base import UserError
 from rnnjax.data import Batch, shuffled
 from rnnjax.estimators import Estimator
@@ -92,7 +92,7 @@ def test_a_batch_is_cut_to_the_shortest_length_that_holds_it():
             jnp.arange(6)[None] < jnp.array(sources)[:, None],
             jnp.arange(9)[None] < jnp.array(targets)[:, None],
         )
-        x = rnnjax.Pair(rnnjax.Seq(jnp.zeros((2, 6)), valid), jnp.zeros((2, 9)))
+        x = rnnjax.SourceTarget(rnnjax.Seq(jnp.zeros((2, 6)), valid), jnp.zeros((2, 9)))
         return Batch(x, jnp.zeros((2, 9)), mask)
 
     for sources, targets, want in (([1, 2], [3, 0], 3), ([4, 1], [2, 2], 5), ([0, 0], [6, 1], 7), ([1, 1], [8, 1], 9)):
@@ -103,7 +103,7 @@ def test_a_batch_is_cut_to_the_shortest_length_that_holds_it():
 
 def config(folder, *argv):
     argv = ["translation", f"--data={folder}", "--source=xx", "--target=yy", *argv]
-    return runs(app.parse(translation.FLAGS, argv))[0]
+    return run_configs(app.parse(translation.FLAGS, argv))[0]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def test_flax_weights_in_and_out(theirs):
     variables = flax_variables(module)
     halves = [variables["params"][name]["cell"] for name in ("forward_rnn", "backward_rnn")]
     (forward, p), (backward, q) = (interop.from_flax_params(tree) for tree in halves)
-    ys = outputs(rnnjax.bidirectional(forward, backward), rnnjax.Both(p, q))
+    ys = outputs(rnnjax.bidirectional(forward, backward), rnnjax.Directions(p, q))
     np.testing.assert_allclose(ys, module.apply(variables, XS), **CLOSE)
     back = {"params": {name: {"cell": interop.to_flax_params(p)} for name, p in
                        (("forward_rnn", p), ("backward_rnn", q))}}  # fmt: skip
@@ -171,7 +171,7 @@ def test_to_flax_draws_noise_from_the_dropout_stream():
 
 def test_to_flax_drops_connections_once_a_window():
     ones = jnp.ones((2, T, 16))
-    scale = rnnjax.memoryless(lambda key, x: {"u": jnp.ones(16)}, lambda p, x, key=None: p["u"] * x)
+    scale = rnnjax.stateless(lambda key, x: {"u": jnp.ones(16)}, lambda p, x, key=None: p["u"] * x)
     module = nn.RNN(
         interop.to_flax(rnnjax.dropconnect(scale, 0.5)),
         split_rngs={"params": False, "dropout": True, "dropconnect": False},

@@ -9,7 +9,7 @@ import pytest
 
 import rnnjax
 from rnnjax import estimators, losses, run, tasks, training, unroll
-from rnnjax.tasks import drawn
+from rnnjax.tasks import task_stream
 
 STEPS, BATCH, FEATURES, UNITS = 100, 8, 6, 16
 
@@ -118,7 +118,7 @@ def test_memory_of_a_gradient_step(optimized):
 
 def test_a_training_step_reuses_the_buffers_it_is_given():
     cell = unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.lstm(4), rnnjax.linear(9)))
-    stream = drawn(tasks.copying(5), 4)
+    stream = task_stream(tasks.copying(5), 4)
     trainer = training.Trainer(cell, estimators.backprop(cell, losses.classify), optax.sgd(1e-3, momentum=0.9), stream)
     progress = jax.eval_shape(lambda key: training.init(trainer, (), key), jax.random.key(0))
     loop = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n), donate_argnums=0)

@@ -9,7 +9,7 @@ import _launching as launching  # noqa: F401  # finds the experiments
 import pytest
 
 from rnnjax import app
-from rnnjax.app import runs
+from rnnjax.app import run_configs
 from rnnjax.studies._plan import plan
 
 ROOT = Path(__file__).parents[2] / "experiments"
@@ -26,7 +26,7 @@ def test_a_flag_file_parses_and_its_names_are_known(path: Path):
     if name == "sweep":
         assert len(plan(config).points) > 1
         return
-    for single in runs(config):
+    for single in run_configs(config):
         if single.cell not in own:
             single.layers()
         single.make_optimizer()

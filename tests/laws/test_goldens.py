@@ -7,7 +7,7 @@ import pytest
 from _helpers import KEY, draw, moved
 
 import rnnjax
-from rnnjax import bidirectional, chunk, dropconnect, dropout, run, stack, tie, unroll, zoneout
+from rnnjax import bidirectional, chunk, dropconnect, dropout, run, stack, tie_weights, unroll, zoneout
 
 H, T, D = 4, 6, 3
 
@@ -267,13 +267,13 @@ def test_bidirectional_reads_from_both_ends():
 
 
 def test_the_two_directions_draw_noise_of_their_own():
-    ys = run(bidirectional(dropout(0.5)), rnnjax.Both((), ()), jnp.ones((T, 50)), key=KEY)[1]
+    ys = run(bidirectional(dropout(0.5)), rnnjax.Directions((), ()), jnp.ones((T, 50)), key=KEY)[1]
     assert (ys[:, :50] != ys[:, 50:]).any()
 
 
 def test_tied_weights_are_one_array_with_the_sum_of_both_gradients():
     net = stack(embed=rnnjax.embed(5, H), read=rnnjax.linear(5, bias=False))
-    tied = tie(net, lambda p, w: {**p, "read": {"w": w}}, lambda p: p["embed"]["w"].T)
+    tied = tie_weights(net, lambda p, w: {**p, "read": {"w": w}}, lambda p: p["embed"]["w"].T)
     p = tied.init(KEY, jnp.int32(0))
     assert p["read"]["w"] is None
     w, c = p["embed"]["w"], draw((5,))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from _helpers import KEY, build, close, floats, gappy, inputs, rows, setup, total
 from _table import ROWS, STEPS, T
 
-from rnnjax import Seq, run, segmented, unroll
+from rnnjax import Seq, run, unroll, with_resets
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def test_a_window_is_a_loop_of_steps(row):
 
 @rows(STEPS)
 def test_a_ragged_window_is_a_loop_of_segmented_steps(row):
-    xs, keys, cell = gappy(inputs(row)), noises(row)[-1], segmented(build(row))
+    xs, keys, cell = gappy(inputs(row)), noises(row)[-1], with_resets(build(row))
     weights, start, window = bound(row)
     anew = cell.initial_carry(weights, at(xs, 0))
     carry, ys = start, []

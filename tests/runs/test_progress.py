@@ -10,7 +10,7 @@ import pytest
 
 import rnnjax.runs._progress
 from rnnjax.base import UserError
-from rnnjax.runs import Progress, table
+from rnnjax.runs import Progress, print_table
 
 
 class Terminal(io.StringIO):
@@ -103,7 +103,7 @@ ROWS: list[dict[str, Any]] = [
 
 def test_a_table_in_a_log_is_aligned() -> None:
     file = io.StringIO()
-    table(ROWS, "copying", file)
+    print_table(ROWS, "copying", file)
     assert file.getvalue().splitlines() == [
         "copying",
         "                      loss  steps  source",
@@ -114,7 +114,7 @@ def test_a_table_in_a_log_is_aligned() -> None:
 
 def test_a_table_on_a_terminal_has_the_same_cells() -> None:
     file = Terminal()
-    table(ROWS, "copying", file)
+    print_table(ROWS, "copying", file)
     text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
     for word in ("copying", "this run: lstm [x]", "0.1694", "2,000", "memoryless", "0.1733", "exact", "source"):
         assert word in text

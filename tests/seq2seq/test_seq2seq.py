@@ -9,7 +9,7 @@ import pytest
 from _helpers import KEY, close, draw, loss, moved
 
 import rnnjax
-from rnnjax import Pair, Seq, data, losses, run, seq2seq, unroll, wrappers
+from rnnjax import Seq, SourceTarget, data, losses, run, seq2seq, unroll, wrappers
 from rnnjax.estimators import backprop
 from rnnjax.seq2seq import Memory, additive, attend, bahdanau, dot, encoder_decoder, general, luong
 from rnnjax.wrappers import condition
@@ -21,7 +21,7 @@ def memory(attention, hidden, valid=None):
     """A memory of five places of three features, and the weights of its keys."""
     values = draw((5, 3))
     weights = attention.keys.init(KEY, values)
-    return seq2seq.remember(attention, weights, Seq(values, valid)), weights
+    return seq2seq.encode_memory(attention, weights, Seq(values, valid)), weights
 
 
 def softmax(e):
@@ -52,7 +52,7 @@ def test_scores_are_what_the_papers_write():
 
 def test_what_is_not_valid_is_never_read_and_an_empty_source_reads_as_zero():
     def of(scores, values, valid):
-        return attend(scores, seq2seq.remember(dot(), (), Seq(values, valid)))
+        return attend(scores, seq2seq.encode_memory(dot(), (), Seq(values, valid)))
 
     both = jax.jit(jax.vmap(jax.value_and_grad(lambda *a: loss(of(*a)), (0, 1)), (None, None, 0)))
     scores, values = draw((5,)), draw((5, 3)).at[3:].set(jnp.nan)
@@ -117,7 +117,7 @@ def test_the_alignment_after_a_window_is_that_of_the_scan():
     held, _ = memory(dot(), 3)
     cell, xs = luong(rnnjax.vanilla(3), dot(), held, 2), draw((4, 2))
     p = cell.init(KEY, xs[0])
-    start = seq2seq.Attending(((), draw((3,))), (), jnp.full(5, 0.2), ())
+    start = seq2seq.CarryWithAttention(((), draw((3,))), (), jnp.full(5, 0.2), ())
     scan, fast = (
         jax.jit(lambda marks, c=c: unroll(c).step(p, start, Seq(xs, *marks))) for c in (cell.replace(window=None), cell)
     )
@@ -169,7 +169,7 @@ def translator(kind="luong", teach=lambda cell: cell):
 
 def example():
     source = Seq(jnp.array([3, 1, 0, 4, 99, 99]), jnp.arange(S) < 4)
-    return Pair(source, jnp.array([4, 1, 0, 2]))
+    return SourceTarget(source, jnp.array([4, 1, 0, 2]))
 
 
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("bahdanau", "feed", "luong")]
@@ -183,7 +183,7 @@ def test_the_decoder_step_by_step_is_the_window_and_padding_changes_nothing(kind
     @jax.jit
     def ways(params, x):
         slopes = jax.grad(lambda p: loss(run(net, p, x)[1]))(params)
-        trimmed = run(net, params, Pair(x.source.x[:4], x.target))[1]
+        trimmed = run(net, params, SourceTarget(x.source.x[:4], x.target))[1]
         cell, inner = net.begin(params, x.source)
         carry, steps = cell.initial_carry(inner, x.target[0]), []
         for t in range(T):
@@ -228,9 +228,9 @@ def test_teacher_forcing_and_free_running_are_one_schedule_of_the_decoder():
     net, x = translator(), example()
     params = moved(net.init(KEY, x), 1.0)
     own = translator(teach=wrappers.scheduled_sampling)
-    stream = wrappers.taught(
+    stream = wrappers.with_sampling(
         rnnjax.data.Stream(lambda d: (), lambda d, p, k: (data.Batch(jax.tree.map(lambda a: a[None], x), 0), p)),
-        wrappers.falling("linear", 1),
+        wrappers.sampling_schedule("linear", 1),
     )
     forced, position = stream.next((), stream.init(()), KEY)
 

@@ -9,7 +9,7 @@ import pytest
 
 from rnnjax import tasks
 from rnnjax.tasks._films import FASTEST, LARGEST, SLOWEST, SMALLEST, STEP, path
-from rnnjax.tasks._shapes import among
+from rnnjax.tasks._shapes import index_from_uniform
 
 WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 FRAMES = 10  # a size comes round the corner once at most
@@ -21,9 +21,9 @@ def films():
 
     def draw(key):
         u = jax.random.uniform(key, (2000, 6))
-        way = jax.vmap(lambda u: path(among(u[5], 8), u[:5], FRAMES))(u)
-        films = [kind(FRAMES).batch(key, 60) for kind in (tasks.moving, tasks.happening)]
-        return *films, (u, *way), tasks.happening(FRAMES).batch(key, 2000).y
+        way = jax.vmap(lambda u: path(index_from_uniform(u[5], 8), u[:5], FRAMES))(u)
+        films = [kind(FRAMES).batch(key, 60) for kind in (tasks.moving_shapes, tasks.shape_events)]
+        return *films, (u, *way), tasks.shape_events(FRAMES).batch(key, 2000).y
 
     return jax.device_get(jax.jit(draw)(jax.random.key(0)))
 
@@ -114,10 +114,10 @@ def test_the_yardstick_of_events_is_the_entropy_of_a_label_where_one_sees_whethe
     shares = np.bincount(films[3].ravel(), minlength=len(tasks.EVENTS)) / films[3].size
     away = np.array([name in ("away", "leaves") for name in tasks.EVENTS])
     counted = -sum((p * np.log(p / p.sum())).sum() for p in (shares[away], shares[~away]))
-    assert abs(counted - tasks.happening(FRAMES).baseline) < 0.01
+    assert abs(counted - tasks.shape_events(FRAMES).baseline) < 0.01
 
 
 def test_a_film_of_one_frame_is_refused():
-    for task in (tasks.moving, tasks.happening):
+    for task in (tasks.moving_shapes, tasks.shape_events):
         with pytest.raises(ValueError, match="2 frames, not 1"):
             task(1)

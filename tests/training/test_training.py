@@ -12,8 +12,8 @@ import pytest
 import rnnjax
 from rnnjax import estimators, losses, tasks, training
 from rnnjax.base import UserError
-from rnnjax.data import Alphabet, in_rows, reading
-from rnnjax.tasks import drawn
+from rnnjax.data import Alphabet, contiguous_rows, reading_stream
+from rnnjax.tasks import task_stream
 from rnnjax.training import decayed, scale_by_name
 from rnnjax.training import optimizer as optimizer_
 from rnnjax.training._optimizers import DIRECTIONS
@@ -23,7 +23,7 @@ def trainer(learning_rate=1e-2) -> training.Trainer:
     cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.gru(4), rnnjax.dropout(0.2), rnnjax.linear(9)))
     schedule = decayed(learning_rate, "cosine", 20, warmup=3)
     optimizer = optimizer_(DIRECTIONS["adam"], schedule, 1.0, 1e-3)
-    stream = drawn(tasks.copying(3, 2), 4)
+    stream = task_stream(tasks.copying(3, 2), 4)
     return training.Trainer(cell, estimators.backprop(cell, losses.classify), optimizer, stream)
 
 
@@ -52,7 +52,7 @@ def test_the_loop_stops_at_the_first_step_that_breaks():
 
     cell = rnnjax.Cell(lambda key, x: {"w": jnp.ones(1)}, lambda w, x: (), lambda w, h, x, key=None: (h, x))
     estimator = estimators.Estimator(lambda params, batch: (), breaking)
-    broken = training.Trainer(cell, estimator, optax.sgd(0.1), drawn(tasks.copying(3, 2), 4))
+    broken = training.Trainer(cell, estimator, optax.sgd(0.1), task_stream(tasks.copying(3, 2), 4))
     progress = training.init(broken, (), jax.random.key(0))
     progress = training.loop(broken, progress, (), 100)
     assert int(progress.state.step) == 4 and not bool(progress.finite)
@@ -112,8 +112,8 @@ def test_evaluation_passes_the_carry_on_and_counts_every_step_once():
 
     symbols = Alphabet.of("abc ").encode("a cab, a bac"[:5].replace(",", " ") * 9)
     cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(4), rnnjax.gru(3), rnnjax.linear(4)))
-    rows = in_rows(symbols, rows=1, window=6)
-    stream = reading("test", 6, rows.windows(6))
+    rows = contiguous_rows(symbols, rows=1, window=6)
+    stream = reading_stream("test", 6, rows.windows(6))
     params = cell.init(jax.random.key(0), jnp.zeros(6, jnp.int32))
     metrics = training.evaluate(cell, losses.classify, stream)(params, {"test": rows}, jax.random.key(0))
     _, logits = rnnjax.run(cell, params, jnp.asarray(symbols[:-1]))
@@ -124,7 +124,7 @@ def test_evaluation_passes_the_carry_on_and_counts_every_step_once():
 
 def test_few_and_many_batches_are_scored_by_one_program_as_by_their_own():
     cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.gru(3), rnnjax.linear(9)))
-    stream, key, traces = drawn(tasks.copying(5), 4), jax.random.key(1), []
+    stream, key, traces = task_stream(tasks.copying(5), 4), jax.random.key(1), []
     params = cell.init(jax.random.key(0), jnp.zeros(25, jnp.int32))
 
     def objective(outputs, batch):

@@ -113,7 +113,7 @@ def test_a_forest_equals_recursion_by_hand(name, x64):
     tree_cell, by_hand, arity = CELLS[name]
     wanted, xs = wood(arity, 3), features(jnp.float64)
     forest = at(packed([wanted], xs, size=trees.Size(24, 16, 3, arity, 5, 9)).x)  # with room left, where x is nan
-    cell = trees.upward(tree_cell)
+    cell = trees.fold_forest(tree_cell)
     params = moved(cell.init(KEY, forest))
 
     def in_one(params):
@@ -141,7 +141,7 @@ def states(cell, params, batch):
 def test_trees_together_equal_one_at_a_time(name):
     tree_cell, _, arity = CELLS[name]
     all_trees, xs = wood(arity, 12), features()
-    cell = trees.upward(tree_cell)
+    cell = trees.fold_forest(tree_cell)
     singles = packed([[tree] for tree in all_trees], xs)
     params = moved(cell.init(KEY, at(singles.x)))
     ys = states(cell, params, singles)
@@ -155,7 +155,7 @@ def test_trees_together_equal_one_at_a_time(name):
 
 
 def test_a_pass_over_trees_of_one_size_compiles_once():
-    cell = trees.upward(trees.recnn(H))
+    cell = trees.fold_forest(trees.recnn(H))
     batches = [packed([wood(2, 6, seed)], features(), size=trees.Size(48, 24, 4, 2, 6, 12)) for seed in range(3)]
     assert len({batch.x.children.tobytes() for batch in batches}) == 3
     params = cell.init(KEY, at(batches[0].x))
@@ -236,12 +236,12 @@ def test_a_sequence_reads_each_sentence_anew_and_answers_at_its_root():
 
 def test_wrappers_of_weights_take_a_tree_cell():
     forest = at(packed([wood(2)], features()).x)
-    plain = trees.upward(trees.recnn(H))
+    plain = trees.fold_forest(trees.recnn(H))
     params = moved(plain.init(KEY, forest))
-    tied = trees.upward(rnnjax.parametrize(trees.recnn(H), u=lambda u: (u + u[::-1]) / 2))
+    tied = trees.fold_forest(rnnjax.parametrize(trees.recnn(H), u=lambda u: (u + u[::-1]) / 2))
     same = {**params, "u": (params["u"] + params["u"][::-1]) / 2}
     close(rnnjax.run(tied, params, forest), rnnjax.run(plain, same, forest))
-    noisy = trees.upward(rnnjax.dropconnect(trees.recnn(H), 0.5))
+    noisy = trees.fold_forest(rnnjax.dropconnect(trees.recnn(H), 0.5))
     assert (rnnjax.run(noisy, params, forest, key=KEY)[1] != rnnjax.run(noisy, params, forest)[1]).any()
 
 
@@ -249,7 +249,7 @@ def test_a_cell_at_the_nodes_acts_on_what_each_shows(x64):
     tree, xs = wood(2, 5)[3], features(jnp.float64)
     forest = at(packed([[tree]], xs).x)
     normed = trees.at_nodes(trees.tree_lstm(H, 0.5), rnnjax.layer_norm())
-    params = moved(trees.upward(normed).init(KEY, forest))
+    params = moved(trees.fold_forest(normed).init(KEY, forest))
 
     def norm(h):
         return (h - h.mean()) / jnp.sqrt(h.var() + 1e-5) * params["cell"]["gain"] + params["cell"]["bias"]
@@ -264,7 +264,7 @@ def test_a_cell_at_the_nodes_acts_on_what_each_shows(x64):
         c = sigmoid(z["l"] + 0.5) * c0 + sigmoid(z["r"] + 0.5) * c1 + sigmoid(z["i"]) * jnp.tanh(z["g"])
         return c, norm(sigmoid(z["o"]) * jnp.tanh(c))
 
-    got = jax.jit(lambda p: rnnjax.run(trees.upward(normed), p, forest)[1])(params)[forest.roots[0]]
+    got = jax.jit(lambda p: rnnjax.run(trees.fold_forest(normed), p, forest)[1])(params)[forest.roots[0]]
     close(got, by_hand(len(tree.words) - 1)[1], 1e-12, 1e-12)
     with pytest.raises(ValueError, match="without memory"):
         trees.at_nodes(trees.recnn(H), rnnjax.gru(H)).init(KEY, jnp.ones(D))
@@ -274,9 +274,9 @@ def test_a_cell_at_the_nodes_acts_on_what_each_shows(x64):
 
 def test_dropout_at_the_nodes_is_another_at_each_and_off_without_a_key():
     forest = at(packed([wood(2)], features()).x)
-    plain = trees.upward(trees.tree_lstm(H))
+    plain = trees.fold_forest(trees.tree_lstm(H))
     params = moved(plain.init(KEY, forest))
-    dropped = trees.upward(trees.at_nodes(trees.tree_lstm(H), rnnjax.dropout(0.5)))
+    dropped = trees.fold_forest(trees.at_nodes(trees.tree_lstm(H), rnnjax.dropout(0.5)))
     both = {"tree": params, "cell": ()}
     run = jax.jit(lambda p, key: rnnjax.run(dropped, p, forest, key=key)[1])
     ys, want = run(both, None), rnnjax.run(plain, params, forest)[1]
@@ -294,20 +294,20 @@ def test_brackets_come_back(seed):
     split = [trees.chain, trees.balanced, trees.at_random(rng, 5)][seed % 3]
     tree = trees.shaped(words, split, lambda: ["", "0", "NP"][rng.integers(3)])
     assert tree.sentence() == words
-    assert trees.parse(trees.write(tree)) == [tree] and trees.delinearise(trees.linearise(tree)) == tree
-    loose = trees.write(tree).replace("(", " ( ").replace(")", "\n)\t")
-    assert trees.parse(loose + trees.write(tree)) == [tree, tree]
+    assert trees.parse(trees.to_brackets(tree)) == [tree] and trees.delinearise(trees.linearise(tree)) == tree
+    loose = trees.to_brackets(tree).replace("(", " ( ").replace(")", "\n)\t")
+    assert trees.parse(loose + trees.to_brackets(tree)) == [tree, tree]
 
 
 def test_a_chain_of_ten_thousand_words():
     text = "(2 (2 a) " * 9_999 + "(3 b)" + ")" * 9_999
     tree = trees.parse(text)[0]
-    assert trees.write(tree) == text
+    assert trees.to_brackets(tree) == text
     batch = trees.pack([[tree]], {"a": 1, "b": 2}, {"2": 0, "3": 1}, width=1)
     assert batch.mask.sum() == 19_999 and batch.y.sum() == 1
     depth = trees.TreeCell(lambda k, x: (), lambda p, x, k: 0.0 * x, lambda p, h, there, k: 1.0 + h.max())
     forest = at(batch.x)
-    ys = jax.jit(lambda f: rnnjax.run(trees.upward(depth), (), f)[1])(
+    ys = jax.jit(lambda f: rnnjax.run(trees.fold_forest(depth), (), f)[1])(
         forest._replace(leaves=forest.leaves.astype(float))
     )
     assert ys[forest.roots[0]] == 9_999
@@ -338,22 +338,22 @@ def test_what_is_defined_at_the_edges(tmp_path):
     assert trees.parse("(S (a))")[0].children == ((), (0,))
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(UserError, match="empty holds no tree"):
-        trees.read(str(tmp_path / "empty"))
+        trees.read_trees(str(tmp_path / "empty"))
     (tmp_path / "latin").write_bytes(b"(2 caf\xe9)")
     with pytest.raises(UserError, match="not UTF-8"):
-        trees.read(str(tmp_path / "latin"))
+        trees.read_trees(str(tmp_path / "latin"))
     for symbols in (["(", "a"], [], ["(", "a", ")"] * 2):
         with pytest.raises(UserError):
             trees.delinearise(symbols)
     for tree in (trees.Tree(("",), ("",), ((),)), trees.Tree(("a b",), ("c",), ((),))):
         with pytest.raises(UserError, match="no brackets can say"):
-            trees.write(tree)
+            trees.to_brackets(tree)
 
 
 def test_nodes_of_three_children_are_refused_by_cells_for_two():
     forest = at(packed([trees.parse("((a) (b) (c))")], features()).x)
     for tree_cell in (trees.recnn(H), trees.rntn(H), trees.tree_lstm(H)):
-        cell = trees.upward(tree_cell)
+        cell = trees.fold_forest(tree_cell)
         with pytest.raises(ValueError, match="joins two children"):
             jax.eval_shape(lambda f, c=cell: rnnjax.run(c, c.init(KEY, f), f), forest)
 
@@ -363,10 +363,10 @@ def test_the_sentiment_treebank_has_its_published_counts():
     folder = Path(os.environ.get("RNNJAX_DATA", "../shared/data")) / "sst"
     if not folder.exists():
         pytest.skip("sst/train.txt and the like are not there: set RNNJAX_DATA")
-    parts = [trees.read(str(folder / f"{name}.txt")) for name in ("train", "dev", "test")]
+    parts = [trees.read_trees(str(folder / f"{name}.txt")) for name in ("train", "dev", "test")]
     assert [len(part) for part in parts] == [8_544, 1_101, 2_210]
     assert [sum(tree.labels[-1] != "2" for tree in part) for part in parts] == [6_920, 872, 1_821]
-    assert [trees.write(tree) for tree in parts[1][:3]] == (folder / "dev.txt").read_text().splitlines()[:3]
+    assert [trees.to_brackets(tree) for tree in parts[1][:3]] == (folder / "dev.txt").read_text().splitlines()[:3]
 
 
 def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):

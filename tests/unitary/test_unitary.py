@@ -9,7 +9,7 @@ from jax import export
 
 import rnnjax
 from rnnjax import unitary
-from rnnjax.unitary import Pair
+from rnnjax.unitary import ComplexPair
 
 N = 8
 
@@ -83,7 +83,7 @@ def test_accumulated_reflections_are_the_chain_of_them():
     many, one = unitary.reflections(3), unitary.reflection()
     v = many.init(jax.random.key(0), N, jnp.float32)["v"]
     chain = unitary.product(one, one, one)
-    params = tuple({"v": Pair(v.re[i], v.im[i])} for i in range(3))
+    params = tuple({"v": ComplexPair(v.re[i], v.im[i])} for i in range(3))
     np.testing.assert_allclose(matrix(many, {"v": v}), matrix(chain, params), atol=1e-5)
 
 
@@ -95,11 +95,11 @@ def test_a_vector_of_no_length_reflects_nothing(size):
     target = jnp.linspace(-1.0, 2.0, N * N).reshape(N, N)
 
     def one(v):
-        return unitary.dense(unitary.reflection(), {"v": Pair(v[0], im[0])}, N).re
+        return unitary.dense(unitary.reflection(), {"v": ComplexPair(v[0], im[0])}, N).re
 
     def many(v):
         factor = unitary.reflections(2)
-        return unitary.dense(factor, factor.weights({"v": Pair(v, im)}), N).re
+        return unitary.dense(factor, factor.weights({"v": ComplexPair(v, im)}), N).re
 
     for matrix_of in (one, many, unitary.householder(2)):
         np.testing.assert_array_equal(matrix_of(re), np.eye(N))
@@ -251,7 +251,7 @@ def test_every_gradient_is_finite_and_not_zero_from_a_zero_state_with_zero_input
     core = rnnjax.unroll(rnnjax.urnn_core(N))
     z = jnp.zeros((3, 2 * N))
     params = core.init(jax.random.key(0), z)
-    zero = Pair(jnp.zeros(N), jnp.zeros(N))
+    zero = ComplexPair(jnp.zeros(N), jnp.zeros(N))
     loss = jax.jit(lambda p, h, z: rnnjax.run(core, p, z, h)[1].sum())
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.grad(loss, (0, 1, 2))(params, zero, z)))
     started = jax.grad(lambda p: rnnjax.run(core, p, z)[1].sum())(params)

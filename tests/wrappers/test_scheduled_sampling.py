@@ -10,8 +10,8 @@ from _helpers import KEY, close, draw, moved
 
 import rnnjax
 from rnnjax import Seq, decoding, run, tasks, unroll
-from rnnjax.tasks import drawn
-from rnnjax.wrappers import Taught, falling, scheduled_sampling, taught
+from rnnjax.tasks import task_stream
+from rnnjax.wrappers import SampledInput, sampling_schedule, scheduled_sampling, with_sampling
 
 SYMBOLS = 5
 
@@ -45,7 +45,9 @@ def test_between_them_the_share_of_own_inputs_is_right():
     echo = rnnjax.Cell(lambda key, x: (), lambda p, x: (), lambda p, h, x, key=None: (h, (x, -jnp.ones(()))))
     cell = unroll(scheduled_sampling(echo, pick=lambda key, y: y[1]))
     eps, n = jnp.array([0.2, 0.7, 1.0]), 4001
-    share = jax.vmap(lambda e: (run(cell, (), Taught(jnp.ones(n), jnp.full(n, e)), key=KEY)[1][0][1:] < 0).mean())(eps)
+    share = jax.vmap(
+        lambda e: (run(cell, (), SampledInput(jnp.ones(n), jnp.full(n, e)), key=KEY)[1][0][1:] < 0).mean()
+    )(eps)
     error = np.sqrt(eps * (1 - eps) / (n - 1)) + 1e-9
     assert (abs(share - (1 - eps)) < 4 * error).all()
 
@@ -81,12 +83,12 @@ def test_gradients_pass_through_outputs_that_are_read_as_they_are(x64):
     ("inverse_sigmoid", (10 / 11, 10 / (10 + np.exp(0.5)))),
 ])  # fmt: skip
 def test_schedules_fall_as_they_say(kind, values):
-    schedule = falling(kind, 10, 0.1)
+    schedule = sampling_schedule(kind, 10, 0.1)
     np.testing.assert_allclose([schedule(0), schedule(5), schedule(10_000)], (*values, 0.1), rtol=1e-5)
 
 
 def test_a_stream_counts_its_batches():
-    stream = taught(drawn(tasks.copying(2, 1, 2), 3), falling("linear", 4))
+    stream = with_sampling(task_stream(tasks.copying(2, 1, 2), 3), sampling_schedule("linear", 4))
     position, eps = stream.init(()), []
     for _ in range(4):
         batch, position = stream.next((), position, KEY)
