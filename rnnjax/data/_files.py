@@ -10,10 +10,9 @@ from typing import IO, Any, NoReturn
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.data._fetching import fetch, unpack
+from rnnjax.data._fetching import fetch
 from rnnjax.data._guard import reader_errors
 from rnnjax.data._opening import UTF8, decode_text
-
 
 GZIP = b"\x1f\x8b"
 LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one

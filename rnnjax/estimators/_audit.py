@@ -225,9 +225,10 @@ def by_lag(
         g = sum_t sum_a d L_t / d params_{t-a},   params_s: the copy that step s uses
 
     For each t with a loss the estimate is made of that loss alone, for a network that uses the params from step t - a
-    on and constants of the same value before it (`gate_params`; `sever_params` where the rule does not admit
-    that), so nobody looks inside the rule. What changes when the params are used one step earlier is what the rule says about that lag.
-    The initial carry counts as part of the first step. The parts add up to the estimate, of a random rule on average.
+    on and constants of the same value before it (`gate_params`; `sever_params` where the rule does not admit that),
+    so nobody looks inside the rule. What changes when the params are used one step earlier is what the rule says
+    about that lag. The initial carry counts as part of the first step. The parts add up to the estimate, of a random
+    rule on average.
 
     Args:
       make: from a cell to the estimator that is audited.
