@@ -1,13 +1,14 @@
 """rnnjax: recurrent networks as pure step functions in JAX.
 
-The cells and what goes around them are here. The rooms beside them, such as `rnnjax.losses`, `rnnjax.training` and
-`rnnjax.app`, are imported when they are first used.
+Cells and what wraps them are here. The folders, such as `rnnjax.losses`, `rnnjax.training` and `rnnjax.app`, are
+imported when they are first used; `dir(rnnjax)` lists them.
 """
 
 import importlib
 import importlib.metadata
-from types import ModuleType
+from typing import Any
 
+from rnnjax._deprecated import getattr_of
 from rnnjax.base import Cell, Seq, SourceTarget, chunk, remat, run, stack, stateless, unroll, with_resets, with_step
 from rnnjax.cells import (
     LSTMCarry,
@@ -154,19 +155,18 @@ __all__ = [
 
 __version__ = importlib.metadata.version("rnnjax")
 
-_ROOMS = (
-    "app", "checkpoint", "ctc", "data", "decoding", "dynamics", "estimators", "interop", "lectures", "losses",
-    "optimizers", "plotting", "population", "stochastic", "tasks", "teaching", "topology", "training", "trees",
-    "writers",
+_FOLDERS = (
+    "app", "base", "cells", "credit", "data", "decoding", "distributed", "dynamics", "estimators", "interop", "losses",
+    "plotting", "runs", "seq2seq", "studies", "tasks", "training", "trees", "unitary", "wrappers",
 )  # fmt: skip
 
+_renamed = getattr_of("rnnjax")
 
-def __getattr__(name: str) -> ModuleType:
-    """The rooms that not every program needs, imported at first use."""
-    if name not in _ROOMS:
-        raise AttributeError(f"module 'rnnjax' has no attribute {name!r}")
-    return importlib.import_module(f"rnnjax.{name}")
+
+def __getattr__(name: str) -> Any:
+    """Folders are imported at first use; a name that changed is found, with a warning."""
+    return importlib.import_module(f"rnnjax.{name}") if name in _FOLDERS else _renamed(name, 3)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*__all__, *_FOLDERS, "__version__"})

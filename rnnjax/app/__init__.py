@@ -3,6 +3,9 @@
 Belongs here: the command line. Does not belong here: mathematics.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.app._analysis import is_plain, panel_lines
 from rnnjax.app._config import Config, allow_infinite, parse, run_configs
 from rnnjax.app._experiment import Experiment, Study
@@ -36,3 +39,6 @@ __all__ = [
     "status",
     "study_flags",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -21,10 +21,10 @@ from rnnjax.plotting import Panel, clouds, flows, singular_values
 from rnnjax.runs import print_table
 from rnnjax.runs._leaves import DamagedError
 
-COLUMNS = 4  # of the picture of eigenvalues
-LARGEST, BOUND = "largest singular value", r"bound $\prod ||J_s||$"
-ALL, CELLS = "root mean square of the singular values", r"of $\partial c_T / \partial c_t$ alone, root mean square"
-ACTIVATION = r"bound $\prod ||D_s|| \, ||W||$"
+_COLUMNS = 4  # of the picture of eigenvalues
+_LARGEST, _BOUND = "largest singular value", r"bound $\prod ||J_s||$"
+_ALL, _CELLS = "root mean square of the singular values", r"of $\partial c_T / \partial c_t$ alone, root mean square"
+_ACTIVATION = r"bound $\prod ||D_s|| \, ||W||$"
 
 
 class Analyser:
@@ -32,7 +32,7 @@ class Analyser:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.cell, self.xs = network(session)
+        self.cell, self.xs = _network(session)
         self.fresh = session.fresh()
         self.initial = self.fresh.progress.state.params
         plain = is_plain(session.config)
@@ -56,16 +56,16 @@ class Analyser:
         panels = {name: Panel(panel_lines(a), note[name]) for name, a in ends.items()}
         flows(paths["flow"], panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$")
         singular_values(paths["spectra"], {name: (a.lags, a.logs) for name, a in ends.items()})
-        clouds(paths["eigenvalues"], eigenvalues(found))
-        rows = [{"": f"{result.config.cell}, {name}"} | table_row(a) for name, a in found.items()]
+        clouds(paths["eigenvalues"], _eigenvalues(found))
+        rows = [{"": f"{result.config.cell}, {name}"} | _table_row(a) for name, a in found.items()]
         print_table(rows, title="one sequence, changes of the state")
         print("pictures: " + ", ".join(str(path) for path in paths.values()))
-        return {"analysis": dict(zip(found, map(table_row, found.values())))}
+        return {"analysis": dict(zip(found, map(_table_row, found.values())))}
 
     def between(self) -> dict[str, PyTree]:
         """Parameters of the checkpoints that were kept on the way, by their steps; a damaged one is passed over."""
         kept, found = self.session.checkpoints, {}
-        for step in kept.steps()[:-1][-(COLUMNS - 2) :]:
+        for step in kept.steps()[:-1][-(_COLUMNS - 2) :]:
             try:
                 found[f"step {step:,}"] = kept.read(step, self.fresh).progress.state.params
             except DamagedError as damage:
@@ -73,7 +73,7 @@ class Analyser:
         return found
 
 
-def network(session: Session) -> tuple[Cell, PyTree]:
+def _network(session: Session) -> tuple[Cell, PyTree]:
     """The network, in single precision at least, and one sequence: of the first batch the one with most valid steps."""
     config, setup = session.config, session.setup
     dtype = "float32" if config.dtype == "bfloat16" else config.dtype
@@ -99,19 +99,23 @@ def panel_lines(a: Analysis) -> dict[str, np.ndarray]:
         return out
 
     late = np.arange(a.bound.size)[::-1]
-    found = {LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]), BOUND: spread(a.bound, late), ALL: safe_logs(a.norms)}
+    found = {
+        _LARGEST: spread([0, *a.logs[:, 0]], [0, *a.lags]),
+        _BOUND: spread(a.bound, late),
+        _ALL: _safe_logs(a.norms),
+    }
     if a.activation is not None:
-        found[ACTIVATION] = spread(a.activation, late)
-    return found if a.cells is None else found | {CELLS: safe_logs(a.cells)}
+        found[_ACTIVATION] = spread(a.activation, late)
+    return found if a.cells is None else found | {_CELLS: _safe_logs(a.cells)}
 
 
-def safe_logs(norms: Any) -> np.ndarray:
+def _safe_logs(norms: Any) -> np.ndarray:
     """Logarithms; of what has underflowed to 0, minus infinity."""
     with np.errstate(divide="ignore"):
         return np.log(np.asarray(norms, float))
 
 
-def eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarray]]]:
+def _eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarray]]]:
     """Eigenvalues of the recurrent matrices, where there are any, and of Jacobians of single steps."""
 
     def of(take: Callable[[Analysis], Any]) -> dict[str, list[np.ndarray]]:
@@ -121,7 +125,7 @@ def eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarr
     return {"recurrent matrices": of(lambda a: a.matrices)} | some if next(iter(found.values())).matrices else some
 
 
-def table_row(a: Analysis) -> dict[str, Any]:
+def _table_row(a: Analysis) -> dict[str, Any]:
     """What the table says of a network."""
     seen, tens = int(a.lags[-1]), np.log(10)
     radii = [abs(np.linalg.eigvals(np.asarray(u))).max() for u in a.matrices]

@@ -92,7 +92,7 @@ class Config:
         """The optimiser that the flags describe."""
         direction = registry.resolve("optimizer", self.optimizer, DIRECTIONS)
         rate = training.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
-        scales = lr_scales(self.lr_scale)
+        scales = _lr_scales(self.lr_scale)
         try:
             return training.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=scales)
         except (TypeError, ValueError) as error:
@@ -116,7 +116,7 @@ class Config:
         return made
 
 
-def lr_scales(settings: list[str]) -> dict[str, float]:
+def _lr_scales(settings: list[str]) -> dict[str, float]:
     """`--lr_scale` settings: from `pattern=factor` to {pattern: factor}."""
     scales = {}
     for setting in settings:
@@ -153,15 +153,15 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> Config:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:
         raise UserError(f"what is {rest[1]!r}? flags are written --name=value")
-    check_numbers(values)
-    config = Config({name: values[name].value for name in values if name not in HELP})
+    _check_numbers(values)
+    config = Config({name: values[name].value for name in values if name not in _HELP})
     if "hidden_size" not in values:
         return config
     chosen = values["hidden_size"].value != values["hidden_size"].default
-    return config.replace(hidden_size=sizes(config, chosen))
+    return config.replace(hidden_size=_sizes(config, chosen))
 
 
-LARGEST = {"seed": 2**32 - 1}  # of whole numbers; others have 31 bits
+_LARGEST = {"seed": 2**32 - 1}  # of whole numbers; others have 31 bits
 
 
 def allow_infinite(values: flags.FlagValues, *names: str) -> None:
@@ -178,7 +178,7 @@ def allow_infinite(values: flags.FlagValues, *names: str) -> None:
         values[name].takes_infinite = True
 
 
-def check_numbers(values: flags.FlagValues) -> None:
+def _check_numbers(values: flags.FlagValues) -> None:
     """Refuses what no number of a run can be: nan, inf, whole numbers beyond 31 bits, parts that leave nothing.
 
     Raises:
@@ -189,7 +189,7 @@ def check_numbers(values: flags.FlagValues) -> None:
         for value in given if isinstance(given, list) else [given]:
             if isinstance(value, float) and not math.isfinite(value) and not hasattr(values[name], "takes_infinite"):
                 raise UserError(f"--{name}={value}: a finite number, please")
-            most = LARGEST.get(name, 2**31 - 1)
+            most = _LARGEST.get(name, 2**31 - 1)
             if isinstance(value, int) and not -(2**31) <= value <= most:
                 raise UserError(f"--{name}={value}: at most {most:,}")
     parts = [values[name].value for name in ("valid", "test") if name in values]
@@ -197,10 +197,10 @@ def check_numbers(values: flags.FlagValues) -> None:
         raise UserError(f"--valid={parts[0]:g} --test={parts[1]:g}: nothing is left to learn from")
 
 
-HELP = ("help", "helpfull", "helpshort", "?")
+_HELP = ("help", "helpfull", "helpshort", "?")
 
 
-def sizes(config: Config, chosen: bool = True) -> list[int]:
+def _sizes(config: Config, chosen: bool = True) -> list[int]:
     """`--hidden_size`, one for each cell; where the user did not choose, the defaults go as far as they go."""
     try:
         numbers = [int(text) for text in config.hidden_size]
@@ -229,16 +229,16 @@ def run_configs(config: Config) -> list[Config]:
     """
     scales = config.values.get("lr_scale", [])
     return [
-        config.replace(cell=cell, hidden_size=size, lr_scale=of_cell(scales, cell, config.cell))
+        config.replace(cell=cell, hidden_size=size, lr_scale=_of_cell(scales, cell, config.cell))
         for cell, size in zip(config.cell, config.hidden_size)
     ]
 
 
-def of_cell(settings: list[str], cell: str, cells: list[str]) -> list[str]:
+def _of_cell(settings: list[str], cell: str, cells: list[str]) -> list[str]:
     """The settings that are meant for a cell: those for all of them, and those that begin with its name.
 
     Example:
-      >>> of_cell(["u$=0.1", "urnn:h0=0"], "urnn", ["urnn", "lstm"]), of_cell(["urnn:h0=0"], "lstm", ["urnn", "lstm"])
+      >>> _of_cell(["u$=0.1", "urnn:h0=0"], "urnn", ["urnn", "lstm"]), _of_cell(["urnn:h0=0"], "lstm", ["urnn", "lstm"])
       (['u$=0.1', 'h0=0'], [])
     """
     others = tuple(f"{other}:" for other in cells if other != cell)

@@ -12,7 +12,7 @@ from rnnjax.app._session import Result
 from rnnjax.app._setup import Build, Load
 from rnnjax.runs import Workdir
 
-Finish = Callable[[Result], dict[str, Any]]
+_Finish = Callable[[Result], dict[str, Any]]
 
 
 # Flags that say which process this is: they are not written into flags.cfg, for they are no part of the run.
@@ -59,7 +59,7 @@ class Experiment(NamedTuple):
     build: Build
     flags: flags.FlagValues
     load: Load | None = None
-    finish: Finish | None = None
+    finish: _Finish | None = None
     free: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     description: str | None = None

@@ -31,15 +31,15 @@ def common_flags(**defaults: Any) -> flags.FlagValues:
       (['gru'], 200)
     """
     values = flags.FlagValues()
-    define_model(values)
-    define_learning(values)
-    define_run(values)
+    _define_model(values)
+    _define_learning(values)
+    _define_run(values)
     for name, value in defaults.items():
         values.set_default(name, value)
     return values
 
 
-def define_model(v: flags.FlagValues) -> None:
+def _define_model(v: flags.FlagValues) -> None:
     """Flags of the network."""
     flags.DEFINE_list(
         "cell",
@@ -58,7 +58,7 @@ def define_model(v: flags.FlagValues) -> None:
     )
 
 
-def define_learning(v: flags.FlagValues) -> None:
+def _define_learning(v: flags.FlagValues) -> None:
     """Flags of the start, the gradient and the optimiser."""
     flags.DEFINE_float(
         "init_scale", 1.0, "Factor on all initial parameters of the network.", lower_bound=0.0, flag_values=v
@@ -142,14 +142,14 @@ def study_flags(network: bool = True, **defaults: Any) -> flags.FlagValues:
     """
     values = flags.FlagValues()
     if network:
-        define_model(values)
-    define_place(values)
+        _define_model(values)
+    _define_place(values)
     for name, value in defaults.items():
         values.set_default(name, value)
     return values
 
 
-def define_place(v: flags.FlagValues) -> None:
+def _define_place(v: flags.FlagValues) -> None:
     """Flags of anything that runs: its numbers, its seed, and where it lives."""
     flags.DEFINE_enum(
         "dtype",
@@ -183,9 +183,9 @@ def define_place(v: flags.FlagValues) -> None:
     )
 
 
-def define_run(v: flags.FlagValues) -> None:
+def _define_run(v: flags.FlagValues) -> None:
     """Flags of the run: how long, how often, where."""
-    define_place(v)
+    _define_place(v)
     flags.DEFINE_string(
         "data_dir", os.environ.get("RNNJAX_DATA", ""), "Where data sets lie. Default: $RNNJAX_DATA.", flag_values=v
     )
@@ -219,7 +219,7 @@ def define_run(v: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "writers", ["jsonl", "tensorboard"], "Where metrics go: jsonl, tensorboard, wandb, mlflow.", flag_values=v
     )
-    define_devices(v)
+    _define_devices(v)
     flags.DEFINE_boolean(
         "profile",
         False,
@@ -234,7 +234,7 @@ def define_run(v: flags.FlagValues) -> None:
     )
 
 
-def define_devices(v: flags.FlagValues) -> None:
+def _define_devices(v: flags.FlagValues) -> None:
     """Flags of the devices and the processes that a run is shared out over."""
     flags.DEFINE_integer(
         "devices",

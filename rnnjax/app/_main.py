@@ -26,7 +26,7 @@ from rnnjax.runs import Workdir, flag_lines, usable_cores
 from rnnjax.runs._provenance import processor
 from rnnjax.runs._workdir import refuse_other_run
 
-MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
+_MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
 
 
 def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
@@ -59,11 +59,11 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
       >>> app.status(experiment, ["copying", "--no_such_flag"])
       1
     """
-    name = name_of(argv)
+    name = _name_of(argv)
     try:
-        launch(experiment, argv)
+        _launch(experiment, argv)
     except UserError as error:
-        return report_failure(" ".join(str(error).split()), name)
+        return _report_failure(" ".join(str(error).split()), name)
     except Interrupted as interruption:
         if is_leader():
             print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
@@ -73,17 +73,17 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
         return 130
     except Exception as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            return report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
+            return _report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
         if not running():
             raise
         line = what_happened(error)
         if line is None:
             traceback.print_exc()
-        return report_failure(line or f"{type(error).__name__}: {error}", name)
+        return _report_failure(line or f"{type(error).__name__}: {error}", name)
     return 0
 
 
-def report_failure(line: str, name: str) -> int:
+def _report_failure(line: str, name: str) -> int:
     """The status of a launch that failed, its line printed; one of several processes ends here, all others with it."""
     if running():
         fail(line, name)
@@ -91,12 +91,12 @@ def report_failure(line: str, name: str) -> int:
     return 1
 
 
-def name_of(argv: list[str]) -> str:
+def _name_of(argv: list[str]) -> str:
     """The name of an experiment: that of its script."""
     return Path(argv[0]).stem
 
 
-def launch(experiment: Experiment | Study, argv: list[str]) -> None:
+def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     """Parses the flags, trains each cell, reports; or leaves it to the study."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
         print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
@@ -104,16 +104,16 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
     experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share nothing
     config = parse_into(experiment.flags, argv)
     configure(config)
-    join_processes(config, name_of(argv))
+    _join_processes(config, _name_of(argv))
     # A longer run with a decaying rate would be another run from its first step on.
     longer = ("num_steps",) if isinstance(experiment, Experiment) and config.schedule == "constant" else ()
     experiment = experiment._replace(free=RESUMABLE_FLAGS + experiment.free + longer)
-    lines = lines_of_flags(experiment)
-    root = Path(config.workdir or default_workdir(name_of(argv), experiment))
-    configs = name_runs(run_configs(config)) if "cell" in config.values else {"": config}
+    lines = _lines_of_flags(experiment)
+    root = Path(config.workdir or _default_workdir(_name_of(argv), experiment))
+    configs = _name_runs(run_configs(config)) if "cell" in config.values else {"": config}
     if is_leader():
         refuse_other_run(root, lines, experiment.free)
-    ready = {} if isinstance(experiment, Study) else check_sessions(experiment, configs)
+    ready = {} if isinstance(experiment, Study) else _check_sessions(experiment, configs)
     with contextlib.ExitStack() as stack:
         if is_leader():
             print(f"workdir: {root}", file=sys.stderr)
@@ -131,11 +131,11 @@ def launch(experiment: Experiment | Study, argv: list[str]) -> None:
                 session = ready.pop(name, None) or Session(experiment.build, experiment.load, single)
                 outcomes[name] = run_nested(experiment, session, single, workdir, name, lines)
         if is_leader():
-            report(name_of(argv), workdir, outcomes)
+            report(_name_of(argv), workdir, outcomes)
         stop()
 
 
-def check_sessions(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+def _check_sessions(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
     """The session of the first run. Those of the others are made and checked too, but not kept: each has its data.
 
     Raises:
@@ -152,7 +152,7 @@ def check_sessions(experiment: Experiment, configs: dict[str, Config]) -> dict[s
     return found
 
 
-def join_processes(config: Config, name: str) -> None:
+def _join_processes(config: Config, name: str) -> None:
     """Joins the other processes of a run, where the flags say that there are any."""
     place = {flag: config.values[flag] for flag in PROCESS_FLAGS if flag in config.values}
     if place.get("coordinator"):
@@ -163,7 +163,7 @@ def join_processes(config: Config, name: str) -> None:
         raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
 
 
-def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
+def _lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
     lines: dict[str, str] = {}
     for name in (name for name in experiment.flags if name not in PROCESS_FLAGS):
@@ -177,7 +177,7 @@ def configure(config: Config) -> None:
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
-        training.host_devices(min(config.devices, max(usable_cores(), MOST_DEVICES)))
+        training.host_devices(min(config.devices, max(usable_cores(), _MOST_DEVICES)))
     if config.compilation_cache == "off":
         jax.config.update("jax_compilation_cache_dir", None)
     else:
@@ -187,7 +187,7 @@ def configure(config: Config) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def default_workdir(name: str, experiment: Experiment | Study) -> str:
+def _default_workdir(name: str, experiment: Experiment | Study) -> str:
     """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
     given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
     lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
@@ -197,7 +197,7 @@ def default_workdir(name: str, experiment: Experiment | Study) -> str:
     return os.path.join("runs", f"{name}-{text}" if text else name)
 
 
-def name_runs(configs: list[Config]) -> dict[str, Config]:
+def _name_runs(configs: list[Config]) -> dict[str, Config]:
     """A name for each run: its cell, and its size where cells repeat."""
     cells = [c.cell for c in configs]
     names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]

@@ -13,7 +13,7 @@ from rnnjax.plotting import Run, curves
 from rnnjax.runs import Workdir, print_table
 
 
-class Outcome(NamedTuple):
+class _Outcome(NamedTuple):
     """A run that has ended, and its metrics."""
 
     result: Result
@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
 def run_nested(
     experiment: Experiment, session: Session, config: Config, root: Workdir, name: str, lines: dict[str, str]
-) -> Outcome:
+) -> _Outcome:
     """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
     path = root.file(name)
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
@@ -31,7 +31,7 @@ def run_nested(
         return run_session(experiment, session, workdir)
 
 
-def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> Outcome:
+def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> _Outcome:
     """One run in its workdir."""
     session.place(workdir)
     last = [experiment.finish] if experiment.finish is not None else []
@@ -40,28 +40,28 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> O
     for finish in last if is_leader() else []:
         result.summary.update(finish(result))
         workdir.write_summary(result.summary)
-    return Outcome(result, workdir.records())
+    return _Outcome(result, workdir.records())
 
 
-def report(name: str, workdir: Workdir, outcomes: dict[str, Outcome]) -> None:
+def report(name: str, workdir: Workdir, outcomes: dict[str, _Outcome]) -> None:
     """The picture, the summary of several runs, and the table."""
-    setup, setting = first_result(outcomes).setup, first_result(outcomes).config
+    setup, setting = _first_result(outcomes).setup, _first_result(outcomes).config
     baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
-    drawn = {name: learning_curve(outcome.records) for name, outcome in outcomes.items()}
+    drawn = {name: _learning_curve(outcome.records) for name, outcome in outcomes.items()}
     picture = workdir.file(f"curves.{setting.picture}")
     curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
     if len(outcomes) > 1:
         workdir.write_summary({name: outcome.result.summary for name, outcome in outcomes.items()})
-    print_table(closing_rows(outcomes), title=f"{name}: {setup.loss_label}")
+    print_table(_closing_rows(outcomes), title=f"{name}: {setup.loss_label}")
     print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
 
 
-def first_result(outcomes: dict[str, Outcome]) -> Result:
+def _first_result(outcomes: dict[str, _Outcome]) -> Result:
     """The result of the first run: what they share can be read from it."""
     return next(iter(outcomes.values())).result
 
 
-def learning_curve(records: list[dict[str, Any]]) -> Run:
+def _learning_curve(records: list[dict[str, Any]]) -> Run:
     """The learning curve in the records of a run."""
 
     def series(metric: str) -> tuple[list[int], list[float]]:
@@ -73,7 +73,7 @@ def learning_curve(records: list[dict[str, Any]]) -> Run:
     return Run(steps, train, valid_steps, valid)
 
 
-def closing_rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
+def _closing_rows(outcomes: dict[str, _Outcome]) -> list[dict[str, object]]:
     """The closing table: these runs, the baseline, what was published."""
     out: list[dict[str, object]] = []
     for name, (result, _) in outcomes.items():
@@ -82,7 +82,7 @@ def closing_rows(outcomes: dict[str, Outcome]) -> list[dict[str, object]]:
         shown = {k: v for k, v in scores.items() if k not in ("step", "grad_norm")}
         size = {"parameters": s["parameters"], "steps": s["steps"], "minutes": s["seconds"] / 60}
         out.append({"": f"this run: {name}"} | shown | size)
-    setup = first_result(outcomes).setup
+    setup = _first_result(outcomes).setup
     if setup.baseline is not None:
         out.append({"": setup.baseline_name, "loss": setup.baseline})
     marks = {True: "", False: ", unverified"}

@@ -20,10 +20,10 @@ from rnnjax.data import Stream
 from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
 from rnnjax.training import Progress
 
-DATA_TAG, VALID_TAG, TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
+DATA_TAG, VALID_TAG, _TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
 
 
-Evaluate = Callable[[PyTree, PyTree], dict[str, float]]
+_Evaluate = Callable[[PyTree, PyTree], dict[str, float]]
 
 
 class Programs(NamedTuple):
@@ -39,8 +39,8 @@ class Programs(NamedTuple):
 
     init: Callable[[PyTree], Progress]
     steps: Callable[[Progress, PyTree, int], Progress]
-    valid: Evaluate | None
-    test: Evaluate | None
+    valid: _Evaluate | None
+    test: _Evaluate | None
     report: Callable[[PyTree, PyTree], dict[str, jax.Array]]
     blame: Callable[[Progress, PyTree], str | None]
 
@@ -65,18 +65,18 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
     def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
         return constrain_sharding(trainer, training.loop(trainer, progress, data, n), data, devices)
 
-    scored = evaluation(setup, devices)
+    scored = _evaluation(setup, devices)
     return Programs(
         init=lambda data: given(init)(data, jax.random.fold_in(key, DATA_TAG)),
         steps=given(loop, donate_argnums=(1,)),
         valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
-        test=scored(setup.test, jax.random.fold_in(key, TEST_TAG)),
-        report=evaluate_reports(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
-        blame=lambda progress, data: first_bad(given(step_parts)(progress, data)),
+        test=scored(setup.test, jax.random.fold_in(key, _TEST_TAG)),
+        report=_evaluate_reports(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
+        blame=lambda progress, data: _first_bad(given(_step_parts)(progress, data)),
     )
 
 
-def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, jax.Array], Evaluate | None]:
+def _evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, jax.Array], _Evaluate | None]:
     """What makes a pass over a stream, compiled, its metrics as plain numbers.
 
     Streams that differ in length alone share a program: validation and test on fresh examples compile once.
@@ -86,7 +86,7 @@ def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, j
     def compiled(stream: Stream) -> Callable[..., Any]:
         return jax.jit(training.evaluate(setup.cell, setup.objective, shard_stream(stream, devices)))
 
-    def scored(stream: Stream | None, key: jax.Array) -> Evaluate | None:
+    def scored(stream: Stream | None, key: jax.Array) -> _Evaluate | None:
         if stream is None:
             return None
         whole = compiled(stream._replace(length=0))
@@ -95,7 +95,7 @@ def evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, j
     return scored
 
 
-def evaluate_reports(
+def _evaluate_reports(
     setup: Setup, reports: dict[str, Report], key: jax.Array
 ) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
     """All reports on the first batch of validation, or of training where there is none."""
@@ -127,7 +127,7 @@ def plain_metrics(metrics: Any) -> dict[str, float]:
     return {name: float(m.value()) for name, m in metrics.items()}
 
 
-def step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
+def _step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
     """The values of the next step, in the order in which they come about."""
     state = progress.state
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
@@ -143,7 +143,7 @@ def step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> d
     }
 
 
-def first_bad(tree: dict[str, PyTree]) -> str | None:
+def _first_bad(tree: dict[str, PyTree]) -> str | None:
     """The name of the first leaf that holds nan or inf."""
     for group, values in tree.items():
         for path, leaf in jax.tree.leaves_with_path(values):

@@ -15,7 +15,7 @@ import jax
 import rnnjax
 from rnnjax.base import Cell, UserError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 # The layers that `--cell` may name: each factory takes a number of units first, and gives a cell of any input.
@@ -78,14 +78,14 @@ def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
     if name in known:
         return known[name]
     if ":" in name:
-        return import_attribute(flag, name)
+        return _import_attribute(flag, name)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     names = ", ".join(sorted(known))
     raise UserError(f"unknown --{flag}={name}: {hint}(known: {names}; or an import path like a.b:c)")
 
 
-def import_attribute(flag: str, path: str) -> Any:
+def _import_attribute(flag: str, path: str) -> Any:
     """What an import path leads to."""
     module, _, attribute = path.partition(":")
     try:
@@ -115,14 +115,14 @@ def parse_arguments(flag: str, text: str) -> dict[str, Any]:
         raise UserError(f"--{flag}: that is too much for one flag") from error
 
 
-def kind_of(parameter: inspect.Parameter) -> type | None:
+def _kind_of(parameter: inspect.Parameter) -> type | None:
     """What values a parameter takes, if that can be told: bool, int, float or str.
 
     Its annotation says so, or else the type of its default does.
 
     Example:
       >>> def leaky(hidden: int, rate=0.1, bias=True, start=None): ...
-      >>> [kind_of(p) for p in parameters(leaky).values()]
+      >>> [_kind_of(p) for p in parameters(leaky).values()]
       [<class 'int'>, <class 'float'>, <class 'bool'>, None]
     """
     for kind in (bool, int, float, str):
@@ -148,18 +148,18 @@ def numeric_arguments(factory: Any, given: Mapping[str, Any]) -> dict[str, float
         name: float(value)
         for name, value in given.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
-        if name in known and (kind_of(known[name]) is float or known[name].annotation in ("Any", Any))
+        if name in known and (_kind_of(known[name]) is float or known[name].annotation in ("Any", Any))
     }
 
 
-def check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
+def _check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
     """Refuses values of another type than the factory takes. Tracers and arrays pass.
 
     Raises:
       TypeError: a value is of another type, is not finite, or is a whole number of more than 31 bits.
 
     Example:
-      >>> check_arguments(rnnjax.lstm, {"layer_norm": "maybe"})
+      >>> _check_arguments(rnnjax.lstm, {"layer_norm": "maybe"})
       Traceback (most recent call last):
       TypeError: layer_norm=maybe: True or False, please
     """
@@ -170,7 +170,7 @@ def check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
             raise TypeError(f"{name}={value}: a finite number below 2^31, please")
         if name not in (known := parameters(factory)):
             continue
-        kind, optional = kind_of(known[name]), known[name].default is None and value is None
+        kind, optional = _kind_of(known[name]), known[name].default is None and value is None
         if kind is None or optional or not isinstance(value, (bool, int, float, str, complex, type(None))):
             continue
         if not isinstance(value, fits[kind]) or (isinstance(value, bool) and kind is not bool):
@@ -187,7 +187,7 @@ def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = 
     return make_from(cells(), Cell, name, hidden_size, cell_args)
 
 
-def check_cell(cell: Cell) -> None:
+def _check_cell(cell: Cell) -> None:
     """Refuses a cell of a part that is none, as `rnnjax:unroll` makes it of a number of units.
 
     Raises:
@@ -198,16 +198,16 @@ def check_cell(cell: Cell) -> None:
 
 
 def make_from(
-    known: Mapping[str, Any], kind: type[T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
-) -> T:
+    known: Mapping[str, Any], kind: type[_T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
+) -> _T:
     """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`."""
     factory = resolve("cell", name, known)
     try:
         given = parse_arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
-        check_arguments(factory, given)
+        _check_arguments(factory, given)
         cell = factory(hidden_size, **given)
         if ":" in name and isinstance(cell, Cell):
-            check_cell(cell)
+            _check_cell(cell)
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
     if not isinstance(cell, kind):

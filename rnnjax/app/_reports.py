@@ -13,12 +13,12 @@ from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics import Flow, gradient_flow, matrices
 from rnnjax.unitary import cayley_condition, orthogonality_error
 
-EXAMPLES = 4  # of a batch: what is reported is a mean over so many
+_EXAMPLES = 4  # of a batch: what is reported is a mean over so many
 
 Report = Callable[[Cell, PyTree, PyTree], dict[str, jax.Array]]
 
 
-def orthogonality_errors(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+def _orthogonality_errors(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """How far the recurrent matrices are from unitary: the largest entry of abs(u* u - I) in any."""
     found = matrices(cell.weights(params))
     if not found:
@@ -26,7 +26,7 @@ def orthogonality_errors(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax
     return {"drift": jnp.stack([orthogonality_error(u.astype(jnp.float32)) for u in found]).max()}
 
 
-def conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+def _conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """The smallest reciprocal condition number of Cayley transforms: at 1e-7 single precision has no digit left."""
     named = jax.tree.leaves_with_path(params)
     packed = [a for path, a in named if path_name(path).split("/")[-1] == "u" and a.ndim == 1]
@@ -35,26 +35,26 @@ def conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     return {"cayley_condition": jnp.stack([cayley_condition(a) for a in packed]).min()}
 
 
-def gradient_flows(cell: Cell, params: PyTree, x: PyTree) -> Flow:
+def _gradient_flows(cell: Cell, params: PyTree, x: PyTree) -> Flow:
     """States and gradients of some examples, the examples first."""
-    some = jax.tree.map(lambda a: a[:EXAMPLES], x)
+    some = jax.tree.map(lambda a: a[:_EXAMPLES], x)
     return jax.vmap(lambda xs: gradient_flow(as_step_cell(cell), params, xs))(some)
 
 
-def state_norm(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+def _state_norm(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """The norm of the carry after the last step of a window."""
-    return {"state_norm": gradient_flows(cell, params, x).states[:, -1].mean()}
+    return {"state_norm": _gradient_flows(cell, params, x).states[:, -1].mean()}
 
 
-def flow(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
+def _flow(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """The norm of d h_T / d h_t for t = 0 and t = T / 2, as `dynamics.gradient_flow` defines it."""
-    norms = gradient_flows(cell, params, x).norms
+    norms = _gradient_flows(cell, params, x).norms
     return {"flow_whole": norms[:, 0].mean(), "flow_half": norms[:, norms.shape[1] // 2].mean()}
 
 
 REPORTS: dict[str, Report] = {
-    "drift": orthogonality_errors,
-    "cayley_condition": conditions,
-    "state_norm": state_norm,
-    "gradient_flow": flow,
+    "drift": _orthogonality_errors,
+    "cayley_condition": _conditions,
+    "state_norm": _state_norm,
+    "gradient_flow": _flow,
 }

@@ -29,11 +29,11 @@ from rnnjax.runs import Progress as Bar
 from rnnjax.runs._writers import Writer
 from rnnjax.training import Progress
 
-CALL_SECONDS = 0.25  # how long one call of the loop should take: between calls progress is shown and signals are heard
-STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # where the platform has them
+_CALL_SECONDS = 0.25  # how long one call of the loop should take: between calls progress is shown and signals are heard
+_STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # where the platform has them
 
 
-class Saved(NamedTuple):
+class _Saved(NamedTuple):
     """What a checkpoint holds: the run, and what early stopping has seen of it."""
 
     progress: Progress
@@ -77,7 +77,7 @@ def signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield heard
         return
-    known = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
     before = {s: signal.signal(s, lambda signum, frame: heard.append(signum)) for s in known}
     try:
         yield heard
@@ -130,7 +130,7 @@ class Session:
             jax.eval_shape(self.programs.report, like.state.params, self.data)
         except OverflowError as error:
             raise UserError(f"a size is too large: {error}") from error
-        size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), memory()
+        size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), _memory()
         if there and size > there:
             raise UserError(f"the network and its optimiser need {size / 2**30:,.0f} GiB; this machine has "
                             f"{there / 2**30:,.0f}")  # fmt: skip
@@ -142,11 +142,11 @@ class Session:
         self.checkpoints = kept(workdir.file("checkpoints"), self.config.keep_checkpoints)
         self.best = kept(workdir.file("best"), keep=1)
 
-    def fresh(self) -> Saved:
+    def fresh(self) -> _Saved:
         """The run before its first step."""
-        return Saved(self.programs.init(self.data), np.float64(np.inf), np.int64(0))
+        return _Saved(self.programs.init(self.data), np.float64(np.inf), np.int64(0))
 
-    def restore(self) -> tuple[Saved, int | None]:
+    def restore(self) -> tuple[_Saved, int | None]:
         """The run as it was last saved, and the step of that, or a new one and None."""
         fresh = self.fresh()
         found = self.checkpoints.restore(fresh)
@@ -166,7 +166,7 @@ class Session:
                 self.heed(heard, saved)
         return self.result(saved, None)
 
-    def over(self, saved: Saved) -> bool:
+    def over(self, saved: _Saved) -> bool:
         """Whether there is nothing left to train."""
         patience = self.config.patience
         return int(saved.progress.state.step) >= self.config.num_steps or bool(patience and saved.stale >= patience)
@@ -176,7 +176,7 @@ class Session:
         mode = "auto" if is_leader() else "none"
         return Bar(self.config.num_steps, description=self.config.cell, start=start, mode=mode)
 
-    def advance(self, saved: Saved, writer: Writer, bar: Bar) -> Saved:
+    def advance(self, saved: _Saved, writer: Writer, bar: Bar) -> _Saved:
         """One call of the loop, and what falls due after it: metrics, evaluation, checkpoint."""
         start = int(saved.progress.state.step)
         progress = self.call(saved.progress, from_leader(self.call_steps(start)))
@@ -205,12 +205,12 @@ class Session:
         return {"log": c.log_every, "eval": c.eval_every, "checkpoint": c.checkpoint_every}
 
     def call_steps(self, step: int) -> int:
-        """Steps of the next call: to the next thing due, and not much longer than `CALL_SECONDS`."""
+        """Steps of the next call: to the next thing due, and not much longer than `_CALL_SECONDS`."""
         rate = self.pace.rate()
         if self.config.debug_nans or rate is None:
             return 1
         due = [every - step % every for every in self.schedule().values()]
-        return max(1, min([int(CALL_SECONDS * rate), self.config.num_steps - step, *due]))
+        return max(1, min([int(_CALL_SECONDS * rate), self.config.num_steps - step, *due]))
 
     def call(self, progress: Progress, n: int) -> Progress:
         """n steps; a step that breaks ends the run with one line that says where."""
@@ -243,7 +243,7 @@ class Session:
         latest = self.checkpoints.latest()
         return f"the last good checkpoint is {latest}" if latest else "no checkpoint was written before it"
 
-    def evaluate(self, saved: Saved) -> tuple[Saved, dict[str, float]]:
+    def evaluate(self, saved: _Saved) -> tuple[_Saved, dict[str, float]]:
         """Scores the validation set and keeps the parameters if they are the best so far."""
         if self.programs.valid is None:
             return saved, {}
@@ -254,14 +254,14 @@ class Session:
         self.best.save(step, params)
         return saved._replace(best=np.float64(scores["valid_loss"]), stale=np.int64(0)), scores
 
-    def heed(self, heard: list[int], saved: Saved) -> None:
+    def heed(self, heard: list[int], saved: _Saved) -> None:
         """Saves and stops if a signal has come."""
         signum = max_over_processes(heard[0] if heard else 0)
         if signum:
             self.checkpoints.save(int(saved.progress.state.step), saved)
             raise Interrupted(signum)
 
-    def result(self, saved: Saved, known: Mapping[str, Any] | None) -> Result:
+    def result(self, saved: _Saved, known: Mapping[str, Any] | None) -> Result:
         """The best parameters, scored on the test set unless that was done before."""
         found = self.best.restore(saved.progress.state.params)
         step, params = found or (int(saved.progress.state.step), saved.progress.state.params)
@@ -271,7 +271,7 @@ class Session:
         params, data = to_local((params, self.data), self.devices)
         return Result(self.setup, params, data, self.config, summary)
 
-    def summary(self, saved: Saved, params: PyTree, best_step: int) -> dict[str, Any]:
+    def summary(self, saved: _Saved, params: PyTree, best_step: int) -> dict[str, Any]:
         """All there is to say about a run that has ended."""
         records = self.workdir.records()
         finals = {k: v for k, v in records[-1].items() if k not in ("step", "seconds")} if records else {}
@@ -280,7 +280,7 @@ class Session:
             "hidden_size": self.config.hidden_size,
             "steps": int(saved.progress.state.step),
             "final": finals,
-            "best": {"step": best_step} | best_record(records, best_step),
+            "best": {"step": best_step} | _best_record(records, best_step),
             "test": self.programs.test(params, self.data) if self.programs.test else {},
             "baseline": {"name": self.setup.baseline_name, "loss": self.setup.baseline},
             "published": [p._asdict() for p in self.setup.published],
@@ -292,7 +292,7 @@ class Session:
         }
 
 
-def memory() -> int:
+def _memory() -> int:
     """The memory of this machine in bytes; 0 where it is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -300,6 +300,6 @@ def memory() -> int:
         return 0
 
 
-def best_record(records: list[dict[str, Any]], step: int) -> dict[str, Any]:
+def _best_record(records: list[dict[str, Any]], step: int) -> dict[str, Any]:
     """The validation metrics of a step."""
     return {k: v for r in records if r["step"] == step for k, v in r.items() if k.startswith("valid_")}

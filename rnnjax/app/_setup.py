@@ -92,7 +92,7 @@ def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[
     return kept
 
 
-def scale_init(cell: Cell, factor: Any) -> Cell:
+def _scale_init(cell: Cell, factor: Any) -> Cell:
     """The cell with its initial parameters times a number, which may be a tracer."""
     return cell.replace(init=lambda key, x: jax.tree.map(lambda p: p * jnp.asarray(factor, p.dtype), cell.init(key, x)))
 
@@ -100,7 +100,7 @@ def scale_init(cell: Cell, factor: Any) -> Cell:
 def trainer(build: Build, config: Config) -> Trainer:
     """The pure parts of training that a config describes."""
     setup = build_setup(build, config)
-    cell = scale_init(setup.cell, config.init_scale)
+    cell = _scale_init(setup.cell, config.init_scale)
     estimator = config.make_estimator(setup.cell, setup.objective)
     estimator = estimator if setup.around is None else setup.around(estimator)
     return Trainer(cell, estimator, config.make_optimizer(), setup.train)

@@ -3,6 +3,9 @@
 Belongs here: what every other folder needs. Does not belong here: any particular cell.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.base._cell import Cell, PyTree, run, with_step
 from rnnjax.base._compose import stack, stateless
 from rnnjax.base._errors import UserError
@@ -28,3 +31,6 @@ __all__ = [
     "with_step",
     "without_marks",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

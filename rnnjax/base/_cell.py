@@ -34,7 +34,7 @@ class Init(Protocol):
     def __call__(self, key: jax.Array, x: PyTree, /) -> PyTree: ...
 
 
-class InitialCarry(Protocol):
+class _InitialCarry(Protocol):
     """(weights, x) -> carry."""
 
     def __call__(self, weights: PyTree, x: PyTree, /) -> PyTree: ...
@@ -78,7 +78,7 @@ class Cell:
     """
 
     init: Init
-    initial_carry: InitialCarry
+    initial_carry: _InitialCarry
     step: Step
     weights: Weights = identity
     window: Step | None = None

@@ -90,13 +90,13 @@ def under_name(cell: Cell, name: str) -> Cell:
     )
 
 
-class Apply(Protocol):
+class _Apply(Protocol):
     """(params, x, key) -> y."""
 
     def __call__(self, params: PyTree, x: PyTree, key: jax.Array | None = None, /) -> PyTree: ...
 
 
-def stateless(init: Callable[[jax.Array, Any], PyTree], apply: Apply) -> Cell:
+def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply) -> Cell:
     """A cell without carry, y = apply(params, x, key); its window is one call for all steps.
 
     It also acts on whole windows between window cells, as in `stack(bidirectional(...), linear(5))`.

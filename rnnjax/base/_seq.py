@@ -76,11 +76,11 @@ def flip_time(tree: PyTree) -> PyTree:
 def reverse_seq(xs: PyTree) -> PyTree:
     """A window read backwards: there a document begins at its last valid step."""
     if isinstance(xs, Seq) and xs.first is not None:
-        xs = xs._replace(first=first_backwards(xs.first, xs.valid))
+        xs = xs._replace(first=_first_backwards(xs.first, xs.valid))
     return flip_time(xs)
 
 
-def first_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
+def _first_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
     """Where the documents of a window begin for a reader from its end, which is in the last of them already."""
     document = jnp.cumsum(first)
     of_step = document if valid is None else jnp.where(valid, document, document[-1:])

@@ -59,7 +59,7 @@ def with_resets(cell: Cell) -> Cell:
     )
 
 
-SCANNING = contextvars.ContextVar("scanning", default=False)
+_SCANNING = contextvars.ContextVar("scanning", default=False)
 
 
 @contextlib.contextmanager
@@ -77,11 +77,11 @@ def scanning() -> Iterator[None]:
       >>> bool(jnp.isfinite(slope))
       True
     """
-    token = SCANNING.set(True)
+    token = _SCANNING.set(True)
     try:
         yield
     finally:
-        SCANNING.reset(token)
+        _SCANNING.reset(token)
 
 
 def scan_window(cell: Cell) -> Step:
@@ -89,7 +89,7 @@ def scan_window(cell: Cell) -> Step:
 
     def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         step = with_resets(cell).step if isinstance(xs, Seq) else cell.step
-        if SCANNING.get() and num_steps(xs) == 1:
+        if _SCANNING.get() and num_steps(xs) == 1:
             carry, y = step(weights, carry, *jax.tree.map(lambda a: a[0], (xs, keys)))
             return carry, jax.tree.map(lambda a: a[None], y)
         return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
@@ -150,7 +150,7 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
     """
 
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        inner = scan_window(cell) if cell.window is None or SCANNING.get() else cell.window
+        inner = scan_window(cell) if cell.window is None or _SCANNING.get() else cell.window
         keys = keys_along_time(key, xs)
         if not reverse:
             return inner(weights, carry, xs, keys)
@@ -243,10 +243,10 @@ def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
     )
     if every is None:
         return again
-    return chunk(again, divisor_near_root if every == "sqrt" else every)
+    return chunk(again, _divisor_near_root if every == "sqrt" else every)
 
 
-def divisor_near_root(steps: int) -> int:
+def _divisor_near_root(steps: int) -> int:
     """The divisor of T next to its square root, if one is within a factor of two: a rest would cost a copy of all."""
     root = math.isqrt(steps)
     divisors = (k for k in range((root + 1) // 2, 2 * root + 1) if steps % k == 0)

@@ -5,6 +5,9 @@ here: a function that returns a `Cell`. Does not belong here: a function from a 
 that keeps norms (`unitary`), a cell over trees (`trees`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.cells._baselines import (
     bag_of_inputs,
     convolution,
@@ -88,3 +91,6 @@ __all__ = [
     "vanilla",
     "vanilla_core",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

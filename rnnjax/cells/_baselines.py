@@ -15,7 +15,7 @@ from rnnjax.base._unroll import scan_window
 from rnnjax.cells._feedforward import linear, pointwise
 
 
-def carry_only_cell(start: Any, step: Any) -> Cell:
+def _carry_only_cell(start: Any, step: Any) -> Cell:
     """A cell without params from (x) -> carry and (carry, x) -> (carry, y)."""
     return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x))
 
@@ -46,7 +46,7 @@ def delay_line(k: int) -> Cell:
         both = jnp.concatenate([x[None], h])
         return both[: k - 1], both.reshape(-1)
 
-    slow = carry_only_cell(start, step)
+    slow = _carry_only_cell(start, step)
 
     def window(w: PyTree, h: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         if isinstance(xs, Seq):
@@ -58,7 +58,7 @@ def delay_line(k: int) -> Cell:
     return slow.replace(window=window)
 
 
-class Count(NamedTuple):
+class _Count(NamedTuple):
     """A sum and how many there are in it."""
 
     total: Any
@@ -74,11 +74,11 @@ def mean_so_far() -> Cell:
       [[1.] [2.]]
     """
 
-    def step(h: Count, x: jax.Array) -> tuple[Count, jax.Array]:
-        h = Count(h.total + x, h.n + 1)
+    def step(h: _Count, x: jax.Array) -> tuple[_Count, jax.Array]:
+        h = _Count(h.total + x, h.n + 1)
         return h, h.total / h.n
 
-    return carry_only_cell(lambda x: Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
+    return _carry_only_cell(lambda x: _Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
 
 
 def max_so_far() -> Cell:
@@ -94,10 +94,10 @@ def max_so_far() -> Cell:
         h = jnp.maximum(h, x)
         return h, h
 
-    return carry_only_cell(lambda x: jnp.zeros(x.shape, x.dtype), step)
+    return _carry_only_cell(lambda x: jnp.zeros(x.shape, x.dtype), step)
 
 
-class Slots(NamedTuple):
+class _Slots(NamedTuple):
     """The inputs so far, each in its place, and a one where the next one goes."""
 
     inputs: Any
@@ -113,14 +113,14 @@ def input_slots(length: int) -> Cell:
       [[1. 0.] [1. 2.] [1. 2.]]
     """
 
-    def start(x: jax.Array) -> Slots:
-        return Slots(jnp.zeros((length, *x.shape), x.dtype), jnp.eye(1, length, dtype=x.dtype)[0])
+    def start(x: jax.Array) -> _Slots:
+        return _Slots(jnp.zeros((length, *x.shape), x.dtype), jnp.eye(1, length, dtype=x.dtype)[0])
 
-    def step(h: Slots, x: jax.Array) -> tuple[Slots, jax.Array]:
+    def step(h: _Slots, x: jax.Array) -> tuple[_Slots, jax.Array]:
         inputs = h.inputs + jnp.expand_dims(h.next, tuple(range(1, 1 + x.ndim))) * x[None]
-        return Slots(inputs, jnp.roll(h.next, 1).at[0].set(0)), inputs.reshape(-1)
+        return _Slots(inputs, jnp.roll(h.next, 1).at[0].set(0)), inputs.reshape(-1)
 
-    return carry_only_cell(start, step)
+    return _carry_only_cell(start, step)
 
 
 def time_delay(hidden: int, k: int = 8) -> Cell:

@@ -19,12 +19,12 @@ from rnnjax.cells._fused_rules import GRU, VANILLA
 from rnnjax.cells._fused_window import Rule, core_window
 
 Activation = Callable[[jax.Array], jax.Array]
-Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
+_Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
 
 
 def recurrent(
     hidden: int,
-    update: Update,
+    update: _Update,
     gates: int = 1,
     start: Callable[[jax.Array], PyTree] = lambda h: h,
     u_init: Initializer = orthogonal,

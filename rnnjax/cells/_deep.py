@@ -16,7 +16,7 @@ from rnnjax.cells._cores import recurrent
 from rnnjax.cells._feedforward import linear
 
 
-def stacked_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+def _stacked_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """An orthogonal matrix for each of the first axis."""
     return jax.vmap(lambda k: orthogonal(k, shape[1:], dtype))(jax.random.split(key, shape[0]))
 
@@ -54,7 +54,7 @@ def deep_transition_core(hidden: int, depth: int = 2, skip: bool = False) -> Cel
 
     layers = (depth - 1, hidden)
     extra: dict[str, tuple[Initializer, tuple[int, ...]]] = {
-        "deep": (stacked_orthogonal, (*layers, hidden)),
+        "deep": (_stacked_orthogonal, (*layers, hidden)),
         "b": (nothing, layers),
     }
     return recurrent(hidden, deep_transition, extra=extra if depth > 1 else None)

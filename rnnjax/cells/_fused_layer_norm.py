@@ -37,46 +37,46 @@ from rnnjax.cells._fused_rules import (
 from rnnjax.cells._fused_window import Rule
 
 
-def mean(x: jax.Array) -> jax.Array:
+def _mean(x: jax.Array) -> jax.Array:
     """Over features, kept as one. By a matmul: on the CPU a sum along rows is not vectorised."""
     n = x.shape[-1]
     return jnp.matmul(x, jnp.full((n, 1), 1 / n, x.dtype), precision=lax.Precision.HIGHEST)
 
 
-def inverse_root(mean_square: jax.Array) -> jax.Array:
+def _inverse_root(mean_square: jax.Array) -> jax.Array:
     """The scale r of a mean square."""
     return lax.rsqrt(mean_square + jnp.asarray(EPSILON, mean_square.dtype))
 
 
-def standard(c: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _standard(c: jax.Array) -> tuple[jax.Array, jax.Array]:
     """c with mean 0 and variance 1, and the scale that made it so."""
     centred = c - c.mean(-1, keepdims=True)
-    r = inverse_root((centred * centred).mean(-1, keepdims=True))
+    r = _inverse_root((centred * centred).mean(-1, keepdims=True))
     return centred * r, r
 
 
-def times(a: jax.Array, gain: jax.Array) -> jax.Array:
+def _times(a: jax.Array, gain: jax.Array) -> jax.Array:
     """a with a gain for each feature."""
     return a * jnp.broadcast_to(gain, a.shape)
 
 
-def normed(w: jax.Array, gain: jax.Array) -> tuple[PyTree, jax.Array]:
+def _normed(w: jax.Array, gain: jax.Array) -> tuple[PyTree, jax.Array]:
     """What the norm of x w needs, and the weights that give it from the scaled input. q where it is the smaller."""
     w = w - w.mean(-1, keepdims=True)
     q = w @ w.T / jnp.asarray(w.shape[1], w.dtype) if w.shape[0] <= w.shape[1] else None
-    gained = times(w, gain)
+    gained = _times(w, gain)
     return {"w": w, "w_t": w.T, "gained_t": gained.T, "q": q, "gain": gain}, gained
 
 
-def mean_square(part: PyTree, x: jax.Array) -> jax.Array:
+def _mean_square(part: PyTree, x: jax.Array) -> jax.Array:
     """That of x w as a function of x and w, for many steps."""
     if part["q"] is None:
         v = times_t(x, part["w_t"])
-        return mean(v * v)
+        return _mean(v * v)
     return (times_t(x, part["q"]) * x).sum(-1, keepdims=True)
 
 
-def prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
+def _prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
     """The params of the plain rule on scaled inputs, and beside them the norms.
 
     Args:
@@ -85,10 +85,10 @@ def prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
       *rest: params of the layer norm of the input's part if there is a map, of the core, and an extra bias.
     """
     *norm, core, bias = rest
-    recurrent, u = normed(core["u"], core["gain"])
+    recurrent, u = _normed(core["u"], core["gain"])
     inputs = None
     if linear is not None:
-        inputs, w = normed(linear["w"], norm[0]["gain"])
+        inputs, w = _normed(linear["w"], norm[0]["gain"])
         linear = {"w": w, "b": norm[0]["bias"]}
     plain_core = {name: leaf for name, leaf in core.items() if name in ("u", "b")} | {"u": u}
     p = plain.prepare(linear, plain_core, bias)
@@ -97,51 +97,51 @@ def prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
     return {"plain": p, "inputs": inputs, "recurrent": recurrent, "b": b, "u_t": u.T, "core": core}
 
 
-def part(norm: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _part(norm: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """standardize(x w) of one step, and its scale."""
     v = x @ norm["w"]
-    r = inverse_root(mean(v * v))
+    r = _inverse_root(_mean(v * v))
     return v * r, r
 
 
-def given(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+def _given(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     """The input's pre-activations, with biases, and their scale."""
     if p["inputs"] is None:
         return plus(x, p["b"]), None
-    a, r = part(p["inputs"], x)
+    a, r = _part(p["inputs"], x)
     return plus(a * p["inputs"]["gain"], p["b"]), r
 
 
-def drive(p: PyTree, x: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
+def _drive(p: PyTree, x: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
     """The input's pre-activations with biases, the recurrent ones, and their scales."""
-    a, rx = given(p, x)
-    v, rh = part(p["recurrent"], h)
+    a, rx = _given(p, x)
+    v, rh = _part(p["recurrent"], h)
     return a, v * p["recurrent"]["gain"], (rx, rh)
 
 
-def scaled(x: jax.Array, h: jax.Array, scales: PyTree) -> tuple[jax.Array, jax.Array]:
+def _scaled(x: jax.Array, h: jax.Array, scales: PyTree) -> tuple[jax.Array, jax.Array]:
     """The inputs of the plain rule."""
     rx, rh = scales
     return x if rx is None else x * rx, h * rh
 
 
-def mean_squares(p: PyTree, x: jax.Array, h: jax.Array) -> PyTree:
+def _mean_squares(p: PyTree, x: jax.Array, h: jax.Array) -> PyTree:
     """Those of the input's part and of the recurrent one."""
-    return None if p["inputs"] is None else mean_square(p["inputs"], x), mean_square(p["recurrent"], h)
+    return None if p["inputs"] is None else _mean_square(p["inputs"], x), _mean_square(p["recurrent"], h)
 
 
-def scale_factors(p: PyTree, h: jax.Array, scales: PyTree) -> PyTree:
-    """What `back` multiplies with."""
+def _scale_factors(p: PyTree, h: jax.Array, scales: PyTree) -> PyTree:
+    """What `_back` multiplies with."""
     rh = scales[1]
     return scales, h, rh * rh * rh * times_t(h, p["recurrent"]["q"])
 
 
-def back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[jax.Array, PyTree]:
+def _back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[jax.Array, PyTree]:
     """From the cotangents dv of the recurrent part to those of h and of the mean squares.
 
     Args:
       p: prepared.
-      factors: of `scale_factors`.
+      factors: of `_scale_factors`.
       dv: cotangents of the recurrent part of all gates.
       along: sum over gates of the cotangents times both parts, without biases.
     """
@@ -152,117 +152,117 @@ def back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[j
     return rh * e - he * k, (of_x, -(rh * rh * rh) * he / 2)
 
 
-def unbiased(p: PyTree, z: jax.Array) -> jax.Array:
+def _unbiased(p: PyTree, z: jax.Array) -> jax.Array:
     """Pre-activations without biases."""
     return z if p["b"] is None else z - jnp.broadcast_to(p["b"], z.shape)
 
 
-def total(x: jax.Array) -> jax.Array:
+def _total(x: jax.Array) -> jax.Array:
     """The sum over features, kept as one."""
-    return mean(x) * jnp.asarray(x.shape[-1], x.dtype)
+    return _mean(x) * jnp.asarray(x.shape[-1], x.dtype)
 
 
-def lstm_rule() -> Rule:
+def _lstm_rule() -> Rule:
     """The cell is normalised too, where the output sees it."""
 
     def step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
-        a, v, scales = drive(p, x, carry.h)
+        a, v, scales = _drive(p, x, carry.h)
         z = a + v
         i, f, g, o = jnp.split(z, 4, axis=-1)
         c = sigmoid(f) * carry.c + sigmoid(i) * jnp.tanh(g)
-        normal = standard(c)
+        normal = _standard(c)
         return carry._replace(c=c, h=sigmoid(o) * jnp.tanh(seen(p, normal[0]))), (z, scales, normal)
 
     def seen(p: PyTree, c: jax.Array) -> jax.Array:
-        return plus(times(c, p["core"]["c_gain"]), p["core"]["c_bias"])
+        return plus(_times(c, p["core"]["c_gain"]), p["core"]["c_bias"])
 
     def pre(p: PyTree, x: jax.Array, before: Any, saved: PyTree) -> PyTree:
         z, scales, (c, _) = saved
-        to_x, to_h = scaled(x, before.h, scales)
+        to_x, to_h = _scaled(x, before.h, scales)
         plain = LSTM.pre(p["plain"], to_x, before._replace(h=to_h), z)
-        return plain, mean_squares(p, x, before.h), seen(p, c)
+        return plain, _mean_squares(p, x, before.h), seen(p, c)
 
     def factors(p: PyTree, before: Any, after: Any, saved: PyTree) -> PyTree:
         z, scales, (c, r) = saved
         gates, keep, open_ = lstm_gates(before.c, jnp.tanh(seen(p, c)), z)
-        gained = times(open_, p["core"]["c_gain"])
+        gained = _times(open_, p["core"]["c_gain"])
         cell = open_, gained * r, gained * c, c * r
-        return gates, keep, cell, unbiased(p, z), scale_factors(p, before.h, scales)
+        return gates, keep, cell, _unbiased(p, z), _scale_factors(p, before.h, scales)
 
     def pull(p: PyTree, factors: PyTree, d: Any) -> tuple[PyTree, PyTree]:
         gates, keep, (open_, direct, slope, c), z, scales = factors
         through = d.h * direct
         dc = d.c + through - through.mean(-1, keepdims=True) - c * (d.h * slope).mean(-1, keepdims=True)
         da = lstm_cotangents(gates, dc, d.h)
-        dh, dsquares = back(p, scales, da, total(da * z))
+        dh, dsquares = _back(p, scales, da, _total(da * z))
         return d._replace(c=dc * keep, h=dh), (da, dsquares, d.h * open_)
 
-    return Rule(functools.partial(prepared, LSTM), step, pre, factors, pull, lambda carry: carry.h)
+    return Rule(functools.partial(_prepared, LSTM), step, pre, factors, pull, lambda carry: carry.h)
 
 
-def vanilla_rule(plain: Rule, activation: Activation, derivative: Activation) -> Rule:
+def _vanilla_rule(plain: Rule, activation: Activation, derivative: Activation) -> Rule:
     """The plain recurrence. u is square, so h q h would cost what h u does: the norm's own derivative is cheaper."""
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
-        a, rx = given(p, x)
-        n, rh = part(p["recurrent"], h)
+        a, rx = _given(p, x)
+        n, rh = _part(p["recurrent"], h)
         z = a + n * p["recurrent"]["gain"]
         return activation(z), (z, n, rx, rh)
 
     def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
         _, n, rx, _ = saved
-        v = times(n, p["recurrent"]["gain"])
+        v = _times(n, p["recurrent"]["gain"])
         if rx is None:
             return plus(x + v, p["b"]), None, times_t(h, p["recurrent"]["w_t"])
         a = times_t(x * rx, p["inputs"]["gained_t"])
-        return plus(a + v, p["b"]), mean_square(p["inputs"], x), times_t(h, p["recurrent"]["w_t"])
+        return plus(a + v, p["b"]), _mean_square(p["inputs"], x), times_t(h, p["recurrent"]["w_t"])
 
     def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         z, n, rx, rh = saved
-        return derivative(after), unbiased(p, z), n, rx, rh
+        return derivative(after), _unbiased(p, z), n, rx, rh
 
     def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
         slope, z, n, rx, rh = factors
         da = d * slope
         dn = da * p["recurrent"]["gain"]
-        nn = total(dn * n)
+        nn = _total(dn * n)
         dv = rh * (dn - n * nn / jnp.asarray(n.shape[-1], n.dtype))
-        of_x = None if rx is None else -(rx * rx) * (total(da * z) - nn) / 2
+        of_x = None if rx is None else -(rx * rx) * (_total(da * z) - nn) / 2
         return dv @ p["recurrent"]["w_t"], (da, of_x, dv)
 
-    return Rule(functools.partial(prepared, plain), step, pre, factors, pull)
+    return Rule(functools.partial(_prepared, plain), step, pre, factors, pull)
 
 
-def gru_rule(plain: Rule, keep: bool) -> Rule:
+def _gru_rule(plain: Rule, keep: bool) -> Rule:
     """The reset gate acts after the matmul and its norm."""
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
         n = h.shape[-1]
-        a, v, scales = drive(p, x, h)
+        a, v, scales = _drive(p, x, h)
         rz, v = a[: 2 * n] + v[: 2 * n], plus(v[2 * n :], p["core"].get("b"))
         r, z = jnp.split(sigmoid(rz), 2)
         new = a[2 * n :] + r * v
         return mix(keep, h, z, jnp.tanh(new)), (rz, v, new, scales)
 
     def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
-        return plain.pre(p["plain"], *scaled(x, h, saved[-1]), ()), mean_squares(p, x, h)
+        return plain.pre(p["plain"], *_scaled(x, h, saved[-1]), ()), _mean_squares(p, x, h)
 
     def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, v, new, scales = saved
-        z = unbiased(p, side_by_side(rz, new))
-        return plain.factors(p["plain"], h, after, (rz, v, jnp.tanh(new))), z, scale_factors(p, h, scales)
+        z = _unbiased(p, side_by_side(rz, new))
+        return plain.factors(p["plain"], h, after, (rz, v, jnp.tanh(new))), z, _scale_factors(p, h, scales)
 
     def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
         (k, (r, z), v, new), zn, scales = factors
         drz, dv, dn = side_by_side(d * r, d * z), d * v, d * new
-        along = total(side_by_side(drz, dn) * zn)
-        along = along - total(dv * p["core"]["b"]) if "b" in p["core"] else along
-        dh, dsquares = back(p, scales, side_by_side(drz, dv), along)
+        along = _total(side_by_side(drz, dn) * zn)
+        along = along - _total(dv * p["core"]["b"]) if "b" in p["core"] else along
+        dh, dsquares = _back(p, scales, side_by_side(drz, dv), along)
         return d * k + dh, ((drz, dv, dn), dsquares)
 
-    return Rule(functools.partial(prepared, plain), step, pre, factors, pull)
+    return Rule(functools.partial(_prepared, plain), step, pre, factors, pull)
 
 
-NORMED_LSTM = lstm_rule()
-NORMED_VANILLA = {f: vanilla_rule(VANILLA[f], f, derivative) for f, derivative in DERIVATIVES.items()}
-NORMED_GRU = {keep: gru_rule(GRU[True, keep], keep) for keep in (True, False)}
+NORMED_LSTM = _lstm_rule()
+NORMED_VANILLA = {f: _vanilla_rule(VANILLA[f], f, derivative) for f, derivative in DERIVATIVES.items()}
+NORMED_GRU = {keep: _gru_rule(GRU[True, keep], keep) for keep in (True, False)}

@@ -26,22 +26,22 @@ def side_by_side(*arrays: jax.Array) -> jax.Array:
     return jnp.concatenate(arrays, axis=-1)
 
 
-def affine(linear: PyTree | None, u: jax.Array, *biases: jax.Array | None) -> PyTree:
+def _affine(linear: PyTree | None, u: jax.Array, *biases: jax.Array | None) -> PyTree:
     """[x, h] v + b, or x + h v + b where x is a pre-activation; transposed too, as the backward pass wants it."""
     v = u if linear is None else jnp.concatenate([linear["w"], u])
     b = [b for b in (*biases, None if linear is None else linear.get("b")) if b is not None]
     return {"v": v, "v_t": v.T, "u_t": u.T, "b": sum(b[1:], b[0]) if b else None}
 
 
-def forward(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
+def _forward(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
     """The affine map of one step."""
     return plus(x + h @ p["v"] if p["v"].shape[0] == h.shape[-1] else side_by_side(x, h) @ p["v"], p["b"])
 
 
-def derivable(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
-    """`forward` for many steps, in the form whose transpose gives the gradient of v_t in one matmul."""
+def _derivable(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
+    """`_forward` for many steps, in the form whose transpose gives the gradient of v_t in one matmul."""
     x_apart = p["v_t"].shape[1] == h.shape[-1]
-    return plus(x + times_t(h, p["v_t"]) if x_apart else joint(x, h, p["v_t"]), p["b"])
+    return plus(x + times_t(h, p["v_t"]) if x_apart else _joint(x, h, p["v_t"]), p["b"])
 
 
 def times_t(x: jax.Array, w_t: jax.Array) -> jax.Array:
@@ -50,35 +50,35 @@ def times_t(x: jax.Array, w_t: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
-def joint(x: jax.Array, h: jax.Array, v_t: jax.Array) -> jax.Array:
+def _joint(x: jax.Array, h: jax.Array, v_t: jax.Array) -> jax.Array:
     """[x, h] v for many steps: the weights get their gradient in one matmul, x its own without that of h."""
     return times_t(side_by_side(x, h), v_t)
 
 
-def joint_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+def _joint_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     """dx w + dh u + [x, h] dv, without the matmuls of what does not move."""
     (x, h, v_t), (dx, dh, dv_t) = primals, tangents
     n = x.shape[-1]
     terms = [(dx, v_t[:, :n]), (dh, v_t[:, n:]), (side_by_side(x, h), dv_t)]
     there = [times_t(*pair) for pair in terms if not any(isinstance(t, SymbolicZero) for t in pair)]
-    return joint(x, h, v_t), sum(there[1:], there[0])
+    return _joint(x, h, v_t), sum(there[1:], there[0])
 
 
-joint.defjvp(joint_jvp, symbolic_zeros=True)
+_joint.defjvp(_joint_jvp, symbolic_zeros=True)
 
 
-def columns(linear: PyTree | None, begin: int, end: int) -> PyTree | None:
+def _columns(linear: PyTree | None, begin: int, end: int) -> PyTree | None:
     """The linear map onto some of the gates alone."""
     return None if linear is None else {name: leaf[..., begin:end] for name, leaf in linear.items()}
 
 
-def transposed(linear: PyTree | None) -> PyTree | None:
-    """A linear map stored for `through`."""
+def _transposed(linear: PyTree | None) -> PyTree | None:
+    """A linear map stored for `_through`."""
     return None if linear is None else {"w_t": linear["w"].T, "b": linear.get("b")}
 
 
-def through(linear_t: PyTree, x: jax.Array) -> jax.Array:
-    """The linear map of many steps, in the form of `derivable`."""
+def _through(linear_t: PyTree, x: jax.Array) -> jax.Array:
+    """The linear map of many steps, in the form of `_derivable`."""
     return plus(times_t(x, linear_t["w_t"]), linear_t["b"])
 
 
@@ -90,14 +90,14 @@ def plus(a: jax.Array, b: jax.Array | None) -> jax.Array:
 # LSTM: carry (c, h), gates i, f, g, o.
 
 
-def lstm_step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
-    a = forward(p, x, carry.h)
+def _lstm_step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
+    a = _forward(p, x, carry.h)
     i, f, g, o = jnp.split(a, 4, axis=-1)
     c = sigmoid(f) * carry.c + sigmoid(i) * jnp.tanh(g)
     return carry._replace(c=c, h=sigmoid(o) * jnp.tanh(c)), a
 
 
-def lstm_factors(p: PyTree, before: Any, after: Any, a: jax.Array) -> PyTree:
+def _lstm_factors(p: PyTree, before: Any, after: Any, a: jax.Array) -> PyTree:
     return lstm_gates(before.c, jnp.tanh(after.c), a)
 
 
@@ -114,7 +114,7 @@ def lstm_cotangents(gates: PyTree, dc: jax.Array, dh: jax.Array) -> jax.Array:
     return side_by_side(i * dc, f * dc, g * dc, o * dh)
 
 
-def lstm_pull(p: PyTree, factors: PyTree, d: Any) -> tuple[PyTree, PyTree]:
+def _lstm_pull(p: PyTree, factors: PyTree, d: Any) -> tuple[PyTree, PyTree]:
     gates, keep, seen = factors
     dc = d.c + d.h * seen
     da = lstm_cotangents(gates, dc, d.h)
@@ -122,11 +122,11 @@ def lstm_pull(p: PyTree, factors: PyTree, d: Any) -> tuple[PyTree, PyTree]:
 
 
 LSTM = Rule(
-    lambda linear, core, bias: affine(linear, core["u"], bias),
-    lstm_step,
-    lambda p, x, before, saved: derivable(p, x, before.h),
-    lstm_factors,
-    lstm_pull,
+    lambda linear, core, bias: _affine(linear, core["u"], bias),
+    _lstm_step,
+    lambda p, x, before, saved: _derivable(p, x, before.h),
+    _lstm_factors,
+    _lstm_pull,
     lambda carry: carry.h,
 )
 
@@ -134,7 +134,7 @@ LSTM = Rule(
 # Vanilla: carry h. These activations have a derivative that can be read off their value.
 
 
-def vanilla_rule(activation: Activation, derivative: Activation) -> Rule:
+def _vanilla_rule(activation: Activation, derivative: Activation) -> Rule:
     """The rule for an elementwise activation, with its derivative as a function of its value."""
 
     def pull(p: PyTree, factor: jax.Array, d: jax.Array) -> tuple[PyTree, PyTree]:
@@ -142,9 +142,9 @@ def vanilla_rule(activation: Activation, derivative: Activation) -> Rule:
         return da @ p["u_t"], da
 
     return Rule(
-        lambda linear, core, bias: affine(linear, core["u"], bias),
-        lambda p, h, x: (activation(forward(p, x, h)), ()),
-        lambda p, x, before, saved: derivable(p, x, before),
+        lambda linear, core, bias: _affine(linear, core["u"], bias),
+        lambda p, h, x: (activation(_forward(p, x, h)), ()),
+        lambda p, x, before, saved: _derivable(p, x, before),
         lambda p, before, after, saved: derivative(after),
         pull,
     )
@@ -155,22 +155,22 @@ DERIVATIVES: dict[Activation, Activation] = {
     jax.nn.relu: lambda y: (y > 0).astype(y.dtype),
     jax.nn.sigmoid: lambda y: y * (1 - y),
 }
-VANILLA = {activation: vanilla_rule(activation, derivative) for activation, derivative in DERIVATIVES.items()}
+VANILLA = {activation: _vanilla_rule(activation, derivative) for activation, derivative in DERIVATIVES.items()}
 
 
 # GRU: carry h, gates r, z, n. k is the weight of the old state: z, or 1 - z.
 
 
-def gru_after_rule(keep: bool) -> Rule:
+def _gru_after_rule(keep: bool) -> Rule:
     """The reset gate acts after the matmul: n = tanh(a_n + r v) with v = h u_n + b."""
 
     def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
         u, n = core["u"], core["u"].shape[0]
         return {
             "linear": linear,
-            "gates": affine(columns(linear, 0, 2 * n), u[:, : 2 * n]),
-            "new": transposed(columns(linear, 2 * n, 3 * n)),
-            "reset": transposed({"w": u[:, 2 * n :]} | ({"b": core["b"]} if "b" in core else {})),
+            "gates": _affine(_columns(linear, 0, 2 * n), u[:, : 2 * n]),
+            "new": _transposed(_columns(linear, 2 * n, 3 * n)),
+            "reset": _transposed({"w": u[:, 2 * n :]} | ({"b": core["b"]} if "b" in core else {})),
             "u": u,
             "u_t": u.T,
             "b": core.get("b"),
@@ -187,14 +187,14 @@ def gru_after_rule(keep: bool) -> Rule:
 
     def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
         n = h.shape[-1]
-        rz = derivable(p["gates"], x[..., : 2 * n] if p["linear"] is None else x, h)
-        new = x[..., 2 * n :] if p["new"] is None else through(p["new"], x)
-        return rz, through(p["reset"], h), new
+        rz = _derivable(p["gates"], x[..., : 2 * n] if p["linear"] is None else x, h)
+        new = x[..., 2 * n :] if p["new"] is None else _through(p["new"], x)
+        return rz, _through(p["reset"], h), new
 
     def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, v, new = saved
         r, z = jnp.split(sigmoid(rz), 2, axis=-1)
-        k, dz, dnew = mix_factors(keep, h, z, new)
+        k, dz, dnew = _mix_factors(keep, h, z, new)
         return k, (dnew * v * r * (1 - r), dz), dnew * r, dnew
 
     def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
@@ -205,14 +205,14 @@ def gru_after_rule(keep: bool) -> Rule:
     return Rule(prepare, step, pre, factors, pull)
 
 
-def gru_before_rule(keep: bool) -> Rule:
+def _gru_before_rule(keep: bool) -> Rule:
     """The reset gate acts before the matmul: n = tanh(a_n + (r h) u_n)."""
 
     def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
         u, n = core["u"], core["u"].shape[0]
         return {
-            "gates": affine(columns(linear, 0, 2 * n), u[:, : 2 * n]),
-            "new": affine(columns(linear, 2 * n, 3 * n), u[:, 2 * n :]),
+            "gates": _affine(_columns(linear, 0, 2 * n), u[:, : 2 * n]),
+            "new": _affine(_columns(linear, 2 * n, 3 * n), u[:, 2 * n :]),
         }
 
     def split(p: PyTree, x: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
@@ -221,19 +221,19 @@ def gru_before_rule(keep: bool) -> Rule:
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
         to_gates, to_new = split(p, x, h.shape[-1])
-        rz = forward(p["gates"], to_gates, h)
+        rz = _forward(p["gates"], to_gates, h)
         r, z = jnp.split(sigmoid(rz), 2, axis=-1)
-        new = jnp.tanh(forward(p["new"], to_new, r * h))
+        new = jnp.tanh(_forward(p["new"], to_new, r * h))
         return mix(keep, h, z, new), (rz, r * h, new)
 
     def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
         to_gates, to_new = split(p, x, h.shape[-1])
-        return derivable(p["gates"], to_gates, h), derivable(p["new"], to_new, saved[1])
+        return _derivable(p["gates"], to_gates, h), _derivable(p["new"], to_new, saved[1])
 
     def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, _, new = saved
         r, z = jnp.split(sigmoid(rz), 2, axis=-1)
-        k, dz, dnew = mix_factors(keep, h, z, new)
+        k, dz, dnew = _mix_factors(keep, h, z, new)
         return k, dz, dnew, r, h * r * (1 - r)
 
     def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
@@ -251,7 +251,7 @@ def mix(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> jax.Array:
     return new + z * (h - new) if keep else h + z * (new - h)
 
 
-def mix_factors(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _mix_factors(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What takes d to h directly, and to the pre-activations of z and of n."""
     k = z if keep else 1 - z
     dz = (h - new if keep else new - h) * z * (1 - z)
@@ -259,7 +259,7 @@ def mix_factors(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> tuple
 
 
 GRU = {
-    (reset_after, keep): (gru_after_rule if reset_after else gru_before_rule)(keep)
+    (reset_after, keep): (_gru_after_rule if reset_after else _gru_before_rule)(keep)
     for reset_after in (True, False)
     for keep in (True, False)
 }

@@ -5,9 +5,9 @@ cut into pieces of about twenty steps. In the backward pass of a piece everythin
 is formed for all its steps at once (`factors`), a loop does the few products that do (`pull`), and one matmul a piece
 gives the gradient of the weights. The parts:
 
-- `forward_scan` runs the loop, without a derivative.
-- `attach_gradient` gives these values the hand-written derivative in the pre-activations and the carry.
-- `pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
+- `_forward_scan` runs the loop, without a derivative.
+- `_attach_gradient` gives these values the hand-written derivative in the pre-activations and the carry.
+- `_pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
   That is what keeps `vmap` right and fast: batches, populations, gradients per example.
 
 There is no forward mode: `cell.replace(window=None)` before `unroll` scans.
@@ -51,7 +51,7 @@ class Rule(NamedTuple):
     output: Callable[[PyTree], jax.Array] = lambda h: h
 
 
-class Steps(NamedTuple):
+class _Steps(NamedTuple):
     """The inputs of a window, the marks of a `Seq`, and which units hold their state, a tree like the carry.
 
     Without its inputs it is what the backward pass reads.
@@ -63,18 +63,20 @@ class Steps(NamedTuple):
     hold: Any = None
 
 
-def tree_select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
+def _tree_select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
     """`jnp.where` over trees of one structure."""
     return jax.tree.map(jnp.where, flags, a, b)
 
 
-def scan_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+def _scan_piece(
+    rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps
+) -> tuple[PyTree, PyTree, PyTree, PyTree]:
     """The scan of a piece: the carry after it; after each step the carry, that had no unit held, and what is saved."""
 
-    def body(h: PyTree, s: Steps) -> tuple[PyTree, PyTree]:
+    def body(h: PyTree, s: _Steps) -> tuple[PyTree, PyTree]:
         h = h if s.first is None else tree_where(s.first, start, h)
         new, saved = rule.step(p, h, s.x)
-        after = new if s.hold is None else tree_select(s.hold, h, new)
+        after = new if s.hold is None else _tree_select(s.hold, h, new)
         after = after if s.valid is None else tree_where(s.valid, after, h)
         return after, (after, None if s.hold is None else new, saved)
 
@@ -82,13 +84,13 @@ def scan_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) ->
     return last, after, new, saved
 
 
-class Piece(NamedTuple):
+class _Piece(NamedTuple):
     """What the backward pass of a piece reads."""
 
     p: PyTree
     start: PyTree
     carry: PyTree
-    marks: Steps
+    marks: _Steps
     after: PyTree
     new: PyTree
     saved: PyTree
@@ -104,44 +106,44 @@ class Piece(NamedTuple):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def forward_scan(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, Piece]:
-    """The loop, without a derivative of its own: that is left to `attach_gradient`.
+def _forward_scan(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps) -> tuple[PyTree, _Piece]:
+    """The loop, without a derivative of its own: that is left to `_attach_gradient`.
 
     Unlike stop_gradient this holds for one level of differentiation: a second one goes through the loop.
     """
-    last, after, new, saved = scan_piece(rule, p, start, carry, s)
-    return last, Piece(p, start, carry, s._replace(x=None), after, new, saved)
+    last, after, new, saved = _scan_piece(rule, p, start, carry, s)
+    return last, _Piece(p, start, carry, s._replace(x=None), after, new, saved)
 
 
-forward_scan.defvjp(lambda *args: (forward_scan.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
+_forward_scan.defvjp(lambda *args: (_forward_scan.fun(*args), ()), lambda rule, _, cotangents: (None, None, None, None))
 
 
-def pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
+def _pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: _Piece) -> PyTree:
     """What hands cotangents on to p and x; nobody reads the value, so it is never computed."""
 
-    def pre(p: PyTree, x: jax.Array, piece: Piece) -> PyTree:
+    def pre(p: PyTree, x: jax.Array, piece: _Piece) -> PyTree:
         return rule.pre(p, x, piece.before(), piece.saved)
 
     return jax.checkpoint(pre, prevent_cse=False)(p, x, piece)  # keeps what `attach` keeps anyway, not [x, h]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def attach_gradient(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: Piece, out: PyTree) -> PyTree:
+def _attach_gradient(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: _Piece, out: PyTree) -> PyTree:
     """out = (last carry, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
     return out
 
 
-def attach_gradient_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
+def _attach_gradient_bwd(rule: Rule, piece: _Piece, cotangents: PyTree) -> tuple[PyTree, ...]:
     d, dys = cotangents
     factors = rule.factors(piece.p, piece.before(), piece.after if piece.new is None else piece.new, piece.saved)
 
     def body(state: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
         (d, dstart), (factors, s, dy) = state, step
         dy = dy if s.valid is None else tree_where(s.valid, dy, tree_zeros(dy))
-        d = jax.tree.map(jnp.add, d, output_vjp(rule, d, dy))
+        d = jax.tree.map(jnp.add, d, _output_vjp(rule, d, dy))
         moves = d if s.valid is None else tree_where(s.valid, d, tree_zeros(d))
-        held = None if s.hold is None else tree_select(s.hold, moves, tree_zeros(moves))
-        moves = moves if s.hold is None else tree_select(s.hold, tree_zeros(moves), moves)
+        held = None if s.hold is None else _tree_select(s.hold, moves, tree_zeros(moves))
+        moves = moves if s.hold is None else _tree_select(s.hold, tree_zeros(moves), moves)
         back, dpre = rule.pull(piece.p, factors, moves)
         back = back if s.hold is None else jax.tree.map(jnp.add, back, held)
         if s.valid is not None:
@@ -155,20 +157,20 @@ def attach_gradient_bwd(rule: Rule, piece: Piece, cotangents: PyTree) -> tuple[P
     return dpre, dstart, d, None, None
 
 
-def output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
+def _output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
     """The cotangent of the carry from that of the output, which is a leaf of it."""
     return jax.vjp(rule.output, carry)[1](dy)[0]
 
 
-attach_gradient.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), attach_gradient_bwd)
+_attach_gradient.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece), _attach_gradient_bwd)
 
 
-def run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: Steps) -> tuple[PyTree, jax.Array]:
+def _run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps) -> tuple[PyTree, jax.Array]:
     """A few steps: their values, and their derivative."""
-    last, piece = forward_scan(rule, p, start, carry, s)
+    last, piece = _forward_scan(rule, p, start, carry, s)
     ys = rule.output(piece.after)
     ys = ys if s.valid is None else tree_where(s.valid, ys, tree_zeros(ys))
-    return attach_gradient(rule, pre_activations(rule, p, s.x, piece), start, carry, piece, (last, ys))
+    return _attach_gradient(rule, _pre_activations(rule, p, s.x, piece), start, carry, piece, (last, ys))
 
 
 def piece_length(steps: int) -> int:
@@ -190,14 +192,14 @@ def fused_scan(
 ) -> tuple[PyTree, PyTree]:
     """A whole window, piece by piece."""
     marked = zero_invalid(xs) if isinstance(xs, Seq) else Seq(xs)
-    s = Steps(marked.x, boolean(marked.valid), boolean(marked.first), hold)
+    s = _Steps(marked.x, _boolean(marked.valid), _boolean(marked.first), hold)
     start = None if s.first is None else start
-    pieces = with_step(cell, lambda w, h, s, key=None: run_piece(rule, w[0], w[1], h, s))
+    pieces = with_step(cell, lambda w, h, s, key=None: _run_piece(rule, w[0], w[1], h, s))
     carry, ys = chunk(pieces, length).step((p, start), carry, s)
     return carry, xs._replace(x=ys) if isinstance(xs, Seq) else ys
 
 
-def boolean(marks: jax.Array | None) -> jax.Array | None:
+def _boolean(marks: jax.Array | None) -> jax.Array | None:
     """Marks as booleans, which have no cotangents."""
     return None if marks is None else marks.astype(bool)
 

@@ -18,7 +18,7 @@ from rnnjax.cells._fused_window import layer_window
 from rnnjax.cells._lstm import lstm_core, on_forget, peephole_core
 
 
-def layer(
+def _layer(
     core: Cell, width: int, bias: bool = True, normalise: bool = False, w_init: Initializer = lecun_normal
 ) -> Cell:
     """`stack(linear(width), core)`; with layer norm the input's part is normalised too, its bias after that."""
@@ -47,7 +47,7 @@ def vanilla(
 
     Reference: Elman, Finding structure in time, 1990.
     """
-    cell = layer(vanilla_core(hidden, activation, u_init, layer_norm), hidden, bias, layer_norm)
+    cell = _layer(vanilla_core(hidden, activation, u_init, layer_norm), hidden, bias, layer_norm)
     rule = vanilla_rule(activation, layer_norm)
     return cell if rule is None else layer_window(rule, cell)
 
@@ -73,7 +73,7 @@ def lstm(
 
     Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997.
     """
-    cell = layer(lstm_core(hidden, forget_bias, u_init, layer_norm), 4 * hidden, bias, layer_norm)
+    cell = _layer(lstm_core(hidden, forget_bias, u_init, layer_norm), 4 * hidden, bias, layer_norm)
     return layer_window(NORMED_LSTM if layer_norm else LSTM, cell, on_forget(hidden, forget_bias))
 
 
@@ -88,7 +88,7 @@ def peephole_lstm(hidden: int, forget_bias: Any = 1.0, bias: bool = True, u_init
 
     Reference: Gers, Schraudolph, Schmidhuber, Learning precise timing with LSTM recurrent networks, 2002.
     """
-    return layer(peephole_core(hidden, forget_bias, u_init), 4 * hidden, bias)
+    return _layer(peephole_core(hidden, forget_bias, u_init), 4 * hidden, bias)
 
 
 def gru(
@@ -114,7 +114,7 @@ def gru(
     Reference: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
     """
     core = gru_core(hidden, reset_after, keep, recurrent_bias, u_init, layer_norm)
-    cell = layer(core, 3 * hidden, bias, layer_norm)
+    cell = _layer(core, 3 * hidden, bias, layer_norm)
     return layer_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], cell)
 
 
@@ -129,10 +129,10 @@ def mgu(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
 
     Reference: Zhou, Wu, Zhang, Zhou, Minimal gated unit for recurrent neural networks, 2016.
     """
-    return layer(mgu_core(hidden, u_init), 2 * hidden, bias)
+    return _layer(mgu_core(hidden, u_init), 2 * hidden, bias)
 
 
-def scaled_identity(scale: Any) -> Initializer:
+def _scaled_identity(scale: Any) -> Initializer:
     """An initialiser: scale times the identity."""
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -154,8 +154,8 @@ def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
 
     Reference: Le, Jaitly, Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015.
     """
-    core = vanilla_core(hidden, jax.nn.relu, scaled_identity(scale))
-    cell = layer(core, hidden, bias, w_init=jax.nn.initializers.normal(0.001))
+    core = vanilla_core(hidden, jax.nn.relu, _scaled_identity(scale))
+    cell = _layer(core, hidden, bias, w_init=jax.nn.initializers.normal(0.001))
     return layer_window(VANILLA[jax.nn.relu], cell)
 
 
@@ -192,7 +192,7 @@ def ctrnn(hidden: int, tau: Any = 5.0, bias: bool = True) -> Cell:
     Reference: Funahashi, Nakamura, Approximation of dynamical systems by continuous time recurrent neural networks,
     1993.
     """
-    return layer(ctrnn_core(hidden, tau), hidden, bias)
+    return _layer(ctrnn_core(hidden, tau), hidden, bias)
 
 
 def indrnn(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0, bias: bool = True) -> Cell:
@@ -208,4 +208,4 @@ def indrnn(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0, 
 
     Reference: Li, Li, Cook, Zhu, Gao, Independently recurrent neural network, 2018.
     """
-    return layer(indrnn_core(hidden, activation, u_max), hidden, bias)
+    return _layer(indrnn_core(hidden, activation, u_max), hidden, bias)

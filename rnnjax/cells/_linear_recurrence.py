@@ -20,28 +20,28 @@ from rnnjax.base._numerics import as_dtype, draw_initial
 from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells._feedforward import linear
 
-Drive = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
-Read = Callable[[PyTree, jax.Array, jax.Array], jax.Array]
+_Drive = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array]]
+_Read = Callable[[PyTree, jax.Array, jax.Array], jax.Array]
 
 
-def advance(a: jax.Array, b: jax.Array, h: jax.Array) -> jax.Array:
+def _advance(a: jax.Array, b: jax.Array, h: jax.Array) -> jax.Array:
     """One step; where a is zero nothing of h remains, not even an inf."""
     return jnp.where(a == 0, b, a * h + b)
 
 
 def one_by_one(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
     """The recurrence as a loop: least work and least memory."""
-    return lax.scan(lambda h, ab: (advance(ab[0], ab[1], h),) * 2, h, (a, b), reverse=reverse)[1]
+    return lax.scan(lambda h, ab: (_advance(ab[0], ab[1], h),) * 2, h, (a, b), reverse=reverse)[1]
 
 
 def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
     """The recurrence as an associative scan: log T passes over all steps."""
 
     def combine(early: PyTree, late: PyTree) -> PyTree:
-        return early[0] * late[0], advance(late[0], late[1], early[1])
+        return early[0] * late[0], _advance(late[0], late[1], early[1])
 
     at = -1 if reverse else 0
-    return lax.associative_scan(combine, (a, b.at[at].set(advance(a[at], b[at], h))), reverse=reverse)[1]
+    return lax.associative_scan(combine, (a, b.at[at].set(_advance(a[at], b[at], h))), reverse=reverse)[1]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -70,37 +70,37 @@ def linear_scan(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool = False)
     return states
 
 
-def scan_fwd(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> tuple[jax.Array, PyTree]:
+def _scan_fwd(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> tuple[jax.Array, PyTree]:
     states = linear_scan(a, b, h, reverse)
     return states, (a, h, states)
 
 
-def scan_bwd(reverse: bool, kept: PyTree, d: jax.Array) -> tuple[jax.Array, ...]:
+def _scan_bwd(reverse: bool, kept: PyTree, d: jax.Array) -> tuple[jax.Array, ...]:
     a, h, states = kept
-    g = linear_scan(shifted(a, jnp.zeros_like(h), not reverse), d, jnp.zeros_like(h), not reverse)
+    g = linear_scan(_shifted(a, jnp.zeros_like(h), not reverse), d, jnp.zeros_like(h), not reverse)
     at = -1 if reverse else 0
-    return g * shifted(states, h, reverse), g, a[at] * g[at]
+    return g * _shifted(states, h, reverse), g, a[at] * g[at]
 
 
-def shifted(a: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
+def _shifted(a: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
     """a one step later in the direction of reading, h at its head."""
     return jnp.concatenate([a[1:], h[None]] if reverse else [h[None], a[:-1]])
 
 
-linear_scan.defvjp(scan_fwd, scan_bwd)
+linear_scan.defvjp(_scan_fwd, _scan_bwd)
 
 
-def halves(z: jax.Array, dtype: Any) -> jax.Array:
+def _halves(z: jax.Array, dtype: Any) -> jax.Array:
     """A complex vector as a real one, real parts before imaginary ones."""
     return jnp.concatenate([z.real, z.imag], -1).astype(dtype)
 
 
-def joined(h: jax.Array) -> jax.Array:
-    """The complex vector of `halves`; of at least single precision, there is no other."""
+def _joined(h: jax.Array) -> jax.Array:
+    """The complex vector of `_halves`; of at least single precision, there is no other."""
     return lax.complex(*jnp.split(h if jnp.finfo(h.dtype).bits >= 32 else h.astype(jnp.float32), 2, axis=-1))
 
 
-def scaled(r: jax.Array, z: jax.Array) -> jax.Array:
+def _scaled(r: jax.Array, z: jax.Array) -> jax.Array:
     """A complex array times a real one."""
     r = r.astype(z.real.dtype)
     return lax.complex(r * z.real, r * z.imag)
@@ -109,8 +109,8 @@ def scaled(r: jax.Array, z: jax.Array) -> jax.Array:
 def linear_recurrent(
     states: int,
     init: Callable[[jax.Array, Any], PyTree],
-    drive: Drive,
-    read: Read = lambda p, h, x: h,
+    drive: _Drive,
+    read: _Read = lambda p, h, x: h,
     is_complex: bool = False,
 ) -> Cell:
     """A cell of a linear recurrence; its window forms all coefficients at once.
@@ -136,10 +136,10 @@ def linear_recurrent(
     """
 
     def inside(h: jax.Array) -> jax.Array:
-        return joined(h) if is_complex else h
+        return _joined(h) if is_complex else h
 
     def outside(h: jax.Array, dtype: Any) -> jax.Array:
-        return halves(h, dtype) if is_complex else h
+        return _halves(h, dtype) if is_complex else h
 
     def output(p: PyTree, h: jax.Array, x: jax.Array) -> jax.Array:
         return read(p, h, x).astype(x.dtype)
@@ -155,7 +155,7 @@ def linear_recurrent(
     def window(p: PyTree, carry: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         x = without_marks(zero_invalid(xs))
         a, b = jax.vmap(drive, (None, 0))(p, x)
-        a, b = marked(xs, jnp.broadcast_to(a, b.shape), b)
+        a, b = _marked(xs, jnp.broadcast_to(a, b.shape), b)
         hs = linear_scan(a, b, inside(carry))
         return outside(hs[-1], carry.dtype), with_marks_of(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
 
@@ -163,7 +163,7 @@ def linear_recurrent(
     return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window)
 
 
-def marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Coefficients that obey the marks of a Seq: hold where it is not valid, start anew where it is first."""
     if not isinstance(xs, Seq):
         return a, b
@@ -212,9 +212,9 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
         }
 
     def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        a = jnp.exp(joined(jnp.concatenate([-jnp.exp(p["nu"]), jnp.exp(p["theta"])])))
+        a = jnp.exp(_joined(jnp.concatenate([-jnp.exp(p["nu"]), jnp.exp(p["theta"])])))
         gain = jnp.exp(p["gamma"])
-        return a, joined(jnp.concatenate([gain * (x @ p["b_re"]), gain * (x @ p["b_im"])]))
+        return a, _joined(jnp.concatenate([gain * (x @ p["b_re"]), gain * (x @ p["b_im"])]))
 
     def read(p: PyTree, h: jax.Array, x: jax.Array) -> jax.Array:
         return h.real.astype(x.dtype) @ p["c_re"] - h.imag.astype(x.dtype) @ p["c_im"] + x @ p["d"]
@@ -262,9 +262,9 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
         return jax.tree.map(lambda a: a.astype(z.dtype), params)
 
     def drive(p: PyTree, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        pole = joined(jnp.concatenate([-jnp.exp(p["decay"]), p["frequency"]], -1))
-        a = jnp.exp(scaled(jnp.exp(p["step"])[:, None], pole))
-        return a.ravel(), scaled(z[:, None], (a - 1) / pole).ravel()
+        pole = _joined(jnp.concatenate([-jnp.exp(p["decay"]), p["frequency"]], -1))
+        a = jnp.exp(_scaled(jnp.exp(p["step"])[:, None], pole))
+        return a.ravel(), _scaled(z[:, None], (a - 1) / pole).ravel()
 
     def read(p: PyTree, h: jax.Array, z: jax.Array) -> jax.Array:
         modes = (part.reshape(hidden, states).astype(z.dtype) for part in (h.real, h.imag))

@@ -30,7 +30,7 @@ class LSTMCarry(NamedTuple):
     h: jax.Array
 
 
-def twice(h: jax.Array) -> LSTMCarry:
+def _twice(h: jax.Array) -> LSTMCarry:
     """The zero state of an LSTM."""
     return LSTMCarry(h, h)
 
@@ -67,7 +67,7 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
-    core = recurrent(hidden, lstm, 4, twice, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm)
+    core = recurrent(hidden, lstm, 4, _twice, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm)
     return core_window(NORMED_LSTM if layer_norm else LSTM, core, on_forget(hidden, forget_bias))
 
 
@@ -101,4 +101,4 @@ def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = ort
         h = jax.nn.sigmoid(o + to_o * c) * jnp.tanh(c)
         return LSTMCarry(c, h), h
 
-    return recurrent(hidden, peephole_lstm, 4, twice, u_init, {"p": (nothing, (3, hidden))})
+    return recurrent(hidden, peephole_lstm, 4, _twice, u_init, {"p": (nothing, (3, hidden))})

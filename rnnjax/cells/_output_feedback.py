@@ -15,25 +15,25 @@ from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear, pointwise
 from rnnjax.cells._linear_recurrence import linear_scan
 
-FEEDBACK_TAG = 0xFEED
-Form = Callable[[jax.Array | None, jax.Array], jax.Array]
+_FEEDBACK_TAG = 0xFEED
+_Form = Callable[[jax.Array | None, jax.Array], jax.Array]
 
 
-def sampled(key: jax.Array | None, logits: jax.Array) -> jax.Array:
+def _sampled(key: jax.Array | None, logits: jax.Array) -> jax.Array:
     """A unit vector drawn with the probabilities of the logits; it has no gradient."""
     if key is None:
         raise ValueError('feedback(form="sample") draws its outputs and needs a key')
     return jax.nn.one_hot(jax.random.categorical(key, logits), logits.shape[-1], dtype=logits.dtype)
 
 
-FORMS: dict[str, Form] = {
+_FORMS: dict[str, _Form] = {
     "output": lambda key, y: y,
     "softmax": lambda key, y: jax.nn.softmax(y),
-    "sample": sampled,
+    "sample": _sampled,
 }
 
 
-def feedback(cell: Cell, y0: ArrayLike, form: str | Form = "output", decay: Any = 0.0) -> Cell:
+def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any = 0.0) -> Cell:
     """Gives a cell what it said before as further features of its input; context units remember it.
 
         y_t = cell([x_t, c_t]);   c_{t+1} = decay c_t + form(y_t);   c_1 = y0
@@ -57,7 +57,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | Form = "output", decay: Any 
 
     Reference: Jordan, Serial order: a parallel distributed processing approach, 1986.
     """
-    given = FORMS[form] if isinstance(form, str) else form
+    given = _FORMS[form] if isinstance(form, str) else form
 
     def joined(x: jax.Array, context: Any) -> jax.Array:
         return jnp.concatenate([x, jnp.asarray(context, x.dtype)], -1)
@@ -68,7 +68,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | Form = "output", decay: Any 
 
     def step(w: PyTree, carry: PyTree, x: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, jax.Array]:
         inner, y = cell.step(w, carry[0], joined(x, carry[1]), key)
-        said = given(fold(key, FEEDBACK_TAG), y).astype(x.dtype)
+        said = given(fold(key, _FEEDBACK_TAG), y).astype(x.dtype)
         return (inner, as_dtype(decay, x) * carry[1] + said), y
 
     return Cell(lambda key, x: cell.init(key, jax.eval_shape(joined, x, y0)), initial_carry, step, cell.weights)
@@ -101,7 +101,7 @@ def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0
     return jnp.concatenate([xs, jnp.concatenate([start[None], contexts[:-1]])], -1)
 
 
-def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str | Form = "output") -> Cell:
+def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str | _Form = "output") -> Cell:
     """The Jordan network, whose only memory is what it said: context units, which feed themselves, and a hidden layer.
 
         h_t = tanh([x_t, c_t] w + b);   y_t = h_t v + b';   c_{t+1} = decay c_t + form(y_t)

@@ -24,7 +24,7 @@ class Binary(NamedTuple):
     log_probability: jax.Array
 
 
-def bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool = True) -> jax.Array:
+def _bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool = True) -> jax.Array:
     """Draws 1 with probability sigmoid(logit), else 0; the likelier one without a key.
 
     Args:
@@ -34,7 +34,7 @@ def bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool =
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> jax.value_and_grad(lambda a: bernoulli(None, a))(0.1)[0].item()
+      >>> jax.value_and_grad(lambda a: _bernoulli(None, a))(0.1)[0].item()
       1.0
 
     Reference: Bengio, Leonard, Courville, Estimating or propagating gradients through stochastic neurons for
@@ -57,7 +57,7 @@ def binary(temperature: Any = 1.0) -> Cell:
       >>> print(rnnjax.run(binary(), (), jnp.array([-1.0, 2.0]))[1])
       [0. 1.]
     """
-    return stateless(lambda key, x: (), lambda p, x, key=None: bernoulli(key, x / as_dtype(temperature, x)))
+    return stateless(lambda key, x: (), lambda p, x, key=None: _bernoulli(key, x / as_dtype(temperature, x)))
 
 
 def binary_core(
@@ -105,7 +105,7 @@ def binary_core(
 
     def step(p: PyTree, carry: Binary, z: jax.Array, key: jax.Array | None = None) -> tuple[Binary, jax.Array]:
         logits = (z + carry.h @ p["u"]) / as_dtype(temperature, z)
-        h = bernoulli(key, logits, gradient == "straight_through")
+        h = _bernoulli(key, logits, gradient == "straight_through")
         log_p = jax.nn.log_sigmoid((2 * lax.stop_gradient(h) - 1) * logits).sum()
         return Binary(h, carry.log_probability + log_p), h
 
@@ -165,7 +165,7 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
 
         def unit(h: jax.Array, ik: tuple[jax.Array, jax.Array | None]) -> tuple[jax.Array, None]:
             i, k = ik
-            return h.at[i].set(bernoulli(k, (z[i] + h @ u[i]) / as_dtype(t, z))), None
+            return h.at[i].set(_bernoulli(k, (z[i] + h @ u[i]) / as_dtype(t, z))), None
 
         h, _ = lax.scan(unit, h, (jnp.arange(hidden), keys))
         return h, h

@@ -4,6 +4,9 @@ Belongs here: real-time recurrent learning and its approximations, truncation. D
 need a whole batch or several evaluations of a loss (`estimators`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.credit._eligibility import eprop, rflo
 from rnnjax.credit._kronecker import kf_rtrl, optimal_kronecker
 from rnnjax.credit._rtrl import rtrl
@@ -22,3 +25,6 @@ __all__ = [
     "truncate",
     "uoro",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -72,7 +72,7 @@ def attach_influence(weights: list[jax.Array], carry: PyTree, influence: list[An
 
 
 @attach_influence.defjvp
-def attached_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+def _attached_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
     (_, carry, influence), (dw, _, _) = primals, tangents
     flat, unflat = ravel_pytree(carry)
     moves = [jnp.tensordot(j, d, d.ndim) if isinstance(j, jax.Array) else j.along(d) for j, d in zip(influence, dw)]
@@ -86,7 +86,7 @@ def without_key(weights: PyTree, carry: PyTree) -> PyTree:
 
 
 @without_key.defjvp
-def without_key_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+def _without_key_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
     raise NotAdmitted("uoro, kf_rtrl, kronecker_sum and random_truncate draw at random: their gradient needs a key")
 
 

@@ -38,7 +38,7 @@ def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
 
     Reference: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020.
     """
-    return along_own_state("eprop", cell, limit)
+    return _along_own_state("eprop", cell, limit)
 
 
 def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
@@ -65,10 +65,10 @@ def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
 
     Reference: Murray, Local online learning in recurrent networks with random feedback, 2019.
     """
-    return along_own_state("rflo", cell, limit, arrays=1)
+    return _along_own_state("rflo", cell, limit, arrays=1)
 
 
-def along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None) -> Cell:
+def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None) -> Cell:
     """RTRL of the cell with its recurrent products cut, all that is left; a cell without any is refused."""
 
     def recurrent(weights: PyTree, x: PyTree) -> frozenset[int]:

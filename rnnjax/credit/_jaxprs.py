@@ -12,10 +12,10 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxprs_in_params
 from rnnjax.base import PyTree
 from rnnjax.base._cell import Step
 
-WEIGHTS = "weights"
+_WEIGHTS = "weights"
 
 
-class Value(NamedTuple):
+class _Value(NamedTuple):
     """A value on its way through a step.
 
     Attributes:
@@ -29,56 +29,56 @@ class Value(NamedTuple):
     leaf: int | None = None
 
 
-Visit = Callable[[JaxprEqn, list[Value]], list[Value] | None]
+_Visit = Callable[[JaxprEqn, list[_Value]], list[_Value] | None]
 
 
-class Walked(NamedTuple):
-    """What a step gives when its operations are done one by one: trees of `Value`s."""
+class _Walked(NamedTuple):
+    """What a step gives when its operations are done one by one: trees of `_Value`s."""
 
     carry: PyTree
     y: PyTree
 
     def values(self) -> tuple[PyTree, PyTree]:
         """(carry, y) as arrays."""
-        return jax.tree.map(lambda v: v.value, tuple(self), is_leaf=lambda v: isinstance(v, Value))
+        return jax.tree.map(lambda v: v.value, tuple(self), is_leaf=lambda v: isinstance(v, _Value))
 
     def carry_of(self) -> list[frozenset[Any]]:
         """What each leaf of the carry depends on."""
-        return [v.of for v in jax.tree.leaves(self.carry, is_leaf=lambda v: isinstance(v, Value))]
+        return [v.of for v in jax.tree.leaves(self.carry, is_leaf=lambda v: isinstance(v, _Value))]
 
 
-def walk(step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, visit: Visit) -> Walked:
+def _walk(step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, visit: _Visit) -> _Walked:
     """Does a step operation by operation; `visit` may give the results of one in its own way."""
     closed, shape = jax.make_jaxpr(step, return_shape=True)(w, h, x, key)
-    leaves = [Value(a, frozenset({WEIGHTS}), i) for i, a in enumerate(jax.tree.leaves(w))]
-    leaves += [Value(a, frozenset({("carry", i)})) for i, a in enumerate(jax.tree.leaves(h))]
-    leaves += [Value(a) for a in jax.tree.leaves((x, key))]
-    return Walked(*jax.tree.unflatten(jax.tree.structure(shape), evaluate(closed, leaves, visit)))
+    leaves = [_Value(a, frozenset({_WEIGHTS}), i) for i, a in enumerate(jax.tree.leaves(w))]
+    leaves += [_Value(a, frozenset({("carry", i)})) for i, a in enumerate(jax.tree.leaves(h))]
+    leaves += [_Value(a) for a in jax.tree.leaves((x, key))]
+    return _Walked(*jax.tree.unflatten(jax.tree.structure(shape), _evaluate(closed, leaves, visit)))
 
 
-def evaluate(closed: ClosedJaxpr, args: list[Value], visit: Visit) -> list[Value]:
+def _evaluate(closed: ClosedJaxpr, args: list[_Value], visit: _Visit) -> list[_Value]:
     """The operations of a program, one after another; those of jitted parts too."""
-    known: dict[Any, Value] = dict(zip(closed.jaxpr.constvars, map(Value, closed.consts)))
+    known: dict[Any, _Value] = dict(zip(closed.jaxpr.constvars, map(_Value, closed.consts)))
     known |= dict(zip(closed.jaxpr.invars, args))
 
-    def read(atom: Any) -> Value:
-        return Value(atom.val) if isinstance(atom, Literal) else known[atom]
+    def read(atom: Any) -> _Value:
+        return _Value(atom.val) if isinstance(atom, Literal) else known[atom]
 
     for eqn in closed.jaxpr.eqns:
         ins = [read(atom) for atom in eqn.invars]
         if eqn.primitive.name in ("jit", "pjit"):
-            outs: list[Value] | None = evaluate(eqn.params["jaxpr"], ins, visit)
+            outs: list[_Value] | None = _evaluate(eqn.params["jaxpr"], ins, visit)
         else:
             outs = visit(eqn, ins)
-        known |= dict(zip(eqn.outvars, bind(eqn, ins) if outs is None else outs))
+        known |= dict(zip(eqn.outvars, _bind(eqn, ins) if outs is None else outs))
     return [read(atom) for atom in closed.jaxpr.outvars]
 
 
-def bind(eqn: JaxprEqn, ins: list[Value]) -> list[Value]:
+def _bind(eqn: JaxprEqn, ins: list[_Value]) -> list[_Value]:
     """An operation as it is."""
     out = eqn.primitive.bind(*(v.value for v in ins), **eqn.primitive.get_bind_params(eqn.params))
     of: frozenset[Any] = frozenset().union(*(v.of for v in ins))
-    return [Value(a, of) for a in (out if eqn.primitive.multiple_results else [out])]
+    return [_Value(a, of) for a in (out if eqn.primitive.multiple_results else [out])]
 
 
 class Products(NamedTuple):
@@ -102,21 +102,21 @@ def products(
     inputs: dict[int, jax.Array] = {}
     uses: dict[int, int] = {}
 
-    def visit(eqn: JaxprEqn, ins: list[Value]) -> list[Value] | None:
+    def visit(eqn: JaxprEqn, ins: list[_Value]) -> list[_Value] | None:
         for v in ins:
             if v.leaf is not None:
                 uses[v.leaf] = uses.get(v.leaf, 0) + 1
-        vector, leaf = vector_times_leaf(eqn, ins)
+        vector, leaf = _vector_times_leaf(eqn, ins)
         if leaf is None:
             return None
         inputs[leaf] = vector
-        (out,) = bind(eqn, ins)
+        (out,) = _bind(eqn, ins)
         return [out if leaf not in (taps or {}) else out._replace(value=out.value + (taps or {})[leaf])]
 
-    return Products(walk(step, w, h, x, key, visit).values()[0], inputs, uses)
+    return Products(_walk(step, w, h, x, key, visit).values()[0], inputs, uses)
 
 
-def vector_times_leaf(eqn: JaxprEqn, ins: list[Value]) -> tuple[Any, int | None]:
+def _vector_times_leaf(eqn: JaxprEqn, ins: list[_Value]) -> tuple[Any, int | None]:
     """v and the place of w, if the operation is a product v w."""
     if eqn.primitive.name != "dot_general":
         return None, None
@@ -126,11 +126,11 @@ def vector_times_leaf(eqn: JaxprEqn, ins: list[Value]) -> tuple[Any, int | None]
     return (a.value, b.leaf) if plain else (None, None)
 
 
-class Loops(NamedTuple):
+class _Loops(NamedTuple):
     """The recurrent products of a step: those of weights with what depends on a leaf of the carry that they lead to.
 
     Attributes:
-      which: their numbers, in the order of `walk`.
+      which: their numbers, in the order of `_walk`.
       gated: whether weights act between the carry and one of these products.
       hidden: whether there are products inside loops and branches, where nobody looks.
     """
@@ -140,35 +140,35 @@ class Loops(NamedTuple):
     hidden: bool
 
 
-def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> Loops:
+def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> _Loops:
     """Finds the recurrent products; reads no values."""
     vectors: list[frozenset[Any]] = []
     hidden, ends = [False], []
 
-    def visit(eqn: JaxprEqn, ins: list[Value]) -> list[Value] | None:
+    def visit(eqn: JaxprEqn, ins: list[_Value]) -> list[_Value] | None:
         hidden[0] |= any("dot_general" in str(inner) for inner in jaxprs_in_params(eqn.params))
-        other = vector_with_weights(eqn, ins)
+        other = _vector_with_weights(eqn, ins)
         if other is None:
             return None
         vectors.append(ins[other].of)
-        return [v._replace(of=v.of | {("product", len(vectors) - 1)}) for v in bind(eqn, ins)]
+        return [v._replace(of=v.of | {("product", len(vectors) - 1)}) for v in _bind(eqn, ins)]
 
     def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
-        ends.extend(walk(step, w, h, x, None, visit).carry_of())
+        ends.extend(_walk(step, w, h, x, None, visit).carry_of())
         return ()
 
     jax.eval_shape(look, w, h, x)
     which = {k for k, of in enumerate(vectors) for i, end in enumerate(ends)
              if ("carry", i) in of and ("product", k) in end}  # fmt: skip
-    return Loops(frozenset(which), any(WEIGHTS in vectors[k] for k in which), hidden[0])
+    return _Loops(frozenset(which), any(_WEIGHTS in vectors[k] for k in which), hidden[0])
 
 
-def vector_with_weights(eqn: JaxprEqn, ins: list[Value]) -> int | None:
+def _vector_with_weights(eqn: JaxprEqn, ins: list[_Value]) -> int | None:
     """Which operand depends on the carry, in a product whose other one is made of weights alone."""
     if eqn.primitive.name != "dot_general":
         return None
-    moving = [any(d[0] == "carry" for d in v.of if d != WEIGHTS) for v in ins]
-    weighing = [v.of == {WEIGHTS} for v in ins]
+    moving = [any(d[0] == "carry" for d in v.of if d != _WEIGHTS) for v in ins]
+    weighing = [v.of == {_WEIGHTS} for v in ins]
     return next((i for i in (0, 1) if moving[i] and weighing[1 - i]), None)
 
 
@@ -178,16 +178,16 @@ def cut(step: Step, which: frozenset[int]) -> Step:
     def held(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         met = [0]
 
-        def visit(eqn: JaxprEqn, ins: list[Value]) -> list[Value] | None:
-            other = vector_with_weights(eqn, ins)
+        def visit(eqn: JaxprEqn, ins: list[_Value]) -> list[_Value] | None:
+            other = _vector_with_weights(eqn, ins)
             if other is None:
                 return None
             met[0] += 1
             if met[0] - 1 not in which:
                 return None
             still = ins[other]._replace(value=lax.stop_gradient(ins[other].value))
-            return bind(eqn, [still if i == other else v for i, v in enumerate(ins)])
+            return _bind(eqn, [still if i == other else v for i, v in enumerate(ins)])
 
-        return walk(step, w, h, x, key, visit).values()
+        return _walk(step, w, h, x, key, visit).values()
 
     return held

@@ -26,13 +26,13 @@ from rnnjax.credit._attached import (
 from rnnjax.credit._jaxprs import Products, products
 from rnnjax.credit._uoro import initial_or_carry, norm_balance, signs
 
-KRONECKER_TAG = 0x0503
+_KRONECKER_TAG = 0x0503
 
 # (key, left [r + 1, K], right [r + 1, N, M]) -> r products with the same sum, on average; the newest one is the last.
-Reduce = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+_Reduce = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
-class Kronecker(NamedTuple):
+class _Kronecker(NamedTuple):
     """A carry and, for each matrix of weights, r random pairs the sum of whose products is on average its influence.
 
     Attributes:
@@ -79,7 +79,7 @@ def kf_rtrl(cell: Cell) -> Cell:
 
     Reference: Mujika, Meier, Steger, Approximating real-time recurrent learning with random Kronecker factors, 2018.
     """
-    return factored_rtrl("kf_rtrl", cell, 1, mix_products)
+    return _factored_rtrl("kf_rtrl", cell, 1, _mix_products)
 
 
 def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
@@ -114,16 +114,16 @@ def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
     """
     if rank < 1:
         raise ValueError(f"kronecker_sum(cell, rank) keeps at least 1 pair, got {rank}")
-    return factored_rtrl("kronecker_sum", cell, rank, reduce_products)
+    return _factored_rtrl("kronecker_sum", cell, rank, _reduce_products)
 
 
-def mix_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _mix_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Two products as one, each with a random sign, in balance."""
     e, p = signs(key, 2, left.dtype), jnp.stack([norm_balance(b, a) for a, b in zip(left, right)])
     return jnp.tensordot(e * p, left, 1)[None], jnp.tensordot(e / p, right, 1)[None]
 
 
-def reduce_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _reduce_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
     """r + 1 products as r, with the least variance."""
     (qa, ra), (qb, rb) = orthonormal_axes(left), orthonormal_axes(right.reshape(len(right), -1))
     s, d, t = small_svd(ra @ rb.T)
@@ -192,14 +192,14 @@ def orthogonal_complement(z: jax.Array) -> jax.Array:
     return (one - 2 * jnp.outer(w, w) / jnp.vdot(w, w))[:, 1:]
 
 
-def factored_rtrl(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
+def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
     """RTRL with the influence of each matrix as a sum of products, and a way to have no more of them after a step."""
 
-    def initial_carry(weights: PyTree, x: PyTree) -> Kronecker:
-        form = kronecker_form(rule, cell, weights, x)
+    def initial_carry(weights: PyTree, x: PyTree) -> _Kronecker:
+        form = _kronecker_form(rule, cell, weights, x)
         carry = cell.initial_carry(weights, x)
         h, w = flat(carry), form.matrices.of(weights)
-        return Kronecker(
+        return _Kronecker(
             carry,
             [jnp.zeros((rank, m.shape[0]), m.dtype) for m in w],
             [jnp.zeros((rank, h.size, m.shape[1]), m.dtype) for m in w],
@@ -207,28 +207,28 @@ def factored_rtrl(rule: str, cell: Cell, rank: int, reduce: Reduce) -> Cell:
             jnp.ones_like(h[:1]),
         )
 
-    def step(w: PyTree, state: Kronecker, x: PyTree, key: jax.Array | None = None) -> tuple[Kronecker, PyTree]:
-        form, held = kronecker_form(rule, cell, w, x), lax.stop_gradient(state)
+    def step(w: PyTree, state: _Kronecker, x: PyTree, key: jax.Array | None = None) -> tuple[_Kronecker, PyTree]:
+        form, held = _kronecker_form(rule, cell, w, x), lax.stop_gradient(state)
         if key is None:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
         influence = [*map(Kroneckers, held.left, held.right), *held.exact]
         before = attach_influence(form.matrices.of(w) + form.others.of(w), held.carry, influence)
         carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
-        new = step_kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        new = _step_kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return lax.stop_gradient(new)._replace(carry=carry), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
 
-class Form(NamedTuple):
+class _Form(NamedTuple):
     """The weights that matter: matrices with a Kronecker factor each, and others."""
 
     matrices: Kept
     others: Kept
 
 
-def kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> Form:
+def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
     """Sorts the weights; refuses a matrix that does not enter as one product with a vector."""
     shapes = jax.eval_shape(lambda *tree: tree, weights, x)
     which, leaves = kept(cell, *shapes), jax.tree.leaves(shapes[0])
@@ -245,12 +245,12 @@ def kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> Form:
         if found[0].uses.get(i, 0) != 1 or i not in found[0].inputs:
             raise NotAdmitted(f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
                               "than as one product v w with a vector v")  # fmt: skip
-    return Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
+    return _Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
 
 
-def step_kronecker(
-    cell: Cell, form: Form, reduce: Reduce, w: PyTree, state: Kronecker, x: PyTree, key: jax.Array
-) -> Kronecker:
+def _step_kronecker(
+    cell: Cell, form: _Form, reduce: _Reduce, w: PyTree, state: _Kronecker, x: PyTree, key: jax.Array
+) -> _Kronecker:
     """The pairs and the exact part after a step; the carry is still to come."""
     carry = initial_or_carry(cell, w, state.fresh, state.carry, x)
     inputs = products(cell.step, w, carry, x, key).inputs
@@ -264,11 +264,11 @@ def step_kronecker(
     with scanning():
         at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.of(w), state.carry))
     ahead = jax.vmap(flat)(d)
-    drawn, left, right = of_window(key, KRONECKER_TAG), [], []
+    drawn, left, right = of_window(key, _KRONECKER_TAG), [], []
     for k, (i, a, b) in enumerate(zip(form.matrices.which, state.left, state.right)):
         moved = jnp.einsum("pn,rnm->rpm", ahead, b)
         a, b = reduce(fold(drawn, k), jnp.concatenate([a, v[k][None]]), jnp.concatenate([moved, at_z[i][None]]))
         left.append(a)
         right.append(b)
     exact = [i + jnp.tensordot(ahead, j, 1) for i, j in zip(at_once, state.exact)]
-    return Kronecker(state.carry, left, right, exact, jnp.zeros_like(state.fresh))
+    return _Kronecker(state.carry, left, right, exact, jnp.zeros_like(state.fresh))

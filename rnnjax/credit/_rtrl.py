@@ -62,18 +62,18 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
         w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None = None
     ) -> tuple[CarryWithInfluence, PyTree]:
         which = kept(cell, w, x)
-        carry, y = step_influence(cell, which, w, state, x, key)
+        carry, y = _step_influence(cell, which, w, state, x, key)
         still = lax.stop_gradient((w, x))
 
         def after(values: list[jax.Array]) -> jax.Array:
-            return flat(step_influence(cell, which, which.put(still[0], values), state, still[1], key)[0])
+            return flat(_step_influence(cell, which, which.put(still[0], values), state, still[1], key)[0])
 
         return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
 
-def step_influence(
+def _step_influence(
     cell: Cell, which: Kept, w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None
 ) -> tuple[PyTree, PyTree]:
     """The step from a carry to which its influence is attached."""

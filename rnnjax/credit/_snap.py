@@ -18,7 +18,7 @@ from rnnjax.credit._sparsity import Group, Pattern, finder
 
 
 @jax.custom_jvp
-def attach_influence_at(
+def _attach_influence_at(
     weights: list[jax.Array], carry: PyTree, influence: list[jax.Array], rows: list[jax.Array]
 ) -> PyTree:
     """The value of `carry`, with the derivative `influence` in the weights: `attached`, kept as lists of places.
@@ -34,15 +34,15 @@ def attach_influence_at(
     Example: two weights, the first one for the second number.
       >>> import jax, jax.numpy as jnp
       >>> rows, j = [jnp.array([[1], [0]])], [jnp.array([[[3.0]], [[4.0]]])]
-      >>> print(jax.jacobian(lambda w: attach_influence_at([w], jnp.zeros(2), j, rows))(jnp.ones((2, 1)))[..., 0])
+      >>> print(jax.jacobian(lambda w: _attach_influence_at([w], jnp.zeros(2), j, rows))(jnp.ones((2, 1)))[..., 0])
       [[0. 4.]
        [3. 0.]]
     """
     return carry
 
 
-@attach_influence_at.defjvp
-def attach_influence_at_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
+@_attach_influence_at.defjvp
+def _attach_influence_at_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
     (_, carry, influence, rows), (dw, *_) = primals, tangents
     numbers, unflat = ravel_pytree(carry)
     total = jnp.zeros_like(numbers)
@@ -112,7 +112,7 @@ def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern]
         still = lax.stop_gradient(weights)
         carry, pull = jax.vjp(lambda w: flat(cell.initial_carry(found.which.put(still, w), x)), found.which.of(still))
         by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(found.colours, carry.dtype))
-        influence = [class_derivatives(g, by_colour[g.leaf]) for g in found.groups]
+        influence = [_class_derivatives(g, by_colour[g.leaf]) for g in found.groups]
         return CarryWithInfluence(cell.initial_carry(weights, x), lax.stop_gradient(influence))
 
     def step(
@@ -121,28 +121,28 @@ def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern]
         found = find(w, x)
         held, influence = lax.stop_gradient((state.carry, state.influence))
         rows = [jnp.asarray(g.rows) for g in found.groups]
-        carry, y = cell.step(w, attach_influence_at(class_weights(found, w), held, influence, rows), x, key)
+        carry, y = cell.step(w, _attach_influence_at(_class_weights(found, w), held, influence, rows), x, key)
         return CarryWithInfluence(
-            carry, step_masked_influence(cell, found, *lax.stop_gradient((w, held, influence, x)), key)
+            carry, _step_masked_influence(cell, found, *lax.stop_gradient((w, held, influence, x)), key)
         ), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
 
-def class_weights(found: Pattern, weights: PyTree) -> list[jax.Array]:
+def _class_weights(found: Pattern, weights: PyTree) -> list[jax.Array]:
     """The weights of each group, `[classes, m]`, zero for padding."""
     values = found.which.of(weights)
     return [values[g.leaf].reshape(-1).at[g.members].get(mode="fill", fill_value=0) for g in found.groups]
 
 
-def class_derivatives(g: Group, by_colour: jax.Array) -> jax.Array:
+def _class_derivatives(g: Group, by_colour: jax.Array) -> jax.Array:
     """A group's part of a derivative `[classes, k, m]`, from what backward passes for rows of one colour gave."""
     numbers = by_colour.reshape(len(by_colour), -1)
     part = numbers.at[g.colour[:, :, None], g.members[:, None, :]].get(mode="fill", fill_value=0)
     return jnp.where(g.at_once[:, :, None], part, jnp.zeros_like(part))
 
 
-def step_masked_influence(
+def _step_masked_influence(
     cell: Cell, found: Pattern, w: PyTree, carry: PyTree, influence: list[jax.Array], x: PyTree, key: jax.Array | None
 ) -> list[jax.Array]:
     """The influence after a step, within the pattern."""
@@ -157,5 +157,5 @@ def step_masked_influence(
     for g, j in zip(found.groups, influence):
         d = ahead.at[g.ahead[:, :, None], g.rows[:, None, :]].get(mode="fill", fill_value=0)
         d = jnp.where(g.leads, d, jnp.zeros_like(d))
-        out.append(class_derivatives(g, by_colour[g.leaf]) + jnp.einsum("cab,cbm->cam", d, j))
+        out.append(_class_derivatives(g, by_colour[g.leaf]) + jnp.einsum("cab,cbm->cam", d, j))
     return lax.stop_gradient(out)

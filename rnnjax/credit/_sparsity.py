@@ -14,8 +14,8 @@ from rnnjax.base import Cell, PyTree
 from rnnjax.credit._attached import Kept, flat, kept
 from rnnjax.credit._jaxprs import products
 
-DRAWS, BLOCK = 8, 2**24  # points at which derivatives are looked at, and numbers looked at together
-KINDS = 12  # of shapes of a class beyond which shapes are rounded up, so that few programs serve all
+_DRAWS, _BLOCK = 8, 2**24  # points at which derivatives are looked at, and numbers looked at together
+_KINDS = 12  # of shapes of a class beyond which shapes are rounded up, so that few programs serve all
 
 
 class Group(NamedTuple):
@@ -70,28 +70,28 @@ def finder(cell: Cell, n: int | None) -> Callable[[PyTree, PyTree], Pattern]:
         leaves, structure = jax.tree.flatten(shapes)
         name = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         if name not in known:
-            known[name] = pattern(cell, shapes[0], shapes[1], n)
+            known[name] = _pattern(cell, shapes[0], shapes[1], n)
         return known[name]
 
     return find
 
 
-def pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
+def _pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
     """The pattern of n steps, from the shapes of weights and input."""
     which = kept(cell, weights, x)
-    classes, leads = dependencies(cell, which, weights, x)
-    sets = [reachable(c.rows, leads, n) for c in classes]
-    conflict = sum((pattern_product(c.rows.T, c.rows) for c in classes), np.zeros_like(leads))
-    together = sum((pattern_product(s.T, s) for s in sets), np.zeros_like(leads))
-    needed = pattern_product(leads & together, leads.T)
-    colour, ahead = colouring(conflict), colouring(needed | needed.T)
-    groups = [g for i, (c, s) in enumerate(zip(classes, sets)) for g in group_classes(i, c, s, colour, ahead, leads)]
+    classes, leads = _dependencies(cell, which, weights, x)
+    sets = [_reachable(c.rows, leads, n) for c in classes]
+    conflict = sum((_pattern_product(c.rows.T, c.rows) for c in classes), np.zeros_like(leads))
+    together = sum((_pattern_product(s.T, s) for s in sets), np.zeros_like(leads))
+    needed = _pattern_product(leads & together, leads.T)
+    colour, ahead = _colouring(conflict), _colouring(needed | needed.T)
+    groups = [g for i, (c, s) in enumerate(zip(classes, sets)) for g in _group_classes(i, c, s, colour, ahead, leads)]
     full = bool(sets) and all(len(s) > 0 and s.all() for s in sets)
     used = np.any([s.any(0) for s in sets], axis=0) if sets else np.zeros(len(leads), bool)
-    return Pattern(which, tuple(groups), rows_by_colour(colour, used), rows_by_colour(ahead, used), full)
+    return Pattern(which, tuple(groups), _rows_by_colour(colour, used), _rows_by_colour(ahead, used), full)
 
 
-class Classes(NamedTuple):
+class _Classes(NamedTuple):
     """The weights of one array, sorted by what they touch at once.
 
     Attributes:
@@ -103,20 +103,20 @@ class Classes(NamedTuple):
     members: list[np.ndarray]
 
 
-def dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[Classes], np.ndarray]:
+def _dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[_Classes], np.ndarray]:
     """What weights touch at once, and which number of the state leads to which: other than zero at one of some points.
 
     A matrix that enters as one product v w is looked at one column at a time.
     """
     carry = jax.eval_shape(cell.initial_carry, weights, x)
-    tied = product_columns(cell, which, weights, carry, x)
+    tied = _product_columns(cell, which, weights, carry, x)
     taps = {i: jax.ShapeDtypeStruct(w.shape[1:], w.dtype) for i, w in zip(which.which, which.of(weights)) if i in tied}
 
     def program(w: PyTree, taps: PyTree, h: PyTree, x: PyTree) -> tuple[jax.Array, jax.Array]:
         return flat(products(cell.step, w, h, x, None, taps).carry), flat(cell.initial_carry(w, x))
 
     args = weights, taps, carry, x
-    f, structure = concrete(jax.make_jaxpr(program)(*args)), jax.tree.structure(args)
+    f, structure = _concrete(jax.make_jaxpr(program)(*args)), jax.tree.structure(args)
     free = Kept(tuple(i for i in which.which if i not in tied))
 
     @jax.jit
@@ -138,16 +138,16 @@ def dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[l
     n = sum(leaf.size for leaf in jax.tree.leaves(carry))
     numbers = sum(leaf.size for leaf in jax.tree.leaves((free.of(weights), taps))) + n
     with jax.ensure_compile_time_eval():
-        free_bits, tap_bits, leads = union_over_points(
-            touched, list(sample_points(args)), n, max(1, min(n, BLOCK // max(numbers, 1)))
+        free_bits, tap_bits, leads = _union_over_points(
+            touched, list(_sample_points(args)), n, max(1, min(n, _BLOCK // max(numbers, 1)))
         )
     lookup = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x))
     found = dict(zip(free.which, free_bits)) | tap_bits
     leaves = jax.tree.leaves(weights)
-    return [sort_classes(found[i], leaves[i].shape, i in tied, lookup) for i in which.which], leads
+    return [_sort_classes(found[i], leaves[i].shape, i in tied, lookup) for i in which.which], leads
 
 
-def product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
+def _product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
     """The matrices that enter a step as one product v w, and a start not at all."""
     found: list[Any] = []
 
@@ -160,23 +160,23 @@ def product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: 
     return {i for i in which.which if i in found[0].inputs and found[0].uses[i] == 1 and i not in at_start.which}
 
 
-def concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:
+def _concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:
     """A program whose constants are numbers: a tracer among them, whose value nobody knows, is one like any other."""
 
     def number(c: Any) -> Any:
-        return sample_leaf(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
+        return _sample_leaf(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
 
     return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, [number(c) for c in closed.consts]))
 
 
-def sample_points(args: PyTree) -> Iterator[PyTree]:
+def _sample_points(args: PyTree) -> Iterator[PyTree]:
     """Numbers in place of shapes: positive ones, at which a rectifier is open, and ones of both signs, in turn."""
-    for i in range(DRAWS):
+    for i in range(_DRAWS):
         random = np.random.default_rng(i)
-        yield jax.tree.map(lambda leaf, i=i, random=random: sample_leaf(random, leaf, i % 2 == 0), args)
+        yield jax.tree.map(lambda leaf, i=i, random=random: _sample_leaf(random, leaf, i % 2 == 0), args)
 
 
-def sample_leaf(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
+def _sample_leaf(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
     """Numbers for a leaf, small enough that sums over many do not saturate; symbols and marks are 0."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.zeros(leaf.shape, leaf.dtype)
@@ -184,7 +184,7 @@ def sample_leaf(random: np.random.Generator, leaf: Any, positive: bool) -> np.nd
     return np.asarray(values / (leaf.shape[0] if len(leaf.shape) > 1 else 1), leaf.dtype)
 
 
-def union_over_points(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n: int, block: int) -> PyTree:
+def _union_over_points(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n: int, block: int) -> PyTree:
     """What was touched at any of the points, rows `[N, ...]` of bits, a block of rows at a time."""
     blocks = []
     for begin in range(0, n, block):
@@ -195,7 +195,7 @@ def union_over_points(touched: Callable[[jax.Array, PyTree], PyTree], at: list[P
     return jax.tree.map(lambda *bits: np.concatenate(bits), *blocks)
 
 
-def sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) -> Classes:
+def _sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) -> _Classes:
     """Sorts the weights of an array, or its columns, by what they touch; those that touch nothing are left out.
 
     Of a table in which an integer looks up, a row that was not met touches what the others touch.
@@ -212,25 +212,25 @@ def sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: b
     order = np.argsort(kind.ravel(), kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(kind.ravel(), minlength=len(rows)))[:-1])
     some = [i for i in range(len(rows)) if rows[i].any()]
-    return Classes(rows[some], [np.sort(places[:, parts[i]].ravel()) for i in some])
+    return _Classes(rows[some], [np.sort(places[:, parts[i]].ravel()) for i in some])
 
 
-def pattern_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _pattern_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The product of two patterns."""
     return np.asarray(a.astype(np.float32) @ b.astype(np.float32) > 0)
 
 
-def reachable(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray:
+def _reachable(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray:
     """The patterns after n - 1 more steps; None: after so many that nothing new is reached."""
     for _ in range(len(leads) if n is None else n - 1):
-        more = rows | pattern_product(rows, leads.T)
+        more = rows | _pattern_product(rows, leads.T)
         if (more == rows).all():
             break
         rows = more
     return rows
 
 
-def colouring(conflict: np.ndarray) -> np.ndarray:
+def _colouring(conflict: np.ndarray) -> np.ndarray:
     """A colour for each row, so that rows in conflict have different ones; greedy."""
     colour = np.zeros(len(conflict), np.int32)
     for row in range(len(conflict)):
@@ -240,24 +240,24 @@ def colouring(conflict: np.ndarray) -> np.ndarray:
     return colour
 
 
-def rows_by_colour(colour: np.ndarray, used: np.ndarray) -> np.ndarray:
+def _rows_by_colour(colour: np.ndarray, used: np.ndarray) -> np.ndarray:
     """The rows of each colour, `[colours, N]`, as far as they are used."""
     return (np.arange(colour.max(initial=-1) + 1)[:, None] == colour) & used
 
 
-def group_classes(
-    leaf: int, parts: Classes, sets: np.ndarray, colour: np.ndarray, ahead: np.ndarray, leads: np.ndarray
+def _group_classes(
+    leaf: int, parts: _Classes, sets: np.ndarray, colour: np.ndarray, ahead: np.ndarray, leads: np.ndarray
 ) -> Iterator[Group]:
     """The classes of an array in groups of equal shape, or nearly so where there are many shapes."""
     shapes = [(int(s.sum()), len(m)) for s, m in zip(sets, parts.members)]
-    if len(set(shapes)) > KINDS:
-        shapes = [(min(next_power_of_two(k), sets.shape[1]), next_power_of_two(m)) for k, m in shapes]
+    if len(set(shapes)) > _KINDS:
+        shapes = [(min(_next_power_of_two(k), sets.shape[1]), _next_power_of_two(m)) for k, m in shapes]
     n = sets.shape[1]
     padded = np.pad(leads, (0, 1))
     for k, m in sorted(set(shapes)):
         mine = [i for i, shape in enumerate(shapes) if shape == (k, m)]
-        rows = np.stack([pad_places(np.flatnonzero(sets[i]), k, n) for i in mine])
-        members = np.stack([pad_places(parts.members[i], m, np.iinfo(np.int32).max) for i in mine])
+        rows = np.stack([_pad_places(np.flatnonzero(sets[i]), k, n) for i in mine])
+        members = np.stack([_pad_places(parts.members[i], m, np.iinfo(np.int32).max) for i in mine])
         at_once = np.take_along_axis(np.pad(parts.rows[mine], ((0, 0), (0, 1))), rows, axis=1)
         yield Group(
             leaf,
@@ -270,11 +270,11 @@ def group_classes(
         )
 
 
-def next_power_of_two(n: int) -> int:
+def _next_power_of_two(n: int) -> int:
     """The next power of two."""
     return 1 << (n - 1).bit_length()
 
 
-def pad_places(places: np.ndarray, length: int, beyond: int) -> np.ndarray:
+def _pad_places(places: np.ndarray, length: int, beyond: int) -> np.ndarray:
     """Places, and padding beyond the end."""
     return np.pad(places, (0, length - len(places)), constant_values=beyond).astype(np.int32)

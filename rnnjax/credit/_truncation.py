@@ -11,7 +11,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, tree_where, with_step
 from rnnjax.credit._attached import of_window, without_key
 
-ARTBP_TAG = 0x0504
+_ARTBP_TAG = 0x0504
 
 
 def truncate(cell: Cell) -> Cell:
@@ -76,14 +76,14 @@ def random_truncate(cell: Cell, rate: Any) -> Cell:
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         if key is None:
             return cell.step(w, without_key(w, carry), x, key)
-        forgets = jax.random.bernoulli(of_window(key, ARTBP_TAG), jnp.asarray(rate, jnp.float32))
-        made_up = jax.tree.map(lambda h: rescaled(h, 1 / (1 - jnp.asarray(rate, h.dtype))), carry)
+        forgets = jax.random.bernoulli(of_window(key, _ARTBP_TAG), jnp.asarray(rate, jnp.float32))
+        made_up = jax.tree.map(lambda h: _rescaled(h, 1 / (1 - jnp.asarray(rate, h.dtype))), carry)
         return cell.step(w, tree_where(forgets, lax.stop_gradient(carry), made_up), x, key)
 
     return with_step(cell, step)
 
 
-def rescaled(h: jax.Array, factor: jax.Array) -> jax.Array:
+def _rescaled(h: jax.Array, factor: jax.Array) -> jax.Array:
     """h, its derivative multiplied by a factor."""
     still = lax.stop_gradient(h)
     return still + factor * (h - still)

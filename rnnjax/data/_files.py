@@ -14,8 +14,8 @@ from rnnjax.data._fetching import fetch
 from rnnjax.data._guard import reader_errors
 from rnnjax.data._opening import UTF8, decode_text
 
-GZIP = b"\x1f\x8b"
-LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
+_GZIP = b"\x1f\x8b"
+_LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
 PIECE = 1 << 20
 
 
@@ -36,13 +36,13 @@ def find(path: str, data_dir: str = "") -> str:
       Traceback (most recent call last):
       rnnjax.base.UserError: nowhere.txt: nothing is there, nor below --data_dir=/data
     """
-    found = locate(path, data_dir)
+    found = _locate(path, data_dir)
     if data_dir and not Path(found).exists():
         raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
     return found
 
 
-def locate(path: str, data_dir: str) -> str:
+def _locate(path: str, data_dir: str) -> str:
     """Where `find` looks: the path itself if nothing is anywhere."""
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
@@ -66,7 +66,7 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
       Traceback (most recent call last):
       rnnjax.base.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
     """
-    folder = Path(locate(path, data_dir))
+    folder = Path(_locate(path, data_dir))
     with reader_errors(f"--{flag}={path[:40]}", "is no path"):
         there = folder.is_dir()
     if not there:
@@ -75,7 +75,7 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
     return folder
 
 
-def read_bytes(path: str, limit: int = LIMIT) -> bytes:
+def read_bytes(path: str, limit: int = _LIMIT) -> bytes:
     """The bytes of a file, or, if they are gzip's, what was compressed.
 
     Args:
@@ -92,13 +92,13 @@ def read_bytes(path: str, limit: int = LIMIT) -> bytes:
     """
     with as_user_error("read", path), open(path, "rb") as file:
         try:
-            packed = file.peek(2).startswith(GZIP)
-            return read_bounded(gzip.open(file) if packed else file, limit, path)
+            packed = file.peek(2).startswith(_GZIP)
+            return _read_bounded(gzip.open(file) if packed else file, limit, path)
         except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
             raise UserError(f"cannot read {path}: its gzip data are damaged ({error})") from error
 
 
-def read_bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
+def _read_bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
     """All bytes of a stream, which are read piece by piece up to a limit."""
     pieces, size = [], 0
     while piece := file.read(PIECE):

@@ -16,7 +16,7 @@ from rnnjax.base import UserError
 
 # What the readers of the standard library, numpy and scipy raise on bytes that are not what they should be. ValueError
 # has the errors of JSON and of encodings, RuntimeError has RecursionError, NotImplementedError and encrypted members.
-FAULTS = (
+_FAULTS = (
     ArithmeticError,
     EOFError,
     LookupError,
@@ -44,7 +44,7 @@ def reader_errors(name: str, fault: str = "is damaged, or of a form that is not 
       fault: what is said of it.
 
     Raises:
-      UserError: in place of any of `FAULTS`.
+      UserError: in place of any of `_FAULTS`.
 
     Example:
       >>> with reader_errors("a.bin", "is too short"):
@@ -54,6 +54,6 @@ def reader_errors(name: str, fault: str = "is damaged, or of a form that is not 
     """
     try:
         yield
-    except FAULTS as error:
+    except _FAULTS as error:
         said = next(iter(str(error).splitlines()), "") or "it ends early"
         raise UserError(f"{name} {fault}: {said}") from error

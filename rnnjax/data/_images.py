@@ -16,9 +16,9 @@ from rnnjax.data._files import read_bytes
 from rnnjax.data._stream import Stream
 from rnnjax.data._streams import one_pass
 
-MOST_AXES = 8  # of an idx file
+_MOST_AXES = 8  # of an idx file
 # The third byte of an idx file says of what kind its numbers are; they are big-endian.
-KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: str) -> np.ndarray:
@@ -33,11 +33,11 @@ def read_idx(path: str) -> np.ndarray:
       rnnjax.base.UserError: cannot read nowhere-idx1-ubyte: No such file or directory
     """
     content = read_bytes(path)
-    if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in KINDS:
+    if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in _KINDS:
         raise UserError(f"{path} is no idx file: it begins with the bytes {content[:4].hex(' ') or 'of nothing'}")
-    kind, rank = np.dtype(KINDS[content[2]]), content[3]
-    if rank > MOST_AXES:
-        raise UserError(f"{path} is no idx file that is read: it has {rank} axes, and {MOST_AXES} are the most")
+    kind, rank = np.dtype(_KINDS[content[2]]), content[3]
+    if rank > _MOST_AXES:
+        raise UserError(f"{path} is no idx file that is read: it has {rank} axes, and {_MOST_AXES} are the most")
     start = 4 + 4 * rank
     if len(content) < start:
         raise UserError(f"{path} is cut short: it ends within its header, after {len(content)} bytes")
@@ -176,7 +176,7 @@ def pixels(images: Images, at: jax.Array, mask: jax.Array | None = None) -> Batc
     return Batch(x[..., None], jnp.asarray(images.y)[at], mask)
 
 
-class Epoch(NamedTuple):
+class _Epoch(NamedTuple):
     """Where a shuffled stream stands.
 
     Attributes:
@@ -208,13 +208,13 @@ def shuffled_images(name: str, batch_size: int) -> Stream:
       ([0, 1, 2, 3, 4, 5], (2, 4, 1))
     """
 
-    def init(data: PyTree) -> Epoch:
+    def init(data: PyTree) -> _Epoch:
         n = len(data[name].y)
         if n < batch_size:
             raise UserError(f"--batch_size={batch_size}: there are only {n} images to learn from")
-        return Epoch(jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32))
+        return _Epoch(jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32))
 
-    def next_batch(data: PyTree, position: Epoch, key: jax.Array) -> tuple[Batch, Epoch]:
+    def next_batch(data: PyTree, position: _Epoch, key: jax.Array) -> tuple[Batch, _Epoch]:
         n = len(data[name].y)
         order = jax.lax.cond(
             position.at == 0,
@@ -222,7 +222,7 @@ def shuffled_images(name: str, batch_size: int) -> Stream:
             lambda: position.order,
         )
         at = jax.lax.dynamic_slice_in_dim(order, position.at * batch_size, batch_size)
-        return pixels(data[name], at), Epoch(order, (position.at + 1) % (n // batch_size))
+        return pixels(data[name], at), _Epoch(order, (position.at + 1) % (n // batch_size))
 
     return Stream(init, next_batch)
 

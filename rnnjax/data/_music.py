@@ -16,14 +16,14 @@ from rnnjax.data._files import PIECE, read_bytes
 from rnnjax.data._opening import MARKS, decode_text
 
 KEYS, LOWEST = 88, 21  # of a piano; its lowest key is MIDI note 21
-PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "test": ("testdata", "test")}
-MOST = 1 << 28  # bytes of a file of music, and of what is compressed in it
-COMPRESSED = 15  # the type of an element of a .mat file that zlib has compressed
+_PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "test": ("testdata", "test")}
+_MOST = 1 << 28  # bytes of a file of music, and of what is compressed in it
+_COMPRESSED = 15  # the type of an element of a .mat file that zlib has compressed
 
-Rolls = dict[str, list[np.ndarray]]
+_Rolls = dict[str, list[np.ndarray]]
 
 
-def read_rolls(path: str) -> Rolls:
+def read_rolls(path: str) -> _Rolls:
     """Pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
 
     A .mat file has cells traindata, validdata and testdata of such matrices. A JSON file has lists train, valid and
@@ -43,42 +43,42 @@ def read_rolls(path: str) -> Rolls:
     """
     if Path(path).suffix in (".pickle", ".pkl"):
         raise UserError(f"{path}: a pickle is a program and is not read; take the .mat or JSON file of the same music")
-    content = read_bytes(path, MOST)
+    content = read_bytes(path, _MOST)
     marked = any(content.startswith(mark) for mark, _ in MARKS)
-    read = parse_json if marked or content.lstrip()[:1] == b"{" else parse_mat
+    read = _parse_json if marked or content.lstrip()[:1] == b"{" else _parse_mat
     return read(path, content)
 
 
-def parse_mat(path: str, content: bytes) -> Rolls:
+def _parse_mat(path: str, content: bytes) -> _Rolls:
     """The parts of a .mat file."""
     from scipy.io import loadmat
 
-    inflated(path, content)
+    _inflated(path, content)
     try:
-        found = loadmat(io.BytesIO(content), variable_names=[names[0] for names in PARTS.values()])
+        found = loadmat(io.BytesIO(content), variable_names=[names[0] for names in _PARTS.values()])
     except Exception as error:  # scipy has no one error for what is wrong in a file
         raise UserError(f"{path} is no .mat file, or a damaged one: {error}") from error
-    return parts(path, found, lambda piece, where: roll(piece, where))
+    return _parts(path, found, lambda piece, where: _roll(piece, where))
 
 
-def inflated(path: str, content: bytes, limit: int = MOST) -> None:
+def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
     """Sees that what is compressed in a .mat file (version 5) is not too much, before scipy takes memory for it."""
     at = 128
     while content[:6] == b"MATLAB" and at + 8 <= len(content):
         kind, size = struct.unpack("<II" if content[126:128] == b"IM" else ">II", content[at : at + 8])
         rest, stream = memoryview(content)[at + 8 : at + 8 + size], zlib.decompressobj()
         try:
-            while kind == COMPRESSED and len(rest) and not stream.eof:
+            while kind == _COMPRESSED and len(rest) and not stream.eof:
                 limit -= len(stream.decompress(rest, PIECE))
                 rest = memoryview(stream.unconsumed_tail)
                 if limit < 0:
-                    raise UserError(f"{path} holds more than the {MOST} bytes that are read")
+                    raise UserError(f"{path} holds more than the {_MOST} bytes that are read")
         except zlib.error as error:
             raise UserError(f"{path} is a damaged .mat file: {error}") from error
         at += 8 + size
 
 
-def parse_json(path: str, content: bytes) -> Rolls:
+def _parse_json(path: str, content: bytes) -> _Rolls:
     """The parts of a JSON file."""
     try:
         found = json.loads(decode_text(content, path))
@@ -86,13 +86,13 @@ def parse_json(path: str, content: bytes) -> Rolls:
         raise UserError(f"{path} is no JSON file, or a damaged one: {error}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} is no JSON object with the lists train, valid and test")
-    return parts(path, found, notes)
+    return _parts(path, found, _notes)
 
 
-def parts(path: str, found: dict[str, Any], read: Any) -> Rolls:
+def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
     """The pieces of each part."""
-    rolls: Rolls = {}
-    for part, names in PARTS.items():
+    rolls: _Rolls = {}
+    for part, names in _PARTS.items():
         name = next((name for name in names if name in found), None)
         pieces = [] if name is None else found[name]
         pieces = list(pieces.flat) if isinstance(pieces, np.ndarray) else pieces
@@ -102,7 +102,7 @@ def parts(path: str, found: dict[str, Any], read: Any) -> Rolls:
     return rolls
 
 
-def roll(piece: Any, where: str) -> np.ndarray:
+def _roll(piece: Any, where: str) -> np.ndarray:
     """A matrix of zeros and ones."""
     array = np.asarray(piece)
     if array.ndim != 2 or array.shape[1] != KEYS or not len(array) or array.dtype == object:
@@ -113,14 +113,14 @@ def roll(piece: Any, where: str) -> np.ndarray:
     return array.astype(np.uint8)
 
 
-def notes(piece: Any, where: str) -> np.ndarray:
+def _notes(piece: Any, where: str) -> np.ndarray:
     """A list of lists of MIDI notes."""
-    if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or rest(frame) for frame in piece):
+    if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or _rest(frame) for frame in piece):
         raise UserError(f"{where} is no list of frames")
     array = np.zeros((len(piece), KEYS), np.uint8)
     for i, frame in enumerate(piece):
-        for note in [] if rest(frame) else frame:
-            if rest(note):
+        for note in [] if _rest(frame) else frame:
+            if _rest(note):
                 continue
             number = isinstance(note, (int, float)) and not isinstance(note, bool)
             if not number or not (note < 0 or LOWEST <= note < LOWEST + KEYS) or note % 1:
@@ -131,6 +131,6 @@ def notes(piece: Any, where: str) -> np.ndarray:
     return array
 
 
-def rest(note: Any) -> bool:
+def _rest(note: Any) -> bool:
     """Whether a note or a frame says that nothing sounds: null, or NaN, which is unequal to itself."""
     return note is None or (isinstance(note, float) and note != note)

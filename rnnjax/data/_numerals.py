@@ -11,32 +11,32 @@ import numpy as np
 from rnnjax.data._files import raise_at_line
 
 POINT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-INFINITE = re.compile(r"[-+]?(nan|inf(inity)?)", re.IGNORECASE)
-GAPS = " \u00a0\u2007\u2009\u202f'\u2019"  # between thousands
-LONGEST = 1000  # characters of a number
-SHOWN = 40  # characters of a field in a message
+_INFINITE = re.compile(r"[-+]?(nan|inf(inity)?)", re.IGNORECASE)
+_GAPS = " \u00a0\u2007\u2009\u202f'\u2019"  # between thousands
+_LONGEST = 1000  # characters of a number
+_SHOWN = 40  # characters of a field in a message
 
-Rows = Sequence[tuple[int, str]]
+_Rows = Sequence[tuple[int, str]]
 
 
-def shorten(text: str) -> str:
+def _shorten(text: str) -> str:
     """A field as a message has it: what is long is cut."""
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> float:
     """A finite number of ASCII digits with a decimal point, or a `UserError` that says where there is none."""
-    if INFINITE.fullmatch(text):
+    if _INFINITE.fullmatch(text):
         raise_at_line(path, line, f"{text!r} is not finite")
-    if len(text) > LONGEST or not POINT.fullmatch(text):
-        raise_at_line(path, line, f"{shorten(text)} is not a number")
+    if len(text) > _LONGEST or not POINT.fullmatch(text):
+        raise_at_line(path, line, f"{_shorten(text)} is not a number")
     value = float(text)
     if not abs(value) <= float(np.finfo(dtype).max):
-        raise_at_line(path, line, f"{shorten(text)} is too large for {np.dtype(dtype)}")
+        raise_at_line(path, line, f"{_shorten(text)} is too large for {np.dtype(dtype)}")
     return value
 
 
-def parse_matrix(rows: Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
+def parse_matrix(rows: _Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
     """Lines of numbers between spaces as a matrix; what is wrong in them is named.
 
     Args:
@@ -66,17 +66,17 @@ def parse_matrix(rows: Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
     return np.array([[parse_number(field, path, line, dtype) for field in row] for line, row in split], dtype)
 
 
-def normalize_number(text: str, mark: str) -> str | None:
+def _normalize_number(text: str, mark: str) -> str | None:
     """A number with a decimal point and no marks between thousands, if `text` is one whose decimal mark is `mark`.
 
     Example:
-      >>> normalize_number("1.234,5", ","), normalize_number("1 234.5", "."), normalize_number("1.23,4", ",")
+      >>> _normalize_number("1.234,5", ","), _normalize_number("1 234.5", "."), _normalize_number("1.23,4", ",")
       ('1234.5', '1234.5', None)
     """
     whole, at, rest = text.partition(mark)
     other = "," if mark == "." else "."
     sign, digits = (whole[:1], whole[1:]) if whole[:1] in ("-", "+") else ("", whole)
-    for between in (re.escape(other), *GAPS):
+    for between in (re.escape(other), *_GAPS):
         if re.fullmatch(f"[0-9]{{1,3}}({between}[0-9]{{3}})+", digits):
             digits = re.sub(between, "", digits)
     found = f"{sign}{digits}{'.' if at else ''}{rest}"
@@ -85,10 +85,10 @@ def normalize_number(text: str, mark: str) -> str | None:
 
 def is_number(text: str) -> bool:
     """Whether a field is a number in any form, or says that it is none: nan, inf."""
-    return bool(INFINITE.fullmatch(text)) or any(normalize_number(text, mark) is not None for mark in ".,")
+    return bool(_INFINITE.fullmatch(text)) or any(_normalize_number(text, mark) is not None for mark in ".,")
 
 
-def parse_column(rows: Rows, path: str) -> np.ndarray:
+def parse_column(rows: _Rows, path: str) -> np.ndarray:
     """Fields as numbers, all in one form: with a decimal point or comma, with or without marks between thousands.
 
     What is a number with a decimal point as it stands is one. Marks between thousands and decimal commas are read where
@@ -113,18 +113,18 @@ def parse_column(rows: Rows, path: str) -> np.ndarray:
     """
     texts = [text for _, text in rows]
     if not all(POINT.fullmatch(text) for text in texts):
-        point, comma = ([normalize_number(text, mark) for text in texts] for mark in ".,")
+        point, comma = ([_normalize_number(text, mark) for text in texts] for mark in ".,")
         for (line, text), a, b in zip(rows, point, comma):
             if a is None and b is None:
                 parse_number(text, path, line)
         if None in point and None in comma:
             line, text = next(row for row, a in zip(rows, point) if a is None)
             raise_at_line(
-                path, line, f"{shorten(text)} has no decimal point, and other fields of its column have no comma"
+                path, line, f"{_shorten(text)} has no decimal point, and other fields of its column have no comma"
             )
         if None not in point and None not in comma:
             for (line, text), a, b in zip(rows, point, comma):
                 if float(a or 0) != float(b or 0):
-                    raise_at_line(path, line, f"{shorten(text)} may be {float(a or 0):.15g} or {float(b or 0):.15g}")
+                    raise_at_line(path, line, f"{_shorten(text)} may be {float(a or 0):.15g} or {float(b or 0):.15g}")
         texts = [text or "" for text in (comma if None in point else point)]
     return np.array([parse_number(text, path, line) for text, (line, _) in zip(texts, rows)])

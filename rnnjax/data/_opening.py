@@ -9,7 +9,7 @@ from rnnjax.base import UserError
 
 UTF8 = "utf-8"
 # What Unicode calls a new line: CR LF, CR, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. Form feeds stay in their line.
-ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 MARKS = (
     (codecs.BOM_UTF8, UTF8),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
@@ -17,17 +17,17 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-PROBE = 4096  # characters that are looked at for zeros
+_PROBE = 4096  # characters that are looked at for zeros
 
 
-def unify_line_ends(text: str) -> str:
+def _unify_line_ends(text: str) -> str:
     """A text with every end of a line written as a line feed.
 
     Example:
-      >>> unify_line_ends("to\\r\\nbe\\u2028or\\x85not")
+      >>> _unify_line_ends("to\\r\\nbe\\u2028or\\x85not")
       'to\\nbe\\nor\\nnot'
     """
-    return ENDS.sub("\n", text)
+    return _ENDS.sub("\n", text)
 
 
 def decode_text(content: bytes, path: str, encoding: str = UTF8) -> str:
@@ -52,7 +52,7 @@ def decode_text(content: bytes, path: str, encoding: str = UTF8) -> str:
     except LookupError as error:
         raise UserError(f"--encoding={encoding}: there is no such encoding of text") from error
     except UnicodeDecodeError as error:
-        before = unify_line_ends(body[: error.start].decode(name, "replace")).split("\n")
+        before = _unify_line_ends(body[: error.start].decode(name, "replace")).split("\n")
         byte = len(before[-1].encode(name, "replace")) + 1
         raise UserError(
             f"{path}, line {len(before)}: not {name.upper()} text (byte {byte} of the line): "
@@ -60,6 +60,6 @@ def decode_text(content: bytes, path: str, encoding: str = UTF8) -> str:
         ) from error
     except ValueError as error:
         raise UserError(f"cannot read {path}: it is not {name.upper()} text ({error})") from error
-    if name == UTF8 and text[:PROBE].count("\0") * 4 > len(text[:PROBE]):
+    if name == UTF8 and text[:_PROBE].count("\0") * 4 > len(text[:_PROBE]):
         raise UserError(f"{path} is full of zero bytes: if it is UTF-16, say --encoding=utf-16-le or utf-16-be")
-    return unify_line_ends(text)
+    return _unify_line_ends(text)

@@ -18,8 +18,8 @@ from rnnjax.data._numerals import POINT, is_number, parse_matrix, parse_number
 from rnnjax.data._numerals import parse_column as numeric_column
 from rnnjax.data._opening import UTF8
 
-PLACE = re.compile(r"[-+]?[0-9]{1,9}")
-QUOTED = re.compile('"[^"]*"')
+_PLACE = re.compile(r"[-+]?[0-9]{1,9}")
+_QUOTED = re.compile('"[^"]*"')
 
 
 def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.ndarray:
@@ -50,9 +50,9 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
     texts = [(i, s) for i, s in enumerate(read_lines(path, encoding), 1) if s.strip() and not s.startswith("#")]
     if not texts:
         raise UserError(f"{path} has no numbers")
-    rows = split_columns(texts, path, column)
+    rows = _split_columns(texts, path, column)
     names = rows[0][1]
-    at, header = find_column(names, column, path)
+    at, header = _find_column(names, column, path)
     for line, row in rows:
         if len(row) != len(names):
             raise_at_line(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
@@ -61,10 +61,10 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
     return numeric_column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
 
 
-def find_column(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
+def _find_column(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
     """The place of a column, and whether the first line is a header."""
-    width, header = len(names), not any(map(looks_numeric, names))
-    at = int(column) if isinstance(column, int) or PLACE.fullmatch(column) else None
+    width, header = len(names), not any(map(_looks_numeric, names))
+    at = int(column) if isinstance(column, int) or _PLACE.fullmatch(column) else None
     if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
         if names.count(column) > 1:
             raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its place, from 0")
@@ -76,31 +76,31 @@ def find_column(names: list[str], column: int | str, path: str) -> tuple[int, bo
     return at, header
 
 
-def looks_numeric(field: str) -> bool:
+def _looks_numeric(field: str) -> bool:
     """Whether a field is no name: a number in any form, or digits without a letter, as in dates."""
     return is_number(field) or (any(map(str.isdigit, field)) and not any(map(str.isalpha, field)))
 
 
-def split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
+def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
     """Lines as fields: between semicolons, else tabs, else commas, else spaces, whichever the file has anywhere.
 
     Raises:
       UserError: one column is asked for, and each line may be one number or two.
     """
-    bare = [QUOTED.sub("", text) for _, text in texts]
+    bare = [_QUOTED.sub("", text) for _, text in texts]
     separator = next((s for s in ";\t," if any(s in text for text in bare)), " ")
     with reader_errors(path, "is no table"):
-        rows = [(line, fields(text, separator)) for line, text in texts]
+        rows = [(line, _fields(text, separator)) for line, text in texts]
     if separator in ";\t" or all(len(row) == 1 for _, row in rows):
         return rows
     alone = [(line, [text.strip()]) for line, text in texts]
-    header = not looks_numeric(alone[0][1][0])
+    header = not _looks_numeric(alone[0][1][0])
     if not alone[header:] or not all(is_number(row[0]) for _, row in alone[header:]):
         return rows
     widths = {len(row) for _, row in rows[header:]}
     if header:  # one name, and the mark in no number or in some
         return alone if len(rows[0][1]) == 1 else rows
-    if separator == "," and not all(map(commas_separate, (row for _, row in rows))):
+    if separator == "," and not all(map(_commas_separate, (row for _, row in rows))):
         return alone
     if len(widths) > 1 or column not in (0, "0"):
         return rows
@@ -113,20 +113,20 @@ def split_columns(texts: list[tuple[int, str]], path: str, column: int | str) ->
     )
 
 
-def commas_separate(row: list[str]) -> bool:
+def _commas_separate(row: list[str]) -> bool:
     """Whether the pieces between commas may be numbers of their own: none is "-0", "05", "1 234" or "1.234.567"."""
     plain = all(POINT.fullmatch(field) for field in row)
     return plain and row[0] not in ("-0", "+0") and not re.match("0[0-9]", row[-1])
 
 
-def fields(line: str, separator: str) -> list[str]:
+def _fields(line: str, separator: str) -> list[str]:
     """The columns of a line, without quotation marks around them.
 
     Raises:
       csv.Error: a quotation mark is not closed.
 
     Example:
-      >>> fields('1749;01; 96.7;"a;b"', ";"), fields(" 1 2", " ")
+      >>> _fields('1749;01; 96.7;"a;b"', ";"), _fields(" 1 2", " ")
       (['1749', '01', '96.7', 'a;b'], ['1', '2'])
     """
     if separator == " ":
@@ -197,7 +197,7 @@ def vowels(folder: str) -> tuple[Labelled, Labelled]:
     return train, test
 
 
-class Header(NamedTuple):
+class _Header(NamedTuple):
     """What the lines before @data of a .ts file say.
 
     Attributes:
@@ -239,7 +239,7 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
 
     Reference: the file format of sktime and of the UEA and UCR archives.
     """
-    header = read_header(path, encoding)
+    header = _read_header(path, encoding)
     if not header.true("classlabel"):
         raise UserError(f"{path} has no classes: its header does not say @classLabel true")
     if header.true("timestamps"):
@@ -248,12 +248,12 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     if not named:
         raise UserError(f"{path} has no classes: its header names none after @classLabel true")
     xs, labels = [], []
-    for line, row in data_lines(path, header.line, encoding):
+    for line, row in _data_lines(path, header.line, encoding):
         *dimensions, label = row
         if label not in named:
             raise_at_line(path, line, f"the class {label!r} is none of {', '.join(named)}")
         labels.append((line, label))
-        xs.append(stack_dimensions(dimensions, path, line))
+        xs.append(_stack_dimensions(dimensions, path, line))
         if xs[-1].shape[1] != xs[0].shape[1]:
             raise_at_line(path, line, f"{xs[-1].shape[1]} dimensions, and {xs[0].shape[1]} in the lines before")
     if not xs:
@@ -264,7 +264,7 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     return with_classes(xs, labels, tuple(classes) or named, path)
 
 
-def read_header(path: str, encoding: str = UTF8) -> Header:
+def _read_header(path: str, encoding: str = UTF8) -> _Header:
     """The lines of a .ts file that begin with @."""
     said: dict[str, list[str]] = {}
     for number_, line in enumerate(read_lines(path, encoding), 1):
@@ -274,19 +274,19 @@ def read_header(path: str, encoding: str = UTF8) -> Header:
         if not words[0].startswith("@"):
             raise_at_line(path, number_, "data before the line @data")
         if words[0].lower() == "@data":
-            return Header(said, number_)
+            return _Header(said, number_)
         said[words[0][1:].lower()] = words[1:]
     raise UserError(f"{path} is no .ts file: it has no line @data")
 
 
-def data_lines(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
+def _data_lines(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
     """The lines of data, each with its number."""
     for line, text in enumerate(read_lines(path, encoding), 1):
         if line > after and text.strip():
             yield line, [field.strip() for field in text.split(":")]
 
 
-def stack_dimensions(dimensions: list[str], path: str, line: int) -> np.ndarray:
+def _stack_dimensions(dimensions: list[str], path: str, line: int) -> np.ndarray:
     """The dimensions of a case side by side, `[T, D]`."""
     if any("?" in d for d in dimensions):
         raise_at_line(path, line, "a value is missing (?)")

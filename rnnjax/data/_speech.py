@@ -19,10 +19,10 @@ from rnnjax.data._fetching import Member, open_archive
 from rnnjax.data._files import read_bytes
 from rnnjax.data._guard import reader_errors
 
-LIMIT = 1 << 28  # bytes of a recording
-ALL = 1 << 30  # bytes of all recordings together, however well they are compressed
-FASTEST = 10_000_000  # samples a second
-TYPES = {1: "u1", 2: "<i2", 4: "<i4"}
+_LIMIT = 1 << 28  # bytes of a recording
+_ALL = 1 << 30  # bytes of all recordings together, however well they are compressed
+_FASTEST = 10_000_000  # samples a second
+_TYPES = {1: "u1", 2: "<i2", 4: "<i4"}
 
 
 class Recording(NamedTuple):
@@ -64,35 +64,35 @@ def decode_wav(content: bytes, path: str) -> Recording:
     ):
         channels, width, rate, promised = file.getparams()[:4]
         data = file.readframes(promised)
-    if width not in TYPES:
+    if width not in _TYPES:
         raise UserError(f"{path} has samples of {8 * width} bits; 8, 16 and 32 are read")
-    if not 1 <= rate <= FASTEST:
-        raise UserError(f"{path} has {rate} samples a second; 1 to {FASTEST} are read")
+    if not 1 <= rate <= _FASTEST:
+        raise UserError(f"{path} has {rate} samples a second; 1 to {_FASTEST} are read")
     if not promised or len(data) != promised * channels * width:
         there = len(data) // (channels * width)
         raise UserError(
             f"{path} has no sample" if not promised else f"{path}: {promised} samples announced, {there} there"
         )
-    x = np.frombuffer(data, TYPES[width]).astype(np.float64).reshape(-1, channels).mean(1)
+    x = np.frombuffer(data, _TYPES[width]).astype(np.float64).reshape(-1, channels).mean(1)
     x = x - 128 if width == 1 else x
     return Recording(PurePosixPath(path).stem, (x / 2.0 ** (8 * width - 1)).astype(np.float32), rate)
 
 
-def wav_files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _wav_files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """The wav files in a folder or an archive: their names, and what reads them. Nothing is written."""
     if Path(path).is_dir():
         for file in sorted(Path(path).rglob("*.wav")):
-            yield str(file), partial(read_bytes, str(file), LIMIT)
+            yield str(file), partial(read_bytes, str(file), _LIMIT)
         return
     with open_archive(path) as members:
         for member in sorted(members, key=lambda m: m.name):
             if member.name.endswith(".wav"):
-                if member.size > LIMIT:
-                    raise UserError(f"{path}: {member.name} has more than the {LIMIT} bytes that are read")
-                yield f"{path}/{member.name}", partial(member_bytes, member)
+                if member.size > _LIMIT:
+                    raise UserError(f"{path}: {member.name} has more than the {_LIMIT} bytes that are read")
+                yield f"{path}/{member.name}", partial(_member_bytes, member)
 
 
-def member_bytes(member: Member) -> bytes:
+def _member_bytes(member: Member) -> bytes:
     """The bytes of a member of an archive."""
     return b"".join(member.pieces())
 
@@ -113,11 +113,11 @@ def recordings(path: str) -> list[Recording]:
       rnnjax.base.UserError: cannot read nowhere.tar.gz: No such file or directory
     """
     found, total = [], 0
-    for name, read in wav_files(path):
+    for name, read in _wav_files(path):
         content = read()
         total += len(content)
-        if total > ALL:
-            raise UserError(f"{path} holds recordings of more than the {ALL} bytes that are read")
+        if total > _ALL:
+            raise UserError(f"{path} holds recordings of more than the {_ALL} bytes that are read")
         found.append(decode_wav(content, name))
     if not found:
         raise UserError(f"{path} holds no wav file")

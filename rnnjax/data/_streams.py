@@ -53,7 +53,7 @@ def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | 
 
         def anew() -> jax.Array:
             mixed = jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
-            return mixed if length is None else similar_lengths_order(mixed, length(data[name]), batch_size, key)
+            return mixed if length is None else _similar_lengths_order(mixed, length(data[name]), batch_size, key)
 
         order = jax.lax.cond(at == 0, anew, lambda: order)
         chosen = jax.lax.dynamic_slice_in_dim(order, at * batch_size, batch_size)
@@ -62,7 +62,7 @@ def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | 
     return Stream(init, following)
 
 
-def similar_lengths_order(mixed: jax.Array, lengths: jax.Array, batch_size: int, key: jax.Array) -> jax.Array:
+def _similar_lengths_order(mixed: jax.Array, lengths: jax.Array, batch_size: int, key: jax.Array) -> jax.Array:
     """An order in which each batch is of similar lengths; those that fill no batch are the last, as they were."""
     n = len(mixed) // batch_size
     rows = mixed[: n * batch_size]

@@ -12,12 +12,12 @@ from rnnjax.data._files import raise_at_line, read_blocks
 from rnnjax.data._opening import UTF8
 
 NONE = ""  # the tag of a word that has none
-MARK, NOTHING = "-DOCSTART-", "_"  # what stands between documents; what CoNLL-U writes where there is nothing
-NUMBERED = re.compile(r"[0-9]+([-.][0-9]+)?")  # the first column of CoNLL-U: 2, 2-3, 5.1
-CONLLU = 10  # columns of CoNLL-U
+_MARK, _NOTHING = "-DOCSTART-", "_"  # what stands between documents; what CoNLL-U writes where there is nothing
+_NUMBERED = re.compile(r"[0-9]+([-.][0-9]+)?")  # the first column of CoNLL-U: 2, 2-3, 5.1
+_CONLLU = 10  # columns of CoNLL-U
 
-SPACES = re.compile(" +")
-Block = list[tuple[int, str]]
+_SPACES = re.compile(" +")
+_Block = list[tuple[int, str]]
 
 
 class Tagged(NamedTuple):
@@ -85,9 +85,9 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
       ([(['Dogs', 'bark'], ['B-NP', 'B-VP']), (['Yes'], ['O'])], 'passed over: 1 marks between documents')
     """
     passed: Counter[str] = Counter()
-    parts = [part for block in read_blocks(path, encoding) for part in split_documents(block, passed)]
-    firsts = [split_columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]
-    numbered = bool(firsts) and all(NUMBERED.fullmatch(first) for first in firsts)
+    parts = [part for block in read_blocks(path, encoding) for part in _split_documents(block, passed)]
+    firsts = [_split_columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]
+    numbered = bool(firsts) and all(_NUMBERED.fullmatch(first) for first in firsts)
     found, width = [], 0
     for part in parts:
         sentence = Tagged([], [])
@@ -95,39 +95,39 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
             if text.startswith("#") if numbered else text.startswith("# ") and not sentence.words:
                 passed["remarks"] += 1
                 continue
-            row = split_columns(text)
+            row = _split_columns(text)
             width = width or len(row)
             if len(row) != width:
                 raise_at_line(path, line, f"{len(row)} columns, and {width} in the lines before")
             if max(word, tag, -word - 1, -tag - 1) >= width:
                 raise_at_line(path, line, f"{width} columns, and none numbered {max(word, tag)}")
-            if numbered and width == CONLLU and not word % width:
+            if numbered and width == _CONLLU and not word % width:
                 raise_at_line(
                     path, line, "the first column numbers the words, as in CoNLL-U: the words are in column 1"
                 )
-            if numbered and word % width and (kind := non_word_kind(row[0])):
+            if numbered and word % width and (kind := _non_word_kind(row[0])):
                 passed[kind] += 1
                 continue
             if not row[word]:
                 raise_at_line(path, line, "no word")
             sentence.words.append(row[word])
-            sentence.tags.append(NONE if row[tag] == NOTHING else row[tag])
+            sentence.tags.append(NONE if row[tag] == _NOTHING else row[tag])
         found += [sentence] * bool(sentence.words)
     if not found:
         raise UserError(f"{path} has no sentence")
     return Sentences(found, passed)
 
 
-def split_columns(text: str) -> list[str]:
+def _split_columns(text: str) -> list[str]:
     """The columns of a line, between tabs, else spaces; other kinds of space are part of a word."""
-    return [field.strip(" ") for field in text.split("\t")] if "\t" in text else SPACES.split(text.strip(" "))
+    return [field.strip(" ") for field in text.split("\t")] if "\t" in text else _SPACES.split(text.strip(" "))
 
 
-def split_documents(block: Block, passed: Counter[str]) -> Iterator[Block]:
+def _split_documents(block: _Block, passed: Counter[str]) -> Iterator[_Block]:
     """A run of lines, cut at the marks between documents, which are counted."""
-    part: Block = []
+    part: _Block = []
     for line, text in block:
-        if split_columns(text)[0].startswith(MARK):
+        if _split_columns(text)[0].startswith(_MARK):
             passed["marks between documents"] += 1
             yield part
             part = []
@@ -136,6 +136,6 @@ def split_documents(block: Block, passed: Counter[str]) -> Iterator[Block]:
     yield part
 
 
-def non_word_kind(first: str) -> str:
+def _non_word_kind(first: str) -> str:
     """What a line of CoNLL-U is that is no word, by its first column; "": it is a word."""
     return {"-": "tokens of several words", ".": "empty nodes"}.get(first.strip("0123456789"), "")

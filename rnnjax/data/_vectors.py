@@ -17,8 +17,8 @@ from rnnjax.data._opening import UTF8
 from rnnjax.data._words import Vocabulary
 from rnnjax.runs import atomic_write
 
-COUNT = re.compile(r"[0-9]{1,18}")
-WIDEST = 1 << 20  # numbers of a vector
+_COUNT = re.compile(r"[0-9]{1,18}")
+_WIDEST = 1 << 20  # numbers of a vector
 
 
 class Vectors(NamedTuple):
@@ -59,13 +59,13 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     rows = read_lines(path, encoding)
     header = rows[0].split()
     headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
-    if headed and not all(map(COUNT.fullmatch, header)):
+    if headed and not all(map(_COUNT.fullmatch, header)):
         raise_at_line(path, 1, "a first line of two whole numbers is a header, how many words and of how many numbers")
     said = [int(n) for n in header] if headed else None
     body, start = (rows[1:], 2) if said else (rows, 1)
     width = said[1] if said else len(rows[0].rstrip(" \t").split(" ")) - 1
-    if not 1 <= width <= WIDEST:
-        raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {WIDEST} are read")
+    if not 1 <= width <= _WIDEST:
+        raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {_WIDEST} are read")
     if said and said[0] != len(body):
         raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
     found: dict[str, tuple[int, str]] = {}

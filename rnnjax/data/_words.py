@@ -15,11 +15,11 @@ from rnnjax.base import UserError
 from rnnjax.data._files import read_lines
 from rnnjax.data._opening import UTF8
 
-TOKEN = r"\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"  # X: what it goes with
-MARKED = range(0x20000)  # here are all marks but those that choose a variant of a character
-SPACE = 0x200B  # of no width: it ends a word
-VARIANTS = "\U000e0100-\U000e01ef"
-PAD, UNKNOWN, BEGIN, END = 0, "<unk>", "<bos>", "<eos>"
+_TOKEN = r"\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"  # X: what it goes with
+_MARKED = range(0x20000)  # here are all marks but those that choose a variant of a character
+_SPACE = 0x200B  # of no width: it ends a word
+_VARIANTS = "\U000e0100-\U000e01ef"
+_PAD, UNKNOWN, _BEGIN, END = 0, "<unk>", "<bos>", "<eos>"
 
 
 def tokenise(text: str, lower: bool = True) -> list[str]:
@@ -39,16 +39,16 @@ def tokenise(text: str, lower: bool = True) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
         text = unicodedata.normalize("NFC", text.lower()) if lower else text
-    return token(text.isascii()).findall(text.lower() if lower else text)
+    return _token(text.isascii()).findall(text.lower() if lower else text)
 
 
 @functools.cache
-def token(ascii_only: bool) -> re.Pattern[str]:
+def _token(ascii_only: bool) -> re.Pattern[str]:
     """What a token is; of ASCII alone no mark need be looked for."""
     if ascii_only:
         return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-    codes = [code for code in MARKED if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf") and code != SPACE]
-    return re.compile(TOKEN.replace("{X}", "".join(f"\\U{code:08x}" for code in codes) + VARIANTS))
+    codes = [code for code in _MARKED if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf") and code != _SPACE]
+    return re.compile(_TOKEN.replace("{X}", "".join(f"\\U{code:08x}" for code in codes) + _VARIANTS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Vocabulary:
         Args:
           words: of the text.
           cap: at most so many words, the special ones among them; 0: all.
-          special: words that are in whether or not the text has them (`UNKNOWN`, `BEGIN`, `END`): last, unless the
+          special: words that are in whether or not the text has them (`UNKNOWN`, `_BEGIN`, `END`): last, unless the
             text has them and their frequency puts them further ahead.
 
         Raises:
@@ -106,10 +106,10 @@ class Vocabulary:
         Raises:
           UserError: neither is.
         """
-        unknown, words = self.index.get(UNKNOWN, PAD), list(words)
+        unknown, words = self.index.get(UNKNOWN, _PAD), list(words)
         found = [self.index.get(word, unknown) for word in words]
-        if PAD in found:
-            raise UserError(f"the word {words[found.index(PAD)]!r} is not in the vocabulary, nor is {UNKNOWN}")
+        if _PAD in found:
+            raise UserError(f"the word {words[found.index(_PAD)]!r} is not in the vocabulary, nor is {UNKNOWN}")
         return np.array(found, np.int32)
 
     def decode(self, indices: Iterable[int]) -> list[str]:

@@ -3,6 +3,9 @@
 Belongs here: what happens after training. Does not belong here: losses.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.decoding._beam import Search, beam_search
 from rnnjax.decoding._ctc import Prefixes, best_path, prefix_beam_search
 from rnnjax.decoding._generate import Decoded, decode, generate, log_probabilities
@@ -24,3 +27,6 @@ __all__ = [
     "temperature",
     "top_k",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

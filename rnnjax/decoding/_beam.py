@@ -11,7 +11,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree
 from rnnjax.decoding._generate import Decoded, pad_forced
 
-NEVER = -jnp.inf
+_NEVER = -jnp.inf
 
 
 class Search(NamedTuple):
@@ -69,8 +69,8 @@ def beam_search(
       >>> table = jnp.log(jnp.array([[0.0, 0.0, 1.0], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]))
       >>> cell = rnnjax.pointwise(lambda s: table[s])
       >>> for width in (1, 2):
-      ...     merge_best = beam_search(cell, (), (), table[2], 2, width, end=2)
-      ...     print(merge_best.symbols[0], f"{merge_best.log_probability[0]:.2f}")
+      ...     _merge_best = beam_search(cell, (), (), table[2], 2, width, end=2)
+      ...     print(_merge_best.symbols[0], f"{_merge_best.log_probability[0]:.2f}")
       [1 0] -1.43
       [0 2] -0.92
 
@@ -84,58 +84,58 @@ def beam_search(
         return total / ((5 + length.astype(total.dtype)) / 6) ** power
 
     def going(s: Search) -> jax.Array:
-        return (s.t < n) & ~(s.done.score > NEVER).all()
+        return (s.t < n) & ~(s.done.score > _NEVER).all()
 
     def body(s: Search) -> Search:
         p = jax.nn.log_softmax(s.logits)
-        p = jnp.where((must[s.t] < 0) | (jnp.arange(v) == must[s.t])[None], p, NEVER)
+        p = jnp.where((must[s.t] < 0) | (jnp.arange(v) == must[s.t])[None], p, _NEVER)
         flat = (jnp.broadcast_to(s.open.log_probability[:, None], p.shape) + p).ravel()
         total, at = lax.top_k(flat, min(2 * width, flat.size))
         parent, symbol = at // v, (at % v).astype(jnp.int32)
         length = jnp.full(at.shape, s.t + 1, jnp.int32)
         found = Decoded(s.open.symbols[parent].at[:, s.t].set(symbol), length, total, scored(total, length))
         ended = symbol == end
-        done = merge_best(width, s.done, mask_hypotheses(found, ended & (jnp.arange(at.size) < width)))
-        still, rank = best_open(width, mask_hypotheses(found, ~ended))
+        done = _merge_best(width, s.done, _mask_hypotheses(found, ended & (jnp.arange(at.size) < width)))
+        still, rank = _best_open(width, _mask_hypotheses(found, ~ended))
         carry = jax.tree.map(lambda a: a[parent[rank]], s.carry)
         carry, logits = jax.vmap(lambda h, x: cell.step(weights, h, x))(carry, symbol[rank])
         return Search(s.t + 1, carry, logits, still, done)
 
-    none = empty_beam(width, n, end, logits.dtype)
+    none = _empty_beam(width, n, end, logits.dtype)
     first = none._replace(log_probability=none.log_probability.at[0].set(0), score=none.score.at[0].set(0))
     alike = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), (carry, logits))
     s = lax.while_loop(going, body, Search(jnp.zeros((), jnp.int32), alike[0], alike[1], first, none))
-    full = (s.done.score > NEVER).all()
-    return merge_best(width, s.done, mask_hypotheses(s.open, jnp.broadcast_to(~full, (width,))))
+    full = (s.done.score > _NEVER).all()
+    return _merge_best(width, s.done, _mask_hypotheses(s.open, jnp.broadcast_to(~full, (width,))))
 
 
-def empty_beam(width: int, n: int, end: int, dtype: Any) -> Decoded:
+def _empty_beam(width: int, n: int, end: int, dtype: Any) -> Decoded:
     """As many hypotheses, none of them possible."""
-    never = jnp.full(width, NEVER, dtype)
+    never = jnp.full(width, _NEVER, dtype)
     return Decoded(jnp.full((width, n), end, jnp.int32), jnp.zeros(width, jnp.int32), never, never)
 
 
-def mask_hypotheses(found: Decoded, kept: jax.Array) -> Decoded:
+def _mask_hypotheses(found: Decoded, kept: jax.Array) -> Decoded:
     """Hypotheses of which those that are not kept are impossible."""
-    kept = kept & (found.log_probability > NEVER)
+    kept = kept & (found.log_probability > _NEVER)
     return Decoded(
         found.symbols,
         jnp.where(kept, found.length, 0),
-        jnp.where(kept, found.log_probability, NEVER),
-        jnp.where(kept, found.score, NEVER),
+        jnp.where(kept, found.log_probability, _NEVER),
+        jnp.where(kept, found.score, _NEVER),
     )
 
 
-def merge_best(width: int, a: Decoded, b: Decoded) -> Decoded:
+def _merge_best(width: int, a: Decoded, b: Decoded) -> Decoded:
     """The best of two lists."""
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), a, b)
     _, rank = lax.top_k(both.score, width)
     return jax.tree.map(lambda a: a[rank], both)
 
 
-def best_open(width: int, found: Decoded) -> tuple[Decoded, jax.Array]:
+def _best_open(width: int, found: Decoded) -> tuple[Decoded, jax.Array]:
     """The best of a list, filled up where it is shorter, and where they stood in it."""
     _, rank = lax.top_k(found.log_probability, min(width, found.length.size))
     rank = jnp.concatenate([rank, jnp.zeros(width - rank.size, rank.dtype)])
     real = jnp.arange(width) < found.length.size
-    return mask_hypotheses(jax.tree.map(lambda a: a[rank], found), real), rank
+    return _mask_hypotheses(jax.tree.map(lambda a: a[rank], found), real), rank

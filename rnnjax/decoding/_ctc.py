@@ -10,8 +10,8 @@ from jax import lax
 
 from rnnjax.decoding._generate import Decoded
 
-BLANK = 0
-NEVER = -jnp.inf
+_BLANK = 0
+_NEVER = -jnp.inf
 
 
 class Prefixes(NamedTuple):
@@ -48,15 +48,15 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
     """
     path = logits.argmax(-1).astype(jnp.int32)
     if valid is not None:
-        path = compact(path, valid.astype(bool))
-    kept = (path != BLANK) & (path != jnp.concatenate([jnp.full(1, BLANK, path.dtype), path[:-1]]))
-    return compact(path, kept), kept.sum().astype(jnp.int32)
+        path = _compact(path, valid.astype(bool))
+    kept = (path != _BLANK) & (path != jnp.concatenate([jnp.full(1, _BLANK, path.dtype), path[:-1]]))
+    return _compact(path, kept), kept.sum().astype(jnp.int32)
 
 
-def compact(symbols: jax.Array, kept: jax.Array) -> jax.Array:
+def _compact(symbols: jax.Array, kept: jax.Array) -> jax.Array:
     """The symbols that are kept, blanks after them."""
     order = jnp.argsort(~kept, stable=True)
-    return jnp.where(kept[order], symbols[order], BLANK)
+    return jnp.where(kept[order], symbols[order], _BLANK)
 
 
 def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Array | None = None) -> Decoded:
@@ -93,20 +93,20 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
 
     def body(beam: Prefixes, frame: tuple[jax.Array, jax.Array]) -> tuple[Prefixes, None]:
         p, real = frame
-        after = extend_prefixes(beam, p)
+        after = _extend_prefixes(beam, p)
         return jax.tree.map(lambda a, b: jnp.where(real, a, b), after, beam), None
 
     there = jnp.ones(steps, bool) if valid is None else valid.astype(bool)
-    never = jnp.full(width, NEVER, log_p.dtype)
+    never = jnp.full(width, _NEVER, log_p.dtype)
     start = Prefixes(
-        jnp.full((width, n), BLANK, jnp.int32), jnp.zeros(width, jnp.int32), never.at[0].set(0), never
+        jnp.full((width, n), _BLANK, jnp.int32), jnp.zeros(width, jnp.int32), never.at[0].set(0), never
     )  # only the empty one
     beam, _ = lax.scan(body, start, (jnp.where(there[:, None], log_p, jnp.zeros_like(log_p)), there))
     total = jnp.logaddexp(beam.blank, beam.label)
     return Decoded(beam.symbols, beam.length, total, total)
 
 
-def extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
+def _extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
     """The prefixes after one more frame, of log-probabilities p `[symbols]`."""
     width, n = beam.symbols.shape
     v = p.shape[0]
@@ -114,16 +114,16 @@ def extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
     last = jnp.take_along_axis(beam.symbols, jnp.maximum(beam.length - 1, 0)[:, None], axis=1)[:, 0]
     again = jnp.arange(v)[None] == last[:, None]  # [width, symbols]; a label twice takes a blank between
     longer = jnp.where(again, beam.blank[:, None], total[:, None]) + p[None]
-    longer = jnp.where((jnp.arange(v) == BLANK)[None] | (beam.length >= n)[:, None], NEVER, longer)
-    blank = total + p[BLANK]
-    label = jnp.where(beam.length > 0, beam.label + p[last], NEVER)
+    longer = jnp.where((jnp.arange(v) == _BLANK)[None] | (beam.length >= n)[:, None], _NEVER, longer)
+    blank = total + p[_BLANK]
+    label = jnp.where(beam.length > 0, beam.label + p[last], _NEVER)
 
-    parent = prefix_parents(
+    parent = _prefix_parents(
         beam, total
     )  # [i, j]: j is i with one label more, which comes to the same as extending i by it
-    gained = jnp.where(parent, longer[:, last], NEVER).max(0)
+    gained = jnp.where(parent, longer[:, last], _NEVER).max(0)
     label = jnp.logaddexp(label, gained)
-    longer = jnp.where((parent[:, :, None] & again[None]).any(1), NEVER, longer)
+    longer = jnp.where((parent[:, :, None] & again[None]).any(1), _NEVER, longer)
 
     scores = jnp.concatenate([jnp.logaddexp(blank, label), longer.ravel()])
     _, at = lax.top_k(scores, width)
@@ -132,16 +132,16 @@ def extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
     written = beam.symbols[source].at[jnp.arange(width), jnp.minimum(length, n - 1)].set(symbol.astype(jnp.int32))
     return Prefixes(
         jnp.where(stays[:, None], beam.symbols[source], written),
-        jnp.where(scores[at] > NEVER, jnp.where(stays, length, length + 1), 0),
-        jnp.where(stays, blank[source], NEVER),
+        jnp.where(scores[at] > _NEVER, jnp.where(stays, length, length + 1), 0),
+        jnp.where(stays, blank[source], _NEVER),
         jnp.where(stays, label[source], longer[source, symbol]),
     )
 
 
-def prefix_parents(beam: Prefixes, total: jax.Array) -> jax.Array:
+def _prefix_parents(beam: Prefixes, total: jax.Array) -> jax.Array:
     """`[width, width]`: whether the second is the first and one label more; both are possible."""
     n = beam.symbols.shape[1]
     agree = (beam.symbols[:, None] == beam.symbols[None]) | (jnp.arange(n)[None, None] >= beam.length[:, None, None])
-    possible = total > NEVER
+    possible = total > _NEVER
     one_more = beam.length[:, None] + 1 == beam.length[None]
     return agree.all(-1) & one_more & possible[:, None] & possible[None]

@@ -12,7 +12,7 @@ import numpy as np
 Sampler = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def check_temperature(t: Any) -> None:
+def _check_temperature(t: Any) -> None:
     """Refuses a temperature below 0 or not finite; a tracer passes."""
     if not isinstance(t, jax.core.Tracer) and not (np.isfinite(np.asarray(t, float)) and np.asarray(t, float) >= 0):
         raise ValueError(f"a temperature is a finite number from 0, got {t}")
@@ -32,16 +32,16 @@ def temperature(t: Any) -> Sampler:
       >>> int(temperature(0.01)(jax.random.key(0), jnp.array([0.0, 3.0, 1.0])))
       1
     """
-    check_temperature(t)
+    _check_temperature(t)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
-        cold, by = safe_temperature(t, logits)
+        cold, by = _safe_temperature(t, logits)
         return jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
 
     return pick
 
 
-def safe_temperature(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _safe_temperature(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whether the temperature is 0, and what logits are divided by: never 0."""
     by = jnp.asarray(t, logits.dtype)
     return by == 0, jnp.where(by == 0, jnp.ones_like(by), by)
@@ -108,7 +108,7 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         order = jnp.argsort(-logits)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # in half precision the sum would stop
-        probabilities = jax.nn.softmax(logits[order] / safe_temperature(t, logits)[1])
+        probabilities = jax.nn.softmax(logits[order] / _safe_temperature(t, logits)[1])
         before = jnp.cumsum(probabilities) - probabilities
         kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
         return order[draw(key, jnp.where(kept, logits[order], -jnp.inf))]

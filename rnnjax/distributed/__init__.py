@@ -3,6 +3,9 @@
 Belongs here: meshes, sharding, checkpoints of sharded arrays. Does not belong here: a sweep's job queue (`runs`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.distributed._parallel import mesh, replicate
 from rnnjax.distributed._runtime import share, start
 
@@ -12,3 +15,6 @@ __all__ = [
     "share",
     "start",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -63,7 +63,7 @@ def shard_stream(stream: Any, devices: Mesh | None) -> Any:
     return stream._replace(next=following)
 
 
-def sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
+def _sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
     """An estimator of which each device has its own, for its part of the batch; their estimates are added up once.
 
     Only where `estimator.adds` says that this is the same estimate. Others are left to XLA, which shares out their
@@ -92,7 +92,7 @@ def sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
 def on_devices(trainer: Trainer, devices: Mesh | None) -> Trainer:
     """The parts of a training run on many devices."""
     return trainer._replace(
-        stream=shard_stream(trainer.stream, devices), estimator=sum_over_devices(trainer.estimator, devices)
+        stream=shard_stream(trainer.stream, devices), estimator=_sum_over_devices(trainer.estimator, devices)
     )
 
 

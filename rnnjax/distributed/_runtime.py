@@ -20,9 +20,9 @@ from jax.experimental import multihost_utils
 
 from rnnjax.base import UserError
 
-T = TypeVar("T")
-FAILURE = "rnnjax/failure"
-LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socket|heartbeat|barrier", re.IGNORECASE)
+_T = TypeVar("_T")
+_FAILURE = "rnnjax/failure"
+_LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socket|heartbeat|barrier", re.IGNORECASE)
 
 _ended = threading.Event()
 _speaking = threading.Lock()
@@ -110,7 +110,7 @@ def max_over_processes(value: int) -> int:
     return int(multihost_utils.process_allgather(np.int32(value)).max()) if running() else value
 
 
-def share(members: Sequence[T], process_id: int | None = None, num_processes: int | None = None) -> list[T]:
+def share(members: Sequence[_T], process_id: int | None = None, num_processes: int | None = None) -> list[_T]:
     """The members that fall to a process: every n-th, so that costs which rise along the list are shared as well.
 
     Args:
@@ -142,7 +142,7 @@ def fail(line: str, name: str = "") -> None:
     _speaking.acquire()  # for ever: whoever comes second has nothing to add
     told = line if is_leader() else f"process {jax.process_index()}: {line}"
     try:
-        _client().key_value_set(FAILURE, told)
+        _client().key_value_set(_FAILURE, told)
     except Exception:  # another one told first, or there is nobody left to tell
         told = _told(1000) or told
     _end(told, name)
@@ -150,7 +150,7 @@ def fail(line: str, name: str = "") -> None:
 
 def what_happened(error: BaseException) -> str | None:
     """The line for an exception that came from the loss of another process; None: it is of another kind."""
-    if not LOST.search(str(error)):
+    if not _LOST.search(str(error)):
         return None
     return _told(300) or (  # who fails says so before its connections break
         "a process of this run is lost; the same command, given to all of them, goes on from the last checkpoint"
@@ -166,7 +166,7 @@ def _client() -> Any:
 
 def _told(milliseconds: int) -> str | None:
     try:
-        return str(_client().blocking_key_value_get(FAILURE, milliseconds))
+        return str(_client().blocking_key_value_get(_FAILURE, milliseconds))
     except Exception:
         return None
 
@@ -175,7 +175,7 @@ def _watch(name: str) -> None:
     """Ends this process when another says that it failed, or when the coordinator is gone."""
     while not _ended.is_set():
         try:
-            told = _client().blocking_key_value_get(FAILURE, 1000)
+            told = _client().blocking_key_value_get(_FAILURE, 1000)
         except Exception as error:
             if "DEADLINE" in str(error):
                 continue

@@ -3,6 +3,9 @@
 Belongs here: numbers about a cell. Does not belong here: pictures (`plotting`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.dynamics._analyses import Analysis, analysis, matrices
 from rnnjax.dynamics._flow import Flow, as_map, gradient_flow, loss_flow, powers, trajectory
 from rnnjax.dynamics._forecasts import free_run, left_alone, valid_time
@@ -47,3 +50,6 @@ __all__ = [
     "unfold",
     "valid_time",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

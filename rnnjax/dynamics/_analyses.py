@@ -15,9 +15,9 @@ from rnnjax.dynamics._flow import gradient_flow, memory_length, trajectory
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.unitary import BoundFactor, halves_matrix
 
-ROOM = 2**25  # numbers in all Jacobians that are kept
-LAGS = 16  # at which products are taken apart
-CLOUDS = 8  # steps whose Jacobians give eigenvalues
+_MOST_NUMBERS = 2**25  # numbers in all Jacobians that are kept
+_LAGS = 16  # at which products are taken apart
+_CLOUDS = 8  # steps whose Jacobians give eigenvalues
 
 
 class Analysis(NamedTuple):
@@ -71,21 +71,21 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
     size = system.start.size
     if not size:
         raise ValueError("this network carries no state from step to step")
-    seen = min(steps, max(1, ROOM // size**2))
+    seen = min(steps, max(1, _MOST_NUMBERS // size**2))
     js = jacobians(step, params, jax.tree.map(lambda a: a[steps - seen :], xs), system.carry(states[steps - seen]))
-    lags = np.unique(np.geomspace(1, seen, LAGS).round().astype(int))
+    lags = np.unique(np.geomspace(1, seen, _LAGS).round().astype(int))
     flow, found = gradient_flow(step, params, xs), matrices(cell.weights(params))
-    has_cells = bool(memory_cells(system.carry(system.start)))
+    has_cells = bool(_memory_cells(system.carry(system.start)))
     form = plain and [u.shape for u in found] == [(size, size)]
     return Analysis(
         norms=flow.norms,
         memory=memory_length(flow.norms),
-        cells=gradient_flow(step, params, xs, part=memory_cells).norms if has_cells else None,
+        cells=gradient_flow(step, params, xs, part=_memory_cells).norms if has_cells else None,
         lags=jnp.asarray(lags),
         logs=spectra(js, at=seen - lags),
         bound=jacobian_bound(js),
         activation=activation_bound(jnp.tanh, found[0], jnp.arctanh(states[-seen:])) if form else None,
-        jacobians=js[np.unique(np.linspace(0, seen - 1, CLOUDS).round().astype(int))],
+        jacobians=js[np.unique(np.linspace(0, seen - 1, _CLOUDS).round().astype(int))],
         matrices=found,
     )
 
@@ -107,12 +107,12 @@ def goes_stepwise(cell: Cell, params: PyTree, xs: PyTree) -> bool:
     return all(bool(a) for a in jax.tree.leaves(close))
 
 
-def memory_cells(carry: PyTree) -> list[jax.Array]:
+def _memory_cells(carry: PyTree) -> list[jax.Array]:
     """The memory cells c of the LSTMs and their kin in a carry.
 
     Example:
       >>> import rnnjax, jax.numpy as jnp
-      >>> print(memory_cells(((), rnnjax.LSTMCarry(c=jnp.ones(2), h=jnp.zeros(2)))))
+      >>> print(_memory_cells(((), rnnjax.LSTMCarry(c=jnp.ones(2), h=jnp.zeros(2)))))
       [Array([1., 1.], dtype=float32)]
     """
 
@@ -136,9 +136,9 @@ def matrices(weights: PyTree) -> list[jax.Array]:
     """
     at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
     bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, BoundFactor)]
-    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and recurrent(path, w)]
+    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and _recurrent(path, w)]
 
 
-def recurrent(path: Any, w: jax.Array) -> bool:
+def _recurrent(path: Any, w: jax.Array) -> bool:
     """Whether this is a recurrent matrix: u, and square."""
     return jax.tree_util.keystr(path[-1:], simple=True) == "u" and w.ndim == 2 and w.shape[0] == w.shape[1]

@@ -25,7 +25,7 @@ class Flow(NamedTuple):
     states: jax.Array
 
 
-class Map(NamedTuple):
+class _Map(NamedTuple):
     """A cell as a map of vectors.
 
     Attributes:
@@ -39,7 +39,7 @@ class Map(NamedTuple):
     carry: Callable[[jax.Array], PyTree]
 
 
-def as_map(cell: Cell, params: PyTree, x: PyTree, carry: PyTree = None) -> Map:
+def as_map(cell: Cell, params: PyTree, x: PyTree, carry: PyTree = None) -> _Map:
     """A cell as a map (h, x) -> h' of vectors of N numbers.
 
     Args:
@@ -58,10 +58,10 @@ def as_map(cell: Cell, params: PyTree, x: PyTree, carry: PyTree = None) -> Map:
     """
     weights = cell.weights(params)
     h0, unflat = ravel_pytree(cell.initial_carry(weights, x) if carry is None else carry)
-    return Map(lambda h, x: ravel_pytree(cell.step(weights, unflat(h), x, None)[0])[0], h0, unflat)
+    return _Map(lambda h, x: ravel_pytree(cell.step(weights, unflat(h), x, None)[0])[0], h0, unflat)
 
 
-def trajectory(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> tuple[Map, jax.Array]:
+def trajectory(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> tuple[_Map, jax.Array]:
     """A cell as a map, and its states h_0 .. h_T, `[T + 1, N]`.
 
     Args:
@@ -116,14 +116,14 @@ def gradient_flow(
     def back(g: jax.Array, at: tuple[jax.Array, PyTree]) -> tuple[jax.Array, jax.Array]:
         pull = jax.vjp(lambda h: advance(h, at[1]), at[0])[1]
         g = jax.vmap(lambda g: pull(g)[0])(g)
-        return g, rms(g @ rows.T)
+        return g, _rms(g @ rows.T)
 
     norms = lax.scan(back, rows, (states[:-1], xs), reverse=True)[1]
     norms = jnp.append(norms, jnp.ones((), norms.dtype))
     return Flow(norms, jnp.linalg.norm(jax.vmap(lambda h: rows @ h)(states), axis=1))
 
 
-def rms(rows: jax.Array) -> jax.Array:
+def _rms(rows: jax.Array) -> jax.Array:
     """The root mean square singular value of a square matrix."""
     return jnp.linalg.norm(rows) / jnp.sqrt(jnp.asarray(len(rows), rows.dtype))
 

@@ -48,7 +48,7 @@ def lyapunov(
     Reference: Benettin, Galgani, Giorgilli, Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems,
     1980.
     """
-    return rates(lambda h, _: f(h), h, None, steps, discard, every, count) / jnp.asarray(dt, h.dtype)
+    return _rates(lambda h, _: f(h), h, None, steps, discard, every, count) / jnp.asarray(dt, h.dtype)
 
 
 def cell_lyapunov(
@@ -76,10 +76,10 @@ def cell_lyapunov(
     """
     system = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
     steps = len(jax.tree.leaves(xs)[0]) - discard
-    return rates(system.advance, system.start, xs, steps, discard, 1, count)
+    return _rates(system.advance, system.start, xs, steps, discard, 1, count)
 
 
-def random_frame(count: int, h: jax.Array) -> jax.Array:
+def _random_frame(count: int, h: jax.Array) -> jax.Array:
     """Orthonormal directions `[count, N]` in no special position, the first of them the same whatever the count.
 
     Unit vectors would not do: those of a diagonal system never turn towards the fastest direction.
@@ -88,7 +88,7 @@ def random_frame(count: int, h: jax.Array) -> jax.Array:
     return jnp.linalg.qr(jax.vmap(lambda key: jax.random.normal(key, (h.size,), h.dtype))(keys).T)[0].T
 
 
-def rates(
+def _rates(
     f: Callable[[jax.Array, PyTree], jax.Array],
     h: jax.Array,
     xs: PyTree,
@@ -114,6 +114,6 @@ def rates(
         q, r = jnp.linalg.qr(rows.T)
         return (h, q.T), jnp.log(jnp.abs(jnp.diagonal(r)))
 
-    start = random_frame(h.size if count is None else count, h)
+    start = _random_frame(h.size if count is None else count, h)
     logs = lax.scan(block, (h, start), folded, length=blocks)[1][discard // every :]
     return -jnp.sort(-logs.mean(0)) / jnp.asarray(every, h.dtype)

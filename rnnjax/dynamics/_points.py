@@ -59,9 +59,9 @@ def fixed_points(
     Reference: Sussillo, Barak, Opening the black box: low-dimensional dynamics in high-dimensional recurrent neural
     networks, 2013.
     """
-    ends = jax.jit(jax.vmap(lambda h: settle(f, h, steps)))(starts)
+    ends = jax.jit(jax.vmap(lambda h: _settle(f, h, steps)))(starts)
     speed = np.asarray(jax.jit(jax.vmap(lambda h: jnp.linalg.norm(f(h) - h)))(ends))
-    h, speed, counts = distinct(np.asarray(ends), speed, tolerance, distance)
+    h, speed, counts = _distinct(np.asarray(ends), speed, tolerance, distance)
     # No gradient and no compiled program: eigenvalues of general matrices are found by LAPACK alone.
     eigenvalues = np.linalg.eigvals(np.asarray(jax.jit(jax.vmap(jax.jacfwd(f)))(jnp.asarray(h))))
     eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-abs(eigenvalues), axis=1), axis=1)
@@ -70,7 +70,7 @@ def fixed_points(
     return Points(h[order], speed[order], eigenvalues[order], unstable[order], counts[order])
 
 
-def settle(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> jax.Array:
+def _settle(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> jax.Array:
     """Where damped Newton steps on f(h) - h lead to from one start."""
     eye, least = jnp.eye(h.size, dtype=h.dtype), jnp.finfo(h.dtype).eps
 
@@ -87,7 +87,7 @@ def settle(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> jax
     return lax.scan(step, (h, jnp.ones((), h.dtype)), None, length=steps)[0][0]
 
 
-def distinct(
+def _distinct(
     h: np.ndarray, speed: np.ndarray, tolerance: float, distance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The slowest of each group of near points, their speeds, and how many belong to each."""

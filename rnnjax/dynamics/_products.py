@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from rnnjax.base import Cell, PyTree
 from rnnjax.dynamics._flow import trajectory
 
-FARTHEST = 60.0  # e to this is still a number in single precision
+_FARTHEST = 60.0  # e to this is still a number in single precision
 
 
 def jacobians(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> jax.Array:
@@ -64,31 +64,31 @@ def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax
     def back(state: tuple[jax.Array, jax.Array, jax.Array], j: jax.Array) -> tuple[PyTree, PyTree]:
         q, d, u = state
         q, r = jnp.linalg.qr(j.T @ q)
-        d, u = graded(r, d, u)
+        d, u = _graded(r, d, u)
         return (q, d, u), (d, u)
 
     def sweep(state: tuple[jax.Array, jax.Array], _: None) -> tuple[PyTree, None]:
         d, u = state
-        return graded(jnp.linalg.qr(u.T)[1], d, eye), None
+        return _graded(jnp.linalg.qr(u.T)[1], d, eye), None
 
     zero = jnp.zeros(n, dtype)
     _, kept = lax.scan(back, (q, zero, eye), js, reverse=True)
     kept = kept if at is None else jax.tree.map(lambda a: a[jnp.asarray(at)], kept)
-    logs = jax.vmap(lambda d, u: sharpened(*lax.scan(sweep, (d, u), None, length=sweeps)[0]))(*kept)
+    logs = jax.vmap(lambda d, u: _sharpened(*lax.scan(sweep, (d, u), None, length=sweeps)[0]))(*kept)
     return logs if at is not None else jnp.concatenate([logs, zero[None]])
 
 
-def graded(r: jax.Array, d: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _graded(r: jax.Array, d: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(d', u') such that r exp(d) u = exp(d') u' with ones, but for the sign, on the diagonal of r exp(d) exp(-d')."""
     floor = jnp.finfo(r.dtype).eps * jnp.abs(r).max()
     new = d + jnp.log(jnp.maximum(jnp.abs(jnp.diagonal(r)), jnp.maximum(floor, jnp.finfo(r.dtype).tiny)))
-    return new, r * jnp.exp(jnp.clip(d[None, :] - new[:, None], -FARTHEST, FARTHEST)) @ u
+    return new, r * jnp.exp(jnp.clip(d[None, :] - new[:, None], -_FARTHEST, _FARTHEST)) @ u
 
 
-def sharpened(d: jax.Array, u: jax.Array) -> jax.Array:
+def _sharpened(d: jax.Array, u: jax.Array) -> jax.Array:
     """The logarithms of the singular values of exp(d) u, those near the largest by an SVD, the others as they stand."""
     d_max, eps = d.max(), jnp.finfo(d.dtype).eps
-    scaled = jnp.exp(jnp.maximum(d - d_max, -FARTHEST))[:, None] * u
+    scaled = jnp.exp(jnp.maximum(d - d_max, -_FARTHEST))[:, None] * u
     exact = d_max + jnp.log(jnp.maximum(jnp.linalg.svd(scaled, compute_uv=False), eps**2))
     return jnp.where(exact > d_max + jnp.log(eps) / 2, exact, -jnp.sort(-d))
 
@@ -105,7 +105,7 @@ def jacobian_bound(js: jax.Array) -> jax.Array:
       [4. 2. 1.]
     """
     # One after another: the layout that a batched SVD asks for would reach an FFT of the step, which XLA then refuses.
-    return summed_from(lax.map(lambda j: jnp.log(jnp.linalg.norm(j, ord=2)), js))
+    return _summed_from(lax.map(lambda j: jnp.log(jnp.linalg.norm(j, ord=2)), js))
 
 
 def activation_bound(activation: Callable[[jax.Array], jax.Array], u: jax.Array, a: jax.Array) -> jax.Array:
@@ -126,9 +126,9 @@ def activation_bound(activation: Callable[[jax.Array], jax.Array], u: jax.Array,
     Reference: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
     """
     slopes = jax.jvp(activation, (a,), (jnp.ones_like(a),))[1]
-    return summed_from(jnp.log(jnp.abs(slopes).max(1)) + jnp.log(jnp.linalg.norm(u, ord=2)))
+    return _summed_from(jnp.log(jnp.abs(slopes).max(1)) + jnp.log(jnp.linalg.norm(u, ord=2)))
 
 
-def summed_from(logs: jax.Array) -> jax.Array:
+def _summed_from(logs: jax.Array) -> jax.Array:
     """The sums from each place to the end, and 0 at the end."""
     return jnp.append(jnp.cumsum(logs[::-1])[::-1], jnp.zeros((), logs.dtype))

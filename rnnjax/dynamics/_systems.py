@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-System = Callable[[jax.Array], jax.Array]
+_System = Callable[[jax.Array], jax.Array]
 
 
 def gingerbread(h: jax.Array) -> jax.Array:
@@ -60,7 +60,7 @@ def lorenz(h: jax.Array) -> jax.Array:
     return jnp.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
 
 
-def rk4(field: System, dt: float) -> System:
+def rk4(field: _System, dt: float) -> _System:
     """The map that one step of the classical Runge-Kutta method makes of dh/dt = field(h).
 
     Args:
@@ -83,7 +83,7 @@ def rk4(field: System, dt: float) -> System:
     return step
 
 
-def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> System:
+def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> _System:
     """Mackey and Glass's delayed feedback: a map of the history x(t - delay) .. x(t), `[delay / dt + 1]`.
 
         dx/dt = 0.2 x(t - delay) / (1 + x(t - delay)^10) - 0.1 x
@@ -118,7 +118,7 @@ def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> System:
     return step
 
 
-def logistic(r: Any) -> System:
+def logistic(r: Any) -> _System:
     """The logistic map on `[1]` with growth r, which may be a tracer.
 
         x' = r x (1 - x)
@@ -134,7 +134,7 @@ def logistic(r: Any) -> System:
 
 
 def orbit(
-    f: System, h: jax.Array, steps: int, discard: int = 0, see: Callable[[jax.Array], jax.Array] = lambda h: h
+    f: _System, h: jax.Array, steps: int, discard: int = 0, see: Callable[[jax.Array], jax.Array] = lambda h: h
 ) -> jax.Array:
     """h_1 .. h_steps of h' = f(h), `[steps, N]`.
 
@@ -155,7 +155,7 @@ def orbit(
 
 
 def bifurcation(
-    family: Callable[[jax.Array], System],
+    family: Callable[[jax.Array], _System],
     values: jax.Array,
     starts: jax.Array,
     steps: int,

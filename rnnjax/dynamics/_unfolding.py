@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree
 from rnnjax.base._pytrees import path_name
 
-Kind = Literal["input", "state", "output", "target", "loss"]
+_Kind = Literal["input", "state", "output", "target", "loss"]
 
 
 class Node(NamedTuple):
@@ -24,7 +24,7 @@ class Node(NamedTuple):
       t: the step, 0 for the states before the first; one beyond the last for the whole loss.
     """
 
-    kind: Kind
+    kind: _Kind
     name: str
     t: int
 
@@ -51,7 +51,7 @@ class Graph(NamedTuple):
     loose: dict[Node, tuple[str, ...]]
 
 
-class Reach(NamedTuple):
+class _Reach(NamedTuple):
     """What a variable depends on: nodes, each with the parameters on the way, and parameters that met no node yet."""
 
     nodes: dict[Node, frozenset[str]] = {}  # noqa: RUF012
@@ -104,34 +104,37 @@ def unfold(
 
     steps = [jax.tree.map(lambda a, t=t: a[t], xs) for t in range(tau)]
     traced = jax.make_jaxpr(program)(params, start, steps, targets).jaxpr
-    states = distinct([ending(p, "h") for p in paths(start)])
+    states = _distinct([_ending(p, "h") for p in _paths(start)])
     each = [(Node("state", n, 0)) for n in states]
-    inputs = [Node("input", n, t + 1) for t in range(tau) for n in names("x", steps[0])]
-    goals = [Node("target", n, t + 1) for t in range(tau) for n in names("y", y)]
-    groups: list[tuple[Kind, list[str]]] = [("state", states), ("output", names("o", y)), ("loss", ["L"])]
+    inputs = [Node("input", n, t + 1) for t in range(tau) for n in _names("x", steps[0])]
+    goals = [Node("target", n, t + 1) for t in range(tau) for n in _names("y", y)]
+    groups: list[tuple[_Kind, list[str]]] = [("state", states), ("output", _names("o", y)), ("loss", ["L"])]
     results = [Node(kind, name, t + 1) for t in range(tau) for kind, some in groups for name in some]
-    weights = distinct([ending(p, "w") for p in paths(params)])
-    reach = [*(Reach(loose=frozenset([w])) for w in weights), *(Reach({n: frozenset()}) for n in each + inputs + goals)]
-    return followed(traced, reach, each + inputs + goals, [*results, Node("loss", "L", tau + 1)])
+    weights = _distinct([_ending(p, "w") for p in _paths(params)])
+    reach = [
+        *(_Reach(loose=frozenset([w])) for w in weights),
+        *(_Reach({n: frozenset()}) for n in each + inputs + goals),
+    ]
+    return _followed(traced, reach, each + inputs + goals, [*results, Node("loss", "L", tau + 1)])
 
 
-def paths(tree: PyTree) -> list[Any]:
+def _paths(tree: PyTree) -> list[Any]:
     """The paths of the leaves."""
     return [path for path, _ in jax.tree.leaves_with_path(tree)]
 
 
-def ending(path: Any, otherwise: str) -> str:
+def _ending(path: Any, otherwise: str) -> str:
     """The last part of a path that is a name."""
     parts = [part for part in path_name(path).split("/") if part and not part.isdecimal()]
     return parts[-1] if parts else otherwise
 
 
-def names(letter: str, tree: PyTree) -> list[str]:
+def _names(letter: str, tree: PyTree) -> list[str]:
     """A name for each leaf."""
-    return distinct([letter for _ in jax.tree.leaves(tree)])
+    return _distinct([letter for _ in jax.tree.leaves(tree)])
 
 
-def distinct(names: list[str]) -> list[str]:
+def _distinct(names: list[str]) -> list[str]:
     """Names that occur several times, numbered."""
     counts, seen = Counter(names), Counter[str]()
     out = []
@@ -141,7 +144,7 @@ def distinct(names: list[str]) -> list[str]:
     return out
 
 
-def followed(jaxpr: Any, reach: list[Reach], given: list[Node], results: list[Node]) -> Graph:
+def _followed(jaxpr: Any, reach: list[_Reach], given: list[Node], results: list[Node]) -> Graph:
     """The graph of a program whose variables in are reached as said and whose variables out are nodes."""
     known = dict(zip(jaxpr.invars, reach))
     wanted: dict[Any, list[Node]] = {}
@@ -149,45 +152,45 @@ def followed(jaxpr: Any, reach: list[Reach], given: list[Node], results: list[No
         wanted.setdefault(id(var), []).append(node)
     graph = Graph(list(given), [], {})
 
-    def mark(var: Any, found: Reach) -> Reach:
+    def mark(var: Any, found: _Reach) -> _Reach:
         for node in wanted.get(id(var), ()):
             graph.nodes.append(node)
             graph.edges.extend(Edge(source, node, tuple(sorted(by))) for source, by in found.nodes.items())
             if found.loose:
                 graph.loose[node] = tuple(sorted(found.loose))
-            found = Reach({node: frozenset()})
+            found = _Reach({node: frozenset()})
         return found
 
     for var in {id(v): v for v in jaxpr.outvars if v in known}.values():  # handed through as it came
         known[var] = mark(var, known[var])
-    walk(jaxpr, known, mark)
+    _walk(jaxpr, known, mark)
     return graph
 
 
-def walk(jaxpr: Any, known: dict[Any, Reach], mark: Callable[[Any, Reach], Reach]) -> None:
+def _walk(jaxpr: Any, known: dict[Any, _Reach], mark: Callable[[Any, _Reach], _Reach]) -> None:
     """Follows what reaches each variable, into the programs that a program calls too."""
     for eqn in jaxpr.eqns:
-        came = [Reach() if hasattr(v, "val") else known.get(v, Reach()) for v in eqn.invars]
-        called = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if eqn.primitive.name in CALLS else None
+        came = [_Reach() if hasattr(v, "val") else known.get(v, _Reach()) for v in eqn.invars]
+        called = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if eqn.primitive.name in _CALLS else None
         called = getattr(called, "jaxpr", called)
         if called is not None and len(called.invars) == len(came):
             inside = dict(zip(called.invars, came))
-            walk(called, inside, lambda var, found: found)
-            left = [Reach() if hasattr(v, "val") else inside.get(v, Reach()) for v in called.outvars]
+            _walk(called, inside, lambda var, found: found)
+            left = [_Reach() if hasattr(v, "val") else inside.get(v, _Reach()) for v in called.outvars]
         else:
-            left = [joined(came)] * len(eqn.outvars)
+            left = [_joined(came)] * len(eqn.outvars)
         for var, found in zip(eqn.outvars, left):
             known[var] = mark(var, found)
 
 
-CALLS = ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "core_call")
+_CALLS = ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "core_call")
 
 
-def joined(came: Iterable[Reach]) -> Reach:
+def _joined(came: Iterable[_Reach]) -> _Reach:
     """What reaches the result of an operation: parameters that met no node yet meet those of the other operands."""
     nodes: dict[Node, frozenset[str]] = {}
     loose = frozenset[str]().union(*(r.loose for r in came))
     for r in came:
         for node, by in r.nodes.items():
             nodes[node] = nodes.get(node, frozenset()) | by | loose
-    return Reach(nodes, frozenset() if nodes else loose)
+    return _Reach(nodes, frozenset() if nodes else loose)

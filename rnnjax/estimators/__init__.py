@@ -3,6 +3,9 @@
 Belongs here: a function that estimates a gradient. Does not belong here: the loop that uses it (`training`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.estimators._anneal import anneal, exponential_cooling
 from rnnjax.estimators._audit import Lag, Quality, by_lag, compare, compare_leaves, credit_delivered, estimates
 from rnnjax.estimators._backprop import backprop, sliding_tbptt
@@ -40,3 +43,6 @@ __all__ = [
     "score_function",
     "sliding_tbptt",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -19,10 +19,10 @@ from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimator, batch_size_of, duration_of
 
-TOTAL = "total"
+_TOTAL = "total"
 
 # These programs run once: most of their time is XLA's.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Quality(NamedTuple):
@@ -80,13 +80,13 @@ def compare_leaves(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
       >>> {name: round(quality.bias, 3) for name, quality in compare_leaves(draws, exact).items()}
       {'total': 0.707, 'b': 1.0, 'u': 0.0}
     """
-    total = compare(flatten_double(draws, 1), flatten_double(exact))
+    total = compare(_flatten_double(draws, 1), _flatten_double(exact))
     named = zip(jax.tree.leaves_with_path(draws), jax.tree.leaves(exact))
-    return {TOTAL: total} | {jax.tree_util.keystr(path, simple=True, separator="/"): compare(a, b)
+    return {_TOTAL: total} | {jax.tree_util.keystr(path, simple=True, separator="/"): compare(a, b)
                              for (path, a), b in named}  # fmt: skip
 
 
-def flatten_double(tree: PyTree, axes: int = 0) -> np.ndarray:
+def _flatten_double(tree: PyTree, axes: int = 0) -> np.ndarray:
     """All numbers of a tree in one vector, in double precision; leading axes that all leaves share stay."""
     leaves = [np.asarray(a, np.float64) for a in jax.tree.leaves(tree)]
     return np.concatenate([a.reshape(*a.shape[:axes], -1) for a in leaves], axis=-1)
@@ -125,25 +125,25 @@ def estimates(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array
     def drawn(params: PyTree, batch: Batch, keys: jax.Array) -> PyTree:
         return lax.map(lambda key: one(key, params, batch), keys, batch_size=50)
 
-    return jax.jit(drawn, compiler_options=QUICK)(
-        params, batch, jax.random.split(key, n if depends_on_key(one, key, params, batch) else 1)
+    return jax.jit(drawn, compiler_options=_QUICK)(
+        params, batch, jax.random.split(key, n if _depends_on_key(one, key, params, batch) else 1)
     )
 
 
-def depends_on_key(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> bool:
+def _depends_on_key(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> bool:
     """Whether the result of f(key, ...) depends on the key.
 
     Example:
       >>> import jax
       >>> fs = jax.random.normal, lambda key: 0 * jax.random.split(key).size
-      >>> [depends_on_key(f, jax.random.key(0)) for f in fs]
+      >>> [_depends_on_key(f, jax.random.key(0)) for f in fs]
       [True, False]
     """
     jaxpr = jax.make_jaxpr(f)(key, *args).jaxpr
     return bool(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1][0])
 
 
-class Marks(NamedTuple):
+class _Marks(NamedTuple):
     """The input of a network whose params are used from a step on, `[T, ...]`; without marks it is as ever.
 
     Attributes:
@@ -159,7 +159,7 @@ class Marks(NamedTuple):
     cut: jax.Array
 
 
-def gate_params(cell: Cell, params: PyTree) -> Cell:
+def _gate_params(cell: Cell, params: PyTree) -> Cell:
     """The cell whose params are used from a step on; before it their present values stand in, as constants.
 
     It holds for whatever a rule does with the params, be it to differentiate or to move them.
@@ -171,22 +171,22 @@ def gate_params(cell: Cell, params: PyTree) -> Cell:
     Example: the first of two steps is left out.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.unroll(rnnjax.linear(1, bias=False))
-      >>> late = gate_params(cell, {"w": jnp.ones((1, 1))})
-      >>> xs = Marks(jnp.ones((2, 1)), *(jnp.array(mark) for mark in ([True, False], [True, False], [False, True])))
+      >>> late = _gate_params(cell, {"w": jnp.ones((1, 1))})
+      >>> xs = _Marks(jnp.ones((2, 1)), *(jnp.array(mark) for mark in ([True, False], [True, False], [False, True])))
       >>> print(rnnjax.run(late, {"w": jnp.full((1, 1), 5.0)}, xs)[1].ravel())
       [1. 5.]
     """
     inner, still = as_step_cell(cell), cell.weights(params)
 
-    def step(w: PyTree, carry: PyTree, x: Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+    def step(w: PyTree, carry: PyTree, x: _Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry = tree_where(x.fresh, inner.initial_carry(still, x.x), carry)
         return inner.step(tree_where(x.before, still, w), carry, x.x, key)
 
-    return marked_windows(inner, step)
+    return _marked_windows(inner, step)
 
 
 def sever_params(cell: Cell, params: PyTree) -> Cell:
-    """As `gate_params`, for rules that differentiate and must see the weights as they are: the carry is cut there.
+    """As `_gate_params`, for rules that differentiate and must see the weights as they are: the carry is cut there.
 
     For losses from that step on the two are the same.
 
@@ -197,7 +197,7 @@ def sever_params(cell: Cell, params: PyTree) -> Cell:
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.unroll(rnnjax.vanilla(2))
-      >>> xs = Marks(jnp.ones((3, 2)), *[jnp.zeros(3, bool)] * 3)
+      >>> xs = _Marks(jnp.ones((3, 2)), *[jnp.zeros(3, bool)] * 3)
       >>> params = cell.init(jax.random.key(0), xs.x)
       >>> a, b = rnnjax.run(sever_params(cell, params), params, xs), rnnjax.run(cell, params, xs.x)
       >>> bool(jnp.allclose(a[1], b[1]))
@@ -205,13 +205,13 @@ def sever_params(cell: Cell, params: PyTree) -> Cell:
     """
     inner = as_step_cell(cell)
 
-    def step(w: PyTree, carry: PyTree, x: Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+    def step(w: PyTree, carry: PyTree, x: _Marks, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         return inner.step(w, tree_where(x.cut, lax.stop_gradient(carry), carry), x.x, key)
 
-    return marked_windows(inner, step)
+    return _marked_windows(inner, step)
 
 
-def marked_windows(inner: Cell, step: Step) -> Cell:
+def _marked_windows(inner: Cell, step: Step) -> Cell:
     """The cell of windows with this step, whose input has marks."""
     return unroll(Cell(lambda key, x: inner.init(key, x.x), lambda w, x: inner.initial_carry(w, x.x), step,
                        inner.weights))  # fmt: skip
@@ -225,7 +225,7 @@ def by_lag(
         g = sum_t sum_a d L_t / d params_{t-a},   params_s: the copy that step s uses
 
     For each t with a loss the estimate is made of that loss alone, for a network that uses the params from step t - a
-    on and constants of the same value before it (`gate_params`; `sever_params` where the rule does not admit that),
+    on and constants of the same value before it (`_gate_params`; `sever_params` where the rule does not admit that),
     so nobody looks inside the rule. What changes when the params are used one step earlier is what the rule says
     about that lag. The initial carry counts as part of the first step. The parts add up to the estimate, of a random
     rule on average.
@@ -255,13 +255,13 @@ def by_lag(
       >>> [bool(part.any()) for part in parts[0][1]["u"][0]]
       [True, True, False]
     """
-    steps, times = jnp.arange(duration_of(batch)), steps_with_loss(batch)
+    steps, times = jnp.arange(duration_of(batch)), _steps_with_loss(batch)
 
     def estimate(make: Callable[[Cell], Estimator], cell: Cell, key: jax.Array, lag: jax.Array, t: jax.Array) -> PyTree:
         b, shape = t - lag, (batch_size_of(batch), steps.size)
         marks = steps < b, (steps == 0) & (b > 0), (steps == b) & (b > 0)
         mask = jnp.broadcast_to(steps == t, shape)
-        only = batch._replace(x=Marks(batch.x, *(jnp.broadcast_to(m, shape) for m in marks)),
+        only = batch._replace(x=_Marks(batch.x, *(jnp.broadcast_to(m, shape) for m in marks)),
                               mask=mask if batch.mask is None else mask & batch.mask)  # fmt: skip
         estimator = make(cell)
         return estimator.grad(params, estimator.init(params, only), only, key)[0].grads
@@ -272,15 +272,15 @@ def by_lag(
             parts = lax.map(lambda lag: jax.tree.map(lambda a: a.sum(0), one(lag, times)), jnp.asarray(lags))
             return jax.tree.map(lambda a: jnp.diff(a, axis=0, prepend=jnp.zeros_like(a[:1])), parts)
 
-        return jax.jit(lambda keys: lax.map(summed, keys, batch_size=10), compiler_options=QUICK)(keys)
+        return jax.jit(lambda keys: lax.map(summed, keys, batch_size=10), compiler_options=_QUICK)(keys)
 
     try:
-        return drawn(gate_params(cell, params))
+        return drawn(_gate_params(cell, params))
     except UserError:
         return drawn(sever_params(cell, params))
 
 
-def steps_with_loss(batch: Batch) -> jax.Array:
+def _steps_with_loss(batch: Batch) -> jax.Array:
     """The steps at which any example has a loss."""
     return jnp.arange(duration_of(batch)) if batch.mask is None else jnp.flatnonzero(batch.mask.any(0))
 
@@ -314,7 +314,7 @@ def credit_delivered(draws: PyTree, exact: PyTree) -> list[Lag]:
       >>> [(round(lag.norm, 2), lag.delivered) for lag in lags]
       [(0.67, 1.0), (0.33, 0.5)]
     """
-    d, g = flatten_double(draws, 2), flatten_double(exact, 2)[0]
+    d, g = _flatten_double(draws, 2), _flatten_double(exact, 2)[0]
     whole, n = np.linalg.norm(g.sum(0)), len(d)
     lags = []
     for part, estimated in zip(g, d.swapaxes(0, 1)):

@@ -76,7 +76,7 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
     return windowed if window is not None else windowed._replace(grad=whole)
 
 
-class Replay(NamedTuple):
+class _Replay(NamedTuple):
     """What truncated backpropagation keeps in order to look back: `[B, ...]`.
 
     Attributes:
@@ -121,16 +121,16 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
         raise ValueError(f"lookback needs 1 <= advance <= look, got advance={advance}, look={look}")
     kept = look - advance
 
-    def start(params: PyTree, batch: Batch) -> Replay:
+    def start(params: PyTree, batch: Batch) -> _Replay:
         x = first_step_shape(first_step_shape(without_marks(batch.x)))
         b = batch_size_of(batch)
         xs = jax.tree.map(lambda a: jnp.zeros((b, kept, *a.shape), a.dtype), x)
-        return Replay(
+        return _Replay(
             initial_carries(cell, params, batch), Seq(xs, jnp.zeros((b, kept), bool), jnp.zeros((b, kept), bool))
         )
 
-    def piece(params: PyTree, state: Replay, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, Replay]:
-        xs, r = join_past(state.xs, batch), duration_of(batch)
+    def piece(params: PyTree, state: _Replay, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, _Replay]:
+        xs, r = _join_past(state.xs, batch), duration_of(batch)
         keys = keys_of(key, batch)
 
         def example(
@@ -151,12 +151,12 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
             return metrics["loss"].total, (metrics, after)
 
         grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
-        return Estimate(grads, metrics), Replay(after, jax.tree.map(lambda a: a[:, r:], xs))
+        return Estimate(grads, metrics), _Replay(after, jax.tree.map(lambda a: a[:, r:], xs))
 
     return over_windows(piece, start, advance)._replace(adds=True)
 
 
-def join_past(past: Seq, batch: Batch) -> Seq:
+def _join_past(past: Seq, batch: Batch) -> Seq:
     """Past and new inputs of each example; where a row restarts its first new step is marked, and forgets the past."""
     new = batch.x if isinstance(batch.x, Seq) else Seq(batch.x)
     b, r = batch_size_of(batch), duration_of(batch)

@@ -35,13 +35,13 @@ class Estimate(NamedTuple):
         return jax.tree.map(lambda g: g / count.astype(g.dtype), self.grads)
 
 
-class Init(Protocol):
+class _Init(Protocol):
     """(params, batch) -> state."""
 
     def __call__(self, params: PyTree, batch: Batch, /) -> PyTree: ...
 
 
-class Grad(Protocol):
+class _Grad(Protocol):
     """(params, state, batch, key) -> (estimate, state)."""
 
     def __call__(
@@ -59,8 +59,8 @@ class Estimator(NamedTuple):
         state holds examples first: then devices may each take a part.
     """
 
-    init: Init
-    grad: Grad
+    init: _Init
+    grad: _Grad
     adds: bool = False
 
 
@@ -125,7 +125,7 @@ def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
     return lax.dynamic_slice_in_dim(jax.random.split(key, n * devices), device * n, n)
 
 
-def over_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
+def over_windows(piece: _Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
     """An estimator of batches from that of one window, the state passed on; estimates add up.
 
     Args:
@@ -142,7 +142,7 @@ def over_windows(piece: Grad, start: Callable[[PyTree, Batch], PyTree], window: 
             estimate, after = piece(params, total[1], step[1], fold(key, step[0]))
             return (jax.tree.map(jnp.add, total[0], estimate), after), None
 
-        pieces, rest = split_windows(batch, window or duration_of(batch))
+        pieces, rest = _split_windows(batch, window or duration_of(batch))
         n = num_steps(pieces.restart)
         before = start(params, batch) if batch.restart is None else state
         nothing = tree_zeros(jax.eval_shape(piece, params, before, first_step_shape(pieces), key)[0])
@@ -165,7 +165,7 @@ def duration_of(batch: Batch) -> int:
     return num_steps(first_step_shape(without_marks(batch.x)))
 
 
-def split_windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
+def _split_windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
     """A batch in windows: leaves `[n, B, length, ...]`, and what is left over. The first alone may restart."""
     steps, b = duration_of(batch), batch_size_of(batch)
     k = min(length, steps)

@@ -42,17 +42,17 @@ def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         def within(n: int, _: Any) -> tuple[Estimate, PyTree]:
-            return estimator.grad(params, state, truncate_batch(batch, n), key)
+            return estimator.grad(params, state, _truncate_batch(batch, n), key)
 
         whole = max(a.shape[1] for a in jax.tree.leaves(batch) if a.ndim > 1)
         sizes = [n for n in lengths if n < whole] + [whole]
-        bucket = jnp.searchsorted(jnp.array(sizes), used_steps(batch))
+        bucket = jnp.searchsorted(jnp.array(sizes), _used_steps(batch))
         return lax.switch(bucket, [partial(within, n) for n in sizes], ())
 
     return estimator._replace(grad=grad)
 
 
-def step_marks(batch: Batch) -> list[jax.Array]:
+def _step_marks(batch: Batch) -> list[jax.Array]:
     """What says where a batch counts, `[B, T]` each."""
     nodes = jax.tree.leaves(batch.x, is_leaf=lambda node: isinstance(node, Seq))
     found = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
@@ -62,11 +62,11 @@ def step_marks(batch: Batch) -> list[jax.Array]:
     return found
 
 
-def used_steps(batch: Batch) -> jax.Array:
+def _used_steps(batch: Batch) -> jax.Array:
     """Steps of a batch beyond which nothing counts."""
-    return jnp.stack([jnp.max(jnp.where(m, 1 + jnp.arange(m.shape[1])[None], 0)) for m in step_marks(batch)]).max()
+    return jnp.stack([jnp.max(jnp.where(m, 1 + jnp.arange(m.shape[1])[None], 0)) for m in _step_marks(batch)]).max()
 
 
-def truncate_batch(batch: Batch, n: int) -> Batch:
+def _truncate_batch(batch: Batch, n: int) -> Batch:
     """The first n steps of each example."""
     return jax.tree.map(lambda a: a[:, :n] if a.ndim > 1 else a, batch)

@@ -94,10 +94,10 @@ def flops(f: Callable[..., Any], *args: Any) -> int:
       108
     """
     jaxpr = jax.make_jaxpr(f)(*args).jaxpr
-    return count_operations(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+    return _count_operations(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
-FREE = frozenset((
+_FREE = frozenset((
     "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "dynamic_slice", "dynamic_update_slice",
     "concatenate", "pad", "rev", "gather", "copy", "copy_p", "convert_element_type", "bitcast_convert_type", "iota",
     "select_n", "stop_gradient", "split", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "xor", "shift_left",
@@ -106,31 +106,31 @@ FREE = frozenset((
 ))  # fmt: skip
 
 
-def count_operations(jaxpr: Jaxpr) -> int:
+def _count_operations(jaxpr: Jaxpr) -> int:
     """Operations of a program."""
     total = 0
     for eqn in jaxpr.eqns:
         inner = [getattr(j, "jaxpr", j) for j in jaxprs_in_params(eqn.params)]
         if eqn.primitive.name == "cond":
-            total += max(map(count_operations, inner))
+            total += max(map(_count_operations, inner))
         elif inner:
-            total += eqn.params.get("length", 1) * sum(map(count_operations, inner))
+            total += eqn.params.get("length", 1) * sum(map(_count_operations, inner))
         elif eqn.primitive.name == "dot_general":
             (left, _), _ = eqn.params["dimension_numbers"]
-            total += 2 * atom_size(eqn.outvars[0]) * math.prod(atom_shape(eqn.invars[0])[i] for i in left)
-        elif eqn.primitive.name not in FREE:
-            total += max(map(atom_size, [*eqn.outvars, *eqn.invars]))
+            total += 2 * _atom_size(eqn.outvars[0]) * math.prod(_atom_shape(eqn.invars[0])[i] for i in left)
+        elif eqn.primitive.name not in _FREE:
+            total += max(map(_atom_size, [*eqn.outvars, *eqn.invars]))
     return total
 
 
-def atom_shape(atom: Any) -> tuple[int, ...]:
+def _atom_shape(atom: Any) -> tuple[int, ...]:
     """Of a value of a program."""
     return tuple(getattr(atom.aval, "shape", ()))
 
 
-def atom_size(atom: Any) -> int:
+def _atom_size(atom: Any) -> int:
     """How many numbers a value of a program has."""
-    return math.prod(atom_shape(atom))
+    return math.prod(_atom_shape(atom))
 
 
 def median_seconds(

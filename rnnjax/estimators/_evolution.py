@@ -16,10 +16,10 @@ from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, initial_carries, over_windows
 from rnnjax.losses import Metrics, Objective
 
-DIRECTION_TAG = 0x0505
+_DIRECTION_TAG = 0x0505
 
 
-class CarryWithMoves(NamedTuple):
+class _CarryWithMoves(NamedTuple):
     """What goes on from window to window, for each example.
 
     Attributes:
@@ -38,16 +38,16 @@ def directions(key: jax.Array | None, params: PyTree, n: int) -> PyTree:
     if key is None:
         raise UserError("a rule that goes along random directions needs a key")
     leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(fold(key, DIRECTION_TAG), len(leaves))
+    keys = jax.random.split(fold(key, _DIRECTION_TAG), len(leaves))
     return jax.tree.unflatten(structure, [jax.random.normal(k, (n, *p.shape), p.dtype) for k, p in zip(keys, leaves)])
 
 
-def weighted_directions(slopes: jax.Array, along: PyTree) -> PyTree:
+def _weighted_directions(slopes: jax.Array, along: PyTree) -> PyTree:
     """The sum over examples of slope times direction."""
     return jax.tree.map(lambda v: jnp.tensordot(slopes.astype(v.dtype), v, 1), along)
 
 
-def per_example(
+def _per_example(
     cell: Cell, objective: Objective, key: jax.Array | None
 ) -> Callable[..., tuple[jax.Array, tuple[Metrics, PyTree]]]:
     """(params, carry, one example, its key) -> (loss, (metrics, carry)); restarts done."""
@@ -62,12 +62,12 @@ def per_example(
     return run
 
 
-def example_keys(key: jax.Array | None, n: int) -> jax.Array | None:
+def _example_keys(key: jax.Array | None, n: int) -> jax.Array | None:
     """A key for each example."""
     return None if key is None else jax.random.split(key, n)
 
 
-def sum_metrics(metrics: Metrics) -> Metrics:
+def _sum_metrics(metrics: Metrics) -> Metrics:
     """Metrics over the examples."""
     return jax.tree.map(lambda a: a.sum(0), metrics)
 
@@ -104,17 +104,17 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
     descent, 2022.
     """
 
-    def start(params: PyTree, batch: Batch) -> CarryWithMoves:
+    def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)
         still = jax.tree.map(lambda p: jnp.zeros((batch_size_of(batch), *p.shape), p.dtype), params)
-        return CarryWithMoves(carry, tree_zeros(carry), still)
+        return _CarryWithMoves(carry, tree_zeros(carry), still)
 
     def piece(
-        params: PyTree, state: CarryWithMoves, batch: Batch, key: jax.Array | None = None
-    ) -> tuple[Estimate, CarryWithMoves]:
+        params: PyTree, state: _CarryWithMoves, batch: Batch, key: jax.Array | None = None
+    ) -> tuple[Estimate, _CarryWithMoves]:
         fresh = directions(key, params, batch_size_of(batch))
         direction = tree_where(batch.restart, fresh, state.direction)
-        run = per_example(cell, objective, key)
+        run = _per_example(cell, objective, key)
 
         def along(
             carry: PyTree, dcarry: PyTree, v: PyTree, batch: Batch, noise: jax.Array | None
@@ -127,16 +127,16 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
                 (_, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
             return slope, metrics, after, dafter
 
-        args = state.carry, state.other, direction, batch, example_keys(key, batch_size_of(batch))
+        args = state.carry, state.other, direction, batch, _example_keys(key, batch_size_of(batch))
         slopes, metrics, carry, dcarry = jax.vmap(along)(*args)
-        return Estimate(weighted_directions(slopes, direction), sum_metrics(metrics)), CarryWithMoves(
+        return Estimate(_weighted_directions(slopes, direction), _sum_metrics(metrics)), _CarryWithMoves(
             carry, dcarry, direction
         )
 
     return over_windows(piece, start, window)
 
 
-def antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
+def _antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
     """Params moved along a direction and against it."""
 
     def moved(by: Any) -> PyTree:
@@ -178,15 +178,15 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
 
     def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         direction = directions(key, params, batch_size_of(batch))
-        run = per_example(cell, objective, key)
+        run = _per_example(cell, objective, key)
 
         def pair(carry: PyTree, v: PyTree, batch: Batch, noise: jax.Array | None) -> tuple[jax.Array, Metrics, PyTree]:
-            plus, minus = (run(p, carry, batch, noise)[0] for p in antithetic_params(params, v, sigma))
+            plus, minus = (run(p, carry, batch, noise)[0] for p in _antithetic_params(params, v, sigma))
             _, (metrics, after) = run(params, carry, batch, noise)
             return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, after
 
-        slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, example_keys(key, batch_size_of(batch)))
-        return Estimate(weighted_directions(slopes, direction), sum_metrics(metrics)), after
+        slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, _example_keys(key, batch_size_of(batch)))
+        return Estimate(_weighted_directions(slopes, direction), _sum_metrics(metrics)), after
 
     return over_windows(piece, lambda params, batch: initial_carries(cell, params, batch), window)
 
@@ -221,7 +221,7 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
     Reference: Vicol, Metz, Sohl-Dickstein, Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies, 2021.
     """
-    return with_pairs(cell, objective, window, sigma, fresh=True)
+    return _with_pairs(cell, objective, window, sigma, fresh=True)
 
 
 def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
@@ -252,35 +252,35 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
 
     Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
     """
-    return with_pairs(cell, objective, window, sigma, fresh=False)
+    return _with_pairs(cell, objective, window, sigma, fresh=False)
 
 
-def with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
+def _with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
     """Pairs of networks that keep their carries; moves are drawn for every window (fresh), or at a restart."""
 
-    def start(params: PyTree, batch: Batch) -> CarryWithMoves:
+    def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)
         still = jax.tree.map(lambda p: jnp.zeros((batch_size_of(batch), *p.shape), p.dtype), params)
-        return CarryWithMoves(carry, jax.tree.map(jnp.copy, carry), still)
+        return _CarryWithMoves(carry, jax.tree.map(jnp.copy, carry), still)
 
     def piece(
-        params: PyTree, state: CarryWithMoves, batch: Batch, key: jax.Array | None = None
-    ) -> tuple[Estimate, CarryWithMoves]:
+        params: PyTree, state: _CarryWithMoves, batch: Batch, key: jax.Array | None = None
+    ) -> tuple[Estimate, _CarryWithMoves]:
         drawn = directions(key, params, batch_size_of(batch))
         since = tree_where(batch.restart, tree_zeros(state.direction) if fresh else drawn, state.direction)
         move, since = (drawn, jax.tree.map(jnp.add, since, drawn)) if fresh else (since, since)
-        run = per_example(cell, objective, key)
+        run = _per_example(cell, objective, key)
 
         def pair(
             carries: tuple[PyTree, PyTree], v: PyTree, batch: Batch, noise: jax.Array | None
         ) -> tuple[jax.Array, Metrics, tuple[PyTree, PyTree]]:
-            ends = [run(p, h, batch, noise) for p, h in zip(antithetic_params(params, v, sigma), carries)]
+            ends = [run(p, h, batch, noise) for p, h in zip(_antithetic_params(params, v, sigma), carries)]
             (plus, (a, first)), (minus, (b, second)) = ends
             metrics = jax.tree.map(lambda a, b: (a + b) / 2, a, b)
             return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, (first, second)
 
-        args = (state.carry, state.other), move, batch, example_keys(key, batch_size_of(batch))
+        args = (state.carry, state.other), move, batch, _example_keys(key, batch_size_of(batch))
         slopes, metrics, carries = jax.vmap(pair)(*args)
-        return Estimate(weighted_directions(slopes, since), sum_metrics(metrics)), CarryWithMoves(*carries, since)
+        return Estimate(_weighted_directions(slopes, since), _sum_metrics(metrics)), _CarryWithMoves(*carries, since)
 
     return over_windows(piece, start, window)

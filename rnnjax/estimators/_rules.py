@@ -18,31 +18,31 @@ from rnnjax.estimators._evolution import es, forward, nres, pes
 from rnnjax.estimators._score_function import score_function
 from rnnjax.losses import Objective
 
-Rule = Callable[[Cell, Objective, int], Estimator]
+_Rule = Callable[[Cell, Objective, int], Estimator]
 
 
-def bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
+def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Full backpropagation through each batch, as `--rule=bptt` names it; window 0."""
     if window:
         raise UserError(f"--rule=bptt looks back over the whole sequence: --window={window} belongs to --rule=tbptt")
     return backprop(cell, objective)
 
 
-def tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
+def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation through windows of `window` steps, as `--rule=tbptt` names it."""
     if not window:
         raise UserError("--rule=tbptt needs --window, the steps it looks back at most")
     return backprop(cell, objective, window)
 
 
-def sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
+def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation in the lectures' form, as `--rule=lookback` names it: every loss looks back as far."""
     if not window:
         raise UserError("--rule=lookback needs --window, the steps each loss looks back, its own included")
     return sliding_tbptt(cell, objective, 1, window)
 
 
-def with_influence(name: str, wrap: Callable[[Cell], Cell]) -> Rule:
+def _with_influence(name: str, wrap: Callable[[Cell], Cell]) -> _Rule:
     """A rule that carries an influence: the window only says after how many steps the gradient is summed."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
@@ -51,9 +51,9 @@ def with_influence(name: str, wrap: Callable[[Cell], Cell]) -> Rule:
 
         def init(params: PyTree, batch: Batch) -> PyTree:
             try:
-                jax.eval_shape(lambda xs: wrapped.init(jax.random.key(0), example(xs)), batch.x)  # it may warn
+                jax.eval_shape(lambda xs: wrapped.init(jax.random.key(0), _example(xs)), batch.x)  # it may warn
                 if batch.restart is None:
-                    jax.eval_shape(inner.init, params, batch._replace(restart=batch_of_flags(batch)))
+                    jax.eval_shape(inner.init, params, batch._replace(restart=_batch_of_flags(batch)))
                 return inner.init(params, batch)
             except NotAdmitted as error:
                 raise UserError(f"--rule={name}: {error}") from error
@@ -63,22 +63,22 @@ def with_influence(name: str, wrap: Callable[[Cell], Cell]) -> Rule:
     return rule
 
 
-def example(xs: PyTree) -> PyTree:
+def _example(xs: PyTree) -> PyTree:
     """The first of a batch."""
     return jax.tree.map(lambda a: a[0], xs)
 
 
-def batch_of_flags(batch: Batch) -> jax.ShapeDtypeStruct:
+def _batch_of_flags(batch: Batch) -> jax.ShapeDtypeStruct:
     """The shape of a batch's restarts."""
     return jax.ShapeDtypeStruct((jax.tree.leaves(batch.x)[0].shape[0],), bool)
 
 
-def each_step(wrap: Callable[[Cell], Cell]) -> Callable[[Cell], Cell]:
+def _each_step(wrap: Callable[[Cell], Cell]) -> Callable[[Cell], Cell]:
     """A wrapper of cells of one step, for cells of windows."""
     return lambda cell: unroll(wrap(as_step_cell(cell)))
 
 
-def across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]) -> Rule:
+def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]) -> _Rule:
     """A rule whose point is to see across windows, and which therefore needs them."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
@@ -89,7 +89,7 @@ def across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator])
     return rule
 
 
-def on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> Rule:
+def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _Rule:
     """A rule of whole sequences, which knows no windows."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
@@ -100,22 +100,22 @@ def on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> Rul
     return rule
 
 
-RULES: dict[str, Rule] = {
-    "bptt": bptt,
-    "tbptt": tbptt,
-    "lookback": sliding,
-    "rtrl": with_influence("rtrl", rtrl),
-    "snap1": with_influence("snap1", each_step(lambda cell: snap(cell, 1))),
-    "snap2": with_influence("snap2", each_step(lambda cell: snap(cell, 2))),
-    "uoro": with_influence("uoro", each_step(uoro)),
-    "kfrtrl": with_influence("kfrtrl", each_step(kf_rtrl)),
-    "ok": with_influence("ok", each_step(optimal_kronecker)),
-    "rflo": with_influence("rflo", each_step(rflo)),
-    "eprop": with_influence("eprop", each_step(eprop)),
+RULES: dict[str, _Rule] = {
+    "bptt": _bptt,
+    "tbptt": _tbptt,
+    "lookback": _sliding,
+    "rtrl": _with_influence("rtrl", rtrl),
+    "snap1": _with_influence("snap1", _each_step(lambda cell: snap(cell, 1))),
+    "snap2": _with_influence("snap2", _each_step(lambda cell: snap(cell, 2))),
+    "uoro": _with_influence("uoro", _each_step(uoro)),
+    "kfrtrl": _with_influence("kfrtrl", _each_step(kf_rtrl)),
+    "ok": _with_influence("ok", _each_step(optimal_kronecker)),
+    "rflo": _with_influence("rflo", _each_step(rflo)),
+    "eprop": _with_influence("eprop", _each_step(eprop)),
     "forward": lambda cell, objective, window: forward(cell, objective, window or None),
     "es": lambda cell, objective, window: es(cell, objective, window or None),
-    "pes": across_windows("pes", pes),
-    "nres": across_windows("nres", nres),
-    "score": on_sequences("score", score_function),
-    "anneal": on_sequences("anneal", anneal),
+    "pes": _across_windows("pes", pes),
+    "nres": _across_windows("nres", nres),
+    "score": _on_sequences("score", score_function),
+    "anneal": _on_sequences("anneal", anneal),
 }

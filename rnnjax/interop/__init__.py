@@ -3,6 +3,9 @@
 Belongs here: conversions. Does not belong here: benchmarks against those libraries.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.interop._flax import from_flax, to_flax
 from rnnjax.interop._flax_params import from_flax_params, to_flax_params
 from rnnjax.interop._keras import from_keras, to_keras
@@ -18,3 +21,6 @@ __all__ = [
     "to_keras",
     "to_torch",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -13,10 +13,10 @@ from flax.core import DenyList
 
 from rnnjax.base import Cell, PyTree, stateless
 
-NOISE = "dropout"
+_NOISE = "dropout"
 
 
-class FlaxCell(nn.RNNCellBase):
+class _FlaxCell(nn.RNNCellBase):
     """What `to_flax` returns; its params are those of the cell, under the name "cell"."""
 
     cell: Cell
@@ -26,10 +26,10 @@ class FlaxCell(nn.RNNCellBase):
     @nn.compact
     def __call__(self, carry: PyTree, x: jax.Array) -> tuple[PyTree, PyTree]:
         one = jax.ShapeDtypeStruct(x.shape[x.ndim - self.feature_axes :], self.dtype)
-        params = self.param("cell", lambda key: self.cell.init(typed(key), one))
+        params = self.param("cell", lambda key: self.cell.init(_typed(key), one))
         batch = x.shape[: x.ndim - self.feature_axes]
         weights = self.cell.weights(params, self.noise("dropconnect"))
-        key = self.noise(NOISE)
+        key = self.noise(_NOISE)
         keys = None if key is None else jax.random.split(key, batch) if batch else key
         step = self.cell.step
         for _ in batch:
@@ -38,7 +38,7 @@ class FlaxCell(nn.RNNCellBase):
 
     def noise(self, stream: str) -> jax.Array | None:
         """A key of the stream, or None where the caller gave none: evaluation."""
-        return typed(self.make_rng(stream)) if self.has_rng(stream) else None
+        return _typed(self.make_rng(stream)) if self.has_rng(stream) else None
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> PyTree:
@@ -46,7 +46,7 @@ class FlaxCell(nn.RNNCellBase):
         split_at = len(input_shape) - self.feature_axes
         one = jax.ShapeDtypeStruct(input_shape[split_at:], self.dtype)
         bound = self.scope is not None and self.has_variable("params", "cell")
-        params = self.get_variable("params", "cell") if bound else self.cell.init(typed(rng), one)
+        params = self.get_variable("params", "cell") if bound else self.cell.init(_typed(rng), one)
         carry = self.cell.initial_carry(self.cell.weights(params), one)
         return jax.tree.map(lambda h: jnp.broadcast_to(h, input_shape[:split_at] + h.shape), carry)
 
@@ -82,15 +82,15 @@ def to_flax(cell: Cell, feature_axes: int = 1, dtype: Any = jnp.float32) -> nn.R
 
     Reference: Heek et al., Flax: a neural network library and ecosystem for JAX, 2020.
     """
-    return FlaxCell(cell, feature_axes, dtype)
+    return _FlaxCell(cell, feature_axes, dtype)
 
 
-def typed(key: jax.Array) -> jax.Array:
+def _typed(key: jax.Array) -> jax.Array:
     """A new-style key, also from the old uint32 form, whose axis would be taken for time."""
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
-def from_flax(module: nn.Module, streams: Sequence[str] = (NOISE,)) -> Cell:
+def from_flax(module: nn.Module, streams: Sequence[str] = (_NOISE,)) -> Cell:
     """A flax linen module as a cell: without memory, or, of an RNNCellBase, recurrent. Params are flax's "params".
 
     The key goes into the module's rng streams. Without a key noise is off: every `flax.linen.Dropout` inside is
@@ -155,7 +155,7 @@ def from_flax(module: nn.Module, streams: Sequence[str] = (NOISE,)) -> Cell:
         return y
 
     if isinstance(module, nn.RNNCellBase):
-        return recurrent(module, init, apply)
+        return _recurrent(module, init, apply)
 
     def single(params: PyTree, x: PyTree, key: jax.Array | None = None) -> PyTree:
         if key is None or key.ndim == 0:
@@ -165,7 +165,7 @@ def from_flax(module: nn.Module, streams: Sequence[str] = (NOISE,)) -> Cell:
     return stateless(init, single)
 
 
-def recurrent(module: nn.RNNCellBase, init: Any, apply: Any) -> Cell:
+def _recurrent(module: nn.RNNCellBase, init: Any, apply: Any) -> Cell:
     """The cell of an RNNCellBase; its carry starts as in `flax.linen.RNN`."""
 
     def start(x: Any) -> PyTree:

@@ -20,8 +20,8 @@ from rnnjax.interop._layers import (
     shaped,
 )
 
-GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "vanilla": ("",)}
-BIASED = {"lstm": ("hi", "hf", "hg", "ho"), "gru": ("ir", "iz", "in", "hn"), "vanilla": ("i",)}
+_GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "vanilla": ("",)}
+_BIASED = {"lstm": ("hi", "hf", "hg", "ho"), "gru": ("ir", "iz", "in", "hn"), "vanilla": ("i",)}
 
 
 def from_flax_params(
@@ -54,8 +54,8 @@ def from_flax_params(
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
-    kind = kind_of(params)
-    names = GATES[kind]
+    kind = _kind_of(params)
+    names = _GATES[kind]
 
     def get(part: str, leaf: str, *shape: int | None) -> np.ndarray:
         if leaf not in params[part]:
@@ -66,15 +66,15 @@ def from_flax_params(
     u = np.concatenate([get("h" + g, "kernel", hidden, hidden) for g in names], axis=1)
     features = get("i" + names[0], "kernel", None, hidden).shape[0]
     w = np.concatenate([get("i" + g, "kernel", features, hidden) for g in names], axis=1)
-    biases = [get(part, "bias", hidden) for part in BIASED[kind]]
+    biases = [get(part, "bias", hidden) for part in _BIASED[kind]]
     b, inner = np.concatenate(biases[: len(names)]), biases[len(names) :]
     layer = Layer(w, u, b, inner[0] if inner else None, reset_after=True)
     return imported(layer, ACTIVATIONS[activation], forget_bias)
 
 
-def kind_of(params: Mapping[str, Any]) -> str:
+def _kind_of(params: Mapping[str, Any]) -> str:
     """Whose params these are, by their names."""
-    for kind, names in GATES.items():
+    for kind, names in _GATES.items():
         if set(params) == {side + g for side in "ih" for g in names}:
             return kind
     if set(params) == {"if", "in", "hf", "hn"}:
@@ -113,10 +113,10 @@ def to_flax_params(
         raise ValueError("params of one layer in one direction are expected: convert others part by part")
     (name, one), *_ = found[0]
     layer = resets_after(exported(name, one, forget_bias, reset_after, keep), "flax")
-    names = GATES[layer.kind]
+    names = _GATES[layer.kind]
     blocks = {"i": np.split(layer.w, len(names), axis=1), "h": np.split(layer.u, len(names), axis=1)}
     tree = {side + g: {"kernel": block} for side in "ih" for g, block in zip(names, blocks[side])}
     biases = np.split(outer_bias(layer), len(names)) + [inner_bias(layer)[-layer.u.shape[0] :]]
-    for part, b in zip(BIASED[layer.kind], biases):
+    for part, b in zip(_BIASED[layer.kind], biases):
         tree[part]["bias"] = b
     return tree

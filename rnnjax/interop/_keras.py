@@ -23,7 +23,7 @@ from rnnjax.interop._layers import (
 from rnnjax.wrappers import Directions, bidirectional
 from rnnjax.wrappers import last as last_output
 
-SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
+_SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
 
 
 def from_keras(
@@ -62,7 +62,7 @@ def from_keras(
     Reference: keras.layers.LSTM and keras.layers.GRU, Keras documentation.
     """
     if hasattr(source, "get_weights"):
-        activation, reset_after, last = settings(source.get_config(), type(source).__name__)
+        activation, reset_after, last = _settings(source.get_config(), type(source).__name__)
         source = source.get_weights()
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
@@ -73,7 +73,7 @@ def from_keras(
         )
     halves = [source] if n < 4 else [source[: n // 2], source[n // 2 :]]
     parts = [
-        imported(read(half, reset_after, which), ACTIVATIONS[activation], forget_bias)
+        imported(_read(half, reset_after, which), ACTIVATIONS[activation], forget_bias)
         for half, which in zip(halves, ("", "backward ") if len(halves) == 1 else ("forward ", "backward "))
     ]
     cells, params = zip(*parts)
@@ -83,7 +83,7 @@ def from_keras(
     return (last_output(cell) if last else cell), params[0]
 
 
-def settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:
+def _settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:
     """(activation, reset_after, last) of a layer's configuration; refuses what has no counterpart here."""
 
     def want(key: str, value: Any, *allowed: Any) -> None:
@@ -105,7 +105,7 @@ def settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:
     return inner[0]["activation"], inner[0].get("reset_after", True), not inner[0]["return_sequences"]
 
 
-def read(weights: Sequence[Any], reset_after: bool, which: str) -> Layer:
+def _read(weights: Sequence[Any], reset_after: bool, which: str) -> Layer:
     """The layer of one direction's arrays."""
     u = shaped(f"{which}recurrent_kernel", weights[1], None, None)
     hidden, n = gates(f"{which}recurrent_kernel", u)
@@ -118,13 +118,13 @@ def read(weights: Sequence[Any], reset_after: bool, which: str) -> Layer:
         layer = Layer(w, u, summed, inner[2 * hidden :], reset_after=True)
     else:
         layer = Layer(w, u, shaped(f"{which}bias", weights[2], n * hidden))
-    return swapped(layer) if n == 3 else layer
+    return _swapped(layer) if n == 3 else layer
 
 
-def swapped(layer: Layer) -> Layer:
+def _swapped(layer: Layer) -> Layer:
     """A GRU with its first two gates exchanged."""
-    b = None if layer.b is None else reorder(layer.b, SWAP)
-    return layer._replace(w=reorder(layer.w, SWAP), u=reorder(layer.u, SWAP), b=b)
+    b = None if layer.b is None else reorder(layer.b, _SWAP)
+    return layer._replace(w=reorder(layer.w, _SWAP), u=reorder(layer.u, _SWAP), b=b)
 
 
 def to_keras(
@@ -157,14 +157,14 @@ def to_keras(
         raise ValueError(f"params of one layer are expected, these hold {len(found)}: convert a stack part by part")
     layers = [exported(name, p, forget_bias, reset_after, keep) for name, p in found[0]]
     bias = any(layer.b is not None or layer.inner is not None for layer in layers)
-    return [a for layer in layers for a in arrays(layer, bias)]
+    return [a for layer in layers for a in _arrays(layer, bias)]
 
 
-def arrays(layer: Layer, bias: bool) -> list[np.ndarray]:
+def _arrays(layer: Layer, bias: bool) -> list[np.ndarray]:
     """One direction's arrays."""
     ours = [layer.w, layer.u]
     if bias and layer.reset_after:
         ours.append(np.stack([outer_bias(layer), inner_bias(layer)]))
     elif bias:
         ours.append(outer_bias(layer))
-    return [reorder(a, SWAP) for a in ours] if layer.kind == "gru" else ours
+    return [reorder(a, _SWAP) for a in ours] if layer.kind == "gru" else ours

@@ -13,7 +13,7 @@ from rnnjax.cells import gru, lstm, vanilla
 from rnnjax.cells._cores import Activation
 from rnnjax.wrappers import Directions
 
-KINDS = {1: "vanilla", 3: "gru", 4: "lstm"}
+_KINDS = {1: "vanilla", 3: "gru", 4: "lstm"}
 ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
@@ -42,10 +42,10 @@ class Layer(NamedTuple):
     @property
     def kind(self) -> str:
         """vanilla, gru or lstm, from the shape of u."""
-        return KINDS[self.u.shape[1] // self.u.shape[0]]
+        return _KINDS[self.u.shape[1] // self.u.shape[0]]
 
 
-def floats(name: str, value: Any) -> np.ndarray:
+def _floats(name: str, value: Any) -> np.ndarray:
     """An array, tensor or list of numbers as a floating numpy array."""
     if hasattr(value, "detach"):  # a torch tensor; numpy has no bfloat16 of its own
         value = value.detach().cpu()
@@ -58,7 +58,7 @@ def floats(name: str, value: Any) -> np.ndarray:
 
 def shaped(name: str, value: Any, *shape: int | None) -> np.ndarray:
     """The array, or an error that names it where its shape is another; None fits any length."""
-    array = floats(name, value)
+    array = _floats(name, value)
     if array.ndim != len(shape) or any(want not in (None, n) for want, n in zip(shape, array.shape)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         raise ValueError(f"{name}: expected shape [{wanted}], got {list(array.shape)}")
@@ -68,7 +68,7 @@ def shaped(name: str, value: Any, *shape: int | None) -> np.ndarray:
 def gates(name: str, u: np.ndarray, hidden_first: bool = True) -> tuple[int, int]:
     """(hidden, gates) of a recurrent matrix; hidden_first=False: it is stored as `[gates * hidden, hidden]`."""
     hidden, width = u.shape if hidden_first else u.shape[::-1]
-    if hidden < 1 or width not in {n * hidden for n in KINDS}:
+    if hidden < 1 or width not in {n * hidden for n in _KINDS}:
         form = "[hidden, n hidden]" if hidden_first else "[n hidden, hidden]"
         raise ValueError(
             f"{name}: expected shape {form} with n = 1 (vanilla), 3 (GRU) or 4 (LSTM), got {list(u.shape)}"
@@ -82,7 +82,7 @@ def reorder(a: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([blocks[i] for i in order], axis=-1)
 
 
-def shifted(layer: Layer, forget_bias: float) -> Layer:
+def _shifted(layer: Layer, forget_bias: float) -> Layer:
     """An LSTM with forget_bias added to the bias of f; a bias appears where there was none and it is not zero."""
     if layer.kind != "lstm" or forget_bias == 0:
         return layer
@@ -94,7 +94,7 @@ def shifted(layer: Layer, forget_bias: float) -> Layer:
 
 def imported(layer: Layer, activation: Activation, forget_bias: float) -> tuple[Cell, PyTree]:
     """The rnnjax cell of one step, and its params."""
-    layer = shifted(layer, -forget_bias)
+    layer = _shifted(layer, -forget_bias)
     hidden, bias = layer.u.shape[0], layer.b is not None
     cells = {
         "vanilla": lambda: vanilla(hidden, activation, bias),
@@ -114,23 +114,23 @@ def exported(name: str, params: PyTree, forget_bias: float, reset_after: bool, k
             raise ValueError(f"{more}[{unknown[0]!r}] has no counterpart in the other library")
         if missing := sorted(known - {"b"} - set(part)):
             raise ValueError(f"{more} has no {missing[0]!r}")
-    u = writable(shaped(f"{name}[1]['u']", core["u"], None, None))
+    u = _writable(shaped(f"{name}[1]['u']", core["u"], None, None))
     hidden, n = gates(f"{name}[1]['u']", u)
-    w = writable(shaped(f"{name}[0]['w']", linear["w"], None, n * hidden))
-    b = writable(shaped(f"{name}[0]['b']", linear["b"], n * hidden)) if "b" in linear else None
-    inner = writable(shaped(f"{name}[1]['b']", core["b"], hidden)) if "b" in core else None
+    w = _writable(shaped(f"{name}[0]['w']", linear["w"], None, n * hidden))
+    b = _writable(shaped(f"{name}[0]['b']", linear["b"], n * hidden)) if "b" in linear else None
+    inner = _writable(shaped(f"{name}[1]['b']", core["b"], hidden)) if "b" in core else None
     if inner is not None and n != 3:
         raise ValueError(f"{name}[1]['b']: only a GRU has a bias in its core")
     layer = Layer(w, u, b, inner, n == 3 and (reset_after or inner is not None))
-    return shifted(layer if keep else flipped(layer), forget_bias)
+    return _shifted(layer if keep else _flipped(layer), forget_bias)
 
 
-def writable(a: np.ndarray) -> np.ndarray:
+def _writable(a: np.ndarray) -> np.ndarray:
     """A copy; bfloat16, which other libraries cannot read from numpy, as float32."""
     return np.array(a, np.float32 if a.dtype == jnp.bfloat16 else a.dtype)
 
 
-def flipped(layer: Layer) -> Layer:
+def _flipped(layer: Layer) -> Layer:
     """A GRU with its update gate negated: sigmoid(-a) = 1 - sigmoid(a)."""
     if layer.kind != "gru":
         return layer

@@ -69,7 +69,7 @@ def from_torch(
     state = source.state_dict() if hasattr(source, "state_dict") else source
     cells: list[Cell] = []
     params: list[PyTree] = []
-    for directions in read(state, prefix):
+    for directions in _read(state, prefix):
         if cells and dropout:
             cells.append(dropout_cell(dropout))
             params.append(())
@@ -80,7 +80,7 @@ def from_torch(
     return (cells[0], params[0]) if len(cells) == 1 else (stack(*cells), tuple(params))
 
 
-def read(state: Mapping[str, Any], prefix: str) -> list[list[Layer]]:
+def _read(state: Mapping[str, Any], prefix: str) -> list[list[Layer]]:
     """The layers of a state dict, each with its directions."""
     names = {name.removeprefix(prefix) for name in state if name.startswith(prefix)}
     suffixes = ["", "_reverse"] if "weight_ih_l0_reverse" in names else [""]
@@ -144,7 +144,7 @@ def to_torch(
     """
     found = find(params)
     layers = [[exported(name, p, forget_bias, reset_after, keep) for name, p in parts] for parts in found]
-    check_alike(layers)
+    _check_alike(layers)
     flat = [resets_after(layer, "torch") for directions in layers for layer in directions]
     biased = any(layer.b is not None or layer.inner is not None for layer in flat)
     state: dict[str, np.ndarray] = {}
@@ -157,7 +157,7 @@ def to_torch(
     return {prefix + name: np.ascontiguousarray(a) for name, a in state.items()}
 
 
-def check_alike(layers: list[list[Layer]]) -> None:
+def _check_alike(layers: list[list[Layer]]) -> None:
     """Refuses layers that differ in kind, size or directions, which one torch module cannot hold."""
     if not layers:
         raise ValueError("params hold no recurrent layer ({w, b}, {u})")

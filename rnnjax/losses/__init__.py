@@ -4,6 +4,9 @@ Belongs here: a function of outputs and targets. Does not belong here: gradients
 (`training`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.losses._ctc import check_lengths, ctc, edit_distance, frames_needed, label_ctc
 from rnnjax.losses._losses import (
     Mean,
@@ -35,3 +38,6 @@ __all__ = [
     "regress",
     "squared_error",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -85,7 +85,7 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
       0.6931
     """
-    known, unknown = split_nonfinite(labels)
+    known, unknown = _split_nonfinite(labels)
     return optax.sigmoid_binary_cross_entropy(logits, known) + unknown
 
 
@@ -97,11 +97,11 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
       >>> float(squared_error(jnp.float32(3), jnp.float32(1)))
       4.0
     """
-    known, unknown = split_nonfinite(target)
+    known, unknown = _split_nonfinite(target)
     return jnp.square(y - known) + unknown
 
 
-def split_nonfinite(target: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _split_nonfinite(target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Targets with zeros for nan and inf, and what to add to a loss so that it is nan or inf there all the same.
 
     A masked loss has a cotangent of zero, and zero times the derivative at a target of nan would be nan.

@@ -3,6 +3,9 @@
 Belongs here: what draws. Does not belong here: what computes the numbers drawn (`dynamics`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.plotting._alignment import alignment, draw_alignment
 from rnnjax.plotting._audit import AuditPanel, Line, against_window, audits, draw_against_window, draw_audits
 from rnnjax.plotting._curves import COLOURS, GREY, Run, curves, draw_curves, draw_gallery, gallery, save
@@ -46,3 +49,6 @@ __all__ = [
     "singular_values",
     "unfolded",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves, save
 
-FLOOR = 1e-8  # what is drawn at the left edge is this or less
+_FLOOR = 1e-8  # what is drawn at the left edge is this or less
 
 
 class Line(NamedTuple):
@@ -95,16 +95,16 @@ def _draw_errors(axes: Axes, name: str, panel: AuditPanel) -> None:
     """Bias as a dot with two standard errors, noise as a ring, on a logarithmic axis."""
     axes.set_xscale("log")
     for i, line in enumerate(panel.lines.values()):
-        bias, colour = max(line.bias, FLOOR), COLOURS[1] if line.noise else COLOURS[0]
+        bias, colour = max(line.bias, _FLOOR), COLOURS[1] if line.noise else COLOURS[0]
         if line.error:
-            ends = [max(bias - 2 * line.error, FLOOR), bias + 2 * line.error]
+            ends = [max(bias - 2 * line.error, _FLOOR), bias + 2 * line.error]
             axes.plot(ends, [i, i], color=colour, linewidth=1.5)
         axes.plot([bias], [i], "o", color=colour, markersize=6)
         if line.noise:
             axes.plot([line.noise], [i], "o", color=colour, markersize=6, markerfacecolor="white")
     axes.set_yticks(range(len(panel.lines)), list(panel.lines))
     axes.set_ylim(len(panel.lines) - 0.5, -0.5)
-    axes.set_xlim(left=FLOOR / 1.5)
+    axes.set_xlim(left=_FLOOR / 1.5)
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.set_title(f"{name}: distance from the exact gradient g", loc="left", fontsize=10.5)
     axes.set_xlabel("over |g|; dot: bias, two standard errors; ring: noise", fontsize=9)

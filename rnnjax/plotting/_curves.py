@@ -24,7 +24,7 @@ GREY, DASHES = "#555555", (0, (5, 3))
 LOG_SPAN = 30.0  # a strong curve that spans more than this factor is drawn on a logarithmic axis
 
 
-class Label(NamedTuple):
+class _Label(NamedTuple):
     """What stands beside a line, level with its end."""
 
     name: str
@@ -110,7 +110,7 @@ def draw_curves(
     labels = [_draw_run(axes, i, name, run) for i, (name, run) in enumerate(runs.items())]
     for name, line in lines.items():
         axes.axhline(line[0], color=GREY, linewidth=1, linestyle=DASHES, zorder=1)
-        labels.append(Label(name, line[0], GREY, DASHES, 1))
+        labels.append(_Label(name, line[0], GREY, DASHES, 1))
     _dress(axes, xlabel, ylabel, title, any(np.size(run.train) and np.size(run.valid) for run in runs.values()))
     _label(figure, axes, [label for label in labels if np.isfinite(label.y)])
     return figure
@@ -217,7 +217,7 @@ def _calm(values: np.ndarray) -> np.ndarray:
     return np.quantile(values, [0.02, 0.98]) if values.size else values
 
 
-def _draw_run(axes: Axes, i: int, name: str, run: Run) -> Label:
+def _draw_run(axes: Axes, i: int, name: str, run: Run) -> _Label:
     """Draws one run, and says what to write beside it."""
     colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]
     train, valid = _numbers(run.train), _numbers(run.valid)
@@ -229,7 +229,7 @@ def _draw_run(axes: Axes, i: int, name: str, run: Run) -> Label:
     marker = "o" if y.size <= 12 else ""
     axes.plot(x, y, color=colour, linestyle=style, linewidth=2, marker=marker, markersize=4, label=name, zorder=3)
     finite = y[np.isfinite(y)]
-    return Label(name, float(finite[-1]) if finite.size else np.nan, colour, style, 2)
+    return _Label(name, float(finite[-1]) if finite.size else np.nan, colour, style, 2)
 
 
 def _dress(axes: Axes, xlabel: str, ylabel: str, title: str, both: bool) -> None:
@@ -247,7 +247,7 @@ def _dress(axes: Axes, xlabel: str, ylabel: str, title: str, both: bool) -> None
         axes.annotate(note, (0, 1), (0, 6), "axes fraction", "offset points", color=GREY, fontsize=8.5)
 
 
-def _label(figure: Figure, axes: Axes, labels: Sequence[Label]) -> None:
+def _label(figure: Figure, axes: Axes, labels: Sequence[_Label]) -> None:
     """Writes each name at the right, level with the end of its line, moved where two would touch."""
     low, high = axes.get_ylim()
     labels = sorted(labels, key=lambda label: label.y)

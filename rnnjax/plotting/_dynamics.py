@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, GREY, STYLES, save
 
-FEWEST, MOST = 1e-20, 1e20  # what is beyond is not drawn
-LOWEST = 2.0  # exponents below minus this are not drawn: at superstable points they fall without end
+_FEWEST, _MOST = 1e-20, 1e20  # what is beyond is not drawn
+_LOWEST = 2.0  # exponents below minus this are not drawn: at superstable points they fall without end
 
 
 class Panel(NamedTuple):
@@ -97,7 +97,7 @@ def _limits(panels: Mapping[str, Panel]) -> tuple[float, float]:
     logs = np.concatenate([np.asarray(a, float) for p in panels.values() for a in p.lines.values()]) / np.log(10)
     logs = logs[np.isfinite(logs)]
     low, high = np.floor(logs.min(initial=-0.5)), np.ceil(logs.max(initial=0.5))
-    return max(10.0**low, FEWEST), min(10.0**high, MOST)
+    return max(10.0**low, _FEWEST), min(10.0**high, _MOST)
 
 
 def portrait(
@@ -218,7 +218,7 @@ def draw_bifurcations(
     top.set_title(title, loc="left", fontsize=11)
     below.plot(values, exponents, color=COLOURS[1], linewidth=1)
     below.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    below.set_ylim(max(np.nanmin(exponents), -LOWEST) - 0.1, np.nanmax(exponents) + 0.1)
+    below.set_ylim(max(np.nanmin(exponents), -_LOWEST) - 0.1, np.nanmax(exponents) + 0.1)
     below.set_ylabel("largest Lyapunov\nexponent (nats a step)")
     below.set_xlabel(f"${names[0]}$")
     below.grid(color="#E5E5E5", linewidth=0.8)

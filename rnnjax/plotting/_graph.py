@@ -16,11 +16,16 @@ from rnnjax.dynamics import Graph
 from rnnjax.dynamics._unfolding import Edge, Node
 from rnnjax.plotting._curves import COLOURS, GREY, save
 
-TINTS = {"input": COLOURS[4], "state": COLOURS[2], "output": COLOURS[5], "target": "#999999", "loss": COLOURS[1]}
-RADIUS, ACROSS, UP, ASIDE = 0.3, 2.6, 1.5, 1.05  # of a node, between steps, between ranks, between nodes of one place
-MOST = 3  # parameters whose names fit on an edge
+_TINTS = {"input": COLOURS[4], "state": COLOURS[2], "output": COLOURS[5], "target": "#999999", "loss": COLOURS[1]}
+_RADIUS, _ACROSS, _UP, _ASIDE = (
+    0.3,
+    2.6,
+    1.5,
+    1.05,
+)  # of a node, between steps, between ranks, between nodes of one place
+_MOST = 3  # parameters whose names fit on an edge
 
-Places = dict[Node, tuple[float, float]]
+_Places = dict[Node, tuple[float, float]]
 
 
 def unfolded(path: str | os.PathLike[str], graph: Graph, title: str = "") -> None:
@@ -64,9 +69,11 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
     axes.set_title(title, loc="left", fontsize=11)
-    circles = {n: Circle(at, RADIUS, facecolor=TINTS[n.kind], edgecolor="white", zorder=2) for n, at in places.items()}
+    circles = {
+        n: Circle(at, _RADIUS, facecolor=_TINTS[n.kind], edgecolor="white", zorder=2) for n, at in places.items()
+    }
     for edge in graph.edges:
-        bend = bent(edge, places)
+        bend = _bent(edge, places)
         arrow = FancyArrowPatch(
             places[edge.source], places[edge.target], patchA=circles[edge.source], patchB=circles[edge.target],
             connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=11, color=GREY, linewidth=1, zorder=1,
@@ -74,19 +81,19 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
         axes.add_patch(arrow)
         if edge.params:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-            axes.text(*beside(edge, places, bend), told(edge.params), ha="center", va="center", fontsize=8, bbox=box)
+            axes.text(*_beside(edge, places, bend), _told(edge.params), ha="center", va="center", fontsize=8, bbox=box)
     for node, circle in circles.items():
         axes.add_patch(circle)
         last = node.kind == "loss" and node.t == max(n.t for n in graph.nodes) and node.t > 1
         label = f"$\\sum {node.name}_t$" if last else symbol(node.name, str(node.t))
         axes.text(*places[node], label, ha="center", va="center", fontsize=8.5 if last else 11, zorder=3)
-    kinds = [k for k in TINTS if any(n.kind == k for n in graph.nodes)]
-    marks = [Line2D([], [], marker="o", ls="", markersize=9, color=TINTS[k], label=k) for k in kinds]
+    kinds = [k for k in _TINTS if any(n.kind == k for n in graph.nodes)]
+    marks = [Line2D([], [], marker="o", ls="", markersize=9, color=_TINTS[k], label=k) for k in kinds]
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)
     return figure
 
 
-def layout(graph: Graph) -> Places:
+def layout(graph: Graph) -> _Places:
     """Where nodes lie: to the right by their step, upwards by the longest way to them within it.
 
     A target stands beside its loss, the sum of the losses over the middle; what would share a place lies side by side.
@@ -111,10 +118,10 @@ def layout(graph: Graph) -> Places:
     for node in sorted(graph.nodes, key=lambda n: n.kind == "target"):
         alone = node is final and node.kind == "loss" and {n.kind for n in into[node]} == {"loss"}
         shared[middle if alone else node.t, ranks[node]].append(node)
-    return {n: (ACROSS * t + ASIDE * i, UP * rank) for (t, rank), some in shared.items() for i, n in enumerate(some)}
+    return {n: (_ACROSS * t + _ASIDE * i, _UP * rank) for (t, rank), some in shared.items() for i, n in enumerate(some)}
 
 
-def bent(edge: Edge, places: Places) -> float:
+def _bent(edge: Edge, places: _Places) -> float:
     """How much an arrow is bent: where another node lies in its way."""
     (ax, ay), (bx, by) = places[edge.source], places[edge.target]
     for node, (x, y) in places.items():
@@ -122,12 +129,12 @@ def bent(edge: Edge, places: Places) -> float:
             continue
         along = ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / ((bx - ax) ** 2 + (by - ay) ** 2)
         off = abs((x - ax) * (by - ay) - (y - ay) * (bx - ax)) / np.hypot(bx - ax, by - ay)
-        if 0 < along < 1 and off < 1.1 * RADIUS:
+        if 0 < along < 1 and off < 1.1 * _RADIUS:
             return 0.5
     return 0.0
 
 
-def beside(edge: Edge, places: Places, bend: float) -> tuple[float, float]:
+def _beside(edge: Edge, places: _Places, bend: float) -> tuple[float, float]:
     """Where the parameters of an edge are written: on its arrow, where it is bent nearer to its end."""
     a, b = np.array(places[edge.source]), np.array(places[edge.target])
     (dx, dy), t = b - a, 0.7 if bend else 0.45
@@ -143,6 +150,6 @@ def symbol(name: str, t: str = "") -> str:
     return f"${word}" + (f"^{{({number})}}" if number else "") + (f"_{{{t}}}" if t else "") + "$"
 
 
-def told(params: tuple[str, ...]) -> str:
+def _told(params: tuple[str, ...]) -> str:
     """The names of some parameters, or how many there are."""
-    return ", ".join(map(symbol, params)) if len(params) <= MOST else f"{len(params)} parameters"
+    return ", ".join(map(symbol, params)) if len(params) <= _MOST else f"{len(params)} parameters"

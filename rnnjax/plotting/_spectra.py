@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, DASHES, GREY, save
 
-FAR = 3.0  # eigenvalues beyond this modulus are told, not drawn
-LINES = 6  # lags whose spectra are drawn
-DEEP = 20.0  # powers of ten below the largest value that are drawn
+_FAR = 3.0  # eigenvalues beyond this modulus are told, not drawn
+_LINES = 6  # lags whose spectra are drawn
+_DEEP = 20.0  # powers of ten below the largest value that are drawn
 
 
 def singular_values(path: str | os.PathLike[str], panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
@@ -53,16 +53,16 @@ def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> F
     tops = [np.asarray(logs, float)[:, 0].max() for _, logs in panels.values()]
     for axes, (title, (lags, logs)) in zip(grid, panels.items()):
         lags, tens = np.asarray(lags), np.asarray(logs, float) / np.log(10)
-        shown = np.unique(np.linspace(0, len(lags) - 1, LINES).round().astype(int))
+        shown = np.unique(np.linspace(0, len(lags) - 1, _LINES).round().astype(int))
         for i, colour in zip(shown, colormaps["viridis"](np.linspace(0, 0.88, len(shown)))):
-            values = np.where(tens[i] > max(tops) / np.log(10) - DEEP, tens[i], np.nan)
+            values = np.where(tens[i] > max(tops) / np.log(10) - _DEEP, tens[i], np.nan)
             marker = "o" if np.isfinite(values).sum() < 3 else None
             axes.plot(np.arange(1, values.size + 1), values, marker=marker, color=colour, label=f"{lags[i]:,}")
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
         axes.set_title(title, loc="left", fontsize=10.5)
         axes.set_xlabel("number, the largest first")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        dressed(axes)
+        _dressed(axes)
     grid[0].set_ylabel(r"$\log_{10}$ singular value of $\partial h_T / \partial h_t$")
     grid[-1].legend(
         title="lag $T - t$ (steps)", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9
@@ -103,9 +103,9 @@ def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure
     grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex="row", sharey="row")
     for i, (line, (name, row)) in enumerate(zip(grid, rows.items())):
         every = np.concatenate([np.abs(np.ravel(a)) for some in row.values() for a in some])
-        radius = 1.08 * max(1.0, min(FAR, float(every.max(initial=1.0))))
+        radius = 1.08 * max(1.0, min(_FAR, float(every.max(initial=1.0))))
         for axes, title in zip(line, columns):
-            cloud(axes, row.get(title, ()), radius)
+            _cloud(axes, row.get(title, ()), radius)
             axes.set_title("" if i else title, loc="left", fontsize=10.5)
         line[0].set_ylabel(f"{name}\nimaginary part")
     for axes in grid[-1]:
@@ -113,7 +113,7 @@ def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure
     return figure
 
 
-def cloud(axes: Axes, matrices: Sequence[ArrayLike], radius: float) -> None:
+def _cloud(axes: Axes, matrices: Sequence[ArrayLike], radius: float) -> None:
     """One cloud, the unit circle around it; what lies outside the picture is counted."""
     turn = np.exp(2j * np.pi * np.linspace(0, 1, 200))
     axes.plot(turn.real, turn.imag, color=GREY, linewidth=1, linestyle=DASHES, zorder=1)
@@ -126,10 +126,10 @@ def cloud(axes: Axes, matrices: Sequence[ArrayLike], radius: float) -> None:
     axes.set_xlim(-radius, radius)
     axes.set_ylim(-radius, radius)
     axes.set_aspect("equal")
-    dressed(axes)
+    _dressed(axes)
 
 
-def dressed(axes: Axes) -> None:
+def _dressed(axes: Axes) -> None:
     """No frame at the top and the right, a light grid behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E5E5E5", linewidth=0.8)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, GREY, STYLES, save
 
-MARKS = ("o", "X", "^", "s", "D", "v")  # of points with 0, 1, 2, .. unstable directions
+_MARKS = ("o", "X", "^", "s", "D", "v")  # of points with 0, 1, 2, .. unstable directions
 
 
 def projection(
@@ -63,7 +63,7 @@ def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayL
     for i, n in enumerate(np.unique(unstable)):
         name = "stable" if n == 0 else f"with {n} unstable direction{'s' if n > 1 else ''}"
         here = placed[unstable == n]
-        form = {"c": COLOURS[i % len(COLOURS)], "marker": MARKS[i % len(MARKS)], "edgecolors": "white"}
+        form = {"c": COLOURS[i % len(COLOURS)], "marker": _MARKS[i % len(_MARKS)], "edgecolors": "white"}
         axes.scatter(*here.T, s=55, depthshade=False, linewidths=0.5, label=f"{len(here)} {name}", **form)
     for i, name in enumerate("xyz"):
         getattr(axes, f"set_{name}label")(f"component {i + 1} ({shares[i]:.0%})", fontsize=9)

@@ -4,6 +4,9 @@ Work directory, metrics, checkpoints, progress, provenance, job queue. Belongs h
 belong here: cells, flags, mathematics.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._progress import Progress, format_duration, print_table
@@ -32,3 +35,6 @@ __all__ = [
     "versions",
     "work",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

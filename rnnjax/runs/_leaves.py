@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 
 from rnnjax.base import PyTree, UserError
 
-Leaves = dict[str, Any]
+_Leaves = dict[str, Any]
 
 
 class MisfitError(UserError, ValueError):
@@ -36,7 +36,7 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _leaves(state: PyTree) -> Leaves:
+def _leaves(state: PyTree) -> _Leaves:
     """The leaves by their path in the tree."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
@@ -58,7 +58,7 @@ def _to_numpy(path: str, leaf: Any) -> np.ndarray:
     return array
 
 
-def _write(folder: Path, step: int, leaves: Leaves) -> None:
+def _write(folder: Path, step: int, leaves: _Leaves) -> None:
     """Arrays, then the manifest; all of it on disk when this returns."""
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
@@ -163,7 +163,7 @@ def _compare(recorded: dict[str, str], folder: Path) -> None:
             raise DamagedError(f"{name} has changed")
 
 
-def _assert_fits(step: int, saved: dict[str, Any], leaves: Leaves) -> None:
+def _assert_fits(step: int, saved: dict[str, Any], leaves: _Leaves) -> None:
     for path in [*leaves, *saved]:
         if path not in leaves or path not in saved:
             has, has_not = ("run", "checkpoint") if path in leaves else ("checkpoint", "run")

@@ -19,7 +19,7 @@ import rich.text
 
 from rnnjax.base import UserError
 
-REDRAW = 0.1  # seconds between two drawings of the bar
+_REDRAW = 0.1  # seconds between two drawings of the bar
 
 
 def format_number(value: object) -> str:
@@ -132,7 +132,7 @@ class Progress:
 
     def _show(self, step: int, state: str, now: float) -> None:
         if self._bar:
-            due = step >= self.total or now - self._drawn >= REDRAW
+            due = step >= self.total or now - self._drawn >= _REDRAW
             self._drawn = now if due else self._drawn
             self._bar.update(self._bar.task_ids[0], completed=step, state=rich.markup.escape(state), refresh=due)
         elif now - self._said >= self.every or step >= self.total:

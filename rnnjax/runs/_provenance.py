@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("rnnjax", "jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")
-UNKNOWN: dict[str, Any] = {"commit": "unknown", "dirty": None}
+_PACKAGES = ("rnnjax", "jax", "jaxlib", "numpy", "flax", "optax", "orbax-checkpoint")
+_UNKNOWN: dict[str, Any] = {"commit": "unknown", "dirty": None}
 
 
 def code_version(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def code_version(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]
     folder = Path(folder or _script_folder())
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None or not _git(folder, "ls-files", "."):
-        return dict(UNKNOWN)
+        return dict(_UNKNOWN)
     changes = (
         _git(folder, "status", "--porcelain", "-uno"),
         _git(folder, "ls-files", "-o", "--exclude-standard", "*.py"),
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
       >>> versions()["jax"] == jax.__version__
       True
     """
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def describe_devices() -> str:

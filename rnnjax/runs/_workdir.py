@@ -24,9 +24,9 @@ from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.runs._files import atomic_write, to_json_value
 
-Record = dict[str, Any]
-CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins
-HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
+_Record = dict[str, Any]
+_CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins
+_HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
 
 
 def flag_lines(flags: Iterable[absl_flags.Flag]) -> dict[str, str]:
@@ -107,10 +107,10 @@ class Workdir:
 
     def withdraw(self) -> None:
         """Gives back a folder in which no run has begun: it goes, or is as it was. Otherwise nothing changes."""
-        begun = [entry for entry in self.path.iterdir() if not (entry.name in CLAIM and entry.is_file())]
+        begun = [entry for entry in self.path.iterdir() if not (entry.name in _CLAIM and entry.is_file())]
         if begun and any(entry.is_dir() or entry.stat().st_size for entry in begun):
             return
-        for file in (*begun, *(self.path / name for name in CLAIM)):
+        for file in (*begun, *(self.path / name for name in _CLAIM)):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else is there
             for folder in self._made:
@@ -136,7 +136,7 @@ class Workdir:
         with as_user_error("write", self.file("metrics.jsonl")), self.file("metrics.jsonl").open("ab") as file:
             file.write(f"{json.dumps(to_json_value(record), allow_nan=False)}\n".encode())
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[_Record]:
         """The metrics so far, one dict a line."""
         return self._lines()[1]
 
@@ -148,7 +148,7 @@ class Workdir:
         """Writes summary.json; NumPy and JAX numbers will do, and one that is not finite becomes null."""
         atomic_write(self.file("summary.json"), json.dumps(to_json_value(summary), indent=2, allow_nan=False) + "\n")
 
-    def summary(self) -> Record | None:
+    def summary(self) -> _Record | None:
         """What summary.json says; None when there is none that can be read."""
         try:
             summary = json.loads(self.file("summary.json").read_bytes())
@@ -162,17 +162,17 @@ class Workdir:
         changes = _allowed_changes(self.path, self.flags, free) if resumed else {}
         if changes or not resumed:
             text = "".join(f"{lines}\n" for lines in self.flags.values() if lines)
-            atomic_write(path, f"{HEADER}{_sha256(text)}\n{text}")
+            atomic_write(path, f"{_HEADER}{_sha256(text)}\n{text}")
         return resumed
 
-    def _lines(self) -> tuple[list[str], list[Record]]:
+    def _lines(self) -> tuple[list[str], list[_Record]]:
         """The lines of metrics.jsonl and what they say; a last one half written is left out."""
         path = self.file("metrics.jsonl")
         if not path.exists():
             return [], []
         with as_user_error("read", path):
             lines = [line for line in path.read_bytes().split(b"\n") if line]
-        records: list[Record] = []
+        records: list[_Record] = []
         for i, line in enumerate(lines):
             try:
                 records.append(_record(line))
@@ -196,7 +196,7 @@ def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], fre
             _allowed_changes(path, flags, free)
 
 
-def _record(line: bytes) -> Record:
+def _record(line: bytes) -> _Record:
     record = json.loads(line)
     return {**record, "step": int(record["step"]), "seconds": float(record["seconds"])}
 
@@ -247,9 +247,9 @@ def _read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
     """The lines of flags.cfg by the name of their flag."""
     with as_user_error("read", path):
         header, _, text = path.read_text(encoding="utf-8").partition("\n")
-    if not header.startswith(HEADER):
+    if not header.startswith(_HEADER):
         raise UserError(f"{path} is not one that rnnjax wrote: give another --workdir")
-    if header.removeprefix(HEADER) != _sha256(text):
+    if header.removeprefix(_HEADER) != _sha256(text):
         raise UserError(f"{path} was edited after the run began: undo that, or copy it and give another --workdir")
     lines: dict[str, str] = {}
     for line in filter(None, text.split("\n")):

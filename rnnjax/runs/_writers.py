@@ -19,27 +19,27 @@ from rnnjax.base._errors import as_user_error
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._workdir import Workdir, flag_value
 
-Metrics = Mapping[str, Any]
+_Metrics = Mapping[str, Any]
 
 
 class Writer(Protocol):
     """A place for metrics."""
 
-    def write(self, step: int, metrics: Metrics, /) -> None:
+    def write(self, step: int, metrics: _Metrics, /) -> None:
         """Writes the metrics of a step; steps increase."""
 
     def close(self) -> None:
         """Writes what is left and lets go."""
 
 
-class Jsonl:
+class _Jsonl:
     """Into metrics.jsonl of the workdir."""
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
         self.workdir = workdir
         workdir.rewind(step)
 
-    def write(self, step: int, metrics: Metrics, /) -> None:
+    def write(self, step: int, metrics: _Metrics, /) -> None:
         """Adds a line."""
         self.workdir.log(step, metrics)
 
@@ -47,7 +47,7 @@ class Jsonl:
         """Nothing is left: every line is on its way to the disk."""
 
 
-class TensorBoard:
+class _TensorBoard:
     """Into an event file in the workdir, record by record: a killed run loses none, and no thread is left behind."""
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
@@ -62,7 +62,7 @@ class TensorBoard:
             start = 0 if step is None else step + 1
             self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
 
-    def write(self, step: int, metrics: Metrics, /) -> None:
+    def write(self, step: int, metrics: _Metrics, /) -> None:
         """Adds a point to the curve of each metric."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
@@ -81,7 +81,7 @@ class TensorBoard:
         self.events.close()
 
 
-class Wandb:
+class _Wandb:
     """To Weights & Biases; project and account come from its environment variables.
 
     A resumed run goes on under its id; W&B itself ignores the steps that it has already.
@@ -99,7 +99,7 @@ class Wandb:
                 resume="allow",
             )
 
-    def write(self, step: int, metrics: Metrics, /) -> None:
+    def write(self, step: int, metrics: _Metrics, /) -> None:
         """Logs the metrics of a step."""
         with _one_line("wandb"):
             self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
@@ -110,7 +110,7 @@ class Wandb:
             self.run.finish()
 
 
-class MLflow:
+class _MLflow:
     """To MLflow; server and experiment come from its environment variables.
 
     MLflow keeps all that it is told, so the steps that a killed session has already logged are passed over.
@@ -131,7 +131,7 @@ class MLflow:
         names = client.get_run(run_id).data.metrics
         return max((point.step for name in names for point in client.get_metric_history(run_id, name)), default=-1)
 
-    def write(self, step: int, metrics: Metrics, /) -> None:
+    def write(self, step: int, metrics: _Metrics, /) -> None:
         """Logs the metrics of a step that MLflow has not."""
         if step > self.last:
             with _one_line("mlflow"):
@@ -149,7 +149,7 @@ class All:
     def __init__(self, writers: Sequence[Writer]) -> None:
         self.writers = writers
 
-    def write(self, step: int, metrics: Metrics, /) -> None:
+    def write(self, step: int, metrics: _Metrics, /) -> None:
         """Writes to each."""
         for writer in self.writers:
             writer.write(step, metrics)
@@ -162,10 +162,10 @@ class All:
 
 
 WRITERS: dict[str, Callable[[Workdir, int | None], Writer]] = {
-    "jsonl": Jsonl,
-    "tensorboard": TensorBoard,
-    "wandb": Wandb,
-    "mlflow": MLflow,
+    "jsonl": _Jsonl,
+    "tensorboard": _TensorBoard,
+    "wandb": _Wandb,
+    "mlflow": _MLflow,
 }
 
 

@@ -3,6 +3,9 @@
 Belongs here: networks from one sequence to another. Does not belong here: decoding from their logits (`decoding`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.seq2seq._attention import (
     Attention,
     CarryWithAttention,
@@ -34,3 +37,6 @@ __all__ = [
     "general",
     "luong",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -86,7 +86,7 @@ def dot() -> Attention:
 
     Reference: Luong, Pham, Manning, Effective approaches to attention-based neural machine translation, 2015.
     """
-    return Attention(pointwise(lambda v: v), lambda key, query, memory: (), inner_product_score)
+    return Attention(pointwise(lambda v: v), lambda key, query, memory: (), _inner_product_score)
 
 
 def general(hidden: int) -> Attention:
@@ -104,10 +104,10 @@ def general(hidden: int) -> Attention:
 
     Reference: Luong, Pham, Manning, 2015.
     """
-    return Attention(linear(hidden, bias=False), lambda key, query, memory: (), inner_product_score)
+    return Attention(linear(hidden, bias=False), lambda key, query, memory: (), _inner_product_score)
 
 
-def inner_product_score(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
+def _inner_product_score(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
     """The score of a query by inner products."""
     if keys.shape[-1] != query.shape[-1]:
         raise ValueError(f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
@@ -153,12 +153,12 @@ def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attentio
     def score(p: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
         z = keys + jnp.broadcast_to(query @ p["w"], keys.shape)
         z = z + jnp.outer(past.cover, p["c"]) if coverage else z
-        return jnp.tanh(z + local_weights(past.weights, location) @ p["f"] if location else z) @ p["v"]
+        return jnp.tanh(z + _local_weights(past.weights, location) @ p["f"] if location else z) @ p["v"]
 
     return Attention(linear(hidden, bias=False), init, score, coverage, location > 0)
 
 
-def local_weights(weights: jax.Array, places: int) -> jax.Array:
+def _local_weights(weights: jax.Array, places: int) -> jax.Array:
     """The weights around each place `[S, places]`, zero beyond the ends."""
     n, padded = weights.shape[0], jnp.pad(weights, places // 2)
     return jnp.stack([padded[i : i + n] for i in range(places)], axis=1)

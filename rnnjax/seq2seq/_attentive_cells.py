@@ -16,7 +16,7 @@ from rnnjax.cells import linear, pointwise
 from rnnjax.seq2seq._attention import Attention, CarryWithAttention, Memory, Past, attend_once, initial_attention
 
 
-def widen_input(x: Any, width: int) -> jax.ShapeDtypeStruct:
+def _widen_input(x: Any, width: int) -> jax.ShapeDtypeStruct:
     """The shape of an input with so many features more."""
     return jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] + width), x.dtype)
 
@@ -46,7 +46,7 @@ def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
     """
 
     def joint(x: Any) -> jax.ShapeDtypeStruct:
-        return widen_input(x, memory.values.shape[-1])
+        return _widen_input(x, memory.values.shape[-1])
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kc, ks = jax.random.split(key)
@@ -66,10 +66,10 @@ def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
         carry, y = core.step(w["core"], carry, concatenate(x, context), key)
         return CarryWithAttention((carry, y), (), weights, cover), concatenate(y, context)
 
-    return Cell(init, initial_carry, step, core_weights(core))
+    return Cell(init, initial_carry, step, _core_weights(core))
 
 
-def core_weights(core: Cell) -> Callable[..., PyTree]:
+def _core_weights(core: Cell) -> Callable[..., PyTree]:
     """The weights map of a cell with a core: that of the core."""
     return lambda params, key=None: {**params, "core": core.weights(params["core"], key)}
 
@@ -103,13 +103,13 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
     mix = stack(linear(width, bias=False), pointwise(jnp.tanh))
 
     def joint(x: Any) -> Any:
-        return widen_input(x, width) if feed else x
+        return _widen_input(x, width) if feed else x
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kc, ks, km = jax.random.split(key, 3)
         params = core.init(kc, joint(x))
         query = out_shape(core, params, joint(x))
-        both = widen_input(query, memory.values.shape[-1])
+        both = _widen_input(query, memory.values.shape[-1])
         return {"core": params, "score": attention.init(ks, query, memory), "mix": mix.init(km, both)}
 
     def initial_carry(w: PyTree, x: Any) -> CarryWithAttention:
@@ -133,18 +133,18 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
     ) -> tuple[CarryWithAttention, PyTree]:
         carry, ys = unroll(core).step(w["core"], state.carry, xs, keys)
         os, weights, _ = jax.vmap(lambda y: seen(w, y, Past()))(without_marks(ys))
-        return CarryWithAttention(carry, (), final_weights(weights, xs, state.weights), ()), with_marks_of(xs, os)
+        return CarryWithAttention(carry, (), _final_weights(weights, xs, state.weights), ()), with_marks_of(xs, os)
 
     return Cell(
         init,
         initial_carry,
         step,
-        core_weights(core),
+        _core_weights(core),
         None if feed or attention.coverage or attention.location else window,
     )
 
 
-def final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Array:
+def _final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Array:
     """The alignment after a window: of its last valid step, or nowhere where it started anew after that."""
     if not isinstance(xs, Seq) or (xs.valid is None and xs.first is None):
         return weights[-1]

@@ -34,7 +34,7 @@ class Carries(NamedTuple):
     decoder: PyTree
 
 
-Bind = Callable[[PyTree, PyTree, Any], tuple[Cell, PyTree]]
+_Bind = Callable[[PyTree, PyTree, Any], tuple[Cell, PyTree]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class EncoderDecoder(Cell):
       bind: see `begin`.
     """
 
-    bind: Bind | None = None
+    bind: _Bind | None = None
 
     def begin(self, params: PyTree, source: PyTree, key: jax.Array | None = None) -> tuple[Cell, PyTree]:
         """Reads a source: (the decoder as a cell of one step, its params).
@@ -122,9 +122,9 @@ def encoder_decoder(
         have, want = recurrent_leaves(final), recurrent_leaves(start)
         if not (bridge and have):
             return start
-        if same_shapes(have, want):
+        if _same_shapes(have, want):
             return with_recurrent_leaves(start, have)
-        return carry_from_vector(w["bridge"], concat_flat(have), start)
+        return carry_from_vector(w["bridge"], _concat_flat(have), start)
 
     def init(key: jax.Array, x: SourceTarget) -> PyTree:
         ke, kk, kb, kd = jax.random.split(key, 4)
@@ -133,11 +133,11 @@ def encoder_decoder(
         if attention is not None:
             params["keys"] = attention.keys.init(kk, without_marks(encoded))
         cell = of_memory(recall(params, encoded))
-        first = at_first_step(x.target)
+        first = _at_first_step(x.target)
         params |= {"bridge": (), "decoder": cell.init(kd, first)}
         start = cell.initial_carry(cell.weights(params["decoder"]), first)
-        if bridge and recurrent_leaves(carry) and not same_shapes(recurrent_leaves(carry), recurrent_leaves(start)):
-            params["bridge"] = vector_to_carry(start).init(kb, concat_flat(recurrent_leaves(carry)))
+        if bridge and recurrent_leaves(carry) and not _same_shapes(recurrent_leaves(carry), recurrent_leaves(start)):
+            params["bridge"] = vector_to_carry(start).init(kb, _concat_flat(recurrent_leaves(carry)))
         return params
 
     def run_encoder(params: PyTree, source: PyTree) -> tuple[PyTree, PyTree]:
@@ -156,14 +156,14 @@ def encoder_decoder(
         start = encoder.initial_carry(w["encoder"], x.source)
         encoded = tree_zeros(jax.eval_shape(lambda h, s: encoder.step(w["encoder"], h, s)[1], start, x.source))
         cell = of_memory(recall(w, encoded))
-        return Carries(start, cell.initial_carry(w["decoder"], at_first_step(x.target)))
+        return Carries(start, cell.initial_carry(w["decoder"], _at_first_step(x.target)))
 
     def step(w: PyTree, carry: Carries, x: SourceTarget, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
         if may_restart(x.source) or may_restart(x.target):
             raise ValueError("encoder_decoder reads one source and writes one target: it cannot start anew in a window")
         ke, kd = split(key, 2)
         cell, final = read(w, x.source, carry.encoder, ke)
-        start = cell.initial_carry(w["decoder"], at_first_step(x.target))  # of this source
+        start = cell.initial_carry(w["decoder"], _at_first_step(x.target))  # of this source
         after, ys = unroll(cell).step(w["decoder"], start, x.target, kd)
         return Carries(final, after), ys
 
@@ -177,16 +177,16 @@ def encoder_decoder(
     return EncoderDecoder(init, initial_carry, step, weights, bind=bind)
 
 
-def same_shapes(have: list[jax.Array], want: list[jax.Array]) -> bool:
+def _same_shapes(have: list[jax.Array], want: list[jax.Array]) -> bool:
     """Whether states can be handed over as they are."""
     return [a.shape for a in have] == [a.shape for a in want]
 
 
-def concat_flat(arrays: list[jax.Array]) -> jax.Array:
+def _concat_flat(arrays: list[jax.Array]) -> jax.Array:
     """All numbers of some arrays, one after another."""
     return jnp.concatenate([a.ravel() for a in arrays])
 
 
-def at_first_step(target: PyTree) -> PyTree:
+def _at_first_step(target: PyTree) -> PyTree:
     """The shape of one input of a decoder."""
     return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), without_marks(target))

@@ -3,6 +3,9 @@
 Belongs here: what is varied, who trains when, what came out. Does not belong here: the training of one run.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.studies._main import main
 from rnnjax.studies._programs import GroupPrograms, State, group_programs
 from rnnjax.studies._results import Results, Row
@@ -15,3 +18,6 @@ __all__ = [
     "group_programs",
     "main",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

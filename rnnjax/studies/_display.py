@@ -17,8 +17,8 @@ from rnnjax.runs import format_duration
 from rnnjax.runs._progress import format_number
 from rnnjax.studies._results import Results
 
-CALLS = 6  # from which on the pace is known
-SHOWN = 10  # members in the live table
+_CALLS = 6  # from which on the pace is known
+_SHOWN = 10  # members in the live table
 
 
 class Display:
@@ -76,12 +76,12 @@ class Display:
     def line(self) -> str:
         """Where the study stands."""
         best = self.results.best()
-        found = f", best {format_number(best['score'])} (member {best['member']}: {said(best)})" if best else ""
+        found = f", best {format_number(best['score'])} (member {best['member']}: {_said(best)})" if best else ""
         return f"{len(self.results.rows)}/{self.total} members{found}, {format_duration(self.left())} left"
 
     def left(self) -> float | None:
         """Seconds left, by the pace of the last calls; None: not known yet."""
-        if len(self.recent) < CALLS:  # the first calls compile
+        if len(self.recent) < _CALLS:  # the first calls compile
             return None
         (done, begun), (_, now) = self.recent[min(2, len(self.recent) - 2)], self.recent[-1]
         rate = (self.done - done) / max(now - begun, 1e-9)
@@ -93,13 +93,13 @@ class Display:
         for name in ("member", *self.results.flags, "status", "steps", "score"):
             table.add_column(name, justify="right")
         scored = [row for row in self.results.rows.values() if row.get("score") is not None]
-        for row in sorted(scored, key=lambda row: row["score"])[:SHOWN]:
+        for row in sorted(scored, key=lambda row: row["score"])[:_SHOWN]:
             flags = [str(row["flags"].get(flag, "")) for flag in self.results.flags]
             rest = (row["status"], format_number(row.get("steps")), format_number(row["score"]))
             table.add_row(str(row["member"]), *flags, *rest)
         return table
 
 
-def said(row: dict[str, Any]) -> str:
+def _said(row: dict[str, Any]) -> str:
     """The flags of a member, for people."""
     return " ".join(f"{flag}={value}" for flag, value in row["flags"].items())

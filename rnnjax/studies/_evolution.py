@@ -17,11 +17,11 @@ from rnnjax.studies._study import Study
 from rnnjax.training import exploit, spread
 from rnnjax.training._population import explore
 
-Space = Mapping[str, Range]
-PARENT = "parent"  # the record of whom a member goes on from
+_Space = Mapping[str, Range]
+_PARENT = "parent"  # the record of whom a member goes on from
 
 
-def evolve(study: Study, members: Sequence[Member], space: Space, every: int, seed: int) -> None:
+def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, seed: int) -> None:
     """Trains all members side by side; every so many steps the worst quarter takes over from the best quarter.
 
     A member that takes over has the parameters and the optimiser of its parent, numbers close to the parent's, and
@@ -42,31 +42,33 @@ def evolve(study: Study, members: Sequence[Member], space: Space, every: int, se
     packs = study.packs(members, 0)
     if len(packs) != 1:
         raise UserError("--pbt: members must differ in numbers alone, or there is no taking over from one another")
-    pack = Pack(packs[0].compiled, packs[0].members, packs[0].folder, (PARENT, *space))
+    pack = Pack(packs[0].compiled, packs[0].members, packs[0].folder, (_PARENT, *space))
     config = pack.compiled.config
     for flag in space:
         if flag not in pack.numbers():
             raise UserError(f"--space={flag}=...: --{flag} is no number that --pbt can change while training")
-        numbers_of(space[flag])  # refuses choices that are no numbers
+        _numbers_of(space[flag])  # refuses choices that are no numbers
     pack.begin()
     for target in [*range(every, config.num_steps, every), config.num_steps]:
         if target < pack.step:
             continue
         study.advance(pack, target)
         if target < config.num_steps:
-            generation(pack, space, (target - 1) // config.eval_every, jax.random.fold_in(jax.random.key(seed), target))
-    study.finish(pack, [row | finals(pack, row, space) for row in pack.rows()])
+            _generation(
+                pack, space, (target - 1) // config.eval_every, jax.random.fold_in(jax.random.key(seed), target)
+            )
+    study.finish(pack, [row | _finals(pack, row, space) for row in pack.rows()])
     pack.drop()
 
 
-def numbers_of(r: Range) -> np.ndarray:
+def _numbers_of(r: Range) -> np.ndarray:
     """The choices of a range as numbers, in order; none of another kind of range.
 
     Raises:
       UserError: one of them is no number.
 
     Example:
-      >>> numbers_of(Range("learning_rate", "choice", choices=("0.1", "3e-3"))).tolist()
+      >>> _numbers_of(Range("learning_rate", "choice", choices=("0.1", "3e-3"))).tolist()
       [0.003, 0.1]
     """
     try:
@@ -90,22 +92,22 @@ def moved_beside(key: jax.Array, values: jax.Array, choices: np.ndarray) -> jax.
     return known[jnp.clip(inside, 0, last)]
 
 
-def generation(pack: Pack, space: Space, column: int, key: jax.Array) -> None:
+def _generation(pack: Pack, space: _Space, column: int, key: jax.Array) -> None:
     """One round of taking over, unless it was done before the pack was saved."""
     at = pack.places
-    if np.isfinite(pack.records[PARENT][at, column]).all():
+    if np.isfinite(pack.records[_PARENT][at, column]).all():
         return
     scores = pack.records.get("valid_loss", pack.records["loss"])[at, column]
     parents = np.asarray(exploit(key, jnp.asarray(scores)))
     pack.state = spread(taken_over(pack.state, at, parents, space, key), pack.compiled.strategy)
-    pack.records[PARENT][at, column] = [pack.members[i].id for i in parents]
+    pack.records[_PARENT][at, column] = [pack.members[i].id for i in parents]
     for flag in space:
         pack.records[flag][at, column] = np.asarray(pack.state.numbers[flag])[at]
     pack.saved = -1
     pack.save()
 
 
-def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: Space, key: jax.Array) -> State:
+def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: _Space, key: jax.Array) -> State:
     """The state in which each member goes on from its parent; those that do from another with other numbers."""
     source = np.arange(state.best.shape[0])
     source[at] = at[parents]
@@ -114,13 +116,13 @@ def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: Space, 
     numbers = dict(state.numbers)
     for i, (flag, r) in enumerate(space.items()):
         own, now = jax.random.fold_in(key, i), new.numbers[flag]
-        tried = moved_beside(own, now, numbers_of(r)) if r.choices else explore(own, now, r.low, r.high)
+        tried = moved_beside(own, now, _numbers_of(r)) if r.choices else explore(own, now, r.low, r.high)
         numbers[flag] = jnp.where(moved, tried, state.numbers[flag])
     run = new.progress.state._replace(key=state.progress.state.key)
     return new._replace(numbers=numbers, progress=new.progress._replace(state=run))
 
 
-def finals(pack: Pack, row: Row, space: Space) -> Row:
+def _finals(pack: Pack, row: Row, space: _Space) -> Row:
     """The numbers that a member ended with."""
     place = pack.places[[m.id for m in pack.members].index(row["member"])]
     return {f"last_{flag}": float(pack.state.numbers[flag][place]) for flag in space}

@@ -32,10 +32,10 @@ from rnnjax.studies._study import Options, Study
 from rnnjax.studies._workers import SharedStudy
 from rnnjax.training import STRATEGIES, host_devices
 
-FLAGS = app.study_flags(network=False)
-flags.DEFINE_string("experiment", "", "A script of this folder by name, or an importable module.", flag_values=FLAGS)
+_FLAGS = app.study_flags(network=False)
+flags.DEFINE_string("experiment", "", "A script of this folder by name, or an importable module.", flag_values=_FLAGS)
 flags.DEFINE_multi_string(
-    "set", [], "flag=value: a flag of the experiment that all members share. May be repeated.", flag_values=FLAGS
+    "set", [], "flag=value: a flag of the experiment that all members share. May be repeated.", flag_values=_FLAGS
 )
 flags.DEFINE_multi_string(
     "grid",
@@ -43,27 +43,27 @@ flags.DEFINE_multi_string(
     "flag=v1,v2: values to try, each with all values of the other grids. Also flag=log:lo:hi:n, lin:lo:hi:n or "
     "int:lo:hi. cell+hidden_size=urnn+64,lstm+24 moves flags together; cell_args.forget_bias=0,1 is an argument of the "
     "cell. May be repeated.",
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
 flags.DEFINE_multi_string(
     "space",
     [],
     "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2: where --trials are drawn from, each at every point of the "
     "grids, if there are any. May be repeated.",
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
-flags.DEFINE_integer("trials", 0, "Points to draw from the space.", 0, flag_values=FLAGS)
-flags.DEFINE_enum("sampler", "tpe", SAMPLERS, "How optuna draws them.", flag_values=FLAGS)
-flags.DEFINE_integer("ask", 16, "Trials drawn at a time.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("trials", 0, "Points to draw from the space.", 0, flag_values=_FLAGS)
+flags.DEFINE_enum("sampler", "tpe", SAMPLERS, "How optuna draws them.", flag_values=_FLAGS)
+flags.DEFINE_integer("ask", 16, "Trials drawn at a time.", 1, flag_values=_FLAGS)
 flags.DEFINE_integer(
     "halving",
     0,
     "From each rung the best 1/halving of the members go on; 0: all go on to the end.",
     0,
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
 flags.DEFINE_integer(
-    "rung", 0, "Steps of the first rung of --halving; each next one has --halving times as many.", 0, flag_values=FLAGS
+    "rung", 0, "Steps of the first rung of --halving; each next one has --halving times as many.", 0, flag_values=_FLAGS
 )
 flags.DEFINE_integer(
     "pbt",
@@ -71,7 +71,7 @@ flags.DEFINE_integer(
     "Population based training: every so many steps the worst quarter of the trials takes over from the best, numbers "
     "of the space a little changed; 0: never.",
     0,
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
 flags.DEFINE_enum(
     "strategy",
@@ -79,14 +79,14 @@ flags.DEFINE_enum(
     STRATEGIES,
     "How members run: map, one after another; vmap, at once; shard, over devices (on a CPU one for each core); auto: "
     "shard where there are several devices, else map on a CPU and vmap elsewhere.",
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
 flags.DEFINE_integer(
-    "member_batch", 0, "Members in memory at once; 0: 16 on a CPU, 64 elsewhere.", 0, flag_values=FLAGS
+    "member_batch", 0, "Members in memory at once; 0: 16 on a CPU, 64 elsewhere.", 0, flag_values=_FLAGS
 )
-flags.DEFINE_integer("max_members", 10_000, "More members than these are refused.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("max_members", 10_000, "More members than these are refused.", 1, flag_values=_FLAGS)
 flags.DEFINE_integer(
-    "workers", 0, "Processes that train the members, a few each at a time; 0: this one does.", 0, flag_values=FLAGS
+    "workers", 0, "Processes that train the members, a few each at a time; 0: this one does.", 0, flag_values=_FLAGS
 )
 flags.DEFINE_enum(
     "engine",
@@ -94,23 +94,23 @@ flags.DEFINE_enum(
     ENGINES,
     "Where --workers live: local, on this machine; slurm, as jobs of a cluster. Both need submitit, and slurm a "
     "--workdir that all machines see.",
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
 flags.DEFINE_string(
     "engine_args",
     "",
     "What submitit asks for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu.",
-    flag_values=FLAGS,
+    flag_values=_FLAGS,
 )
 
 
-def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     """Trains all members, scores the best on the test set, and says what came out."""
     config = configs[""]
     asked = plan(config)
     results = Results(workdir.path, asked.flags())
     total = len(asked.points) * max(config.trials, 1)
-    steps = asked.member(0, example(asked)).config.num_steps
+    steps = asked.member(0, _example(asked)).config.num_steps
     done = sum(row.get("steps", steps) for row in results.rows.values())
     batch = config.member_batch or (total if config.pbt else 0)
     options = Options(config.strategy, batch, config.halving, config.rung)
@@ -122,24 +122,24 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
         else:
             study = Study(asked.experiment, workdir, results, options, display, writer, heard)
         with study if isinstance(study, SharedStudy) else contextlib.nullcontext():
-            train(asked, config, study)
-    report(asked, study)
+            _train(asked, config, study)
+    _report(asked, study)
 
 
-def train(asked: Plan, config: app.Config, study: Study) -> None:
+def _train(asked: Plan, config: app.Config, study: Study) -> None:
     """Trains what the flags ask for."""
     if asked.ranges:
-        search(asked, config, study)
+        _search(asked, config, study)
     else:
         study.train([asked.member(i, own) for i, own in enumerate(asked.points)])
 
 
-def example(asked: Plan) -> Assignment:
+def _example(asked: Plan) -> Assignment:
     """The flags of some member."""
     return {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in asked.ranges} | asked.points[0]
 
 
-def search(asked: Plan, config: app.Config, study: Study) -> None:
+def _search(asked: Plan, config: app.Config, study: Study) -> None:
     """Draws trials and trains them, batch by batch, or all of them as one population."""
     trials = Search(study.workdir.path, asked.ranges, asked.points, config.trials, config.sampler, config.seed)
     space = {r.flag: r for r in asked.ranges}
@@ -154,7 +154,7 @@ def search(asked: Plan, config: app.Config, study: Study) -> None:
     trials.run(config.trials if config.pbt else config.ask, study.results, train_all)
 
 
-def report(asked: Plan, study: Study) -> None:
+def _report(asked: Plan, study: Study) -> None:
     """The summary, the pictures, the table."""
     results, workdir = study.results, study.workdir
     best = results.best()
@@ -174,7 +174,7 @@ def report(asked: Plan, study: Study) -> None:
         "members": len(statuses),
         **{status: statuses.count(status) for status in dict.fromkeys(statuses)},
         "best": {k: v for k, v in best.items() if k != "curve"}
-        | {"test": test, "command": repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
+        | {"test": test, "command": _repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
         "settings": settings[:20],
         "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
         **provenance(),
@@ -183,18 +183,18 @@ def report(asked: Plan, study: Study) -> None:
     pictures = plots.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
     print_table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
                                f"{setup.loss_label}")  # fmt: skip
-    print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {shown(test)}")
-    print(f"  {repeat(asked, chosen, best)}")
+    print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {_shown(test)}")
+    print(f"  {_repeat(asked, chosen, best)}")
     for path in (workdir.file("results.csv"), workdir.file("summary.json"), *pictures):
         print(path)
 
 
-def shown(scores: dict[str, float]) -> str:
+def _shown(scores: dict[str, float]) -> str:
     """Test scores in a line."""
     return ", ".join(f"{name} {value:.4g}" for name, value in scores.items()) or "there is none"
 
 
-def repeat(asked: Plan, member: Member, row: Row) -> str:
+def _repeat(asked: Plan, member: Member, row: Row) -> str:
     """The command that trains a member alone."""
     if any(name.startswith("last_") for name in row):
         return "(no run alone repeats it: it took over from others)"
@@ -203,7 +203,7 @@ def repeat(asked: Plan, member: Member, row: Row) -> str:
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 
-EXPERIMENT = app.Study(run, FLAGS, free=("workers", "engine", "engine_args"), description=__doc__)
+_EXPERIMENT = app.Study(_run, _FLAGS, free=("workers", "engine", "engine_args"), description=__doc__)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -220,4 +220,4 @@ def main(argv: list[str] | None = None) -> None:
       1
     """
     host_devices()
-    app.main(EXPERIMENT, ["sweep", *(sys.argv[1:] if argv is None else argv)])
+    app.main(_EXPERIMENT, ["sweep", *(sys.argv[1:] if argv is None else argv)])

@@ -13,9 +13,9 @@ from rnnjax.app._config import ARGUMENT
 from rnnjax.base import PyTree, UserError
 from rnnjax.studies._space import Assignment
 
-OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, so of the study
-FIXED = ("eval_every", "eval_batches", "data_dir")  # may be set, not varied
-NEVER = (
+_OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, so of the study
+_FIXED = ("eval_every", "eval_batches", "data_dir")  # may be set, not varied
+_NEVER = (
     "workdir", "writers", "profile", "debug_nans", "checkpoint_every", "keep_checkpoints", "log_every", "report",
     "help", "helpfull", "helpshort", "?",
 )  # fmt: skip
@@ -53,10 +53,10 @@ def refuse(experiment: Experiment, flag: str, option: str) -> None:
     Raises:
       UserError: so it is.
     """
-    known = [f for f in experiment.flags if f not in NEVER + OURS and not (option != "set" and f in FIXED)]
+    known = [f for f in experiment.flags if f not in _NEVER + _OURS and not (option != "set" and f in _FIXED)]
     if flag in known or (flag.startswith(ARGUMENT) and "cell_args" in known):
         return
-    if flag in OURS:
+    if flag in _OURS:
         raise UserError(f"--{option}={flag}=...: give --{flag} to the study itself")
     if flag in experiment.flags:
         raise UserError(
@@ -125,7 +125,7 @@ def groups(experiment: Experiment, members: Sequence[Member], structural: frozen
     return [Group(key, list(ms)) for key, ms in found.items()]
 
 
-class Noting(Config):
+class _Noting(Config):
     """A config that notes which of its values are read."""
 
     def __init__(self, values: dict[str, Any], read: set[str]) -> None:
@@ -138,11 +138,11 @@ class Noting(Config):
 
     def replace(self, **changes: Any) -> Config:
         """Notes on."""
-        return Noting({**self.values, **changes}, object.__getattribute__(self, "read"))
+        return _Noting({**self.values, **changes}, object.__getattribute__(self, "read"))
 
 
 def loaded_noting(experiment: Experiment, config: Config) -> tuple[Config, PyTree, frozenset[str]]:
     """The config and the data as `load_data` gives them, and the values of the config that were read for that."""
     read: set[str] = set()
-    found, data = load_data(experiment.load, Noting(config.values, read))
+    found, data = load_data(experiment.load, _Noting(config.values, read))
     return Config(found.values), data, frozenset(read)

@@ -22,7 +22,7 @@ from rnnjax.studies._programs import GroupPrograms, State
 from rnnjax.training import spread
 
 CALL_SECONDS = 2.0  # how long one call should take: between calls progress is shown and signals are heard
-SAVE_SECONDS = 10.0  # between two checkpoints of a pack under way
+_SAVE_SECONDS = 10.0  # between two checkpoints of a pack under way
 Row = dict[str, Any]
 
 
@@ -50,11 +50,11 @@ class Compiled(NamedTuple):
     names: list[str]
 
 
-def places(count: int, capacity: int, devices: int) -> np.ndarray:
+def _places(count: int, capacity: int, devices: int) -> np.ndarray:
     """The places of so many members, spread evenly over devices of which each has a stretch of places.
 
     Example:
-      >>> places(3, capacity=8, devices=2).tolist()
+      >>> _places(3, capacity=8, devices=2).tolist()
       [0, 4, 1]
     """
     return np.arange(capacity).reshape(devices, -1).T.ravel()[:count]
@@ -75,7 +75,7 @@ class Pack:
     ) -> None:
         self.compiled, self.members, self.folder, self.extra = compiled, list(members), folder, extra
         devices = jax.local_device_count() if compiled.strategy == "shard" else 1
-        self.places = places(len(self.members), compiled.capacity, devices)
+        self.places = _places(len(self.members), compiled.capacity, devices)
         self.checkpoints = Checkpoints(folder, keep=2)
         self.pace = Pace()
         self.step, self.seconds, self.saved = 0, 0.0, -1
@@ -138,7 +138,7 @@ class Pack:
         written = time.monotonic()
         while self.step < target and self.live().any():
             self.advance(target)
-            if time.monotonic() - written > SAVE_SECONDS:
+            if time.monotonic() - written > _SAVE_SECONDS:
                 self.save()
                 written = time.monotonic()
             after(self)
@@ -188,7 +188,7 @@ class Pack:
                 "loss": float(shown["loss"][measured[-1]]) if measured.size else math.nan,
                 "seconds": share,
                 "curve": {"step": [min((i + 1) * every, self.compiled.config.num_steps) for i in measured]}
-                | {name: values[measured].tolist() for name, values in shown.items() if name in (*CURVES, *self.extra)},
+                | {n: values[measured].tolist() for n, values in shown.items() if n in (*_CURVES, *self.extra)},
             })  # fmt: skip
         return out
 
@@ -198,7 +198,7 @@ class Pack:
         return int(self.state.best_step[p]), jax.tree.map(lambda a: np.asarray(a[p]), self.state.best_params)
 
 
-CURVES = ("loss", "valid_loss")
+_CURVES = ("loss", "valid_loss")
 
 
 def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.ndarray], int]:
@@ -210,7 +210,7 @@ def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.nd
         if rows and old.compiled is pack.compiled:
             old.begin()
             index = np.array([p for _, p in rows])
-            parts.append(jax.tree.map(lambda a, index=index: np_take(a, index), old.state))
+            parts.append(jax.tree.map(lambda a, index=index: _np_take(a, index), old.state))
             records.append({name: values[index] for name, values in old.records.items()})
             ids += [id for id, _ in rows]
             del old.state
@@ -221,6 +221,6 @@ def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.nd
     return state, {name: np.concatenate([r[name] for r in records])[order] for name in records[0]}, before[0].step
 
 
-def np_take(a: jax.Array, index: np.ndarray) -> jax.Array:
+def _np_take(a: jax.Array, index: np.ndarray) -> jax.Array:
     """Some rows, on the first device."""
     return jax.device_put(a[index], jax.local_devices()[0])

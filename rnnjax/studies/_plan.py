@@ -86,11 +86,11 @@ def plan(config: Config) -> Plan:
         raise UserError(f"{len(own) * config.trials:,} members: at most {config.max_members:,} (--max_members)")
     fixed += [(name, str(config.values[name])) for name in ("dtype", "matmul_precision")]
     made = Plan(experiment, module, fixed, axes, ranges, own)
-    check(made, config)
+    _check(made, config)
     return made
 
 
-def check(plan: Plan, config: Config) -> None:
+def _check(plan: Plan, config: Config) -> None:
     """Parses every member of a grid, or the ends of the space; and what belongs to halving and to populations."""
     for i, own in enumerate(plan.points):
         ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}

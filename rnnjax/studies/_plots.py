@@ -20,13 +20,13 @@ from rnnjax.plotting._curves import LOG_SPAN
 from rnnjax.studies._results import Results, Row, score
 from rnnjax.training import bootstrap, interquartile_mean
 
-FEW = 6  # values of a flag that an axis names, each
-CURVES = 6  # settings whose learning curves are drawn
+_FEW = 6  # values of a flag that an axis names, each
+_CURVES = 6  # settings whose learning curves are drawn
 
-Baseline = tuple[str, float] | None
+_Baseline = tuple[str, float] | None
 
 
-def draw(folder: Path, results: Results, label: str, title: str, baseline: Baseline = None) -> list[Path]:
+def draw(folder: Path, results: Results, label: str, title: str, baseline: _Baseline = None) -> list[Path]:
     """Writes flags.png, parallel.png and learning.png, those of them that there is something to show in.
 
     Args:
@@ -38,30 +38,30 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: Basel
     """
     rows = [row for row in results.rows.values() if row.get("score") is not None]
     flags = [f for f in results.flags if len({row["flags"].get(f) for row in rows}) > 1]
-    flags = [f for i, f in enumerate(flags) if not any(together(rows, f, other) for other in flags[:i])]
+    flags = [f for i, f in enumerate(flags) if not any(_together(rows, f, other) for other in flags[:i])]
     paths = []
     if flags:
-        save(folder / "flags.png", by_flag(rows, flags, label, title, baseline))
+        save(folder / "flags.png", _by_flag(rows, flags, label, title, baseline))
         paths.append(folder / "flags.png")
     if len(flags) > 1:
         across = [flag for flag in flags if flag != "seed"]
-        save(folder / "parallel.png", parallel(rows, across, label, title))
+        save(folder / "parallel.png", _parallel(rows, across, label, title))
         paths.append(folder / "parallel.png")
-    save(folder / "learning.png", learning(rows, results.settings(), label, title, baseline))
+    save(folder / "learning.png", _learning(rows, results.settings(), label, title, baseline))
     return [*paths, folder / "learning.png"]
 
 
-def together(rows: Sequence[Row], one: str, other: str) -> bool:
+def _together(rows: Sequence[Row], one: str, other: str) -> bool:
     """Whether two flags move together, as in --grid=cell+hidden_size=..."""
     pairs = {(row["flags"].get(one), row["flags"].get(other)) for row in rows}
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
+def _positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
     """Different values in order, their places on an axis, and whether that is logarithmic; names lie side by side.
 
     Example:
-      >>> positions(["1e-2", "1e-4", "1e-2"])
+      >>> _positions(["1e-2", "1e-4", "1e-2"])
       (['1e-4', '1e-2'], array([0.0001, 0.01  ]), True)
     """
     different = list(dict.fromkeys(texts))
@@ -74,35 +74,35 @@ def positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
     return different, places, bool(places[0] > 0 and places[-1] / places[0] > LOG_SPAN)
 
 
-def by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, baseline: Baseline) -> Figure:
+def _by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, baseline: _Baseline) -> Figure:
     """A panel for each flag: members as dots, the interquartile mean with its interval as a line in a band.
 
     What is a name and no number gives the colours.
     """
-    named = [f for f in flags if not numeric(rows, f)]
+    named = [f for f in flags if not _numeric(rows, f)]
     colour = named[0] if named else None
     shown = [f for f in flags if f not in (colour, "seed")] or flags
     columns = min(len(shown), 3)
     lines = -(-len(shown) // columns)
-    figure = figure_of(4.2 * columns, 3.4 * lines + 0.6)
+    figure = _figure_of(4.2 * columns, 3.4 * lines + 0.6)
     for i, flag in enumerate(shown):
         axes = figure.add_subplot(lines, columns, i + 1)
-        panel(axes, rows, flag, colour if flag != colour else None)
-        scale(axes, [score(row) for row in rows], baseline)
-        dress(axes, flag.removeprefix("cell_args."), label if i % columns == 0 else "")
+        _panel(axes, rows, flag, colour if flag != colour else None)
+        _scale(axes, [score(row) for row in rows], baseline)
+        _dress(axes, flag.removeprefix("cell_args."), label if i % columns == 0 else "")
         if i == 0 and (colour or baseline):
             axes.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{title}: line and band, interquartile mean of the members and its 95 % interval", fontsize=11)
     return figure
 
 
-def panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> None:
+def _panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> None:
     """The score against one flag."""
-    texts, x, logarithmic = positions([row["flags"][flag] for row in rows])
+    texts, x, logarithmic = _positions([row["flags"][flag] for row in rows])
     place = dict(zip(texts, x))
     if logarithmic:
         axes.set_xscale("log")
-    if not numeric(rows, flag) or (len(x) <= FEW and not logarithmic):
+    if not _numeric(rows, flag) or (len(x) <= _FEW and not logarithmic):
         axes.set_xticks(x, texts)
     worst = max(score(row) for row in rows)
     for i, group in enumerate(dict.fromkeys(row["flags"].get(colour, "") for row in rows)):
@@ -121,23 +121,23 @@ def panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> Non
         axes.fill_between(where, ends[:, 0], ends[:, 1], color=tint, alpha=0.2, lw=0)
 
 
-def parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) -> Figure:
+def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) -> Figure:
     """A line for each member across its flags, the best on top; colour is the score."""
-    figure = figure_of(1.6 * (len(flags) + 1) + 1.5, 4.4)
+    figure = _figure_of(1.6 * (len(flags) + 1) + 1.5, 4.4)
     axes = figure.add_subplot()
     scores = np.array([score(row) for row in rows])
-    columns = [positions([row["flags"].get(f, "") for row in rows]) for f in flags]
-    heights = [dict(zip(texts, unit(x, log))) for texts, x, log in columns]
+    columns = [_positions([row["flags"].get(f, "") for row in rows]) for f in flags]
+    heights = [dict(zip(texts, _unit(x, log))) for texts, x, log in columns]
     low, high = float(scores.min()), float(scores.max())
     logarithmic = bool(low > 0 and high / low > LOG_SPAN)
-    last = unit(np.array([low, *scores, high]), logarithmic)[1:-1]
+    last = _unit(np.array([low, *scores, high]), logarithmic)[1:-1]
     for i in np.argsort(-scores):
         ys = [h[rows[i]["flags"].get(f, "")] for f, h in zip(flags, heights)]
         axes.plot(range(len(flags) + 1), [*ys, last[i]], color=colormaps["viridis_r"](last[i]), lw=0.9, alpha=0.6)
     for i, (texts, *_) in enumerate(columns):
         apart = [t for t, after in itertools.pairwise(texts) if heights[i][after] - heights[i][t] > 0.04]
         for text in [*apart, texts[-1]]:
-            short = f"{float(text):.3g}" if numeric(rows, flags[i]) else text
+            short = f"{float(text):.3g}" if _numeric(rows, flags[i]) else text
             axes.annotate(
                 short, (i, heights[i][text]), (-4, 0), textcoords="offset points", fontsize=8, ha="right", va="center"
             )
@@ -154,12 +154,12 @@ def parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) 
     return figure
 
 
-def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: Baseline) -> Figure:
+def _learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: _Baseline) -> Figure:
     """Validation of the best settings while they learn: interquartile means over members, and their intervals."""
-    figure = figure_of(10.0, 4.2)
+    figure = _figure_of(10.0, 4.2)
     axes = figure.add_subplot()
     seen: list[float] = []
-    for i, setting in enumerate(settings[:CURVES]):
+    for i, setting in enumerate(settings[:_CURVES]):
         flags = {k: v for k, v in setting.items() if k in rows[0]["flags"]}
         own = [row for row in rows if all(row["flags"].get(k) == v for k, v in flags.items())]
         curves = [dict(zip(r["curve"]["step"], r["curve"].get("valid_loss", r["curve"]["loss"]))) for r in own]
@@ -173,21 +173,21 @@ def learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: st
         axes.plot(steps, middle, color=COLOURS[i % len(COLOURS)], lw=2, label=f"{name} ({len(own)})")
         axes.fill_between(steps, ends[:, 0], ends[:, 1], color=COLOURS[i % len(COLOURS)], alpha=0.2, lw=0)
         seen += middle
-    scale(axes, seen, baseline)
-    dress(axes, "step", label)
+    _scale(axes, seen, baseline)
+    _dress(axes, "step", label)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), title="setting (members)")
     figure.suptitle(f"{title}: the best settings, interquartile mean over members and its 95 % interval", fontsize=11)
     return figure
 
 
-def figure_of(width: float, height: float) -> Figure:
+def _figure_of(width: float, height: float) -> Figure:
     """An empty figure."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def numeric(rows: Sequence[Row], flag: str) -> bool:
+def _numeric(rows: Sequence[Row], flag: str) -> bool:
     """Whether all values of a flag are numbers."""
     try:
         return all(math.isfinite(float(row["flags"].get(flag, "nan"))) for row in rows)
@@ -195,14 +195,14 @@ def numeric(rows: Sequence[Row], flag: str) -> bool:
         return False
 
 
-def unit(x: np.ndarray, logarithmic: bool) -> np.ndarray:
+def _unit(x: np.ndarray, logarithmic: bool) -> np.ndarray:
     """Numbers moved into [0, 1]."""
     x = np.log(x) if logarithmic else x
     span = x.max() - x.min()
     return (x - x.min()) / span if span else np.full(x.shape, 0.5)
 
 
-def scale(axes: Axes, scores: Sequence[float], baseline: Baseline) -> None:
+def _scale(axes: Axes, scores: Sequence[float], baseline: _Baseline) -> None:
     """A logarithmic axis where it is needed, with the baseline as a line."""
     finite = [s for s in scores if math.isfinite(s)]
     name, level = baseline or ("", math.inf)
@@ -217,7 +217,7 @@ def scale(axes: Axes, scores: Sequence[float], baseline: Baseline) -> None:
         axes.set_ylim(0, 1.5 * level)  # a few that diverged do not hide the others
 
 
-def dress(axes: Axes, xlabel: str, ylabel: str) -> None:
+def _dress(axes: Axes, xlabel: str, ylabel: str) -> None:
     """Labels and a quiet frame."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)

@@ -16,7 +16,7 @@ from rnnjax.base import PyTree
 from rnnjax.base._seq import tree_zeros
 from rnnjax.training import Progress, population
 
-Record = dict[str, jax.Array]
+_Record = dict[str, jax.Array]
 
 
 class State(NamedTuple):
@@ -51,7 +51,7 @@ class GroupPrograms(NamedTuple):
 
     init: Callable[[dict[str, Any], PyTree], State]
     steps: Callable[[State, Any, PyTree], State]
-    measure: Callable[[State, Any, PyTree], tuple[State, Record]]
+    measure: Callable[[State, Any, PyTree], tuple[State, _Record]]
 
 
 def group_programs(
@@ -82,9 +82,9 @@ def group_programs(
         state, n = at
         return state._replace(progress=training.loop(trainer_of(state.numbers), state.progress, data, n))
 
-    def measured(state: State, data: PyTree) -> tuple[State, Record]:
+    def measured(state: State, data: PyTree) -> tuple[State, _Record]:
         metrics = state.progress.metrics
-        record = means(metrics) | validated(build, own(state.numbers), state, data)
+        record = _means(metrics) | _validated(build, own(state.numbers), state, data)
         score = record.get("valid_loss", record["loss"]).astype(jnp.float32)
         better = score < state.best
         params = state.progress.state.params
@@ -97,7 +97,7 @@ def group_programs(
         )
         return state, record
 
-    def measure(at: tuple[State, jax.Array], data: PyTree) -> tuple[State, Record]:
+    def measure(at: tuple[State, jax.Array], data: PyTree) -> tuple[State, _Record]:
         state, live = at
         _, like = jax.eval_shape(measured, state, data)
         nothing = jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), like)
@@ -111,16 +111,16 @@ def group_programs(
     return GroupPrograms(jax.jit(over[0]), first, second)
 
 
-def means(metrics: Any) -> Record:
+def _means(metrics: Any) -> _Record:
     """Metrics since the last report, as numbers."""
     return {name: m.value() for name, m in metrics.items()}
 
 
-def validated(build: Build, config: Config, state: State, data: PyTree) -> Record:
+def _validated(build: Build, config: Config, state: State, data: PyTree) -> _Record:
     """One pass over the validation set, on the examples that the same run alone would see."""
     setup = build_setup(build, config)
     if setup.valid is None:
         return {}
     key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)
     metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.progress.state.params, data, key)
-    return {f"valid_{name}": value for name, value in means(metrics).items()}
+    return {f"valid_{name}": value for name, value in _means(metrics).items()}

@@ -79,11 +79,11 @@ class Results:
         for row in self.rows.values():
             setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
             found.setdefault(setting, []).append(row)
-        rows = [dict(setting) | middle(members) for setting, members in found.items()]
+        rows = [dict(setting) | _middle(members) for setting, members in found.items()]
         return sorted(rows, key=lambda row: row["score"])
 
 
-def middle(members: Sequence[Row]) -> Row:
+def _middle(members: Sequence[Row]) -> Row:
     """The size of a setting's members, interquartile means of what was measured on validation, the score's interval."""
     scores = [score(row) for row in members]
     interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}

@@ -16,7 +16,7 @@ from rnnjax.training import interquartile_mean
 SAMPLERS = ("tpe", "random", "cmaes")
 
 
-def optuna() -> Any:
+def _optuna() -> Any:
     """The module.
 
     Raises:
@@ -30,9 +30,9 @@ def optuna() -> Any:
     return module
 
 
-def sampler(name: str, seed: int) -> Any:
+def _sampler(name: str, seed: int) -> Any:
     """A sampler; another seed for each batch, so that a study taken up again does not repeat its draws."""
-    samplers = optuna().samplers
+    samplers = _optuna().samplers
     if name == "cmaes":
         try:
             importlib.import_module("cmaes")
@@ -42,9 +42,9 @@ def sampler(name: str, seed: int) -> Any:
     return samplers.TPESampler(seed=seed, constant_liar=True) if name == "tpe" else samplers.RandomSampler(seed=seed)
 
 
-def distribution(r: Range) -> Any:
+def _distribution(r: Range) -> Any:
     """A range as optuna writes it."""
-    distributions = optuna().distributions
+    distributions = _optuna().distributions
     if r.kind == "choice":
         return distributions.CategoricalDistribution(r.choices)
     if r.kind == "int":
@@ -52,7 +52,7 @@ def distribution(r: Range) -> Any:
     return distributions.FloatDistribution(r.low, r.high, log=r.kind == "log")
 
 
-def text(value: Any) -> str:
+def _text(value: Any) -> str:
     """A value as on a command line."""
     return repr(value) if isinstance(value, float) else str(value)
 
@@ -72,8 +72,8 @@ class Search:
     def __init__(
         self, folder: Path, ranges: Sequence[Range], points: Sequence[Assignment], trials: int, name: str, seed: int
     ) -> None:
-        module = optuna()
-        self.space = {r.flag: distribution(r) for r in ranges}
+        module = _optuna()
+        self.space = {r.flag: _distribution(r) for r in ranges}
         self.points, self.trials, self.name, self.seed = list(points), trials, name, seed
         storage = f"sqlite:///{folder / 'study.db'}"
         self.study = module.create_study(storage=storage, study_name="study", load_if_exists=True)
@@ -96,13 +96,13 @@ class Search:
                 self.study.tell(trial.number, state=self.states.FAIL)
         running = [t for t in running if t.params.keys() == self.space.keys()]
         ended = sum(t.state != self.states.RUNNING and t.params.keys() == self.space.keys() for t in known)
-        self.study.sampler = sampler(self.name, self.seed + len(known))
+        self.study.sampler = _sampler(self.name, self.seed + len(known))
         wanted = min(batch, self.trials - ended) - len(running)
         return running + [self.study.ask(self.space) for _ in range(wanted)]
 
     def members(self, trial: Any) -> dict[int, Assignment]:
         """The members of a trial by their numbers."""
-        own = {flag: text(value) for flag, value in trial.params.items()}
+        own = {flag: _text(value) for flag, value in trial.params.items()}
         return {trial.number * len(self.points) + i: own | point for i, point in enumerate(self.points)}
 
     def tell(self, trial: Any, results: Results) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from rnnjax.base import UserError
 
 Assignment = dict[str, str]
-MOST_POINTS = 100_000  # of one axis of a grid
+_MOST_POINTS = 100_000  # of one axis of a grid
 
 
 class Axis(NamedTuple):
@@ -66,7 +66,7 @@ def axis(text: str) -> Axis:
     """
     flag, rest = named("grid", text, "flag=v1,v2 or flag=log:lo:hi:n, lin:lo:hi:n, int:lo:hi")
     flags = tuple(flag.split("+"))
-    texts = spaced(text, rest) if rest.partition(":")[0] in ("log", "lin", "int") else rest.split(",")
+    texts = _spaced(text, rest) if rest.partition(":")[0] in ("log", "lin", "int") else rest.split(",")
     values = tuple(tuple(value.split("+")) if len(flags) > 1 else (value,) for value in texts)
     if any(len(value) != len(flags) or "" in value for value in values):
         raise UserError(f"--grid={text}: {len(flags)} value{'s' * (len(flags) > 1)} at each point, none of them empty")
@@ -75,7 +75,7 @@ def axis(text: str) -> Axis:
     return Axis(flags, values)
 
 
-def spaced(text: str, rest: str) -> list[str]:
+def _spaced(text: str, rest: str) -> list[str]:
     """The points of log:lo:hi:n, lin:lo:hi:n or int:lo:hi."""
     kind, *numbers = rest.split(":")
     try:
@@ -84,18 +84,18 @@ def spaced(text: str, rest: str) -> list[str]:
     except (ValueError, IndexError, AssertionError) as error:
         form = "int:lo:hi" if kind == "int" else f"{kind}:lo:hi:n"
         raise UserError(f"--grid={text}: write {form} with numbers") from error
-    check_limits("grid", text, kind, low, high)
-    if not 2 <= n <= MOST_POINTS:
-        raise UserError(f"--grid={text}: from 2 to {MOST_POINTS:,} points")
+    _check_limits("grid", text, kind, low, high)
+    if not 2 <= n <= _MOST_POINTS:
+        raise UserError(f"--grid={text}: from 2 to {_MOST_POINTS:,} points")
     if kind == "int":
-        if high - low >= MOST_POINTS:
-            raise UserError(f"--grid={text}: {int(high - low) + 1:,} points: at most {MOST_POINTS:,}")
+        if high - low >= _MOST_POINTS:
+            raise UserError(f"--grid={text}: {int(high - low) + 1:,} points: at most {_MOST_POINTS:,}")
         return [str(i) for i in range(int(low), int(high) + 1)]
     points = np.geomspace(low, high, n) if kind == "log" else np.linspace(low, high, n)
     return [f"{x:.6g}" for x in points]
 
 
-def check_limits(option: str, text: str, kind: str, low: float, high: float) -> None:
+def _check_limits(option: str, text: str, kind: str, low: float, high: float) -> None:
     """Refuses limits between which there is nothing."""
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UserError(f"--{option}={text}: the range must be finite and its lower end below its upper end")
@@ -126,7 +126,7 @@ def drawn_range(text: str) -> Range:
         raise UserError(f"--space={text}: write {form}") from error
     if kind not in ("log", "lin", "int"):
         raise UserError(f"--space={text}: write {form}")
-    check_limits("space", text, kind, low, high)
+    _check_limits("space", text, kind, low, high)
     return Range(flag, kind, low, high)
 
 

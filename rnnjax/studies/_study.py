@@ -211,7 +211,7 @@ class Study:
         going = [i for i in going if rows[i][1]["status"] != "diverged"]
         for pack in packs:
             own = [row for p, row in rows.values() if p is pack and row["member"] not in going]
-            self.finish(pack, [row | {"status": stopped(row)} for row in own])
+            self.finish(pack, [row | {"status": _stopped(row)} for row in own])
             del pack.state
         return [m for pack in packs for m in pack.members if m.id in going]
 
@@ -265,6 +265,6 @@ class Study:
         return {} if run.test is None or found is None else run.test(found[1], data)
 
 
-def stopped(row: Row) -> str:
+def _stopped(row: Row) -> str:
     """The status of a member that does not go on from a rung."""
     return "diverged" if row["status"] == "diverged" else "halved"

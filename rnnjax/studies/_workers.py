@@ -27,7 +27,7 @@ from rnnjax.studies._results import Results
 from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
 
 
-class Folder(NamedTuple):
+class _Folder(NamedTuple):
     """Where a worker trains the members of a unit; as of a workdir, only its files are asked for.
 
     There is no lock: who holds the unit is what the queue says, and a machine that is gone gives no lock back.
@@ -139,7 +139,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         self.display.add(sum(row.get("steps", 0) for row in rows))
 
 
-STUDIES: dict[str, Study] = {}  # of this worker: units of one group need one compilation
+_STUDIES: dict[str, Study] = {}  # of this worker: units of one group need one compilation
 
 
 def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
@@ -153,12 +153,12 @@ def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
     members = [member(experiment, number, fixed, own) for number, own in unit["members"]]
     configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))
     folder.mkdir(parents=True, exist_ok=True)
-    place = cast(Workdir, Folder(folder))
+    place = cast(Workdir, _Folder(folder))
     results = Results(folder, list(members[0].flags))
     with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:
         options = Options(unit["strategy"], unit["places"])
         study = Study(experiment, place, results, options, display, make_writers([], place), [])
-        known = STUDIES.setdefault(repr((unit["experiment"], unit["places"])), study)
+        known = _STUDIES.setdefault(repr((unit["experiment"], unit["places"])), study)
         study.compiled, study.known, study.capacity = known.compiled, known.known, unit["places"]
         study.train(members)
     return [results.rows[m.id] for m in members]

@@ -3,6 +3,9 @@
 Belongs here: generators. Does not belong here: anything that reads a file (`data`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.tasks._films import EVENTS, MOVES, moving_shapes, shape_events
 from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, encode_words, scenes
 from rnnjax.tasks._strokes import LETTERS, words
@@ -30,3 +33,6 @@ __all__ = [
     "task_stream",
     "words",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

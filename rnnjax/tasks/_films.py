@@ -14,24 +14,29 @@ from rnnjax.tasks._synthetic import Task
 
 MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # by pairs: there and back
 EVENTS = ("away", "comes", "comes back", "moves", "turns", "rests", "leaves")
-WAYS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.0, 0.0))  # the last one is to rest
+_WAYS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.0, 0.0))  # the last one is to rest
 SMALLEST, LARGEST = 0.07, 0.25  # half of the width, in sides of the frame
-RADIUS = 0.2  # of a circle
+_RADIUS = 0.2  # of a circle
 SLOWEST, FASTEST = 0.05, 0.07  # a frame: sides, of the change of size, or half turns
 STEP = 0.1  # sides a frame, of an event
-COMES, LEAVES, CHANGES, BACK = 0.4, 0.2, 0.4, 0.5  # chances a frame; of what comes, to be what has been there before
+_COMES, _LEAVES, _CHANGES, _BACK = (
+    0.4,
+    0.2,
+    0.4,
+    0.5,
+)  # chances a frame; of what comes, to be what has been there before
 
-Arrays = tuple[jax.Array, ...]
+_Arrays = tuple[jax.Array, ...]
 
 
-def film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array) -> jax.Array:
+def _film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array) -> jax.Array:
     """Pictures `[frames, SIDE, SIDE, 3]` of one shape where it is there; kind `[frames, 2]` is its colour and form."""
     background = 0.15 + 0.1 * jax.random.uniform(key, (len(kind), SIDE, SIDE, 3))
     tint = jnp.asarray(np.array(list(COLOURS.values()), np.float32))[kind[:, 0]]
     return jax.vmap(paint)(background, kind[:, 1], tint, half, centre, there)
 
 
-def colour_and_form(u: jax.Array) -> jax.Array:
+def _colour_and_form(u: jax.Array) -> jax.Array:
     """A colour and a form, from two numbers in [0, 1)."""
     return jnp.stack([index_from_uniform(u[0], len(COLOURS)), index_from_uniform(u[1], len(SHAPES))])
 
@@ -50,8 +55,8 @@ def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Arr
     t, pace = jnp.arange(frames, dtype=u.dtype), SLOWEST + (FASTEST - SLOWEST) * u[4]
     turns, grows = (jnp.where(move // 2 == pair, 1 - 2 * (move % 2), 0).astype(u.dtype) for pair in (2, 3))
     angle = 2 * math.pi * (u[2] + 2 * turns * pace * t)
-    circle = RADIUS * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
-    way = jnp.asarray(np.array(WAYS, np.float32), u.dtype)[jnp.minimum(move, len(WAYS) - 1)]
+    circle = _RADIUS * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)
+    way = jnp.asarray(np.array(_WAYS, np.float32), u.dtype)[jnp.minimum(move, len(_WAYS) - 1)]
     centre = u[None, :2] + pace * t[:, None] * way[None] + circle * jnp.abs(turns)
     return centre % 1, SMALLEST + (LARGEST - SMALLEST) * ((u[3] + grows * pace * t) % 1)
 
@@ -74,8 +79,8 @@ def moving_shapes(frames: int = 6) -> Task:
 
     Example:
       >>> import jax
-      >>> film = jax.jit(moving_shapes(3).sample)(jax.random.key(1))
-      >>> film.x.shape, MOVES[film.y]
+      >>> _film = jax.jit(moving_shapes(3).sample)(jax.random.key(1))
+      >>> _film.x.shape, MOVES[_film.y]
       ((3, 24, 24, 3), 'anticlockwise')
     """
     if frames < 2:
@@ -86,8 +91,8 @@ def moving_shapes(frames: int = 6) -> Task:
         u = jax.random.uniform(ku, (8,))
         move = index_from_uniform(u[0], len(MOVES))
         centre, half = path(move, u[3:], frames)
-        kind = jnp.tile(colour_and_form(u[1:3]), (frames, 1))
-        return Batch(film(kf, kind, half, centre, jnp.ones(frames, bool)), move)
+        kind = jnp.tile(_colour_and_form(u[1:3]), (frames, 1))
+        return Batch(_film(kf, kind, half, centre, jnp.ones(frames, bool)), move)
 
     return Task(sample, math.log(len(MOVES)))
 
@@ -111,32 +116,32 @@ def shape_events(frames: int = 16) -> Task:
 
     Example:
       >>> import jax
-      >>> film = jax.jit(shape_events(8).sample)(jax.random.key(8))
-      >>> film.x.shape, " ".join(EVENTS[y] for y in film.y)
+      >>> _film = jax.jit(shape_events(8).sample)(jax.random.key(8))
+      >>> _film.x.shape, " ".join(EVENTS[y] for y in _film.y)
       ((8, 24, 24, 3), 'away comes rests moves moves leaves comes back moves')
     """
     if frames < 2:
         raise ValueError(f"an event takes 2 frames, not {frames}")
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
-    still = len(WAYS) - 1
+    still = len(_WAYS) - 1
 
-    def next_frame(carry: Arrays, u: jax.Array) -> tuple[Arrays, Arrays]:
+    def next_frame(carry: _Arrays, u: jax.Array) -> tuple[_Arrays, _Arrays]:
         there, kind, way, centre = carry
         known = kind[0] >= 0
-        arrives, departs = ~there & (u[0] < COMES), there & (u[0] < LEAVES)
-        same = known & (u[1] < BACK)
+        arrives, departs = ~there & (u[0] < _COMES), there & (u[0] < _LEAVES)
+        same = known & (u[1] < _BACK)
         colours = len(COLOURS)
-        other = colour_and_form(u[2:4])
+        other = _colour_and_form(u[2:4])
         other = other.at[0].set(
             jnp.where(known, (kind[0] + 1 + index_from_uniform(u[2], colours - 1)) % colours, other[0])
         )
         kind = jnp.where(arrives & ~same, other, kind)
-        new = jnp.where(u[4] < CHANGES, index_from_uniform(u[5], len(WAYS)), way)
+        new = jnp.where(u[4] < _CHANGES, index_from_uniform(u[5], len(_WAYS)), way)
         new = jnp.where(there, new, still)
         turned = (way != still) & (new != way)
         moved = jnp.where(new == still, rests, jnp.where(turned, turns, moves))
         y = jnp.where(there, jnp.where(departs, leaves, moved), jnp.where(arrives, jnp.where(same, back, comes), away))
-        stepped = centre + STEP * jnp.asarray(np.array(WAYS, np.float32))[new]
+        stepped = centre + STEP * jnp.asarray(np.array(_WAYS, np.float32))[new]
         centre = jnp.where(arrives, u[6:8], stepped) % 1
         there = arrives | there & ~departs
         return (there, kind, jnp.where(there, new, still), centre), (y, there, kind, centre)
@@ -144,31 +149,31 @@ def shape_events(frames: int = 16) -> Task:
     def sample(key: jax.Array) -> Batch:
         ku, kf = jax.random.split(key)
         u = jax.random.uniform(ku, (frames, 9))
-        nothing: Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(still), jnp.zeros(2))
+        nothing: _Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(still), jnp.zeros(2))
         _, (y, there, kind, centre) = jax.lax.scan(next_frame, nothing, u)
         half = jnp.tile(0.12 + 0.06 * u[0, 8], frames)
-        return Batch(film(kf, kind, half, centre, there), y)
+        return Batch(_film(kf, kind, half, centre, there), y)
 
-    return Task(sample, entropy_of_a_frame(frames))
+    return Task(sample, _entropy_of_a_frame(frames))
 
 
-def entropy_of_a_frame(frames: int) -> float:
+def _entropy_of_a_frame(frames: int) -> float:
     """Nats that a label of `shape_events` has left when one knows whether a shape is there."""
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
     unknown, gone, resting, going = 1.0, 0.0, 0.0, 0.0  # chances before a frame
     counts = np.zeros(len(EVENTS))
     for _ in range(frames):
-        new, out = COMES * (unknown + gone), LEAVES * (resting + going)
-        ways = len(WAYS)
-        stays = (1 - LEAVES) * np.array([resting, going])
-        to_rest = CHANGES / ways * stays
-        turned = CHANGES * (ways - 2) / ways * stays[1]
-        rested = to_rest.sum() + (1 - CHANGES) * stays[0]
-        counts[[comes, back]] += COMES * np.array([unknown + (1 - BACK) * gone, BACK * gone])
-        counts[[away, leaves]] += (1 - COMES) * (unknown + gone), out
+        new, out = _COMES * (unknown + gone), _LEAVES * (resting + going)
+        ways = len(_WAYS)
+        stays = (1 - _LEAVES) * np.array([resting, going])
+        to_rest = _CHANGES / ways * stays
+        turned = _CHANGES * (ways - 2) / ways * stays[1]
+        rested = to_rest.sum() + (1 - _CHANGES) * stays[0]
+        counts[[comes, back]] += _COMES * np.array([unknown + (1 - _BACK) * gone, _BACK * gone])
+        counts[[away, leaves]] += (1 - _COMES) * (unknown + gone), out
         counts[[turns, rests]] += turned, rested
         counts[moves] += stays.sum() - turned - rested
-        unknown, gone = (1 - COMES) * unknown, (1 - COMES) * gone + out
+        unknown, gone = (1 - _COMES) * unknown, (1 - _COMES) * gone + out
         resting, going = new + rested, stays.sum() - rested
     p = counts / counts.sum()
     nats = 0.0

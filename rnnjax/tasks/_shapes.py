@@ -19,16 +19,16 @@ COLOURS = {
     "white": (1.0, 1.0, 1.0), "purple": (0.7, 0.1, 0.8), "orange": (1.0, 0.5, 0.0), "cyan": (0.1, 0.9, 0.9),
     "pink": (1.0, 0.6, 0.75), "brown": (0.6, 0.35, 0.1), "teal": (0.0, 0.55, 0.55), "lime": (0.6, 1.0, 0.1),
 }  # fmt: skip
-TINGE = 0.1  # how far each part of a colour may be from its own
+_TINGE = 0.1  # how far each part of a colour may be from its own
 SIZES = {"small": 0.11, "large": 0.19}  # half of the width, in sides of the picture
-RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first to the second: the picture tells which is first
-PLACES = {
+_RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first to the second: the picture tells which is first
+_PLACES = {
     "at the top": (0, -1), "at the bottom": (0, 1), "on the left": (-1, 0), "on the right": (1, 0),
     "in the middle": (0, 0),
 }  # fmt: skip
 FAR = 0.26  # from the middle, in sides
 HELD_OUT = tuple(zip(COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
-WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *RELATIONS, *PLACES]).split()))
+WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *_RELATIONS, *_PLACES]).split()))
 LONGEST = 11  # symbols of a sentence, the end symbol included
 
 
@@ -37,7 +37,7 @@ def encode_words(text: str) -> list[int]:
     return [WORDS.index(word) for word in text.split()]
 
 
-def table(texts: tuple[str, ...], size: int) -> np.ndarray:
+def _table(texts: tuple[str, ...], size: int) -> np.ndarray:
     """Texts as rows of symbols, -1 where a text is shorter."""
     return np.array([encode_words(t) + [-1] * (size - len(t.split())) for t in texts], np.int32)
 
@@ -98,9 +98,9 @@ def scenes(held_out: bool = False) -> Task:
     pairs = [(names.index(c), SHAPES.index(s)) for c, s in HELD_OUT]
     others = [(c, s) for c in range(len(names)) for s in range(len(SHAPES)) if (c, s) not in pairs]
     shades, halves = np.array(list(COLOURS.values()), np.float32), np.array(list(SIZES.values()), np.float32)
-    places = np.array(list(PLACES.values()), np.float32)
-    relations = np.array(list(RELATIONS.values()), np.float32)
-    said_places, said_relations = table(tuple(PLACES), 3), table(tuple(RELATIONS), 2)
+    places = np.array(list(_PLACES.values()), np.float32)
+    relations = np.array(list(_RELATIONS.values()), np.float32)
+    said_places, said_relations = _table(tuple(_PLACES), 3), _table(tuple(_RELATIONS), 2)
     size_words, colour_words, shape_words = (encode_words(" ".join(w)) for w in (SIZES, COLOURS, SHAPES))
     article = encode_words("a")[0]
 
@@ -122,8 +122,8 @@ def scenes(held_out: bool = False) -> Task:
         two = u[0] < 0.5
         at_second = two & (u[1] < 0.5)
         first, second = thing(u[2:4], held_out & ~at_second), thing(u[4:6], held_out & at_second)
-        place, relation = index_from_uniform(u[6], len(PLACES)), index_from_uniform(u[7], len(RELATIONS))
-        jitter, tinge = 0.08 * u[8:12].reshape(2, 2) - 0.04, TINGE * (2 * u[12:].reshape(2, 3) - 1)
+        place, relation = index_from_uniform(u[6], len(_PLACES)), index_from_uniform(u[7], len(_RELATIONS))
+        jitter, tinge = 0.08 * u[8:12].reshape(2, 2) - 0.04, _TINGE * (2 * u[12:].reshape(2, 3) - 1)
         away = jnp.where(two, jnp.asarray(relations)[relation], jnp.asarray(places)[place]) * FAR
         picture = 0.15 + 0.1 * jax.random.uniform(kb, (SIDE, SIDE, 3))
         for i, (colour, shape, size) in enumerate((first, second)):
@@ -139,6 +139,6 @@ def scenes(held_out: bool = False) -> Task:
         return Batch(SourceTarget(picture, late), y, jnp.arange(LONGEST) <= (slots >= 0).sum())
 
     one = math.log(len(others) * len(SIZES))
-    entropy = math.log(2) + one + (math.log(len(PLACES)) + one + math.log(len(RELATIONS))) / 2
+    entropy = math.log(2) + one + (math.log(len(_PLACES)) + one + math.log(len(_RELATIONS))) / 2
     symbols = 1 + (7 + 9.5) / 2  # of two shapes 9 or 10
     return Task(sample, entropy / symbols)

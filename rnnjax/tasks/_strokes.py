@@ -13,7 +13,7 @@ from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
 # Corners of each letter in a box of one by two, the writing line at 0.
-SHAPES = {
+_SHAPES = {
     "c": "0.9,0.8 0.5,1 0.1,0.7 0.1,0.3 0.5,0 0.9,0.2",
     "l": "0.1,2 0.1,1 0.1,0.2 0.4,0",
     "n": "0.1,1 0.1,0 0.1,0.8 0.6,1 0.9,0.7 0.9,0",
@@ -25,14 +25,14 @@ SHAPES = {
     "z": "0.1,1 0.9,1 0.1,0 0.9,0",
     "h": "0.1,2 0.1,0 0.1,0.8 0.6,1 0.9,0.7 0.9,0",
 }
-LETTERS = tuple(SHAPES)
+LETTERS = tuple(_SHAPES)
 STEP = 0.45  # how far the pen goes from one point to the next, on average
 PITCH = 1.4  # from letter to letter
 
 
-def corners() -> np.ndarray:
+def _corners() -> np.ndarray:
     """The corners `[letters, corners, 2]`, the last one repeated where there are fewer."""
-    rows = [[tuple(map(float, p.split(","))) for p in shape.split()] for shape in SHAPES.values()]
+    rows = [[tuple(map(float, p.split(","))) for p in shape.split()] for shape in _SHAPES.values()]
     longest = max(map(len, rows))
     return np.array([row + [row[-1]] * (longest - len(row)) for row in rows], np.float32)
 
@@ -55,9 +55,9 @@ def words(shortest: int, longest: int) -> Task:
       >>> batch.x.x.shape, batch.y.shape
       ((5, 80, 3), (5, 4))
     """
-    table = corners()
+    table = _corners()
     room, count = 20 * longest, table.shape[1]
-    sizes = np.array([len(shape.split()) for shape in SHAPES.values()])
+    sizes = np.array([len(shape.split()) for shape in _SHAPES.values()])
 
     def sample(key: jax.Array) -> Batch:
         kn, kl, ks, kc, kp = jax.random.split(key, 5)
@@ -75,13 +75,13 @@ def words(shortest: int, longest: int) -> Task:
         there = (jnp.arange(longest) < n)[:, None, None]
         points = jnp.where(there, points, points[n - 1, -1][None, None]).reshape(-1, 2)
         lifted = (jnp.arange(longest * count) % count == 0).astype(x.dtype)
-        return Batch(pen(points, lifted, kp, room), jnp.where(jnp.arange(longest) < n, letters + 1, 0))
+        return Batch(_pen(points, lifted, kp, room), jnp.where(jnp.arange(longest) < n, letters + 1, 0))
 
     mean = (shortest + longest) / 2
     return Task(sample, math.log(longest - shortest + 1) + mean * math.log(len(LETTERS)))
 
 
-def pen(points: jax.Array, lifted: jax.Array, key: jax.Array, room: int) -> Seq:
+def _pen(points: jax.Array, lifted: jax.Array, key: jax.Array, room: int) -> Seq:
     """A pen's way along corners `[n, 2]`, at uneven speed; lifted `[n]`: on its way to a corner it does not write."""
     length = jnp.sqrt(jnp.square(points[1:] - points[:-1]).sum(-1))
     far = jnp.concatenate([jnp.zeros(1, points.dtype), jnp.cumsum(length)])

@@ -3,6 +3,9 @@
 Belongs here: functions of arrays. Does not belong here: checkpoints (`runs`), command lines (`app`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.training._loop import Progress, Trainer, TrainState, evaluate, init, loop
 from rnnjax.training._optimizers import decayed, optimizer, scale_by_name
 from rnnjax.training._population import (
@@ -33,3 +36,6 @@ __all__ = [
     "scale_by_name",
     "spread",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -89,11 +89,11 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
     params = trainer.cell.init(params_key, example)
     opt_state, carries = trainer.optimizer.init(params), trainer.estimator.init(params, batch)
     state = TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
-    metrics = tree_zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
+    metrics = tree_zeros(jax.eval_shape(lambda s: _step(trainer, s, data)[1], state))
     return Progress(state, metrics, jnp.asarray(True))
 
 
-def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+def _step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
     """One batch, one estimate, one update. Metrics are those of the objective and the norm of the mean gradient."""
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch, position = trainer.stream.next(data, state.position, data_key)
@@ -117,8 +117,8 @@ def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress
 
     def body(at: tuple[Progress, jax.Array]) -> tuple[Progress, jax.Array]:
         progress, done = at
-        state, metrics = step(trainer, progress.state, data)
-        return Progress(state, jax.tree.map(jnp.add, progress.metrics, metrics), finite(metrics)), done + 1
+        state, metrics = _step(trainer, progress.state, data)
+        return Progress(state, jax.tree.map(jnp.add, progress.metrics, metrics), _finite(metrics)), done + 1
 
     def more(at: tuple[Progress, jax.Array]) -> jax.Array:
         return (at[1] < n) & at[0].finite
@@ -126,7 +126,7 @@ def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress
     return lax.while_loop(more, body, (progress, jnp.zeros((), jnp.int32)))[0]
 
 
-def finite(metrics: Metrics) -> jax.Array:
+def _finite(metrics: Metrics) -> jax.Array:
     """Whether the loss and the norm of the gradient are."""
     return jnp.isfinite(metrics["loss"].total) & jnp.isfinite(metrics["grad_norm"].total)
 

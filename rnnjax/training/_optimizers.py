@@ -18,10 +18,10 @@ import optax
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._pytrees import path_name
 
-Schedule = Callable[[jax.Array], jax.Array]
+_Schedule = Callable[[jax.Array], jax.Array]
 
 
-def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0) -> Schedule:
+def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0) -> _Schedule:
     """A learning rate as a function of the step: a linear warm-up, then from value to final * value at `steps`.
 
         constant      value
@@ -61,12 +61,12 @@ def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0
     return schedule
 
 
-def by_name(pattern: str, params: PyTree) -> PyTree:
+def _by_name(pattern: str, params: PyTree) -> PyTree:
     """Booleans shaped as params: whose name has a match of the regular expression, anywhere in it.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> by_name("u$", ({"w": jnp.ones(1)}, {"u": jnp.ones(1)}))
+      >>> _by_name("u$", ({"w": jnp.ones(1)}, {"u": jnp.ones(1)}))
       ({'w': False}, {'u': True})
     """
     return jax.tree.map_with_path(lambda path, _: bool(re.search(pattern, path_name(path))), params)
@@ -107,7 +107,7 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def clip_by_norm(limit: Any) -> optax.GradientTransformation:
+def _clip_by_norm(limit: Any) -> optax.GradientTransformation:
     """Scales the gradient down to a global norm of `limit`, which may be a tracer; 0 leaves it alone."""
 
     def update(grads: PyTree, state: optax.EmptyState, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
@@ -134,11 +134,11 @@ DIRECTIONS: dict[str, Callable[[], optax.GradientTransformation]] = {
 }
 
 
-Make = Callable[..., optax.GradientTransformation]
-PROBE_STEPS, PROBE_RATE = 10, 0.01  # on the quadratic
+_Make = Callable[..., optax.GradientTransformation]
+_PROBE_STEPS, _PROBE_RATE = 10, 0.01  # on the quadratic
 
 
-class Kind(NamedTuple):
+class _Kind(NamedTuple):
     """What is known of a function that gives an optax transformation.
 
     Attributes:
@@ -151,7 +151,7 @@ class Kind(NamedTuple):
 
 
 @functools.cache
-def kind_of(make: Make) -> Kind:
+def kind_of(make: _Make) -> _Kind:
     """Finds out on a quadratic what a function of a user's gives. The updates say whether they go up or down.
 
     Raises:
@@ -171,12 +171,12 @@ def kind_of(make: Make) -> Kind:
     if missing:
         raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: give a function that "
                          "needs learning_rate at most")  # fmt: skip
-    wanted: dict[str, Any] = {"schedule": lambda step: PROBE_RATE, "number": PROBE_RATE} if needed else {"": None}
+    wanted: dict[str, Any] = {"schedule": lambda step: _PROBE_RATE, "number": _PROBE_RATE} if needed else {"": None}
     problem = ""
     for given, rate in wanted.items():
         try:
             with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):  # as optax is written
-                return Kind(_goes_down(make(rate) if given else make()), given)
+                return _Kind(_goes_down(make(rate) if given else make()), given)
         except Exception as error:  # whatever a user's function raises
             problem = problem or (str(error) or type(error).__name__)
     raise ValueError(problem)
@@ -193,19 +193,21 @@ def _goes_down(tx: Any) -> bool:
         return sum((0.5 * jnp.sum(c * v**2) for c, v in zip(jax.tree.leaves(curve), jax.tree.leaves(x))), jnp.zeros(()))
 
     tx, state, total = optax.with_extra_args_support(tx), tx.init(params), 0.0
-    for _ in range(PROBE_STEPS):
+    for _ in range(_PROBE_STEPS):
         value, grads = jax.value_and_grad(loss)(params)
         updates, state = tx.update(grads, state, params, value=value)
         size = float(optax.tree.norm(updates) * optax.tree.norm(grads))
         if size > 0:
             total += float(optax.tree.vdot(updates, grads)) / size
         params = optax.apply_updates(params, jax.tree.map(lambda u: jnp.clip(u, -1, 1), updates))
-    if not abs(total) > 0.1 * PROBE_STEPS:
+    if not abs(total) > 0.1 * _PROBE_STEPS:
         raise ValueError("its updates go neither up nor down a quadratic: it is no optimiser, nor a direction of one")
     return total < 0
 
 
-def decay_at(schedule: Schedule, weight_decay: Any, decays: Callable[[PyTree], PyTree]) -> optax.GradientTransformation:
+def _decay_at(
+    schedule: _Schedule, weight_decay: Any, decays: Callable[[PyTree], PyTree]
+) -> optax.GradientTransformation:
     """Takes rate(step) weight_decay params off: decay beside an optimiser that has a rate of its own."""
     steps = optax.chain(optax.add_decayed_weights(weight_decay, decays), optax.scale_by_learning_rate(schedule))
 
@@ -217,8 +219,8 @@ def decay_at(schedule: Schedule, weight_decay: Any, decays: Callable[[PyTree], P
 
 
 def optimizer(
-    direction: Make,
-    schedule: Schedule,
+    direction: _Make,
+    schedule: _Schedule,
     clip_norm: Any = 0.0,
     weight_decay: Any = 0.0,
     no_decay: str = r"(^|/)(b|p|gain|bias|c_gain|c_bias|carry)$",
@@ -256,9 +258,9 @@ def optimizer(
     """
 
     def decays(params: PyTree) -> PyTree:
-        return jax.tree.map(lambda skip: not skip, by_name(no_decay, params))
+        return jax.tree.map(lambda skip: not skip, _by_name(no_decay, params))
 
-    kind = Kind(False, "") if direction in DIRECTIONS.values() else kind_of(direction)
+    kind = _Kind(False, "") if direction in DIRECTIONS.values() else kind_of(direction)
     if kind.full:
         rates: dict[str, tuple[Any, ...]] = {
             "schedule": (schedule,),
@@ -266,12 +268,12 @@ def optimizer(
             "": (),
         }
         own = direction(*rates[kind.given])
-        decay = decay_at(schedule, weight_decay, decays)
-        return optax.chain(clip_by_norm(clip_norm), own, decay, scale_by_name(scales or {}))
+        decay = _decay_at(schedule, weight_decay, decays)
+        return optax.chain(_clip_by_norm(clip_norm), own, decay, scale_by_name(scales or {}))
     if kind.given:
         raise ValueError("it needs a learning rate, and its updates go up: the sign is missing")
     return optax.chain(
-        clip_by_norm(clip_norm),
+        _clip_by_norm(clip_norm),
         direction(),
         optax.add_decayed_weights(weight_decay, decays),
         scale_by_name(scales or {}),

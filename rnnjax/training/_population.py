@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike
 from rnnjax.base import PyTree, UserError
 from rnnjax.runs import usable_cores
 
-Population = Callable[..., PyTree]
+_Population = Callable[..., PyTree]
 STRATEGIES = ("auto", "map", "vmap", "shard")
-AXIS = "members"
+_AXIS = "members"
 
 
 def host_devices(n: int = 0) -> None:
@@ -51,7 +51,7 @@ def chosen(strategy: str = "auto") -> str:
     return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
-def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: int = 0) -> Population:
+def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: int = 0) -> _Population:
     """A function of one member as a function of many: (member, *shared) -> out becomes (members, *shared) -> outs.
 
         outs[i] = f(members[i], *shared)
@@ -84,23 +84,23 @@ def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: i
             return jax.vmap(lambda m: f(m, *shared))(members)
         return lax.map(lambda m: f(m, *shared), members, batch_size=member_batch if at_once else None)
 
-    return sharded(run) if kind == "shard" else run
+    return _sharded(run) if kind == "shard" else run
 
 
-def mesh() -> Mesh:
+def _mesh() -> Mesh:
     """The devices of this process, in a row."""
-    return Mesh(np.array(jax.local_devices()), (AXIS,))
+    return Mesh(np.array(jax.local_devices()), (_AXIS,))
 
 
-def sharded(run: Population) -> Population:
+def _sharded(run: _Population) -> _Population:
     """The members shared out over the devices; the last one is repeated until they divide."""
 
     def shared_out(members: PyTree, *shared: PyTree) -> PyTree:
-        n, devices = jax.tree.leaves(members)[0].shape[0], mesh()
+        n, devices = jax.tree.leaves(members)[0].shape[0], _mesh()
         more = -n % devices.size
         padded = jax.tree.map(lambda a: jnp.concatenate([a, a[-1:].repeat(more, 0)]), members) if more else members
-        specs = (PartitionSpec(AXIS), *(PartitionSpec() for _ in shared))
-        outs = jax.shard_map(run, mesh=devices, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)(
+        specs = (PartitionSpec(_AXIS), *(PartitionSpec() for _ in shared))
+        outs = jax.shard_map(run, mesh=devices, in_specs=specs, out_specs=PartitionSpec(_AXIS), check_vma=False)(
             padded, *shared
         )
         return jax.tree.map(lambda a: a[:n], outs) if more else outs
@@ -110,13 +110,15 @@ def sharded(run: Population) -> Population:
 
 def replicated(tree: PyTree, strategy: str = "auto") -> PyTree:
     """What all members share, laid on every device once, where `population` would move it at each call."""
-    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec())) if chosen(strategy) == "shard" else tree
+    return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec())) if chosen(strategy) == "shard" else tree
 
 
 def spread(members: PyTree, strategy: str = "auto") -> PyTree:
     """Members laid where `population` leaves them: shared out over the devices, if that is how they are trained."""
     return (
-        jax.device_put(members, NamedSharding(mesh(), PartitionSpec(AXIS))) if chosen(strategy) == "shard" else members
+        jax.device_put(members, NamedSharding(_mesh(), PartitionSpec(_AXIS)))
+        if chosen(strategy) == "shard"
+        else members
     )
 
 

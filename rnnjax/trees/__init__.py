@@ -3,6 +3,9 @@
 Belongs here: whatever runs over a tree. Does not belong here: sequences.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.trees._brackets import (
     Tree,
     at_random,
@@ -59,3 +62,6 @@ __all__ = [
     "vocabulary",
     "with_values",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

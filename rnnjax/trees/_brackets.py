@@ -12,7 +12,7 @@ from rnnjax.base import UserError
 from rnnjax.data._files import read_text
 from rnnjax.data._opening import UTF8
 
-SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may hold other kinds of space: the treebank has "8 1/2" as one
+_SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may hold other kinds of space: the treebank has "8 1/2" as one
 
 
 class Tree(NamedTuple):
@@ -33,7 +33,7 @@ class Tree(NamedTuple):
         return [word for word, below in zip(self.words, self.children) if not below]
 
 
-class Symbol(NamedTuple):
+class _Symbol(NamedTuple):
     """A bracket, a label or a word, and where it stands."""
 
     text: str
@@ -41,10 +41,10 @@ class Symbol(NamedTuple):
     column: int
 
 
-class Open(NamedTuple):
+class _Open(NamedTuple):
     """A bracket that is still open: itself, the label and word read so far, the subtrees so far."""
 
-    symbol: Symbol
+    symbol: _Symbol
     said: list[str]
     children: list[int]
 
@@ -71,7 +71,7 @@ def parse(text: str, name: str = "the text") -> list[Tree]:
     """
     lines = enumerate(text.split("\n"), 1)
     return list(
-        parse_symbols((Symbol(s[0], n, s.start() + 1) for n, line in lines for s in SYMBOL.finditer(line)), name)
+        _parse_symbols((_Symbol(s[0], n, s.start() + 1) for n, line in lines for s in _SYMBOL.finditer(line)), name)
     )
 
 
@@ -128,7 +128,7 @@ def linearise(tree: Tree) -> list[str]:
             continue
         leaf = not tree.children[node]
         said = [s for s in (tree.labels[node], tree.words[node]) if s]
-        if leaf != bool(tree.words[node]) or any(SYMBOL.fullmatch(s) is None or s in "()" for s in said):
+        if leaf != bool(tree.words[node]) or any(_SYMBOL.fullmatch(s) is None or s in "()" for s in said):
             raise UserError(f"no brackets can say the node {node} of the tree: label {tree.labels[node]!r}, "
                             f"word {tree.words[node]!r}")  # fmt: skip
         symbols += ["(", *said]
@@ -146,25 +146,25 @@ def delinearise(symbols: Iterable[str]) -> Tree:
       >>> delinearise(["(", "bad", ")"]).sentence()
       ['bad']
     """
-    trees = list(parse_symbols((Symbol(s, 1, i) for i, s in enumerate(symbols, 1)), "the sequence"))
+    trees = list(_parse_symbols((_Symbol(s, 1, i) for i, s in enumerate(symbols, 1)), "the sequence"))
     if len(trees) != 1:
         raise UserError(f"the sequence holds {len(trees)} trees, not one")
     return trees[0]
 
 
-def parse_symbols(symbols: Iterable[Symbol], name: str) -> Iterator[Tree]:
+def _parse_symbols(symbols: Iterable[_Symbol], name: str) -> Iterator[Tree]:
     """Trees from symbols, one after another."""
-    stack: list[Open] = []
+    stack: list[_Open] = []
     nodes: list[tuple[str, str, tuple[int, ...]]] = []
     for symbol in symbols:
         if symbol.text == "(":
             if stack and len(stack[-1].said) == 2:
-                raise_parse_error(name, symbol, f"a subtree beside the word {stack[-1].said[1]!r}")
-            stack.append(Open(symbol, [], []))
+                _raise_parse_error(name, symbol, f"a subtree beside the word {stack[-1].said[1]!r}")
+            stack.append(_Open(symbol, [], []))
         elif not stack:
-            raise_parse_error(name, symbol, f"{symbol.text!r} stands outside all brackets")
+            _raise_parse_error(name, symbol, f"{symbol.text!r} stands outside all brackets")
         elif symbol.text == ")":
-            nodes.append(close_node(stack.pop(), name))
+            nodes.append(_close_node(stack.pop(), name))
             if stack:
                 stack[-1].children.append(len(nodes) - 1)
                 continue
@@ -172,28 +172,28 @@ def parse_symbols(symbols: Iterable[Symbol], name: str) -> Iterator[Tree]:
             nodes = []
         elif stack[-1].children or len(stack[-1].said) == 2:
             beside = "a subtree" if stack[-1].children else "another word"
-            raise_parse_error(name, symbol, f"the word {symbol.text!r} beside {beside}")
+            _raise_parse_error(name, symbol, f"the word {symbol.text!r} beside {beside}")
         else:
             stack[-1].said.append(symbol.text)
     if stack:
-        raise_parse_error(name, stack[0].symbol, "this bracket is never closed")
+        _raise_parse_error(name, stack[0].symbol, "this bracket is never closed")
 
 
-def close_node(node: Open, name: str) -> tuple[str, str, tuple[int, ...]]:
+def _close_node(node: _Open, name: str) -> tuple[str, str, tuple[int, ...]]:
     """Label, word and children of a node whose bracket has closed."""
     if node.children:
         return "".join(node.said), "", tuple(node.children)
     if not node.said:
-        raise_parse_error(name, node.symbol, "a node with nothing in it")
+        _raise_parse_error(name, node.symbol, "a node with nothing in it")
     return "".join(node.said[:-1]), node.said[-1], ()
 
 
-def raise_parse_error(name: str, symbol: Symbol, fault: str) -> NoReturn:
+def _raise_parse_error(name: str, symbol: _Symbol, fault: str) -> NoReturn:
     """Says what is wrong, and where."""
     raise UserError(f"{name}, line {symbol.line}, column {symbol.column}: {fault}")
 
 
-Split = Callable[[int], Sequence[int]]
+_Split = Callable[[int], Sequence[int]]
 
 
 def chain(n: int) -> tuple[int, ...]:
@@ -216,7 +216,7 @@ def balanced(n: int) -> tuple[int, ...]:
     return n // 2, n - n // 2
 
 
-def at_random(rng: np.random.Generator, arity: int = 2) -> Split:
+def at_random(rng: np.random.Generator, arity: int = 2) -> _Split:
     """A split at random places, into 2 to `arity` parts.
 
     Example:
@@ -233,7 +233,7 @@ def at_random(rng: np.random.Generator, arity: int = 2) -> Split:
     return split
 
 
-def shaped(words: Sequence[str], split: Split, label: Callable[[], str] = lambda: "") -> Tree:
+def shaped(words: Sequence[str], split: _Split, label: Callable[[], str] = lambda: "") -> Tree:
     """A tree over words.
 
     Args:

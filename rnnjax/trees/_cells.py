@@ -42,21 +42,21 @@ class TreeCell:
         return dataclasses.replace(self, **changes)
 
 
-def check_two_children(name: str, present: jax.Array) -> None:
+def _check_two_children(name: str, present: jax.Array) -> None:
     """Refuses nodes of another arity than two."""
     if present.shape != (2,):
         raise ValueError(f"{name} joins two children, and these trees have nodes of up to {present.shape[0]}: "
                          "child_sum joins any number")  # fmt: skip
 
 
-def matrices(key: jax.Array, children: int, gates: int, hidden: int, dtype: Any) -> jax.Array:
+def _matrices(key: jax.Array, children: int, gates: int, hidden: int, dtype: Any) -> jax.Array:
     """A matrix for each child `[children, hidden, gates * hidden]`, the block of each gate orthogonal."""
     keys = jax.random.split(key, (children, gates))
     blocks = [[draw_initial(orthogonal, k, (hidden, hidden), dtype) for k in row] for row in keys]
     return jnp.stack([jnp.concatenate(row, 1) for row in blocks])
 
 
-def sum_children(h: jax.Array, u: jax.Array) -> jax.Array:
+def _sum_children(h: jax.Array, u: jax.Array) -> jax.Array:
     """sum_k h_k u_k, by one product of matrices: many nodes at once are faster so than child by child."""
     return h.reshape(-1) @ u.reshape(h.size, -1)
 
@@ -89,13 +89,13 @@ def recnn(hidden: int) -> TreeCell:
         kw, ku = jax.random.split(key)
         return {
             "w": draw_initial(lecun_normal, kw, (x.shape[-1], hidden), x.dtype),
-            "u": matrices(ku, 2, 1, hidden, x.dtype),
+            "u": _matrices(ku, 2, 1, hidden, x.dtype),
             "b": jnp.zeros(hidden, x.dtype),
         }
 
     def node(p: PyTree, h: jax.Array, present: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        check_two_children("recnn", present)
-        return jnp.tanh(sum_children(h, p["u"]) + p["b"])
+        _check_two_children("recnn", present)
+        return jnp.tanh(_sum_children(h, p["u"]) + p["b"])
 
     return TreeCell(init, lambda p, x, key=None: x @ p["w"], node)
 
@@ -135,21 +135,21 @@ def rntn(hidden: int, scale: Any = 0.1) -> TreeCell:
         return params | {"t": t * as_dtype(scale, x)}
 
     def node(p: PyTree, h: jax.Array, present: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        check_two_children("rntn", present)
+        _check_two_children("rntn", present)
         g = h.reshape(-1)
-        return jnp.tanh((p["t"] @ g) @ g / g.size + sum_children(h, p["u"]) + p["b"])
+        return jnp.tanh((p["t"] @ g) @ g / g.size + _sum_children(h, p["u"]) + p["b"])
 
     return TreeCell(init, lambda p, x, key=None: x @ p["w"], node)
 
 
-def gated(z: jax.Array) -> LSTMCarry:
+def _gated(z: jax.Array) -> LSTMCarry:
     """The state of a leaf, from pre-activations i, g, o: there is nothing to forget."""
     i, g, o = jnp.split(z, 3)
     c = jax.nn.sigmoid(i) * jnp.tanh(g)
     return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
 
 
-def without_forgetting(b: jax.Array, hidden: int) -> jax.Array:
+def _without_forgetting(b: jax.Array, hidden: int) -> jax.Array:
     """The biases of i, g, o, which are the first and the last two of a node's gates."""
     return jnp.concatenate([b[:hidden], b[-2 * hidden :]])
 
@@ -185,16 +185,16 @@ def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
         kw, ku = jax.random.split(key)
         return {
             "w": draw_initial(lecun_normal, kw, (x.shape[-1], 3 * hidden), x.dtype),
-            "u": matrices(ku, 2, 5, hidden, x.dtype),
+            "u": _matrices(ku, 2, 5, hidden, x.dtype),
             "b": jnp.zeros(5 * hidden, x.dtype),
         }
 
     def leaf(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> LSTMCarry:
-        return gated(x @ p["w"] + without_forgetting(p["b"], hidden))
+        return _gated(x @ p["w"] + _without_forgetting(p["b"], hidden))
 
     def node(p: PyTree, below: LSTMCarry, present: jax.Array, key: jax.Array | None = None) -> LSTMCarry:
-        check_two_children("tree_lstm", present)
-        z = sum_children(below.h, p["u"]) + p["b"]
+        _check_two_children("tree_lstm", present)
+        z = _sum_children(below.h, p["u"]) + p["b"]
         i, left, right, g, o = jnp.split(z, 5)
         kept = [jax.nn.sigmoid(f + as_dtype(forget_bias, f)) * c for f, c in zip((left, right), below.c)]
         c = kept[0] + kept[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
@@ -234,12 +234,12 @@ def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
         kw, ku = jax.random.split(key)
         return {
             "w": draw_initial(lecun_normal, kw, (x.shape[-1], 3 * hidden), x.dtype),
-            "u": matrices(ku, 1, 4, hidden, x.dtype)[0],
+            "u": _matrices(ku, 1, 4, hidden, x.dtype)[0],
             "b": jnp.zeros(4 * hidden, x.dtype),
         }
 
     def leaf(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> LSTMCarry:
-        return gated(x @ p["w"] + without_forgetting(p["b"], hidden))
+        return _gated(x @ p["w"] + _without_forgetting(p["b"], hidden))
 
     def node(p: PyTree, below: LSTMCarry, present: jax.Array, key: jax.Array | None = None) -> LSTMCarry:
         i, _, g, o = jnp.split(below.h.sum(0) @ p["u"] + p["b"], 4)

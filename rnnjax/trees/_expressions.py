@@ -8,15 +8,15 @@ import numpy as np
 
 from rnnjax.trees._brackets import Tree, delinearise
 
-Operation = Callable[[Sequence[int]], int]
+_Operation = Callable[[Sequence[int]], int]
 
-LISTOPS: dict[str, Operation] = {
+LISTOPS: dict[str, _Operation] = {
     "MAX": max,
     "MIN": min,
     "MED": lambda values: sorted(values)[len(values) // 2],
     "SM": lambda values: sum(values) % 10,
 }
-ARITHMETIC: dict[str, Operation] = {
+ARITHMETIC: dict[str, _Operation] = {
     "+": lambda values: sum(values) % 10,
     "-": lambda values: (values[0] - values[1]) % 10,
     "*": lambda values: values[0] * values[1] % 10,
@@ -26,7 +26,7 @@ ARITHMETIC: dict[str, Operation] = {
 def expression(
     rng: np.random.Generator,
     depth: int,
-    operations: Mapping[str, Operation] = LISTOPS,
+    operations: Mapping[str, _Operation] = LISTOPS,
     most: int = 5,
     deep: float = 0.25,
 ) -> Tree:
@@ -67,7 +67,7 @@ def expression(
     return with_values(delinearise(symbols), operations)
 
 
-def with_values(tree: Tree, operations: Mapping[str, Operation]) -> Tree:
+def with_values(tree: Tree, operations: Mapping[str, _Operation]) -> Tree:
     """An expression with the values of its nodes for labels.
 
     Raises:

@@ -49,16 +49,16 @@ def fold_forest(tree: TreeCell) -> Cell:
 
         def row(registers: PyTree, at: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
             below, registered, present, kept, keys = at
-            below = jax.tree.map(jnp.add, below, gather_or_zero(registers, registered))  # one of the two is zero
+            below = jax.tree.map(jnp.add, below, _gather_or_zero(registers, registered))  # one of the two is zero
             new = jax.vmap(tree.node, (None, 0, 0, 0))(w, below, present, keys)
             new = tree_where(present.any(-1), new, tree_zeros(new))
-            return tree_where(kept < 0, registers, gather_or_zero(new, kept)), new
+            return tree_where(kept < 0, registers, _gather_or_zero(new, kept)), new
 
         empty = jax.tree.map(lambda a: jnp.zeros((forest.kept.shape[1], *a.shape[1:]), a.dtype), leaves)
         at_leaf = jnp.where(forest.children < start, forest.children, -1)
         present = forest.children >= 0
         inner = lax.scan(
-            row, empty, (gather_or_zero(leaves, at_leaf), child_registers(forest), present, forest.kept, above)
+            row, empty, (_gather_or_zero(leaves, at_leaf), _child_registers(forest), present, forest.kept, above)
         )[1]
         flat = jax.tree.map(lambda a: a.reshape(rows * width, *a.shape[2:]), inner)
         return carry, tree.read(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), leaves, flat))
@@ -66,7 +66,7 @@ def fold_forest(tree: TreeCell) -> Cell:
     return Cell(lambda key, f: tree.init(key, first_step_shape(f.leaves)), lambda w, f: (), step, tree.weights)
 
 
-def child_registers(forest: Forest) -> jax.Array:
+def _child_registers(forest: Forest) -> jax.Array:
     """The registers that hold the children `[rows, width, arity]`; -1: none does, it is a leaf or there is none."""
     start, (rows, width, _), registers = forest.valid.shape[0], forest.children.shape, forest.kept.shape[1]
     places = start + rows * width
@@ -77,7 +77,7 @@ def child_registers(forest: Forest) -> jax.Array:
     return jnp.where(forest.children < 0, -1, of_place[forest.children])
 
 
-def gather_or_zero(states: PyTree, places: jax.Array) -> PyTree:
+def _gather_or_zero(states: PyTree, places: jax.Array) -> PyTree:
     """What stands at some places; zero at those that there are not."""
     return jax.tree.map(lambda a: a.at[places].get(mode="fill", fill_value=0, wrap_negative_indices=False), states)
 
@@ -138,7 +138,7 @@ def in_reading_order(cell: Cell) -> Cell:
         roots = jnp.where(forest.roots < 0, places, forest.roots)  # beyond the end: dropped
         return carry, jax.tree.map(
             lambda a: (
-                jnp.zeros((places, *a.shape[1:]), a.dtype).at[roots].set(gather_or_zero(a, forest.ends), mode="drop")
+                jnp.zeros((places, *a.shape[1:]), a.dtype).at[roots].set(_gather_or_zero(a, forest.ends), mode="drop")
             ),
             without_marks(ys),
         )
@@ -165,4 +165,4 @@ def at_roots(outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
     """
     roots = jnp.asarray(batch.x.roots)
     y, mask = (jnp.asarray(a)[roots] for a in (batch.y, batch.mask))
-    return gather_or_zero(outputs, roots), Batch(None, y, mask & (roots >= 0))
+    return _gather_or_zero(outputs, roots), Batch(None, y, mask & (roots >= 0))

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnjax.trees._brackets import Tree, delinearise
 
-Momentum = tuple[float, float, float, float]  # E, px, py, pz in GeV, with c = 1
+_Momentum = tuple[float, float, float, float]  # E, px, py, pz in GeV, with c = 1
 
 
 class Jet(NamedTuple):
@@ -53,8 +53,8 @@ def jet(
     Reference: Cranmer, Macaluso, Pappadopulo, Toy generative model for jets, 2019, here without its details.
     """
     symbols: list[str] = []
-    momenta: list[Momentum] = []
-    todo: list[tuple[Momentum, float] | Momentum] = [((math.hypot(momentum, mass), momentum, 0.0, 0.0), mass)]
+    momenta: list[_Momentum] = []
+    todo: list[tuple[_Momentum, float] | _Momentum] = [((math.hypot(momentum, mass), momentum, 0.0, 0.0), mass)]
     now = rate if first is None else first
     while todo:
         at = todo.pop()
@@ -69,7 +69,7 @@ def jet(
             momenta.append(p)
             continue
         a, b = (m * share for share in shares(rng, now))
-        one, other = decay(rng, p, m, a, b)
+        one, other = _decay(rng, p, m, a, b)
         todo += [p, (other, b), (one, a)]
         now = rate
     return Jet(delinearise(symbols), np.array(momenta))
@@ -83,7 +83,7 @@ def shares(rng: np.random.Generator, rate: float) -> tuple[float, float]:
     return a, b
 
 
-def decay(rng: np.random.Generator, p: Momentum, m: float, a: float, b: float) -> tuple[Momentum, Momentum]:
+def _decay(rng: np.random.Generator, p: _Momentum, m: float, a: float, b: float) -> tuple[_Momentum, _Momentum]:
     """The momenta of two particles of masses a and b into which one of mass m > a + b decays."""
     energy = (m * m + a * a - b * b) / (2 * m)
     size = math.sqrt(max(energy * energy - a * a, 0.0))

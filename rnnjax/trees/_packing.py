@@ -13,7 +13,7 @@ import numpy as np
 from rnnjax.data import Batch
 from rnnjax.trees._brackets import Tree
 
-NOWHERE = -1  # the place of a child or a tree that there is not
+_NOWHERE = -1  # the place of a child or a tree that there is not
 
 
 class Forest(NamedTuple):
@@ -65,14 +65,14 @@ def rounded(n: int) -> int:
     return power * 3 // 4 if n <= power * 3 // 4 else power
 
 
-class Node(NamedTuple):
+class _Node(NamedTuple):
     """A node of one of several trees."""
 
     tree: int
     node: int
 
 
-def schedule(trees: Sequence[Tree], width: int) -> list[list[Node]]:
+def schedule(trees: Sequence[Tree], width: int) -> list[list[_Node]]:
     """The inner nodes of some trees in rows of at most `width`, each row after those of its children; as few as can be.
 
     Of the nodes whose children are done those furthest from their root go first.
@@ -89,7 +89,7 @@ def schedule(trees: Sequence[Tree], width: int) -> list[list[Node]]:
     depths: list[list[int]] = []
     waiting: list[list[int]] = []
     for tree in trees:
-        parent, depth = [NOWHERE] * len(tree.children), [0] * len(tree.children)
+        parent, depth = [_NOWHERE] * len(tree.children), [0] * len(tree.children)
         for node in reversed(range(len(tree.children))):
             for child in tree.children[node]:
                 parent[child], depth[child] = node, depth[node] + 1
@@ -97,7 +97,7 @@ def schedule(trees: Sequence[Tree], width: int) -> list[list[Node]]:
         depths.append(depth)
         waiting.append([sum(bool(tree.children[c]) for c in below) for below in tree.children])
     ready = [
-        (-depths[t][node], Node(t, node))
+        (-depths[t][node], _Node(t, node))
         for t, tree in enumerate(trees)
         for node, below in enumerate(tree.children)
         if below and not waiting[t][node]
@@ -109,14 +109,14 @@ def schedule(trees: Sequence[Tree], width: int) -> list[list[Node]]:
         rows.append(row)
         for t, node in row:
             above = parents[t][node]
-            if above != NOWHERE:
+            if above != _NOWHERE:
                 waiting[t][above] -= 1
                 if not waiting[t][above]:
-                    heapq.heappush(ready, (-depths[t][above], Node(t, above)))
+                    heapq.heappush(ready, (-depths[t][above], _Node(t, above)))
     return rows
 
 
-def registers(trees: Sequence[Tree], rows: Sequence[Sequence[Node]]) -> list[list[int]]:
+def registers(trees: Sequence[Tree], rows: Sequence[Sequence[_Node]]) -> list[list[int]]:
     """The nodes of each row, by number in it, that registers take, as `Forest.kept` has them; as few as can be.
 
     A register is free again in the row in which the parent of its node stands.
@@ -128,11 +128,11 @@ def registers(trees: Sequence[Tree], rows: Sequence[Sequence[Node]]) -> list[lis
       [[0, 1], [-1, -1]]
     """
     free: list[int] = []
-    holding: dict[Node, int] = {}
+    holding: dict[_Node, int] = {}
     kept: list[dict[int, int]] = []
     count = 0
     for row in rows:
-        below = [Node(t, child) for t, node in row for child in trees[t].children[node]]
+        below = [_Node(t, child) for t, node in row for child in trees[t].children[node]]
         for register in [holding.pop(child) for child in below if child in holding]:
             heapq.heappush(free, register)
         kept.append({})
@@ -144,7 +144,7 @@ def registers(trees: Sequence[Tree], rows: Sequence[Sequence[Node]]) -> list[lis
                 count += 1
             holding[node] = heapq.heappop(free)
             kept[-1][holding[node]] = j
-    return [[taken.get(register, NOWHERE) for register in range(count)] for taken in kept]
+    return [[taken.get(register, _NOWHERE) for register in range(count)] for taken in kept]
 
 
 def vocabulary(trees: Sequence[Tree], least: int = 1) -> dict[str, int]:
@@ -196,13 +196,13 @@ def pack(
     width = width or (size.width if size else rounded(max(len(trees) for trees in groups)))
     rows = [schedule(trees, width) for trees in groups]
     kept = [registers(trees, row) for trees, row in zip(groups, rows)]
-    size = size or needed(groups, rows, kept, width)
-    forests = [packed(*group, words, classes, size) for group in zip(groups, rows, kept)]
+    size = size or _needed(groups, rows, kept, width)
+    forests = [_packed(*group, words, classes, size) for group in zip(groups, rows, kept)]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *forests)
 
 
-def needed(
-    groups: Sequence[Sequence[Tree]], rows: Sequence[list[list[Node]]], kept: Sequence[list[list[int]]], width: int
+def _needed(
+    groups: Sequence[Sequence[Tree]], rows: Sequence[list[list[_Node]]], kept: Sequence[list[list[int]]], width: int
 ) -> Size:
     """The smallest of few sizes that holds all groups."""
     leaves = max(sum(not below for tree in trees for below in tree.children) for trees in groups)
@@ -212,22 +212,22 @@ def needed(
     return Size(*numbers, rounded(max(most, 1)))
 
 
-def packed(
+def _packed(
     trees: Sequence[Tree],
-    rows: list[list[Node]],
+    rows: list[list[_Node]],
     kept: list[list[int]],
     words: Mapping[str, int],
     classes: Mapping[str, int],
     size: Size,
 ) -> Batch:
     """One forest, with its labels."""
-    leaves = [Node(t, i) for t, tree in enumerate(trees) for i, below in enumerate(tree.children) if not below]
+    leaves = [_Node(t, i) for t, tree in enumerate(trees) for i, below in enumerate(tree.children) if not below]
     at = {node: place for place, node in enumerate(leaves)}
     at |= {node: size.leaves + r * size.width + j for r, row in enumerate(rows) for j, node in enumerate(row)}
-    children = np.full((size.rows * size.width, size.arity), NOWHERE, np.int32)
+    children = np.full((size.rows * size.width, size.arity), _NOWHERE, np.int32)
     symbols, y = np.zeros(size.leaves, np.int32), np.zeros(size.leaves + len(children), np.int32)
     mask, first = np.zeros(len(y), bool), np.zeros(size.leaves, bool)
-    roots, ends = np.full((2, size.trees), NOWHERE, np.int32)
+    roots, ends = np.full((2, size.trees), _NOWHERE, np.int32)
     most = max(map(len, kept), default=0)
     if len(leaves) > size.leaves or len(rows) > size.rows or len(trees) > size.trees or most > size.registers:
         raise ValueError(f"{len(trees)} trees with {len(leaves)} leaves in {len(rows)} rows, {most} registers, do not "
@@ -238,16 +238,16 @@ def packed(
         y[place], mask[place] = label or 0, label is not None
         below = tree.children[node.node]
         if below:
-            children[place - size.leaves, : len(below)] = [at[Node(node.tree, child)] for child in below]
+            children[place - size.leaves, : len(below)] = [at[_Node(node.tree, child)] for child in below]
         else:
             symbols[place] = words.get(tree.words[node.node], 0)
     for t, tree in enumerate(trees):
-        roots[t] = at[Node(t, len(tree.children) - 1)]
+        roots[t] = at[_Node(t, len(tree.children) - 1)]
     for place, node in enumerate(leaves):
-        first[place] = ends[node.tree] == NOWHERE
+        first[place] = ends[node.tree] == _NOWHERE
         ends[node.tree] = place
     valid = np.arange(size.leaves) < len(leaves)
     grid = children.reshape(size.rows, size.width, size.arity)
-    held = np.full((size.rows, size.registers), NOWHERE, np.int32)
+    held = np.full((size.rows, size.registers), _NOWHERE, np.int32)
     held[: len(kept), :most] = np.reshape(kept, (len(kept), most))
     return Batch(Forest(symbols, valid, first, grid, held, roots, ends), y, mask)

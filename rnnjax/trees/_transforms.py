@@ -42,7 +42,7 @@ def at_nodes(tree: TreeCell, cell: Cell) -> TreeCell:
         params = tree.init(kt, x)
         h = jax.eval_shape(lambda p, x: tree.read(tree.leaf(tree.weights(p), x)), params, x)
         inner = cell.init(kc, h)
-        carry, y = jax.eval_shape(lambda p, h: memory_and_output(cell, p, h), inner, h)
+        carry, y = jax.eval_shape(lambda p, h: _memory_and_output(cell, p, h), inner, h)
         if jax.tree.leaves(carry) or y != h:
             raise ValueError(f"at_nodes takes a cell without memory from {h} to the same, and this one has the carry "
                              f"{carry} and gives {y}")  # fmt: skip
@@ -66,7 +66,7 @@ def at_nodes(tree: TreeCell, cell: Cell) -> TreeCell:
     return tree.replace(init=init, leaf=leaf, node=node, weights=weights)
 
 
-def memory_and_output(cell: Cell, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+def _memory_and_output(cell: Cell, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
     """The carry of a cell before its step, and its output."""
     w = cell.weights(params)
     carry = cell.initial_carry(w, x)

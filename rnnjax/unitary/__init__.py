@@ -4,6 +4,9 @@ Factors and their products, parametrizations, modrelu, and the cells built on th
 Does not belong here: any other recurrence.
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.unitary._cells import AS_FACTORS, AS_MATRIX, eunn, halves_window, urnn, urnn_core
 from rnnjax.unitary._factors import (
     BoundFactor,
@@ -86,3 +89,6 @@ __all__ = [
     "urnn",
     "urnn_core",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -29,15 +29,15 @@ from rnnjax.unitary._windows import MATMUL, Linear, Plan, fast_window, polished,
 # Units up to which the window takes the dense matrix. Measured on a CPU: at 128 units, batch 20 and 128 steps they are
 # level in the gradient, factors are 1.3 times as fast forwards, and only a matrix is polished, so that norms are kept
 # to 1e-4 over 10,000 steps. Elsewhere a guess, not measured.
-DENSE_UNTIL, DENSE_ELSEWHERE = {"cpu": 128}, 256
+_DENSE_UNTIL, _DENSE_ELSEWHERE = {"cpu": 128}, 256
 
-FACTORS = Linear(
+_FACTORS = Linear(
     lambda w, h: on_halves(w.apply, h),
     lambda w, g: on_halves(w.adjoint, g),
     lambda w, hs: jax.vmap(lambda h: on_halves(w.apply, h))(hs),
 )
 # Pieces of two steps: what the factors leave behind for their gradient stays in cache (a fourth less time than twenty).
-AS_FACTORS = Plan(recurrence(FACTORS, modrelu_halves, lambda w, dtype: w), lambda steps: min(steps, 2))
+AS_FACTORS = Plan(recurrence(_FACTORS, modrelu_halves, lambda w, dtype: w), lambda steps: min(steps, 2))
 AS_MATRIX = Plan(
     recurrence(MATMUL, modrelu_halves, lambda w, dtype: with_transpose(polished(halves_matrix(w.matrix(dtype)))))
 )
@@ -109,7 +109,7 @@ def plan(factor: Factor, hidden: int, steps: int) -> Plan:
 
     The matrix costs n applications of the factors, so it needs steps; a remat of short chunks goes by factors.
     """
-    few = hidden <= DENSE_UNTIL.get(jax.default_backend(), DENSE_ELSEWHERE) and 4 * steps >= hidden
+    few = hidden <= _DENSE_UNTIL.get(jax.default_backend(), _DENSE_ELSEWHERE) and 4 * steps >= hidden
     return AS_MATRIX if factor.matrix is not None or few else AS_FACTORS
 
 

@@ -80,7 +80,7 @@ class BoundFactor:
         return dense(self.factor, self.weights, self.n, dtype)
 
 
-def constant(apply: Callable[[jax.Array], jax.Array], adjoint: Callable[[jax.Array], jax.Array]) -> Factor:
+def _constant(apply: Callable[[jax.Array], jax.Array], adjoint: Callable[[jax.Array], jax.Array]) -> Factor:
     """A factor without params."""
     return Factor(lambda key, n, dtype: (), lambda _, h: apply(h), lambda _, h: adjoint(h))
 
@@ -142,7 +142,7 @@ def fourier() -> Factor:
       >>> print(fourier().apply((), jnp.ones(4, complex)).real)
       [2. 0. 0. 0.]
     """
-    return constant(lambda h: jnp.fft.fft(h, norm="ortho"), lambda h: jnp.fft.ifft(h, norm="ortho"))
+    return _constant(lambda h: jnp.fft.fft(h, norm="ortho"), lambda h: jnp.fft.ifft(h, norm="ortho"))
 
 
 def inverse_fourier() -> Factor:
@@ -153,7 +153,7 @@ def inverse_fourier() -> Factor:
       >>> print(inverse_fourier().apply((), jnp.ones(4, complex)).real)
       [2. 0. 0. 0.]
     """
-    return constant(lambda h: jnp.fft.ifft(h, norm="ortho"), lambda h: jnp.fft.fft(h, norm="ortho"))
+    return _constant(lambda h: jnp.fft.ifft(h, norm="ortho"), lambda h: jnp.fft.fft(h, norm="ortho"))
 
 
 def permutation(seed: int = 0) -> Factor:
@@ -177,10 +177,10 @@ def permutation(seed: int = 0) -> Factor:
             pi = generator.permutation(n)
         return pi
 
-    return constant(lambda h: permuted(h, order(h.shape[-1])), lambda h: permuted(h, np.argsort(order(h.shape[-1]))))
+    return _constant(lambda h: _permuted(h, order(h.shape[-1])), lambda h: _permuted(h, np.argsort(order(h.shape[-1]))))
 
 
-def permuted(h: jax.Array, pi: np.ndarray) -> jax.Array:
+def _permuted(h: jax.Array, pi: np.ndarray) -> jax.Array:
     """h[pi], as the solution of y[pi^-1] = h: so its transpose is a gather too, where that of a gather is a scatter."""
     inverse = np.argsort(pi)
     return jax.lax.custom_linear_solve(lambda y: y[inverse], h, lambda _, h: h[pi], lambda _, g: g[inverse])

@@ -193,7 +193,7 @@ def check_even(n: int) -> None:
         raise ValueError(f"schur pairs units into planes: their number must be even, got {n}")
 
 
-def planes(c: jax.Array, s: jax.Array) -> jax.Array:
+def _planes(c: jax.Array, s: jax.Array) -> jax.Array:
     """The matrix of blocks (c -s; s c) along the diagonal."""
     first = np.arange(0, 2 * len(c), 2)
     return jnp.diag(jnp.repeat(c, 2)).at[first, first + 1].set(-s).at[first + 1, first].set(s)
@@ -233,10 +233,10 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
         rows, columns = np.triu_indices(n, 1)
         between = rows // 2 != columns // 2
         c, s = jnp.cos(raw.theta), jnp.sin(raw.theta)
-        m = planes((raw.gamma - 1) * c, (raw.gamma - 1) * s)
+        m = _planes((raw.gamma - 1) * c, (raw.gamma - 1) * s)
         m = m.at[rows[between], columns[between]].set(raw.t, unique_indices=True, mode="promise_in_bounds")
         p = polished(expm(skew(raw.p)))
-        rotation = polished(matmul_full_precision(matmul_full_precision(p, planes(c, s)), p.T))
+        rotation = polished(matmul_full_precision(matmul_full_precision(p, _planes(c, s)), p.T))
         return rotation + matmul_full_precision(
             matmul_full_precision(p, m), p.T
         )  # apart, so that where gamma = 1 and T = 0 norms are kept

@@ -17,15 +17,15 @@ from rnnjax.unitary._skew import SkewInit, cayley_start, henaff
 from rnnjax.unitary._windows import MATMUL, Plan, fast_window, gated, matmul_full_precision, recurrence, with_transpose
 
 
-def modrelu_real(z: jax.Array, b: jax.Array) -> jax.Array:
+def _modrelu_real(z: jax.Array, b: jax.Array) -> jax.Array:
     """modReLU of a real vector, in its dtype."""
     return modrelu(at_least_single(z), at_least_single(b)).astype(z.dtype)
 
 
-PLAIN, GATED = Plan(recurrence(MATMUL, modrelu_real, with_transpose)), Plan(gated(modrelu_real))
+_PLAIN, _GATED = Plan(recurrence(MATMUL, _modrelu_real, with_transpose)), Plan(gated(_modrelu_real))
 
 
-def check_width(name: str, width: int, z: Any) -> None:
+def _check_width(name: str, width: int, z: Any) -> None:
     """Refuses pre-activations of another shape than `[width]`."""
     if jnp.shape(z) != (width,):
         raise ValueError(
@@ -60,21 +60,21 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
     law = unconstrained() if u is None else u
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        check_width("modrelu_core", hidden, z)
+        _check_width("modrelu_core", hidden, z)
         ku, kb = jax.random.split(key)
         raw = law.init(ku, jax.ShapeDtypeStruct((hidden, hidden), z.dtype))
         return {"u": raw, "b": draw_initial(uniform(0.01), kb, (hidden,), z.dtype)}
 
     def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        check_width("modrelu_core", hidden, z)
-        h = modrelu_real(matmul_full_precision(h, p["u"]) + z, p["b"])
+        _check_width("modrelu_core", hidden, z)
+        h = _modrelu_real(matmul_full_precision(h, p["u"]) + z, p["b"])
         return h, h
 
     def weights(p: PyTree, key: jax.Array | None = None) -> PyTree:
         return {**p, "u": law(p["u"])}
 
     cell = Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step, weights)
-    return cell.replace(window=fast_window(cell, lambda steps: PLAIN))
+    return cell.replace(window=fast_window(cell, lambda steps: _PLAIN))
 
 
 def exprnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
@@ -176,21 +176,21 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
     inner = modrelu_core(hidden, exponential() if u is None else u)
 
     def init(key: jax.Array, a: Any) -> PyTree:
-        check_width("goru_core", 3 * hidden, a)
+        _check_width("goru_core", 3 * hidden, a)
         ku, *kv = jax.random.split(key, 3)
         p = inner.init(ku, jax.ShapeDtypeStruct((hidden,), a.dtype))
         v = jnp.concatenate([draw_initial(gates_init, k, (hidden, hidden), a.dtype) for k in kv], axis=1)
         return {"u": p["u"], "v": v, "b": p["b"]}
 
     def step(p: PyTree, h: jax.Array, a: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        check_width("goru_core", 3 * hidden, a)
+        _check_width("goru_core", 3 * hidden, a)
         r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + h @ p["v"]), 2)
-        n = modrelu_real(a[2 * hidden :] + r * matmul_full_precision(h, p["u"]), p["b"])
+        n = _modrelu_real(a[2 * hidden :] + r * matmul_full_precision(h, p["u"]), p["b"])
         h = n + z * (h - n)
         return h, h
 
     cell = Cell(init, lambda p, a: jnp.zeros(hidden, a.dtype), step, inner.weights)
-    return cell.replace(window=fast_window(cell, lambda steps: GATED))
+    return cell.replace(window=fast_window(cell, lambda steps: _GATED))
 
 
 def goru(hidden: int, u: Parametrization | None = None, bias: bool = True, openness: Any = 5.0) -> Cell:

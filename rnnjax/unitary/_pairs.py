@@ -54,10 +54,10 @@ def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """
     if not jnp.iscomplexobj(z):
         return jnp.where(jnp.abs(z) + b < 0, jnp.zeros_like(z), z + b * jnp.sign(z))  # so that nan stays nan
-    return z * gain(jnp.real(z * jnp.conj(z)), b, epsilon).astype(z.dtype)
+    return z * _gain(jnp.real(z * jnp.conj(z)), b, epsilon).astype(z.dtype)
 
 
-def gain(square: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+def _gain(square: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     """What modrelu multiplies z by, from |z|^2."""
     modulus = jnp.sqrt(jnp.maximum(square, jnp.asarray(epsilon * epsilon, square.dtype)))
     return jax.nn.relu(1 + b / modulus)
@@ -66,7 +66,7 @@ def gain(square: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
 def modrelu_halves(z: jax.Array, b: jax.Array) -> jax.Array:
     """modrelu of real and imaginary parts one after the other, `[2 n]`, in real arithmetic."""
     re, im = jnp.split(z, 2)
-    g = gain(re * re + im * im, b)
+    g = _gain(re * re + im * im, b)
     return jnp.concatenate([g * re, g * im])
 
 

@@ -37,7 +37,7 @@ def skew(packed: jax.Array) -> jax.Array:
     return above - above.T
 
 
-def rotations(angles: jax.Array, n: int) -> jax.Array:
+def _rotations(angles: jax.Array, n: int) -> jax.Array:
     """The packed skew matrix that turns each plane (2j, 2j + 1) by its angle, `[n // 2]`, and nothing else."""
     rows, columns = np.triu_indices(n, 1)
     planes = np.flatnonzero((columns == rows + 1) & (rows % 2 == 0))
@@ -62,7 +62,7 @@ def henaff(key: jax.Array, n: int, dtype: Any) -> jax.Array:
 
     Reference: Henaff, Szlam, LeCun, Recurrent orthogonal networks and long-memory tasks, 2016.
     """
-    return rotations(any_angles(key, n // 2, dtype), n)
+    return _rotations(any_angles(key, n // 2, dtype), n)
 
 
 def cayley_start(key: jax.Array, n: int, dtype: Any) -> jax.Array:
@@ -80,7 +80,7 @@ def cayley_start(key: jax.Array, n: int, dtype: Any) -> jax.Array:
 
     Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
     """
-    return rotations(-jnp.tan(jax.random.uniform(key, (n // 2,), dtype, 0.0, np.pi / 2) / 2), n)
+    return _rotations(-jnp.tan(jax.random.uniform(key, (n // 2,), dtype, 0.0, np.pi / 2) / 2), n)
 
 
 def random_skew(scale: Any = 1.0) -> SkewInit:
@@ -127,7 +127,7 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
     powers = [jnp.eye(a.shape[0], dtype=a.dtype), a]
     for _ in range(3):
         powers.append(matmul_full_precision(powers[-1], a))
-    s = jnp.clip(jnp.ceil(jnp.log2(power_norm_bound(a, powers[4]) / radius)), 0, squarings)
+    s = jnp.clip(jnp.ceil(jnp.log2(_power_norm_bound(a, powers[4]) / radius)), 0, squarings)
     powers = [p * jnp.exp2(-i * s) for i, p in enumerate(powers)]
 
     def four_terms(k: int) -> jax.Array:
@@ -143,7 +143,7 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
     return lax.fori_loop(0, squarings, square, total)
 
 
-def power_norm_bound(a: jax.Array, fourth: jax.Array) -> jax.Array:
+def _power_norm_bound(a: jax.Array, fourth: jax.Array) -> jax.Array:
     """max(||a^4||^(1/4), (||a^4|| ||a||)^(1/5)), which bounds ||a^k||^(1/k) from k = 12 on: all the series leaves out.
 
     For a dense rotation it is far below ||a||, so there are fewer squarings.

@@ -71,7 +71,7 @@ def rebase(params: PyTree) -> PyTree:
     return jax.tree.map(at, params, is_leaf=lambda raw: isinstance(raw, Trivialized))
 
 
-class RebasingState(NamedTuple):
+class _RebasingState(NamedTuple):
     """Updates so far."""
 
     updates: jax.Array
@@ -103,7 +103,9 @@ def rebasing(every: int) -> optax.GradientTransformationExtraArgs:
             return update
         return jax.tree.map(jnp.subtract, rebase(jax.tree.map(jnp.add, param, update)), param)
 
-    def update(updates: PyTree, state: RebasingState, params: PyTree = None, **_: Any) -> tuple[PyTree, RebasingState]:
+    def update(
+        updates: PyTree, state: _RebasingState, params: PyTree = None, **_: Any
+    ) -> tuple[PyTree, _RebasingState]:
         if params is None:
             raise ValueError("rebasing needs the params: optimizer.update(gradients, state, params)")
         count = state.updates + 1
@@ -114,6 +116,6 @@ def rebasing(every: int) -> optax.GradientTransformationExtraArgs:
             params,
             updates,
         )
-        return moved, RebasingState(count)
+        return moved, _RebasingState(count)
 
-    return optax.GradientTransformationExtraArgs(lambda params: RebasingState(jnp.zeros((), jnp.int32)), update)
+    return optax.GradientTransformationExtraArgs(lambda params: _RebasingState(jnp.zeros((), jnp.int32)), update)

@@ -22,7 +22,7 @@ from rnnjax.cells._fused_window import Rule, piece_length
 from rnnjax.cells._fused_window import fused_scan as window_
 from rnnjax.unitary._pairs import at_least_single
 
-Activation = Callable[[jax.Array, jax.Array], jax.Array]
+_Activation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Linear(NamedTuple):
@@ -87,7 +87,7 @@ MATMUL = Linear(
 )
 
 
-def recurrence(linear: Linear, act: Activation, bind: Callable[[PyTree, Any], PyTree]) -> Rule:
+def recurrence(linear: Linear, act: _Activation, bind: Callable[[PyTree, Any], PyTree]) -> Rule:
     """The rule of a recurrence whose weights are {"u", "b"}.
 
         h_t = act(W h_{t-1} + z_t, b)
@@ -103,7 +103,7 @@ def recurrence(linear: Linear, act: Activation, bind: Callable[[PyTree, Any], Py
         return act(a, p["b"]), a
 
     def pre(p: PyTree, zs: jax.Array, before: jax.Array, saved: jax.Array) -> PyTree:
-        return zs + linear.each(p["u"], before), every_step(p["b"], zs)
+        return zs + linear.each(p["u"], before), _every_step(p["b"], zs)
 
     def pull(p: PyTree, a: jax.Array, d: jax.Array) -> tuple[jax.Array, PyTree]:
         da, db = jax.vjp(act, a, p["b"])[1](d)
@@ -118,7 +118,7 @@ def recurrence(linear: Linear, act: Activation, bind: Callable[[PyTree, Any], Py
     )
 
 
-def gated(act: Activation) -> Rule:
+def gated(act: _Activation) -> Rule:
     """The rule of the gated orthogonal unit, whose weights are {"u", "v", "b"}; gates r, z, then n.
 
     r, z = sigmoid(a_r + h_{t-1} v_r), sigmoid(a_z + h_{t-1} v_z)
@@ -135,7 +135,7 @@ def gated(act: Activation) -> Rule:
     def pre(p: PyTree, a: jax.Array, before: jax.Array, saved: PyTree) -> PyTree:
         n = before.shape[-1]
         hu = MATMUL.each(p["u"], before)
-        return a[:, : 2 * n] + hu[:, : 2 * n], hu[:, 2 * n :], a[:, 2 * n :], every_step(p["b"], a)
+        return a[:, : 2 * n] + hu[:, : 2 * n], hu[:, 2 * n :], a[:, 2 * n :], _every_step(p["b"], a)
 
     def factors(p: PyTree, before: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, v, c = saved
@@ -155,7 +155,7 @@ def gated(act: Activation) -> Rule:
     return Rule(prepare, step, pre, factors, pull)
 
 
-def every_step(b: jax.Array, zs: jax.Array) -> jax.Array:
+def _every_step(b: jax.Array, zs: jax.Array) -> jax.Array:
     """b for each step, so that its cotangents are those of a pre-activation."""
     return jnp.broadcast_to(b, (len(zs), *b.shape))
 
@@ -167,7 +167,7 @@ class Plan(NamedTuple):
     length: Callable[[int], int] = piece_length
 
 
-def same(carry: PyTree) -> PyTree:
+def _same(carry: PyTree) -> PyTree:
     """A carry that is the state itself."""
     return carry
 
@@ -175,8 +175,8 @@ def same(carry: PyTree) -> PyTree:
 def fast_window(
     cell: Cell,
     plan: Callable[[int], Plan],
-    state: Callable[[PyTree], jax.Array] = same,
-    carry_of: Callable[[jax.Array], PyTree] = same,
+    state: Callable[[PyTree], jax.Array] = _same,
+    carry_of: Callable[[jax.Array], PyTree] = _same,
 ) -> Step:
     """The window of a core by a rule, in at least single precision whatever the input.
 

@@ -4,6 +4,9 @@ Shortcuts, noise, shared parameters, dtype, conditioning, direction. Belongs her
 cell. Does not belong here: a transform that changes gradients alone (`credit`).
 """
 
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
 from rnnjax.wrappers._bidirectional import Directions, bidirectional, last
 from rnnjax.wrappers._conditioning import CONDITIONINGS, condition
 from rnnjax.wrappers._deer import deer
@@ -36,3 +39,6 @@ __all__ = [
     "with_sampling",
     "zoneout",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

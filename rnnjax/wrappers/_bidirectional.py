@@ -56,7 +56,7 @@ def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = Fals
         halves = [cell.step(w, h, xs, k) for cell, w, h, k in zip(pair, ws, carry, keys)]
         hs, (f, b) = Directions(*(h for h, _ in halves)), (y for _, y in halves)
         if last:
-            return hs, concatenate(end_output(f), end_output(b, first=True))
+            return hs, concatenate(_end_output(f), _end_output(b, first=True))
         return hs, with_marks_of(xs, concatenate(without_marks(f), without_marks(b)))
 
     def init(key: jax.Array, xs: PyTree) -> Directions:
@@ -70,7 +70,7 @@ def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = Fals
     )
 
 
-def end_output(ys: PyTree, first: bool = False) -> PyTree:
+def _end_output(ys: PyTree, first: bool = False) -> PyTree:
     """The output at the last (or first) valid step of a window; zero if there is none."""
     if not isinstance(ys, Seq) or ys.valid is None:
         return jax.tree.map(lambda y: y[0 if first else -1], without_marks(ys))
@@ -94,6 +94,6 @@ def last(cell: Cell) -> Cell:
 
     def step(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry, ys = cell.step(w, carry, xs, key)
-        return carry, end_output(ys)
+        return carry, _end_output(ys)
 
     return with_step(cell, step)

@@ -19,14 +19,14 @@ from rnnjax.cells import linear
 CONDITIONINGS = ("carry", "input", "both", "gate")
 
 
-def map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
+def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
     """f on what a cell recurs on: all leaves of a carry but the other fields of one that has a field `carry`.
 
     What a wrapper keeps for itself beside the carry of the cell inside (`Attending`, `wrappers.Fed`) stays.
 
     Example:
       >>> from rnnjax.wrappers import Fed
-      >>> map_recurrent(lambda h: h + 1, (1.0, Fed(carry=2.0, y=5.0, said=0.0)))
+      >>> _map_recurrent(lambda h: h + 1, (1.0, Fed(carry=2.0, y=5.0, said=0.0)))
       (2.0, Fed(carry=3.0, y=5.0, said=0.0))
     """
 
@@ -34,7 +34,7 @@ def map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
         return "carry" in getattr(node, "_fields", ())
 
     def change(node: Any) -> Any:
-        return node._replace(carry=map_recurrent(f, node.carry)) if wraps(node) else f(node)
+        return node._replace(carry=_map_recurrent(f, node.carry)) if wraps(node) else f(node)
 
     return jax.tree.map(change, carry, is_leaf=wraps)
 
@@ -42,14 +42,14 @@ def map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
 def recurrent_leaves(carry: PyTree) -> list[jax.Array]:
     """What a cell recurs on, as a list."""
     found: list[jax.Array] = []
-    map_recurrent(found.append, carry)
+    _map_recurrent(found.append, carry)
     return found
 
 
 def with_recurrent_leaves(carry: PyTree, values: list[jax.Array]) -> PyTree:
     """A carry with other values in the places of `recurrent_leaves`."""
     rest = iter(values)
-    return map_recurrent(lambda a: next(rest), carry)
+    return _map_recurrent(lambda a: next(rest), carry)
 
 
 def vector_to_carry(carry: PyTree) -> Cell:

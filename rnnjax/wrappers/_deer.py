@@ -14,7 +14,7 @@ from rnnjax.base import Cell, PyTree, Seq, with_resets
 from rnnjax.base._seq import num_steps
 from rnnjax.cells import linear_scan
 
-Map = Callable[[jax.Array], jax.Array]  # of all states at once, [T, n]
+_Map = Callable[[jax.Array], jax.Array]  # of all states at once, [T, n]
 
 
 def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: int | None = None) -> Cell:
@@ -53,34 +53,36 @@ def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: 
         step = with_resets(cell).step if isinstance(xs, Seq) else cell.step
 
         def gap(states: jax.Array) -> jax.Array:
-            after, _ = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk))(previous_states(start, states), (xs, keys))
+            after, _ = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk))(
+                _previous_states(start, states), (xs, keys)
+            )
             return jax.vmap(lambda h: ravel_pytree(h)[0])(after) - states
 
         most = num_steps(xs) if iterations is None else iterations
         guess = jnp.broadcast_to(start, (num_steps(xs), *start.shape))
 
-        def solve(gap: Map, guess: jax.Array) -> jax.Array:
-            return newton_iterate(gap, guess, jnp.asarray(tolerance, start.dtype), most, diagonal)
+        def solve(gap: _Map, guess: jax.Array) -> jax.Array:
+            return _newton_iterate(gap, guess, jnp.asarray(tolerance, start.dtype), most, diagonal)
 
-        states = lax.custom_root(gap, guess, solve, lambda slope, d: newton_step(slope, -d))
-        ys = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk)[1])(previous_states(start, states), (xs, keys))
+        states = lax.custom_root(gap, guess, solve, lambda slope, d: _newton_step(slope, -d))
+        ys = jax.vmap(lambda h, xk: step(weights, unflat(h), *xk)[1])(_previous_states(start, states), (xs, keys))
         return unflat(states[-1]), ys
 
     return cell.replace(window=window)
 
 
-def previous_states(start: jax.Array, states: jax.Array) -> jax.Array:
+def _previous_states(start: jax.Array, states: jax.Array) -> jax.Array:
     """The state before each step."""
     return jnp.concatenate([start[None], states[:-1]])
 
 
-def newton_iterate(gap: Map, guess: jax.Array, tolerance: jax.Array, most: int, diagonal: bool) -> jax.Array:
+def _newton_iterate(gap: _Map, guess: jax.Array, tolerance: jax.Array, most: int, diagonal: bool) -> jax.Array:
     """Where the gap is at most the tolerance; nan where it is not a number."""
 
     def improve(at: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         states, _, n = at
         distance, slope = jax.linearize(gap, states)
-        new = states + newton_step(slope, distance, diagonal)
+        new = states + _newton_step(slope, distance, diagonal)
         new = jnp.where(jnp.isfinite(new), new, jnp.zeros_like(new))  # far from the solution it may overflow
         return new, jnp.abs(gap(new)).max(), n + 1
 
@@ -92,7 +94,7 @@ def newton_iterate(gap: Map, guess: jax.Array, tolerance: jax.Array, most: int, 
     return jnp.where(jnp.isfinite(distance), states, jnp.full_like(states, jnp.nan))
 
 
-def newton_step(slope: Map, distance: jax.Array, diagonal: bool = False) -> jax.Array:
+def _newton_step(slope: _Map, distance: jax.Array, diagonal: bool = False) -> jax.Array:
     """The d of slope(d) = -distance, where slope(d)_t = J_t d_{t-1} - d_t."""
     steps, n = distance.shape
     units = jnp.broadcast_to(jnp.eye(n, dtype=distance.dtype)[:, None], (n, steps, n))

@@ -33,21 +33,21 @@ def cast(cell: Cell, dtype: Any) -> Cell:
 
     def around(step: Step) -> Step:
         def converted(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-            carry, y = step(w, carry, cast_floats(x, dtype), key)
-            return carry, cast_floats(y, kept)
+            carry, y = step(w, carry, _cast_floats(x, dtype), key)
+            return carry, _cast_floats(y, kept)
 
         return converted
 
     return Cell(
-        lambda key, x: cast_floats(cell.init(key, cast_floats(x, dtype)), kept),
-        lambda w, x: cell.initial_carry(w, cast_floats(x, dtype)),
+        lambda key, x: _cast_floats(cell.init(key, _cast_floats(x, dtype)), kept),
+        lambda w, x: cell.initial_carry(w, _cast_floats(x, dtype)),
         around(cell.step),
-        lambda params, key=None: cast_floats(cell.weights(params, key), dtype),
+        lambda params, key=None: _cast_floats(cell.weights(params, key), dtype),
         None if cell.window is None else around(cell.window),
     )
 
 
-def cast_floats(tree: PyTree, dtype: Any) -> PyTree:
+def _cast_floats(tree: PyTree, dtype: Any) -> PyTree:
     """A tree with its floating leaves, or their shapes, in another dtype."""
 
     def convert(a: Any) -> Any:

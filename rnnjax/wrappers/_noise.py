@@ -40,7 +40,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         new, y = cell.step(w, carry, x, key)
         leaves = jax.tree.leaves(new)
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
-        zoned = [mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
+        zoned = [_mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
         instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
         return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(
             lambda leaf: instead.get(id(leaf), leaf), y
@@ -62,7 +62,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
     return zoned.replace(window=window)
 
 
-def mix_held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
+def _mix_held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
     """old with probability rate and new otherwise; without a key the mean of the two."""
     p = as_dtype(rate, new)
     return new + p * (old - new) if key is None else jnp.where(bernoulli(key, p, new.shape), old, new)

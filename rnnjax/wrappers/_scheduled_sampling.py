@@ -14,8 +14,8 @@ from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch, Stream
 from rnnjax.decoding import greedy
 
-TEACHING_TAG = 0x7EAC
-Schedule = Callable[[jax.Array], Any]
+_TEACHING_TAG = 0x7EAC
+_Schedule = Callable[[jax.Array], Any]
 
 
 class SampledInput(NamedTuple):
@@ -30,7 +30,7 @@ class SampledInput(NamedTuple):
     eps: Any
 
 
-class CarryWithOutput(NamedTuple):
+class _CarryWithOutput(NamedTuple):
     """A carry and what the network said last.
 
     Attributes:
@@ -73,27 +73,27 @@ def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree]
     def given(x: PyTree) -> tuple[PyTree, Any]:
         return (x.x, x.eps) if eps is None else (x, eps)
 
-    def initial_carry(weights: PyTree, x: PyTree) -> CarryWithOutput:
+    def initial_carry(weights: PyTree, x: PyTree) -> _CarryWithOutput:
         x, _ = given(x)
         carry = cell.initial_carry(weights, x)
         y = jax.eval_shape(lambda w, h, x: cell.step(w, h, x)[1], weights, carry, x)
         floating = [a.dtype for a in jax.tree.leaves(y) if jnp.issubdtype(a.dtype, jnp.floating)]
-        return CarryWithOutput(carry, tree_zeros(y), jnp.zeros((), *floating[:1]))
+        return _CarryWithOutput(carry, tree_zeros(y), jnp.zeros((), *floating[:1]))
 
     def step(
-        w: PyTree, state: CarryWithOutput, x: PyTree, key: jax.Array | None = None
-    ) -> tuple[CarryWithOutput, PyTree]:
+        w: PyTree, state: _CarryWithOutput, x: PyTree, key: jax.Array | None = None
+    ) -> tuple[_CarryWithOutput, PyTree]:
         x, p = given(x)
-        drawn = fold(key, TEACHING_TAG)
+        drawn = fold(key, _TEACHING_TAG)
         reads = p > 0 if drawn is None else jax.random.bernoulli(drawn, jnp.asarray(p, jnp.float32))
         own = jax.tree.map(lambda a, b: a.astype(b.dtype), pick(fold(drawn, 1), state.y), x)
         carry, y = cell.step(w, state.carry, tree_where(reads | (state.said == 0), x, own), key)
-        return CarryWithOutput(carry, y, jnp.ones_like(state.said)), y
+        return _CarryWithOutput(carry, y, jnp.ones_like(state.said)), y
 
     return Cell(lambda key, x: cell.init(key, given(x)[0]), initial_carry, step, cell.weights)
 
 
-def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
+def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:
     """How eps falls with the number i of updates: max(last, f(i)).
 
         constant          f = last
@@ -132,7 +132,7 @@ def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> Schedule:
     return schedule
 
 
-def with_sampling(stream: Stream, schedule: Schedule) -> Stream:
+def with_sampling(stream: Stream, schedule: _Schedule) -> Stream:
     """A stream of inputs with the probability that each is read: `SampledInput(x, eps)`, eps by the number of updates.
 
     Where the input is a `SourceTarget` it is the decoder's that is marked.
@@ -154,20 +154,20 @@ def with_sampling(stream: Stream, schedule: Schedule) -> Stream:
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         count, inner = position
         batch, inner = stream.next(data, inner, key)
-        marked = within(batch.x, lambda x: SampledInput(x, each_step(schedule(count), x)))
+        marked = _within(batch.x, lambda x: SampledInput(x, _each_step(schedule(count), x)))
         return batch._replace(x=marked), (count + 1, inner)
 
     return Stream(lambda data: (jnp.zeros((), jnp.int32), stream.init(data)), following, stream.length)
 
 
-def each_step(eps: jax.Array, x: PyTree) -> jax.Array:
+def _each_step(eps: jax.Array, x: PyTree) -> jax.Array:
     """eps `[B, T]` for inputs `[B, T, ...]`, from `[]` or `[T]`."""
     examples, steps = num_steps(x), num_steps(first_step_shape(x))
     return jnp.tile(jnp.broadcast_to(eps, (1, steps)), (examples, 1))
 
 
-def within(x: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
+def _within(x: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
     """An input with f of what is given in it: without marks, and of a pair the target."""
     if isinstance(x, SourceTarget):
-        return x._replace(target=within(x.target, f))
+        return x._replace(target=_within(x.target, f))
     return x._replace(x=f(x.x)) if isinstance(x, Seq) else f(x)

@@ -31,11 +31,11 @@ def concat_skip(cell: Cell) -> Cell:
     Reference: Graves, Generating sequences with recurrent neural networks, 2013; Huang, Liu, van der Maaten,
     Weinberger, Densely connected convolutional networks, 2017.
     """
-    step, window = join_output(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
+    step, window = _join_output(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
     return cell.replace(step=step, window=window)
 
 
-def join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
+def _join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
     """The step and window of a cell whose output is joined with its input: join(weights, x, y)."""
 
     def around(step: Step) -> Step:
@@ -66,10 +66,10 @@ def residual(cell: Cell) -> Cell:
     """
 
     def add(w: PyTree, x: PyTree, y: PyTree) -> PyTree:
-        check_same_shape("residual", x, y)
+        _check_same_shape("residual", x, y)
         return jax.tree.map(jnp.add, x, y)
 
-    step, window = join_output(cell, add)
+    step, window = _join_output(cell, add)
     return cell.replace(step=step, window=window)
 
 
@@ -102,17 +102,17 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
         return {"cell": cell.init(kc, x), "gate": linear(without_marks(x).shape[-1]).init(kg, x)}
 
     def mix(w: PyTree, x: jax.Array, y: jax.Array) -> jax.Array:
-        check_same_shape("highway", x, y)
+        _check_same_shape("highway", x, y)
         gate = linear(x.shape[-1]).step(w["gate"], (), x)[1]
         t = jax.nn.sigmoid(gate + as_dtype(gate_bias, x))
         return x + t * (y - x)
 
     outer = under_name(cell, "cell")
-    step, window = join_output(outer, mix)
+    step, window = _join_output(outer, mix)
     return outer.replace(init=init, step=step, window=window)
 
 
-def check_same_shape(name: str, x: PyTree, y: PyTree) -> None:
+def _check_same_shape(name: str, x: PyTree, y: PyTree) -> None:
     """Refuses a shortcut between unequal shapes."""
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
         raise ValueError(f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "

@@ -24,7 +24,7 @@ def network():
 
 def test_an_analysis_is_made_of_its_parts(network, monkeypatch):
     step, params, xs = network
-    monkeypatch.setattr("rnnjax.dynamics._analyses.ROOM", 18 * 64)
+    monkeypatch.setattr("rnnjax.dynamics._analyses._MOST_NUMBERS", 18 * 64)
 
     @jax.jit
     def both(params):

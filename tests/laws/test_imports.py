@@ -1,0 +1,126 @@
+"""Laws: a folder imports from lower floors, scripts import public names, a private name has an underscore."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import warnings
+from pathlib import Path
+
+import pytest
+
+import rnnjax
+from rnnjax._deprecated import NEW_NAMES
+
+ROOT = Path(__file__).parents[2]
+FLOORS = (
+    ("base",),
+    ("cells", "credit", "decoding", "runs"),
+    ("data", "unitary"),
+    ("losses", "tasks", "trees", "wrappers", "dynamics"),
+    ("estimators", "interop", "plotting", "seq2seq"),
+    ("training",),
+    ("distributed",),
+    ("app",),
+    ("studies",),
+)
+FOLDERS = [folder for floor in FLOORS for folder in floor]
+FILES = sorted((ROOT / "rnnjax").glob("*/*.py"))
+SCRIPTS = sorted(p for name in ("experiments", "benchmarks") for p in (ROOT / name).glob("**/*.py"))
+
+
+def imports(path: Path) -> list[tuple[str, str]]:
+    """(module, name) of what a file imports, wherever it does."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    named = [(n.module, a.name) for n in nodes if isinstance(n, ast.ImportFrom) and n.module for a in n.names]
+    return named + [(a.name, "") for n in nodes if isinstance(n, ast.Import) for a in n.names]
+
+
+def folder_of(module: str, name: str) -> str | None:
+    """The folder of the library that an import leads to."""
+    parts = [*module.split("."), name]
+    return parts[1] if parts[0] == "rnnjax" and parts[1] in FOLDERS else None
+
+
+def definitions(path: Path) -> set[str]:
+    """The names that a module defines at its top."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return {name for name in names if not name.startswith("__")}
+
+
+def test_every_folder_has_a_floor():
+    assert {path.parent.name for path in FILES} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_folder_imports_from_lower_floors_alone(path):
+    floor = {folder: i for i, floor in enumerate(FLOORS) for folder in floor}
+    for module, name in imports(path):
+        folder = folder_of(module, name)
+        if folder and folder != path.parent.name:
+            assert floor[folder] < floor[path.parent.name], f"{path.parent.name} imports from {folder}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_files_of_a_folder_import_each_other_without_a_circle(folder):
+    graph = {}
+    for path in (ROOT / "rnnjax" / folder).glob("_*.py"):
+        if path.name not in ("__init__.py", "__main__.py"):
+            here = [(m, n) for m, n in imports(path) if m.startswith(f"rnnjax.{folder}")]
+            assert all(m != f"rnnjax.{folder}" or n.startswith("_") for m, n in here), f"{path.name}: its own folder"
+            names = {m.rpartition(".")[2] if m != f"rnnjax.{folder}" else n for m, n in here}
+            graph[path.stem] = names
+    while graph:
+        free = [name for name, needs in graph.items() if not needs & set(graph)]
+        assert free, f"a circle among {sorted(graph)}"
+        for name in free:
+            del graph[name]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_script_imports_public_names_alone(path):
+    for module, name in imports(path):
+        if module.split(".")[0] == "rnnjax":
+            assert "._" not in module and not name.startswith("_"), f"from {module} import {name}"
+            public = importlib.import_module(module).__all__ if name else ()
+            assert not name or name in public or name in FOLDERS, f"{name} is not in {module}.__all__"
+
+
+def test_a_name_without_an_underscore_is_public_or_used_elsewhere():
+    used = {(m, n) for path in ROOT.glob("*/**/*.py") for m, n in imports(path)}
+    text = "".join(path.read_text() for path in [*FILES, *(ROOT / "tests").glob("**/*.py")])
+    for path in FILES:
+        module = ".".join(["rnnjax", path.parent.name, path.stem])
+        alias = f"from rnnjax.{path.parent.name} import {path.stem}"
+        for name in definitions(path) if path.stem.startswith("_") and path.stem != "__init__" else ():
+            if not name.startswith("_"):
+                elsewhere = (module, name) in used or alias in text or f"{module}:{name}" in text
+                assert elsewhere, f"{module}.{name} is used nowhere else: it wants an underscore"
+
+
+def test_the_face_of_the_package_is_public_names_alone():
+    assert not [name for name in dir(rnnjax) if name.startswith("_") and name != "__version__"]
+    assert set(FOLDERS) < set(dir(rnnjax))
+
+
+@pytest.mark.parametrize("old, new", NEW_NAMES.items())
+def test_an_old_name_works_and_says_the_new_one(old, new):
+    module, _, name = old.rpartition(".")
+    with pytest.warns(DeprecationWarning, match=new):
+        found = getattr(importlib.import_module(module), name)
+    parent, _, name = new.rpartition(".")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert found is getattr(importlib.import_module(parent), name)
+
+
+@pytest.mark.parametrize("module, name, near", [("rnnjax", "lsm", "lstm"), ("rnnjax.losses", "clasify", "classify")])
+def test_an_unknown_name_is_refused_with_the_nearest(module, name, near):
+    with pytest.raises(AttributeError, match=f"did you mean '{near}'"):
+        getattr(importlib.import_module(module), name)
