@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from rnnjax import app
+from rnnjax import app, linear, losses, unroll
+from rnnjax.data import Batch, Stream
 
 
 def launch(experiment: str | app.Experiment, *argv: str) -> int:
@@ -30,3 +33,57 @@ def records(workdir: Path) -> list[dict]:
     """The metrics of a run, without the clock."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def there_and_back() -> app.Experiment:
+    """Learns y = w x for w = 1, while validation wants 0.5: its loss falls, then rises."""
+    x = jnp.ones((4, 3, 1))
+
+    def stream(w: float, length: int = 0) -> Stream:
+        return Stream(lambda data: (), lambda data, position, key: (Batch(x, w * x), position), length)
+
+    def build(config):
+        return app.Setup(
+            unroll(linear(1, w_init=jax.nn.initializers.zeros)),
+            losses.regress,
+            stream(1.0),
+            stream(0.5, 1),
+            stream(0.5, 1),
+        )
+
+    flags = app.common_flags(
+        optimizer="sgd",
+        learning_rate=0.05,
+        clip_norm=0.0,
+        num_steps=200,
+        eval_every=1,
+        log_every=1,
+        checkpoint_every=7,
+        writers="jsonl",
+    )
+    return app.Experiment(build, flags)
+
+
+def one_line(capsys) -> str:
+    """The only line on standard error, but for that which names the workdir."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workdir: ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def user_experiment(values=None, w=1.0) -> app.Experiment:
+    """An experiment of a user's: y = w x on data of their own."""
+    from rnnjax import linear, unroll
+
+    def load(config):
+        x = np.ones((4, 3, 1), np.float32)
+        return config, {"x": x if values is None else np.where(x == 1, values, x)}
+
+    def build(config):
+        stream = Stream(
+            lambda data: jnp.zeros((), jnp.int32),
+            lambda data, position, key: (Batch(data["x"] * w, data["x"]), position + 1),
+        )
+        return app.Setup(unroll(linear(1)), losses.regress, stream)
+
+    return app.Experiment(build, app.common_flags(num_steps=50, checkpoint_every=1, writers="jsonl"), load)

@@ -149,3 +149,16 @@ def squared_error_gradient(
         terms = jnp.outer(delta, before), jnp.outer(delta, xs[t]), delta, jnp.outer(out, h[t]), out
         grad, later = Network(*map(jnp.add, grad, terms)), delta
     return grad
+
+
+if __name__ != "docs.tutorials.bptt_by_hand":  # a reader runs it; tests import it
+    net = Network(
+        *(0.5 * jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(3, 3), (3, 2), (3,), (4, 3), (4,)]))
+    )
+    xs, labels = jax.random.normal(jax.random.key(9), (5, 2)), jnp.array([0, 3, 1, 2, 0])
+    by_hand = cross_entropy_gradient(net, xs, labels)
+    automatic = jax.grad(lambda net: -jax.nn.log_softmax(forward_pass(net, xs).o)[jnp.arange(5), labels].sum())(net)
+    for name, a, b in zip(Network._fields, by_hand, automatic):
+        gap = float(jnp.abs(a - b).max())
+        print(f"d loss / d {name}: by hand and by automatic differentiation they differ by {gap:.0e}")
+        assert gap < 1e-5

@@ -86,12 +86,28 @@ def _network(session: Session) -> tuple[Cell, PyTree]:
 
 
 def is_plain(config: Config) -> bool:
-    """Whether it is one vanilla layer, for which there is the lectures' bound."""
+    """Whether it is one vanilla layer, for which there is the lectures' bound.
+
+    Example:
+      >>> from rnnjax import app
+      >>> flags = app.common_flags(cell="gru")
+      >>> [is_plain(config) for config in app.run_configs(app.parse(flags, ["x", "--cell=vanilla,gru"]))]
+      [True, False]
+    """
     return config.cell == "vanilla" and config.num_layers == 1 and not config.cell_args
 
 
 def panel_lines(a: Analysis) -> dict[str, np.ndarray]:
-    """The lines of a network's panel, as logarithms over t; nan where nothing was measured."""
+    """The lines of a network's panel, as logarithms over t; nan where nothing was measured.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax import dynamics
+      >>> cell, xs = rnnjax.vanilla(4), jnp.ones((5, 2))
+      >>> found = dynamics.analysis(rnnjax.unroll(cell), cell.init(jax.random.key(0), xs[0]), xs)
+      >>> {len(line) for line in panel_lines(found).values()}  # t = 0, ..., 5
+      {6}
+    """
 
     def spread(values: Any, lags: Any) -> np.ndarray:
         out = np.full(a.norms.size, np.nan)

@@ -46,7 +46,20 @@ class Programs(NamedTuple):
 
 
 def programs(build: Build, config: Config, devices: Mesh | None = None) -> Programs:
-    """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called."""
+    """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> from rnnjax import app, losses, tasks
+      >>> def build(config):
+      ...     stream = tasks.task_stream(tasks.adding(10), config.batch_size)
+      ...     return app.Setup(rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1))), losses.regress, stream)
+      >>> [config] = app.run_configs(app.parse(app.common_flags(cell="gru", hidden_size="4"), ["x", "--optimizer=sgd"]))
+      >>> compiled = programs(build, config)
+      >>> progress = compiled.steps(compiled.init(()), (), 3)
+      >>> int(progress.state.step)
+      3
+    """
     key, setup = jax.random.key(config.seed), build_setup(build, config)
     numbers = traceable(build, config, config.numbers())
 

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 # The layers that `--cell` may name: each factory takes a number of units first, and gives a cell of any input.
 CELLS: Mapping[str, Callable[..., Cell]] = {
-    "bag": rnnjax.bag_of_inputs,
+    "bag_of_inputs": rnnjax.bag_of_inputs,
     "clockwork": rnnjax.clockwork,
     "convolution": rnnjax.convolution,
     "ctrnn": rnnjax.ctrnn,
@@ -42,8 +42,8 @@ CELLS: Mapping[str, Callable[..., Cell]] = {
     "peephole_lstm": rnnjax.peephole_lstm,
     "s4d": rnnjax.s4d,
     "scornn": rnnjax.scornn,
-    "time_window": rnnjax.time_delay,
-    "unshared": rnnjax.per_position,
+    "time_delay": rnnjax.time_delay,
+    "per_position": rnnjax.per_position,
     "urnn": rnnjax.urnn,
     "vanilla": rnnjax.vanilla,
 }
@@ -200,7 +200,15 @@ def _check_cell(cell: Cell) -> None:
 def make_from(
     known: Mapping[str, Any], kind: type[_T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
 ) -> _T:
-    """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`."""
+    """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`.
+
+    Example:
+      >>> import rnnjax
+      >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "leaky", 4, "taw=3.0")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: --cell=leaky --hidden_size=4 --cell_args='taw=3.0': ctrnn() got an unexpected keyword
+      argument 'taw'
+    """
     factory = resolve("cell", name, known)
     try:
         given = parse_arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args

@@ -68,7 +68,18 @@ Load = Callable[[Config], tuple[Config, PyTree]]
 
 
 def build_setup(build: Build, config: Config) -> Setup:
-    """The setup of a config, in the dtype of its flag; what a cell refuses becomes a `UserError`."""
+    """The setup of a config, in the dtype of its flag; what a cell refuses becomes a `UserError`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax import app, losses, tasks
+      >>> def build(config):
+      ...     stream = tasks.task_stream(tasks.adding(10), config.batch_size)
+      ...     return app.Setup(rnnjax.unroll(config.layers()), losses.regress, stream)
+      >>> [config] = app.run_configs(app.parse(app.common_flags(cell="gru"), ["adding", "--dtype=bfloat16"]))
+      >>> build_setup(build, config).cell.init(jax.random.key(0), jnp.ones((10, 2)))[0][0]["w"].dtype
+      dtype('float32')
+    """
     try:
         setup = build(config)
     except (TypeError, ValueError) as error:
@@ -107,7 +118,16 @@ def trainer(build: Build, config: Config) -> Trainer:
 
 
 def load_data(load: Load | None, config: Config) -> tuple[Config, PyTree]:
-    """The config with what loading found out, and the data on the device, checked for nan and inf."""
+    """The config with what loading found out, and the data on the device, checked for nan and inf.
+
+    Example:
+      >>> import numpy as np
+      >>> from rnnjax import app
+      >>> config = app.parse(app.common_flags(), ["x"])
+      >>> load_data(lambda config: (config, {"x": np.array([1.0, np.nan])}), config)
+      Traceback (most recent call last):
+      rnnjax.base.UserError: the data hold nan in x at index [1]
+    """
     if load is None:
         return config, ()
     config, data = load(config)

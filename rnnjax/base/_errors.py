@@ -16,6 +16,8 @@ class UserError(Exception):
       rnnjax.base.UserError: --hidden_size is -3: give a positive number
     """
 
+    __module__ = "rnnjax.base"  # where users find it
+
 
 @contextlib.contextmanager
 def as_user_error(what: str, path: str | os.PathLike[str]) -> Iterator[None]:

@@ -12,7 +12,13 @@ from rnnjax.base._cell import PyTree
 
 
 def count(params: Any) -> int:
-    """How many numbers there are in a tree."""
+    """How many numbers there are in a tree.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> count({"w": jnp.ones((3, 4)), "b": jnp.ones(4)})
+      16
+    """
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 

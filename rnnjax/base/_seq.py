@@ -38,7 +38,12 @@ class Seq(NamedTuple):
 
 
 def without_marks(x: PyTree) -> PyTree:
-    """The inputs alone, whether they come as a Seq or not."""
+    """The inputs alone, whether they come as a Seq or not.
+
+    Example:
+      >>> print(without_marks(Seq(jnp.arange(3), valid=jnp.arange(3) < 2)), without_marks(jnp.arange(3)))
+      [0 1 2] [0 1 2]
+    """
     return x.x if isinstance(x, Seq) else x
 
 
@@ -55,7 +60,13 @@ def zero_invalid(x: PyTree) -> PyTree:
 
 
 def tree_where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
-    """`jnp.where` over trees, one flag for all trailing axes."""
+    """`jnp.where` over trees, one flag for all trailing axes.
+
+    Example:
+      >>> print(tree_where(jnp.array([True, False]), {"h": jnp.ones((2, 3))}, {"h": jnp.zeros((2, 3))})["h"])
+      [[1. 1. 1.]
+       [0. 0. 0.]]
+    """
 
     def pick(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(jnp.reshape(flag, jnp.shape(flag) + (1,) * (jnp.ndim(a) - jnp.ndim(flag))), a, b)

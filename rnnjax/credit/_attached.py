@@ -26,6 +26,8 @@ class NotAdmitted(ValueError):
       rnnjax.credit.NotAdmitted: uoro draws random signs: give it a key
     """
 
+    __module__ = "rnnjax.credit"
+
 
 class Outer(NamedTuple):
     """An influence of rank one, left (x) right: `[N]` and as the weights."""

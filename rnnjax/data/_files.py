@@ -173,7 +173,7 @@ def raise_at_line(path: str, line: int, fault: str) -> NoReturn:
       UserError: always.
 
     Example:
-      >>> raise_at_line("a.csv", 3, "2 columns, and 3 in the read_lines before")
+      >>> raise_at_line("a.csv", 3, "2 columns, and 3 in the lines before")
       Traceback (most recent call last):
       rnnjax.base.UserError: a.csv, line 3: 2 columns, and 3 in the lines before
     """

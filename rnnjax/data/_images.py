@@ -171,7 +171,14 @@ def unpermuted(images: Images, seed: int = 0) -> Images:
 
 
 def pixels(images: Images, at: jax.Array, mask: jax.Array | None = None) -> Batch:
-    """A batch of the images at the given places: x `[B, T, 1]` in [0, 1], y `[B]`."""
+    """A batch of the images at the given places: x `[B, T, 1]` in [0, 1], y `[B]`.
+
+    Example:
+      >>> import numpy as np
+      >>> batch = pixels(Images(np.full((3, 4), 51, np.uint8), np.arange(3, dtype=np.int32)), np.array([2, 0]))
+      >>> batch.x.shape, f"{batch.x.max():.3f}", batch.y.tolist()
+      ((2, 4, 1), '0.200', [2, 0])
+    """
     x = jnp.asarray(images.x)[at].astype(jnp.float32) / 255
     return Batch(x[..., None], jnp.asarray(images.y)[at], mask)
 

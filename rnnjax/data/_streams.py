@@ -103,7 +103,13 @@ def one_pass(give: Callable[[PyTree, jax.Array, jax.Array], Batch], batch_size: 
 
 
 def gather_examples(examples: Batch, at: jax.Array) -> Batch:
-    """The examples at some places."""
+    """The examples at some places.
+
+    Example:
+      >>> print(gather_examples(Batch(x=jnp.arange(6).reshape(3, 2), y=jnp.arange(3)), jnp.array([2, 0])).x)
+      [[4 5]
+       [0 1]]
+    """
     return jax.tree.map(lambda a: jnp.asarray(a)[at], examples)
 
 

@@ -38,6 +38,10 @@ class Sentences(list[Tagged]):
     Attributes:
       passed: how many lines of each kind are no word of a sentence.
       untagged: how many words have no tag.
+
+    Example:
+      >>> Sentences([Tagged(("the", "man"), ("DET", ""))], {"comment": 2}).untagged
+      1
     """
 
     def __init__(self, found: Iterable[Tagged] = (), passed: Mapping[str, int] | None = None):

@@ -69,8 +69,8 @@ def beam_search(
       >>> table = jnp.log(jnp.array([[0.0, 0.0, 1.0], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]))
       >>> cell = rnnjax.pointwise(lambda s: table[s])
       >>> for width in (1, 2):
-      ...     _merge_best = beam_search(cell, (), (), table[2], 2, width, end=2)
-      ...     print(_merge_best.symbols[0], f"{_merge_best.log_probability[0]:.2f}")
+      ...     best = beam_search(cell, (), (), table[2], 2, width, end=2)
+      ...     print(best.symbols[0], f"{best.log_probability[0]:.2f}")
       [1 0] -1.43
       [0 2] -0.92
 

@@ -123,6 +123,11 @@ def replicate(tree: PyTree, devices: Mesh | None) -> PyTree:
 
     Raises:
       UserError: another process has others.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> replicate({"w": jnp.ones(3)}, mesh(1))["w"].tolist()
+      [1.0, 1.0, 1.0]
     """
     if devices is None:
         return tree

@@ -111,7 +111,13 @@ def _split_nonfinite(target: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
-    """Where a target counts: by the batch's mask, and where the output is of a valid step."""
+    """Where a target counts: by the batch's mask, and where the output is of a valid step.
+
+    Example:
+      >>> outputs = Seq(jnp.zeros((3, 2)), valid=jnp.array([True, True, False]))
+      >>> print(counted_mask(outputs, Batch(None, jnp.zeros(3), mask=jnp.array([False, True, True]))))
+      [False  True False]
+    """
     valid = outputs.valid if isinstance(outputs, Seq) else None
     if batch.mask is None or valid is None:
         return batch.mask if valid is None else valid

@@ -33,7 +33,7 @@ class Checkpoints:
       report: is given one line for each damaged checkpoint passed over.
 
     Example:
-      >>> import tempfile, jax.numpy as jnp
+      >>> import tempfile, jax, jax.numpy as jnp
       >>> checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2)
       >>> for step in (100, 200, 300):
       ...     checkpoints.save(step, {"w": jnp.full(3, step), "key": jax.random.key(step)})

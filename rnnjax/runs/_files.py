@@ -16,6 +16,13 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
 
     Raises:
       UserError: it cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "a.json"
+      >>> atomic_write(path, "{}")
+      >>> path.read_text()
+      '{}'
     """
     path = Path(path)
     new = path.with_name(f".{path.name}.new")

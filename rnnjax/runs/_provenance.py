@@ -123,5 +123,10 @@ def _processor() -> str:
 
 
 def usable_cores() -> int:
-    """Cores this process may use."""
+    """Cores this process may use.
+
+    Example:
+      >>> usable_cores() >= 1
+      True
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -29,6 +29,17 @@ def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = 
 
     Returns:
       How many units it ended.
+
+    Example: one unit; the coordinator closes the queue half a second later.
+      >>> import tempfile, threading
+      >>> queue = Queue(Path(tempfile.mkdtemp()))
+      >>> queue.put({"a": {"x.py": 1}})
+      >>> queue.open()
+      >>> threading.Timer(0.5, queue.close).start()
+      >>> work(str(queue.folder), "builtins:sorted", "worker 0")
+      1
+      >>> queue.ends()
+      {'a': {'result': ['x.py']}}
     """
     queue, ended = Queue(Path(folder), lease, tries), 0
     module, _, name = task.partition(":")
@@ -89,6 +100,12 @@ class Pool(AbstractContextManager["Pool"]):
 
     Raises:
       UserError: submitit is not installed, or refuses.
+
+    Example: the workers start in its context, and leave with it.
+      >>> import tempfile
+      >>> pool = Pool(Queue(Path(tempfile.mkdtemp())), "builtins:sorted", workers=2, engine="local")
+      >>> pool.queue.left()
+      []
     """
 
     def __init__(

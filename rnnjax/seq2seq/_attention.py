@@ -173,8 +173,8 @@ def encode_memory(attention: Attention, weights: PyTree, encoded: PyTree) -> Mem
       encoded: `[S, M]`, plain or a `Seq`.
 
     Example:
-      >>> import jax.numpy as jnp
-      >>> memory = encode_memory(dot(), (), Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2))
+      >>> import jax.numpy as jnp, rnnjax
+      >>> memory = encode_memory(dot(), (), rnnjax.Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2))
       >>> print(memory.values[:, 0], memory.valid)
       [1. 1. 0.] [ True  True False]
     """

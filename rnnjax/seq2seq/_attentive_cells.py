@@ -36,8 +36,9 @@ def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
+      >>> from rnnjax import seq2seq
       >>> memory = Memory(jnp.ones((5, 2)), jnp.ones((5, 8)))
-      >>> cell = bahdanau(rnnjax.gru(4), additive(8), memory)
+      >>> cell = bahdanau(rnnjax.gru(4), seq2seq.additive(8), memory)
       >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones(3))
       >>> y.shape, carry.weights.shape  # 4 units and 2 features of the context
       ((6,), (5,))
@@ -93,7 +94,8 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
-      >>> cell = luong(rnnjax.gru(4), dot(), Memory(jnp.ones((5, 4)), jnp.ones((5, 4))), width=6, feed=True)
+      >>> from rnnjax import seq2seq
+      >>> cell = luong(rnnjax.gru(4), seq2seq.dot(), Memory(jnp.ones((5, 4)), jnp.ones((5, 4))), width=6, feed=True)
       >>> carry, y = rnnjax.run(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones(3))
       >>> y.shape, carry.weights.shape
       ((6,), (5,))
@@ -168,7 +170,8 @@ def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
-      >>> cell = luong(rnnjax.gru(4), dot(), Memory(jnp.ones((2, 4)), jnp.ones((2, 4))), width=6)
+      >>> from rnnjax import seq2seq
+      >>> cell = luong(rnnjax.gru(4), seq2seq.dot(), Memory(jnp.ones((2, 4)), jnp.ones((2, 4))), width=6)
       >>> print(alignments(cell, cell.init(jax.random.key(0), jnp.ones(3)), jnp.ones((3, 3))))
       [[0.5 0.5]
        [0.5 0.5]

@@ -6,11 +6,12 @@ Belongs here: what is varied, who trains when, what came out. Does not belong he
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
-from rnnjax.studies._main import main
+from rnnjax.studies._main import EXPERIMENT, main
 from rnnjax.studies._programs import GroupPrograms, State, group_programs
 from rnnjax.studies._results import Results, Row
 
 __all__ = [
+    "EXPERIMENT",
     "GroupPrograms",
     "Results",
     "Row",

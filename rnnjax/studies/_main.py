@@ -203,7 +203,7 @@ def _repeat(asked: Plan, member: Member, row: Row) -> str:
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 
-_EXPERIMENT = app.Study(_run, _FLAGS, free=("workers", "engine", "engine_args"), description=__doc__)
+EXPERIMENT = app.Study(_run, _FLAGS, free=("workers", "engine", "engine_args"), description=__doc__)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -220,4 +220,4 @@ def main(argv: list[str] | None = None) -> None:
       1
     """
     host_devices()
-    app.main(_EXPERIMENT, ["sweep", *(sys.argv[1:] if argv is None else argv)])
+    app.main(EXPERIMENT, ["sweep", *(sys.argv[1:] if argv is None else argv)])

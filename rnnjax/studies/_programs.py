@@ -64,6 +64,21 @@ def group_programs(
       config: of any member.
       strategy, member_batch: see `population`.
       seeded: whether what is read or built depends on the seed: then the members share it, and `build` has it as it is.
+
+    Example: two members, of learning rates of their own, three steps each.
+      >>> import numpy as np, rnnjax
+      >>> from rnnjax import app, losses, tasks
+      >>> def build(config):
+      ...     stream = tasks.task_stream(tasks.adding(10), config.batch_size)
+      ...     cell = rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1)))
+      ...     return app.Setup(cell, losses.regress, stream)
+      >>> [config] = app.run_configs(app.parse(app.common_flags(cell="gru", hidden_size="4"), ["x", "--optimizer=sgd"]))
+      >>> group = group_programs(build, config, strategy="map", member_batch=2)
+      >>> own = {k: np.stack([v, v]) for k, v in config.numbers().items()}
+      >>> own |= {"learning_rate": np.array([0.1, 0.01]), "seed": np.array([0, 1])}
+      >>> members = group.steps(group.init(own, ()), np.full(2, 3, np.int32), ())
+      >>> members.progress.state.step.tolist()
+      [3, 3]
     """
 
     def own(numbers: dict[str, Any]) -> Config:

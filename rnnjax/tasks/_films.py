@@ -79,8 +79,8 @@ def moving_shapes(frames: int = 6) -> Task:
 
     Example:
       >>> import jax
-      >>> _film = jax.jit(moving_shapes(3).sample)(jax.random.key(1))
-      >>> _film.x.shape, MOVES[_film.y]
+      >>> film = jax.jit(moving_shapes(3).sample)(jax.random.key(1))
+      >>> film.x.shape, MOVES[film.y]
       ((3, 24, 24, 3), 'anticlockwise')
     """
     if frames < 2:
@@ -116,8 +116,8 @@ def shape_events(frames: int = 16) -> Task:
 
     Example:
       >>> import jax
-      >>> _film = jax.jit(shape_events(8).sample)(jax.random.key(8))
-      >>> _film.x.shape, " ".join(EVENTS[y] for y in _film.y)
+      >>> film = jax.jit(shape_events(8).sample)(jax.random.key(8))
+      >>> film.x.shape, " ".join(EVENTS[y] for y in film.y)
       ((8, 24, 24, 3), 'away comes rests moves moves leaves comes back moves')
     """
     if frames < 2:

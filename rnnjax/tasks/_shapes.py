@@ -33,7 +33,12 @@ LONGEST = 11  # symbols of a sentence, the end symbol included
 
 
 def encode_words(text: str) -> list[int]:
-    """The words of a text as symbols; 0 is the end."""
+    """The words of a text as symbols; 0 is the end.
+
+    Example:
+      >>> [WORDS[symbol] for symbol in encode_words("a small red cross")]
+      ['a', 'small', 'red', 'cross']
+    """
     return [WORDS.index(word) for word in text.split()]
 
 

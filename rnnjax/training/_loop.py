@@ -76,7 +76,7 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
       >>> from rnnjax import estimators, losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> estimator = estimators.backprop(cell, losses.classify)
-      >>> trainer = Trainer(cell, estimator, optax.sgd(1e-1), drawn(tasks.copying(5), 8))
+      >>> trainer = Trainer(cell, estimator, optax.sgd(1e-1), tasks.task_stream(tasks.copying(5), 8))
       >>> progress = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
       >>> progress = jax.jit(lambda progress, n: loop(trainer, progress, (), n))(progress, 20)
       >>> int(progress.state.step), bool(progress.finite)
@@ -113,6 +113,16 @@ def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress
 
     n is a number, not a shape: every n runs the same compiled program, so where a run is cut does not change a bit
     of it. Jit it with `progress` donated.
+
+    Example: ten steps that regress to a constant.
+      >>> import rnnjax
+      >>> from rnnjax import estimators, losses, tasks
+      >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.gru(4), rnnjax.linear(1)))
+      >>> estimator = estimators.backprop(cell, losses.regress)
+      >>> trainer = Trainer(cell, estimator, optax.sgd(1e-2), tasks.task_stream(tasks.adding(6), 8))
+      >>> progress = jax.jit(lambda key: init(trainer, (), key))(jax.random.key(0))
+      >>> int(jax.jit(lambda p: loop(trainer, p, (), 10))(progress).state.step)
+      10
     """
 
     def body(at: tuple[Progress, jax.Array]) -> tuple[Progress, jax.Array]:
@@ -141,7 +151,7 @@ def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., 
       >>> import jax, rnnjax
       >>> from rnnjax import losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
-      >>> stream = drawn(tasks.copying(5), batch_size=8, length=3)
+      >>> stream = tasks.task_stream(tasks.copying(5), batch_size=8, length=3)
       >>> params = cell.init(jax.random.key(0), stream.next((), (), jax.random.key(0))[0].x[0])
       >>> metrics = evaluate(cell, losses.classify, stream)(params, (), jax.random.key(1))
       >>> float(metrics["loss"].weight)  # 3 batches of 8 examples of 25 steps

@@ -159,7 +159,7 @@ def kind_of(make: _Make) -> _Kind:
 
     Example:
       >>> kind_of(optax.adam), kind_of(optax.scale_by_adam)
-      (Kind(full=True, given='schedule'), Kind(full=False, given=''))
+      (_Kind(full=True, given='schedule'), _Kind(full=False, given=''))
     """
     try:
         known = inspect.signature(make).parameters.values()

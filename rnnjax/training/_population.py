@@ -25,6 +25,12 @@ def host_devices(n: int = 0) -> None:
     """Makes n devices of this CPU, so that there is something to share work out over; 0: one for each core.
 
     Before JAX starts its backend: once that runs it is too late, and nothing changes.
+
+    Example:
+      >>> import jax
+      >>> host_devices(1)
+      >>> len(jax.devices("cpu")) >= 1
+      True
     """
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", n or usable_cores())
@@ -114,7 +120,13 @@ def replicated(tree: PyTree, strategy: str = "auto") -> PyTree:
 
 
 def spread(members: PyTree, strategy: str = "auto") -> PyTree:
-    """Members laid where `population` leaves them: shared out over the devices, if that is how they are trained."""
+    """Members laid where `population` leaves them: shared out over the devices, if that is how they are trained.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> spread({"w": jnp.ones((4, 3))}, strategy="map")["w"].shape
+      (4, 3)
+    """
     return (
         jax.device_put(members, NamedSharding(_mesh(), PartitionSpec(_AXIS)))
         if chosen(strategy) == "shard"

@@ -82,5 +82,11 @@ def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:
 
 
 def halves_matrix(w: ComplexPair) -> jax.Array:
-    """The real `[2 n, 2 n]` matrix u for which h u is W h, h being real parts and imaginary parts."""
+    """The real `[2 n, 2 n]` matrix u for which h u is W h, h being real parts and imaginary parts.
+
+    Example:
+      >>> i = ComplexPair(jnp.zeros((1, 1)), jnp.ones((1, 1)))
+      >>> print(jnp.array([3.0, 4.0]) @ halves_matrix(i))  # (3 + 4i) i
+      [-4.  3.]
+    """
     return jnp.block([[w.re.T, w.im.T], [-w.im.T, w.re.T]])

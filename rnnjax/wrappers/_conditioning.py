@@ -22,12 +22,12 @@ CONDITIONINGS = ("carry", "input", "both", "gate")
 def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
     """f on what a cell recurs on: all leaves of a carry but the other fields of one that has a field `carry`.
 
-    What a wrapper keeps for itself beside the carry of the cell inside (`Attending`, `wrappers.Fed`) stays.
+    What a wrapper keeps for itself beside the carry of the cell inside (`CarryWithAttention`) stays.
 
     Example:
-      >>> from rnnjax.wrappers import Fed
+      >>> from rnnjax.wrappers._scheduled_sampling import _CarryWithOutput as Fed
       >>> _map_recurrent(lambda h: h + 1, (1.0, Fed(carry=2.0, y=5.0, said=0.0)))
-      (2.0, Fed(carry=3.0, y=5.0, said=0.0))
+      (2.0, _CarryWithOutput(carry=3.0, y=5.0, said=0.0))
     """
 
     def wraps(node: Any) -> bool:

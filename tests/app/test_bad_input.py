@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from _launching import launch
-
-from rnnjax import app, losses
-from rnnjax.data import Batch, Stream
+from _launching import launch, one_line, user_experiment
 
 COPYING = [
     ("--cell=lstn", "unknown --cell=lstn: did you mean lstm?"),
@@ -38,13 +34,6 @@ COPYING = [
     ("--nosuchflag=1", "Unknown command line flag 'nosuchflag'"),
     ("delay", "what is 'delay'? flags are written --name=value"),
 ]
-
-
-def one_line(capsys) -> str:
-    """The only line on standard error, but for that which names the workdir."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workdir: ")]
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 @pytest.mark.parametrize(("flags", "message"), COPYING, ids=[flags for flags, _ in COPYING])
@@ -82,24 +71,6 @@ def test_a_workdir_that_is_something_else_or_cannot_be_written(capsys, tmp_path)
     assert "holds other things" in one_line(capsys)
     assert launch("adding", "--workdir=/proc/nowhere") == 1
     assert "/proc" in one_line(capsys)
-
-
-def user_experiment(values=None, w=1.0) -> app.Experiment:
-    """An experiment of a user's: y = w x on data of their own."""
-    from rnnjax import linear, unroll
-
-    def load(config):
-        x = np.ones((4, 3, 1), np.float32)
-        return config, {"x": x if values is None else np.where(x == 1, values, x)}
-
-    def build(config):
-        stream = Stream(
-            lambda data: jnp.zeros((), jnp.int32),
-            lambda data, position, key: (Batch(data["x"] * w, data["x"]), position + 1),
-        )
-        return app.Setup(unroll(linear(1)), losses.regress, stream)
-
-    return app.Experiment(build, app.common_flags(num_steps=50, checkpoint_every=1, writers="jsonl"), load)
 
 
 def test_nan_in_the_data_is_named(capsys, tmp_path):

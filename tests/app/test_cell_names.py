@@ -6,9 +6,8 @@ import inspect
 
 import jax.numpy as jnp
 import pytest
-from _launching import launch
+from _launching import launch, one_line
 from _user_experiment import EXPERIMENT
-from test_bad_input import one_line
 
 import rnnjax
 from rnnjax import app

@@ -9,8 +9,8 @@ import sys
 import threading
 
 import pytest
+from _launching import there_and_back
 from absl import flags
-from test_session import there_and_back
 
 from rnnjax import app
 from rnnjax.app._session import Session

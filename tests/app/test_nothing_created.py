@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 
 import pytest
-from _launching import launch
+from _launching import launch, one_line, there_and_back, user_experiment
 from absl import flags as absl_flags
-from test_bad_input import one_line, user_experiment
-from test_session import there_and_back
 
 from rnnjax import app
 from rnnjax.base import UserError
@@ -59,7 +57,7 @@ def test_what_the_data_refuse_leaves_nothing_either(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
-@pytest.mark.parametrize("name", ["char_lm", "series", "music", "flipflop", "translator", "sweep"])
+@pytest.mark.parametrize("name", ["char_lm", "series", "music", "flipflop", "speech", "sweep"])
 def test_every_float_flag_of_an_experiment_refuses_what_is_not_finite(name, value):
     module = importlib.import_module(f"experiments.{name}")
     if not hasattr(module, "EXPERIMENT"):

@@ -10,46 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from _launching import launch, records
+from _launching import launch, records, there_and_back
 
-from rnnjax import app, linear, losses, unroll
 from rnnjax.app._session import Session
-from rnnjax.data import Batch, Stream
 
 ROOT = Path(__file__).parents[2]
-
-
-def there_and_back() -> app.Experiment:
-    """Learns y = w x for w = 1, while validation wants 0.5: its loss falls, then rises."""
-    x = jnp.ones((4, 3, 1))
-
-    def stream(w: float, length: int = 0) -> Stream:
-        return Stream(lambda data: (), lambda data, position, key: (Batch(x, w * x), position), length)
-
-    def build(config):
-        return app.Setup(
-            unroll(linear(1, w_init=jax.nn.initializers.zeros)),
-            losses.regress,
-            stream(1.0),
-            stream(0.5, 1),
-            stream(0.5, 1),
-        )
-
-    flags = app.common_flags(
-        optimizer="sgd",
-        learning_rate=0.05,
-        clip_norm=0.0,
-        num_steps=200,
-        eval_every=1,
-        log_every=1,
-        checkpoint_every=7,
-        writers="jsonl",
-    )
-    return app.Experiment(build, flags)
 
 
 def test_patience_stops_and_the_best_parameters_are_tested(tmp_path):

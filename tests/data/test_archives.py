@@ -136,7 +136,7 @@ def test_all_members_together_have_a_limit_and_so_have_recordings(tmp_path, monk
             archive.writestr(f"{i}.wav", wav() + bytes(876))
     with pytest.raises(UserError, match="holds 5000 bytes, more than the 4500 that are unpacked"):
         data.unpack(str(path), str(tmp_path / "new"), limit=4500)
-    monkeypatch.setattr(speech, "ALL", 4500)
+    monkeypatch.setattr(speech, "_ALL", 4500)
     (tmp_path / "all").mkdir()
     for i in range(10):
         (tmp_path / "all" / f"{i}.wav").write_bytes(wav() + bytes(876))

@@ -89,7 +89,7 @@ def test_interrupted_and_resumed_equals_never_stopped(name, text, tmp_path, monk
         return saved
 
     monkeypatch.setattr(Session, "advance", interrupted)
-    monkeypatch.setattr(session, "CALL_SECONDS", 0.0)  # one step a call: cut otherwise than the whole run
+    monkeypatch.setattr(session, "_CALL_SECONDS", 0.0)  # one step a call: cut otherwise than the whole run
     statuses = [launch(name, *flags, f"--workdir={tmp_path / 'cut'}") for _ in range(3)]
     assert statuses == [143, 143, 0]
     assert records(tmp_path / "cut") == records(tmp_path / "whole")

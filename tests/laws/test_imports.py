@@ -100,7 +100,9 @@ def test_a_name_without_an_underscore_is_public_or_used_elsewhere():
         alias = f"from rnnjax.{path.parent.name} import {path.stem}"
         for name in definitions(path) if path.stem.startswith("_") and path.stem != "__init__" else ():
             if not name.startswith("_"):
-                elsewhere = (module, name) in used or alias in text or f"{module}:{name}" in text
+                elsewhere = (
+                    (module, name) in used or alias in text or f"{module}:{name}" in text or f"{module}.{name}" in text
+                )
                 assert elsewhere, f"{module}.{name} is used nowhere else: it wants an underscore"
 
 

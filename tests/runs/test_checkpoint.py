@@ -20,8 +20,7 @@ import pytest
 
 from rnnjax import runs
 from rnnjax.base import PyTree, UserError
-from rnnjax.runs import Checkpoints
-from rnnjax.runs import _checkpoint as checkpoint
+from rnnjax.runs import Checkpoints, _leaves
 from rnnjax.runs._leaves import MisfitError
 
 
@@ -202,7 +201,7 @@ def test_a_store_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, m
     def full(*args, **kwargs):
         raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device\nmore")
 
-    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
+    monkeypatch.setattr(_leaves.ocp.Checkpointer, "save", full)
     with pytest.raises(UserError, match=r"cannot write .*No space left on device$"):
         Checkpoints(tmp_path).save(1, {"w": jnp.ones(2)})
 

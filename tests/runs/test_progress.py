@@ -8,9 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import pytest
 
-import rnnjax.runs._progress
 from rnnjax.base import UserError
-from rnnjax.runs import Progress, print_table
+from rnnjax.runs import Progress, _progress, print_table
 
 
 class Terminal(io.StringIO):
@@ -33,7 +32,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(rnnjax.progress, "time", clock)
+    monkeypatch.setattr(_progress, "time", clock)
     return clock
 
 

@@ -71,7 +71,7 @@ def test_results_stay_and_are_not_made_again(tmp_path):
     queue.open()
     closing = threading.Thread(target=lambda: (wait(lambda: not queue.left()), queue.close()))
     closing.start()
-    assert work(str(tmp_path), "units:squared", "w") == 2
+    assert work(str(tmp_path), "_units:squared", "w") == 2
     closing.join()
     again = Queue(tmp_path)
     again.put(units(3))
@@ -89,7 +89,7 @@ def wait(condition, seconds: float = 300.0):
 def test_a_worker_leaves_when_its_coordinator_is_gone(tmp_path):
     queue = Queue(tmp_path, lease=0.1)
     queue.open()
-    assert work(str(tmp_path), "units:squared", "w", lease=0.1) == 0
+    assert work(str(tmp_path), "_units:squared", "w", lease=0.1) == 0
 
 
 def test_a_process_that_was_given_up_does_not_write_any_more(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_a_killed_worker_costs_no_unit(tmp_path, paths):
     trace, found = tmp_path / "trace", {}
     wanted = units(2, trace=str(trace))
     wanted["000"] |= {"wait": 3}
-    with Pool(Queue(tmp_path / "queue"), "units:squared", workers=1) as pool:
+    with Pool(Queue(tmp_path / "queue"), "_units:squared", workers=1) as pool:
         killer = threading.Thread(target=lambda: (wait(trace.exists), os.kill(workers(trace)[0], signal.SIGKILL)))
         killer.start()
         found = dict(pool.run(wanted))
@@ -145,7 +145,7 @@ def workers(trace: Path) -> list[int]:
 @needs_submitit
 def test_what_always_fails_costs_itself_alone(tmp_path, paths):
     wanted = units(3) | {"100": {"x": 9, "die": True}, "101": {"x": 5, "refuse": True}}
-    with Pool(Queue(tmp_path / "queue", tries=2), "units:squared", workers=2) as pool:
+    with Pool(Queue(tmp_path / "queue", tries=2), "_units:squared", workers=2) as pool:
         found = dict(pool.run(wanted))
     assert {name: found[name] for name in units(3)} == {f"{i:03}": {"result": i**2} for i in range(3)}
     assert found["101"] == {"failed": "not this one"} and "each of the 2 processes" in found["100"]["failed"]
@@ -157,7 +157,7 @@ def test_a_killed_coordinator_is_taken_up_again(tmp_path, paths):
     program = (
         "import sys; from pathlib import Path; from rnnjax.runs import Pool, Queue\n"
         f"units = {{f'{{i:03}}': {{'x': i, 'wait': 0.3, 'trace': {str(tmp_path / 'trace')!r}}} for i in range(20)}}\n"
-        f"with Pool(Queue(Path({str(tmp_path / 'queue')!r}), lease=2), 'units:squared', workers=2) as pool:\n"
+        f"with Pool(Queue(Path({str(tmp_path / 'queue')!r}), lease=2), '_units:squared', workers=2) as pool:\n"
         "    print(sum(end['result'] for _, end in pool.run(units)))\n"
     )
 

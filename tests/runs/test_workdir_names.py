@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import pytest
-from _launching import launch, records
-from test_session import there_and_back
+from _launching import launch, records, there_and_back
 
 from rnnjax.runs import Checkpoints
 

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _launching import launch
-from test_bad_input import one_line
+from _launching import launch, one_line
 
 from rnnjax.studies import State
 from rnnjax.studies._evolution import moved_beside, taken_over

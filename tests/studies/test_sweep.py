@@ -20,7 +20,7 @@ from rnnjax.studies import _study as study
 from rnnjax.studies._packs import Pack
 
 ROOT = Path(__file__).parents[2]
-GRID = ["--experiment=studied", "--set=dropout=0.2", "--grid=delay=3,13", "--grid=learning_rate=0.01,1e38,0.1",
+GRID = ["--experiment=_user_experiment", "--set=dropout=0.2", "--grid=delay=3,13", "--grid=learning_rate=0.01,1e38,0.1",
         "--set=clip_norm=0", "--set=optimizer=sgd", "--member_batch=2"]  # fmt: skip
 
 
@@ -68,7 +68,8 @@ def test_a_member_whose_data_are_drawn_with_its_seed_is_the_run_of_the_script(tm
         return config.replace(delay=3 + config.seed), ()
 
     monkeypatch.setattr(studied, "EXPERIMENT", studied.EXPERIMENT._replace(load=load))
-    assert launch("sweep", "--experiment=studied", "--grid=seed=0,1", cache, f"--workdir={tmp_path / 'study'}") == 0
+    given = ["--experiment=_user_experiment", "--grid=seed=0,1", cache, f"--workdir={tmp_path / 'study'}"]
+    assert launch("sweep", *given) == 0
     flags = ["--seed=1", cache, f"--workdir={tmp_path / 'run'}", "--writers=jsonl"]
     assert launch(studied.EXPERIMENT, *flags) == 0
     run = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -123,13 +124,13 @@ def test_settings_are_listed_with_their_size_their_interval_and_what_was_measure
     assert last == {"cell": "urnn", "members": 1, "score": float("inf")}
 
 
-TOY = "--experiment=studied --grid=learning_rate=0.1,0.2"
+TOY = "--experiment=_user_experiment --grid=learning_rate=0.1,0.2"
 BAD = [
     ("", "--experiment=NAME is needed"),
     ("--experiment=nosuch --grid=seed=0,1", "no experiment, and no module"),
     ("--experiment=audit --grid=seed=0,1", "has no EXPERIMENT that trains members"),
     ("--experiment=copying --grid=seed=0,1", "trains several cells (urnn,lstm)"),
-    ("--experiment=studied", "nothing to vary"),
+    ("--experiment=_user_experiment", "nothing to vary"),
     (f"{TOY} --grid=dellay=1,2", "no flag --dellay: did you mean delay?"),
     (f"{TOY} --grid=workdir=a,b", "--workdir cannot be varied in a study"),
     (f"{TOY} --grid=eval_every=1,2", "--eval_every cannot be varied in a study"),
@@ -166,8 +167,13 @@ def test_a_workdir_of_another_study(whole, capsys):
     assert "was begun with other flags: --grid" in capsys.readouterr().err
 
 
-HALVING = ["--experiment=studied", "--grid=learning_rate=0.01,0.03,0.1,0.3", "--grid=seed=0,1", "--set=num_steps=12",
-           "--member_batch=4"]  # fmt: skip
+HALVING = [
+    "--experiment=_user_experiment",
+    "--grid=learning_rate=0.01,0.03,0.1,0.3",
+    "--grid=seed=0,1",
+    "--set=num_steps=12",
+    "--member_batch=4",
+]
 
 
 @pytest.mark.slow
@@ -188,7 +194,7 @@ def test_halving_lets_the_best_go_on_as_they_were(tmp_path, cache):
 def test_a_search_killed_and_started_again_is_the_same(more, tmp_path, cache, monkeypatch):
     pytest.importorskip("optuna")
     flags = [
-        "--experiment=studied",
+        "--experiment=_user_experiment",
         "--space=learning_rate=log:1e-3:1",
         "--set=num_steps=12",
         "--trials=6",
@@ -215,7 +221,7 @@ def test_a_search_killed_and_started_again_is_the_same(more, tmp_path, cache, mo
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment(tmp_path, cache):
-    flags = ["--experiment=studied", "--grid=learning_rate=log:0.01:1:8",
+    flags = ["--experiment=_user_experiment", "--grid=learning_rate=log:0.01:1:8",
              "--set=num_steps=4000", "--set=eval_every=500", "--member_batch=2", cache]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
 

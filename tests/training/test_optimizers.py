@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from _launching import launch, records
+from _launching import launch, one_line, records, there_and_back
 from optax import contrib
-from test_bad_input import one_line
-from test_session import there_and_back
 
 from rnnjax import training
 from rnnjax.training._optimizers import DIRECTIONS as DIRECTIONS_
