@@ -59,7 +59,7 @@ def copying(config: Config, data: PyTree) -> Steps:
 
 def char_lm(config: Config, data: PyTree) -> Steps:
     """Windows of random symbols that read on, the carry with them."""
-    symbols, window, n = len(config.alphabet.characters), config.window, config.batch_size
+    symbols, window, n = len(config.alphabet.characters), config.truncation, config.batch_size
     loop = Loop(config, symbols, symbols)
     text = loop.torch.randint(symbols, (n, 200 * window + 1)).T.contiguous()
     at: list[Any] = [0, None]

@@ -6,7 +6,7 @@
 
 growth: a vanilla network of n units with 4 inputs; growth exponents are those between the two largest sizes. Time is of
 one step of a stream of --steps steps in one call, so that dispatching does not count; memory that of one update, the
-compiled program's temporaries and the state passed on; the windows are those of --window for the rules that look back.
+compiled program's temporaries and the state passed on; rules that look back do so over --truncation steps.
 floor: RTRL beside the one matrix product that it cannot do without, [n, n] x [n, weights], in turn in one process.
 lengths: memory of the gradient of T steps in one program, T up to 100,000, the inputs drawn on the way.
 """
@@ -40,7 +40,7 @@ TEXTBOOK = {
     "snap2": "n^4; n^3 (dense)",
     "uoro": "n^2; n^2",
     "kfrtrl": "n^3; n^2",
-    "ok": "n^3; n^2",
+    "optimal_kronecker": "n^3; n^2",
     "rflo": "n^2; n^2",
     "eprop": "n^2; n^2",
     "forward": "n^2; n^2",
@@ -53,7 +53,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("what", ["growth", "floor", "lengths"], "Parts to run.")
 flags.DEFINE_list("rules", list(TEXTBOOK), "Rules that take part.")
 flags.DEFINE_list("sizes", ["16", "32", "64", "128"], "Hidden sizes, ascending.")
-flags.DEFINE_integer("window", 10, "Window of the rules that look back: tbptt.", 1)
+flags.DEFINE_integer("truncation", 10, "Window of the rules that look back: tbptt.", 1)
 flags.DEFINE_integer("steps", 50, "Steps of one call.", 1)
 flags.DEFINE_list("lengths", ["100", "1000", "10000", "100000"], "T for the memory over T.")
 flags.DEFINE_integer("rounds", 7, "Rounds of the floor's comparison.", 1)
@@ -66,7 +66,7 @@ def done(f: Callable[..., Any], *args: Any) -> Any:
 
 def window_of(rule: str) -> int:
     """Every online rule hands over its gradient at every step."""
-    return {"bptt": 0, "tbptt": FLAGS.window}.get(rule, 1)
+    return {"bptt": 0, "tbptt": FLAGS.truncation}.get(rule, 1)
 
 
 def network(n: int, steps: int) -> tuple[Cell, PyTree, Batch]:

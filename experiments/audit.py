@@ -55,7 +55,7 @@ flags.DEFINE_integer("delay", 3, "Steps that echo looks back.", 0, flag_values=F
 flags.DEFINE_integer("batch_size", 2, "Sequences of the batch whose gradient is estimated.", 1, flag_values=FLAGS)
 
 # The gradient of these is the same for every window: it only says how often the gradient is handed over.
-WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "ok", "rflo", "eprop", "forward", "nres")
+WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "optimal_kronecker", "rflo", "eprop", "forward", "nres")
 # These take whole sequences.
 WITHOUT_WINDOW = ("bptt", "score", "anneal")
 
@@ -238,11 +238,11 @@ def arrived(f: Found, ends: list[int]) -> dict[str, str]:
 
 def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
     """The files."""
-    rows = [{"cell": c, "rule": f.rule, "window": f.window, "group": g, "draws": f.draws, **q._asdict()}
+    rows = [{"cell": c, "rule": f.rule, "truncation": f.window, "group": g, "draws": f.draws, **q._asdict()}
             for c, results in found.items() for f in results for g, q in f.groups.items()]  # fmt: skip
-    rows += [{"cell": c, "rule": f.rule, "window": f.window, "not_admitted": f.refused}
+    rows += [{"cell": c, "rule": f.rule, "truncation": f.window, "not_admitted": f.refused}
              for c, results in found.items() for f in results if f.refused]  # fmt: skip
-    by_lag = [{"cell": c, "rule": f.rule, "window": f.window, "lags": name, **lag._asdict()}
+    by_lag = [{"cell": c, "rule": f.rule, "truncation": f.window, "lags": name, **lag._asdict()}
               for c, results in found.items() for f in results for name, lag in zip(lags, f.lags)]  # fmt: skip
     atomic_write(workdir.file("audit.csv"), as_csv(rows))
     atomic_write(workdir.file("lags.csv"), as_csv(by_lag))

@@ -19,7 +19,7 @@ FLAGS = app.common_flags(
     hidden_size="128",
     num_layers=2,
     rule="tbptt",
-    window=50,
+    truncation=50,
     batch_size=50,
     learning_rate=4e-3,
     schedule="cosine",
@@ -109,19 +109,21 @@ def cut(config: app.Config) -> dict[str, str]:
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The text in rows, in three parts; the config learns its alphabet and how long the parts are."""
     if config.rule == "bptt":
-        raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --window")
-    if config.window < 1:
-        raise UserError(f"--window={config.window}: the stream is read in windows of at least one character")
+        raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --truncation")
+    if config.truncation < 1:
+        raise UserError(f"--truncation={config.truncation}: the stream is read in windows of at least one character")
     cuts = cut(config)
     alphabet = Alphabet.of("".join(cuts.values()))
     for known in (config.text, config.prime):
         alphabet.encode(known)  # refused now, not after training
     parts = {
-        name: contiguous_rows(alphabet.encode(part), config.batch_size, config.window, f"the {name} part of the text")
+        name: contiguous_rows(
+            alphabet.encode(part), config.batch_size, config.truncation, f"the {name} part of the text"
+        )
         for name, part in cuts.items()
         if part
     }
-    lengths = {name: rows.windows(config.window) for name, rows in parts.items()}
+    lengths = {name: rows.windows(config.truncation) for name, rows in parts.items()}
     return config.replace(alphabet=alphabet, lengths=lengths), parts
 
 
@@ -151,7 +153,7 @@ def anew(stream: Stream) -> Stream:
 
 def schooling(config: app.Config) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
     """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
-    cell, train = network(config), reading_stream("train", config.window)
+    cell, train = network(config), reading_stream("train", config.truncation)
     train = anew(train) if config.epochwise else train
     if config.sampling == "none":
         return cell, train, lambda stream: stream
@@ -170,8 +172,8 @@ def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, floa
     if name not in config.lengths:
         raise UserError("--exposure needs a part of the text for --test or --valid")
     cell = rnnjax.cast(rnnjax.unroll(wrappers.scheduled_sampling(network(config))), jnp.dtype(config.dtype))
-    late = jnp.arange(config.window) >= config.window // 2
-    given = reading_stream(name, config.window, config.lengths[name])
+    late = jnp.arange(config.truncation) >= config.truncation // 2
+    given = reading_stream(name, config.truncation, config.lengths[name])
 
     def second_half(outputs: PyTree, batch: Batch) -> losses.Metrics:
         return losses.classify(outputs, batch._replace(mask=batch.mask & late))
@@ -191,7 +193,7 @@ def build(config: app.Config) -> app.Setup:
 
     def scored(name: str) -> Any:
         length = config.lengths.get(name, 0)
-        return forced(reading_stream(name, config.window, length)) if length else None
+        return forced(reading_stream(name, config.truncation, length)) if length else None
 
     published = [rows for name, rows in PUBLISHED.items() if name in config.data]
     return app.Setup(

@@ -43,7 +43,7 @@ from rnnjax.plotting import save
 from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
-    cell="gru,bag,convolution,unshared",
+    cell="gru,bag_of_inputs,convolution,per_position",
     hidden_size="32",
     learning_rate=3e-3,
     schedule="cosine",

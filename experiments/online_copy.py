@@ -24,7 +24,7 @@ from rnnjax.runs import Progress, Workdir, print_table, provenance
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="16")
 flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
-flags.DEFINE_integer("window", 1, "Steps from one update to the next.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("truncation", 1, "Steps from one update to the next.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("time_steps", 50000, "Steps of the stream.", 100, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 8, "Streams side by side.", 1, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
@@ -102,7 +102,7 @@ def start(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any
     """Before the first step, at level 1."""
     b, one = config.batch_size, jnp.ones((), jnp.int32)
     place = Place(jnp.zeros(b, jnp.int32), jax.random.randint(key, (b, LONGEST), 0, 2), jnp.full(b, one))
-    batch, _ = piece(place, one, key, config.window)
+    batch, _ = piece(place, one, key, config.truncation)
     params = setup.cell.init(key, jax.tree.map(lambda a: a[0], batch.x))
     nothing = jnp.zeros((), config.dtype)
     return Learner(one, Mean(nothing, nothing), place, params, optimizer.init(params), estimator.init(params, batch))
@@ -110,12 +110,12 @@ def start(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any
 
 def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """(key -> Learner, (Learner, keys) -> Learner)."""
-    estimator = resolve("rules", rule, RULES)(setup.cell, setup.objective, config.window)
+    estimator = resolve("rules", rule, RULES)(setup.cell, setup.objective, config.truncation)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
 
     def step(now: Learner, key: jax.Array) -> tuple[Learner, None]:
         draw, noise = jax.random.split(key)
-        batch, place = piece(now.place, now.level, draw, config.window)
+        batch, place = piece(now.place, now.level, draw, config.truncation)
         estimate, state = estimator.grad(now.params, now.state, batch, noise)
         updates, opt_state = optimizer.update(estimate.mean_grads(), now.opt_state, now.params)
         seen = jax.tree.map(jnp.add, now.seen, estimate.metrics["loss"])
@@ -135,7 +135,7 @@ def levels(config: app.Config, setup: Setup, rule: str, bar: Callable[[int], Non
     key = jax.random.key(config.seed)
     now, found = init(key), [1]
     for i in range(POINTS):
-        keys = jax.random.split(jax.random.fold_in(key, i), max(1, config.time_steps // config.window // POINTS))
+        keys = jax.random.split(jax.random.fold_in(key, i), max(1, config.time_steps // config.truncation // POINTS))
         now = steps(now, keys)
         found.append(int(now.level))
         bar(i + 1)

@@ -37,7 +37,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("characters", 450_000, "To be read in each regime.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 30, "Places in the text that are read side by side.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("window", 30, "Characters from update to update, unless online.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("truncation", 30, "Characters from update to update, unless online.", 2, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_float("online_rate", 5e-4, "That of the many online updates.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("seeds", 1, "Networks for each regime; their seeds count up from --seed.", 1, flag_values=FLAGS)
@@ -48,12 +48,12 @@ REGIMES = ("continuous", "epochwise", "online")
 
 def command(config: app.Config, regime: str, seed: int) -> list[str]:
     """The flags of `char_lm` for a network."""
-    window = 1 if regime == "online" else config.window
+    window = 1 if regime == "online" else config.truncation
     rate = config.online_rate if regime == "online" else config.learning_rate
     steps = -(-config.characters // (config.batch_size * window))
     same = ("cell", "hidden_size", "num_layers", "cell_args", "dropout", "batch_size", "dtype", "data", "data_dir")
     given = {name: config.values[name] for name in same if config.values[name]}
-    given |= {"window": window, "schedule": "constant", "learning_rate": rate, "num_steps": steps, "seed": seed}
+    given |= {"truncation": window, "schedule": "constant", "learning_rate": rate, "num_steps": steps, "seed": seed}
     return [f"--{k}={v}" for k, v in given.items()] + ["--epochwise"] * (regime == "epochwise")
 
 

@@ -16,7 +16,7 @@ from rnnjax.plotting import Run, curves
 from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
-    cell="gru,time_window",
+    cell="gru,time_delay",
     hidden_size="32",
     learning_rate=5e-3,
     schedule="cosine",

@@ -22,7 +22,7 @@ from rnnjax.runs import print_table
 from rnnjax.tasks import EVENTS, MOVES, moving_shapes, shape_events, task_stream
 
 FLAGS = app.common_flags(
-    cell="gru,bag",
+    cell="gru,bag_of_inputs",
     hidden_size="64",
     learning_rate=5e-3,
     schedule="cosine",

@@ -22,7 +22,7 @@ FLAGS = app.common_flags(
     cell="lstm",
     hidden_size="64",
     rule="tbptt",
-    window=20,
+    truncation=20,
     batch_size=20,
     learning_rate=1e-2,
     schedule="cosine",
@@ -92,17 +92,17 @@ def read(config: app.Config) -> dict[str, list[str]]:
 
 def load(config: app.Config) -> tuple[app.Config, PyTree]:
     """The words in rows; the config learns the vocabulary, how long the parts are, and the yardstick."""
-    if config.rule == "bptt" or config.window < 1:
-        raise UserError("the text is read in windows: --rule=tbptt, say, and a --window of at least one word")
+    if config.rule == "bptt" or config.truncation < 1:
+        raise UserError("the text is read in windows: --rule=tbptt, say, and a --truncation of at least one word")
     parts = read(config)
     vocabulary = data.Vocabulary.of(parts["train"], config.vocabulary, [data.UNKNOWN])
     symbols = {name: vocabulary.encode(part) for name, part in parts.items()}
-    rows = {name: data.contiguous_rows(s, config.batch_size, config.window, f"the {name} part", "words")
+    rows = {name: data.contiguous_rows(s, config.batch_size, config.truncation, f"the {name} part", "words")
             for name, s in symbols.items()}  # fmt: skip
     share = np.bincount(symbols["train"], minlength=len(vocabulary)) + 0.5
     found = {
         "words": vocabulary,
-        "lengths": {name: part.windows(config.window) for name, part in rows.items()},
+        "lengths": {name: part.windows(config.truncation) for name, part in rows.items()},
         "unigram": float(-np.log(share / share.sum())[symbols["test"]].mean()),
     }
     return config.replace(**found), rows
@@ -123,9 +123,9 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.classify,
-        train=data.reading_stream("train", config.window),
-        valid=data.reading_stream("valid", config.window, config.lengths["valid"]),
-        test=data.reading_stream("test", config.window, config.lengths["test"]),
+        train=data.reading_stream("train", config.truncation),
+        valid=data.reading_stream("valid", config.truncation, config.lengths["valid"]),
+        test=data.reading_stream("test", config.truncation, config.lengths["test"]),
         baseline=config.unigram,
         baseline_name=f"each word by its frequency: ln {math.exp(config.unigram):.4g}",
         published=PTB if Path(config.data).name == "ptb" else (),

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 NEW_NAMES = {
@@ -62,6 +62,39 @@ NEW_NAMES = {
     "rnnjax.wrappers.taught": "rnnjax.wrappers.with_sampling",
     "rnnjax.writers": "rnnjax.runs",
 }
+
+NEW_FLAGS = {"window": "truncation"}
+NEW_VALUES = {
+    "cell": {"bag": "bag_of_inputs", "time_window": "time_delay", "unshared": "per_position"},
+    "rule": {"lookback": "sliding_tbptt", "ok": "optimal_kronecker"},
+}
+
+
+def flag_of_today(flag: str, known: Container[str]) -> str:
+    """The name that a flag has now; an old one is said on standard error. A flag that is still known stays."""
+    name = NEW_FLAGS.get(flag, flag)
+    if flag in known or name not in known:
+        return flag
+    if name != flag:
+        print(f"warning: --{flag} is called --{name} from 0.2.0 on", file=sys.stderr)
+    return name
+
+
+def value_of_today(flag: str, value: str) -> str:
+    """The name that a value of a flag has now: a cell or a rule; an old one is said on standard error."""
+    name = NEW_VALUES.get(flag, {}).get(value, value)
+    if name != value:
+        print(f"warning: --{flag}={value} is called {name} from 0.2.0 on", file=sys.stderr)
+    return name
+
+
+def argument_of_today(argument: str, known: Container[str]) -> str:
+    """An argument of a command line, `--flag=value`, in today's spelling."""
+    flag, equals, value = argument.partition("=")
+    if not flag.startswith("-"):
+        return argument
+    name = flag_of_today(flag.lstrip("-"), known)
+    return f"--{name}{equals}{value_of_today(name, value) if name == 'rule' else value}"
 
 
 def getattr_of(module: str) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from rnnjax.data import Batch, Stream
 from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
 from rnnjax.tasks import task_stream
 
-WINDOWED = ("tbptt", "lookback", "pes", "nres")
+WINDOWED = ("tbptt", "sliding_tbptt", "pes", "nres")
 B, T = 8, 6
 SUM = re.compile(r" all-reduce(?:-start)?\(")
 

@@ -13,6 +13,7 @@ from absl import flags
 
 import rnnjax
 from rnnjax import estimators, training
+from rnnjax._deprecated import argument_of_today
 from rnnjax.app import _registry as registry
 from rnnjax.app._reports import REPORTS, Report
 from rnnjax.base import Cell, UserError
@@ -103,12 +104,12 @@ class Config:
         return {name: registry.resolve("report", name, REPORTS) for name in self.report}
 
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
-        """The gradient estimator that `--rule` and `--window` name."""
+        """The gradient estimator that `--rule` and `--truncation` name."""
         rule = registry.resolve("rule", self.rule, estimators.RULES)
         if self.rule in estimators.RULES:
-            return rule(cell, objective, self.window)
+            return rule(cell, objective, self.truncation)
         try:
-            made = rule(cell, objective, self.window)
+            made = rule(cell, objective, self.truncation)
         except (TypeError, ValueError) as error:
             raise UserError(f"--rule={self.rule}: {error}") from error
         if not isinstance(made, estimators.Estimator):
@@ -148,7 +149,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> Config:
 def parse_into(values: flags.FlagValues, argv: list[str]) -> Config:
     """The config that a command line gives. The values go into the set of flags: see `parse`."""
     try:
-        rest = values(argv)
+        rest = values([argv[0], *(argument_of_today(argument, values) for argument in argv[1:])])
     except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:

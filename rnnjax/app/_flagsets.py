@@ -66,12 +66,12 @@ def _define_learning(v: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "rule",
         "bptt",
-        f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, lookback, pes and "
-        "nres need --window.",
+        f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, sliding_tbptt, pes "
+        "and nres need --truncation.",
         flag_values=v,
     )
     flags.DEFINE_integer(
-        "window", 0, "Steps a truncated gradient looks back at most; 0: all.", lower_bound=0, flag_values=v
+        "truncation", 0, "Steps a truncated gradient looks back at most; 0: all.", lower_bound=0, flag_values=v
     )
     flags.DEFINE_string(
         "optimizer",

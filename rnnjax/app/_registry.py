@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 
 import rnnjax
+from rnnjax._deprecated import NEW_VALUES, value_of_today
 from rnnjax.base import Cell, UserError
 
 _T = TypeVar("_T")
@@ -75,6 +76,8 @@ def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
       Traceback (most recent call last):
       rnnjax.base.UserError: unknown --cell=lstn: did you mean lstm? (known: gru, lstm; or an import path like a.b:c)
     """
+    if name not in known and NEW_VALUES.get(flag, {}).get(name) in known:
+        name = value_of_today(flag, name)
     if name in known:
         return known[name]
     if ":" in name:
@@ -202,12 +205,13 @@ def make_from(
 ) -> _T:
     """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`.
 
-    Example:
-      >>> import rnnjax
-      >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "leaky", 4, "taw=3.0")
-      Traceback (most recent call last):
-      rnnjax.base.UserError: --cell=leaky --hidden_size=4 --cell_args='taw=3.0': ctrnn() got an unexpected keyword
-      argument 'taw'
+        Example:
+          >>> import rnnjax
+    from rnnjax._deprecated import NEW_VALUES, value_of_today
+          >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "leaky", 4, "taw=3.0")
+          Traceback (most recent call last):
+          rnnjax.base.UserError: --cell=leaky --hidden_size=4 --cell_args='taw=3.0': ctrnn() got an unexpected keyword
+          argument 'taw'
     """
     factory = resolve("cell", name, known)
     try:

@@ -146,7 +146,7 @@ def contiguous_rows(
     """
     n = len(symbols) - 1
     if n < window:
-        raise UserError(f"{name} has {len(symbols)} {unit}, fewer than one --window of {window} and the next one")
+        raise UserError(f"{name} has {len(symbols)} {unit}, fewer than one --truncation of {window} and the next one")
     rows = min(rows, n // window)
     steps = -(-n // (rows * window)) * window
     padding = np.zeros(rows * steps - n, symbols.dtype)

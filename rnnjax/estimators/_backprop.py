@@ -118,7 +118,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
     trajectories, 1990 (BPTT(h; h')).
     """
     if not 1 <= advance <= look:
-        raise ValueError(f"lookback needs 1 <= advance <= look, got advance={advance}, look={look}")
+        raise ValueError(f"sliding_tbptt needs 1 <= advance <= look, got advance={advance}, look={look}")
     kept = look - advance
 
     def start(params: PyTree, batch: Batch) -> _Replay:

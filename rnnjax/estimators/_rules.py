@@ -24,21 +24,23 @@ _Rule = Callable[[Cell, Objective, int], Estimator]
 def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Full backpropagation through each batch, as `--rule=bptt` names it; window 0."""
     if window:
-        raise UserError(f"--rule=bptt looks back over the whole sequence: --window={window} belongs to --rule=tbptt")
+        raise UserError(
+            f"--rule=bptt looks back over the whole sequence: --truncation={window} belongs to --rule=tbptt"
+        )
     return backprop(cell, objective)
 
 
 def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation through windows of `window` steps, as `--rule=tbptt` names it."""
     if not window:
-        raise UserError("--rule=tbptt needs --window, the steps it looks back at most")
+        raise UserError("--rule=tbptt needs --truncation, the steps it looks back at most")
     return backprop(cell, objective, window)
 
 
 def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Truncated backpropagation in the lectures' form, as `--rule=lookback` names it: every loss looks back as far."""
+    """Truncated backpropagation in the lectures' form, as `--rule=sliding_tbptt` names it: every loss looks back as far."""
     if not window:
-        raise UserError("--rule=lookback needs --window, the steps each loss looks back, its own included")
+        raise UserError("--rule=sliding_tbptt needs --truncation, the steps that each loss looks back")
     return sliding_tbptt(cell, objective, 1, window)
 
 
@@ -83,7 +85,7 @@ def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if not window:
-            raise UserError(f"--rule={name} needs --window, the steps from one pair of losses to the next")
+            raise UserError(f"--rule={name} needs --truncation, the steps from one pair of losses to the next")
         return make(cell, objective, window)
 
     return rule
@@ -94,7 +96,7 @@ def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _R
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if window:
-            raise UserError(f"--rule={name} takes whole sequences: --window={window} is not for it")
+            raise UserError(f"--rule={name} takes whole sequences: --truncation={window} is not for it")
         return make(cell, objective)
 
     return rule
@@ -103,13 +105,13 @@ def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _R
 RULES: dict[str, _Rule] = {
     "bptt": _bptt,
     "tbptt": _tbptt,
-    "lookback": _sliding,
+    "sliding_tbptt": _sliding,
     "rtrl": _with_influence("rtrl", rtrl),
     "snap1": _with_influence("snap1", _each_step(lambda cell: snap(cell, 1))),
     "snap2": _with_influence("snap2", _each_step(lambda cell: snap(cell, 2))),
     "uoro": _with_influence("uoro", _each_step(uoro)),
     "kfrtrl": _with_influence("kfrtrl", _each_step(kf_rtrl)),
-    "ok": _with_influence("ok", _each_step(optimal_kronecker)),
+    "optimal_kronecker": _with_influence("ok", _each_step(optimal_kronecker)),
     "rflo": _with_influence("rflo", _each_step(rflo)),
     "eprop": _with_influence("eprop", _each_step(eprop)),
     "forward": lambda cell, objective, window: forward(cell, objective, window or None),

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from typing import Any, NamedTuple
 
+from rnnjax._deprecated import argument_of_today
 from rnnjax.app import Config, Experiment
 from rnnjax.base import UserError
 from rnnjax.studies._members import Member, member, refuse
@@ -69,8 +70,12 @@ def plan(config: Config) -> Plan:
       UserError: an unknown flag or one that does not vary, a malformed range, too many members.
     """
     experiment, module = found(config.experiment)
-    fixed = [named("set", text, "flag=value") for text in config.set]
-    axes, ranges = [axis(text) for text in config.grid], [drawn_range(text) for text in config.space]
+    given = {
+        option: [argument_of_today(f"--{text}", experiment.flags)[2:] for text in config.values[option]]
+        for option in ("set", "grid", "space")
+    }
+    fixed = [named("set", text, "flag=value") for text in given["set"]]
+    axes, ranges = [axis(text) for text in given["grid"]], [drawn_range(text) for text in given["space"]]
     for flag, _ in fixed:
         refuse(experiment, flag, "set")
     for flag in swept(axes, ranges):

@@ -14,9 +14,9 @@ COPYING = [
     ("--cell_args=1+", "write name=value"),
     ("--cell=gru --hidden_size=4 --cell_args=forget=1", "unexpected keyword argument 'forget'"),
     ("--rule=btpt", "unknown --rule=btpt: did you mean"),
-    ("--rule=tbptt", "--rule=tbptt needs --window"),
-    ("--window=5", "--window=5 belongs to --rule=tbptt"),
-    ("--window=-1", "window"),
+    ("--rule=tbptt", "--rule=tbptt needs --truncation"),
+    ("--truncation=5", "--truncation=5 belongs to --rule=tbptt"),
+    ("--truncation=-1", "truncation"),
     ("--optimizer=adm", "did you mean adam"),
     ("--hidden_size=-3", "--hidden_size=-3: one positive number"),
     ("--hidden_size=many", "--hidden_size=many: whole numbers"),
@@ -45,13 +45,13 @@ def test_a_wrong_flag(flags, message, capsys, tmp_path):
 
 
 TEXTS = [
-    (b"", "--window=5", "text.txt is empty"),
-    (b"caf\xe9 au lait", "--window=5", "not UTF-8"),
-    (b"to be", "--window=5", "the train part of the text has 4 characters, fewer than one --window of 5"),
-    (b"to be or not to be" * 9, "--window=0", "--window=0"),
+    (b"", "--truncation=5", "text.txt is empty"),
+    (b"caf\xe9 au lait", "--truncation=5", "not UTF-8"),
+    (b"to be", "--truncation=5", "the train part of the text has 4 characters, fewer than one --truncation of 5"),
+    (b"to be or not to be" * 9, "--truncation=0", "--truncation=0"),
     (b"to be or not to be" * 9, "--rule=bptt", "--rule=bptt would look back to the beginning of the text"),
-    (b"to be or not to be" * 9, "--window=5 --text=x", "the character 'x' is not in the text"),
-    (b"to be or not to be" * 9, "--window=5 --prime=?", "the character '?' is not in the text"),
+    (b"to be or not to be" * 9, "--truncation=5 --text=x", "the character 'x' is not in the text"),
+    (b"to be or not to be" * 9, "--truncation=5 --prime=?", "the character '?' is not in the text"),
     (None, "", "No such file"),
 ]
 

@@ -15,11 +15,11 @@ QUICK = ["--hidden_size=4", "--cell=vanilla", "--delay=3", "--num_steps=2", "--b
 REFUSED = [
     "--cell=lstm,lstmm", "--cell=lstm,", "--cell=,", "--cell=lstm,gru --hidden_size=4,0", "--cell=rnnjax:unroll",
     "--cell=lstm,gru --cell_args=forget_bias=1.0", "--cell=rnnjax:stack", "--cell=recurrent", "--cell=lstm,math:cos",
-    "--rule=math:cos", "--rule=builtins:dict", "--rule=btpt", "--rule=lookback", "--report=math:cos",
+    "--rule=math:cos", "--rule=builtins:dict", "--rule=btpt", "--rule=sliding_tbptt", "--report=math:cos",
     "--report=builtins:len", "--report=flow", "--optimizer=math:cos", "--optimizer=adm", "--lr_scale=nothing=0.1",
     "--lr_scale=u=nan", "--devices=1000", "--devices=100", "--hidden_size=99999999999999999999",
     "--hidden_size=2000000000", "--num_steps=99999999999999999999", "--num_steps=3000000000",
-    "--seed=9223372036854775807", "--delay=99999999999999999999", "--window=4294967296", "--num_layers=3000000000",
+    "--seed=9223372036854775807", "--delay=99999999999999999999", "--truncation=4294967296", "--num_layers=3000000000",
     "--learning_rate=nan", "--learning_rate=inf", "--clip_norm=nan", "--dropout=nan", "--init_scale=inf",
     "--weight_decay=nan", "--final_rate=nan", "--analyse --cell=lstmm", "--writers=tensorbord",
 ]  # fmt: skip
@@ -79,7 +79,7 @@ def test_a_flag_that_says_so_takes_them():
 
 def test_parts_that_leave_nothing_to_learn_from(capsys, tmp_path):
     (tmp_path / "text").write_text("to be or not to be\n" * 50)
-    flags = [f"--data={tmp_path / 'text'}", "--window=5", f"--workdir={tmp_path / 'run'}"]
+    flags = [f"--data={tmp_path / 'text'}", "--truncation=5", f"--workdir={tmp_path / 'run'}"]
     assert launch("char_lm", *flags, "--valid=0.5", "--test=0.5") == 1
     assert "--valid=0.5 --test=0.5" in one_line(capsys) and not (tmp_path / "run").exists()
 

@@ -24,8 +24,8 @@ TOY = [
     "--log_every=2", "--eval_every=6", "--checkpoint_every=4", "--writers=jsonl", "--compilation_cache=off",
 ]  # fmt: skip
 TALKING = [
-    "--window=3", "--rule=tbptt", "--num_layers=1", "--dropout=0.3", "--cell=gru", "--hidden_size=4", "--batch_size=4",
-    "--num_steps=200", "--log_every=5", "--eval_every=40", "--checkpoint_every=10", "--sample=0", "--valid=0.001",
+    "--truncation=3", "--rule=tbptt", "--num_layers=1", "--dropout=0.3", "--cell=gru", "--hidden_size=4",
+    "--batch_size=4", "--num_steps=200", "--log_every=5", "--eval_every=40", "--checkpoint_every=10", "--sample=0", "--valid=0.001",
     "--test=0.001", "--writers=jsonl", "--compilation_cache=off", "--lost_after=30",
 ]  # fmt: skip
 
@@ -255,7 +255,7 @@ def test_every_member_falls_to_one_process():
 @pytest.mark.slow
 def test_a_run_on_two_devices_of_one_process_goes_on_where_it_was(tmp_path):
     def go(name: str) -> subprocess.Popen:
-        flags = [*TALKING, "--devices=2", "--rule=lookback", f"--workdir={tmp_path / name}"]
+        flags = [*TALKING, "--devices=2", "--rule=sliding_tbptt", f"--workdir={tmp_path / name}"]
         command = [sys.executable, "-m", "experiments.char_lm", *flags]
         return subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
 

@@ -98,7 +98,10 @@ def test_the_parts_of_the_gradient_are_those_of_copies_of_the_params(x64):
     close(jax.tree.map(lambda a: a[0], got), jax.tree.map(lambda *a: jnp.stack(a), *want), rtol=1e-9)
 
 
-SLOW = [pytest.param(rule, marks=pytest.mark.slow) for rule in ("rtrl", "snap1", "uoro", "kfrtrl", "ok", "pes")]
+SLOW = [
+    pytest.param(rule, marks=pytest.mark.slow)
+    for rule in ("rtrl", "snap1", "uoro", "kfrtrl", "optimal_kronecker", "pes")
+]
 
 
 @pytest.mark.parametrize("rule", ["tbptt", *SLOW])

@@ -192,7 +192,7 @@ def stream(steps, whole=False):
     return Stream(lambda data: jnp.zeros((), jnp.int32), following)
 
 
-EARLY = {"tbptt", "lookback", "uoro"}  # a state each of its own kind; the others for the long suite
+EARLY = {"tbptt", "sliding_tbptt", "uoro"}  # a state each of its own kind; the others for the long suite
 WINDOW = {"bptt": 0, "uoro": 0, "forward": 0, "es": 0, "score": 0, "anneal": 0}
 
 
@@ -244,11 +244,11 @@ def test_influences_see_across_the_batches_of_a_stream(rule):
 @pytest.mark.parametrize(
     "rule, window, make, message",
     [
-        ("bptt", 3, rnnjax.vanilla, "--window=3 belongs to --rule=tbptt"),
-        ("tbptt", 0, rnnjax.vanilla, "--rule=tbptt needs --window"),
-        ("lookback", 0, rnnjax.vanilla, "--rule=lookback needs --window"),
-        ("pes", 0, rnnjax.vanilla, "--rule=pes needs --window"),
-        ("nres", 0, rnnjax.vanilla, "--rule=nres needs --window"),
+        ("bptt", 3, rnnjax.vanilla, "--truncation=3 belongs to --rule=tbptt"),
+        ("tbptt", 0, rnnjax.vanilla, "--rule=tbptt needs --truncation"),
+        ("sliding_tbptt", 0, rnnjax.vanilla, "--rule=sliding_tbptt needs --truncation"),
+        ("pes", 0, rnnjax.vanilla, "--rule=pes needs --truncation"),
+        ("nres", 0, rnnjax.vanilla, "--rule=nres needs --truncation"),
         ("rflo", 0, rnnjax.lstm, "--rule=rflo: rflo: the carry has 2 arrays"),
         ("eprop", 0, rnnjax.gru, "reset_after=True"),
         ("kfrtrl", 0, rnnjax.gru, "otherwise than as one product"),
@@ -273,12 +273,12 @@ def test_a_rule_whose_influence_is_full_warns():
 
 OF_STREAMS = (
     "tbptt",
-    "lookback",
+    "sliding_tbptt",
     "rtrl",
     "snap1",
     "snap2",
     "kfrtrl",
-    "ok",
+    "optimal_kronecker",
     "rflo",
     "eprop",
     "forward",
@@ -292,7 +292,7 @@ OF_STREAMS = (
 @pytest.mark.parametrize("rule", ["uoro", *OF_STREAMS])
 def test_a_checkpoint_holds_the_state_of_a_rule(rule, tmp_path):
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 20)
-    flags = ["--cell=vanilla", "--hidden_size=3", "--num_layers=1", "--window=5", "--batch_size=2", "--log_every=1"]
+    flags = ["--cell=vanilla", "--hidden_size=3", "--num_layers=1", "--truncation=5", "--batch_size=2", "--log_every=1"]
     flags += ["--schedule=constant", "--eval_every=9", "--eval_batches=1", "--sample=2", "--writers=jsonl"]
     flags += [f"--data={tmp_path / 'text.txt'}", f"--rule={rule}"]
     for name, steps in (("whole", 4), ("cut", 2), ("cut", 4)):

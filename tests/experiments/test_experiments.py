@@ -29,13 +29,20 @@ EXPERIMENTS = {
     "series": ["--cell=vanilla", "--hidden_size=4", "--length=5", "--warm=2", "--free=3"],
     "classification": ["--cell=vanilla", "--hidden_size=4", "--sentences=20", "--embedding_size=3"],
     "tagging": ["--cell=vanilla", "--hidden_size=4", "--sentences=30", "--embedding_size=3"],
-    "word_lm": ["--cell=gru", "--hidden_size=4", "--window=5", "--sentences=100", "--embedding_size=3", "--sample=3"],
+    "word_lm": [
+        "--cell=gru",
+        "--hidden_size=4",
+        "--truncation=5",
+        "--sentences=100",
+        "--embedding_size=3",
+        "--sample=3",
+    ],
     "transduction": ["--hidden_size=4", "--longest=1", "--tested=3", "--beam=2", "--sampling=linear"],
     "translation": ["--hidden_size=4", "--sentences=20", "--buckets=9", "--beam=2", "--cell=gru"],
     "speech": ["--cell=vanilla", "--hidden_size=4", "--tested=3", "--longest=2", "--beam=2"],
     "captioning": ["--cell=gru", "--hidden_size=4", "--channels=2", "--tested=3", "--shown=2"],
     "video": ["--cell=vanilla", "--hidden_size=4", "--channels=2", "--features=3", "--frames=3", "--tested=8"],
-    "char_lm": ["--hidden_size=4", "--window=5", "--sample=4", "--num_layers=1"],
+    "char_lm": ["--hidden_size=4", "--truncation=5", "--sample=4", "--num_layers=1"],
 }
 
 

@@ -184,9 +184,9 @@ REFUSED = {
     "classification --vectors=nowhere": "cannot read nowhere: No such file or directory",
     "classification --both_ways --pool": "--both_ways reads to both ends: leave --rule and --pool",
     "classification --part=0.0001": "--part=0.0001: no example is left to learn from",
-    "tagging --rule=tbptt --window=5": "--rule=tbptt goes step by step, and --both_ways reads from the end too",
+    "tagging --rule=tbptt --truncation=5": "--rule=tbptt goes step by step, and --both_ways reads from the end too",
     "word_lm --rule=bptt": "the text is read in windows",
-    "word_lm --window=100000": "words, fewer than one --window of 100000 and the next one",
+    "word_lm --truncation=100000": "words, fewer than one --truncation of 100000 and the next one",
     "uses --num_steps=0": "flag --num_steps=0",
 }
 

@@ -82,9 +82,9 @@ def test_the_regimes_read_as_many_characters():
     config = app.Config({n: regimes.FLAGS[n].value for n in regimes.FLAGS} | {"cell": "gru", "hidden_size": 4})
     for regime in regimes.REGIMES:
         flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in regimes.command(config, regime, 7))
-        read = int(flags["window"]) * int(flags["num_steps"]) * int(flags["batch_size"])
+        read = int(flags["truncation"]) * int(flags["num_steps"]) * int(flags["batch_size"])
         assert (read, flags["seed"], "epochwise" in flags) == (450_000, "7", regime == "epochwise")
-        assert (flags["window"] == "1") == (regime == "online")
+        assert (flags["truncation"] == "1") == (regime == "online")
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_the_studies_run(argv, tmp_path):
 def test_a_regime_is_the_run_of_the_script(tmp_path):
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 60)
     given = [f"--data={tmp_path / 'text.txt'}", "--hidden_size=4", "--batch_size=3", "--seed=1"]
-    own = ["--characters=300", "--window=5", "--points=2", f"--workdir={tmp_path / 'regimes'}"]
+    own = ["--characters=300", "--truncation=5", "--points=2", f"--workdir={tmp_path / 'regimes'}"]
     assert launch("regimes", *given, *own) == 0
     same = [
         "--num_layers=1",
         "--schedule=constant",
         "--learning_rate=2e-3",
-        "--window=5",
+        "--truncation=5",
         "--num_steps=20",
         "--epochwise",
     ]
