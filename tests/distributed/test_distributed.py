@@ -24,10 +24,24 @@ TOY = [
     "--log_every=2", "--eval_every=6", "--checkpoint_every=4", "--writers=jsonl", "--compilation_cache=off",
 ]  # fmt: skip
 TALKING = [
-    "--truncation=3", "--rule=tbptt", "--num_layers=1", "--dropout=0.3", "--cell=gru", "--hidden_size=4",
-    "--batch_size=4", "--num_steps=200", "--log_every=5", "--eval_every=40", "--checkpoint_every=10", "--sample=0", "--valid=0.001",
-    "--test=0.001", "--writers=jsonl", "--compilation_cache=off", "--lost_after=30",
-]  # fmt: skip
+    "--truncation=3",
+    "--rule=tbptt",
+    "--num_layers=1",
+    "--dropout=0.3",
+    "--cell=gru",
+    "--hidden_size=4",
+    "--batch_size=4",
+    "--num_steps=200",
+    "--log_every=5",
+    "--eval_every=40",
+    "--checkpoint_every=10",
+    "--sample=0",
+    "--valid=0.001",
+    "--test=0.001",
+    "--writers=jsonl",
+    "--compilation_cache=off",
+    "--lost_after=30",
+]
 
 
 def environment(devices: int = 1) -> dict[str, str]:
