@@ -38,7 +38,7 @@ def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
 
 
 def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Truncated backpropagation in the lectures' form, as `--rule=sliding_tbptt` names it: each loss looks back as far."""
+    """The lectures' truncated backpropagation, `--rule=sliding_tbptt`: each loss looks back as many steps."""
     if not window:
         raise UserError("--rule=sliding_tbptt needs --truncation, the steps that each loss looks back")
     return sliding_tbptt(cell, objective, 1, window)
