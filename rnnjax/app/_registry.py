@@ -206,12 +206,10 @@ def make_from(
     """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`.
 
         Example:
-          >>> import rnnjax
-    from rnnjax._deprecated import NEW_VALUES, value_of_today
-          >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "leaky", 4, "taw=3.0")
-          Traceback (most recent call last):
-          rnnjax.base.UserError: --cell=leaky --hidden_size=4 --cell_args='taw=3.0': ctrnn() got an unexpected keyword
-          argument 'taw'
+      >>> import rnnjax
+      >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "laeky", 4)
+      Traceback (most recent call last):
+      rnnjax.base.UserError: unknown --cell=laeky: did you mean leaky? (known: leaky; or an import path like a.b:c)
     """
     factory = resolve("cell", name, known)
     try:
