@@ -205,11 +205,11 @@ def make_from(
 ) -> _T:
     """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`.
 
-        Example:
-      >>> import rnnjax
-      >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "laeky", 4)
-      Traceback (most recent call last):
-      rnnjax.base.UserError: unknown --cell=laeky: did you mean leaky? (known: leaky; or an import path like a.b:c)
+      Example:
+    >>> import rnnjax
+    >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "laeky", 4)
+    Traceback (most recent call last):
+    rnnjax.base.UserError: unknown --cell=laeky: did you mean leaky? (known: leaky; or an import path like a.b:c)
     """
     factory = resolve("cell", name, known)
     try:
