@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 from jax import lax
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxprs_in_params
 
 from rnnjax.base import PyTree
 from rnnjax.base._cell import Step
+
+if TYPE_CHECKING:
+    from jax.extend.core import ClosedJaxpr, JaxprEqn
 
 _WEIGHTS = "weights"
 
@@ -29,7 +31,7 @@ class _Value(NamedTuple):
     leaf: int | None = None
 
 
-_Visit = Callable[[JaxprEqn, list[_Value]], list[_Value] | None]
+_Visit = Callable[["JaxprEqn", list[_Value]], list[_Value] | None]
 
 
 class _Walked(NamedTuple):
@@ -58,6 +60,8 @@ def _walk(step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, vi
 
 def _evaluate(closed: ClosedJaxpr, args: list[_Value], visit: _Visit) -> list[_Value]:
     """The operations of a program, one after another; those of jitted parts too."""
+    from jax.extend.core import Literal  # imports Pallas, so only where it is used
+
     known: dict[Any, _Value] = dict(zip(closed.jaxpr.constvars, map(_Value, closed.consts)))
     known |= dict(zip(closed.jaxpr.invars, args))
 
@@ -142,6 +146,8 @@ class _Loops(NamedTuple):
 
 def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> _Loops:
     """Finds the recurrent products; reads no values."""
+    from jax.extend.core import jaxprs_in_params
+
     vectors: list[frozenset[Any]] = []
     hidden, ends = [False], []
 

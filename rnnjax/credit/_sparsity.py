@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from rnnjax.base import Cell, PyTree
 from rnnjax.credit._attached import Kept, flat, kept
 from rnnjax.credit._jaxprs import products
+
+if TYPE_CHECKING:
+    from jax.extend.core import ClosedJaxpr
 
 _DRAWS, _BLOCK = 8, 2**24  # points at which derivatives are looked at, and numbers looked at together
 _KINDS = 12  # of shapes of a class beyond which shapes are rounded up, so that few programs serve all
@@ -165,6 +167,8 @@ def _concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:
 
     def number(c: Any) -> Any:
         return _sample_leaf(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
+
+    from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # imports Pallas
 
     return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, [number(c) for c in closed.consts]))
 

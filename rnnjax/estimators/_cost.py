@@ -6,16 +6,18 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, jaxprs_in_params
 from jax.interpreters import partial_eval
 
 from rnnjax.base import PyTree
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimator, batch_size_of, duration_of
+
+if TYPE_CHECKING:
+    from jax.extend.core import Jaxpr
 
 
 class Update(NamedTuple):
@@ -108,6 +110,8 @@ _FREE = frozenset((
 
 def _count_operations(jaxpr: Jaxpr) -> int:
     """Operations of a program."""
+    from jax.extend.core import jaxprs_in_params  # imports Pallas, so only where it is used
+
     total = 0
     for eqn in jaxpr.eqns:
         inner = [getattr(j, "jaxpr", j) for j in jaxprs_in_params(eqn.params)]

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from rnnjax.base import PyTree, UserError
 
@@ -58,8 +57,13 @@ def _to_numpy(path: str, leaf: Any) -> np.ndarray:
     return array
 
 
+# orbax takes as long to import as the rest of the package, so it is imported where arrays are written or read.
+
+
 def _write(folder: Path, step: int, leaves: _Leaves) -> None:
     """Arrays, then the manifest; all of it on disk when this returns."""
+    import orbax.checkpoint as ocp
+
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
         with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
@@ -80,6 +84,8 @@ def _write(folder: Path, step: int, leaves: _Leaves) -> None:
 
 def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     """The state in a folder; nothing is parsed before its digest is checked."""
+    import orbax.checkpoint as ocp
+
     manifest = _verified(folder, step)
     leaves, treedef = _leaves(like), jax.tree.structure(like)
     _assert_fits(step, manifest["leaves"], leaves)
@@ -93,6 +99,8 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
 
 def _store() -> Any:
     """orbax, for this process alone: where there are several it would wait for all of them."""
+    import orbax.checkpoint as ocp
+
     if jax.process_count() == 1:
         return ocp.Checkpointer(ocp.StandardCheckpointHandler())
     me = jax.process_index()

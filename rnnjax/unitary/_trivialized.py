@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
 from rnnjax.base import PyTree
@@ -14,6 +13,9 @@ from rnnjax.unitary._maps import Parametrization, packed
 from rnnjax.unitary._pairs import at_least_single
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
 from rnnjax.unitary._windows import matmul_full_precision, polished
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Trivialized(NamedTuple):
@@ -117,5 +119,7 @@ def rebasing(every: int) -> optax.GradientTransformationExtraArgs:
             updates,
         )
         return moved, _RebasingState(count)
+
+    import optax  # slow to import, and no cell needs it
 
     return optax.GradientTransformationExtraArgs(lambda params: _RebasingState(jnp.zeros((), jnp.int32)), update)

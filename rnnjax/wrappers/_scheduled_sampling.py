@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,10 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree, Seq, SourceTarget, tree_where
 from rnnjax.base._cell import fold
 from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
-from rnnjax.data import Batch, Stream
 from rnnjax.decoding import greedy
+
+if TYPE_CHECKING:
+    from rnnjax.data import Batch, Stream
 
 _TEACHING_TAG = 0x7EAC
 _Schedule = Callable[[jax.Array], Any]
@@ -157,7 +159,7 @@ def with_sampling(stream: Stream, schedule: _Schedule) -> Stream:
         marked = _within(batch.x, lambda x: SampledInput(x, _each_step(schedule(count), x)))
         return batch._replace(x=marked), (count + 1, inner)
 
-    return Stream(lambda data: (jnp.zeros((), jnp.int32), stream.init(data)), following, stream.length)
+    return stream._replace(init=lambda data: (jnp.zeros((), jnp.int32), stream.init(data)), next=following)
 
 
 def _each_step(eps: jax.Array, x: PyTree) -> jax.Array:

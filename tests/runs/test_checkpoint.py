@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from rnnjax import runs
 from rnnjax.base import PyTree, UserError
-from rnnjax.runs import Checkpoints, _leaves
+from rnnjax.runs import Checkpoints
 from rnnjax.runs._leaves import MisfitError
 
 
@@ -201,7 +202,7 @@ def test_a_store_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, m
     def full(*args, **kwargs):
         raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device\nmore")
 
-    monkeypatch.setattr(_leaves.ocp.Checkpointer, "save", full)
+    monkeypatch.setattr(ocp.Checkpointer, "save", full)
     with pytest.raises(UserError, match=r"cannot write .*No space left on device$"):
         Checkpoints(tmp_path).save(1, {"w": jnp.ones(2)})
 
