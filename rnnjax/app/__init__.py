@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.app._analysis import is_plain, panel_lines
-from rnnjax.app._config import Config, allow_infinite, parse, run_configs
-from rnnjax.app._experiment import Experiment, Study
+from rnnjax.app._config import Config, LaunchConfig, allow_infinite, parse, read_config, run_configs
+from rnnjax.app._experiment import Experiment, Result, Study
 from rnnjax.app._flagsets import common_flags, study_flags
 from rnnjax.app._main import main, status
 from rnnjax.app._programs import programs
 from rnnjax.app._registry import make_cell, make_from, resolve
-from rnnjax.app._session import Result
 from rnnjax.app._setup import Published, Setup, build_setup, load_data
 
 __all__ = [
     "Config",
     "Experiment",
+    "LaunchConfig",
     "Published",
     "Result",
     "Setup",
@@ -34,6 +34,7 @@ __all__ = [
     "panel_lines",
     "parse",
     "programs",
+    "read_config",
     "resolve",
     "run_configs",
     "status",
