@@ -111,7 +111,10 @@ def recorded(config: app.Config) -> tuple[Facts, PyTree]:
             f"--test_first={config.test_first}: {len(test)} recordings to test on, {len(rest)} to learn from"
         )
     x = heard(found, config)
-    losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+    try:
+        losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+    except ValueError as error:
+        raise UserError(str(error)) from error
     train, valid = (rest[part] for part in random_split(len(rest), config.valid))
     seen = x.x[train][x.valid[train]]
     unit = (x.x - seen.mean(0)) / np.maximum(seen.std(0), 1e-6)

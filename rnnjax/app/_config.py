@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -19,6 +19,7 @@ from rnnjax._deprecated import argument_of_today
 from rnnjax.app import _registry as registry
 from rnnjax.app._reports import REPORTS, Report
 from rnnjax.base import Cell, UserError
+from rnnjax.credit import NotAdmitted
 from rnnjax.losses import Objective
 from rnnjax.training._optimizers import DIRECTIONS
 
@@ -172,9 +173,10 @@ class Config(Flags):
         rate = training.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
         scales = _lr_scales(self.lr_scale)
         try:
-            return training.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=scales)
+            made = training.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=scales)
         except (TypeError, ValueError) as error:
             raise UserError(f"--optimizer={self.optimizer}: {error}") from error
+        return made._replace(init=_refusing(made.init, f"--lr_scale={' '.join(self.lr_scale)}", ValueError))
 
     def reports(self) -> dict[str, Report]:
         """What `--report` names, by those names."""
@@ -183,15 +185,25 @@ class Config(Flags):
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
         """The gradient estimator that `--rule` and `--truncation` name."""
         rule = registry.resolve("rule", self.rule, estimators.RULES)
-        if self.rule in estimators.RULES:
-            return rule(cell, objective, self.truncation)
         try:
             made = rule(cell, objective, self.truncation)
         except (TypeError, ValueError) as error:
-            raise UserError(f"--rule={self.rule}: {error}") from error
+            raise UserError(f"--rule={self.rule} --truncation={self.truncation}: {error}") from error
         if not isinstance(made, estimators.Estimator):
             raise UserError(f"--rule={self.rule} gives {type(made).__name__}, not a rnnjax.estimators.Estimator")
-        return made
+        return made._replace(init=_refusing(made.init, f"--rule={self.rule}", NotAdmitted))
+
+
+def _refusing(f: Callable[..., Any], flag: str, error: type[Exception]) -> Callable[..., Any]:
+    """f, whose errors of a kind become a `UserError` that names the flag."""
+
+    def named(*args: Any) -> Any:
+        try:
+            return f(*args)
+        except error as refusal:
+            raise UserError(f"{flag}: {refusal}") from refusal
+
+    return named
 
 
 def _hashable(value: Any) -> Hashable:

@@ -22,6 +22,7 @@ from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, R
 from rnnjax.app._outcome import report, run_nested, run_session
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.base import UserError
+from rnnjax.credit import NotAdmitted
 from rnnjax.distributed._runtime import fail, is_leader, running, stop, what_happened
 from rnnjax.runs import Workdir, flag_lines, usable_cores
 from rnnjax.runs._provenance import processor
@@ -63,7 +64,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     name = _name_of(argv)
     try:
         _launch(experiment, argv)
-    except UserError as error:
+    except (UserError, NotAdmitted) as error:  # a script may name rules by itself
         return _report_failure(" ".join(str(error).split()), name)
     except Interrupted as interruption:
         if is_leader():
