@@ -42,8 +42,8 @@ def calls(command: str) -> Callable[[], Any]:
         _, name, *norm = command.split()
         return generality.call("layer norm" if norm else "bare", name, SHAPE)
     experiment, config = config_of(command)
-    config, data = load_data(experiment.load, config)
-    p = programs(experiment.build, config)
+    facts, data = load_data(experiment.load, config)
+    p = programs(experiment.build_with(facts), config)
 
     progress: list[Any] = []
 

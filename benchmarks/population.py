@@ -58,9 +58,9 @@ def config_of(cell: str, t: int, b: int, h: int) -> Config:
     """The flags of a member."""
     values = app.common_flags(cell=cell, hidden_size=str(h), batch_size=b)
     flags.DEFINE_integer("length", t, "", flag_values=values)
-    config = app.parse(values, ["population"])
     gru = "reset_after=True,recurrent_bias=True" if cell == "gru" else ""  # PyTorch's
-    return config.replace(cell=cell, hidden_size=h, cell_args=gru)
+    [config] = app.run_configs(app.parse(values, ["population", f"--cell_args={gru}"]))
+    return config
 
 
 def numbers(config: Config, first: int, count: int) -> dict[str, np.ndarray]:

@@ -67,10 +67,10 @@ def timed(name: str, steps: Callable[[int], None]) -> Timed:
 def prepared(command: str) -> list[Timed]:
     """A run, and the same in PyTorch if there is such a loop."""
     experiment, config = config_of(command)
-    config, data = load_data(experiment.load, config)
+    facts, data = load_data(experiment.load, config)
     devices = distributed.mesh(config.devices)
     data = distributed.replicate(data, devices)
-    compiled = programs(experiment.build, config, devices)
+    compiled = programs(experiment.build_with(facts), config, devices)
     progress = [compiled.init(data)]
 
     def steps(n: int) -> None:

@@ -16,6 +16,7 @@ import rnnjax
 from rnnjax import app, losses, plotting, tasks
 from rnnjax.app import build_setup, resolve
 from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.credit import NotAdmitted
 from rnnjax.estimators import (
     RULES,
     Estimator,
@@ -182,7 +183,7 @@ class Audit:
             n = len(jax.tree.leaves(draws)[0])
             lags = credit_delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
             price = self.price(rule, window)
-        except UserError as error:
+        except NotAdmitted as error:
             return Found(rule, window, refused=" ".join(str(error).split()))
         return Found(
             rule, window, "", compare_leaves(draws, self.exact), n, tuple(lags), price, median_seconds(price.call)

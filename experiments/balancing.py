@@ -105,7 +105,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     (config,) = configs.values()
     runs = [wanted(text) for text in config.runs]
     found = {
-        f"{r.rule} {r.window}": distances(r.rule, r.window, config.learning_rate, config.time_steps, config.seed)
+        f"{r.rule} {r.window}": distances(r.rule, r.window, float(config.learning_rate), config.time_steps, config.seed)
         for r in runs
     }
     times = np.linspace(0, config.time_steps, POINTS + 1)

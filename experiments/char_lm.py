@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,8 +106,20 @@ def cut(config: app.Config) -> dict[str, str]:
     }
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The text in rows, in three parts; the config learns its alphabet and how long the parts are."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      alphabet: of all parts.
+      lengths: windows of each part that there is.
+    """
+
+    alphabet: Alphabet
+    lengths: dict[str, int]
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The text in rows, in three parts."""
     if config.rule == "bptt":
         raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --truncation")
     if config.truncation < 1:
@@ -124,12 +136,12 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
         if part
     }
     lengths = {name: rows.windows(config.truncation) for name, rows in parts.items()}
-    return config.replace(alphabet=alphabet, lengths=lengths), parts
+    return Facts(alphabet, lengths), parts
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
     """From a character to the logits of the next."""
-    symbols = len(config.alphabet.characters)
+    symbols = len(facts.alphabet.characters)
     net = rnnjax.stack(rnnjax.one_hot(symbols, config.dtype), config.layers(), rnnjax.linear(symbols))
     return rnnjax.cast(net, jnp.dtype(config.dtype))
 
@@ -151,9 +163,9 @@ def anew(stream: Stream) -> Stream:
     return stream._replace(next=following)
 
 
-def schooling(config: app.Config) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
+def training_network(config: app.Config, facts: Facts) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
     """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
-    cell, train = network(config), reading_stream("train", config.truncation)
+    cell, train = network(config, facts), reading_stream("train", config.truncation)
     train = anew(train) if config.epochwise else train
     if config.sampling == "none":
         return cell, train, lambda stream: stream
@@ -166,14 +178,14 @@ def schooling(config: app.Config) -> tuple[rnnjax.Cell, Stream, Callable[[Stream
     )
 
 
-def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, float]:
+def exposure(config: app.Config, facts: Facts, params: PyTree, data: PyTree) -> dict[str, float]:
     """Nats a character on the second half of each window, the text being read and what the network itself wrote."""
-    name = "test" if "test" in config.lengths else "valid"
-    if name not in config.lengths:
+    name = "test" if "test" in facts.lengths else "valid"
+    if name not in facts.lengths:
         raise UserError("--exposure needs a part of the text for --test or --valid")
-    cell = rnnjax.cast(rnnjax.unroll(wrappers.scheduled_sampling(network(config))), jnp.dtype(config.dtype))
+    cell = rnnjax.cast(rnnjax.unroll(wrappers.scheduled_sampling(network(config, facts))), jnp.dtype(config.dtype))
     late = jnp.arange(config.truncation) >= config.truncation // 2
-    given = reading_stream(name, config.truncation, config.lengths[name])
+    given = reading_stream(name, config.truncation, facts.lengths[name])
 
     def second_half(outputs: PyTree, batch: Batch) -> losses.Metrics:
         return losses.classify(outputs, batch._replace(mask=batch.mask & late))
@@ -186,13 +198,13 @@ def exposure(config: app.Config, params: PyTree, data: PyTree) -> dict[str, floa
     return {"teacher_forced": score(1.0), "free_running": score(0.0)}
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on a stream of windows that reads on."""
 
-    cell, train, forced = schooling(config)
+    cell, train, forced = training_network(config, facts)
 
     def scored(name: str) -> Any:
-        length = config.lengths.get(name, 0)
+        length = facts.lengths.get(name, 0)
         return forced(reading_stream(name, config.truncation, length)) if length else None
 
     published = [rows for name, rows in PUBLISHED.items() if name in config.data]
@@ -202,50 +214,50 @@ def build(config: app.Config) -> app.Setup:
         train=train,
         valid=scored("valid"),
         test=scored("test"),
-        baseline=math.log(len(config.alphabet.characters)),
-        baseline_name=f"uniform: ln {len(config.alphabet.characters)}",
+        baseline=math.log(len(facts.alphabet.characters)),
+        baseline_name=f"uniform: ln {len(facts.alphabet.characters)}",
         published=published[0] if published else (),
         loss_label="cross-entropy (nats a character)",
     )
 
 
-def log_probability(config: app.Config, params: PyTree, words: str) -> float:
+def log_probability(config: app.Config, facts: Facts, params: PyTree, words: str) -> float:
     """log p(x_2 .. x_T given x_1) by the chain rule, in nats."""
-    symbols = config.alphabet.encode(words)
+    symbols = facts.alphabet.encode(words)
     if len(symbols) < 2:
         raise UserError(f"--text={words!r}: two characters at least, the first is given")
-    _, logits = rnnjax.run(rnnjax.unroll(network(config)), params, jnp.asarray(symbols[:-1]))
+    _, logits = rnnjax.run(rnnjax.unroll(network(config, facts)), params, jnp.asarray(symbols[:-1]))
     return -float(losses.cross_entropy(logits, jnp.asarray(symbols[1:])).sum())
 
 
-def write(config: app.Config, params: PyTree) -> str:
+def write(config: app.Config, facts: Facts, params: PyTree) -> str:
     """A text that begins with the prime."""
-    characters = config.alphabet.characters
+    characters = facts.alphabet.characters
     prime = config.prime or ("\n" if "\n" in characters else characters[0])
-    cell, symbols = network(config), jnp.asarray(config.alphabet.encode(prime))
+    cell, symbols = network(config, facts), jnp.asarray(facts.alphabet.encode(prime))
     carry, logits = rnnjax.run(rnnjax.unroll(cell), params, symbols)
     pick = decoding.temperature(config.temperature) if config.temperature else decoding.greedy
     key = jax.random.key(config.seed)
     return prime + str(
-        config.alphabet.decode(decoding.generate(cell, params, carry, logits[-1], config.sample, pick, key))
+        facts.alphabet.decode(decoding.generate(cell, params, carry, logits[-1], config.sample, pick, key))
     )
 
 
 def finish(result: app.Result) -> dict[str, Any]:
     """The log-probability of the flag's text, and a sample."""
-    config = result.config
+    config, facts = result.config, result.facts
     found: dict[str, Any] = {}
     if config.text:
-        nats = log_probability(config, result.params, config.text)
+        nats = log_probability(config, facts, result.params, config.text)
         bits = -nats / math.log(2) / (len(config.text) - 1)
         print(f"log p({config.text!r}) = {nats:.4f} nats, {bits:.4f} bits a character (the first is given)")
         found["text"] = {"text": config.text, "log_probability_nats": nats, "bits_per_character": bits}
     if config.exposure:
-        found["exposure"] = exposure(config, result.params, result.data)
+        found["exposure"] = exposure(config, facts, result.params, result.data)
         forced, free = found["exposure"].values()
         print(f"second half of each window, nats a character: {forced:.4f} reading the text, {free:.4f} reading itself")
     if config.sample:
-        found["sample"] = write(config, result.params)
+        found["sample"] = write(config, facts, result.params)
         print(f"--- sample at temperature {config.temperature} ---\n{found['sample']}\n---")
     return found
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from rnnjax.data import (
     UNKNOWN,
     Batch,
     Labelled,
+    Vectors,
     Vocabulary,
     class_folder,
     drop_duplicates,
@@ -144,38 +145,70 @@ def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
     return divided(class_folder(str(folder), config.encoding), config), "characters"
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The examples as batches; the config learns the classes, the vocabulary, the counts and the yardstick."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      classes: names of the labels.
+      counts: examples of each part.
+      entropy: nats an example for one who knows how often each class comes.
+      commonest: how many of the test are of the commonest class, in [0, 1].
+      vocabulary: of texts; None: the examples are numbers.
+      vectors: of `--vectors`, where they are given.
+    """
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    entropy: float
+    commonest: float
+    vocabulary: Vocabulary | None
+    vectors: Vectors | None
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The examples as batches of three parts."""
     parts, units = read(config)
-    units = units if config.units == "auto" else config.units
-    train = parts["train"]
-    if config.part < 1:
-        parts["train"] = train = train.at(random_split(len(train.xs), config.part)[1])
-    if not len(train.xs):
-        raise UserError(f"--part={config.part:g}: no example is left to learn from")
-    found: dict[str, Any] = {"classes": train.classes, "vocabulary_": None}
-    if not isinstance(train.xs[0], np.ndarray):
-        parts = {name: part._replace(xs=[split(x, units) for x in part.xs]) for name, part in parts.items()}
-        known = read_vectors(found_at(config.vectors, config.data_dir)) if config.vectors else None
-        every = [unit for x in parts["train"].xs for unit in x] + list(known.words if known else ())
-        vocabulary = Vocabulary.of(every, config.vocabulary, [UNKNOWN])
-        found |= {"vocabulary_": vocabulary, "known": known}
-        parts = {name: part._replace(xs=[vocabulary.encode(x) for x in part.xs]) for name, part in parts.items()}
+    parts["train"] = reduced(parts["train"], config.part)
+    vocabulary, vectors = None, None
+    if not isinstance(parts["train"].xs[0], np.ndarray):
+        vectors = read_vectors(found_at(config.vectors, config.data_dir)) if config.vectors else None
+        vocabulary, parts = encoded(
+            parts, units if config.units == "auto" else config.units, config.vocabulary, vectors
+        )
     few = [name for name, part in parts.items() if not len(part.xs)]
     if few:
         raise UserError(f"--data={config.data}: too few examples, none is left for the {few[0]} part")
     parts = {name: short(part, name, config.longest) for name, part in parts.items()}
     steps = max(len(x) for part in parts.values() for x in part.xs)
     data = {name: Batch(padded(part.xs, steps), part.y) for name, part in parts.items()}
-    share = np.bincount(parts["train"].y, minlength=len(train.classes)) / len(parts["train"].y)
-    at = share[parts["test"].y]
-    found |= {
-        "counts": {name: len(part.y) for name, part in parts.items()},
-        "entropy": float(-np.log(np.maximum(at, 1e-9)).mean()),
-        "commonest": float((parts["test"].y == share.argmax()).mean()),
-        "steps": steps,
-    }
-    return config.replace(**found), standardised(data)
+    counts = {name: len(part.y) for name, part in parts.items()}
+    classes = parts["train"].classes
+    yardsticks = by_share(parts["train"].y, parts["test"].y, len(classes))
+    return Facts(classes, counts, *yardsticks, vocabulary, vectors), standardised(data)
+
+
+def reduced(train: Labelled, part: float) -> Labelled:
+    """A part of the examples to learn from."""
+    kept = train.at(random_split(len(train.xs), part)[1]) if part < 1 else train
+    if not len(kept.xs):
+        raise UserError(f"--part={part:g}: no example is left to learn from")
+    return kept
+
+
+def encoded(
+    parts: dict[str, Labelled], units: str, most: int, vectors: Vectors | None
+) -> tuple[Vocabulary, dict[str, Labelled]]:
+    """The vocabulary of the texts to learn from and of the vectors, and all texts as its numbers."""
+    parts = {name: part._replace(xs=[split(x, units) for x in part.xs]) for name, part in parts.items()}
+    every = [unit for x in parts["train"].xs for unit in x] + list(vectors.words if vectors else ())
+    vocabulary = Vocabulary.of(every, most, [UNKNOWN])
+    return vocabulary, {n: part._replace(xs=[vocabulary.encode(x) for x in part.xs]) for n, part in parts.items()}
+
+
+def by_share(train: np.ndarray, test: np.ndarray, classes: int) -> tuple[float, float]:
+    """Nats of the test for one who knows the shares of the classes, and how often the commonest is right."""
+    share = np.bincount(train, minlength=classes) / len(train)
+    return float(-np.log(np.maximum(share[test], 1e-9)).mean()), float((test == share.argmax()).mean())
 
 
 def split(x: str | list[str], units: str) -> list[str]:
@@ -211,14 +244,14 @@ def standardised(data: dict[str, Batch]) -> dict[str, Batch]:
     return {name: unit(batch) for name, batch in data.items()}
 
 
-def entrance(config: app.Config) -> list[rnnjax.Cell]:
+def entrance(config: app.Config, facts: Facts) -> list[rnnjax.Cell]:
     """From a symbol or the numbers of a frame to features."""
-    if config.vocabulary_ is None:
+    if facts.vocabulary is None:
         return [noisy(config.input_noise)] if config.input_noise else []
     size, init = config.embedding_size, jax.nn.initializers.normal(1.0)
-    if config.known is not None:
-        size, init = config.known.table.shape[1], embedding_table(config.known, config.vocabulary_).init
-    cell = rnnjax.embed(len(config.vocabulary_), size, init, jnp.dtype(config.dtype))
+    if facts.vectors is not None:
+        size, init = facts.vectors.table.shape[1], embedding_table(facts.vectors, facts.vocabulary).init
+    cell = rnnjax.embed(len(facts.vocabulary), size, init, jnp.dtype(config.dtype))
     return [still(cell) if config.frozen else cell, *config.noise()]
 
 
@@ -236,9 +269,9 @@ def noisy(deviation: float) -> rnnjax.Cell:
     return rnnjax.stateless(lambda key, x: (), apply)
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
     """From a sequence to logits, once after its last step; a rule that goes step by step has logits at each."""
-    read, enter, layers = rnnjax.linear(len(config.classes)), entrance(config), config.layers()
+    read, enter, layers = rnnjax.linear(len(facts.classes)), entrance(config, facts), config.layers()
     if config.both_ways:
         if config.rule != "bptt" or config.pool:
             raise UserError("--both_ways reads to both ends: leave --rule and --pool")
@@ -260,21 +293,21 @@ def published(config: app.Config) -> tuple[app.Published, ...]:
     return ()
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on whole sequences."""
     place = (lambda stream: stream) if config.rule == "bptt" else lambda s: map_batches(s, label_last_step)
 
     def scored(name: str) -> Any:
-        return place(in_order(name, config.batch_size, config.counts[name]))
+        return place(in_order(name, config.batch_size, facts.counts[name]))
 
     return app.Setup(
-        cell=network(config),
+        cell=network(config, facts),
         objective=losses.classify,
         train=place(shuffled("train", config.batch_size)),
         valid=scored("valid"),
         test=scored("test"),
-        baseline=config.entropy,
-        baseline_name=f"knows the classes' shares ({config.commonest:.1%} right)",
+        baseline=facts.entropy,
+        baseline_name=f"knows the classes' shares ({facts.commonest:.1%} right)",
         published=published(config),
         loss_label="cross-entropy (nats a sequence)",
     )
@@ -283,7 +316,7 @@ def build(config: app.Config) -> app.Setup:
 def finish(result: app.Result) -> dict[str, Any]:
     """How right the test is by length; with words, the share of the table and its words in the plane."""
     found: dict[str, Any] = {"by_length": by_length(result)}
-    vocabulary = result.config.vocabulary_
+    vocabulary = result.facts.vocabulary
     if vocabulary is not None:
         table_w = next(a for a in jax.tree.leaves(result.params) if a.ndim == 2 and len(a) == len(vocabulary))
         share = table_w.size / result.summary["parameters"]

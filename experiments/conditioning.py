@@ -53,7 +53,7 @@ def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
     """A network that writes; its source is the context."""
 
     def decoder(context: Any) -> rnnjax.Cell:
-        core = make_cell(config.cell, config.hidden_size, config.cell_args)
+        core = make_cell(config.cell, config.hidden_size, config.cell_arguments())
         core = core if how == "none" else wrappers.condition(core, context, how)
         return rnnjax.stack(rnnjax.one_hot(M + 1), core, rnnjax.linear(M))
 

@@ -75,7 +75,7 @@ def checked(config: app.Config) -> list[int]:
 
 def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
     """The parts of a network: a map of the input, the layers, a map to the output."""
-    layer = make_cell(config.cell, config.hidden_size, config.cell_args)
+    layer = make_cell(config.cell, config.hidden_size, config.cell_arguments())
     wrapped = resolve("shortcuts", shortcut, SHORTCUTS)(layer)
     return [rnnjax.linear(int(config.hidden_size)), *[wrapped] * depth, rnnjax.linear(1)]
 

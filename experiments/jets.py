@@ -5,7 +5,7 @@ Both have the same energy and mass, and 11 and 9 particles in the mean. A tree i
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +108,19 @@ def packed(jets: list[trees.Jet], each: int) -> Batch:
     return batch._replace(x=batch.x._replace(leaves=rows[batch.x.leaves]))
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
+class Facts(NamedTuple):
+    """What loading makes.
+
+    Attributes:
+      counts: examples of each part.
+      test: the jets to test on.
+    """
+
+    counts: dict[str, int]
+    test: list[trees.Jet]
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
     """Three parts, packed."""
     forests_a_batch(config)  # refused before jets are made
     rng = np.random.default_rng(config.seed)
@@ -116,10 +128,10 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     parts = {name: generated(config, rng, n) for name, n in sizes.items()}
     data = {name: packed(part, config.packed) for name, part in parts.items()}
     counts = {name: len(batch.y) for name, batch in data.items()}
-    return config.replace(counts=counts, test_jets=parts["test"]), data
+    return Facts(counts, parts["test"]), data
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on forests; a recurrent cell reads the particles one after another, as the tree orders them."""
     if config.cell in CELLS:
         core = trees.fold_forest(noisy(config, at_node(config, CELLS)))
@@ -130,8 +142,8 @@ def build(config: app.Config) -> app.Setup:
         cell=rnnjax.stack(core, rnnjax.linear(2)),
         objective=losses.classify,
         train=shuffled("train", size),
-        valid=in_order("valid", size, config.counts["valid"]),
-        test=in_order("test", size, config.counts["test"]),
+        valid=in_order("valid", size, facts.counts["valid"]),
+        test=in_order("test", size, facts.counts["test"]),
         baseline=float(np.log(2)),
         baseline_name="both kinds alike: ln 2",
         loss_label="cross-entropy (nats)",
@@ -141,17 +153,18 @@ def build(config: app.Config) -> app.Setup:
 def finish(result: app.Result) -> dict[str, Any]:
     """How well the kinds are told apart, beside the number of particles and the best there can be."""
     config, cell, batch = result.config, result.setup.cell, result.data["test"]
+    jets: list[trees.Jet] = result.facts.test
 
     def evidence(batch: Batch) -> jax.Array:
         logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
         return jnp.stack([logits[:, 1] - logits[:, 0], roots.y.astype(logits.dtype), roots.mask.astype(logits.dtype)])
 
     score, kind, there = np.asarray(jax.jit(lambda b: jax.lax.map(evidence, b))(batch)).swapaxes(0, 1).reshape(3, -1)
-    kinds = np.arange(len(config.test_jets)) % 2
+    kinds = np.arange(len(jets)) % 2
     by = {
         config.cell: roc(score[there > 0], kind[there > 0] > 0),
-        "number of particles": roc(-np.array([len(one.particles()) for one in config.test_jets]), kinds > 0),
-        "likelihood ratio": roc(np.array([log_ratio(one, config) for one in config.test_jets]), kinds > 0),
+        "number of particles": roc(-np.array([len(one.particles()) for one in jets]), kinds > 0),
+        "likelihood ratio": roc(np.array([log_ratio(one, config) for one in jets]), kinds > 0),
     }
     areas = {name: float(np.trapezoid(found, wrong)) for name, (wrong, found) in by.items()}
     print_table([{"told apart by": name, "area under the curve": area} for name, area in areas.items()])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,15 +107,29 @@ def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> Batch:
     return Batch(x, y, x == words[")"])
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """Three parts, packed or padded; the config learns the words."""
+class Facts(NamedTuple):
+    """What loading makes.
+
+    Attributes:
+      words: the numbers of words and brackets.
+      counts: examples of each part.
+      test: the expressions to test on.
+    """
+
+    words: dict[str, int]
+    counts: dict[str, int]
+    test: list[trees.Tree]
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """Three parts, packed or padded."""
     forests_a_batch(config)  # refused before expressions are made
     parts = generated(config)
     words = trees.vocabulary(parts["train"])
     words |= {symbol: len(words) + 1 + i for i, symbol in enumerate("()")}
     data = {name: arrays(part, words, config) for name, part in parts.items()}
     counts = {name: len(batch.y) for name, batch in data.items()}
-    return config.replace(words=words, counts=counts, test_trees=parts["test"]), data
+    return Facts(words, counts, parts["test"]), data
 
 
 def arrays(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> Batch:
@@ -123,9 +137,9 @@ def arrays(several: list[trees.Tree], words: Mapping[str, int], config: app.Conf
     return forests(several, words, config) if structured(config) else sequences(several, words)
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, words: int) -> rnnjax.Cell:
     """From words to logits, at every node or every step."""
-    table_of_words = rnnjax.embed(1 + len(config.words), config.embedding_size, dtype=jnp.dtype(config.dtype))
+    table_of_words = rnnjax.embed(1 + words, config.embedding_size, dtype=jnp.dtype(config.dtype))
     read = rnnjax.linear(len(CLASSES))
     if not structured(config):
         return rnnjax.unroll(rnnjax.stack(table_of_words, config.layers(), read))
@@ -142,7 +156,7 @@ def wholes(config: app.Config, outputs: PyTree, batch: Batch) -> tuple[PyTree, B
     return outputs, batch._replace(mask=mask & (jnp.arange(mask.shape[0]) == last))
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on forests or on sequences."""
 
     def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
@@ -153,11 +167,11 @@ def build(config: app.Config) -> app.Setup:
 
     size = forests_a_batch(config) if structured(config) else config.batch_size
     return app.Setup(
-        cell=network(config),
+        cell=network(config, len(facts.words)),
         objective=objective,
         train=shuffled("train", size),
-        valid=in_order("valid", size, config.counts["valid"]),
-        test=in_order("test", size, config.counts["test"]),
+        valid=in_order("valid", size, facts.counts["valid"]),
+        test=in_order("test", size, facts.counts["test"]),
         baseline=float(np.log(10)),
         baseline_name="ten values alike: ln 10",
         loss_label="cross-entropy (nats)",
@@ -166,18 +180,18 @@ def build(config: app.Config) -> app.Setup:
 
 def finish(result: app.Result) -> dict[str, Any]:
     """How many whole expressions are right, by depth: a table and a picture."""
-    config, setup = result.config, result.setup
+    config, setup, facts = result.config, result.setup, result.facts
 
     def right(batch: Batch) -> losses.Mean:
         return setup.objective(rnnjax.run(setup.cell, result.params, batch.x)[1], batch)["root_accuracy"]
 
     first, shares = min(2, config.depth), []
-    for i in range(len(config.test_trees) // config.tested):
-        some = config.test_trees[i * config.tested : (i + 1) * config.tested]
-        marks = jax.jit(lambda b: jax.lax.map(right, b))(jax.tree.map(jnp.asarray, arrays(some, config.words, config)))
+    for i in range(len(facts.test) // config.tested):
+        some = facts.test[i * config.tested : (i + 1) * config.tested]
+        marks = jax.jit(lambda b: jax.lax.map(right, b))(jax.tree.map(jnp.asarray, arrays(some, facts.words, config)))
         shares.append(float(marks.total.sum() / marks.weight.sum()))
     depths = [first + i for i in range(len(shares))]
-    lengths = [np.mean([len(trees.bracketed(t)) for t in config.test_trees[i * config.tested :][: config.tested]])
+    lengths = [np.mean([len(trees.bracketed(t)) for t in facts.test[i * config.tested :][: config.tested]])
                for i in range(len(shares))]  # fmt: skip
     print_table(
         [{"depth": d, "symbols": f"{n:.0f}", "right": share} for d, n, share in zip(depths, lengths, shares)],

@@ -1,7 +1,7 @@
 """Polyphonic music: which keys sound in the next frame. By default generated tunes; or JSB chorales, Nottingham."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -100,8 +100,24 @@ def tune(rng: np.random.Generator) -> np.ndarray:
     return roll
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The pieces in three parts, packed; the config learns how many rows there are and the yardstick."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      counts: rows of pieces of each part.
+      yardstick: nats a frame for one who knows how often each key sounds.
+      scale: what frames are multiplied by.
+      piece: a test piece to show.
+    """
+
+    counts: dict[str, int]
+    yardstick: float
+    scale: float
+    piece: np.ndarray
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The pieces in three parts, packed."""
     if config.data == "generated":
         rng = np.random.default_rng(config.seed)
         sizes = {"test": 50, "valid": 50, "train": config.tunes}
@@ -111,13 +127,15 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     rolls = {part: more_than_one(pieces, f"{part}: {{}} pieces") for part, pieces in rolls.items()}
     cut = rolls | {"train": more_than_one(cut_(rolls["train"], config.longest), "train: {} ends of pieces")}
     data = {part: succession(pieces) for part, pieces in cut.items()}
-    found = {
-        "counts": {part: len(batch.y) for part, batch in data.items()},
-        "yardstick": apart(rolls["train"], rolls["test"]),
-        "scale": 1 / max(float(np.concatenate(rolls["train"]).mean()), 1e-3) ** 0.5,  # few keys sound: mean square 1
-        "piece": max(rolls["test"][:20], key=len)[:160],
-    }
-    return config.replace(**found), data
+    return (
+        Facts(
+            counts={part: len(batch.y) for part, batch in data.items()},
+            yardstick=apart(rolls["train"], rolls["test"]),
+            scale=1 / max(float(np.concatenate(rolls["train"]).mean()), 1e-3) ** 0.5,  # few keys sound: mean square 1
+            piece=max(rolls["test"][:20], key=len)[:160],
+        ),
+        data,
+    )
 
 
 def more_than_one(pieces: list[np.ndarray], what: str) -> list[np.ndarray]:
@@ -160,11 +178,11 @@ def transposed(stream: Stream, most: int) -> Stream:
     return stream._replace(next=following)
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, scale: float) -> rnnjax.Cell:
     """From a frame to the logit of each key in the next."""
     dtype = jnp.dtype(config.dtype)
     drop = [rnnjax.dropout(config.input_dropout)] if config.input_dropout else []
-    frames = rnnjax.pointwise(lambda x: x.astype(dtype) * jnp.asarray(config.scale, dtype))
+    frames = rnnjax.pointwise(lambda x: x.astype(dtype) * jnp.asarray(scale, dtype))
     return rnnjax.stack(frames, *drop, config.layers(), rnnjax.linear(KEYS))
 
 
@@ -178,30 +196,29 @@ def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     return {"loss": losses.mean(nats, mask), "accuracy": losses.Mean(both.total, losses.mean(either, mask).total)}
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on rows of pieces."""
     name = Path(config.data).stem.lower()
 
     def scored(part: str) -> Any:
-        return in_order(part, config.batch_size, config.counts[part])
+        return in_order(part, config.batch_size, facts.counts[part])
 
     learned = shuffled("train", config.batch_size)
     return app.Setup(
-        cell=rnnjax.unroll(network(config)),
+        cell=rnnjax.unroll(network(config, facts.scale)),
         objective=objective,
         train=transposed(learned, config.transpose) if config.transpose else learned,
         valid=scored("valid"),
         test=scored("test"),
-        baseline=config.yardstick,
+        baseline=facts.yardstick,
         baseline_name="each key as often as in training",
         published=next((rows for known, rows in PUBLISHED.items() if known in name), ()),
         loss_label="negative log-likelihood (nats a frame)",
     )
 
 
-def compose(config: app.Config, params: PyTree, start: jax.Array, frames: int, key: jax.Array) -> jax.Array:
+def compose(cell: rnnjax.Cell, params: PyTree, start: jax.Array, frames: int, key: jax.Array) -> jax.Array:
     """Frames that the network draws, each key by itself, and hears as the next, after those of a start."""
-    cell = network(config)
     weights = cell.weights(params)
 
     def drawn(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
@@ -215,10 +232,11 @@ def compose(config: app.Config, params: PyTree, start: jax.Array, frames: int, k
 
 def finish(result: app.Result) -> dict[str, Any]:
     """A picture: a test piece, what was expected of each frame, and what the network plays alone after a quarter."""
-    config, piece = result.config, result.config.piece
+    config, piece = result.config, result.facts.piece
     start = len(piece) // 4
     _, logits = rnnjax.run(result.setup.cell, result.params, jnp.asarray(piece))
-    own = compose(config, result.params, jnp.asarray(piece[:start]), len(piece) - start, jax.random.key(config.seed))
+    cell, key = network(config, result.facts.scale), jax.random.key(config.seed)
+    own = compose(cell, result.params, jnp.asarray(piece[:start]), len(piece) - start, key)
     shown = {
         "a test piece": piece[1:],
         "the probability of each key, given what came before": jax.nn.sigmoid(logits[:-1]),

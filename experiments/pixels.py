@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,8 +73,20 @@ PUBLISHED = {
 }
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The images in three parts; the config learns how many there are. The test part is never selected on."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      classes: how many there are.
+      counts: images of each part.
+    """
+
+    classes: int
+    counts: dict[str, int]
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The images in three parts. The test part is never selected on."""
     if config.data == "digits":
         train, test = split(digits(), TEST)
     else:
@@ -84,32 +96,32 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     data = {"train": train, "valid": valid, "test": test}
     if config.permuted:
         data = {name: permuted(part, PERMUTATION) for name, part in data.items()}
-    return config.replace(classes=classes, counts={name: len(part.y) for name, part in data.items()}), data
+    return Facts(classes, {name: len(part.y) for name, part in data.items()}), data
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, classes: int) -> rnnjax.Cell:
     """From pixels to logits, once after the last pixel; a rule that goes step by step has logits at each."""
     if config.rule == "bptt":
-        return rnnjax.stack(rnnjax.last(rnnjax.unroll(config.layers())), rnnjax.linear(config.classes))
-    return rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(config.classes)))
+        return rnnjax.stack(rnnjax.last(rnnjax.unroll(config.layers())), rnnjax.linear(classes))
+    return rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(classes)))
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on batches of images."""
     place = (lambda stream: stream) if config.rule == "bptt" else lambda stream: map_batches(stream, label_last_step)
 
     def scored(name: str) -> Stream | None:
-        n = config.counts[name]
+        n = facts.counts[name]
         return place(images_in_order(name, config.batch_size, n)) if n else None
 
     return app.Setup(
-        cell=network(config),
+        cell=network(config, facts.classes),
         objective=losses.classify,
         train=place(shuffled_images("train", config.batch_size)),
         valid=scored("valid"),
         test=scored("test"),
-        baseline=math.log(config.classes),
-        baseline_name=f"guessing: ln {config.classes}",
+        baseline=math.log(facts.classes),
+        baseline_name=f"guessing: ln {facts.classes}",
         published=PUBLISHED[config.permuted] if Path(config.data).name == "mnist" else (),
         loss_label="cross-entropy (nats an image)",
     )
@@ -124,7 +136,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         return {}
     x = pixels(test, jnp.arange(n)).x
     logits = jax.jit(jax.vmap(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1]))(x)
-    said = np.asarray(logits).reshape(n, -1, config.classes)[:, -1].argmax(-1)
+    said = np.asarray(logits).reshape(n, -1, result.facts.classes)[:, -1].argmax(-1)
     shown = unpermuted(test, PERMUTATION) if config.permuted else test
     path = Path(result.summary["workdir"]) / f"digits.{config.picture}"
     title = f"{config.cell}: what it says of the first {n} test images"

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from experiments import char_lm
 from rnnjax import app
-from rnnjax.app import load_data, programs
+from rnnjax.app import load_data, programs, run_configs
 from rnnjax.base import UserError
 from rnnjax.plotting import COLOURS, Run, draw_curves, save
 from rnnjax.runs import Progress, Workdir, print_table, provenance
@@ -59,9 +59,9 @@ def command(config: app.Config, regime: str, seed: int) -> list[str]:
 
 def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> tuple[list[int], list[float], float]:
     """Characters read and nats a character of validation on the way; nats a character of the test in the end."""
-    asked = app.parse(char_lm.FLAGS, ["char_lm", *given])
-    asked, data = load_data(char_lm.load, asked.replace(cell=config.cell, hidden_size=config.hidden_size))
-    run = programs(char_lm.build, asked)
+    [asked] = run_configs(app.parse(char_lm.FLAGS, ["char_lm", *given]))
+    facts, data = load_data(char_lm.load, asked)
+    run = programs(char_lm.EXPERIMENT.build_with(facts), asked)
     if run.valid is None or run.test is None:
         raise UserError("the text is too short for a part to validate on and one to test on")
     progress, read, nats = run.init(data), [], []
@@ -70,7 +70,7 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
         progress = run.steps(progress, data, end - before)
         if not bool(progress.finite):
             raise UserError(f"the loss is not finite after {int(progress.state.step)} steps of {shlex.join(given)}")
-        read.append(int(end) * asked.window * asked.batch_size)
+        read.append(int(end) * asked.truncation * asked.batch_size)
         nats.append(run.valid(progress.state.params, data)["loss"])
         bar(i + 1)
     return read, nats, run.test(progress.state.params, data)["loss"]

@@ -1,7 +1,7 @@
 """How a sentence feels, by its parse tree. By default generated sentences with negation; or a treebank of sentiment."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -163,8 +163,28 @@ def spelt_out(tree: trees.Tree) -> trees.Tree:
     return trees.Tree(("",) * n + tree.labels[-1:], (*symbols, ""), ((),) * n + (tuple(range(n)),))
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The trees in three parts, packed; the config learns the words and the classes."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      words: their numbers.
+      classes: the number of each label.
+      counts: forests of each part.
+      entropy: of the labels of roots, in nats.
+      commonest: how many test sentences are of the commonest class, in [0, 1].
+      test: the sentences to test on.
+    """
+
+    words: dict[str, int]
+    classes: dict[str, int]
+    counts: dict[str, int]
+    entropy: float
+    commonest: float
+    test: list[trees.Tree]
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The trees in three parts, packed."""
     forests_a_batch(config)  # refused before anything is read
     parts = generated(config) if config.data == "generated" else treebank(config)
     classes = FINE if config.task == "fine" else BINARY
@@ -180,12 +200,9 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     }
     counts = {name: len(batch.y) for name, batch in data.items()}
     share = np.bincount([classes[tree.labels[-1]] for tree in parts["train"]]) / len(parts["train"])
-    found = {
-        "entropy": float(-(share[share > 0] * np.log(share[share > 0])).sum()),
-        "commonest": float(np.mean([classes[tree.labels[-1]] == share.argmax() for tree in parts["test"]])),
-        "tested": parts["test"],
-    }
-    return config.replace(words=words, classes=classes, counts=counts, **found), data
+    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+    commonest = float(np.mean([classes[tree.labels[-1]] == share.argmax() for tree in parts["test"]]))
+    return Facts(words, classes, counts, entropy, commonest, parts["test"]), data
 
 
 def structured(config: app.Config) -> bool:
@@ -200,12 +217,12 @@ def core(config: app.Config) -> rnnjax.Cell:
     return trees.fold_forest(at_node(config, CELLS))
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
     """From words to logits at every node."""
     dtype = jnp.dtype(config.dtype)
-    words = rnnjax.embed(1 + len(config.words), config.embedding_size, dtype=dtype)
+    words = rnnjax.embed(1 + len(facts.words), config.embedding_size, dtype=dtype)
     drop = config.noise()
-    n = len(set(config.classes.values()))
+    n = len(set(facts.classes.values()))
     return rnnjax.stack(trees.at_leaves(rnnjax.stack(words, *drop)), core(config), *drop, rnnjax.linear(n))
 
 
@@ -217,7 +234,7 @@ def in_two(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Batch]:
     return sides, batch._replace(y=(y > 2).astype(y.dtype), mask=batch.mask & (y != 2))
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on batches of forests."""
 
     def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
@@ -233,12 +250,12 @@ def build(config: app.Config) -> app.Setup:
 
     size = forests_a_batch(config)
     return app.Setup(
-        cell=network(config),
+        cell=network(config, facts),
         objective=objective,
         train=shuffled("train", size),
-        valid=in_order("valid", size, config.counts["valid"]),
-        test=in_order("test", size, config.counts["test"]),
-        baseline=config.entropy,
+        valid=in_order("valid", size, facts.counts["valid"]),
+        test=in_order("test", size, facts.counts["test"]),
+        baseline=facts.entropy,
         baseline_name="entropy of the roots' labels",
         published=PUBLISHED[config.task] if Path(config.data).name == "sst" else (),
         loss_label="cross-entropy (nats)",
@@ -255,10 +272,10 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 def by_length(result: app.Result) -> dict[str, float]:
     """Part of the roots that is right among test sentences of similar length; a table and a picture."""
-    config, cell = result.config, result.setup.cell
-    batch = trees.pack(trees.balanced_groups(config.tested, config.packed), config.words, config.classes)
-    lengths = [sum(word not in "()" for word in tree.sentence())
-               for group in trees.balanced_groups(config.tested, config.packed) for tree in group]  # fmt: skip
+    config, facts, cell = result.config, result.facts, result.setup.cell
+    groups = trees.balanced_groups(facts.test, config.packed)
+    batch = trees.pack(groups, facts.words, facts.classes)
+    lengths = [sum(word not in "()" for word in tree.sentence()) for group in groups for tree in group]
 
     def right(batch: Batch) -> jax.Array:
         logits, roots = trees.at_roots(rnnjax.run(cell, result.params, batch.x)[1], batch)
@@ -274,19 +291,20 @@ def by_length(result: app.Result) -> dict[str, float]:
     curves(
         Path(result.summary["workdir"]) / "lengths.png", {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
         ylabel="root accuracy", xlabel="words", title="test sentences by length", log=False,
-        baselines={"the commonest class": config.commonest},
+        baselines={"the commonest class": facts.commonest},
     )  # fmt: skip
     return rows
 
 
 def leaf_gradients(result: app.Result, n: int = 64) -> dict[str, float]:
     """The norm of the gradient of the root's logits at a word's features, n words as a chain and as a balanced tree."""
-    words = np.random.default_rng(0).choice(sorted(result.config.words), n).tolist()
-    rest = rnnjax.stack(*[core(result.config), rnnjax.linear(len(set(result.config.classes.values())))])
+    facts = result.facts
+    words = np.random.default_rng(0).choice(sorted(facts.words), n).tolist()
+    rest = rnnjax.stack(*[core(result.config), rnnjax.linear(len(set(facts.classes.values())))])
     table_of_words = result.params[0][0]["w"]
     found: dict[str, float] = {}
     for name, split in (("chain", trees.chain), ("balanced", trees.balanced)):
-        batch = trees.pack([[trees.shaped(words, split)]], result.config.words, {}, width=1)
+        batch = trees.pack([[trees.shaped(words, split)]], facts.words, {}, width=1)
         forest = jax.tree.map(lambda a: jnp.asarray(a)[0], batch.x)
         params = (result.params[1], result.params[-1])
 

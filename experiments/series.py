@@ -1,7 +1,7 @@
 """Forecasts of one-dimensional series: the next value, and what comes when the network goes on alone."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,23 @@ def values(config: app.Config) -> np.ndarray:
     return read_series(find(config.data, config.data_dir), config.column, config.encoding)
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
+class Facts(NamedTuple):
+    """What loading finds out, in units of the deviation of the part to learn from.
+
+    Attributes:
+      size: numbers to learn from.
+      variance: of the test part.
+      linear: squared error there of the best linear map.
+      still: squared error there of saying the number before.
+    """
+
+    size: int
+    variance: float
+    linear: float
+    still: float
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
     """The series in three parts, in order, in units in which the first has mean 0 and variance 1."""
     x = values(config)
     ends = [round(len(x) * (1 - config.test - config.valid)), round(len(x) * (1 - config.test))]
@@ -87,14 +103,8 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     data = {part: x[max(0, a - config.warm) : b, None].astype(config.dtype if config.dtype != "bfloat16" else "float32")
             for part, (a, b) in cuts.items()}  # fmt: skip
     test = x[ends[1] :]
-    found = {
-        "size": ends[0],
-        "variance": float(test.var()),
-        "linear": autoregression(x, ends),
-        "still": float(((test - x[ends[1] - 1 : -1]) ** 2).mean()),
-        "deviation": float(deviation),
-    }
-    return config.replace(**found), data
+    still = float(((test - x[ends[1] - 1 : -1]) ** 2).mean())
+    return Facts(ends[0], float(test.var()), autoregression(x, ends), still), data
 
 
 def autoregression(x: np.ndarray, ends: list[int]) -> float:
@@ -106,12 +116,12 @@ def autoregression(x: np.ndarray, ends: list[int]) -> float:
     return float(((past[ends[1] - LAGS :] @ w - y[ends[1] - LAGS :]) ** 2).mean())
 
 
-def anywhere(config: app.Config) -> Stream:
+def anywhere(config: app.Config, size: int) -> Stream:
     """Sequences that begin at random places of the part to learn from."""
-    steps = min(config.length + config.warm, config.size - 1)
+    steps = min(config.length + config.warm, size - 1)
 
     def following(data: PyTree, position: tuple[()], key: jax.Array) -> tuple[Batch, tuple[()]]:
-        begins = jax.random.randint(key, (config.batch_size,), 0, config.size - steps)
+        begins = jax.random.randint(key, (config.batch_size,), 0, size - steps)
         x = jax.vmap(lambda at: jax.lax.dynamic_slice_in_dim(data["train"], at, steps + 1))(begins)
         return scored(x, config.warm), position
 
@@ -135,15 +145,15 @@ def network(config: app.Config) -> rnnjax.Cell:
     return rnnjax.residual(change)
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on the series."""
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
-        train=anywhere(config),
+        train=anywhere(config, facts.size),
         valid=whole("valid", config.warm),
         test=whole("test", config.warm),
-        baseline=config.linear,
+        baseline=facts.linear,
         baseline_name=f"linear, the last {LAGS} numbers",
         loss_label="squared error of the next number / variance of those learned from",
     )
@@ -151,19 +161,19 @@ def build(config: app.Config) -> app.Setup:
 
 def finish(result: app.Result) -> dict[str, Any]:
     """NMSE of the next number and of those the network gives itself, beside the yardsticks."""
-    config, params = result.config, result.params
+    config, facts, params = result.config, result.facts, result.params
     test = jnp.asarray(result.data["test"][config.warm :])
     begins = np.linspace(0, len(test) - config.length - config.free, STARTS).astype(int)
     read = jnp.stack([test[b : b + config.length] for b in begins])
     truth = jnp.stack([test[b + config.length : b + config.length + config.free] for b in begins])
     cell = rnnjax.cast(network(config), jnp.dtype(config.dtype))
     alone = jax.jit(jax.vmap(lambda x: dynamics.free_run(cell, params, x, config.free)))(read)
-    by_step = np.median(((alone - truth) ** 2).mean(2), axis=0) / config.variance
+    by_step = np.median(((alone - truth) ** 2).mean(2), axis=0) / facts.variance
     held = np.asarray(jax.vmap(dynamics.valid_time)(alone, truth))
     found = {
-        "nmse": result.summary["test"]["loss"] / config.variance,
-        "nmse_linear": config.linear / config.variance,
-        "nmse_still": config.still / config.variance,
+        "nmse": result.summary["test"]["loss"] / facts.variance,
+        "nmse_linear": facts.linear / facts.variance,
+        "nmse_still": facts.still / facts.variance,
         "valid_steps": float(np.median(held)),
         "nmse_alone_median": {n: float(by_step[n - 1]) for n in (1, 2, 5, 10, 20, 50, 100) if n <= config.free},
     }

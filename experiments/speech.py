@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,12 +64,26 @@ flags.DEFINE_integer("tested", 500, "Generated words to test on.", 1, flag_value
 flags.DEFINE_integer("beam", 16, "Prefixes of the beam search at the end.", 1, flag_values=FLAGS)
 
 
-def generated(config: app.Config) -> tuple[app.Config, PyTree]:
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      symbols: names of the labels, the blank first.
+      counts: examples of each part.
+      entropy: nats a recording for one who knows how often each label comes; 0 for strokes.
+    """
+
+    symbols: tuple[str, ...]
+    counts: dict[str, int]
+    entropy: float
+
+
+def generated(config: app.Config) -> tuple[Facts, PyTree]:
     """Words to test on; those to learn from are drawn as they are needed."""
     if config.shortest > config.longest:
         raise UserError(f"--shortest={config.shortest} is more than --longest={config.longest}")
     test = tasks.words(config.shortest, config.longest).batch(jax.random.key(config.seed + 1), config.tested)
-    return config.replace(symbols=("", *tasks.LETTERS), counts={"test": config.tested}), {"test": test}
+    return Facts(("", *tasks.LETTERS), {"test": config.tested}, 0.0), {"test": test}
 
 
 def heard(recordings: list[Recording], config: app.Config) -> Seq:
@@ -86,7 +100,7 @@ def heard(recordings: list[Recording], config: app.Config) -> Seq:
     return Seq(joined, np.arange(steps) < count[:, None])
 
 
-def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
+def recorded(config: app.Config) -> tuple[Facts, PyTree]:
     """Recordings in three parts, by their first label."""
     found = recordings_(find(config.data, config.data_dir))
     y = [labels_of(r.name) for r in found]
@@ -97,7 +111,10 @@ def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
             f"--test_first={config.test_first}: {len(test)} recordings to test on, {len(rest)} to learn from"
         )
     x = heard(found, config)
-    losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+    try:
+        losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+    except ValueError as error:
+        raise UserError(str(error)) from error
     train, valid = (rest[part] for part in random_split(len(rest), config.valid))
     seen = x.x[train][x.valid[train]]
     unit = (x.x - seen.mean(0)) / np.maximum(seen.std(0), 1e-6)
@@ -113,10 +130,10 @@ def recorded(config: app.Config) -> tuple[app.Config, PyTree]:
     used = np.concatenate([y[i] for i in test]) + 1
     share = np.bincount(np.concatenate([y[i] for i in train]) + 1, minlength=len(symbols))
     entropy = -np.log(np.maximum(share[used], 0.5) / share.sum()).sum() / len(test)
-    return config.replace(symbols=symbols, counts=counts, entropy=float(entropy)), data
+    return Facts(symbols, counts, float(entropy)), data
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
+def load(config: app.Config) -> tuple[Facts, PyTree]:
     """The examples, and what they are labelled with."""
     if config.rule != "bptt":
         raise UserError(f"--rule={config.rule}: a path is scored as a whole, and read from both ends; leave --rule")
@@ -132,17 +149,17 @@ def noisy(deviation: float) -> rnnjax.Cell:
     return rnnjax.stateless(lambda key, x: (), apply)
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, labels: int) -> rnnjax.Cell:
     """Layers that read from both ends, and logits of the blank and each label at every step."""
     noise = [rnnjax.unroll(noisy(config.input_noise))] if config.data != "strokes" and config.input_noise else []
     drop = [rnnjax.unroll(cell) for cell in config.noise()]
-    layer = rnnjax.bidirectional(make_cell(config.cell, config.hidden_size, config.cell_args))
-    return rnnjax.stack(*noise, *[layer, *drop] * config.num_layers, rnnjax.unroll(rnnjax.linear(len(config.symbols))))
+    layer = rnnjax.bidirectional(make_cell(config.cell, config.hidden_size, config.cell_arguments()))
+    return rnnjax.stack(*noise, *[layer, *drop] * config.num_layers, rnnjax.unroll(rnnjax.linear(labels)))
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on words drawn for ever, or on recordings."""
-    size, counts = config.batch_size, config.counts
+    size, counts = config.batch_size, facts.counts
     test = in_order("test", size, counts["test"])
     valid: Stream | None
     if config.data == "strokes":
@@ -152,9 +169,9 @@ def build(config: app.Config) -> app.Setup:
     else:
         train = shuffled("train", min(size, counts["train"]))
         valid = in_order("valid", size, counts["valid"]) if counts["valid"] else None
-        baseline, what = config.entropy, "a recording"
+        baseline, what = facts.entropy, "a recording"
     return app.Setup(
-        cell=network(config),
+        cell=network(config, len(facts.symbols)),
         objective=losses.label_ctc,
         train=train,
         valid=valid,
@@ -195,25 +212,25 @@ def finish(result: app.Result) -> dict[str, Any]:
     print_table([{"": name} | row for name, row in scores.items()], title=f"{result.config.cell}: the test part")
     path = Path(result.summary["workdir"]) / f"labels.{result.config.picture}"
     first = jax.tree.map(lambda a: np.asarray(a[0]), result.data["test"])
-    save(path, draw(first, np.asarray(jax.nn.softmax(logits[0])), result.config))
+    save(path, draw(first, np.asarray(jax.nn.softmax(logits[0])), result.config, result.facts.symbols))
     print(f"labels: {path}")
     return {"decoded": scores}
 
 
-def draw(example: Batch, p: np.ndarray, config: app.Config) -> Figure:
+def draw(example: Batch, p: np.ndarray, config: app.Config, symbols: tuple[str, ...]) -> Figure:
     """What is read, above it the probability of each label step by step, the blank in grey."""
     steps = int(example.x.valid.sum())
-    x, p, wanted = example.x.x[:steps], p[:steps], [config.symbols[i] for i in example.y if i]
+    x, p, wanted = example.x.x[:steps], p[:steps], [symbols[i] for i in example.y if i]
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1)
     above.plot(p[:, 0], color=GREY, linewidth=0.8, alpha=0.6)
-    for i in range(1, len(config.symbols)):
+    for i in range(1, len(symbols)):
         if p[:, i].max() > 0.3:
             above.plot(p[:, i], color=COLOURS[(i - 1) % len(COLOURS)], linewidth=1.6)
     spikes = [t for t in range(steps) if p[t].argmax() and (t == 0 or p[t].argmax() != p[t - 1].argmax())]
     for t in spikes:
-        above.annotate(config.symbols[p[t].argmax()], (t, 1.04), ha="center", fontsize=10)
+        above.annotate(symbols[p[t].argmax()], (t, 1.04), ha="center", fontsize=10)
     above.set(xlim=(-0.5, steps - 0.5), ylim=(0, 1.2), yticks=[0, 1], ylabel="probability")
     above.set_title(f"wanted: {' '.join(wanted)}   (grey: blank)", loc="left", fontsize=10)
     if config.data == "strokes":

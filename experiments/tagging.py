@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -161,8 +161,28 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
     return file(config.data), file(config.test_data) if config.test_data else None
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The sentences in three parts; the config learns words and labels, and the yardstick."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      words: of the part to learn from.
+      labels: in that part.
+      counts: sentences of each part.
+      yardstick: nats a label for one who goes by the word alone.
+      right: how many of the labels that one says are right, in [0, 1].
+      steps: words of the longest sentence.
+    """
+
+    words: Vocabulary
+    labels: tuple[str, ...]
+    counts: dict[str, int]
+    yardstick: float
+    right: float
+    steps: int
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The sentences in three parts."""
     sentences, test = read(config)
     kept, out = within_length([len(s.words) for s in sentences], config.longest)
     if out:
@@ -191,9 +211,8 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     steps = max(len(s.words) for part in parts.values() for s in part)
     data = {name: batch(part, vocabulary, labels, steps) for name, part in parts.items()}
     yardstick, right = by_word(parts["train"], parts["test"], labels)
-    found = {"words": vocabulary, "labels": labels, "counts": {name: len(part) for name, part in parts.items()},
-             "yardstick": yardstick, "right": right, "steps": steps}  # fmt: skip
-    return config.replace(**found), data
+    counts = {name: len(part) for name, part in parts.items()}
+    return Facts(vocabulary, labels, counts, yardstick, right, steps), data
 
 
 def batch(part: list[Tagged], vocabulary: Vocabulary, labels: tuple[str, ...], steps: int) -> Batch:
@@ -216,24 +235,24 @@ def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) ->
     return float(np.mean(nats)), float(np.mean(right))
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
     """From words to logits at each; of several layers each reads all that the one below says, of both ends."""
     if config.both_ways and config.rule != "bptt":
         raise UserError(
             f"--rule={config.rule} goes step by step, and --both_ways reads from the end too: --noboth_ways"
         )
     dtype = jnp.dtype(config.dtype)
-    enter = rnnjax.stack(rnnjax.embed(len(config.words), config.embedding_size, dtype=dtype), *config.noise())
+    enter = rnnjax.stack(rnnjax.embed(len(facts.words), config.embedding_size, dtype=dtype), *config.noise())
     layer = config.replace(num_layers=1).layers()
     body = [rnnjax.bidirectional(layer) if config.both_ways else rnnjax.unroll(layer)] * config.num_layers
-    return rnnjax.stack(rnnjax.unroll(enter), *body, rnnjax.unroll(rnnjax.linear(len(config.labels))))
+    return rnnjax.stack(rnnjax.unroll(enter), *body, rnnjax.unroll(rnnjax.linear(len(facts.labels))))
 
 
-def objective(config: app.Config) -> losses.Objective:
+def objective(config: app.Config, labels: tuple[str, ...]) -> losses.Objective:
     """Nats and accuracy a label; of `clauses` also the accuracy for each kind of gap."""
     if config.data != "clauses":
         return losses.classify
-    kinds = {kind: np.array([i for i, label in enumerate(config.labels) if label in own], np.int32)
+    kinds = {kind: np.array([i for i, label in enumerate(labels) if label in own], np.int32)
              for kind, own in KINDS.items()}  # fmt: skip
 
     def scored(outputs: PyTree, batch: Batch) -> losses.Metrics:
@@ -243,34 +262,34 @@ def objective(config: app.Config) -> losses.Objective:
     return scored
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on sentences."""
     return app.Setup(
-        cell=network(config),
-        objective=objective(config),
+        cell=network(config, facts),
+        objective=objective(config, facts.labels),
         train=shuffled("train", config.batch_size),
-        valid=in_order("valid", config.batch_size, config.counts["valid"]),
-        test=in_order("test", config.batch_size, config.counts["test"]),
-        baseline=config.yardstick,
-        baseline_name=f"goes by the word alone ({config.right:.1%} right)",
+        valid=in_order("valid", config.batch_size, facts.counts["valid"]),
+        test=in_order("test", config.batch_size, facts.counts["test"]),
+        baseline=facts.yardstick,
+        baseline_name=f"goes by the word alone ({facts.right:.1%} right)",
         loss_label="cross-entropy (nats a label)",
     )
 
 
 def finish(result: app.Result) -> dict[str, Any]:
     """What is said of a few sentences: those of the lectures, or some of the test."""
-    config = result.config
+    config, facts = result.config, result.facts
     if config.data == "gap":
         asked = [sentence.split() for sentence in ASKED]
     else:
         test = result.data["test"].x
-        asked = [config.words.decode(np.asarray(x)[np.asarray(valid)]) for x, valid in zip(test.x[:3], test.valid)]
+        asked = [facts.words.decode(np.asarray(x)[np.asarray(valid)]) for x, valid in zip(test.x[:3], test.valid)]
     rows = []
     for sentence in asked:
-        x = padded([config.words.encode(sentence)], config.steps)
+        x = padded([facts.words.encode(sentence)], facts.steps)
         one = rnnjax.Seq(jnp.asarray(x.x[0]), jnp.asarray(x.valid[0]))
         said = np.asarray(rnnjax.run(result.setup.cell, result.params, one)[1].x.argmax(-1))
-        shown = [config.labels[i] if word == GAP or GAP not in sentence else "" for word, i in zip(sentence, said)]
+        shown = [facts.labels[i] if word == GAP or GAP not in sentence else "" for word, i in zip(sentence, said)]
         rows.append({"sentence": " ".join(sentence), "said": " ".join(filter(None, shown))})
     print_table(rows, title="both ways" if config.both_ways else "from left to right")
     return {"said": rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,25 @@ def arrays(source: list[np.ndarray], target: list[np.ndarray], end: int) -> Batc
     return Batch(rnnjax.SourceTarget(padded(source), late), y.x, y.valid)
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      reads: of the source.
+      writes: of the target.
+      counts: examples of each part.
+      entropy: nats a word for one who knows how often each comes.
+      texts: the test part, both sides as words.
+    """
+
+    reads: Vocabulary
+    writes: Vocabulary
+    counts: dict[str, int]
+    entropy: float
+    texts: tuple[Text, Text]
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
     """Vocabularies of the training part, and all parts as indices."""
     texts = generated(config) if config.data == "generated" else files(config)
     known = [
@@ -131,7 +149,8 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     share = np.bincount(y[mask]) / mask.sum()
     entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
     counts = {name: len(part.y) for name, part in data.items()}
-    return config.replace(known=known, counts=counts, entropy=entropy, texts=texts["test"]), data
+    reads, writes = known
+    return Facts(reads, writes, counts, entropy, texts["test"]), data
 
 
 def lengths_of(examples: Batch) -> jax.Array:
@@ -150,18 +169,18 @@ def bucket_sizes(config: app.Config) -> list[int]:
     return sizes
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on batches of sentences of similar length."""
-    cell, taught = training_network(config, *map(len, config.known))
+    cell, taught = training_network(config, len(facts.reads), len(facts.writes))
     size, sizes = config.batch_size, bucket_sizes(config)
-    valid, test = (in_order(name, size, config.counts[name]) for name in ("valid", "test"))
+    valid, test = (in_order(name, size, facts.counts[name]) for name in ("valid", "test"))
     return app.Setup(
         cell=cell,
         objective=objective,
         train=taught(shuffled("train", size, lengths_of), True),
         valid=taught(valid),
         test=taught(test),
-        baseline=config.entropy,
+        baseline=facts.entropy,
         baseline_name="frequencies of words",
         published=PUBLISHED if Path(config.data).name == "multi30k" else (),
         loss_label="cross-entropy (nats a word)",
@@ -180,7 +199,8 @@ def bleu(said: list[str], wanted: list[str]) -> float | None:
 
 def finish(result: app.Result) -> dict[str, Any]:
     """Translates the test part, greedily and by beam search: BLEU, examples, an alignment."""
-    config, (reads, writes) = result.config, result.config.known
+    config, facts = result.config, result.facts
+    reads, writes = facts.reads, facts.writes
     net, end = translator(config, len(reads), len(writes)), writes.index[END]
     test, size = result.data["test"], config.batch_size
     translate = decode(net, config, LIMIT, end)
@@ -189,7 +209,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         at = jnp.minimum(jnp.arange(begin, begin + size), len(test.y) - 1)  # one shape, one program
         pieces.append(jax.device_get(translate(result.params, gather_examples(test, at).x.source)))
     whole = jax.tree.map(lambda *a: np.concatenate(a)[: len(test.y)], *pieces)
-    wanted = [" ".join(line) for line in config.texts[1]]
+    wanted = [" ".join(line) for line in facts.texts[1]]
     rows: list[dict[str, Any]] = []
     for name, written in zip(("greedy", f"beam {config.beam}"), whole):
         lengths = written.length - (written.symbols == end).any(1)
@@ -200,7 +220,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     if score is None:
         print("no BLEU: sacrebleu is not installed: pip install 'rnnjax[translate]'")
     for i in range(config.shown):
-        print(f"  {' '.join(config.texts[0][i])}\n  = {said[i]}\n  ({wanted[i]})")
+        print(f"  {' '.join(facts.texts[0][i])}\n  = {said[i]}\n  ({wanted[i]})")
     if config.attention != "none":
         alignment_picture(
             result, net, jax.tree.map(lambda a: a[0], test.x.source), ["", *reads.words], ["", *writes.words], end

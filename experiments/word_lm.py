@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,8 +90,22 @@ def read(config: app.Config) -> dict[str, list[str]]:
     return {"train": found[: ends[0]], "valid": found[ends[0] : ends[1]], "test": found[ends[1] :]}
 
 
-def load(config: app.Config) -> tuple[app.Config, PyTree]:
-    """The words in rows; the config learns the vocabulary, how long the parts are, and the yardstick."""
+class Facts(NamedTuple):
+    """What loading finds out.
+
+    Attributes:
+      words: of the part to learn from.
+      lengths: windows of each part.
+      unigram: nats a word for one who knows how often each comes.
+    """
+
+    words: data.Vocabulary
+    lengths: dict[str, int]
+    unigram: float
+
+
+def load(config: app.Config) -> tuple[Facts, PyTree]:
+    """The words in rows."""
     if config.rule == "bptt" or config.truncation < 1:
         raise UserError("the text is read in windows: --rule=tbptt, say, and a --truncation of at least one word")
     parts = read(config)
@@ -100,34 +114,30 @@ def load(config: app.Config) -> tuple[app.Config, PyTree]:
     rows = {name: data.contiguous_rows(s, config.batch_size, config.truncation, f"the {name} part", "words")
             for name, s in symbols.items()}  # fmt: skip
     share = np.bincount(symbols["train"], minlength=len(vocabulary)) + 0.5
-    found = {
-        "words": vocabulary,
-        "lengths": {name: part.windows(config.truncation) for name, part in rows.items()},
-        "unigram": float(-np.log(share / share.sum())[symbols["test"]].mean()),
-    }
-    return config.replace(**found), rows
+    lengths = {name: part.windows(config.truncation) for name, part in rows.items()}
+    return Facts(vocabulary, lengths, float(-np.log(share / share.sum())[symbols["test"]].mean())), rows
 
 
-def network(config: app.Config) -> rnnjax.Cell:
+def network(config: app.Config, words: int) -> rnnjax.Cell:
     """From a word to the logits of the next."""
-    n, dtype = len(config.words), jnp.dtype(config.dtype)
+    dtype = jnp.dtype(config.dtype)
     return rnnjax.stack(
-        embed=rnnjax.embed(n, config.embedding_size, jax.nn.initializers.normal(0.1), dtype),
+        embed=rnnjax.embed(words, config.embedding_size, jax.nn.initializers.normal(0.1), dtype),
         core=rnnjax.stack(*config.noise(), config.layers()),
-        read=rnnjax.linear(n),
+        read=rnnjax.linear(words),
     )
 
 
-def build(config: app.Config) -> app.Setup:
+def build(config: app.Config, facts: Facts) -> app.Setup:
     """The network on a stream of windows that reads on."""
     return app.Setup(
-        cell=rnnjax.unroll(network(config)),
+        cell=rnnjax.unroll(network(config, len(facts.words))),
         objective=losses.classify,
         train=data.reading_stream("train", config.truncation),
-        valid=data.reading_stream("valid", config.truncation, config.lengths["valid"]),
-        test=data.reading_stream("test", config.truncation, config.lengths["test"]),
-        baseline=config.unigram,
-        baseline_name=f"each word by its frequency: ln {math.exp(config.unigram):.4g}",
+        valid=data.reading_stream("valid", config.truncation, facts.lengths["valid"]),
+        test=data.reading_stream("test", config.truncation, facts.lengths["test"]),
+        baseline=facts.unigram,
+        baseline_name=f"each word by its frequency: ln {math.exp(facts.unigram):.4g}",
         published=PTB if Path(config.data).name == "ptb" else (),
         loss_label="cross-entropy (nats a word)",
     )
@@ -135,18 +145,18 @@ def build(config: app.Config) -> app.Setup:
 
 def finish(result: app.Result) -> dict[str, Any]:
     """Perplexity, a sample, the vectors as a file, and the words next to some."""
-    config, params = result.config, result.params
+    config, params, facts = result.config, result.params, result.facts
     perplexity = math.exp(result.summary["test"]["loss"])
-    passes = result.summary["steps"] / config.lengths["train"]
+    passes = result.summary["steps"] / facts.lengths["train"]
     w = np.asarray(params["embed"]["w"])
     path = Path(result.summary["workdir"]) / "vectors.txt"
-    data.write_vectors(str(path), config.words.words, w[1:])
+    data.write_vectors(str(path), facts.words.words, w[1:])
     share = w.size / result.summary["parameters"]
     print(f"perplexity on the test part: {perplexity:.4g}, after {passes:.2f} passes over the part to learn from")
     print(f"the table of words is {share:.0%} of the parameters: {path}")
-    print_table(neighbours(config.words, w), title="nearest by the cosine of their vectors")
+    print_table(neighbours(facts.words, w), title="nearest by the cosine of their vectors")
     if config.sample:
-        print(f"--- sample at temperature {config.temperature} ---\n{write(config, params)}\n---")
+        print(f"--- sample at temperature {config.temperature} ---\n{write(config, facts.words, params)}\n---")
     return {"perplexity": perplexity, "passes": passes, "share_of_table": share}
 
 
@@ -159,14 +169,14 @@ def neighbours(vocabulary: data.Vocabulary, w: np.ndarray, shown: int = 8, near:
             for i, row in zip(some, close)]  # fmt: skip
 
 
-def write(config: app.Config, params: PyTree) -> str:
+def write(config: app.Config, words: data.Vocabulary, params: PyTree) -> str:
     """A text that begins anew."""
-    cell = network(config)
-    start = jnp.asarray(config.words.encode([data.END if data.END in config.words.index else config.words.words[0]]))
+    cell = network(config, len(words))
+    start = jnp.asarray(words.encode([data.END if data.END in words.index else words.words[0]]))
     carry, logits = rnnjax.run(rnnjax.unroll(cell), params, start)
     pick = decoding.temperature(config.temperature) if config.temperature else decoding.greedy
     drawn = decoding.generate(cell, params, carry, logits[-1], config.sample, pick, jax.random.key(config.seed))
-    return " ".join(config.words.decode(drawn)).replace(f" {data.END} ", "\n")
+    return " ".join(words.decode(drawn)).replace(f" {data.END} ", "\n")
 
 
 EXPERIMENT = app.Experiment(build, FLAGS, load, finish, free=("sample", "temperature"), description=__doc__)

@@ -77,9 +77,9 @@ def user_experiment(values=None, w=1.0) -> app.Experiment:
 
     def load(config):
         x = np.ones((4, 3, 1), np.float32)
-        return config, {"x": x if values is None else np.where(x == 1, values, x)}
+        return None, {"x": x if values is None else np.where(x == 1, values, x)}
 
-    def build(config):
+    def build(config, facts):
         stream = Stream(
             lambda data: jnp.zeros((), jnp.int32),
             lambda data, position, key: (Batch(data["x"] * w, data["x"]), position + 1),

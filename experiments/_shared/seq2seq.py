@@ -69,7 +69,7 @@ def translator(
     if config.feed and config.attention in ("none", "bahdanau"):
         raise UserError(f"--feed goes with --attention=dot, general or concat, not {config.attention}")
     drop = [rnnjax.dropout(config.dropout)] if config.dropout else []
-    half = make_cell(config.cell, h // 2 if config.encoder == "both" else h, config.cell_args)
+    half = make_cell(config.cell, h // 2 if config.encoder == "both" else h, config.cell_arguments())
     layer = rnnjax.bidirectional(half) if config.encoder == "both" else rnnjax.unroll(half)
     encoder = rnnjax.stack(
         rnnjax.embed(read, config.embedding_size, dtype=dtype), *[*drop, layer] * config.num_layers, *drop

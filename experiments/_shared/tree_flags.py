@@ -33,7 +33,7 @@ def at_node(config: app.Config, cells: Mapping[str, Callable[[int], trees.TreeCe
     """The cell that `--cell` names."""
     if config.num_layers > 1:
         raise UserError(f"--cell={config.cell} is one layer: it takes no --num_layers")
-    return make_from(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_args)
+    return make_from(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_arguments())
 
 
 def noisy(config: app.Config, tree: trees.TreeCell) -> trees.TreeCell:

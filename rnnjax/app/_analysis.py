@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.app._config import Config
+from rnnjax.app._experiment import Result
 from rnnjax.app._programs import VALID_TAG
-from rnnjax.app._session import Result, Session
+from rnnjax.app._session import Session
 from rnnjax.app._setup import build_setup
 from rnnjax.base import Cell, PyTree, Seq, UserError
 from rnnjax.dynamics import Analysis, analysis
@@ -76,13 +77,13 @@ class Analyser:
 def _network(session: Session) -> tuple[Cell, PyTree]:
     """The network, in single precision at least, and one sequence: of the first batch the one with most valid steps."""
     config, setup = session.config, session.setup
-    dtype = "float32" if config.dtype == "bfloat16" else config.dtype
     stream = setup.valid or setup.train
     key = jax.random.fold_in(jax.random.key(config.seed), VALID_TAG)
     x = jax.jit(lambda data: stream.next(data, stream.init(data), key)[0].x)(session.data)
     ragged = isinstance(x, Seq) and x.valid is not None
     best = int(jnp.argmax(x.valid.sum(1))) if ragged else 0
-    return build_setup(session.build, config.replace(dtype=dtype)).cell, jax.tree.map(lambda a: a[best], x)
+    wide = build_setup(session.build, config.replace(dtype="float32")) if config.dtype == "bfloat16" else setup
+    return wide.cell, jax.tree.map(lambda a: a[best], x)
 
 
 def is_plain(config: Config) -> bool:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
 from rnnjax.app._config import Config
-from rnnjax.app._session import Result
-from rnnjax.app._setup import Build, Load
+from rnnjax.app._setup import Build, Load, Setup
+from rnnjax.base import PyTree
 from rnnjax.runs import Workdir
+
+
+class Result(NamedTuple):
+    """What is left when a run has ended.
+
+    Attributes:
+      setup: of the run.
+      params: the best on validation, or the last.
+      data: what loading gave.
+      config: of the run.
+      summary: what summary.json says.
+      facts: what loading found out.
+      records: the metrics, one dict a line of metrics.jsonl.
+    """
+
+    setup: Setup
+    params: PyTree
+    data: PyTree
+    config: Config
+    summary: dict[str, Any]
+    facts: Any = None
+    records: Sequence[dict[str, Any]] = ()
+
 
 _Finish = Callable[[Result], dict[str, Any]]
 
@@ -30,9 +53,12 @@ class Experiment(NamedTuple):
     """Everything an experiment script says; a sweep finds it in the module as EXPERIMENT.
 
     Attributes:
-      build: config -> Setup. It is called while tracing: pure, and without branches on the numbers of the config.
+      build: config -> Setup; with `load`: (config, facts) -> Setup. It is called while tracing: pure, and without
+        branches on the numbers of the config.
       flags: `common_flags(...)` and the experiment's own.
-      load: config -> (config, data): reads files; what it finds out may be added to the config.
+      load: config -> (facts, data): reads files. Facts are what it finds out and `build` must know, such as a
+        vocabulary: an object of the experiment's own. None: there is nothing to load, and `build` takes the config
+        alone.
       finish: what remains to be done with a trained network; what it gives is added to the summary.
       free: names of the experiment's own flags that may change between sessions of one run.
       numbers: names of its own flags that `build` takes as tracers, so that a study of them compiles once.
@@ -56,7 +82,7 @@ class Experiment(NamedTuple):
       >>> EXPERIMENT = app.Experiment(build, FLAGS)
     """
 
-    build: Build
+    build: Callable[..., Setup]
     flags: flags.FlagValues
     load: Load | None = None
     finish: _Finish | None = None
@@ -64,12 +90,25 @@ class Experiment(NamedTuple):
     numbers: tuple[str, ...] = ()
     description: str | None = None
 
+    def build_with(self, facts: Any) -> Build:
+        """`build` as a function of the config alone, given what `load` found out.
+
+        Example:
+          >>> from rnnjax import app
+          >>> def build(config, facts):
+          ...     return facts["symbols"]
+          >>> experiment = Experiment(build, app.common_flags(), load=lambda config: ({"symbols": 9}, ()))
+          >>> experiment.build_with({"symbols": 9})(None)
+          9
+        """
+        return self.build if self.load is None else lambda config: self.build(config, facts)
+
 
 class Study(NamedTuple):
     """A script that trains nothing in the way of an `Experiment`, and is launched like one.
 
     Attributes:
-      run: (configs, one for each cell, by name, or one under ""; the workdir) -> None: does all there is to do.
+      run: (configs, one for each cell, by name, or one under "" without a network; the workdir) -> None.
       flags: `study_flags(...)` and the study's own.
       free: names of its own flags that may change when it is started again in its workdir.
       description: what `--help` prints above the flags.

@@ -10,17 +10,19 @@ import re
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 
 from rnnjax import distributed, training
 from rnnjax.app._analysis import Analyser
-from rnnjax.app._config import Config, parse_into, run_configs
-from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Study
+from rnnjax.app._config import Config, Flags, LaunchConfig, parse_into, run_configs
+from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
 from rnnjax.app._outcome import report, run_nested, run_session
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.base import UserError
+from rnnjax.credit import NotAdmitted
 from rnnjax.distributed._runtime import fail, is_leader, running, stop, what_happened
 from rnnjax.runs import Workdir, flag_lines, usable_cores
 from rnnjax.runs._provenance import processor
@@ -62,7 +64,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     name = _name_of(argv)
     try:
         _launch(experiment, argv)
-    except UserError as error:
+    except (UserError, NotAdmitted) as error:  # a script may name rules by itself
         return _report_failure(" ".join(str(error).split()), name)
     except Interrupted as interruption:
         if is_leader():
@@ -97,62 +99,93 @@ def _name_of(argv: list[str]) -> str:
 
 
 def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
-    """Parses the flags, trains each cell, reports; or leaves it to the study."""
+    """Parses the flags; then trains each cell and reports, or leaves it to the study."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
         print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
         return
-    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share nothing
-    config = parse_into(experiment.flags, argv)
-    configure(config)
-    _join_processes(config, _name_of(argv))
-    # A longer run with a decaying rate would be another run from its first step on.
-    longer = ("num_steps",) if isinstance(experiment, Experiment) and config.schedule == "constant" else ()
-    experiment = experiment._replace(free=RESUMABLE_FLAGS + experiment.free + longer)
+    name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share none
+    given = parse_into(experiment.flags, argv)
+    configure(given)
+    _join_processes(given, name)
+    experiment = experiment._replace(free=_free_flags(experiment, given))
     lines = _lines_of_flags(experiment)
-    root = Path(config.workdir or _default_workdir(_name_of(argv), experiment))
-    configs = _name_runs(run_configs(config)) if "cell" in config.values else {"": config}
+    root = Path(given.workdir or _default_workdir(name, experiment))
+    configs = _name_runs(run_configs(given))
     if is_leader():
         refuse_other_run(root, lines, experiment.free)
-    ready = {} if isinstance(experiment, Study) else _check_sessions(experiment, configs)
+    if isinstance(experiment, Study):
+        with _open_workdir(root, lines, experiment.free) as workdir:
+            experiment.run(configs, workdir)
+        return
+    ready = _check_runs(experiment, configs)
+    with _open_workdir(root, lines, experiment.free) as workdir:
+        results = _train(experiment, configs, ready, workdir, lines)
+        if is_leader():
+            report(name, workdir, results)
+        stop()
+
+
+def _free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
+    """The flags that may change when the run is taken up again.
+
+    A longer run is the same one; not if its learning rate decays, for then another run from its first step on.
+    """
+    longer = ("num_steps",) if isinstance(experiment, Experiment) and given.schedule == "constant" else ()
+    return RESUMABLE_FLAGS + experiment.free + longer
+
+
+@contextlib.contextmanager
+def _open_workdir(root: Path, lines: dict[str, str], free: tuple[str, ...]) -> Iterator[Workdir]:
+    """The workdir of a launch; of several processes all but the leader have a folder that goes when they end."""
     with contextlib.ExitStack() as stack:
         if is_leader():
             print(f"workdir: {root}", file=sys.stderr)
         else:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        workdir = stack.enter_context(Workdir(root, lines, experiment.free))
-        if isinstance(experiment, Study):
-            experiment.run(configs, workdir)
-            return
+        yield stack.enter_context(Workdir(root, lines, free))
+
+
+def _train(
+    experiment: Experiment,
+    configs: dict[str, Config],
+    ready: dict[str, Session],
+    workdir: Workdir,
+    lines: dict[str, str],
+) -> dict[str, Result]:
+    """Trains one cell after another; several have a folder each. Sessions that are ready are taken, and let go."""
+    results = {}
+    for name, config in configs.items():
+        session = ready.pop(name, None) or Session(experiment, config)
         if len(configs) == 1:
-            outcomes = {name: run_session(experiment, ready.pop(name), workdir) for name in configs}
+            results[name] = run_session(experiment, session, workdir)
         else:
-            outcomes = {}
-            for name, single in configs.items():
-                session = ready.pop(name, None) or Session(experiment.build, experiment.load, single)
-                outcomes[name] = run_nested(experiment, session, single, workdir, name, lines)
-        if is_leader():
-            report(_name_of(argv), workdir, outcomes)
-        stop()
+            results[name] = run_nested(experiment, session, config, workdir, name, lines)
+    return results
 
 
-def _check_sessions(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+def _check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
     """The session of the first run. Those of the others are made and checked too, but not kept: each has its data.
 
     Raises:
       UserError: any of them cannot be trained. Nothing is written yet.
     """
-    found: dict[str, Session] = {}
-    for name, config in configs.items():
-        session = Session(experiment.build, experiment.load, config)
-        session.check()
-        if config.analyse:
-            Analyser(session)
-        if not found:
-            found[name] = session
-    return found
+    first, *others = configs
+    ready = {first: _checked_session(experiment, configs[first])}
+    for name in others:
+        _checked_session(experiment, configs[name])
+    return ready
 
 
-def _join_processes(config: Config, name: str) -> None:
+def _checked_session(experiment: Experiment, config: Config) -> Session:
+    """A session that can be trained."""
+    session = Session(experiment, config)
+    session.check()
+    if config.analyse:
+        Analyser(session)
+    return session
+
+
+def _join_processes(config: Flags, name: str) -> None:
     """Joins the other processes of a run, where the flags say that there are any."""
     place = {flag: config.values[flag] for flag in PROCESS_FLAGS if flag in config.values}
     if place.get("coordinator"):
@@ -172,7 +205,7 @@ def _lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
     return lines
 
 
-def configure(config: Config) -> None:
+def configure(config: Flags) -> None:
     """Sets what JAX keeps for the whole process."""
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
@@ -198,7 +231,9 @@ def _default_workdir(name: str, experiment: Experiment | Study) -> str:
 
 
 def _name_runs(configs: list[Config]) -> dict[str, Config]:
-    """A name for each run: its cell, and its size where cells repeat."""
+    """A name for each run: its cell, and its size where cells repeat; none without a network."""
+    if "cell" not in configs[0].values:
+        return {"": configs[0]}
     cells = [c.cell for c in configs]
     names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]
     if len(set(names)) < len(names):

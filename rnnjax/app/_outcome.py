@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
-from rnnjax.app._experiment import Experiment
-from rnnjax.app._session import Result, Session
+from rnnjax.app._experiment import Experiment, Result
+from rnnjax.app._session import Session
+from rnnjax.app._setup import Setup
 from rnnjax.distributed._runtime import is_leader
 from rnnjax.plotting import Run, curves
 from rnnjax.runs import Workdir, print_table
 
 
-class _Outcome(NamedTuple):
-    """A run that has ended, and its metrics."""
-
-    result: Result
-    records: list[dict[str, Any]]
-
-
 def run_nested(
     experiment: Experiment, session: Session, config: Config, root: Workdir, name: str, lines: dict[str, str]
-) -> _Outcome:
+) -> Result:
     """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
     path = root.file(name)
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
@@ -31,7 +26,7 @@ def run_nested(
         return run_session(experiment, session, workdir)
 
 
-def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> _Outcome:
+def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> Result:
     """One run in its workdir."""
     session.place(workdir)
     last = [experiment.finish] if experiment.finish is not None else []
@@ -40,28 +35,24 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> _
     for finish in last if is_leader() else []:
         result.summary.update(finish(result))
         workdir.write_summary(result.summary)
-    return _Outcome(result, workdir.records())
+    return result
 
 
-def report(name: str, workdir: Workdir, outcomes: dict[str, _Outcome]) -> None:
+def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
     """The picture, the summary of several runs, and the table."""
-    setup, setting = _first_result(outcomes).setup, _first_result(outcomes).config
+    first = next(iter(results.values()))
+    setup = first.setup
     baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
-    drawn = {name: _learning_curve(outcome.records) for name, outcome in outcomes.items()}
-    picture = workdir.file(f"curves.{setting.picture}")
+    drawn = {name: _learning_curve(result.records) for name, result in results.items()}
+    picture = workdir.file(f"curves.{first.config.picture}")
     curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
-    if len(outcomes) > 1:
-        workdir.write_summary({name: outcome.result.summary for name, outcome in outcomes.items()})
-    print_table(_closing_rows(outcomes), title=f"{name}: {setup.loss_label}")
+    if len(results) > 1:
+        workdir.write_summary({name: result.summary for name, result in results.items()})
+    print_table(_closing_rows(results, setup), title=f"{name}: {setup.loss_label}")
     print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
 
 
-def _first_result(outcomes: dict[str, _Outcome]) -> Result:
-    """The result of the first run: what they share can be read from it."""
-    return next(iter(outcomes.values())).result
-
-
-def _learning_curve(records: list[dict[str, Any]]) -> Run:
+def _learning_curve(records: Sequence[dict[str, Any]]) -> Run:
     """The learning curve in the records of a run."""
 
     def series(metric: str) -> tuple[list[int], list[float]]:
@@ -73,16 +64,15 @@ def _learning_curve(records: list[dict[str, Any]]) -> Run:
     return Run(steps, train, valid_steps, valid)
 
 
-def _closing_rows(outcomes: dict[str, _Outcome]) -> list[dict[str, object]]:
+def _closing_rows(results: dict[str, Result], setup: Setup) -> list[dict[str, object]]:
     """The closing table: these runs, the baseline, what was published."""
     out: list[dict[str, object]] = []
-    for name, (result, _) in outcomes.items():
+    for name, result in results.items():
         s = result.summary
         scores = s["test"] or {k.removeprefix("valid_"): v for k, v in s["best"].items()} or s["final"]
         shown = {k: v for k, v in scores.items() if k not in ("step", "grad_norm")}
         size = {"parameters": s["parameters"], "steps": s["steps"], "minutes": s["seconds"] / 60}
         out.append({"": f"this run: {name}"} | shown | size)
-    setup = _first_result(outcomes).setup
     if setup.baseline is not None:
         out.append({"": setup.baseline_name, "loss": setup.baseline})
     marks = {True: "", False: ", unverified"}

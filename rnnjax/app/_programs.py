@@ -27,9 +27,10 @@ _Evaluate = Callable[[PyTree, PyTree], dict[str, float]]
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a run.
+    """The compiled functions of a run, and what they are built from.
 
     Attributes:
+      setup: of the run.
       init: data -> Progress.
       steps: (progress, data, n) -> Progress; consumes its progress.
       valid, test: (params, data) -> {metric: value}; None where the setup has none.
@@ -37,6 +38,7 @@ class Programs(NamedTuple):
       blame: (progress, data) -> the name of the first value of its next step that is not finite, or None.
     """
 
+    setup: Setup
     init: Callable[[PyTree], Progress]
     steps: Callable[[Progress, PyTree, int], Progress]
     valid: _Evaluate | None
@@ -80,6 +82,7 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
 
     scored = _evaluation(setup, devices)
     return Programs(
+        setup=setup,
         init=lambda data: given(init)(data, jax.random.fold_in(key, DATA_TAG)),
         steps=given(loop, donate_argnums=(1,)),
         valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),

@@ -205,11 +205,11 @@ def make_from(
 ) -> _T:
     """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`.
 
-      Example:
-    >>> import rnnjax
-    >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "laeky", 4)
-    Traceback (most recent call last):
-    rnnjax.base.UserError: unknown --cell=laeky: did you mean leaky? (known: leaky; or an import path like a.b:c)
+    Example:
+      >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "leaky", 4, "taw=3.0")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: --cell=leaky --hidden_size=4 --cell_args='taw=3.0': ctrnn() got an unexpected keyword
+      argument 'taw'
     """
     factory = resolve("cell", name, known)
     try:
@@ -219,7 +219,8 @@ def make_from(
         if ":" in name and isinstance(cell, Cell):
             _check_cell(cell)
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={cell_args!r}: {error}") from error
+        text = cell_args if isinstance(cell_args, str) else ",".join(f"{k}={v}" for k, v in cell_args.items())
+        raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={text!r}: {error}") from error
     if not isinstance(cell, kind):
         raise UserError(f"--cell={name} gives {type(cell).__name__}, not a rnnjax.{kind.__name__}")
     return cell

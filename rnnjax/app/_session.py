@@ -10,15 +10,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from rnnjax import distributed
 from rnnjax.app._config import Config
+from rnnjax.app._experiment import Experiment, Result
 from rnnjax.app._programs import Programs, plain_metrics, programs
-from rnnjax.app._setup import Build, Load, Setup, build_setup, load_data
+from rnnjax.app._setup import load_data
+from rnnjax.app._state import Pace, RunState, new_state, with_score
 from rnnjax.base import PyTree, UserError, count
 from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
@@ -26,6 +28,7 @@ from rnnjax.distributed._parallel import to_local
 from rnnjax.distributed._runtime import from_leader, is_leader, max_over_processes, running
 from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
 from rnnjax.runs import Progress as Bar
+from rnnjax.runs._files import to_json_value
 from rnnjax.runs._writers import Writer
 from rnnjax.training import Progress
 
@@ -33,37 +36,11 @@ _CALL_SECONDS = 0.25  # how long one call of the loop should take: between calls
 _STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # where the platform has them
 
 
-class _Saved(NamedTuple):
-    """What a checkpoint holds: the run, and what early stopping has seen of it."""
-
-    progress: Progress
-    best: Any
-    stale: Any
-
-
 class Interrupted(Exception):
     """The run was told to stop and has been saved."""
 
     def __init__(self, signum: int) -> None:
         self.status = 128 + signum
-
-
-class Result(NamedTuple):
-    """What is left when a run has ended.
-
-    Attributes:
-      setup: of the run.
-      params: the best on validation, or the last.
-      data: what loading gave.
-      config: with what loading found out.
-      summary: what summary.json says.
-    """
-
-    setup: Setup
-    params: PyTree
-    data: PyTree
-    config: Config
-    summary: dict[str, Any]
 
 
 @contextlib.contextmanager
@@ -86,23 +63,6 @@ def signals() -> Iterator[list[int]]:
             signal.signal(s, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
 
 
-class Pace:
-    """Steps a second of calls of the loop; the first call, which compiles, is left out."""
-
-    def __init__(self) -> None:
-        self.calls, self.steps, self.seconds = 0, 0, 0.0
-
-    def add(self, steps: int, seconds: float) -> None:
-        """One call has been made."""
-        if self.calls:
-            self.steps, self.seconds = self.steps + steps, self.seconds + seconds
-        self.calls += 1
-
-    def rate(self) -> float | None:
-        """Steps a second; None: not known yet."""
-        return self.steps / self.seconds if self.seconds else None
-
-
 class Session:
     """A run under way in its workdir: the host's side of the loop. It is made first, and given its place then."""
 
@@ -110,14 +70,16 @@ class Session:
     checkpoints: Checkpoints
     best: Checkpoints
 
-    def __init__(self, build: Build, load: Load | None, config: Config) -> None:
-        self.build = build
-        self.config, data = load_data(load, config)
+    def __init__(self, experiment: Experiment, config: Config) -> None:
+        self.config = config
+        self.facts, data = load_data(experiment.load, config)
+        self.build = experiment.build_with(self.facts)
         self.devices = distributed.mesh(config.devices)
         self.data = distributed.replicate(data, self.devices)
-        self.setup: Setup = build_setup(build, self.config)
-        self.programs: Programs = programs(build, self.config, self.devices)
+        self.programs: Programs = programs(self.build, config, self.devices)
+        self.setup = self.programs.setup
         self.pace = Pace()
+        self.records: list[dict[str, Any]] = []
 
     def check(self) -> None:
         """Traces what will be compiled, so that what is refused is refused before there is a folder.
@@ -142,11 +104,11 @@ class Session:
         self.checkpoints = kept(workdir.file("checkpoints"), self.config.keep_checkpoints)
         self.best = kept(workdir.file("best"), keep=1)
 
-    def fresh(self) -> _Saved:
+    def fresh(self) -> RunState:
         """The run before its first step."""
-        return _Saved(self.programs.init(self.data), np.float64(np.inf), np.int64(0))
+        return _on_host(new_state(self.programs.init(self.data)))
 
-    def restore(self) -> tuple[_Saved, int | None]:
+    def restore(self) -> tuple[RunState, int | None]:
         """The run as it was last saved, and the step of that, or a new one and None."""
         fresh = self.fresh()
         found = self.checkpoints.restore(fresh)
@@ -156,17 +118,19 @@ class Session:
         """Trains to the end, and scores the test set once, with the best parameters."""
         saved, restored = self.restore()
         if restored is not None and self.over(saved):
+            self.records = self.workdir.records()
             known = self.workdir.summary() or {}
             scored = from_leader(known.get("steps") == restored)
             return self.result(saved, known if scored else None)
         writer = make_writers(self.config.writers if is_leader() else [], self.workdir, restored)
+        self.records = [r for r in self.workdir.records() if restored is not None and r["step"] <= restored]
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
             while not self.over(saved):
                 saved = self.advance(saved, writer, bar)
                 self.heed(heard, saved)
         return self.result(saved, None)
 
-    def over(self, saved: _Saved) -> bool:
+    def over(self, saved: RunState) -> bool:
         """Whether there is nothing left to train."""
         patience = self.config.patience
         return int(saved.progress.state.step) >= self.config.num_steps or bool(patience and saved.stale >= patience)
@@ -176,28 +140,37 @@ class Session:
         mode = "auto" if is_leader() else "none"
         return Bar(self.config.num_steps, description=self.config.cell, start=start, mode=mode)
 
-    def advance(self, saved: _Saved, writer: Writer, bar: Bar) -> _Saved:
+    def advance(self, saved: RunState, writer: Writer, bar: Bar) -> RunState:
         """One call of the loop, and what falls due after it: metrics, evaluation, checkpoint."""
-        start = int(saved.progress.state.step)
-        progress = self.call(saved.progress, from_leader(self.call_steps(start)))
-        step, end = int(progress.state.step), self.config.num_steps
-        due = {name: step % every == 0 or step == end for name, every in self.schedule().items()}
-        record: dict[str, float] = {}
-        saved = saved._replace(progress=progress)
+        n = from_leader(self.call_steps(int(saved.progress.state.step)))
+        saved = saved._replace(progress=self.call(saved.progress, n))
+        step = int(saved.progress.state.step)
+        due = {name: step % every == 0 or step == self.config.num_steps for name, every in self.schedule().items()}
         if due["log"] or due["eval"]:
-            record |= plain_metrics(progress.metrics)
-            saved = saved._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
-        if due["eval"]:
-            saved, scores = self.evaluate(saved)
-            record |= scores | jax.tree.map(float, self.programs.report(saved.progress.state.params, self.data))
-        if record:
-            writer.write(step, record)
-            bar.update(step, **{k: v for k, v in record.items() if k in ("loss", "valid_loss")})
-        if due["eval"] and self.programs.valid:
-            bar.say(f"{self.config.cell} step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in record.items()))
+            saved, record = self.measure(saved, due["eval"])
+            self.show(step, record, writer, bar)
         if due["checkpoint"] or self.over(saved):
             self.checkpoints.save(step, saved)
         return saved
+
+    def measure(self, saved: RunState, evaluate: bool) -> tuple[RunState, dict[str, float]]:
+        """Metrics since they were last asked for, and where it is time the scores of an evaluation with the reports."""
+        progress = saved.progress
+        record = plain_metrics(progress.metrics)
+        saved = saved._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
+        if not evaluate:
+            return saved, record
+        saved, scores = self.evaluate(saved)
+        reports = jax.tree.map(float, self.programs.report(saved.progress.state.params, self.data))
+        return saved, record | scores | reports
+
+    def show(self, step: int, record: dict[str, float], writer: Writer, bar: Bar) -> None:
+        """Hands a record to whoever wants it: the writers, the eye, the end of the run."""
+        writer.write(step, record)
+        self.records.append({"step": step} | to_json_value(record))
+        bar.update(step, **{k: v for k, v in record.items() if k in ("loss", "valid_loss")})
+        if "valid_loss" in record:
+            bar.say(f"{self.config.cell} step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in record.items()))
 
     def schedule(self) -> dict[str, int]:
         """What falls due every so many steps."""
@@ -206,11 +179,10 @@ class Session:
 
     def call_steps(self, step: int) -> int:
         """Steps of the next call: to the next thing due, and not much longer than `_CALL_SECONDS`."""
-        rate = self.pace.rate()
-        if self.config.debug_nans or rate is None:
+        if self.config.debug_nans:
             return 1
         due = [every - step % every for every in self.schedule().values()]
-        return max(1, min([int(_CALL_SECONDS * rate), self.config.num_steps - step, *due]))
+        return self.pace.steps_in(_CALL_SECONDS, self.config.num_steps - step, *due)
 
     def call(self, progress: Progress, n: int) -> Progress:
         """n steps; a step that breaks ends the run with one line that says where."""
@@ -243,25 +215,25 @@ class Session:
         latest = self.checkpoints.latest()
         return f"the last good checkpoint is {latest}" if latest else "no checkpoint was written before it"
 
-    def evaluate(self, saved: _Saved) -> tuple[_Saved, dict[str, float]]:
+    def evaluate(self, saved: RunState) -> tuple[RunState, dict[str, float]]:
         """Scores the validation set and keeps the parameters if they are the best so far."""
         if self.programs.valid is None:
             return saved, {}
-        params, step = saved.progress.state.params, int(saved.progress.state.step)
+        params = saved.progress.state.params
         scores = {f"valid_{name}": value for name, value in self.programs.valid(params, self.data).items()}
-        if not scores["valid_loss"] < saved.best:
-            return saved._replace(stale=np.int64(saved.stale + 1)), scores
-        self.best.save(step, params)
-        return saved._replace(best=np.float64(scores["valid_loss"]), stale=np.int64(0)), scores
+        saved, better = with_score(saved, scores["valid_loss"])
+        if better:
+            self.best.save(int(saved.progress.state.step), params)
+        return _on_host(saved), scores
 
-    def heed(self, heard: list[int], saved: _Saved) -> None:
+    def heed(self, heard: list[int], saved: RunState) -> None:
         """Saves and stops if a signal has come."""
         signum = max_over_processes(heard[0] if heard else 0)
         if signum:
             self.checkpoints.save(int(saved.progress.state.step), saved)
             raise Interrupted(signum)
 
-    def result(self, saved: _Saved, known: Mapping[str, Any] | None) -> Result:
+    def result(self, saved: RunState, known: Mapping[str, Any] | None) -> Result:
         """The best parameters, scored on the test set unless that was done before."""
         found = self.best.restore(saved.progress.state.params)
         step, params = found or (int(saved.progress.state.step), saved.progress.state.params)
@@ -269,18 +241,17 @@ class Session:
         if known is None:
             self.workdir.write_summary(summary)
         params, data = to_local((params, self.data), self.devices)
-        return Result(self.setup, params, data, self.config, summary)
+        return Result(self.setup, params, data, self.config, summary, self.facts, self.records)
 
-    def summary(self, saved: _Saved, params: PyTree, best_step: int) -> dict[str, Any]:
+    def summary(self, saved: RunState, params: PyTree, best_step: int) -> dict[str, Any]:
         """All there is to say about a run that has ended."""
-        records = self.workdir.records()
-        finals = {k: v for k, v in records[-1].items() if k not in ("step", "seconds")} if records else {}
+        last = self.records[-1] if self.records else {}
         return {
             "cell": self.config.cell,
             "hidden_size": self.config.hidden_size,
             "steps": int(saved.progress.state.step),
-            "final": finals,
-            "best": {"step": best_step} | _best_record(records, best_step),
+            "final": {k: v for k, v in last.items() if k not in ("step", "seconds")},
+            "best": {"step": best_step} | _best_record(self.records, best_step),
             "test": self.programs.test(params, self.data) if self.programs.test else {},
             "baseline": {"name": self.setup.baseline_name, "loss": self.setup.baseline},
             "published": [p._asdict() for p in self.setup.published],
@@ -290,6 +261,12 @@ class Session:
             "workdir": str(Path(self.workdir.path)),
             **provenance(),
         }
+
+
+def _on_host(state: RunState) -> RunState:
+    """The state with its scores as NumPy numbers, which belong to no device."""
+    scores = (np.asarray(a)[()] for a in (state.best, state.best_step, state.stale))
+    return RunState(state.progress, *scores)
 
 
 def _memory() -> int:

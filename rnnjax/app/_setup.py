@@ -63,12 +63,16 @@ class Setup(NamedTuple):
     around: Callable[[Estimator], Estimator] | None = None
 
 
-Build = Callable[[Config], Setup]
-Load = Callable[[Config], tuple[Config, PyTree]]
+Build = Callable[[Config], Setup]  # what loading found is filled in already: see `Experiment.build_with`
+Load = Callable[[Config], tuple[Any, PyTree]]
 
 
 def build_setup(build: Build, config: Config) -> Setup:
     """The setup of a config, in the dtype of its flag; what a cell refuses becomes a `UserError`.
+
+    Args:
+      build: config -> Setup; of an experiment that loads, `experiment.build_with(facts)`.
+      config: of one run.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -117,23 +121,23 @@ def trainer(build: Build, config: Config) -> Trainer:
     return Trainer(cell, estimator, config.make_optimizer(), setup.train)
 
 
-def load_data(load: Load | None, config: Config) -> tuple[Config, PyTree]:
-    """The config with what loading found out, and the data on the device, checked for nan and inf.
+def load_data(load: Load | None, config: Config) -> tuple[Any, PyTree]:
+    """What loading found out, and the data on the device, checked for nan and inf; (None, ()) where nothing is loaded.
 
     Example:
       >>> import numpy as np
       >>> from rnnjax import app
-      >>> config = app.parse(app.common_flags(), ["x"])
-      >>> load_data(lambda config: (config, {"x": np.array([1.0, np.nan])}), config)
+      >>> [config] = app.run_configs(app.parse(app.common_flags(), ["x"]))
+      >>> load_data(lambda config: (None, {"x": np.array([1.0, np.nan])}), config)
       Traceback (most recent call last):
       rnnjax.base.UserError: the data hold nan in x at index [1]
     """
     if load is None:
-        return config, ()
-    config, data = load(config)
+        return None, ()
+    facts, data = load(config)
     for path, leaf in jax.tree.leaves_with_path(data):
         array = np.asarray(leaf)
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             where = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
             raise UserError(f"the data hold {array[tuple(where)]} in {path_name(path)} at index {where}")
-    return config, jax.tree.map(jnp.asarray, data)
+    return facts, jax.tree.map(jnp.asarray, data)

@@ -7,6 +7,7 @@ need a whole batch or several evaluations of a loss (`estimators`).
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.credit._attached import NotAdmitted
 from rnnjax.credit._eligibility import eprop, rflo
 from rnnjax.credit._kronecker import kf_rtrl, optimal_kronecker
 from rnnjax.credit._rtrl import rtrl
@@ -15,6 +16,7 @@ from rnnjax.credit._truncation import random_truncate, truncate
 from rnnjax.credit._uoro import uoro
 
 __all__ = [
+    "NotAdmitted",
     "eprop",
     "kf_rtrl",
     "optimal_kronecker",

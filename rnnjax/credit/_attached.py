@@ -18,7 +18,7 @@ LIMIT = 2**33  # bytes of one example's influence
 
 
 class NotAdmitted(ValueError):
-    """A rule that a cell does not have the form for, or that would not fit in memory.
+    """A rule that a cell or its data do not have the form for, or that would not fit in memory.
 
     Example:
       >>> raise NotAdmitted("uoro draws random signs: give it a key")

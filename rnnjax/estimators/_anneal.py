@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.base import Cell, PyTree
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, score
 from rnnjax.estimators._evolution import directions
@@ -50,7 +50,7 @@ def anneal(
       part: of the numbers that a move changes, perhaps a tracer.
 
     Raises:
-      UserError: no key, or a stream whose carries go on from batch to batch.
+      ValueError: no key, or a stream whose carries go on from batch to batch.
 
     Example: the bottom of a parabola, from its values.
       >>> import jax, jax.numpy as jnp, optax, rnnjax
@@ -74,7 +74,7 @@ def anneal(
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
-            raise UserError("anneal moves at random: it needs a key")
+            raise ValueError("anneal moves at random: it needs a key")
         check_whole_sequences("anneal", batch)
         chosen = directions(jax.random.fold_in(key, MOVE_TAG + 1), params, 1)
         move = jax.tree.map(lambda v, c: random_move(v[0], c[0], scale, part), directions(key, params, 1), chosen)

@@ -13,7 +13,7 @@ from jax import lax
 from jax.interpreters import partial_eval
 from numpy.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree, UserError, tree_where, unroll
+from rnnjax.base import Cell, PyTree, tree_where, unroll
 from rnnjax.base._cell import Step
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
@@ -106,7 +106,7 @@ def estimates(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array
       As params, leaves `[n, ...]`, or `[1, ...]` where nothing depends on the key.
 
     Raises:
-      UserError: the cell does not admit the rule.
+      ValueError: the cell does not admit the rule.
 
     Example: backpropagation leaves nothing to chance.
       >>> import jax, rnnjax
@@ -242,7 +242,7 @@ def by_lag(
       As params, leaves `[n, len(lags), ...]`: the part of lags above the one before and up to this one.
 
     Raises:
-      UserError: the cell does not admit the rule.
+      ValueError: the cell does not admit the rule.
 
     Example: truncated to two steps a rule gives nothing for two and more.
       >>> import jax, rnnjax
@@ -276,7 +276,7 @@ def by_lag(
 
     try:
         return drawn(_gate_params(cell, params))
-    except UserError:
+    except ValueError:
         return drawn(sever_params(cell, params))
 
 

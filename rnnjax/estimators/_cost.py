@@ -54,7 +54,7 @@ def compile_update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.
       stream: whether the window is one of a stream.
 
     Raises:
-      UserError: the cell does not admit the rule.
+      ValueError: the cell does not admit the rule.
 
     Example: the influence of 4 x 7 weights on 4 units, for each of 2 examples, beside their states of 4.
       >>> import jax, rnnjax

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, UserError, tree_where
+from rnnjax.base import Cell, PyTree, tree_where
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import tree_zeros
 from rnnjax.base._unroll import scanning
@@ -36,7 +36,7 @@ class _CarryWithMoves(NamedTuple):
 def directions(key: jax.Array | None, params: PyTree, n: int) -> PyTree:
     """n standard normal directions, `[n, ...]` each leaf."""
     if key is None:
-        raise UserError("a rule that goes along random directions needs a key")
+        raise ValueError("a rule that goes along random directions needs a key")
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(fold(key, _DIRECTION_TAG), len(leaves))
     return jax.tree.unflatten(structure, [jax.random.normal(k, (n, *p.shape), p.dtype) for k, p in zip(keys, leaves)])
@@ -86,7 +86,7 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
       window: steps; None: the whole batch.
 
     Raises:
-      UserError: no key.
+      ValueError: no key.
 
     Example: right on average.
       >>> import jax, rnnjax
@@ -161,7 +161,7 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
       sigma: how far params are moved, perhaps a tracer.
 
     Raises:
-      UserError: no key.
+      ValueError: no key.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -206,7 +206,7 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
       sigma: how far params are moved, perhaps a tracer.
 
     Raises:
-      UserError: no key.
+      ValueError: no key.
 
     Example:
       >>> import jax, rnnjax
@@ -238,7 +238,7 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
       sigma: how far params are moved, perhaps a tracer.
 
     Raises:
-      UserError: no key.
+      ValueError: no key.
 
     Example:
       >>> import jax, rnnjax

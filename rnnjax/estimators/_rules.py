@@ -1,4 +1,4 @@
-"""Estimators by the names of `--rule`: (cell of windows, objective, window) -> Estimator; window 0: none given."""
+"""Estimators by name: (cell of windows, objective, truncation) -> Estimator; truncation 0: none given."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import jax
 
-from rnnjax.base import Cell, PyTree, UserError, unroll
+from rnnjax.base import Cell, PyTree, unroll
 from rnnjax.base._unroll import as_step_cell
-from rnnjax.credit import eprop, kf_rtrl, optimal_kronecker, rflo, rtrl, snap, uoro
-from rnnjax.credit._attached import NotAdmitted
+from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, optimal_kronecker, rflo, rtrl, snap, uoro
 from rnnjax.data import Batch
 from rnnjax.estimators._anneal import anneal
 from rnnjax.estimators._backprop import backprop, sliding_tbptt
@@ -22,29 +21,27 @@ _Rule = Callable[[Cell, Objective, int], Estimator]
 
 
 def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Full backpropagation through each batch, as `--rule=bptt` names it; window 0."""
+    """Full backpropagation through each batch; window 0."""
     if window:
-        raise UserError(
-            f"--rule=bptt looks back over the whole sequence: --truncation={window} belongs to --rule=tbptt"
-        )
+        raise NotAdmitted(f"bptt looks back over the whole sequence: a truncation of {window} belongs to tbptt")
     return backprop(cell, objective)
 
 
 def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Truncated backpropagation through windows of `window` steps, as `--rule=tbptt` names it."""
+    """Truncated backpropagation through windows of `window` steps."""
     if not window:
-        raise UserError("--rule=tbptt needs --truncation, the steps it looks back at most")
+        raise NotAdmitted("tbptt needs a truncation: the steps it looks back at most")
     return backprop(cell, objective, window)
 
 
 def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """The lectures' truncated backpropagation, `--rule=sliding_tbptt`: each loss looks back as many steps."""
+    """The lectures' truncated backpropagation: each loss looks back as many steps."""
     if not window:
-        raise UserError("--rule=sliding_tbptt needs --truncation, the steps that each loss looks back")
+        raise NotAdmitted("sliding_tbptt needs a truncation: the steps that each loss looks back")
     return sliding_tbptt(cell, objective, 1, window)
 
 
-def _with_influence(name: str, wrap: Callable[[Cell], Cell]) -> _Rule:
+def _with_influence(wrap: Callable[[Cell], Cell]) -> _Rule:
     """A rule that carries an influence: the window only says after how many steps the gradient is summed."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
@@ -52,13 +49,10 @@ def _with_influence(name: str, wrap: Callable[[Cell], Cell]) -> _Rule:
         inner = backprop(wrapped, objective, window or None)
 
         def init(params: PyTree, batch: Batch) -> PyTree:
-            try:
-                jax.eval_shape(lambda xs: wrapped.init(jax.random.key(0), _example(xs)), batch.x)  # it may warn
-                if batch.restart is None:
-                    jax.eval_shape(inner.init, params, batch._replace(restart=_batch_of_flags(batch)))
-                return inner.init(params, batch)
-            except NotAdmitted as error:
-                raise UserError(f"--rule={name}: {error}") from error
+            jax.eval_shape(lambda xs: wrapped.init(jax.random.key(0), _example(xs)), batch.x)  # it may warn
+            if batch.restart is None:
+                jax.eval_shape(inner.init, params, batch._replace(restart=_batch_of_flags(batch)))
+            return inner.init(params, batch)
 
         return inner._replace(init=init)
 
@@ -85,7 +79,7 @@ def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if not window:
-            raise UserError(f"--rule={name} needs --truncation, the steps from one pair of losses to the next")
+            raise NotAdmitted(f"{name} needs a truncation: the steps from one pair of losses to the next")
         return make(cell, objective, window)
 
     return rule
@@ -96,7 +90,7 @@ def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _R
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if window:
-            raise UserError(f"--rule={name} takes whole sequences: --truncation={window} is not for it")
+            raise NotAdmitted(f"{name} takes whole sequences: a truncation of {window} is not for it")
         return make(cell, objective)
 
     return rule
@@ -106,14 +100,14 @@ RULES: dict[str, _Rule] = {
     "bptt": _bptt,
     "tbptt": _tbptt,
     "sliding_tbptt": _sliding,
-    "rtrl": _with_influence("rtrl", rtrl),
-    "snap1": _with_influence("snap1", _each_step(lambda cell: snap(cell, 1))),
-    "snap2": _with_influence("snap2", _each_step(lambda cell: snap(cell, 2))),
-    "uoro": _with_influence("uoro", _each_step(uoro)),
-    "kfrtrl": _with_influence("kfrtrl", _each_step(kf_rtrl)),
-    "optimal_kronecker": _with_influence("ok", _each_step(optimal_kronecker)),
-    "rflo": _with_influence("rflo", _each_step(rflo)),
-    "eprop": _with_influence("eprop", _each_step(eprop)),
+    "rtrl": _with_influence(rtrl),
+    "snap1": _with_influence(_each_step(lambda cell: snap(cell, 1))),
+    "snap2": _with_influence(_each_step(lambda cell: snap(cell, 2))),
+    "uoro": _with_influence(_each_step(uoro)),
+    "kfrtrl": _with_influence(_each_step(kf_rtrl)),
+    "optimal_kronecker": _with_influence(_each_step(optimal_kronecker)),
+    "rflo": _with_influence(_each_step(rflo)),
+    "eprop": _with_influence(_each_step(eprop)),
     "forward": lambda cell, objective, window: forward(cell, objective, window or None),
     "es": lambda cell, objective, window: es(cell, objective, window or None),
     "pes": _across_windows("pes", pes),

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.base import Cell, PyTree
 from rnnjax.base._cell import weights_key
 from rnnjax.cells import log_probability
+from rnnjax.credit import NotAdmitted
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, batch_size_of
 from rnnjax.losses import Metrics, Objective
@@ -32,7 +33,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
       objective: (outputs, batch) -> metrics of one example, "loss" among them.
 
     Raises:
-      UserError: no key, or a stream whose carries go on from batch to batch.
+      ValueError: no key, or a stream whose carries go on from batch to batch.
 
     Example: right on average.
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -53,7 +54,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
-            raise UserError("score_function draws: it needs a key")
+            raise ValueError("score_function draws: it needs a key")
         check_whole_sequences("score_function", batch)
 
         def example(weights: PyTree, batch: Batch, key: jax.Array) -> tuple[Metrics, jax.Array]:
@@ -77,7 +78,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 def check_whole_sequences(name: str, batch: Batch) -> None:
     """Refuses batches that continue others."""
     if batch.restart is not None:
-        raise UserError(f"{name} takes whole sequences, not a stream whose carries go on from batch to batch")
+        raise NotAdmitted(f"{name} takes whole sequences, not a stream whose carries go on from batch to batch")
 
 
 def random_move(v: jax.Array, chosen: jax.Array, scale: Any, part: Any) -> jax.Array:

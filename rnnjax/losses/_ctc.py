@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from rnnjax.base import PyTree, Seq, UserError, without_marks
+from rnnjax.base import PyTree, Seq, without_marks
 from rnnjax.data import Batch
 from rnnjax.decoding import best_path
 from rnnjax.losses._losses import Mean, Metrics
@@ -147,17 +147,17 @@ def check_lengths(frames: Sequence[int], labels: Sequence[np.ndarray], names: Se
       names: of each, for the message.
 
     Raises:
-      UserError: of the first that does.
+      ValueError: of the first that does.
 
     Example:
       >>> import numpy as np
       >>> check_lengths([3], [np.array([1, 1, 2])], ["a.wav"])
       Traceback (most recent call last):
-      rnnjax.base.UserError: a.wav: 3 labels need 4 frames (one each, a blank between two alike), and there are 3
+      ValueError: a.wav: 3 labels need 4 frames (one each, a blank between two alike), and there are 3
     """
     for n, y, name in zip(frames, labels, names):
         need = len(y) + int((y[1:] == y[:-1]).sum())
         if need > n:
-            raise UserError(
+            raise ValueError(
                 f"{name}: {len(y)} labels need {need} frames (one each, a blank between two alike), and there are {n}"
             )

@@ -109,7 +109,7 @@ def _generation(pack: Pack, space: _Space, column: int, key: jax.Array) -> None:
 
 def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: _Space, key: jax.Array) -> State:
     """The state in which each member goes on from its parent; those that do from another with other numbers."""
-    source = np.arange(state.best.shape[0])
+    source = np.arange(state.run.best.shape[0])
     source[at] = at[parents]
     moved = source != np.arange(len(source))
     new = jax.tree.map(lambda a: a[source], state)
@@ -118,8 +118,9 @@ def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: _Space,
         own, now = jax.random.fold_in(key, i), new.numbers[flag]
         tried = moved_beside(own, now, _numbers_of(r)) if r.choices else explore(own, now, r.low, r.high)
         numbers[flag] = jnp.where(moved, tried, state.numbers[flag])
-    run = new.progress.state._replace(key=state.progress.state.key)
-    return new._replace(numbers=numbers, progress=new.progress._replace(state=run))
+    own_keys = new.run.progress.state._replace(key=state.run.progress.state.key)
+    run = new.run._replace(progress=new.run.progress._replace(state=own_keys))
+    return new._replace(numbers=numbers, run=run)
 
 
 def _finals(pack: Pack, row: Row, space: _Space) -> Row:

@@ -15,7 +15,6 @@ import sys
 from absl import flags
 
 from rnnjax import app
-from rnnjax.app import build_setup, load_data
 from rnnjax.app._session import signals
 from rnnjax.base import UserError
 from rnnjax.runs import Workdir, make_writers, print_table, provenance
@@ -164,9 +163,9 @@ def _report(asked: Plan, study: Study) -> None:
     chosen = asked.member(best["member"], best["flags"])
     known = workdir.summary() or {}
     scored = known.get("best", {})
-    test = scored["test"] if scored.get("member") == best["member"] else study.test(chosen)
-    config, _ = load_data(asked.experiment.load, chosen.config)
-    setup = build_setup(asked.experiment.build, config)
+    run, data = study.run_alone(chosen)
+    test = scored["test"] if scored.get("member") == best["member"] else study.test(chosen, run, data)
+    setup = run.setup
     statuses = [row["status"] for row in results.rows.values()]
     settings = results.settings()
     workdir.write_summary({

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnjax.app import Config, Experiment, load_data, parse, run_configs
 from rnnjax.app._config import ARGUMENT
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import UserError
 from rnnjax.studies._space import Assignment
 
 _OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, so of the study
@@ -39,11 +40,11 @@ class Group(NamedTuple):
     """Members that one compiled program trains: they differ in numbers alone.
 
     Attributes:
-      key: what they have in common.
+      key: what they have in common, see `Config.without`.
       members: of the group.
     """
 
-    key: str
+    key: Hashable
     members: list[Member]
 
 
@@ -87,15 +88,13 @@ def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], ow
     Raises:
       UserError: a flag is out of its range, or there are several cells.
     """
-    config = parse(experiment.flags, ["member", *command(fixed, own)])
-    if "cell" not in config.values:
+    given = parse(experiment.flags, ["member", *command(fixed, own)])
+    if "cell" not in given.values:
         raise UserError("this script is no training run: it cannot be swept")
-    singles = run_configs(config)
+    singles = run_configs(given)
     if len(singles) > 1:
-        cells = ",".join(config.cell)
+        cells = ",".join(given.cell)
         raise UserError(f"the experiment trains several cells ({cells}): give --set=cell=... or --grid=cell={cells}")
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"--seed={config.seed}: at most {2**32 - 1}")
     return Member(id, own, singles[0])
 
 
@@ -117,32 +116,26 @@ def groups(experiment: Experiment, members: Sequence[Member], structural: frozen
       members: of the study.
       structural: numbers that nevertheless are not arguments, because what is read or built depends on them.
     """
-    found: dict[str, list[Member]] = {}
+    found: dict[Hashable, list[Member]] = {}
     for m in members:
-        given = {n for n in numbers(experiment, m.config) if n not in structural}
-        rest = dict(m.config.with_numbers(dict.fromkeys(given)).values)
-        found.setdefault(repr(sorted(rest.items())), []).append(m)
+        arguments = numbers(experiment, m.config).keys() - structural
+        found.setdefault(m.config.without(arguments), []).append(m)
     return [Group(key, list(ms)) for key, ms in found.items()]
 
 
+@dataclasses.dataclass(frozen=True)
 class _Noting(Config):
     """A config that notes which of its values are read."""
 
-    def __init__(self, values: dict[str, Any], read: set[str]) -> None:
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "read", read)
+    read: set[str] = dataclasses.field(default_factory=set)
 
     def __getattr__(self, name: str) -> Any:
         object.__getattribute__(self, "read").add(name)
         return super().__getattr__(name)
 
-    def replace(self, **changes: Any) -> Config:
-        """Notes on."""
-        return _Noting({**self.values, **changes}, object.__getattribute__(self, "read"))
 
-
-def loaded_noting(experiment: Experiment, config: Config) -> tuple[Config, PyTree, frozenset[str]]:
-    """The config and the data as `load_data` gives them, and the values of the config that were read for that."""
-    read: set[str] = set()
-    found, data = load_data(experiment.load, _Noting(config.values, read))
-    return Config(found.values), data, frozenset(read)
+def load_noting(experiment: Experiment, config: Config) -> tuple[Any, frozenset[str]]:
+    """The facts that `load_data` gives, and the flags that were read for that."""
+    noting = _Noting(config.values)
+    facts, _ = load_data(experiment.load, noting)
+    return facts, frozenset(noting.read)

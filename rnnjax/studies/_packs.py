@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.app import Config
-from rnnjax.app._session import Pace
+from rnnjax.app._state import Pace
 from rnnjax.base import PyTree, count
 from rnnjax.runs import Checkpoints
 from rnnjax.studies._members import Member
@@ -126,9 +126,9 @@ class Pack:
     def live(self) -> np.ndarray:
         """Which places have a member that has not come to its end, `[capacity]`."""
         patience = self.compiled.config.patience
-        going = np.asarray(self.state.progress.finite)
+        going = np.asarray(self.state.run.progress.finite)
         if patience:
-            going = going & (np.asarray(self.state.stale) < patience)
+            going = going & (np.asarray(self.state.run.stale) < patience)
         taken = np.zeros(self.compiled.capacity, bool)
         taken[self.places] = True
         return going & taken
@@ -147,9 +147,7 @@ class Pack:
     def advance(self, target: int) -> None:
         """One call of the program, and what falls due after it."""
         config, begun = self.compiled.config, time.perf_counter()
-        rate = self.pace.rate()
-        n = 1 if rate is None else max(1, int(CALL_SECONDS * rate))
-        n = min(n, target - self.step, config.eval_every - self.step % config.eval_every)
+        n = self.pace.steps_in(CALL_SECONDS, target - self.step, config.eval_every - self.step % config.eval_every)
         steps = np.where(self.live(), n, 0).astype(np.int32)
         self.state = jax.block_until_ready(self.compiled.programs.steps(self.state, steps, self.compiled.data))
         self.pace.add(n, time.perf_counter() - begun)
@@ -166,36 +164,55 @@ class Pack:
 
     def rows(self) -> list[Row]:
         """What there is to say of each member."""
-        s = self.state
-        arrays = (s.best, s.best_step, s.progress.state.step, s.progress.finite)
-        best, best_step, steps, finite = (np.asarray(a) for a in arrays)
-        every, share = self.compiled.config.eval_every, self.seconds / len(self.members)
-        out = []
-        for member, p in zip(self.members, self.places):
-            shown = {name: values[p] for name, values in self.records.items()}
-            measured = np.flatnonzero(np.isfinite(shown["loss"]))
-            at = (int(best_step[p]) - 1) // every
-            scores = {n: v[at] for n, v in shown.items() if n.startswith("valid_")} if best_step[p] else {}
-            out.append({
+        run = self.state.run
+        arrays = (run.best, run.best_step, run.progress.state.step, run.progress.finite)
+        best, best_step, steps, finite = (np.asarray(a)[self.places] for a in arrays)
+        parameters = count(self.state.best_params) // self.compiled.capacity
+        return [
+            {
                 "member": member.id,
                 "flags": member.flags,
-                "status": "done" if finite[p] else "diverged",
-                "steps": int(steps[p]),
-                "best_step": int(best_step[p]),
-                "parameters": count(s.best_params) // self.compiled.capacity,
-                "score": float(best[p]),
-                **{name: float(value) for name, value in scores.items()},
-                "loss": float(shown["loss"][measured[-1]]) if measured.size else math.nan,
-                "seconds": share,
-                "curve": {"step": [min((i + 1) * every, self.compiled.config.num_steps) for i in measured]}
-                | {n: values[measured].tolist() for n, values in shown.items() if n in (*_CURVES, *self.extra)},
-            })  # fmt: skip
-        return out
+                "status": "done" if finite[i] else "diverged",
+                "steps": int(steps[i]),
+                "best_step": int(best_step[i]),
+                "parameters": parameters,
+                "score": float(best[i]),
+                **self.scores(i, int(best_step[i])),
+                "loss": self.last_loss(i),
+                "seconds": self.seconds / len(self.members),
+                "curve": self.curve(i),
+            }
+            for i, member in enumerate(self.members)
+        ]
+
+    def measured(self, member: int) -> dict[str, np.ndarray]:
+        """The records of the member with that place in the list, `[rounds]` each; nan where it was not measured."""
+        return {name: values[self.places[member]] for name, values in self.records.items()}
+
+    def scores(self, member: int, step: int) -> dict[str, float]:
+        """What validation said of a member at a step; nothing at step 0."""
+        round_ = (step - 1) // self.compiled.config.eval_every
+        found = {name: values for name, values in self.measured(member).items() if name.startswith("valid_")}
+        return {name: float(values[round_]) for name, values in found.items()} if step else {}
+
+    def last_loss(self, member: int) -> float:
+        """The training loss of a member where it was measured last."""
+        loss = self.measured(member)["loss"]
+        known = loss[np.isfinite(loss)]
+        return float(known[-1]) if known.size else math.nan
+
+    def curve(self, member: int) -> dict[str, list[float]]:
+        """The learning curve of a member: its steps and losses, and the further records."""
+        config, shown = self.compiled.config, self.measured(member)
+        rounds = np.flatnonzero(np.isfinite(shown["loss"]))
+        steps = [min((i + 1) * config.eval_every, config.num_steps) for i in rounds.tolist()]
+        kept = {name: values for name, values in shown.items() if name in (*_CURVES, *self.extra)}
+        return {"step": steps} | {name: values[rounds].tolist() for name, values in kept.items()}
 
     def params(self, member: int) -> tuple[int, PyTree]:
         """The best parameters of the member with that place in the list, and their step."""
         p = int(self.places[member])
-        return int(self.state.best_step[p]), jax.tree.map(lambda a: np.asarray(a[p]), self.state.best_params)
+        return int(self.state.run.best_step[p]), jax.tree.map(lambda a: np.asarray(a[p]), self.state.best_params)
 
 
 _CURVES = ("loss", "valid_loss")

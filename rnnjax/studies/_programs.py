@@ -12,9 +12,10 @@ from rnnjax import training
 from rnnjax.app import Config, build_setup
 from rnnjax.app._programs import DATA_TAG, VALID_TAG
 from rnnjax.app._setup import Build, trainer
+from rnnjax.app._state import RunState, new_state, with_score
 from rnnjax.base import PyTree
 from rnnjax.base._seq import tree_zeros
-from rnnjax.training import Progress, population
+from rnnjax.training import population
 
 _Record = dict[str, jax.Array]
 
@@ -24,19 +25,13 @@ class State(NamedTuple):
 
     Attributes:
       numbers: its own numbers, by name.
-      progress: its run, as a run alone has it.
-      best: the best validation loss so far; the training loss where there is no validation.
-      best_step: where that was.
-      best_params: the parameters then.
-      stale: evaluations since then.
+      run: as a run alone has it; its score is the validation loss, or the training loss where there is no validation.
+      best_params: the parameters that had the best score.
     """
 
     numbers: dict[str, jax.Array]
-    progress: Progress
-    best: jax.Array
-    best_step: jax.Array
+    run: RunState
     best_params: PyTree
-    stale: jax.Array
 
 
 class GroupPrograms(NamedTuple):
@@ -77,7 +72,7 @@ def group_programs(
       >>> own = {k: np.stack([v, v]) for k, v in config.numbers().items()}
       >>> own |= {"learning_rate": np.array([0.1, 0.01]), "seed": np.array([0, 1])}
       >>> members = group.steps(group.init(own, ()), np.full(2, 3, np.int32), ())
-      >>> members.progress.state.step.tolist()
+      >>> members.run.progress.state.step.tolist()
       [3, 3]
     """
 
@@ -90,27 +85,20 @@ def group_programs(
     def init(numbers: dict[str, Any], data: PyTree) -> State:
         key = jax.random.fold_in(jax.random.key(numbers["seed"]), DATA_TAG)
         progress = training.init(trainer_of(numbers), data, key)
-        none = jnp.zeros((), jnp.int32)
-        return State(numbers, progress, jnp.asarray(jnp.inf, jnp.float32), none, progress.state.params, none)
+        return State(numbers, new_state(progress), progress.state.params)
 
     def steps(at: tuple[State, jax.Array], data: PyTree) -> State:
         state, n = at
-        return state._replace(progress=training.loop(trainer_of(state.numbers), state.progress, data, n))
+        progress = training.loop(trainer_of(state.numbers), state.run.progress, data, n)
+        return state._replace(run=state.run._replace(progress=progress))
 
     def measured(state: State, data: PyTree) -> tuple[State, _Record]:
-        metrics = state.progress.metrics
-        record = _means(metrics) | _validated(build, own(state.numbers), state, data)
-        score = record.get("valid_loss", record["loss"]).astype(jnp.float32)
-        better = score < state.best
-        params = state.progress.state.params
-        state = state._replace(
-            progress=state.progress._replace(metrics=tree_zeros(metrics)),
-            best=jnp.where(better, score, state.best),
-            best_step=jnp.where(better, state.progress.state.step, state.best_step),
-            best_params=jax.tree.map(lambda new, old: jnp.where(better, new, old), params, state.best_params),
-            stale=jnp.where(better, 0, state.stale + 1),
-        )
-        return state, record
+        progress = state.run.progress
+        record = _means(progress.metrics) | _validated(build, own(state.numbers), state, data)
+        run, better = with_score(state.run, record.get("valid_loss", record["loss"]))
+        run = run._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
+        params = jax.tree.map(lambda new, old: jnp.where(better, new, old), progress.state.params, state.best_params)
+        return state._replace(run=run, best_params=params), record
 
     def measure(at: tuple[State, jax.Array], data: PyTree) -> tuple[State, _Record]:
         state, live = at
@@ -137,5 +125,5 @@ def _validated(build: Build, config: Config, state: State, data: PyTree) -> _Rec
     if setup.valid is None:
         return {}
     key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)
-    metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.progress.state.params, data, key)
+    metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.run.progress.state.params, data, key)
     return {f"valid_{name}": value for name, value in _means(metrics).items()}

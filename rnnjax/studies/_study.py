@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from rnnjax.app import Config, Experiment, build_setup, load_data, programs
+from rnnjax.app._programs import Programs
 from rnnjax.app._session import Interrupted
 from rnnjax.app._setup import traceable
 from rnnjax.base import PyTree, UserError
 from rnnjax.runs import Checkpoints, Workdir
 from rnnjax.runs._writers import Writer
 from rnnjax.studies._display import Display
-from rnnjax.studies._members import Group, Member, groups, loaded_noting, numbers
+from rnnjax.studies._members import Group, Member, groups, load_noting, numbers
 from rnnjax.studies._packs import Compiled, Pack, Row, repacked
 from rnnjax.studies._programs import group_programs
 from rnnjax.studies._results import Results, score
@@ -70,8 +71,8 @@ class Study:
         self.experiment, self.workdir, self.results = experiment, workdir, results
         self.options, self.display, self.writer, self.heard = options, display, writer, heard
         self.strategy = chosen(options.strategy)
-        self.compiled: dict[str, Compiled] = {}
-        self.known: dict[str, frozenset[str]] = {}
+        self.compiled: dict[Hashable, Compiled] = {}
+        self.known: dict[Hashable, frozenset[str]] = {}
         self.capacity = 0
         self.packs_folder = workdir.file("packs")
 
@@ -138,10 +139,12 @@ class Study:
     def structural(self, group: Group) -> frozenset[str]:
         """The numbers of a group that the data depend on, or on which the build branches."""
         if group.key not in self.known:
-            config, _, read = loaded_noting(self.experiment, group.members[0].config)
-            build_setup(self.experiment.build, config)  # what it refuses it refuses now
-            own = numbers(self.experiment, group.members[0].config)
-            taken = traceable(self.experiment.build, config, {k: v for k, v in own.items() if k not in read})
+            config = group.members[0].config
+            facts, read = load_noting(self.experiment, config)
+            build = self.experiment.build_with(facts)
+            build_setup(build, config)  # what it refuses it refuses now
+            own = numbers(self.experiment, config)
+            taken = traceable(build, config, {k: v for k, v in own.items() if k not in read})
             self.known[group.key] = frozenset(own.keys() - taken.keys())
         return self.known[group.key]
 
@@ -158,10 +161,10 @@ class Study:
             given = numbers(self.experiment, config).items()
             return {k: v for k, v in given if k not in structural or k == "seed"}  # keys are drawn from the seed
 
-        config, data = load_data(self.experiment.load, config)
+        facts, data = load_data(self.experiment.load, config)
         config.make_optimizer()  # what it refuses it refuses now
         data, many = replicated(data, self.strategy), (self.capacity,)
-        run = group_programs(self.experiment.build, config, self.strategy, seeded="seed" in structural)
+        run = group_programs(self.experiment.build_with(facts), config, self.strategy, seeded="seed" in structural)
         given = {k: jax.ShapeDtypeStruct(many, v.dtype) for k, v in own(config).items()}
         like = jax.eval_shape(run.init, given, data)
         record = jax.eval_shape(run.measure, like, jax.ShapeDtypeStruct(many, bool), data)[1]
@@ -256,10 +259,13 @@ class Study:
         """Where the parameters of the best member are."""
         return self.workdir.file("best") / str(member)
 
-    def test(self, member: Member) -> dict[str, float]:
+    def run_alone(self, member: Member) -> tuple[Programs, PyTree]:
+        """The programs and the data of a member, as its run alone has them."""
+        facts, data = load_data(self.experiment.load, member.config)
+        return programs(self.experiment.build_with(facts), member.config), data
+
+    def test(self, member: Member, run: Programs, data: PyTree) -> dict[str, float]:
         """Scores a member on the test set, with its best parameters; as its run alone would."""
-        config, data = load_data(self.experiment.load, member.config)
-        run = programs(self.experiment.build, config)
         like: PyTree = jax.eval_shape(run.init, data).state.params
         found = Checkpoints(self.best_folder(member.id)).restore(like)
         return {} if run.test is None or found is None else run.test(found[1], data)

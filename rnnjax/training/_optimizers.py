@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import PyTree
 from rnnjax.base._pytrees import path_name
 
 _Schedule = Callable[[jax.Array], jax.Array]
@@ -79,7 +79,7 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
       factors: regular expression -> factor; of several that match, the last counts.
 
     Raises:
-      UserError: at init, if a pattern matches no parameter.
+      ValueError: at init, if a pattern matches no parameter.
 
     Example:
       >>> import jax.numpy as jnp
@@ -94,7 +94,7 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
         names = [path_name(path) for path, _ in jax.tree.leaves_with_path(params)]
         for pattern in factors:
             if not any(re.search(pattern, name) for name in names):
-                raise UserError(f"no parameter is named like {pattern!r}; there are {', '.join(names)}")
+                raise ValueError(f"no parameter is named like {pattern!r}; there are {', '.join(names)}")
         return optax.EmptyState()
 
     def update(updates: PyTree, state: optax.EmptyState, params: PyTree | None = None) -> tuple[PyTree, PyTree]:

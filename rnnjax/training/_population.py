@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike
 
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import PyTree
 from rnnjax.runs import usable_cores
 
 _Population = Callable[..., PyTree]
@@ -42,14 +42,14 @@ def chosen(strategy: str = "auto") -> str:
     Batched small matmuls have no good kernel on a CPU: there vmap loses to one member after another.
 
     Raises:
-      UserError: there is no such strategy.
+      ValueError: there is no such strategy.
 
     Example:
       >>> chosen("vmap"), chosen() in ("map", "vmap", "shard")
       ('vmap', True)
     """
     if strategy not in STRATEGIES:
-        raise UserError(f"unknown strategy {strategy}: one of {', '.join(STRATEGIES)}")
+        raise ValueError(f"unknown strategy {strategy}: one of {', '.join(STRATEGIES)}")
     if strategy != "auto":
         return strategy
     if jax.local_device_count() > 1:
@@ -72,7 +72,7 @@ def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: i
       member_batch: where members run by vmap, so many at once at most, batch after batch: it bounds the memory; 0: all.
 
     Raises:
-      UserError: there is no such strategy.
+      ValueError: there is no such strategy.
 
     Example: a number of steps for each member.
       >>> import jax.numpy as jnp

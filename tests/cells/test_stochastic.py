@@ -13,7 +13,6 @@ from _helpers import KEY, close, draw
 
 import rnnjax
 from rnnjax import estimators, losses, run, training, unroll
-from rnnjax.base import UserError
 from rnnjax.cells import binary_core, boltzmann_core, energy, stored, symmetric
 from rnnjax.data import Batch, Stream
 
@@ -137,7 +136,7 @@ def test_annealing_finds_the_deep_valley_and_descent_the_near_one():
 def test_what_goes_on_from_batch_to_batch_is_refused():
     batch = Batch(jnp.zeros((1, 2, 1)), jnp.zeros((1, 2, 1)), restart=jnp.ones(1, bool))
     for make in (estimators.score_function, estimators.anneal):
-        with pytest.raises(UserError, match="whole sequences"):
+        with pytest.raises(ValueError, match="whole sequences"):
             make(network("score"), losses.regress).init(example()[0], batch)
     with pytest.raises(ValueError, match="straight_through or score"):
         binary_core(2, gradient="exact")

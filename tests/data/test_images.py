@@ -143,10 +143,10 @@ def test_a_pass_in_order_counts_every_image_once():
 def test_a_label_at_each_step_of_which_the_last_counts_is_a_label_at_the_end():
     pixels = importlib.import_module("experiments.pixels")
     values = {name: pixels.FLAGS[name].value for name in pixels.FLAGS}
-    config, data = app.Config(values | {"cell": "vanilla", "hidden_size": 4, "classes": 10, "counts": {}}), labelled(9)
+    config, data = app.Config(values | {"cell": "vanilla", "hidden_size": 4}), labelled(9)
     scores = []
     for rule in ("bptt", "tbptt"):
-        setup = pixels.build(config.replace(rule=rule, batch_size=4, counts={"valid": 9, "test": 0}))
+        setup = pixels.build(config.replace(rule=rule, batch_size=4), pixels.Facts(10, {"valid": 9, "test": 0}))
         position = setup.valid.init({"valid": data})
         batch, _ = setup.valid.next({"valid": data}, position + 2, jax.random.key(0))  # one image, three masked
         params = setup.cell.init(jax.random.key(0), batch.x[0])

@@ -83,9 +83,9 @@ def test_what_is_passed_over_is_said_and_an_underline_becomes_no_class(tmp_path,
         f"\n1\tw{i}\tw\tVERB\tV\t_\t0\troot\t_\t_\n" for i in range(40)))  # fmt: skip
     given = {"data": str(tmp_path / "train.txt"), "word_column": 1, "tag_column": 3}
     config = app.Config({n: tagging.FLAGS[n].value for n in tagging.FLAGS} | given)
-    config, _ = tagging.load(config)
+    facts, _ = tagging.load(config)
     assert "passed over: 4 remarks, 1 tokens of several words" in capsys.readouterr().out
-    assert "_" not in config.labels and data.NONE not in config.labels
+    assert "_" not in facts.labels and data.NONE not in facts.labels
     (tmp_path / "train.txt").write_text("\n".join(f"w{i} _\n" for i in range(40)))
     with pytest.raises(UserError, match="no word has a label in --tag_column"):
         tagging.load(config.replace(word_column=0, tag_column=-1))

@@ -13,7 +13,6 @@ from jax import lax
 
 import rnnjax
 from rnnjax import Seq, losses, training
-from rnnjax.base import UserError
 from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES, backprop, es, forward, nres, pes, score, sliding_tbptt
 
@@ -244,12 +243,12 @@ def test_influences_see_across_the_batches_of_a_stream(rule):
 @pytest.mark.parametrize(
     "rule, window, make, message",
     [
-        ("bptt", 3, rnnjax.vanilla, "--truncation=3 belongs to --rule=tbptt"),
-        ("tbptt", 0, rnnjax.vanilla, "--rule=tbptt needs --truncation"),
-        ("sliding_tbptt", 0, rnnjax.vanilla, "--rule=sliding_tbptt needs --truncation"),
-        ("pes", 0, rnnjax.vanilla, "--rule=pes needs --truncation"),
-        ("nres", 0, rnnjax.vanilla, "--rule=nres needs --truncation"),
-        ("rflo", 0, rnnjax.lstm, "--rule=rflo: rflo: the carry has 2 arrays"),
+        ("bptt", 3, rnnjax.vanilla, "a truncation of 3 belongs to tbptt"),
+        ("tbptt", 0, rnnjax.vanilla, "tbptt needs a truncation"),
+        ("sliding_tbptt", 0, rnnjax.vanilla, "sliding_tbptt needs a truncation"),
+        ("pes", 0, rnnjax.vanilla, "pes needs a truncation"),
+        ("nres", 0, rnnjax.vanilla, "nres needs a truncation"),
+        ("rflo", 0, rnnjax.lstm, "rflo: the carry has 2 arrays"),
         ("eprop", 0, rnnjax.gru, "reset_after=True"),
         ("kfrtrl", 0, rnnjax.gru, "otherwise than as one product"),
         ("rtrl", 0, lambda n: rnnjax.vanilla(4096), "276 GB an example"),
@@ -258,7 +257,7 @@ def test_influences_see_across_the_batches_of_a_stream(rule):
 def test_a_rule_that_does_not_fit_says_so_before_anything_is_compiled(rule, window, make, message):
     cell = rnnjax.unroll(rnnjax.stack(make(3), rnnjax.linear(1)))
     x = jax.ShapeDtypeStruct((B, T, 10), jnp.float32)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         estimator = RULES[rule](cell, losses.regress, window)
         jax.eval_shape(
             lambda k: estimator.init(cell.init(k, jax.ShapeDtypeStruct(x.shape[1:], x.dtype)), Batch(x, x)), KEY

@@ -116,8 +116,8 @@ def folder(tmp_path):
 
 
 def test_sentences_of_files_are_framed_and_unknown_words_are_unknown(folder):
-    known, data = translation.load(config(folder, "--longest=3", "--vocabulary=4"))
-    reads, writes = known.known
+    facts, data = translation.load(config(folder, "--longest=3", "--vocabulary=4"))
+    reads, writes = facts.reads, facts.writes
     assert reads.words == ("b", "c", "<unk>", "<eos>")  # a is too rare
     end = writes.index["<eos>"]
     train, test = data["train"], data["test"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from _launching import launch, one_line
 
+from rnnjax.app._state import RunState
 from rnnjax.studies import State
 from rnnjax.studies._evolution import moved_beside, taken_over
 from rnnjax.studies._space import Range
@@ -46,7 +47,8 @@ def test_who_takes_over_moves_among_the_choices_and_others_stay():
     space = {"rate": Range("rate", "choice", choices=("0.1", "0.2", "0.4"))}
     run = TrainState(*[jnp.zeros(4)] * 6)
     rates = jnp.array([0.1, 0.2, 0.4, 0.4])
-    state = State({"rate": rates}, Progress(run, {}, jnp.ones(4, bool)), *[jnp.zeros(4)] * 4)
+    progress = Progress(run, {}, jnp.ones(4, bool))
+    state = State({"rate": rates}, RunState(progress, *[jnp.zeros(4)] * 3), jnp.zeros(4))
     for seed in range(5):
         parents = np.array([0, 1, 2, 0])
         new = taken_over(state, np.arange(4), parents, space, jax.random.key(seed))

@@ -65,9 +65,12 @@ def test_a_member_is_the_run_of_the_script(whole, tmp_path, cache, optimized):
 @pytest.mark.slow
 def test_a_member_whose_data_are_drawn_with_its_seed_is_the_run_of_the_script(tmp_path, cache, monkeypatch, optimized):
     def load(config):
-        return config.replace(delay=3 + config.seed), ()
+        return {"delay": 3 + config.seed}, ()
 
-    monkeypatch.setattr(studied, "EXPERIMENT", studied.EXPERIMENT._replace(load=load))
+    def build(config, facts):
+        return studied.build(config.replace(delay=facts["delay"]))
+
+    monkeypatch.setattr(studied, "EXPERIMENT", studied.EXPERIMENT._replace(build=build, load=load))
     given = ["--experiment=_user_experiment", "--grid=seed=0,1", cache, f"--workdir={tmp_path / 'study'}"]
     assert launch("sweep", *given) == 0
     flags = ["--seed=1", cache, f"--workdir={tmp_path / 'run'}", "--writers=jsonl"]
