@@ -13,7 +13,6 @@ from rnnjax.app._flagsets import common_flags, study_flags
 from rnnjax.app._main import main, status
 from rnnjax.app._programs import programs
 from rnnjax.app._registry import CELLS, make_cell, make_from, resolve
-from rnnjax.app._session import Result
 from rnnjax.app._setup import Published, Setup, build_setup, load_data
 
 __all__ = [
