@@ -66,36 +66,45 @@ def finish(result: app.Result) -> dict[str, Any]:
     batch = tasks.flipflop(config.length, config.bits, config.rate).batch(key, 100)
     states = jax.jit(jax.vmap(lambda xs: dynamics.trajectory(cell, result.params, xs)[1][1:]))(batch.x)
     begun = time.perf_counter()
-    quiet = jnp.zeros(config.bits)
-    advance, _, carry = dynamics.as_map(cell, result.params, quiet)
     starts = between(key, states.reshape(-1, states.shape[-1]), config.starts)
-    points = dynamics.fixed_points(lambda h: advance(h, quiet), starts, tolerance=config.tolerance)
+    points = points_at_rest(cell, result.params, config, starts)
     seconds = time.perf_counter() - begun
-    read = jax.jit(jax.vmap(lambda h: cell.step(cell.weights(result.params), carry(h), quiet, None)[1]))
-    outputs = np.asarray(read(jnp.asarray(points.h)))
-    memories = {tuple(np.sign(y).astype(int).tolist()) for y in outputs[points.unstable == 0]}
+    memories = stable_memories(cell, result.params, config, points)
     rates = exponents(cell, result.params, config)
-    rows = [
-        {
-            "unstable directions": int(n),
-            "points": int((points.unstable == n).sum()),
-            **span(points, points.unstable == n),
-        }
-        for n in np.unique(points.unstable)
-    ]
-    print_table(
-        rows, title=f"{config.cell}: fixed points without a pulse, from {config.starts:,} starts in {seconds:.1f} s"
-    )
-    print(
-        f"{config.cell}: {len(memories)} of {2**config.bits} memories have a stable point of their own; "
-        f"largest Lyapunov exponents under pulses: {', '.join(f'{r:.2f}' for r in rates[:3])} nats a step"
-    )
+    counts = {str(n): int((points.unstable == n).sum()) for n in np.unique(points.unstable)}
+    tell(config, points, f"from {config.starts:,} starts in {seconds:.1f} s", memories, rates)
     picture = f"{result.summary['workdir']}/points.{config.picture}"
     title = f"{config.cell}, {config.hidden_size} units: {len(points.h)} fixed points"
     plotting.projection(picture, np.asarray(states[:SHOWN]), points.h, points.unstable, title)
     print(f"points: {picture}")
-    counts = {str(row["unstable directions"]): row["points"] for row in rows}
-    return {"points": counts, "memories": len(memories), "seconds_of_search": seconds, "exponents": rates}
+    return {"points": counts, "memories": memories, "seconds_of_search": seconds, "exponents": rates}
+
+
+def points_at_rest(cell: rnnjax.Cell, params: PyTree, config: app.Config, starts: jax.Array) -> dynamics.Points:
+    """The fixed points of the network without a pulse."""
+    quiet = jnp.zeros(config.bits)
+    advance = dynamics.as_map(cell, params, quiet)[0]
+    return dynamics.fixed_points(lambda h: advance(h, quiet), starts, tolerance=config.tolerance)
+
+
+def stable_memories(cell: rnnjax.Cell, params: PyTree, config: app.Config, points: dynamics.Points) -> int:
+    """How many patterns of bits the network says at its stable points."""
+    quiet = jnp.zeros(config.bits)
+    carry = dynamics.as_map(cell, params, quiet)[2]
+    read = jax.jit(jax.vmap(lambda h: cell.step(cell.weights(params), carry(h), quiet, None)[1]))
+    outputs = np.asarray(read(jnp.asarray(points.h)))
+    return len({tuple(np.sign(y).astype(int).tolist()) for y in outputs[points.unstable == 0]})
+
+
+def tell(config: app.Config, points: dynamics.Points, search: str, memories: int, rates: list[float]) -> None:
+    """Prints the table of fixed points, and what they mean."""
+    kinds = [(int(n), points.unstable == n) for n in np.unique(points.unstable)]
+    rows = [{"unstable directions": n, "points": int(own.sum()), **span(points, own)} for n, own in kinds]
+    print_table(rows, title=f"{config.cell}: fixed points without a pulse, {search}")
+    print(
+        f"{config.cell}: {memories} of {2**config.bits} memories have a stable point of their own; "
+        f"largest Lyapunov exponents under pulses: {', '.join(f'{r:.2f}' for r in rates[:3])} nats a step"
+    )
 
 
 def between(key: jax.Array, states: jax.Array, n: int) -> jax.Array:

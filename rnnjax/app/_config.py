@@ -115,6 +115,10 @@ class Config(Flags):
     keep_checkpoints: int
     writers: list[str]
     devices: int
+    coordinator: str
+    num_processes: int
+    process_id: int
+    lost_after: int
     profile: bool
     debug_nans: bool
 
