@@ -30,7 +30,7 @@ from rnnjax.estimators import (
     estimates,
     median_seconds,
 )
-from rnnjax.runs import Progress, Workdir, atomic_write, print_table, provenance
+from rnnjax.runs import Progress, Workdir, atomic_write, print_table
 from rnnjax.tasks import task_stream
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
@@ -190,7 +190,7 @@ class Audit:
         )
 
 
-def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Audits each cell, writes audit.csv, lags.csv, summary.json and the pictures, and prints the tables."""
     rules, kind = plan(next(iter(configs.values()))), next(iter(configs.values())).picture
     found: dict[str, list[Found]] = {}
@@ -208,6 +208,7 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> None:
         print_table([arrived(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
     print(f"\npicture: {workdir.file(f'audit.{kind}')}")
     print(f"numbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
+    return app.Findings({name: [total(f) for f in results] for name, results in found.items()})
 
 
 def total(f: Found) -> dict[str, object]:
@@ -247,7 +248,6 @@ def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind
               for c, results in found.items() for f in results for name, lag in zip(lags, f.lags)]  # fmt: skip
     atomic_write(workdir.file("audit.csv"), as_csv(rows))
     atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
-    workdir.write_summary({name: [total(f) for f in results] for name, results in found.items()} | provenance())
     plotting.audits(workdir.file(f"audit.{kind}"), {name: panel(results, lags) for name, results in found.items()})
     lines = over_windows(found)
     if lines:

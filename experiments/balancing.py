@@ -16,8 +16,8 @@ from rnnjax.app import resolve
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES
-from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, print_table, provenance
+from rnnjax.plotting import Run, draw_curves
+from rnnjax.runs import Workdir, print_table
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
@@ -100,7 +100,7 @@ def wanted(text: str) -> Wanted:
     return Wanted(rule, int(window))
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains under each rule, draws the distances, prints the table."""
     (config,) = configs.values()
     runs = [wanted(text) for text in config.runs]
@@ -111,15 +111,13 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     times = np.linspace(0, config.time_steps, POINTS + 1)
     drawn = {name: Run(valid_steps=times, valid=np.where(far < 1e3, far, np.nan)) for name, far in found.items()}
     label = "|theta - optimum|"
-    picture = workdir.file(f"curves.{config.picture}")
-    curves(picture, drawn, ylabel=label, xlabel="step of the system", title="influence balancing")
+    figure = draw_curves(drawn, ylabel=label, xlabel="step of the system", title="influence balancing")
     rows = [
         {"rule": name, "at first": far[0], "in the end": far[-1], "last half, root mean square": rms(far)}
         for name, far in found.items()
     ]
-    workdir.write_summary({"optimum": optimum(), "rows": rows} | provenance())
     print_table(rows, title=f"influence balancing: {label}, optimum {optimum():.4f}")
-    print(f"curves: {picture}")
+    return app.Findings({"optimum": optimum(), "rows": rows}, {"curves": figure})
 
 
 EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)

@@ -14,7 +14,7 @@ from absl import flags
 from rnnjax import app, dynamics
 from rnnjax.app import resolve
 from rnnjax.plotting import bifurcations
-from rnnjax.runs import Workdir, print_table, provenance
+from rnnjax.runs import Workdir, print_table
 
 FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
@@ -77,14 +77,14 @@ def network(config: app.Config) -> Family:
 SYSTEMS = {"logistic": logistic, "unit": unit, "network": network}
 
 
-def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Draws each system, and says where its largest exponent is above zero."""
     (config,) = configs.values()
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
     rows = [{"": name} | draw(name, make(config), config, workdir) for name, make in chosen.items()]
-    workdir.write_summary({"systems": rows} | provenance())
     print_table(rows, title="\nbifurcations")
     print("pictures: " + ", ".join(str(workdir.file(f"{name}.{config.picture}")) for name in chosen))
+    return app.Findings({"systems": rows})
 
 
 def draw(name: str, family: Family, config: app.Config, workdir: Workdir) -> dict[str, Any]:

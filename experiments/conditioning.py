@@ -17,8 +17,8 @@ from rnnjax import app, decoding, estimators, losses, seq2seq, tasks, wrappers
 from rnnjax.app import make_cell
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
-from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, print_table, provenance
+from rnnjax.plotting import Run, draw_curves
+from rnnjax.runs import Workdir, print_table
 from rnnjax.tasks import task_stream
 from rnnjax.wrappers import CONDITIONINGS
 
@@ -96,9 +96,10 @@ def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
     return Run(valid_steps=steps[1:], valid=loss), row
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains each way, draws the losses, prints the table."""
     found: dict[str, Any] = {}
+    figures = {}
     for name, config in configs.items():
         for how in config.how:
             if how not in (*CONDITIONINGS, "none"):
@@ -109,14 +110,15 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
             rows.append({"how": how} | row)
             print(f"{name} {how}: " + ", ".join(f"{k} {v}" for k, v in row.items()))
         baseline = {"not told": progression(config.length).baseline}
-        picture = workdir.file(f"curves-{name}.png")
-        curves(picture, runs, ylabel="cross-entropy (nats a symbol)", title=f"conditioning, {name}", baselines=baseline)
+        title = f"conditioning, {name}"
+        figures[f"curves-{name}"] = draw_curves(
+            runs, ylabel="cross-entropy (nats a symbol)", title=title, baselines=baseline
+        )
         print_table(
             [*rows, {"how": "the best that is not told", "loss": baseline["not told"]}], title=f"conditioning: {name}"
         )
-        print(f"curves: {picture}")
         found[name] = rows
-    workdir.write_summary(found | provenance())
+    return app.Findings(found, figures)
 
 
 EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)

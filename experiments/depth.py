@@ -21,8 +21,7 @@ from experiments._shared.small_runs import echo, trained
 from rnnjax import app, data, losses, tasks, training
 from rnnjax.app import make_cell, resolve
 from rnnjax.base import Cell, PyTree, UserError, count
-from rnnjax.plotting import save
-from rnnjax.runs import Progress, Workdir, print_table, provenance
+from rnnjax.runs import Progress, Workdir, print_table
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Layers of the networks.", flag_values=FLAGS)
@@ -172,7 +171,7 @@ def opened(values: np.ndarray) -> dict[str, float]:
             "between units": float(within.mean((-2, -1)).std())}  # fmt: skip
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Sweeps depths and shortcuts; tables, a summary and a picture."""
     if len(configs) > 1:
         raise UserError("--cell takes one cell here")
@@ -204,10 +203,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     print_table(
         [{"gates": name, **each} for name, each in doors.items()], title="how far gates open, on fresh sequences"
     )
-    workdir.write_summary({"networks": found, "gates": doors} | provenance())
-    picture = workdir.file(f"depth.{config.picture}")
-    save(picture, draw(found, values))
-    print(f"picture: {picture}\nsummary: {workdir.file('summary.json')}")
+    return app.Findings({"networks": found, "gates": doors}, {"depth": draw(found, values)})
 
 
 def draw(found: dict[str, dict[int, dict[str, Any]]], values: dict[str, np.ndarray]) -> Figure:

@@ -16,7 +16,7 @@ from rnnjax import app, data, estimators, losses, plotting, training
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, print_table, provenance
+from rnnjax.runs import Workdir, print_table
 
 FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
 flags.DEFINE_list("lags", ["4", "8", "16", "32"], "Words from the country to the language.", flag_values=FLAGS)
@@ -132,7 +132,7 @@ def reached(config: app.Config, params: PyTree, many: Sentence) -> np.ndarray:
     return np.asarray(told(many).mean(0))
 
 
-def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains each cell for every lag; accuracy against lag, and what of the answer's gradient reaches each word."""
     config = next(iter(configs.values()))
     lags, steps = asked(config)
@@ -159,8 +159,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     words = [WORDS[i] for i in np.asarray(many.words[0])]
     ylabel = r"norm of $\partial \log p / \partial x_t$, geometric mean"
     plotting.sentence(pictures[1], [*words, "?"], lines, ylabel)
-    workdir.write_summary({"rows": rows} | provenance())
     print(f"pictures: {pictures[0]}, {pictures[1]}")
+    return app.Findings({"rows": rows})
 
 
 def asked(config: app.Config) -> tuple[jax.Array, int]:

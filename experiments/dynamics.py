@@ -15,7 +15,7 @@ from rnnjax import app, dynamics, plotting
 from rnnjax.app import is_plain, panel_lines, resolve
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.plotting import Panel
-from rnnjax.runs import Workdir, print_table, provenance
+from rnnjax.runs import Workdir, print_table
 
 FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
 flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
@@ -71,7 +71,7 @@ SYSTEMS = {
 }  # fmt: skip
 
 
-def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Draws gradient flow and powers of matrices, portraits of the systems, and prints exponents."""
     config = next(iter(configs.values()))
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
@@ -94,8 +94,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     networks = [{"": name} | f["row"] for name, f in found.items()]
     print_table(networks, title="\nnetworks before training, normal inputs")
     print_table(exponents, title="\nLyapunov exponents (nats per unit of time)")
-    workdir.write_summary({"networks": networks, "systems": exponents} | provenance())
     print("\npictures: " + ", ".join(map(str, pictures.values())))
+    return app.Findings({"networks": networks, "systems": exponents})
 
 
 def unfolded(name: str, config: app.Config, workdir: Workdir) -> Any:

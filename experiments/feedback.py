@@ -23,8 +23,7 @@ from rnnjax import app, losses, tasks, training
 from rnnjax.base import UserError, count
 from rnnjax.cells import teacher_forced
 from rnnjax.data import Batch
-from rnnjax.plotting import save
-from rnnjax.runs import Progress, Workdir, print_table, provenance
+from rnnjax.runs import Progress, Workdir, print_table
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
@@ -187,7 +186,7 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
     }
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """All networks on all tasks: tables, a summary and a picture."""
     if len(configs) > 1:
         raise UserError("--cell takes one cell here: it is compared with networks that have no hidden recurrence")
@@ -209,10 +208,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         task: {"least": p.least, "inputs alone": p.unlinked, "last output alone": p.last}
         for task, p in problems.items()
     }
-    workdir.write_summary({"networks": found, "exact": floors} | provenance())
-    picture = workdir.file(f"losses.{config.picture}")
-    save(picture, draw(found, problems))
-    print(f"picture: {picture}\nsummary: {workdir.file('summary.json')}")
+    return app.Findings({"networks": found, "exact": floors}, {"losses": draw(found, problems)})
 
 
 def draw(found: dict[str, dict[str, dict[str, float | int | None]]], problems: dict[str, Problem]) -> Figure:

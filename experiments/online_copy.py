@@ -19,8 +19,8 @@ from rnnjax.base import PyTree, UserError, tree_where
 from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES, Estimator
 from rnnjax.losses import Mean
-from rnnjax.plotting import Run, curves
-from rnnjax.runs import Progress, Workdir, print_table, provenance
+from rnnjax.plotting import Run, draw_curves
+from rnnjax.runs import Progress, Workdir, print_table
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="16")
 flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
@@ -142,7 +142,7 @@ def levels(config: app.Config, setup: Setup, rule: str, bar: Callable[[int], Non
     return found
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains every cell under every rule, draws the levels, prints the table."""
     found: dict[str, list[int]] = {}
     for cell, config in configs.items():
@@ -154,18 +154,10 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
     config = next(iter(configs.values()))
     steps = [i * config.time_steps / POINTS for i in range(POINTS + 1)]
     drawn = {name: Run(valid_steps=steps, valid=level) for name, level in found.items()}
-    picture = workdir.file(f"curves.{config.picture}")
-    curves(
-        picture,
-        drawn,
-        ylabel="level: bits to copy",
-        xlabel="step of the stream",
-        title="online copy",
-    )
+    figure = draw_curves(drawn, ylabel="level: bits to copy", xlabel="step of the stream", title="online copy")
     rows = [{"rule": name, "level": level[-1]} for name, level in found.items()]
-    workdir.write_summary({"levels": found} | provenance())
     print_table(rows, title=f"level (bits to copy) after {config.time_steps:,} steps")
-    print(f"curves: {picture}")
+    return app.Findings({"levels": found}, {"curves": figure})
 
 
 EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)

@@ -20,8 +20,7 @@ from experiments._shared.small_runs import echo, trained
 from rnnjax import app, losses, tasks, training
 from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.dynamics import gradient_flow
-from rnnjax.plotting import save
-from rnnjax.runs import Progress, Workdir, print_table, provenance
+from rnnjax.runs import Progress, Workdir, print_table
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(network=False)
@@ -114,7 +113,7 @@ def gathered(runs: list[dict[str, Any]]) -> dict[str, Any]:
             "parameters": runs[0]["parameters"], **flows}  # fmt: skip
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains every network with every seed; a table, a summary and a picture."""
     (config,) = configs.values()
     if config.units % len(PERIODS):
@@ -139,10 +138,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         f"{config.seeds} seeds"
     )
     print_table(rows, title=title)
-    workdir.write_summary({"networks": found, "ways": rows} | provenance())
-    picture = workdir.file(f"paths.{config.picture}")
-    save(picture, draw(kinds, found, config.delay))
-    print(f"picture: {picture}\nsummary: {workdir.file('summary.json')}")
+    return app.Findings({"networks": found, "ways": rows}, {"paths": draw(kinds, found, config.delay)})
 
 
 def draw(kinds: dict[str, Network], found: dict[str, dict[str, Any]], delay: int) -> Figure:

@@ -21,8 +21,8 @@ from experiments import char_lm
 from rnnjax import app
 from rnnjax.app import load_data, programs, run_configs
 from rnnjax.base import UserError
-from rnnjax.plotting import COLOURS, Run, draw_curves, save
-from rnnjax.runs import Progress, Workdir, print_table, provenance
+from rnnjax.plotting import COLOURS, Run, draw_curves
+from rnnjax.runs import Progress, Workdir, print_table
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="64")
@@ -76,7 +76,7 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
     return read, nats, run.test(progress.state.params, data)["loss"]
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Every regime with every seed; a table, a summary and a picture."""
     if len(configs) > 1:
         raise UserError("--cell takes one cell here")
@@ -95,10 +95,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
         rows.append({"regime": regime, "seeds": config.seeds, "test": interquartile_mean(row["test"])}
                     | ({"low": low, "high": high} if config.seeds > 1 else {}))  # fmt: skip
     print_table(rows, title=f"nats a character after {config.characters:,} characters")
-    workdir.write_summary(found | provenance())
-    picture = workdir.file(f"regimes.{config.picture}")
-    save(picture, draw(found))
-    print(f"picture: {picture}\nsummary: {workdir.file('summary.json')}")
+    return app.Findings(found, {"regimes": draw(found)})
 
 
 def draw(found: dict[str, dict[str, Any]]) -> Figure:

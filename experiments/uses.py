@@ -16,8 +16,8 @@ from rnnjax import app, losses, tasks, training
 from rnnjax.app import build_setup
 from rnnjax.base import count
 from rnnjax.data import Batch
-from rnnjax.plotting import Run, curves
-from rnnjax.runs import Progress, Workdir, print_table, provenance
+from rnnjax.plotting import Run, draw_curves
+from rnnjax.runs import Progress, Workdir, print_table
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="gru", hidden_size="64")
@@ -125,7 +125,7 @@ def written(symbols: Iterable[int]) -> str:
     return "".join({BLANK: "_", CUE: "?", -1: "."}.get(int(s), str(int(s))) for s in symbols)
 
 
-def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
+def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains every cell in every use, draws the curves, prints the tables."""
     found: dict[str, dict[str, object]] = {}
     drawn: dict[str, Run] = {}
@@ -139,10 +139,8 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> None:
             drawn[label] = Run(valid_steps=[(i + 1) * config.num_steps / POINTS for i in range(POINTS)], valid=right)
         found[cell] = {str(row["use"]): row for row in rows}
         print_table(rows, title=f"{cell}: part of the answers that is right after {config.num_steps:,} steps")
-    workdir.write_summary(found | provenance())
-    picture = workdir.file(f"curves.{config.picture}")
-    curves(picture, drawn, ylabel="part of the answers that is right", title="five uses", log=False)
-    print(f"curves: {picture}")
+    figure = draw_curves(drawn, ylabel="part of the answers that is right", title="five uses", log=False)
+    return app.Findings(found, {"curves": figure})
 
 
 EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
@@ -11,6 +11,9 @@ from rnnjax.app._config import Config
 from rnnjax.app._setup import Build, Load, Setup
 from rnnjax.base import PyTree
 from rnnjax.runs import Workdir
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Result(NamedTuple):
@@ -104,17 +107,30 @@ class Experiment(NamedTuple):
         return self.build if self.load is None else lambda config: self.build(config, facts)
 
 
+class Findings(NamedTuple):
+    """What a study has found out; `main` writes it down and says where.
+
+    Attributes:
+      summary: for summary.json, beside the versions and the device.
+      figures: by the name of their file, without its ending.
+    """
+
+    summary: Mapping[str, Any]
+    figures: Mapping[str, Figure] = {}
+
+
 class Study(NamedTuple):
     """A script that trains nothing in the way of an `Experiment`, and is launched like one.
 
     Attributes:
-      run: (configs, one for each cell, by name, or one under "" without a network; the workdir) -> None.
+      run: (configs, one for each cell, by name, or one under "" without a network; the workdir) -> Findings. None: all
+        there is to write down is written.
       flags: `study_flags(...)` and the study's own.
       free: names of its own flags that may change when it is started again in its workdir.
       description: what `--help` prints above the flags.
     """
 
-    run: Callable[[dict[str, Config], Workdir], None]
+    run: Callable[[dict[str, Config], Workdir], Findings | None]
     flags: flags.FlagValues
     free: tuple[str, ...] = ()
     description: str | None = None

@@ -19,7 +19,7 @@ from rnnjax import distributed, training
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config, Flags, LaunchConfig, parse_into, run_configs
 from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
-from rnnjax.app._outcome import report, run_nested, run_session
+from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.base import UserError
 from rnnjax.credit import NotAdmitted
@@ -115,7 +115,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         refuse_other_run(root, lines, experiment.free)
     if isinstance(experiment, Study):
         with _open_workdir(root, lines, experiment.free) as workdir:
-            experiment.run(configs, workdir)
+            findings = experiment.run(configs, workdir)
+            if findings is not None:
+                conclude(findings, workdir, given.picture)
         return
     ready = _check_runs(experiment, configs)
     with _open_workdir(root, lines, experiment.free) as workdir:

@@ -7,12 +7,12 @@ from typing import Any
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
-from rnnjax.app._experiment import Experiment, Result
+from rnnjax.app._experiment import Experiment, Findings, Result
 from rnnjax.app._session import Session
 from rnnjax.app._setup import Setup
 from rnnjax.distributed._runtime import is_leader
-from rnnjax.plotting import Run, curves
-from rnnjax.runs import Workdir, print_table
+from rnnjax.plotting import Run, curves, save
+from rnnjax.runs import Workdir, print_table, provenance
 
 
 def run_nested(
@@ -50,6 +50,17 @@ def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
         workdir.write_summary({name: result.summary for name, result in results.items()})
     print_table(_closing_rows(results, setup), title=f"{name}: {setup.loss_label}")
     print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
+
+
+def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:
+    """The summary and the pictures of a study, and where they are."""
+    workdir.write_summary({**findings.summary, **provenance()})
+    paths = {name: workdir.file(f"{name}.{kind}") for name in findings.figures}
+    for name, figure in findings.figures.items():
+        save(paths[name], figure)
+    if paths:
+        print(f"pictures: {', '.join(map(str, paths.values()))}")
+    print(f"summary: {workdir.file('summary.json')}")
 
 
 def _learning_curve(records: Sequence[dict[str, Any]]) -> Run:
