@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.app._analysis import is_plain, panel_lines
-from rnnjax.app._config import Config, LaunchConfig, allow_infinite, parse, read_config, run_configs
+from rnnjax.app._config import Config, LaunchConfig
 from rnnjax.app._experiment import Experiment, Findings, Result, Study
 from rnnjax.app._flagsets import common_flags, study_flags
 from rnnjax.app._main import main, status
+from rnnjax.app._parsing import allow_infinite, parse, read_config, run_configs
 from rnnjax.app._programs import programs
 from rnnjax.app._registry import CELLS, make_cell, make_from, resolve
 from rnnjax.app._setup import Published, Setup, build_setup, load_data

@@ -17,9 +17,10 @@ import jax
 
 from rnnjax import distributed, training
 from rnnjax.app._analysis import Analyser
-from rnnjax.app._config import Config, Flags, LaunchConfig, parse_into, run_configs
+from rnnjax.app._config import Config, Flags, LaunchConfig
 from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
+from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.base import UserError
 from rnnjax.credit import NotAdmitted
