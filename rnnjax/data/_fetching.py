@@ -202,6 +202,7 @@ def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
                 members = _limit_total(
                     archive, (_tar_member(archive, tar, info) for info in tar if not info.isdir()), limit
                 )
+                _check_tar_end(archive, tar)
         yield members
 
 
@@ -214,6 +215,17 @@ def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Memb
             raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
         members.append(member)
     return members
+
+
+def _check_tar_end(archive: str, tar: tarfile.TarFile) -> None:
+    """Refuses a tar archive that does not end where its members do: tarfile says nothing of what it does not read."""
+    if tar.fileobj is None:
+        return
+    tar.fileobj.seek(tar.offset)
+    rest = tar.fileobj.read(_PIECE)
+    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        fault = "there is more, which is no member" if rest.strip(b"\0") else "it is cut short there"
+        raise UserError(f"{archive} is a damaged tar archive: after {tar.offset} bytes its members end, and {fault}")
 
 
 def _zip_member(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
