@@ -143,7 +143,7 @@ def _records(texts: list[tuple[int, str]], separator: str, path: str) -> Iterato
     reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     while reader.line_num < len(texts):
         line = texts[reader.line_num][0]
-        with reader_errors(f"{path}, line {line}", "is no table"):
+        with reader_errors(f"{path}, line {line}:", "is no table"):
             row = next(reader)
         yield line, [field.strip() for field in row]
 
