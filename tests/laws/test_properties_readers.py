@@ -25,7 +25,7 @@ from rnnjax import data, trees
 from rnnjax.base import UserError
 
 ENDS = "\n\r\x85\u2028\u2029"
-CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=ENDS + "\ufeff")
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters=ENDS + "\ufeff")
 WORD = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
 LETTERS = st.text("abcäß東ह", min_size=1, max_size=5)
 SINGLE = st.floats(width=32, allow_nan=False, allow_infinity=False)
