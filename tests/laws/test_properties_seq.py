@@ -81,5 +81,5 @@ def test_what_was_before_a_restart_has_no_part_in_what_follows(row, valid, at):
     first = np.arange(STEPS) == at
     other = np.where(np.reshape(np.arange(STEPS) < at, (-1,) + (1,) * (xs.ndim - 1)), xs[::-1], xs)
     carry, ys = over(poisoned(xs, valid, np.nan), valid, first)
-    changed, zs = over(poisoned(other, valid, np.nan), valid | (np.arange(STEPS) < at), first)
+    changed, zs = over(poisoned(other, valid | (np.arange(STEPS) < at), np.nan), valid | (np.arange(STEPS) < at), first)
     close((carry, ys[at:]), (changed, zs[at:]))
