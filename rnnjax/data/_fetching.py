@@ -219,8 +219,6 @@ def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Memb
 
 def _check_tar_end(archive: str, tar: tarfile.TarFile) -> None:
     """Refuses a tar archive that does not end where its members do: tarfile says nothing of what it does not read."""
-    if tar.fileobj is None:
-        return
     tar.fileobj.seek(tar.offset)
     rest = tar.fileobj.read(_PIECE)
     if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):

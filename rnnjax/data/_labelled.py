@@ -93,6 +93,17 @@ def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
                                   "the label stands before the text")  # fmt: skip
 
 
+def name_some(classes: Sequence[str], most: int = 10) -> str:
+    """The names of classes as a message has them.
+
+    Example:
+      >>> name_some("abcd", most=2)
+      'a, b and 2 others'
+    """
+    more = len(classes) - most
+    return f"{', '.join(classes[:most])} and {more} others" if more > 0 else ", ".join(classes)
+
+
 def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
     """Examples whose labels are mapped to classes by name.
 
@@ -112,7 +123,7 @@ def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str
     places = {name: i for i, name in enumerate(classes)}
     for line, label in labels:
         if label not in places:
-            raise_at_line(path, line, f"the label {label!r} is none of {', '.join(classes)}")
+            raise_at_line(path, line, f"the label {label!r:.40} is none of {name_some(classes)}")
     return Labelled(xs, np.array([places[label] for _, label in labels], np.int32), classes)
 
 

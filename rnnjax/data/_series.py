@@ -13,7 +13,7 @@ import numpy as np
 from rnnjax.base import UserError
 from rnnjax.data._files import raise_at_line, read_blocks, read_lines
 from rnnjax.data._guard import reader_errors
-from rnnjax.data._labelled import Labelled, with_classes
+from rnnjax.data._labelled import Labelled, name_some, with_classes
 from rnnjax.data._numerals import POINT, has_decimal_comma, is_number, parse_matrix, parse_number
 from rnnjax.data._numerals import parse_column as numeric_column
 from rnnjax.data._opening import UTF8
@@ -26,8 +26,8 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
     """One column of a text of numbers: comma-, semicolon-, tab- or space-separated, with or without a header.
 
     A first line without a number is a header; so is one that holds the name that is asked for, where that is no place.
-    Names and numbers may stand between quotation marks. A first line sep=; says what separates. A decimal comma and marks
-    between thousands are read where all fields of the column together leave one way to read them.
+    Names and numbers may stand between quotation marks. A first line sep=; says what separates. A
+    decimal comma and marks between thousands are read where all fields of the column leave one way to read them.
 
     Args:
       path: a text file, which gzip may have compressed. Blank lines and lines that begin with # are passed over.
@@ -198,12 +198,11 @@ def vowels(folder: str) -> tuple[Labelled, Labelled]:
     def part(name: str) -> Labelled:
         path, sizes = Path(folder) / f"ae.{name}", Path(folder) / f"size_ae.{name}"
         frames = read_frames(str(path))
-        each = [
-            parse_number(n, str(sizes), i) for i, line in enumerate(read_lines(str(sizes)), 1) for n in line.split()
-        ]
-        for speaker, n in enumerate(each, 1):
+        said = [(i, n) for i, line in enumerate(read_lines(str(sizes)), 1) for n in line.split()]
+        each = [parse_number(n, str(sizes), i) for i, n in said]
+        for speaker, ((line, _), n) in enumerate(zip(said, each), 1):
             if n < 1 or n != int(n):
-                raise UserError(f"{sizes}: {n:g} utterances of speaker {speaker}")
+                raise_at_line(str(sizes), line, f"{n:g} utterances of speaker {speaker}, at least 1 is wanted")
         if sum(each) != len(frames):
             raise UserError(f"{path} has {len(frames)} utterances, {sizes} says {sum(each):g}")
         y = np.repeat(np.arange(len(each), dtype=np.int32), np.array(each, int))
@@ -271,7 +270,7 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     for line, row in _data_lines(path, header.line, encoding):
         *dimensions, label = row
         if label not in named:
-            raise_at_line(path, line, f"the class {label!r} is none of {', '.join(named)}")
+            raise_at_line(path, line, f"the class {label!r:.40} is none of {name_some(named)}")
         labels.append((line, label))
         xs.append(_stack_dimensions(dimensions, path, line))
         if xs[-1].shape[1] != xs[0].shape[1]:

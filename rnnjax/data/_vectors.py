@@ -68,7 +68,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     if not 1 <= width <= _WIDEST:
         raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {_WIDEST} are read")
     if said and said[0] != len(body):
-        raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
+        raise_at_line(path, 1, f"this header says {said[0]} words, and {len(body)} follow")
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
         word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space

@@ -55,7 +55,9 @@ def _token(ascii_only: bool) -> re.Pattern[str]:
     if ascii_only:
         return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
     before = re.compile(f"[{_PREPENDED}\\u200b]")
-    marks = [c for c in map(chr, _MARKED) if unicodedata.category(c) in ("Mn", "Mc", "Me", "Cf") and not before.match(c)]
+    marks = [
+        c for c in map(chr, _MARKED) if unicodedata.category(c) in ("Mn", "Mc", "Me", "Cf") and not before.match(c)
+    ]
     follows = "".join(f"\\U{ord(c):08x}" for c in marks) + _EXTENDS
     return re.compile(_TOKEN.replace("{X}", follows).replace("{P}", _PREPENDED))
 

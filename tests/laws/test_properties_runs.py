@@ -1,4 +1,4 @@
-"""Properties of what a run writes: flags come back from their lines, states from their checkpoints, whole or not at all."""
+"""Properties of what a run writes: flags come back from their lines, states from their checkpoints."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_a_command_line_is_read_or_refused_in_one_line(words):
         assert "\n" not in str(error)
 
 
-DTYPES = st.sampled_from([np.float32, np.float16, ml_dtypes.bfloat16, np.int32, np.int8, np.uint32, np.bool_, np.float64])
+DTYPES = st.sampled_from(
+    [np.float32, np.float16, ml_dtypes.bfloat16, np.int32, np.int8, np.uint32, np.bool_, np.float64]
+)
 KEYS = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
 
 
@@ -88,14 +90,16 @@ def leaves(draw):
         return draw(st.one_of(st.integers(-(2**40), 2**40), st.floats(), st.booleans()))
     shape, dtype = tuple(draw(st.lists(st.integers(0, 3), max_size=3))), np.dtype(draw(DTYPES))
     bits = np.random.default_rng(draw(st.integers(0, 99))).bytes(int(np.prod(shape)) * dtype.itemsize)
-    array = np.frombuffer(bits, np.uint8).reshape(-1) % 2 if dtype == bool else np.frombuffer(bits, dtype)
+    array = np.frombuffer(bits, np.uint8).reshape(-1) % 2 if dtype.kind == "b" else np.frombuffer(bits, dtype)
     array = array.astype(dtype).reshape(shape)
     return jnp.asarray(array) if kind == "jax" and dtype.itemsize < 8 else array
 
 
 STATES = st.recursive(
     leaves(),
-    lambda below: st.one_of(st.dictionaries(KEYS, below, max_size=3), st.lists(below, max_size=3), st.tuples(below, below)),
+    lambda below: st.one_of(
+        st.dictionaries(KEYS, below, max_size=3), st.lists(below, max_size=3), st.tuples(below, below)
+    ),
     max_leaves=5,
 )
 
@@ -142,7 +146,12 @@ def test_a_write_that_is_interrupted_leaves_the_old_set_or_the_new_one(folder, s
         checkpoints.save(step, {"w": np.full(3, step)})
     before, left = checkpoints.steps(), at
     patch = pytest.MonkeyPatch()
-    for owner, name in ((type(folder), "rename"), (shutil, "rmtree"), (type(folder), "write_text"), (type(folder), "mkdir")):
+    for owner, name in (
+        (type(folder), "rename"),
+        (shutil, "rmtree"),
+        (type(folder), "write_text"),
+        (type(folder), "mkdir"),
+    ):
         real = getattr(owner, name)
 
         def interrupted(*args, real=real, **given):

@@ -15,7 +15,9 @@ from rnnjax import decoding, losses
 
 T, V = 4, 3  # frames and symbols; of beams, symbols written and symbols, the last of which ends a text
 ENTRY = st.one_of(st.floats(-8, 8, width=32), st.sampled_from([0.0, 1.0, 20.0]))
-LOGITS = st.lists(st.lists(ENTRY, min_size=V, max_size=V), min_size=T, max_size=T).map(lambda a: np.array(a, np.float32))
+LOGITS = st.lists(st.lists(ENTRY, min_size=V, max_size=V), min_size=T, max_size=T).map(
+    lambda a: np.array(a, np.float32)
+)
 VALID = st.lists(st.booleans(), min_size=T, max_size=T).map(np.array)
 WIDTH = 40  # more than all label sequences, and all open or ended texts, of this size
 
@@ -69,7 +71,9 @@ def test_a_wide_prefix_beam_finds_every_label_sequence_with_its_probability(logi
     said = [tuple(s[:n].tolist()) for s, n in zip(np.asarray(found.symbols), np.asarray(found.length))]
     total = np.asarray(found.log_probability, np.float64)
     assert sorted(said[: len(expected)]) == sorted(expected) and np.isneginf(total[len(expected) :]).all()
-    np.testing.assert_allclose(total[: len(expected)], [np.log(expected[s]) for s in said[: len(expected)]], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        total[: len(expected)], [np.log(expected[s]) for s in said[: len(expected)]], rtol=1e-5, atol=1e-5
+    )
     assert (np.diff(total[: len(expected)]) <= 0).all()
 
 

@@ -1,4 +1,4 @@
-"""Properties of Seq on random marks, for every cell: gaps are as if they were not there, restarts as if nothing was before.
+"""Properties of Seq on random marks, for every cell: a gap changes nothing, a restart forgets what was before.
 
 One program a row: all examples have the same shape, and what is compared runs through it.
 """
