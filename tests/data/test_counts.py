@@ -158,6 +158,24 @@ def test_no_member_of_a_damaged_tar_archive_is_lost_in_silence(change, fault, pa
             read(str(path))
 
 
+def test_no_member_of_a_zip_archive_is_lost_in_silence(tmp_path):
+    """One bit of the length of a comment hides the members that follow it in the list."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(3):
+            archive.writestr(f"{i}_1.wav", wav())
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")
+    content[entry + 32] += content.index(b"PK\5\6") - content.index(b"PK\1\2", entry + 4)
+    path.write_bytes(content)
+    assert len(zipfile.ZipFile(path).namelist()) == 1
+    for read in (data.recordings, lambda p: data.unpack(p, str(tmp_path / "new"))):
+        with pytest.raises(
+            UserError, match=r"a\.zip is a damaged zip archive: its end says 3 members, and 1 are listed"
+        ):
+            read(str(path))
+
+
 FOLDERS = {
     "a folder": (["A.txt", "B.txt", "C/D.txt"], "holds 'C', which is no file: each class is one file"),
     "another ending": (["A.txt", "B.txt", "README.md"], r"holds 'A\.txt' and 'README\.md': .* have one ending"),

@@ -213,6 +213,61 @@ def test_every_recording_of_an_archive_is_read_and_the_rest_counted(tmp_path, fi
     assert found.passed.total() == len(files) - len(named)
 
 
+def archive(form: str, n: int) -> bytes:
+    """An archive of so many recordings."""
+    file = io.BytesIO()
+    if form == "zip":
+        with zipfile.ZipFile(file, "w") as packed:
+            for i in range(n):
+                packed.writestr(f"{i}_1.wav", wav([i]))
+    else:
+        with tarfile.open(fileobj=file, mode=form) as packed:
+            for i in range(n):
+                info = tarfile.TarInfo(f"{i}_1.wav")
+                info.size = len(wav([i]))
+                packed.addfile(info, io.BytesIO(wav([i])))
+    return file.getvalue()
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(["w", "w:gz", "zip"]), st.integers(2, 4), st.data())
+def test_of_a_damaged_archive_all_members_are_found_or_it_is_refused(saved, form, n, draw):
+    content = bytearray(archive(form, n))
+    for _ in range(draw.draw(st.integers(1, 2))):
+        content[draw.draw(st.integers(0, len(content) - 1))] ^= 1 << draw.draw(st.integers(0, 7))
+    cut = draw.draw(st.sampled_from([len(content), *range(0, len(content), 512)]))
+    path = saved(bytes(content[:cut]))
+    try:
+        found = data.recordings(path)
+    except UserError as error:
+        assert str(error).startswith(path) and "\n" not in str(error)
+        return
+    assert len(found) + found.passed.total() == n
+
+
+@given(draw_lists(st.integers(1, 3)), st.randoms(use_true_random=False))
+def test_every_utterance_of_vowels_has_its_speaker(saved, each, random):
+    for part in ("train", "test"):
+        lengths = [random.randint(1, 3) for _ in range(sum(each))]
+        saved("\n".join(f"{random.random()} {random.random()}\n" * n for n in lengths), f"ae.{part}")
+        path = saved(" ".join(map(str, each)), f"size_ae.{part}")
+    for part in data.vowels(str(Path(path).parent)):
+        assert len(part.xs) == sum(each) and np.bincount(part.y).tolist() == each
+
+
+@given(
+    st.dictionaries(st.text("abé.", min_size=1, max_size=3).map("c{}".format), draw_lists(WORD), min_size=2, max_size=4)
+)
+def test_every_line_of_a_folder_of_classes_is_an_example(tmp_path_factory, texts):
+    folder = tmp_path_factory.mktemp("classes")
+    for name, lines in texts.items():
+        (folder / f"{name}.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    found = data.class_folder(str(folder))
+    order = sorted(texts, key="{}.txt".format)
+    assert found.classes == tuple(order)
+    assert [(found.classes[y], x) for x, y in zip(found.xs, found.y)] == [(c, x) for c in order for x in texts[c]]
+
+
 LABEL = st.text("ab0é\u00a0-", max_size=2)
 NODES = st.recursive(
     st.tuples(LABEL, WORD.filter(lambda w: not set("()") & set(w))),
