@@ -103,6 +103,8 @@ def heard(recordings: list[Recording], config: app.Config) -> Seq:
 def recorded(config: app.Config) -> tuple[Facts, PyTree]:
     """Recordings in three parts, by their first label."""
     found = recordings_(find(config.data, config.data_dir))
+    if found.note():
+        print(f"{config.data}: {found.note()}")
     y = [labels_of(r.name) for r in found]
     first = np.array([labels[0] for labels in y])
     test, rest = np.flatnonzero(first == config.test_first), np.flatnonzero(first != config.test_first)

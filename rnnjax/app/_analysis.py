@@ -18,7 +18,6 @@ from rnnjax.app._setup import build_setup
 from rnnjax.base import Cell, PyTree, Seq, UserError
 from rnnjax.dynamics import Analysis, analysis
 from rnnjax.dynamics._analyses import goes_stepwise
-from rnnjax.plotting import Panel, clouds, flows, singular_values
 from rnnjax.runs import print_table
 from rnnjax.runs._leaves import DamagedError
 
@@ -48,16 +47,18 @@ class Analyser:
 
     def finish(self, result: Result) -> dict[str, Any]:
         """Draws the three pictures, prints the table; what it gives belongs into the summary."""
+        from rnnjax import plotting  # matplotlib takes longer to import than JAX
+
         moments = {"before training": self.initial} | self.between() | {"trained": result.params}
         found = {name: self.analyse(params, self.xs) for name, params in moments.items()}
         ends = {name: found[name] for name in ("before training", "trained")}
         picture = self.session.workdir.file
         paths = {name: picture(f"{name}.{result.config.picture}") for name in ("flow", "spectra", "eigenvalues")}
         note = {name: f"memory {int(a.memory):,} of {a.norms.size - 1:,} steps" for name, a in ends.items()}
-        panels = {name: Panel(panel_lines(a), note[name]) for name, a in ends.items()}
-        flows(paths["flow"], panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$")
-        singular_values(paths["spectra"], {name: (a.lags, a.logs) for name, a in ends.items()})
-        clouds(paths["eigenvalues"], _eigenvalues(found))
+        panels = {name: plotting.Panel(panel_lines(a), note[name]) for name, a in ends.items()}
+        plotting.flows(paths["flow"], panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$")
+        plotting.singular_values(paths["spectra"], {name: (a.lags, a.logs) for name, a in ends.items()})
+        plotting.clouds(paths["eigenvalues"], _eigenvalues(found))
         rows = [{"": f"{result.config.cell}, {name}"} | _table_row(a) for name, a in found.items()]
         print_table(rows, title="one sequence, changes of the state")
         print("pictures: " + ", ".join(str(path) for path in paths.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
@@ -11,8 +11,10 @@ from rnnjax.app._experiment import Experiment, Findings, Result
 from rnnjax.app._session import Session
 from rnnjax.app._setup import Setup
 from rnnjax.distributed._runtime import is_leader
-from rnnjax.plotting import Run, curves, save
 from rnnjax.runs import Workdir, print_table, provenance
+
+if TYPE_CHECKING:
+    from rnnjax.plotting import Run
 
 
 def run_nested(
@@ -40,6 +42,8 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> R
 
 def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
     """The picture, the summary of several runs, and the table."""
+    from rnnjax.plotting import curves  # matplotlib takes longer to import than JAX
+
     first = next(iter(results.values()))
     setup = first.setup
     baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
@@ -54,6 +58,8 @@ def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
 
 def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:
     """The summary and the pictures of a study, and where they are."""
+    from rnnjax.plotting import save
+
     workdir.write_summary({**findings.summary, **provenance()})
     paths = {name: workdir.file(f"{name}.{kind}") for name in findings.figures}
     for name, figure in findings.figures.items():
@@ -72,6 +78,8 @@ def _learning_curve(records: Sequence[dict[str, Any]]) -> Run:
 
     steps, train = series("loss")
     valid_steps, valid = series("valid_loss")
+    from rnnjax.plotting import Run
+
     return Run(steps, train, valid_steps, valid)
 
 

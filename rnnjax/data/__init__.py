@@ -32,7 +32,7 @@ from rnnjax.data._streams import gather_examples, in_order, label_last_step, map
 from rnnjax.data._tags import NONE, Sentences, Tagged, read_tagged
 from rnnjax.data._text import Alphabet, Rows, contiguous_rows, join_spelled, python_topics, read, reading_stream
 from rnnjax.data._vectors import EmbeddingTable, Vectors, embedding_table, read_vectors, write_vectors
-from rnnjax.data._words import END, UNKNOWN, Vocabulary, read_words, tokenise
+from rnnjax.data._words import END, UNKNOWN, Vocabulary, detokenise, read_words, tokenise
 
 __all__ = [
     "END",
@@ -58,6 +58,7 @@ __all__ = [
     "class_folder",
     "contiguous_rows",
     "decode_wav",
+    "detokenise",
     "digits",
     "drop_duplicates",
     "embedding_table",

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -193,6 +194,7 @@ def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
         with reader_errors(archive, "is no tar or zip archive, or a damaged one"):
             if zipfile.is_zipfile(archive):
                 file = stack.enter_context(zipfile.ZipFile(archive))
+                _check_zip_end(archive, file)
                 found = (
                     _zip_member(archive, file, info) for info in file.infolist() if not info.filename.endswith("/")
                 )
@@ -202,6 +204,7 @@ def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
                 members = _limit_total(
                     archive, (_tar_member(archive, tar, info) for info in tar if not info.isdir()), limit
                 )
+                _check_tar_end(archive, tar)
         yield members
 
 
@@ -214,6 +217,29 @@ def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Memb
             raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
         members.append(member)
     return members
+
+
+def _check_tar_end(archive: str, tar: tarfile.TarFile) -> None:
+    """Refuses a tar archive that does not end where its members do: tarfile says nothing of what it does not read."""
+    tar.fileobj.seek(tar.offset)
+    rest = tar.fileobj.read(_PIECE)
+    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        fault = "there is more, which is no member" if rest.strip(b"\0") else "it is cut short there"
+        raise UserError(f"{archive} is a damaged tar archive: after {tar.offset} bytes its members end, and {fault}")
+
+
+_END, _LONGEST_END = b"PK\5\6", 22 + 65535  # of a zip archive: its signature, and its bytes with the longest comment
+
+
+def _check_zip_end(archive: str, file: zipfile.ZipFile) -> None:
+    """Refuses a zip archive whose list is shorter than its end says: zipfile says nothing of members it has lost."""
+    with open(archive, "rb") as raw:
+        raw.seek(-min(os.path.getsize(archive), _LONGEST_END), os.SEEK_END)
+        tail = raw.read()
+    said, many = struct.unpack_from("<H", tail, tail.rindex(_END) + 10)[0], 0xFFFF
+    listed = len(file.infolist())
+    if said != many and said != listed:
+        raise UserError(f"{archive} is a damaged zip archive: its end says {said} members, and {listed} are listed")
 
 
 def _zip_member(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

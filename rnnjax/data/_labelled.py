@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def read_labelled(
 
     Raises:
       UserError: a line, which is named, has no label, no text or a label that is none of the classes; or a class is
-        empty.
+        empty; or the first line names the columns; or most lines have a label of their own.
 
     Example:
       >>> import pathlib, tempfile
@@ -66,6 +67,8 @@ def read_labelled(
             raise_at_line(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
         labels.append((number, label))
         xs.append(text)
+    if not classes:
+        _check_labels(labels, path)
     if not xs and not (classes and complete):
         raise UserError(f"{path}: no line has a text")
     found = with_classes(xs, labels, tuple(classes) or tuple(dict.fromkeys(label for _, label in labels)), path)
@@ -73,6 +76,32 @@ def read_labelled(
     if empty:
         raise UserError(f"{path}: the class {empty[0]!r} is empty")
     return found
+
+
+_COLUMNS = ("label", "labels", "class", "category", "target", "sentiment")  # what a first line calls its labels
+_MANY = 20  # lines that tell whether the labels are in the other column
+
+
+def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
+    """Refuses a first line of names, which would be a class of its own, and texts that stand where labels are due."""
+    each = Counter(label for _, label in labels)
+    line, first = labels[0] if labels else (0, "")
+    if len(labels) > 1 and each[first] == 1 and first.lower() in _COLUMNS:
+        raise_at_line(path, line, f"{first!r} is the name of a column and no label: leave the line out")
+    if len(labels) >= _MANY and 2 * len(each) > len(labels):
+        raise_at_line(path, line, f"{len(each)} different labels in {len(labels)} lines, such as {first!r:.40}: "
+                                  "the label stands before the text")  # fmt: skip
+
+
+def name_some(classes: Sequence[str], most: int = 10) -> str:
+    """The names of classes as a message has them.
+
+    Example:
+      >>> name_some("abcd", most=2)
+      'a, b and 2 others'
+    """
+    more = len(classes) - most
+    return f"{', '.join(classes[:most])} and {more} others" if more > 0 else ", ".join(classes)
 
 
 def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
@@ -94,21 +123,22 @@ def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str
     places = {name: i for i, name in enumerate(classes)}
     for line, label in labels:
         if label not in places:
-            raise_at_line(path, line, f"the label {label!r} is none of {', '.join(classes)}")
+            raise_at_line(path, line, f"the label {label!r:.40} is none of {name_some(classes)}")
     return Labelled(xs, np.array([places[label] for _, label in labels], np.int32), classes)
 
 
 def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
     """A folder with a text file for each class, named after it, one example a line: surnames by language.
 
-    Blank lines are passed over; so are files whose name begins with a dot.
+    Blank lines are passed over; so is what has a name that begins with a dot.
 
     Args:
       folder: where they lie.
       encoding: of their characters; a byte order mark says it better.
 
     Raises:
-      UserError: there are fewer than two such files, or one has no example or is not of this encoding.
+      UserError: there are fewer than two such files, or folders among them, or files of different endings, or two of
+        the same class; or one has no example or is not of this encoding.
 
     Example:
       >>> import pathlib, tempfile
@@ -119,15 +149,38 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
       (['Kouros', 'Xydis', 'Whelan'], [0, 0, 1], ('Greek', 'Irish'))
     """
     with as_user_error("read", folder):
-        paths = sorted(p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))
-    if len(paths) < 2:
-        raise UserError(f"{folder} has {len(paths)} files: one is needed for each of at least two classes")
+        paths = sorted(p for p in Path(folder).iterdir() if not p.name.startswith("."))
+    names = _class_names(folder, paths)
     parts = [[line.strip() for line in read_lines(str(path), encoding) if line.strip()] for path in paths]
     for path, part in zip(paths, parts):
         if not part:
-            raise UserError(f"{path}: the class {path.name.split('.')[0]!r} is empty")
+            raise UserError(f"{path}: the class {_plain(path).stem!r} is empty")
     y = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-    return Labelled([x for part in parts for x in part], y, tuple(path.name.split(".")[0] for path in paths))
+    return Labelled([x for part in parts for x in part], y, names)
+
+
+def _class_names(folder: str, paths: Sequence[Path]) -> tuple[str, ...]:
+    """The names of the classes, if these are the files of classes and of nothing else."""
+    files = [path for path in paths if path.is_file()]
+    if len(files) < 2:
+        raise UserError(f"{folder} has {len(files)} files: one is needed for each of at least two classes")
+    if len(files) < len(paths):
+        other = next(path.name for path in paths if path not in files)
+        raise UserError(f"{folder} holds {other!r}, which is no file: each class is one file")
+    first = {_plain(path).suffix: path.name for path in reversed(files)}
+    if len(first) > 1:
+        a, b = sorted(first.values())[:2]
+        raise UserError(f"{folder} holds {a!r} and {b!r}: the files of the classes have one ending; move others away")
+    names = tuple(_plain(path).stem for path in files)
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise UserError(f"{folder} has two files of the class {twice[0]!r}")
+    return names
+
+
+def _plain(path: Path) -> Path:
+    """A path without the ending that gzip adds."""
+    return path.with_suffix("") if path.suffix == ".gz" else path
 
 
 def random_split(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:

@@ -55,7 +55,7 @@ def _parse_mat(path: str, content: bytes) -> _Rolls:
 
     _inflated(path, content)
     try:
-        found = loadmat(io.BytesIO(content), variable_names=[names[0] for names in _PARTS.values()])
+        found = loadmat(io.BytesIO(content), variable_names=[name for names in _PARTS.values() for name in names])
     except Exception as error:  # scipy has no one error for what is wrong in a file
         raise UserError(f"{path} is no .mat file, or a damaged one: {error}") from error
     return _parts(path, found, lambda piece, where: _roll(piece, where))
@@ -81,7 +81,7 @@ def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
 def _parse_json(path: str, content: bytes) -> _Rolls:
     """The parts of a JSON file."""
     try:
-        found = json.loads(decode_text(content, path))
+        found = json.loads(decode_text(content, path), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON file, or a damaged one: {error}") from error
     if not isinstance(found, dict):
@@ -89,10 +89,21 @@ def _parse_json(path: str, content: bytes) -> _Rolls:
     return _parts(path, found, _notes)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON none of whose names comes twice, of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {max(names, key=names.count)!r:.40} comes twice")
+    return found
+
+
 def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
     """The pieces of each part."""
     rolls: _Rolls = {}
     for part, names in _PARTS.items():
+        if all(name in found for name in names):
+            raise UserError(f"{path} has both {' and '.join(names)}: which is the part {part}?")
         name = next((name for name in names if name in found), None)
         pieces = [] if name is None else found[name]
         pieces = list(pieces.flat) if isinstance(pieces, np.ndarray) else pieces

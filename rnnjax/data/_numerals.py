@@ -13,6 +13,7 @@ from rnnjax.data._files import raise_at_line
 POINT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?(nan|inf(inity)?)", re.IGNORECASE)
 _GAPS = " \u00a0\u2007\u2009\u202f'\u2019"  # between thousands
+_OTHER = re.compile("[^\t -~]")  # characters at some of which numpy would cut a number in two
 _LONGEST = 1000  # characters of a number
 _SHOWN = 40  # characters of a field in a message
 
@@ -51,7 +52,7 @@ def parse_matrix(rows: _Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
       >>> print(parse_matrix([(1, "1 2"), (4, "3 4")], "a.txt"))
       [[1. 2.] [3. 4.]]
     """
-    if all(text.isascii() for _, text in rows):
+    if not any(_OTHER.search(text) for _, text in rows):
         try:
             found = np.loadtxt([text for _, text in rows], dtype, comments=None, ndmin=2)
             if len(found) == len(rows) and np.isfinite(found).all():
@@ -88,7 +89,17 @@ def is_number(text: str) -> bool:
     return bool(_INFINITE.fullmatch(text)) or any(_normalize_number(text, mark) is not None for mark in ".,")
 
 
-def parse_column(rows: _Rows, path: str) -> np.ndarray:
+def has_decimal_comma(text: str) -> bool:
+    """Whether a field is a number only if its decimal mark is a comma.
+
+    Example:
+      >>> [has_decimal_comma(text) for text in ("3,5", "1,234", "3.5", "1.234", "a")]
+      [True, False, False, False, False]
+    """
+    return "," in text and _normalize_number(text, ".") is None and _normalize_number(text, ",") is not None
+
+
+def parse_column(rows: _Rows, path: str, commas: bool = False) -> np.ndarray:
     """Fields as numbers, all in one form: with a decimal point or comma, with or without marks between thousands.
 
     What is a number with a decimal point as it stands is one. Marks between thousands and decimal commas are read where
@@ -97,6 +108,7 @@ def parse_column(rows: _Rows, path: str) -> np.ndarray:
     Args:
       rows: fields with their lines.
       path: of the file, for messages.
+      commas: whether other columns of the file have decimal commas: then 1.234 may be 1234.
 
     Returns:
       float64 `[n]`
@@ -112,7 +124,7 @@ def parse_column(rows: _Rows, path: str) -> np.ndarray:
       rnnjax.base.UserError: a.csv, line 1: '1,234' may be 1234 or 1.234
     """
     texts = [text for _, text in rows]
-    if not all(POINT.fullmatch(text) for text in texts):
+    if commas or not all(POINT.fullmatch(text) for text in texts):
         point, comma = ([_normalize_number(text, mark) for text in texts] for mark in ".,")
         for (line, text), a, b in zip(rows, point, comma):
             if a is None and b is None:

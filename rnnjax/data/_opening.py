@@ -30,13 +30,14 @@ def _unify_line_ends(text: str) -> str:
     return _ENDS.sub("\n", text)
 
 
-def decode_text(content: bytes, path: str, encoding: str = UTF8) -> str:
+def decode_text(content: bytes, path: str, encoding: str = UTF8, feeds: bool = False) -> str:
     """The text of bytes, without a byte order mark, its lines ended by line feeds.
 
     Args:
       content: the bytes.
       path: of the file, for messages.
       encoding: by its name in Python; a byte order mark says it better.
+      feeds: whether a text that has line feeds keeps what else may end a line.
 
     Raises:
       UserError: there is no such encoding, or a line, which is named, is not of it.
@@ -62,4 +63,4 @@ def decode_text(content: bytes, path: str, encoding: str = UTF8) -> str:
         raise UserError(f"cannot read {path}: it is not {name.upper()} text ({error})") from error
     if name == UTF8 and text[:_PROBE].count("\0") * 4 > len(text[:_PROBE]):
         raise UserError(f"{path} is full of zero bytes: if it is UTF-16, say --encoding=utf-16-le or utf-16-be")
-    return _unify_line_ends(text)
+    return text if feeds and "\n" in text else _unify_line_ends(text)

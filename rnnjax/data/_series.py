@@ -13,8 +13,8 @@ import numpy as np
 from rnnjax.base import UserError
 from rnnjax.data._files import raise_at_line, read_blocks, read_lines
 from rnnjax.data._guard import reader_errors
-from rnnjax.data._labelled import Labelled, with_classes
-from rnnjax.data._numerals import POINT, is_number, parse_matrix, parse_number
+from rnnjax.data._labelled import Labelled, name_some, with_classes
+from rnnjax.data._numerals import POINT, has_decimal_comma, is_number, parse_matrix, parse_number
 from rnnjax.data._numerals import parse_column as numeric_column
 from rnnjax.data._opening import UTF8
 
@@ -26,7 +26,8 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
     """One column of a text of numbers: comma-, semicolon-, tab- or space-separated, with or without a header.
 
     A first line without a number is a header; so is one that holds the name that is asked for, where that is no place.
-    Names and numbers may stand between quotation marks. How a number may be written: see `numerals.column`.
+    Names and numbers may stand between quotation marks. A first line sep=; says what separates. A
+    decimal comma and marks between thousands are read where all fields of the column leave one way to read them.
 
     Args:
       path: a text file, which gzip may have compressed. Blank lines and lines that begin with # are passed over.
@@ -58,7 +59,8 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
             raise_at_line(path, line, f"{len(row)} columns, and {len(names)} in the lines before")
     if not rows[header:]:
         raise UserError(f"{path} has a header and no numbers")
-    return numeric_column([(line, row[at] or "nothing") for line, row in rows[header:]], path)
+    commas = any(has_decimal_comma(field) for _, row in rows[header:] for field in row)
+    return numeric_column([(line, row[at] or "nothing") for line, row in rows[header:]], path, commas)
 
 
 def _find_column(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
@@ -82,15 +84,12 @@ def _looks_numeric(field: str) -> bool:
 
 
 def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
-    """Lines as fields: between semicolons, else tabs, else commas, else spaces, whichever the file has anywhere.
+    """Lines as fields, or as one field each.
 
     Raises:
       UserError: one column is asked for, and each line may be one number or two.
     """
-    bare = [_QUOTED.sub("", text) for _, text in texts]
-    separator = next((s for s in ";\t," if any(s in text for text in bare)), " ")
-    with reader_errors(path, "is no table"):
-        rows = [(line, _fields(text, separator)) for line, text in texts]
+    separator, rows = _split_records(texts, path)
     if separator in ";\t" or all(len(row) == 1 for _, row in rows):
         return rows
     alone = [(line, [text.strip()]) for line, text in texts]
@@ -113,27 +112,46 @@ def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -
     )
 
 
+def _split_records(texts: list[tuple[int, str]], path: str) -> tuple[str, list[tuple[int, list[str]]]]:
+    """What separates the fields, and these: semicolons, else tabs, else commas, else spaces, whichever the file has.
+
+    The first of them that gives all lines as many columns is taken before one that does not.
+    """
+    said = re.fullmatch("sep=(.)", texts[0][1].strip())  # so a spreadsheet says it
+    if said and len(texts) > 1:
+        return said[1], list(_records(texts[1:], said[1], path))
+    bare = _QUOTED.sub("", "\n".join(text for _, text in texts))
+    there = [s for s in ";\t," if s in bare] or [" "]
+    found = {separator: list(_records(texts, separator, path)) for separator in there}
+    even = [s for s, rows in found.items() if len({len(row) for _, row in rows}) == 1 < len(rows[0][1])]
+    return next((s, found[s]) for s in (*even, *there))
+
+
+def _records(texts: list[tuple[int, str]], separator: str, path: str) -> Iterator[tuple[int, list[str]]]:
+    """Lines as fields without quotation marks around them, between which a field may go on over several lines.
+
+    Example:
+      >>> list(_records([(1, '1749;01; 96.7;"a;b"'), (2, "1;2;3;4")], ";", "a.csv"))
+      [(1, ['1749', '01', '96.7', 'a;b']), (2, ['1', '2', '3', '4'])]
+      >>> list(_records([(7, " 1 2")], " ", "a.csv"))
+      [(7, ['1', '2'])]
+    """
+    if separator == " ":
+        yield from ((line, [a or b for a, b in re.findall(r'"([^"]*)"|([^ \t]+)', text)]) for line, text in texts)
+        return
+    lines = (f"{text}\n" for _, text in texts)
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+    while reader.line_num < len(texts):
+        line = texts[reader.line_num][0]
+        with reader_errors(f"{path}, line {line}:", "is no table"):
+            row = next(reader)
+        yield line, [field.strip() for field in row]
+
+
 def _commas_separate(row: list[str]) -> bool:
     """Whether the pieces between commas may be numbers of their own: none is "-0", "05", "1 234" or "1.234.567"."""
     plain = all(POINT.fullmatch(field) for field in row)
     return plain and row[0] not in ("-0", "+0") and not re.match("0[0-9]", row[-1])
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    """The columns of a line, without quotation marks around them.
-
-    Raises:
-      csv.Error: a quotation mark is not closed.
-
-    Example:
-      >>> _fields('1749;01; 96.7;"a;b"', ";"), _fields(" 1 2", " ")
-      (['1749', '01', '96.7', 'a;b'], ['1', '2'])
-    """
-    if separator == " ":
-        return [a or b for a, b in re.findall(r'"([^"]*)"|([^ \t]+)', line)]
-    return [
-        field.strip() for field in next(csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True))
-    ]
 
 
 def read_frames(path: str, encoding: str = UTF8) -> list[np.ndarray]:
@@ -180,12 +198,11 @@ def vowels(folder: str) -> tuple[Labelled, Labelled]:
     def part(name: str) -> Labelled:
         path, sizes = Path(folder) / f"ae.{name}", Path(folder) / f"size_ae.{name}"
         frames = read_frames(str(path))
-        each = [
-            parse_number(n, str(sizes), i) for i, line in enumerate(read_lines(str(sizes)), 1) for n in line.split()
-        ]
-        for speaker, n in enumerate(each, 1):
+        said = [(i, n) for i, line in enumerate(read_lines(str(sizes)), 1) for n in line.split()]
+        each = [parse_number(n, str(sizes), i) for i, n in said]
+        for speaker, ((line, _), n) in enumerate(zip(said, each), 1):
             if n < 1 or n != int(n):
-                raise UserError(f"{sizes}: {n:g} utterances of speaker {speaker}")
+                raise_at_line(str(sizes), line, f"{n:g} utterances of speaker {speaker}, at least 1 is wanted")
         if sum(each) != len(frames):
             raise UserError(f"{path} has {len(frames)} utterances, {sizes} says {sum(each):g}")
         y = np.repeat(np.arange(len(each), dtype=np.int32), np.array(each, int))
@@ -245,13 +262,15 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     if header.true("timestamps"):
         raise UserError(f"{path} has time stamps, which are not read")
     named = tuple(header.said["classlabel"][1:])
+    if len(set(named)) < len(named):
+        raise UserError(f"{path}: its header names the class {max(named, key=named.count)!r} twice")
     if not named:
         raise UserError(f"{path} has no classes: its header names none after @classLabel true")
     xs, labels = [], []
     for line, row in _data_lines(path, header.line, encoding):
         *dimensions, label = row
         if label not in named:
-            raise_at_line(path, line, f"the class {label!r} is none of {', '.join(named)}")
+            raise_at_line(path, line, f"the class {label!r:.40} is none of {name_some(named)}")
         labels.append((line, label))
         xs.append(_stack_dimensions(dimensions, path, line))
         if xs[-1].shape[1] != xs[0].shape[1]:
@@ -275,14 +294,17 @@ def _read_header(path: str, encoding: str = UTF8) -> _Header:
             raise_at_line(path, number_, "data before the line @data")
         if words[0].lower() == "@data":
             return _Header(said, number_)
-        said[words[0][1:].lower()] = words[1:]
+        name = words[0][1:].lower()
+        if name in said:
+            raise_at_line(path, number_, f"@{words[0][1:]} a second time")
+        said[name] = words[1:]
     raise UserError(f"{path} is no .ts file: it has no line @data")
 
 
 def _data_lines(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
-    """The lines of data, each with its number."""
+    """The lines of data, each with its number; blank lines and remarks, which begin with #, are none."""
     for line, text in enumerate(read_lines(path, encoding), 1):
-        if line > after and text.strip():
+        if line > after and text.strip() and not text.startswith("#"):
             yield line, [field.strip() for field in text.split(":")]
 
 

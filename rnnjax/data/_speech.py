@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import UserError
+from rnnjax.data._counted import Counted
 from rnnjax.data._fetching import Member, open_archive
 from rnnjax.data._files import read_bytes
 from rnnjax.data._guard import reader_errors
@@ -78,30 +79,37 @@ def decode_wav(content: bytes, path: str) -> Recording:
     return Recording(PurePosixPath(path).stem, (x / 2.0 ** (8 * width - 1)).astype(np.float32), rate)
 
 
-def _wav_files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """The wav files in a folder or an archive: their names, and what reads them. Nothing is written."""
+def _files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """The files in a folder or an archive: their names, and what reads them. Nothing is written."""
     if Path(path).is_dir():
-        for file in sorted(Path(path).rglob("*.wav")):
+        for file in sorted(p for p in Path(path).rglob("*") if p.is_file()):
             yield str(file), partial(read_bytes, str(file), _LIMIT)
         return
     with open_archive(path) as members:
         for member in sorted(members, key=lambda m: m.name):
-            if member.name.endswith(".wav"):
-                if member.size > _LIMIT:
-                    raise UserError(f"{path}: {member.name} has more than the {_LIMIT} bytes that are read")
-                yield f"{path}/{member.name}", partial(_member_bytes, member)
+            yield f"{path}/{member.name}", partial(_member_bytes, member, path)
 
 
-def _member_bytes(member: Member) -> bytes:
+def _is_recording(name: str) -> bool:
+    """Whether a file is a recording by its name: .wav in any case, and not hidden, as what macOS puts beside one."""
+    return name.lower().endswith(".wav") and not PurePosixPath(name).name.startswith(".")
+
+
+def _member_bytes(member: Member, path: str) -> bytes:
     """The bytes of a member of an archive."""
+    if member.size > _LIMIT:
+        raise UserError(f"{path}: {member.name} has more than the {_LIMIT} bytes that are read")
     return b"".join(member.pieces())
 
 
-def recordings(path: str) -> list[Recording]:
+def recordings(path: str) -> Counted[Recording]:
     """All wav files of a folder or of a tar or zip archive, in order of their names.
 
     Args:
       path: of the folder or the archive, which is read in place.
+
+    Returns:
+      a list that also counts the files that are no wav files by their names, or hidden: `.passed`, `.note()`.
 
     Raises:
       UserError: there is none, one is damaged, or they have different rates; the archive holds links or names that
@@ -112,8 +120,11 @@ def recordings(path: str) -> list[Recording]:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.tar.gz: No such file or directory
     """
-    found, total = [], 0
-    for name, read in _wav_files(path):
+    found, total, others = [], 0, 0
+    for name, read in _files(path):
+        if not _is_recording(name):
+            others += 1
+            continue
         content = read()
         total += len(content)
         if total > _ALL:
@@ -124,7 +135,7 @@ def recordings(path: str) -> list[Recording]:
     rates = sorted({r.rate for r in found})
     if len(rates) > 1:
         raise UserError(f"{path}: recordings of {rates[0]} and of {rates[-1]} samples a second")
-    return found
+    return Counted(found, {"files that are no recordings": others})
 
 
 def labels_of(name: str) -> np.ndarray:

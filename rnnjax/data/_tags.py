@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from rnnjax.base import UserError
+from rnnjax.data._counted import Counted
 from rnnjax.data._files import raise_at_line, read_blocks
 from rnnjax.data._opening import UTF8
 
@@ -32,7 +33,7 @@ class Tagged(NamedTuple):
     tags: list[str]
 
 
-class Sentences(list[Tagged]):
+class Sentences(Counted[Tagged]):
     """Sentences, and what was passed over on the way to them.
 
     Attributes:
@@ -45,8 +46,7 @@ class Sentences(list[Tagged]):
     """
 
     def __init__(self, found: Iterable[Tagged] = (), passed: Mapping[str, int] | None = None):
-        super().__init__(found)
-        self.passed: Counter[str] = Counter(passed or {})
+        super().__init__(found, passed)
         self.untagged = sum(tag == NONE for sentence in self for tag in sentence.tags)
 
     def note(self) -> str:
@@ -56,16 +56,15 @@ class Sentences(list[Tagged]):
           >>> Sentences([Tagged(["Yes"], [""])], {"remarks": 2}).note()
           'passed over: 2 remarks, 1 words without a label'
         """
-        each = [*self.passed.items(), ("words without a label", self.untagged)]
-        said = ", ".join(f"{n} {kind}" for kind, n in each if n)
-        return said and f"passed over: {said}"
+        return Counted((), {**self.passed, "words without a label": self.untagged}).note()
 
 
 def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -> Sentences:
     """The sentences of a file with a word a line, its columns between tabs or spaces, blank lines between sentences.
 
     A line `-DOCSTART-` stands between documents: it ends a sentence and is no part of one. Lines before the first word
-    of a sentence that begin with "# " are remarks. If the first column numbers the words (CoNLL-U), every line that
+    of a sentence that begin with "# " are remarks, unless they have as many columns as the others and a tag that other
+    words have: then # is a word. If the first column numbers the words (CoNLL-U), every line that
     begins with # is a remark, and tokens of several words (2-3) and empty nodes (5.1) are no words. The tag _ is none.
 
     Args:
@@ -92,14 +91,17 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
     parts = [part for block in read_blocks(path, encoding) for part in _split_documents(block, passed)]
     firsts = [_split_columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]
     numbered = bool(firsts) and all(_NUMBERED.fullmatch(first) for first in firsts)
+    rows = [_split_columns(text) for part in parts for _, text in part if not text.startswith("#")]
+    known = {(len(row), row[tag]) for row in rows if -len(row) <= tag < len(row)}
     found, width = [], 0
     for part in parts:
         sentence = Tagged([], [])
         for line, text in part:
-            if text.startswith("#") if numbered else text.startswith("# ") and not sentence.words:
+            row = _split_columns(text)
+            hash_word = not numbered and -len(row) <= tag < len(row) and (len(row), row[tag]) in known
+            if text.startswith("#") if numbered else text.startswith("# ") and not sentence.words and not hash_word:
                 passed["remarks"] += 1
                 continue
-            row = _split_columns(text)
             width = width or len(row)
             if len(row) != width:
                 raise_at_line(path, line, f"{len(row)} columns, and {width} in the lines before")

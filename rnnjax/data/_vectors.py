@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._files import raise_at_line, read_lines
+from rnnjax.data._files import raise_at_line, read_bytes
 from rnnjax.data._numerals import parse_matrix
-from rnnjax.data._opening import UTF8
+from rnnjax.data._opening import UTF8, decode_text
 from rnnjax.data._words import Vocabulary
 from rnnjax.runs import atomic_write
 
@@ -56,7 +57,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
 
     Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
     """
-    rows = read_lines(path, encoding)
+    rows = _lines(path, encoding)
     header = rows[0].split()
     headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
     if headed and not all(map(_COUNT.fullmatch, header)):
@@ -67,7 +68,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     if not 1 <= width <= _WIDEST:
         raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {_WIDEST} are read")
     if said and said[0] != len(body):
-        raise UserError(f"{path}: its header says {said[0]} words, and {len(body)} follow")
+        raise_at_line(path, 1, f"this header says {said[0]} words, and {len(body)} follow")
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
         word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space
@@ -79,11 +80,28 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     return Vectors(tuple(found), parse_matrix(list(found.values()), path, np.float32), len(body) - len(found))
 
 
+def _lines(path: str, encoding: str) -> list[str]:
+    """The lines of a file; where line feeds end them, other ends of lines are words, as large tables have them."""
+    text = decode_text(read_bytes(path), path, encoding, feeds=True)
+    if not text:
+        raise UserError(f"{path} is empty")
+    lines = text.removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines] if lines[0].endswith("\r") else lines
+
+
 def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
     """Writes word vectors in word2vec's text format, which other tools read too.
 
+    `read_vectors` reads them back bit for bit, in single precision.
+
+    Args:
+      path: of the file.
+      words: n different ones, that neither are empty, end with a space or a tab, nor have an end of a line in them.
+      table: `[n, D]`, finite.
+
     Raises:
       UserError: the file cannot be written.
+      ValueError: the words or the table are not of this kind.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -92,7 +110,17 @@ def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
       >>> read_vectors(str(path)).table.tolist()
       [[1.0, 0.0], [0.0, 1.0]]
     """
-    rows = [f"{word} " + " ".join(f"{value:.7g}" for value in row) for word, row in zip(words, table)]
+    with np.errstate(over="ignore"):
+        table = np.asarray(table, np.float32)
+    if table.ndim != 2 or len(words) != len(table) or not table.size or not np.isfinite(table).all():
+        raise ValueError(f"write_vectors of {len(words)} words and a table {list(table.shape)}: a row [D] of finite "
+                         "numbers for each word is wanted")  # fmt: skip
+    for word in words:
+        if not word or word[-1] in " \t" or re.search("[\n\r]", word):
+            raise ValueError(f"write_vectors of the word {word!r}: a line cannot hold it")
+    if len(set(words)) < len(words):
+        raise ValueError(f"write_vectors of the word {Counter(words).most_common(1)[0][0]!r} twice")
+    rows = [f"{word} " + " ".join(map(str, row.tolist())) for word, row in zip(words, table)]
     atomic_write(path, "\n".join([f"{len(words)} {table.shape[1]}", *rows, ""]).encode())
 
 

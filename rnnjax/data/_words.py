@@ -15,10 +15,17 @@ from rnnjax.base import UserError
 from rnnjax.data._files import read_lines
 from rnnjax.data._opening import UTF8
 
-_TOKEN = r"\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"  # X: what it goes with
+# X: what goes with the character before it; P: with the one after it; then flags, which are pairs, and other symbols.
+_TOKEN = (
+    r"[{P}]*\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[\U0001f1e6-\U0001f1ff]{2}[{X}]*"
+    r"|[{P}]*[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"
+)
+_WORD = re.compile(r"[^ \t\f\v]+")
 _MARKED = range(0x20000)  # here are all marks but those that choose a variant of a character
-_SPACE = 0x200B  # of no width: it ends a word
-_VARIANTS = "\U000e0100-\U000e01ef"
+# Also: variants, the letters of regions in flags, colours of skin, two marks of Katakana, a vowel of Thai and of Lao.
+_EXTENDS = "\U000e0100-\U000e01ef\U000e0020-\U000e007f\U0001f3fb-\U0001f3ff\uff9e\uff9f\u0e33\u0eb3"
+_PREPENDED = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+_CLOSING, _OPENING = frozenset(",.;:!?%)]}\u2026"), frozenset("([{")
 _PAD, UNKNOWN, _BEGIN, END = 0, "<unk>", "<bos>", "<eos>"
 
 
@@ -47,8 +54,32 @@ def _token(ascii_only: bool) -> re.Pattern[str]:
     """What a token is; of ASCII alone no mark need be looked for."""
     if ascii_only:
         return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-    codes = [code for code in _MARKED if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf") and code != _SPACE]
-    return re.compile(_TOKEN.replace("{X}", "".join(f"\\U{code:08x}" for code in codes) + _VARIANTS))
+    before = re.compile(f"[{_PREPENDED}\\u200b]")
+    marks = [
+        c for c in map(chr, _MARKED) if unicodedata.category(c) in ("Mn", "Mc", "Me", "Cf") and not before.match(c)
+    ]
+    follows = "".join(f"\\U{ord(c):08x}" for c in marks) + _EXTENDS
+    return re.compile(_TOKEN.replace("{X}", follows).replace("{P}", _PREPENDED))
+
+
+def detokenise(words: Iterable[str]) -> str:
+    """A text whose words and marks these are: no space before a comma and its like, nor after an opening bracket.
+
+    `tokenise` gives the same words again. The spaces of the first text are not known, so quotation marks, dashes and
+    numbers with a point keep a space on either side.
+
+    Example:
+      >>> detokenise(["to", "be", "(", "or", "not", ")", ",", "that", "."])
+      'to be (or not), that.'
+    """
+    pieces: list[str] = []
+    last = ""
+    for word in words:
+        joined = word in _CLOSING and (last[-1:].isalnum() or last in _CLOSING)
+        joined = joined or (last in _OPENING and word[:1].isalnum())
+        pieces += [word] if joined or not last else [" ", word]
+        last = word
+    return "".join(pieces)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +152,8 @@ class Vocabulary:
 def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
     """The words of a file in which spaces separate them, `end` after each line; as the Penn Treebank comes.
 
+    Spaces and tabs separate; other kinds of space, such as one at which no line breaks, are part of a word.
+
     Args:
       path: a text file, which gzip may have compressed.
       end: of a line; "": none.
@@ -134,4 +167,4 @@ def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    return [word for line in read_lines(path, encoding) for word in (*line.split(), *([end] if end else []))]
+    return [word for line in read_lines(path, encoding) for word in (*_WORD.findall(line), *([end] if end else []))]

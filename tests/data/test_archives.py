@@ -181,7 +181,7 @@ HEADERS = {
     "powers": ("\u00b2 \u00b3\na 1 2 3\n", "v, line 1: a first line of two whole numbers is a header"),
     "5,000 digits": ("9" * 5000 + " 2\na 1 2\n", "v, line 1: a first line of two whole numbers is a header"),
     "a huge width": ("1 999999999999\na 1\n", "v, line 1: vectors of 999999999999 numbers"),
-    "a huge count": ("999999999999 2\na 1 2\n", "v: its header says 999999999999 words, and 1 follow"),
+    "a huge count": ("999999999999 2\na 1 2\n", "v, line 1: this header says 999999999999 words, and 1 follow"),
     "less than none": ("-1 3\na 1 2 3\n", "v, line 1: a first line of two whole numbers is a header"),
     "no width": ("1 0\na\n", "v, line 1: vectors of 0 numbers"),
     "a word alone": ("a\n", "v, line 1: vectors of 0 numbers"),

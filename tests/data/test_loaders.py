@@ -119,7 +119,7 @@ FAULTS = {
     "vectors: ragged": (read_vectors, b"a 1 2\nb 1\n", "FILE, line 2: a word and 1 numbers, where 2 are due"),
     "vectors: no number": (read_vectors, b"a 1 2\nb 1 x\n", "FILE, line 2: 'x' is not a number"),
     "vectors: not finite": (read_vectors, b"a 1 inf\n", "FILE, line 1: 'inf' is not finite"),
-    "vectors: cut short": (read_vectors, b"3 2\na 1 2\n", "FILE: its header says 3 words, and 1 follow"),
+    "vectors: cut short": (read_vectors, b"3 2\na 1 2\n", "FILE, line 1: this header says 3 words, and 1 follow"),
     "mat: wrong magic": (read_rolls, b"no matrix" * 99, "FILE is no .mat file, or a damaged one"),
     "mat: cut short": (read_rolls, mat(**ALL)[:300], "FILE is (a damaged|no) .mat file"),
     "mat: a part is missing": (read_rolls, mat(traindata=[ROLL]), "FILE has no pieces validdata or valid"),
