@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, stack
+from rnnjax.base import Cell, PyTree, Seq, check_size, stack
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells._feedforward import linear, pointwise
 
@@ -36,8 +36,7 @@ def delay_line(k: int) -> Cell:
       >>> print(rnnjax.run(rnnjax.unroll(delay_line(3)), (), jnp.array([[1.0], [2.0], [3.0], [4.0]]))[1])
       [[1. 0. 0.] [2. 1. 0.] [3. 2. 1.] [4. 3. 2.]]
     """
-    if k < 1:
-        raise ValueError(f"a window takes at least one input, got k={k}")
+    check_size("delay_line: k", k)
 
     def start(x: jax.Array) -> jax.Array:
         return jnp.zeros((k - 1, *x.shape), x.dtype)
@@ -112,6 +111,7 @@ def input_slots(length: int) -> Cell:
       >>> print(rnnjax.run(rnnjax.unroll(input_slots(2)), (), jnp.array([[1.0], [2.0], [3.0]]))[1])
       [[1. 0.] [1. 2.] [1. 2.]]
     """
+    check_size("input_slots: length", length)
 
     def start(x: jax.Array) -> _Slots:
         return _Slots(jnp.zeros((length, *x.shape), x.dtype), jnp.eye(1, length, dtype=x.dtype)[0])
@@ -135,6 +135,7 @@ def time_delay(hidden: int, k: int = 8) -> Cell:
 
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks, 1989.
     """
+    check_size("time_delay: hidden", hidden)
     return stack(delay_line(k), linear(hidden), pointwise(jnp.tanh))
 
 
@@ -150,6 +151,7 @@ def bag_of_inputs(hidden: int) -> Cell:
       >>> a, b = (rnnjax.run(cell, params, x)[1][-1] for x in (xs, xs[::-1]))
       >>> np.testing.assert_allclose(a, b, rtol=1e-6)
     """
+    check_size("bag_of_inputs: hidden", hidden)
     return stack(mean_so_far(), linear(hidden), pointwise(jnp.tanh))
 
 
@@ -165,6 +167,7 @@ def convolution(hidden: int, k: int = 5) -> Cell:
 
     Reference: Kim, Convolutional neural networks for sentence classification, 2014.
     """
+    check_size("convolution: hidden", hidden)
     return stack(delay_line(k), linear(hidden), pointwise(jax.nn.relu), max_so_far())
 
 
@@ -182,4 +185,5 @@ def per_position(hidden: int, length: int = 100) -> Cell:
       >>> per_position(4, length=10).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
       (50, 4)
     """
+    check_size("per_position: hidden", hidden)
     return stack(input_slots(length), linear(hidden), pointwise(jnp.tanh))

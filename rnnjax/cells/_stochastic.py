@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, stateless
+from rnnjax.base import Cell, PyTree, check_positive, check_size, stateless
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, orthogonal
 
 
@@ -57,6 +57,7 @@ def binary(temperature: Any = 1.0) -> Cell:
       >>> print(rnnjax.run(binary(), (), jnp.array([-1.0, 2.0]))[1])
       [0. 1.]
     """
+    check_positive("binary: temperature", temperature)
     return stateless(lambda key, x: (), lambda p, x, key=None: _bernoulli(key, x / as_dtype(temperature, x)))
 
 
@@ -94,6 +95,8 @@ def binary_core(
     conditional computation, 2013; Williams, Simple statistical gradient-following algorithms for connectionist
     reinforcement learning, 1992 (score function).
     """
+    check_size("binary_core: hidden", hidden)
+    check_positive("binary_core: temperature", temperature)
     if gradient not in ("straight_through", "score"):
         raise ValueError(f"binary_core: gradient is straight_through or score, not {gradient}")
 
@@ -152,6 +155,9 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
     Ackley, Hinton, Sejnowski, A learning algorithm for Boltzmann machines, 1985; Kirkpatrick, Gelatt, Vecchi,
     Optimization by simulated annealing, 1983.
     """
+    check_size("boltzmann_core: hidden", hidden)
+    if temperature is not None:
+        check_positive("boltzmann_core: temperature", temperature)
 
     def given(x: Any) -> tuple[Any, Any]:
         return x if temperature is None else (x, temperature)

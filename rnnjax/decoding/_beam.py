@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.decoding._generate import Decoded, pad_forced
 
 _NEVER = -jnp.inf
@@ -76,6 +76,9 @@ def beam_search(
 
     Reference: Wu et al., Google's neural machine translation system, 2016 (the length penalty).
     """
+    check_size("beam_search: n", n)
+    check_size("beam_search: width", width)
+    check_number("beam_search: length_penalty", length_penalty)
     weights = cell.weights(params)
     must, v = pad_forced(forced, n), logits.shape[-1]
 

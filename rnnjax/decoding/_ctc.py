@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax.base import check_size
 from rnnjax.decoding._generate import Decoded
 
 _BLANK = 0
@@ -87,6 +88,8 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
     Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006; Hannun et al., First-
     pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs, 2014.
     """
+    check_size("prefix_beam_search: width", width)
+    check_size("prefix_beam_search: n", n, 0)
     steps = logits.shape[0]
     n = n or steps
     log_p = jax.nn.log_softmax(logits)

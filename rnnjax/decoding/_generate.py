@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, unroll
+from rnnjax.base import Cell, PyTree, check_size, unroll
 from rnnjax.decoding._sampling import Sampler
 
 
@@ -56,6 +56,7 @@ def generate(
       >>> generate(cell, params, carry, logits, 7, temperature(1.0), jax.random.key(1)).shape
       (7,)
     """
+    check_size("generate: n", n)
     weights = cell.weights(params)
 
     def body(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
@@ -94,6 +95,7 @@ def decode(
       >>> print(written.symbols, written.length)
       [1 2 3 4 4 4] 4
     """
+    check_size("decode: n", n)
     weights = cell.weights(params)
     must = pad_forced(forced, n)
 

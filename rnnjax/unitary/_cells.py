@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._cell import Step
 from rnnjax.base._numerics import draw_initial
 from rnnjax.cells import linear
@@ -68,6 +68,7 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
+    check_size("urnn: hidden", hidden)
     w = evolution(permutation) if factor is None else factor
 
     def check(z: Any) -> None:
@@ -144,6 +145,7 @@ def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | 
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
+    check_size("urnn: hidden", hidden)
     return stack(linear(2 * hidden, bias), urnn_core(hidden, factor, permutation))
 
 
@@ -168,6 +170,7 @@ def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
+    check_size("eunn: hidden", hidden)
     if hidden % 2:
         raise ValueError(f"eunn rotates pairs: it needs a multiple of 2 units, got {hidden}")
     mesh = butterfly(hidden) if capacity is None else tunable(capacity)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_size
 from rnnjax.base._cell import identity
 from rnnjax.base._numerics import Initializer, draw_initial
 from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
@@ -169,6 +169,7 @@ def permutation(seed: int = 0) -> Factor:
       >>> print(permutation(0).apply((), jnp.arange(5.0)))
       [2. 4. 3. 0. 1.]
     """
+    check_size("permutation: seed", seed, 0)
 
     def order(n: int) -> np.ndarray:
         generator = np.random.default_rng(seed)

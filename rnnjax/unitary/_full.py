@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_size
 from rnnjax.base._numerics import draw_initial
 from rnnjax.unitary._factors import Factor, uniform
 from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
@@ -35,8 +35,7 @@ def reflections(count: int) -> Factor:
     Reference: Joffrain, Low, Quintana-Orti, van de Geijn, Van Zee, Accumulating Householder transformations,
     revisited, 2006.
     """
-    if count < 1:
-        raise ValueError(f"reflections needs at least one, got {count}")
+    check_size("reflections: count", count)
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         return {"v": ComplexPair(*(draw_initial(uniform(1.0), k, (count, n), dtype) for k in jax.random.split(key)))}

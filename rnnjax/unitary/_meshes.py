@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_size
 from rnnjax.base._numerics import draw_initial
 from rnnjax.unitary._factors import Factor, diagonal, product, uniform
 from rnnjax.unitary._pairs import at_least_single
@@ -35,8 +35,8 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
-    if stride < 1:
-        raise ValueError(f"givens pairs components a stride of at least 1 apart, got {stride}")
+    check_size("givens: stride", stride)
+    check_size("givens: offset", offset, 0)
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         if n % (2 * stride):
@@ -84,8 +84,7 @@ def tunable(capacity: int) -> Factor:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
-    if capacity < 1:
-        raise ValueError(f"tunable needs a capacity of at least one layer, got {capacity}")
+    check_size("tunable: capacity", capacity)
     return product(diagonal(), *(givens(1, layer % 2) for layer in range(capacity)))
 
 
@@ -107,6 +106,7 @@ def butterfly(n: int) -> Factor:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
+    check_size("butterfly: n", n, 2)
     if n < 2 or n & (n - 1):
         raise ValueError(f"butterfly needs a power of two of units, got {n}")
     mesh = product(diagonal(), *(givens(2**layer) for layer in range(n.bit_length() - 1)))
