@@ -123,7 +123,7 @@ def check_marks(xs: PyTree, rank: int) -> None:
             raise ValueError(f"Seq: {name} is booleans {'[T]' if rank else '[]'}, got "
                              f"{jnp.result_type(mark)} {list(jnp.shape(mark))}")  # fmt: skip
         lengths = {jnp.shape(a)[0] for a in jax.tree.leaves(xs.x) if jnp.ndim(a)} if rank else set()
-        if lengths - {jnp.shape(mark)[0]}:
+        if rank and lengths - {jnp.shape(mark)[0]}:
             raise ValueError(f"Seq: x has {min(lengths)} steps and {name} has {jnp.shape(mark)[0]}")
 
 

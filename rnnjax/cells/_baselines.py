@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, Seq, check_size, stack
+from rnnjax.base._numerics import at_least_single
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells._feedforward import linear, pointwise
 
@@ -58,14 +59,25 @@ def delay_line(k: int) -> Cell:
 
 
 class _Count(NamedTuple):
-    """A sum and how many there are in it."""
+    """A mean and how many there are in it, each in parts that add up to it: see `_in_parts`."""
 
-    total: Any
+    mean: Any
     n: Any
 
 
+def _in_parts(value: jax.Array, dtype: Any) -> jax.Array:
+    """A number as `[parts, ...]` that add up to it: half precision takes three, or a count would end at 256."""
+    parts, rest = [], value
+    for _ in range(3 if jnp.finfo(dtype).bits < 32 else 1):
+        parts.append(rest.astype(dtype))
+        rest = rest - parts[-1].astype(rest.dtype)
+    return jnp.stack(parts)
+
+
 def mean_so_far() -> Cell:
-    """The mean of all inputs so far: their order is lost. In bfloat16 it counts to 256 and no further.
+    """The mean of all inputs so far: their order is lost.
+
+    In half precision too it is a mean in float32: the carry has mean and count in three parts each.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -73,11 +85,16 @@ def mean_so_far() -> Cell:
       [[1.] [2.]]
     """
 
-    def step(h: _Count, x: jax.Array) -> tuple[_Count, jax.Array]:
-        h = _Count(h.total + x, h.n + 1)
-        return h, h.total / h.n
+    def start(x: jax.Array) -> _Count:
+        return _Count(_in_parts(jnp.zeros(x.shape, x.dtype), x.dtype), _in_parts(jnp.zeros((), x.dtype), x.dtype))
 
-    return _carry_only_cell(lambda x: _Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
+    def step(h: _Count, x: jax.Array) -> tuple[_Count, jax.Array]:
+        mean, n = (at_least_single(part).sum(0) for part in h)
+        n = n + 1
+        mean = mean + (at_least_single(x) - mean) / n
+        return _Count(_in_parts(mean, x.dtype), _in_parts(n, x.dtype)), mean.astype(x.dtype)
+
+    return _carry_only_cell(start, step)
 
 
 def max_so_far() -> Cell:

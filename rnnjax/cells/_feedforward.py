@@ -152,6 +152,6 @@ def dropout(rate: Any) -> Cell:
         if key is None:
             return x
         keep = 1 - jnp.asarray(rate, x.dtype)
-        return jnp.where(bernoulli(key, keep, x.shape), x / keep, jnp.zeros_like(x))
+        return jnp.where(bernoulli(key, keep, x.shape), x / keep, 0 * x)  # nan stays nan
 
     return stateless(lambda key, x: (), apply)

@@ -10,20 +10,11 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._cell import Step
-from rnnjax.base._numerics import draw_initial
+from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import BoundFactor, Factor, evolution, uniform
 from rnnjax.unitary._meshes import butterfly, tunable
-from rnnjax.unitary._pairs import (
-    ComplexPair,
-    at_least_single,
-    halves_matrix,
-    modrelu,
-    modrelu_halves,
-    on_halves,
-    to_complex,
-    to_pair,
-)
+from rnnjax.unitary._pairs import ComplexPair, halves_matrix, modrelu, modrelu_halves, on_halves, to_complex, to_pair
 from rnnjax.unitary._windows import MATMUL, Linear, Plan, fast_window, polished, recurrence, with_transpose
 
 # Units up to which the window takes the dense matrix. Measured on a CPU: at 128 units, batch 20 and 128 steps they are

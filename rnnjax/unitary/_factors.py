@@ -18,8 +18,8 @@ import numpy as np
 
 from rnnjax.base import PyTree, check_size
 from rnnjax.base._cell import identity
-from rnnjax.base._numerics import Initializer, draw_initial
-from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
+from rnnjax.base._numerics import Initializer, at_least_single, draw_initial
+from rnnjax.unitary._pairs import ComplexPair, not_zero, to_complex, to_pair
 
 
 def uniform(bound: Any) -> Initializer:

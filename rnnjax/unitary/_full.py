@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree, check_size
-from rnnjax.base._numerics import draw_initial
+from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.unitary._factors import Factor, uniform
-from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
+from rnnjax.unitary._pairs import ComplexPair, not_zero, to_complex, to_pair
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
 from rnnjax.unitary._windows import matmul_full_precision
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import PyTree, check_size
-from rnnjax.base._numerics import Initializer, draw_initial, orthogonal
-from rnnjax.unitary._pairs import at_least_single, not_zero
+from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
+from rnnjax.unitary._pairs import not_zero
 from rnnjax.unitary._skew import SkewInit, any_angles, cayley_start, expm, henaff, skew
 from rnnjax.unitary._windows import matmul_full_precision, polished
 

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import PyTree, check_size
-from rnnjax.base._numerics import draw_initial
+from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.unitary._factors import Factor, diagonal, product, uniform
-from rnnjax.unitary._pairs import at_least_single
 
 
 def givens(stride: int = 1, offset: int = 0) -> Factor:

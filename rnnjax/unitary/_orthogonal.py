@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, stack
-from rnnjax.base._numerics import Initializer, draw_initial, orthogonal
+from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import uniform
 from rnnjax.unitary._maps import Parametrization, cayley, check_even, check_signs, exponential, schur, unconstrained
-from rnnjax.unitary._pairs import at_least_single, modrelu
+from rnnjax.unitary._pairs import modrelu
 from rnnjax.unitary._skew import SkewInit, cayley_start, henaff
 from rnnjax.unitary._windows import MATMUL, Plan, fast_window, gated, matmul_full_precision, recurrence, with_transpose
 

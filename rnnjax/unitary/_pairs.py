@@ -8,17 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base._numerics import at_least_single
+
 
 class ComplexPair(NamedTuple):
     """A complex array as two real ones, so that no optimiser, checkpoint or learning rule meets a complex leaf."""
 
     re: jax.Array
     im: jax.Array
-
-
-def at_least_single(a: jax.Array) -> jax.Array:
-    """Half precision becomes single: there is no complex type for it, and a phase in it is not of modulus one."""
-    return a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32)
 
 
 def to_complex(pair: ComplexPair) -> jax.Array:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import PyTree, check_size
+from rnnjax.base._numerics import at_least_single
 from rnnjax.unitary._maps import Parametrization, packed
-from rnnjax.unitary._pairs import at_least_single
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
 from rnnjax.unitary._windows import matmul_full_precision, polished
 
