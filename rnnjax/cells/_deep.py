@@ -73,6 +73,7 @@ def deep_transition(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
 
     Reference: Pascanu, Gulcehre, Cho, Bengio, How to construct deep recurrent neural networks, 2014.
     """
+    check_size("deep_transition: hidden", hidden)
     return stack(linear(hidden), deep_transition_core(hidden, depth, skip))
 
 
@@ -130,4 +131,5 @@ def clockwork(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
 
     Reference: Koutnik, Greff, Gomez, Schmidhuber, A clockwork RNN, 2014.
     """
+    check_size("clockwork: hidden", hidden)
     return stack(linear(hidden), clockwork_core(hidden, periods))

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import PyTree, check_size
-from rnnjax.base._numerics import at_least_single, draw_initial
-from rnnjax.unitary._factors import Factor, diagonal, product, uniform
+from rnnjax.base._numerics import draw_initial
+from rnnjax.unitary._factors import Factor, bound_turns, diagonal, product, turns, uniform
 
 
 def givens(stride: int = 1, offset: int = 0) -> Factor:
@@ -48,9 +48,9 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         return jnp.roll(jnp.stack(by(a.ravel(), b.ravel()), 0).reshape(2, -1, stride).swapaxes(0, 1).ravel(), offset)
 
     def rotation(p: PyTree) -> tuple[jax.Array, jax.Array, jax.Array]:
-        theta, phi = at_least_single(p["theta"]), at_least_single(p["phi"])
-        phase = jax.lax.complex(jnp.cos(phi), jnp.sin(phi))
-        return jnp.cos(theta).astype(phase.dtype), jnp.sin(theta).astype(phase.dtype), phase
+        by = bound_turns(p)
+        phase, (c, s) = jax.lax.complex(*by["phi"]), by["theta"]
+        return c.astype(phase.dtype), s.astype(phase.dtype), phase
 
     def apply(p: PyTree, h: jax.Array) -> jax.Array:
         c, s, phase = rotation(p)
@@ -60,7 +60,7 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         c, s, phase = rotation(p)
         return turn(h, lambda a, b: (c * phase.conj() * a + s * b, c * b - s * phase.conj() * a))
 
-    return Factor(init, apply, adjoint)
+    return Factor(init, apply, adjoint, turns)
 
 
 def tunable(capacity: int) -> Factor:

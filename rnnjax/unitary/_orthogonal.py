@@ -122,6 +122,8 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
 
     Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
     """
+    if negative is not None:
+        check_size("scornn: negative", negative, 0)
     check_size("scornn: hidden", hidden)
     signs = hidden // 2 if negative is None else negative
     check_signs(signs, hidden)
