@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base._cell import PyTree
+from rnnjax.base._cell import PyTree, typed_key
 
 
 class Seq(NamedTuple):
@@ -129,6 +129,7 @@ def check_marks(xs: PyTree, rank: int) -> None:
 
 def keys_along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
     """One key becomes a key per step; keys that have the time axis stay."""
+    key = typed_key(key)
     if key is None or key.ndim:
         return key
     return jax.random.split(key, num_steps(xs))
