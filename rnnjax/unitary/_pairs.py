@@ -73,28 +73,28 @@ def not_zero(square: jax.Array) -> jax.Array:
 
 
 def unit_circle(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """cos and sin of an angle, such that cos^2 + sin^2 is 1 to far below the rounding of either.
+    """cos and sin of an angle, such that cos^2 + sin^2 is nearer to 1 than the rounding of either would have it.
 
-    Each rounded by itself, their squares are off by up to 2^-24, the same at every step. Of the numbers of single
-    precision next to both, those are taken whose squares add up best: a turn by an angle that differs by some 2^-23.
+    Each rounded by itself, their squares are off by up to 2^-24, the same at every step. Here the larger is one of the
+    numbers next to it, and the smaller what is left for it, if that is no farther than 2^-21: whichever fits best.
     """
     c, s = jnp.cos(angle), jnp.sin(angle)
     if c.dtype != jnp.float32:
         return c, s
-    a, b = (jnp.stack([x + k * jnp.finfo(x.dtype).eps / 2 * _binade(x) for k in _NEXT]) for x in map(jnp.abs, (c, s)))
-    gap = jnp.abs(_circle_gap(a[:, None], b[None])).reshape(len(_NEXT) ** 2, -1)
-    best = gap.argmin(0).reshape(angle.shape)
-    a, b = (jnp.take_along_axis(x, at[None], 0)[0] for x, at in ((a, best // len(_NEXT)), (b, best % len(_NEXT))))
-    moved = jnp.copysign(a, c) - c, jnp.copysign(b, s) - s
-    return c + jax.lax.stop_gradient(moved[0]), s + jax.lax.stop_gradient(moved[1])
+    large, small = jnp.maximum(abs(c), abs(s)), jnp.minimum(abs(c), abs(s))
+    larges = [large + k * jnp.finfo(c.dtype).eps / 2 for k in (0.0, -2.0, -1.0, 1.0, 2.0)]
+    smalls = [_fitting(a, small) for a in larges]
+    best = jnp.stack([jnp.abs(_circle_gap(a, b)) for a, b in zip(larges, smalls)]).argmin(0)[None]
+    large, small = (jnp.take_along_axis(jnp.stack(x), best, 0)[0] for x in (larges, smalls))
+    turned = jnp.abs(c) >= jnp.abs(s)
+    near = jnp.copysign(jnp.where(turned, large, small), c), jnp.copysign(jnp.where(turned, small, large), s)
+    return c + jax.lax.stop_gradient(near[0] - c), s + jax.lax.stop_gradient(near[1] - s)
 
 
-_NEXT = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in units of the last place
-
-
-def _binade(x: jax.Array) -> jax.Array:
-    """The power of two above a positive number, so that eps / 2 times it is a unit in the last place."""
-    return jnp.exp2(jnp.floor(jnp.log2(jnp.maximum(x, jnp.asarray(1e-6, x.dtype)))) + 1)
+def _fitting(large: jax.Array, small: jax.Array) -> jax.Array:
+    """The smaller of cos and sin that goes with the larger, if it is near."""
+    move = _circle_gap(large, small) / (2 * jnp.maximum(small, jnp.asarray(1e-3, small.dtype)))
+    return jnp.where(jnp.abs(move) < 2.0**-21, small + move, small)
 
 
 def _circle_gap(c: jax.Array, s: jax.Array) -> jax.Array:
