@@ -207,7 +207,7 @@ def test_a_matrix_that_is_not_square_an_odd_schur_and_bad_numbers_are_refused():
         unitary.householder(0)
     with pytest.raises(ValueError, match="negative=9"):
         unitary.scornn(4, negative=9)
-    with pytest.raises(ValueError, match="negative=-1"):
+    with pytest.raises(ValueError, match="cayley: negative is an integer from 0, got -1"):
         unitary.cayley(negative=-1).init(jax.random.key(0), jnp.ones((4, 4)))
     with pytest.raises(ValueError, match=r"n \(n - 1\) / 2"):
         unitary.skew(jnp.ones(4))
