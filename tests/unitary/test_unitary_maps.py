@@ -173,7 +173,7 @@ def test_rebasing_every_third_update_moves_the_base_then_and_leaves_the_rotation
 
 
 def test_rebasing_refuses_to_happen_never_or_blindly():
-    with pytest.raises(ValueError, match="got 0"):
+    with pytest.raises(ValueError, match="rebasing: every is an integer from 1, got 0"):
         unitary.rebasing(0)
     with pytest.raises(ValueError, match="needs the params"):
         unitary.rebasing(2).update({}, unitary.rebasing(2).init({}))
