@@ -191,8 +191,8 @@ def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     logits, mask = rnnjax.base.without_marks(outputs), losses.counted_mask(outputs, batch)
     nats = losses.binary_cross_entropy(logits, batch.y.astype(logits.dtype)).sum(-1)
     said, sounds = logits > 0, batch.y > 0
-    either = (said | sounds).astype(logits.dtype).sum(-1)
-    both = losses.mean((said & sounds).astype(logits.dtype).sum(-1), mask)
+    either = (said | sounds).astype(jnp.float32).sum(-1)
+    both = losses.mean((said & sounds).astype(jnp.float32).sum(-1), mask)
     return {"loss": losses.mean(nats, mask), "accuracy": losses.Mean(both.total, losses.mean(either, mask).total)}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.base._cell import Cell, PyTree, run, with_step
+from rnnjax.base._checks import check_number, check_positive, check_rate, check_size
 from rnnjax.base._compose import stack, stateless
 from rnnjax.base._errors import UserError
 from rnnjax.base._pytrees import count
@@ -19,6 +20,10 @@ __all__ = [
     "Seq",
     "SourceTarget",
     "UserError",
+    "check_number",
+    "check_positive",
+    "check_rate",
+    "check_size",
     "chunk",
     "count",
     "remat",

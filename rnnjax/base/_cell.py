@@ -126,18 +126,27 @@ def run(
       >>> ys.shape
       (12, 4)
     """
+    key = typed_key(key)
     weights = cell.weights(params, weights_key(key))
     carry = cell.initial_carry(weights, x) if carry is None else carry
     return cell.step(weights, carry, x, key)
 
 
+def typed_key(key: Any) -> Any:
+    """A key of `jax.random.PRNGKey`, or an array of such, as one of `jax.random.key`; anything else as it is."""
+    legacy = key is not None and not jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return jax.random.wrap_key_data(key) if legacy else key
+
+
 def weights_key(key: jax.Array | None) -> jax.Array | None:
     """The key for `Cell.weights` that goes with a key for `Cell.step`: one a window."""
+    key = typed_key(key)
     return None if key is None else jax.random.fold_in(key.ravel()[0] if key.ndim else key, WEIGHTS_TAG)
 
 
 def fold(key: jax.Array | None, tag: int | jax.Array) -> Any:
     """`jax.random.fold_in` for a key, an array of keys elementwise, or None."""
+    key = typed_key(key)
     if key is None or key.ndim == 0:
         return key if key is None else jax.random.fold_in(key, tag)
     return jax.vmap(fold, (0, None))(key, tag)

@@ -39,6 +39,17 @@ def as_dtype(value: Any, x: jax.Array) -> jax.Array:
     return jnp.asarray(value, x.dtype)
 
 
+def at_least_single(x: jax.Array) -> jax.Array:
+    """A floating array of half precision becomes single; anything else stays. For sums: half precision stops at 256.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(at_least_single(jnp.ones(2, jnp.bfloat16)).dtype, at_least_single(jnp.ones(2, jnp.int8)).dtype)
+      float32 int8
+    """
+    return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32 else x
+
+
 def standardize(x: jax.Array, epsilon: float = EPSILON) -> jax.Array:
     """x with mean 0 and variance 1 over its features."""
     centred = x - x.mean(-1, keepdims=True)

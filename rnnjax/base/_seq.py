@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base._cell import PyTree
+from rnnjax.base._cell import PyTree, typed_key
 
 
 class Seq(NamedTuple):
@@ -114,8 +114,22 @@ def first_step_shape(xs: PyTree) -> PyTree:
     return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), xs)
 
 
+def check_marks(xs: PyTree, rank: int) -> None:
+    """Refuses a Seq whose marks are not booleans, one for each step: of rank 1 in a window, 0 in one step."""
+    for name, mark in (("valid", xs.valid), ("first", xs.first)) if isinstance(xs, Seq) else ():
+        if mark is None:
+            continue
+        if jnp.ndim(mark) != rank or jnp.result_type(mark) != jnp.bool_:
+            raise ValueError(f"Seq: {name} is booleans {'[T]' if rank else '[]'}, got "
+                             f"{jnp.result_type(mark)} {list(jnp.shape(mark))}")  # fmt: skip
+        lengths = {jnp.shape(a)[0] for a in jax.tree.leaves(xs.x) if jnp.ndim(a)} if rank else set()
+        if rank and lengths - {jnp.shape(mark)[0]}:
+            raise ValueError(f"Seq: x has {min(lengths)} steps and {name} has {jnp.shape(mark)[0]}")
+
+
 def keys_along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
     """One key becomes a key per step; keys that have the time axis stay."""
+    key = typed_key(key)
     if key is None or key.ndim:
         return key
     return jax.random.split(key, num_steps(xs))

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base._cell import Cell, PyTree, Step
+from rnnjax.base._checks import check_size
 from rnnjax.base._seq import (
     Seq,
+    check_marks,
     first_step_shape,
     flip_time,
     keys_along_time,
@@ -45,6 +47,7 @@ def with_resets(cell: Cell) -> Cell:
     """
 
     def step(weights: PyTree, carry: PyTree, s: Seq, key: jax.Array | None = None) -> tuple[PyTree, Seq]:
+        check_marks(s, 0)
         s = zero_invalid(s)
         if s.first is not None:
             carry = tree_where(s.first, cell.initial_carry(weights, s.x), carry)
@@ -150,6 +153,7 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
     """
 
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        check_marks(xs, 1)
         inner = scan_window(cell) if cell.window is None or _SCANNING.get() else cell.window
         keys = keys_along_time(key, xs)
         if not reverse:
@@ -188,10 +192,12 @@ def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
       >>> np.testing.assert_allclose(pieces, rnnjax.run(whole, params, xs)[1], rtol=1e-6)
     """
 
+    if not callable(length):
+        check_size("chunk: length", length)
+
     def size(xs: PyTree) -> int:
         k = length(num_steps(xs)) if callable(length) else length
-        if k < 1:
-            raise ValueError(f"chunk(cell, length) needs a length of at least 1, got {k}")
+        check_size("chunk: length", k)
         return min(k, num_steps(xs))
 
     def head(xs: PyTree) -> PyTree:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, stack
+from rnnjax.base import Cell, PyTree, Seq, check_size, stack
+from rnnjax.base._numerics import at_least_single
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells._feedforward import linear, pointwise
 
@@ -36,8 +37,7 @@ def delay_line(k: int) -> Cell:
       >>> print(rnnjax.run(rnnjax.unroll(delay_line(3)), (), jnp.array([[1.0], [2.0], [3.0], [4.0]]))[1])
       [[1. 0. 0.] [2. 1. 0.] [3. 2. 1.] [4. 3. 2.]]
     """
-    if k < 1:
-        raise ValueError(f"a window takes at least one input, got k={k}")
+    check_size("delay_line: k", k)
 
     def start(x: jax.Array) -> jax.Array:
         return jnp.zeros((k - 1, *x.shape), x.dtype)
@@ -59,14 +59,25 @@ def delay_line(k: int) -> Cell:
 
 
 class _Count(NamedTuple):
-    """A sum and how many there are in it."""
+    """A mean and how many there are in it, each in parts that add up to it: see `_in_parts`."""
 
-    total: Any
+    mean: Any
     n: Any
 
 
+def _in_parts(value: jax.Array, dtype: Any) -> jax.Array:
+    """A number as `[parts, ...]` that add up to it: half precision takes three, or a count would end at 256."""
+    parts, rest = [], value
+    for _ in range(3 if jnp.finfo(dtype).bits < 32 else 1):
+        parts.append(rest.astype(dtype))
+        rest = rest - parts[-1].astype(rest.dtype)
+    return jnp.stack(parts)
+
+
 def mean_so_far() -> Cell:
-    """The mean of all inputs so far: their order is lost. In bfloat16 it counts to 256 and no further.
+    """The mean of all inputs so far: their order is lost.
+
+    In half precision too it is a mean in float32: the carry has mean and count in three parts each.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -74,11 +85,16 @@ def mean_so_far() -> Cell:
       [[1.] [2.]]
     """
 
-    def step(h: _Count, x: jax.Array) -> tuple[_Count, jax.Array]:
-        h = _Count(h.total + x, h.n + 1)
-        return h, h.total / h.n
+    def start(x: jax.Array) -> _Count:
+        return _Count(_in_parts(jnp.zeros(x.shape, x.dtype), x.dtype), _in_parts(jnp.zeros((), x.dtype), x.dtype))
 
-    return _carry_only_cell(lambda x: _Count(jnp.zeros(x.shape, x.dtype), jnp.zeros((), x.dtype)), step)
+    def step(h: _Count, x: jax.Array) -> tuple[_Count, jax.Array]:
+        mean, n = (at_least_single(part).sum(0) for part in h)
+        n = n + 1
+        mean = mean + (at_least_single(x) - mean) / n
+        return _Count(_in_parts(mean, x.dtype), _in_parts(n, x.dtype)), mean.astype(x.dtype)
+
+    return _carry_only_cell(start, step)
 
 
 def max_so_far() -> Cell:
@@ -112,6 +128,7 @@ def input_slots(length: int) -> Cell:
       >>> print(rnnjax.run(rnnjax.unroll(input_slots(2)), (), jnp.array([[1.0], [2.0], [3.0]]))[1])
       [[1. 0.] [1. 2.] [1. 2.]]
     """
+    check_size("input_slots: length", length)
 
     def start(x: jax.Array) -> _Slots:
         return _Slots(jnp.zeros((length, *x.shape), x.dtype), jnp.eye(1, length, dtype=x.dtype)[0])
@@ -135,6 +152,7 @@ def time_delay(hidden: int, k: int = 8) -> Cell:
 
     Reference: Waibel et al., Phoneme recognition using time-delay neural networks, 1989.
     """
+    check_size("time_delay: hidden", hidden)
     return stack(delay_line(k), linear(hidden), pointwise(jnp.tanh))
 
 
@@ -150,6 +168,7 @@ def bag_of_inputs(hidden: int) -> Cell:
       >>> a, b = (rnnjax.run(cell, params, x)[1][-1] for x in (xs, xs[::-1]))
       >>> np.testing.assert_allclose(a, b, rtol=1e-6)
     """
+    check_size("bag_of_inputs: hidden", hidden)
     return stack(mean_so_far(), linear(hidden), pointwise(jnp.tanh))
 
 
@@ -165,6 +184,7 @@ def convolution(hidden: int, k: int = 5) -> Cell:
 
     Reference: Kim, Convolutional neural networks for sentence classification, 2014.
     """
+    check_size("convolution: hidden", hidden)
     return stack(delay_line(k), linear(hidden), pointwise(jax.nn.relu), max_so_far())
 
 
@@ -182,4 +202,5 @@ def per_position(hidden: int, length: int = 100) -> Cell:
       >>> per_position(4, length=10).init(jax.random.key(0), jnp.ones(5))[1]["w"].shape
       (50, 4)
     """
+    check_size("per_position: hidden", hidden)
     return stack(input_slots(length), linear(hidden), pointwise(jnp.tanh))

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, nothing, ones, orthogonal, standardize
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
 from rnnjax.cells._fused_rules import GRU, VANILLA
@@ -56,6 +56,8 @@ def recurrent(
       (12, 4)
     """
     name = getattr(update, "__qualname__", "update").split(".")[0]
+    check_size(f"{name}: hidden", hidden)
+    check_size(f"{name}: gates", gates)
 
     def check(z: Any) -> None:
         if jnp.shape(z) != (gates * hidden,):
@@ -165,6 +167,7 @@ def gru_core(
     Reference: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Chung et al., Empirical
     evaluation of gated recurrent neural networks, 2014.
     """
+    check_size("gru: hidden", hidden)
     if (recurrent_bias or layer_norm) and not reset_after:
         raise ValueError("gru: recurrent_bias and layer_norm need reset_after=True")
 
@@ -233,6 +236,7 @@ def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) ->
     Reference: Funahashi, Nakamura, Approximation of dynamical systems by continuous time recurrent neural networks,
     1993.
     """
+    check_number("ctrnn: tau", tau, 1)
 
     def ctrnn(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = h + (jnp.tanh(z + h @ p["u"]) - h) / as_dtype(tau, h)
@@ -259,6 +263,8 @@ def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 
 
     Reference: Li, Li, Cook, Zhu, Gao, Independently recurrent neural network, 2018.
     """
+    check_size("indrnn: hidden", hidden)
+    check_number("indrnn: u_max", u_max, 0)
 
     def init(key: jax.Array, z: Any) -> PyTree:
         return {"u": as_dtype(u_max, z) * jax.random.uniform(key, (hidden,), z.dtype)}

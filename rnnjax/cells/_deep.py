@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._numerics import Initializer, nothing, orthogonal
 from rnnjax.cells._cores import recurrent
 from rnnjax.cells._feedforward import linear
@@ -41,8 +41,7 @@ def deep_transition_core(hidden: int, depth: int = 2, skip: bool = False) -> Cel
 
     Reference: Pascanu, Gulcehre, Cho, Bengio, How to construct deep recurrent neural networks, 2014.
     """
-    if depth < 1:
-        raise ValueError(f"a transition has at least one layer, got depth={depth}")
+    check_size("deep_transition: depth", depth)
 
     def deep_transition(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         a = z + h @ p["u"]
@@ -74,6 +73,7 @@ def deep_transition(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
 
     Reference: Pascanu, Gulcehre, Cho, Bengio, How to construct deep recurrent neural networks, 2014.
     """
+    check_size("deep_transition: hidden", hidden)
     return stack(linear(hidden), deep_transition_core(hidden, depth, skip))
 
 
@@ -101,10 +101,11 @@ def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
 
     Reference: Koutnik, Greff, Gomez, Schmidhuber, A clockwork RNN, 2014.
     """
-    if hidden % len(periods) or min(periods) < 1:
-        raise ValueError(
-            f"clockwork: {hidden} units in groups of periods {tuple(periods)}: equal shares, periods from 1"
-        )
+    check_size("clockwork: hidden", hidden)
+    for period in periods:
+        check_size("clockwork: each of periods", period)
+    if not len(periods) or hidden % len(periods):
+        raise ValueError(f"clockwork: {hidden} units have no equal shares in {len(periods)} groups (periods {periods})")
     of_unit = np.repeat(periods, hidden // len(periods))
     reaches = of_unit[:, None] >= of_unit[None, :]
     cycle = math.lcm(*periods)
@@ -130,4 +131,5 @@ def clockwork(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
 
     Reference: Koutnik, Greff, Gomez, Schmidhuber, A clockwork RNN, 2014.
     """
+    check_size("clockwork: hidden", hidden)
     return stack(linear(hidden), clockwork_core(hidden, periods))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stateless
+from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, stateless
 from rnnjax.base._numerics import (
     EPSILON,
     Initializer,
@@ -37,6 +37,7 @@ def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_
       >>> {name: p.shape for name, p in params.items()}
       {'w': (3, 4), 'b': (4,)}
     """
+    check_size("linear: width", width)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, kb = jax.random.split(key)
@@ -67,6 +68,8 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
       >>> rnnjax.run(cell, cell.init(jax.random.key(0), 7), jnp.int32(7))[1].shape
       (4,)
     """
+    check_size("embed: vocabulary", vocabulary)
+    check_size("embed: width", width)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         return {"w": draw_initial(w_init, key, (vocabulary, width), dtype)}
@@ -87,6 +90,7 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
       >>> print(rnnjax.run(one_hot(3), (), jnp.int32(1))[1])
       [0. 1. 0.]
     """
+    check_size("one_hot: classes", classes)
     return pointwise(lambda x: jax.nn.one_hot(x, classes, dtype=dtype))
 
 
@@ -114,6 +118,7 @@ def layer_norm(epsilon: float = EPSILON) -> Cell:
 
     Reference: Ba, Kiros, Hinton, Layer normalization, 2016.
     """
+    check_number("layer_norm: epsilon", epsilon, 0)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         return {"gain": jnp.ones(x.shape[-1:], x.dtype), "bias": jnp.zeros(x.shape[-1:], x.dtype)}
@@ -141,11 +146,12 @@ def dropout(rate: Any) -> Cell:
     Reference: Srivastava et al., Dropout, 2014; Zaremba, Sutskever, Vinyals, Recurrent neural network
     regularization, 2014 (between layers, not in time).
     """
+    check_rate("dropout: rate", rate)
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         if key is None:
             return x
         keep = 1 - jnp.asarray(rate, x.dtype)
-        return jnp.where(bernoulli(key, keep, x.shape), x / keep, jnp.zeros_like(x))
+        return jnp.where(bernoulli(key, keep, x.shape), x / keep, 0 * x)  # nan stays nan
 
     return stateless(lambda key, x: (), apply)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, stack
+from rnnjax.base import Cell, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, lecun_normal, orthogonal
 from rnnjax.cells._cores import Activation, ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core, vanilla_rule
 from rnnjax.cells._feedforward import layer_norm as layer_norm_cell
@@ -154,6 +154,8 @@ def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
 
     Reference: Le, Jaitly, Hinton, A simple way to initialize recurrent networks of rectified linear units, 2015.
     """
+    check_size("irnn: hidden", hidden)
+    check_number("irnn: scale", scale)
     core = vanilla_core(hidden, jax.nn.relu, _scaled_identity(scale))
     cell = _layer(core, hidden, bias, w_init=jax.nn.initializers.normal(0.001))
     return layer_window(VANILLA[jax.nn.relu], cell)

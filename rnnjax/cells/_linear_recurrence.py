@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, stack, tree_where, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_number, check_positive, check_size, stack, tree_where, without_marks
 from rnnjax.base._numerics import as_dtype, draw_initial
 from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells._feedforward import linear
@@ -134,6 +134,7 @@ def linear_recurrent(
       >>> print(rnnjax.run(rnnjax.unroll(average), {"rate": jnp.array([0.0, 9.0])}, xs)[1][:, 0])
       [0.5   0.75  0.875]
     """
+    check_size("linear_recurrent: states", states)
 
     def inside(h: jax.Array) -> jax.Array:
         return _joined(h) if is_complex else h
@@ -195,6 +196,10 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
 
     Reference: Orvieto et al., Resurrecting recurrent neural networks for long sequences, 2023.
     """
+    check_size("lru: hidden", hidden)
+    check_number("lru: r_min", r_min, 0, 1)
+    check_number("lru: r_max", r_max, 0, 1)
+    check_positive("lru: max_phase", max_phase)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         ring, phase, *keys = jax.random.split(key, 7)
@@ -246,6 +251,10 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
 
     Reference: Gu, Goel, Gupta, Re, On the parameterization and initialization of diagonal state space models, 2022.
     """
+    check_size("s4d: hidden", hidden)
+    check_size("s4d: states", states)
+    check_positive("s4d: dt_min", dt_min)
+    check_positive("s4d: dt_max", dt_max)
 
     def init(key: jax.Array, z: Any) -> PyTree:
         kd, kr, ki = jax.random.split(key, 3)
@@ -286,6 +295,7 @@ def mingru(hidden: int) -> Cell:
 
     Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi, Were RNNs all we needed?, 2024.
     """
+    check_size("mingru: hidden", hidden)
 
     def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         z, n = jnp.split(x, 2)
@@ -312,6 +322,8 @@ def minlstm(hidden: int, forget_bias: Any = 1.0) -> Cell:
 
     Reference: Feng, Tung, Ahmed, Bengio, Hajimirsadeghi, Were RNNs all we needed?, 2024.
     """
+    check_size("minlstm: hidden", hidden)
+    check_number("minlstm: forget_bias", forget_bias)
 
     def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         f, i, n = jnp.split(x, 3)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, ones, orthogonal, standardize
 from rnnjax.cells._cores import norm_params, recurrent, recurrent_drive
 from rnnjax.cells._fused_layer_norm import NORMED_LSTM
@@ -58,6 +58,8 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
     Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997; Gers, Schmidhuber, Cummins, Learning to
     forget, 2000 (forget gate); Ba, Kiros, Hinton, Layer normalization, 2016.
     """
+    check_size("lstm: hidden", hidden)
+    check_number("lstm: forget_bias", forget_bias)
 
     def lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         i, f, g, o = jnp.split(z + recurrent_drive(p, carry.h), 4, axis=-1)
@@ -92,6 +94,8 @@ def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = ort
 
     Reference: Gers, Schraudolph, Schmidhuber, Learning precise timing with LSTM recurrent networks, 2002.
     """
+    check_size("peephole_lstm: hidden", hidden)
+    check_number("peephole_lstm: forget_bias", forget_bias)
 
     def peephole_lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         i, f, g, o = jnp.split(z + carry.h @ p["u"], 4, axis=-1)

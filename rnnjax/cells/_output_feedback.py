@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_rate, check_size, stack
 from rnnjax.base._cell import fold
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear, pointwise
@@ -57,6 +57,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
 
     Reference: Jordan, Serial order: a parallel distributed processing approach, 1986.
     """
+    check_rate("feedback: decay", decay)
     given = _FORMS[form] if isinstance(form, str) else form
 
     def joined(x: jax.Array, context: Any) -> jax.Array:
@@ -95,6 +96,7 @@ def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0
       >>> print(teacher_forced(xs, ys, jnp.zeros(1), decay=0.5)[:, 1])
       [0.  1.  2.5]
     """
+    check_rate("teacher_forced: decay", decay)
     start = jnp.asarray(y0, xs.dtype)
     kept = jnp.broadcast_to(as_dtype(decay, xs), ys.shape)
     contexts = linear_scan(kept, ys.astype(xs.dtype), start)
@@ -122,5 +124,8 @@ def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str 
 
     Reference: Jordan, Serial order: a parallel distributed processing approach, 1986.
     """
+    check_size("jordan: hidden", hidden)
+    if outputs is not None:
+        check_size("jordan: outputs", outputs)
     said = hidden if outputs is None else outputs
     return feedback(stack(linear(hidden), pointwise(jnp.tanh), linear(said)), jnp.zeros(said), form, decay)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, stateless
-from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, orthogonal
+from rnnjax.base import Cell, PyTree, check_positive, check_size, stateless
+from rnnjax.base._numerics import Initializer, as_dtype, at_least_single, draw_initial, orthogonal
 
 
 class Binary(NamedTuple):
@@ -17,7 +17,7 @@ class Binary(NamedTuple):
 
     Attributes:
       h: 0 or 1 each, `[hidden]`.
-      log_probability: of all draws since the start, `[]`.
+      log_probability: of all draws since the start, `[]`, in float32 at least.
     """
 
     h: jax.Array
@@ -42,7 +42,8 @@ def _bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool 
     """
     p = jax.nn.sigmoid(logits)
     on = logits > 0 if key is None else jax.random.bernoulli(key, lax.stop_gradient(p))
-    s = on.astype(logits.dtype)
+    # a comparison with nan is false: nan must not become a 0
+    s = jnp.where(jnp.isnan(logits), logits, on.astype(logits.dtype))
     return p + lax.stop_gradient(s - p) if straight_through else s
 
 
@@ -57,6 +58,7 @@ def binary(temperature: Any = 1.0) -> Cell:
       >>> print(rnnjax.run(binary(), (), jnp.array([-1.0, 2.0]))[1])
       [0. 1.]
     """
+    check_positive("binary: temperature", temperature)
     return stateless(lambda key, x: (), lambda p, x, key=None: _bernoulli(key, x / as_dtype(temperature, x)))
 
 
@@ -94,6 +96,8 @@ def binary_core(
     conditional computation, 2013; Williams, Simple statistical gradient-following algorithms for connectionist
     reinforcement learning, 1992 (score function).
     """
+    check_size("binary_core: hidden", hidden)
+    check_positive("binary_core: temperature", temperature)
     if gradient not in ("straight_through", "score"):
         raise ValueError(f"binary_core: gradient is straight_through or score, not {gradient}")
 
@@ -101,12 +105,12 @@ def binary_core(
         return {"u": draw_initial(u_init, key, (hidden, hidden), z.dtype)}
 
     def start(p: PyTree, z: Any) -> Binary:
-        return Binary(jnp.zeros(hidden, z.dtype), jnp.zeros((), z.dtype))
+        return Binary(jnp.zeros(hidden, z.dtype), at_least_single(jnp.zeros((), z.dtype)))
 
     def step(p: PyTree, carry: Binary, z: jax.Array, key: jax.Array | None = None) -> tuple[Binary, jax.Array]:
         logits = (z + carry.h @ p["u"]) / as_dtype(temperature, z)
         h = _bernoulli(key, logits, gradient == "straight_through")
-        log_p = jax.nn.log_sigmoid((2 * lax.stop_gradient(h) - 1) * logits).sum()
+        log_p = jax.nn.log_sigmoid(at_least_single((2 * lax.stop_gradient(h) - 1) * logits)).sum()
         return Binary(h, carry.log_probability + log_p), h
 
     return Cell(init, start, step)
@@ -152,6 +156,9 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
     Ackley, Hinton, Sejnowski, A learning algorithm for Boltzmann machines, 1985; Kirkpatrick, Gelatt, Vecchi,
     Optimization by simulated annealing, 1983.
     """
+    check_size("boltzmann_core: hidden", hidden)
+    if temperature is not None:
+        check_positive("boltzmann_core: temperature", temperature)
 
     def given(x: Any) -> tuple[Any, Any]:
         return x if temperature is None else (x, temperature)

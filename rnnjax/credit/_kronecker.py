@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.base import Cell, PyTree, check_size, with_step
 from rnnjax.base._cell import fold
 from rnnjax.base._unroll import scanning
 from rnnjax.credit._attached import (
@@ -112,8 +112,7 @@ def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
     Reference: Benzing, Gauy, Mujika, Martinsson, Steger, Optimal Kronecker-sum approximation of real time recurrent
     learning, 2019.
     """
-    if rank < 1:
-        raise ValueError(f"kronecker_sum(cell, rank) keeps at least 1 pair, got {rank}")
+    check_size("optimal_kronecker: rank", rank)
     return _factored_rtrl("kronecker_sum", cell, rank, _reduce_products)
 
 

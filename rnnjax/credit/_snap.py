@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.base import Cell, PyTree, check_size, with_step
 from rnnjax.credit._attached import LIMIT, affordable, flat
 from rnnjax.credit._rtrl import CarryWithInfluence
 from rnnjax.credit._sparsity import Group, Pattern, finder
@@ -88,8 +88,7 @@ def snap(cell: Cell, n: int = 1, limit: int = LIMIT) -> Cell:
     Reference: Menick et al., A practical sparse approximation for real time recurrent learning, 2021; Curtis, Powell,
     Reid, On the estimation of sparse Jacobian matrices, 1974 (rows that share a backward pass).
     """
-    if n < 1:
-        raise ValueError(f"snap(cell, n) looks n steps ahead, at least 1, got {n}")
+    check_size("snap: n", n)
     find = finder(cell, n)
 
     def init(key: jax.Array, x: PyTree) -> PyTree:

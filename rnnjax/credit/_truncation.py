@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, tree_where, with_step
+from rnnjax.base import Cell, PyTree, check_rate, tree_where, with_step
 from rnnjax.credit._attached import of_window, without_key
 
 _ARTBP_TAG = 0x0504
@@ -72,6 +72,7 @@ def random_truncate(cell: Cell, rate: Any) -> Cell:
 
     Reference: Tallec, Ollivier, Unbiasing truncated backpropagation through time, 2017.
     """
+    check_rate("random_truncate: rate", rate)
 
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         if key is None:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._generate import Decoded, pad_forced
 
 _NEVER = -jnp.inf
@@ -76,6 +77,9 @@ def beam_search(
 
     Reference: Wu et al., Google's neural machine translation system, 2016 (the length penalty).
     """
+    check_size("beam_search: n", n)
+    check_size("beam_search: width", width)
+    check_number("beam_search: length_penalty", length_penalty)
     weights = cell.weights(params)
     must, v = pad_forced(forced, n), logits.shape[-1]
 
@@ -84,10 +88,10 @@ def beam_search(
         return total / ((5 + length.astype(total.dtype)) / 6) ** power
 
     def going(s: Search) -> jax.Array:
-        return (s.t < n) & ~(s.done.score > _NEVER).all()
+        return (s.t < n) & ~(s.done.score != _NEVER).all()
 
     def body(s: Search) -> Search:
-        p = jax.nn.log_softmax(s.logits)
+        p = jax.nn.log_softmax(at_least_single(s.logits))
         p = jnp.where((must[s.t] < 0) | (jnp.arange(v) == must[s.t])[None], p, _NEVER)
         flat = (jnp.broadcast_to(s.open.log_probability[:, None], p.shape) + p).ravel()
         total, at = lax.top_k(flat, min(2 * width, flat.size))
@@ -101,11 +105,11 @@ def beam_search(
         carry, logits = jax.vmap(lambda h, x: cell.step(weights, h, x))(carry, symbol[rank])
         return Search(s.t + 1, carry, logits, still, done)
 
-    none = _empty_beam(width, n, end, logits.dtype)
+    none = _empty_beam(width, n, end, at_least_single(logits).dtype)
     first = none._replace(log_probability=none.log_probability.at[0].set(0), score=none.score.at[0].set(0))
     alike = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), (carry, logits))
     s = lax.while_loop(going, body, Search(jnp.zeros((), jnp.int32), alike[0], alike[1], first, none))
-    full = (s.done.score > _NEVER).all()
+    full = (s.done.score != _NEVER).all()
     return _merge_best(width, s.done, _mask_hypotheses(s.open, jnp.broadcast_to(~full, (width,))))
 
 
@@ -117,7 +121,7 @@ def _empty_beam(width: int, n: int, end: int, dtype: Any) -> Decoded:
 
 def _mask_hypotheses(found: Decoded, kept: jax.Array) -> Decoded:
     """Hypotheses of which those that are not kept are impossible."""
-    kept = kept & (found.log_probability > _NEVER)
+    kept = kept & (found.log_probability != _NEVER)
     return Decoded(
         found.symbols,
         jnp.where(kept, found.length, 0),

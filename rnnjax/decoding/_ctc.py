@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax.base import check_size
+from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._generate import Decoded
 
 _BLANK = 0
@@ -87,9 +89,11 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
     Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006; Hannun et al., First-
     pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs, 2014.
     """
+    check_size("prefix_beam_search: width", width)
+    check_size("prefix_beam_search: n", n, 0)
     steps = logits.shape[0]
     n = n or steps
-    log_p = jax.nn.log_softmax(logits)
+    log_p = jax.nn.log_softmax(at_least_single(logits))
 
     def body(beam: Prefixes, frame: tuple[jax.Array, jax.Array]) -> tuple[Prefixes, None]:
         p, real = frame
@@ -132,7 +136,7 @@ def _extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
     written = beam.symbols[source].at[jnp.arange(width), jnp.minimum(length, n - 1)].set(symbol.astype(jnp.int32))
     return Prefixes(
         jnp.where(stays[:, None], beam.symbols[source], written),
-        jnp.where(scores[at] > _NEVER, jnp.where(stays, length, length + 1), 0),
+        jnp.where(scores[at] != _NEVER, jnp.where(stays, length, length + 1), 0),
         jnp.where(stays, blank[source], _NEVER),
         jnp.where(stays, label[source], longer[source, symbol]),
     )
@@ -142,6 +146,6 @@ def _prefix_parents(beam: Prefixes, total: jax.Array) -> jax.Array:
     """`[width, width]`: whether the second is the first and one label more; both are possible."""
     n = beam.symbols.shape[1]
     agree = (beam.symbols[:, None] == beam.symbols[None]) | (jnp.arange(n)[None, None] >= beam.length[:, None, None])
-    possible = total > _NEVER
+    possible = total != _NEVER
     one_more = beam.length[:, None] + 1 == beam.length[None]
     return agree.all(-1) & one_more & possible[:, None] & possible[None]

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, unroll
+from rnnjax.base import Cell, PyTree, check_size, unroll
+from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._sampling import Sampler
 
 
@@ -18,7 +19,7 @@ class Decoded(NamedTuple):
     Attributes:
       symbols: integers `[n]`, the end symbol included; after it, the end symbol again.
       length: `[]`, how many there are, the end symbol included; n without one where none came before the limit.
-      log_probability: `[]`, of these symbols.
+      log_probability: `[]`, of these symbols, in float32 at least.
       score: `[]`, by which hypotheses are ordered: the log-probability, divided by the length penalty if there is one.
     """
 
@@ -56,6 +57,7 @@ def generate(
       >>> generate(cell, params, carry, logits, 7, temperature(1.0), jax.random.key(1)).shape
       (7,)
     """
+    check_size("generate: n", n)
     weights = cell.weights(params)
 
     def body(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
@@ -94,6 +96,7 @@ def decode(
       >>> print(written.symbols, written.length)
       [1 2 3 4 4 4] 4
     """
+    check_size("decode: n", n)
     weights = cell.weights(params)
     must = pad_forced(forced, n)
 
@@ -104,13 +107,13 @@ def decode(
     def body(at: tuple[jax.Array, PyTree, jax.Array, Decoded]) -> tuple[jax.Array, PyTree, jax.Array, Decoded]:
         t, carry, logits, said = at
         symbol = jnp.where(must[t] < 0, pick(jax.random.fold_in(key, t), logits), must[t]).astype(jnp.int32)
-        total = said.log_probability + jax.nn.log_softmax(logits)[symbol]
+        total = said.log_probability + jax.nn.log_softmax(at_least_single(logits))[symbol]
         length = jnp.where(symbol == end, t + 1, said.length)
         said = Decoded(said.symbols.at[t].set(symbol), length, total, total)
         carry, logits = cell.step(weights, carry, symbol)
         return t + 1, carry, logits, said
 
-    nothing = jnp.zeros((), logits.dtype)
+    nothing = at_least_single(jnp.zeros((), logits.dtype))
     said = Decoded(jnp.full(n, end, jnp.int32), jnp.full((), n, jnp.int32), nothing, nothing)
     return lax.while_loop(going, body, (jnp.zeros((), jnp.int32), carry, logits, said))[-1]
 
@@ -140,5 +143,5 @@ def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Arr
     """
     weights: Any = cell.weights(params)
     _, after = unroll(cell).step(weights, carry, symbols)
-    each = jax.nn.log_softmax(jnp.concatenate([logits[None], after[:-1]]))
+    each = jax.nn.log_softmax(at_least_single(jnp.concatenate([logits[None], after[:-1]])))
     return jnp.take_along_axis(each, symbols[:, None], axis=1)[:, 0]

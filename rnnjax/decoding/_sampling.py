@@ -7,15 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from rnnjax.base import check_number, check_size
 
 Sampler = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-def _check_temperature(t: Any) -> None:
-    """Refuses a temperature below 0 or not finite; a tracer passes."""
-    if not isinstance(t, jax.core.Tracer) and not (np.isfinite(np.asarray(t, float)) and np.asarray(t, float) >= 0):
-        raise ValueError(f"a temperature is a finite number from 0, got {t}")
 
 
 def temperature(t: Any) -> Sampler:
@@ -32,7 +27,7 @@ def temperature(t: Any) -> Sampler:
       >>> int(temperature(0.01)(jax.random.key(0), jnp.array([0.0, 3.0, 1.0])))
       1
     """
-    _check_temperature(t)
+    check_number("temperature", t, 0)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         cold, by = _safe_temperature(t, logits)
@@ -74,8 +69,7 @@ def top_k(k: int, t: Any = 1.0) -> Sampler:
 
     Reference: Fan, Lewis, Dauphin, Hierarchical neural story generation, 2018.
     """
-    if k < 1:
-        raise ValueError(f"top_k draws from one symbol at least, got k={k}")
+    check_size("top_k: k", k)
     draw = temperature(t)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
@@ -101,9 +95,8 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
 
     Reference: Holtzman, Buys, Du, Forbes, Choi, The curious case of neural text degeneration, 2020.
     """
+    check_number("nucleus: p", p, 0, 1, without=(0,))
     draw = temperature(t)
-    if not isinstance(p, jax.core.Tracer) and not 0 < p <= 1:
-        raise ValueError(f"nucleus needs a probability above 0 and up to 1, got p={p}")
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         order = jnp.argsort(-logits)

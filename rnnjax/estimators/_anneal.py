@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_number, check_positive
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, score
 from rnnjax.estimators._evolution import directions
@@ -66,6 +66,8 @@ def anneal(
 
     Reference: Kirkpatrick, Gelatt, Vecchi, Optimization by simulated annealing, 1983.
     """
+    check_positive("anneal: scale", scale)
+    check_number("anneal: part", part, 0, 1, without=(0,))
     heat = exponential_cooling() if temperature is None else temperature
 
     def init(params: PyTree, batch: Batch) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_size, without_marks
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import first_step_shape
 from rnnjax.data import Batch
@@ -56,6 +56,8 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
     Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories, 1990.
     """
+    if window is not None:
+        check_size("backprop: window", window, 0)
 
     def start(params: PyTree, batch: Batch) -> PyTree:
         return initial_carries(cell, params, batch)
@@ -117,6 +119,8 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
     Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories, 1990 (BPTT(h; h')).
     """
+    check_size("sliding_tbptt: advance", advance)
+    check_size("sliding_tbptt: look", look)
     if not 1 <= advance <= look:
         raise ValueError(f"sliding_tbptt needs 1 <= advance <= look, got advance={advance}, look={look}")
     kept = look - advance

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, tree_where
+from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import tree_zeros
 from rnnjax.base._unroll import scanning
@@ -103,6 +103,8 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
     Reference: Baydin et al., Gradients without backpropagation, 2022; Silver et al., Learning by directional gradient
     descent, 2022.
     """
+    if window is not None:
+        check_size("forward: window", window, 0)
 
     def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)
@@ -175,6 +177,9 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
     Reference: Salimans et al., Evolution strategies as a scalable alternative to reinforcement learning, 2017; Metz
     et al., Understanding and correcting pathologies in the training of learned optimizers, 2019 (truncated).
     """
+    if window is not None:
+        check_size("es: window", window, 0)
+    check_positive("es: sigma", sigma)
 
     def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         direction = directions(key, params, batch_size_of(batch))
@@ -221,6 +226,9 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
     Reference: Vicol, Metz, Sohl-Dickstein, Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies, 2021.
     """
+    if window is not None:
+        check_size("pes: window", window, 0)
+    check_positive("pes: sigma", sigma)
     return _with_pairs(cell, objective, window, sigma, fresh=True)
 
 
@@ -252,6 +260,9 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
 
     Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
     """
+    if window is not None:
+        check_size("nres: window", window, 0)
+    check_positive("nres: sigma", sigma)
     return _with_pairs(cell, objective, window, sigma, fresh=False)
 
 

@@ -27,7 +27,12 @@ _SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
 
 
 def from_keras(
-    source: Any, activation: str = "tanh", reset_after: bool = True, last: bool = False, forget_bias: float = 1.0
+    source: Any,
+    activation: str = "tanh",
+    reset_after: bool = True,
+    last: bool = False,
+    forget_bias: float = 1.0,
+    both_ways: bool = False,
 ) -> tuple[Cell, PyTree]:
     """The cell and params that compute what a Keras SimpleRNN, LSTM or GRU computes on one sequence `[T, features]`.
 
@@ -45,6 +50,8 @@ def from_keras(
       reset_after: of a GRU without bias; a bias tells (one row: reset before the matmul, two rows: after).
       last: the output at the last step alone, as with return_sequences=False; of both directions their last states.
       forget_bias: of the `lstm` that is built; it is subtracted from b, so 0.0 takes b over to the last bit.
+      both_ways: four or six arrays are a Bidirectional. Must be said where the layer has as many features as units:
+        there two layers, one on the other, look the same.
 
     Returns:
       (cell, params).
@@ -63,6 +70,7 @@ def from_keras(
     """
     if hasattr(source, "get_weights"):
         activation, reset_after, last = _settings(source.get_config(), type(source).__name__)
+        both_ways = True
         source = source.get_weights()
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {sorted(ACTIVATIONS)}, got {activation!r}")
@@ -71,6 +79,8 @@ def from_keras(
         raise ValueError(
             f"expected 2, 3, 4 or 6 arrays (kernel, recurrent_kernel, perhaps bias, of one or both directions), got {n}"
         )
+    if n >= 4:
+        _check_directions(np.shape(source[0]), np.shape(source[n // 2]), np.shape(source[1]), both_ways)
     halves = [source] if n < 4 else [source[: n // 2], source[n // 2 :]]
     parts = [
         imported(_read(half, reset_after, which), ACTIVATIONS[activation], forget_bias)
@@ -81,6 +91,18 @@ def from_keras(
         return bidirectional(cells[0], cells[1], last), Directions(*params)
     cell = unroll(cells[0])
     return (last_output(cell) if last else cell), params[0]
+
+
+def _check_directions(first: tuple[int, ...], second: tuple[int, ...], recurrent: tuple[int, ...], told: bool) -> None:
+    """Refuses the arrays of two layers, one on the other, and what may be either."""
+    if first != second:
+        raise ValueError(
+            f"kernels {list(first)} and {list(second)}: these are the arrays of several layers, convert them one by one"
+        )
+    if first[:1] == recurrent[:1] and not told:
+        raise ValueError(
+            f"two kernels {list(first)} are a Bidirectional or two layers: say both_ways=True, or convert each layer"
+        )
 
 
 def _settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:

@@ -1,4 +1,4 @@
-"""Objectives and their means over valid steps, with the CTC loss.
+"""Objectives and their means over valid steps, with the CTC loss; confusion, macro F1 and F1 of spans.
 
 Belongs here: a function of outputs and targets. Does not belong here: gradients (`estimators`) or optimizers
 (`training`).
@@ -20,22 +20,28 @@ from rnnjax.losses._losses import (
     regress,
     squared_error,
 )
+from rnnjax.losses._measures import F1, confusion_matrix, macro_f1, span_f1, spans
 
 __all__ = [
+    "F1",
     "Mean",
     "Metrics",
     "Objective",
     "binary_cross_entropy",
     "check_lengths",
     "classify",
+    "confusion_matrix",
     "counted_mask",
     "cross_entropy",
     "ctc",
     "edit_distance",
     "frames_needed",
     "label_ctc",
+    "macro_f1",
     "mean",
     "regress",
+    "span_f1",
+    "spans",
     "squared_error",
 ]
 

@@ -11,9 +11,14 @@ import optax
 from jax import lax
 
 from rnnjax.base import PyTree, Seq, without_marks
+from rnnjax.base._numerics import at_least_single
 from rnnjax.data import Batch
 from rnnjax.decoding import best_path
 from rnnjax.losses._losses import Mean, Metrics
+
+# The log-probability of a symbol that cannot be, finite so that no 0 * inf arises; and more nats than the path of any
+# target takes: the recursion below lets what is not there in at 100,000.
+_UNHEARD_OF, _NO_PATH = -1e30, 5e4
 
 
 def frames_needed(labels: jax.Array) -> jax.Array:
@@ -27,7 +32,7 @@ def frames_needed(labels: jax.Array) -> jax.Array:
       >>> print(frames_needed(jnp.array([3, 3, 1, 0, 0])))
       4
     """
-    there = labels > 0
+    there = labels != 0
     return (there.sum() + (there[1:] & (labels[1:] == labels[:-1])).sum()).astype(jnp.int32)
 
 
@@ -40,12 +45,13 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
 
     Args:
       logits: `[T, 1 + labels]`; in half precision they are taken as single.
-      labels: integers `[N]` from 1, then zeros; none at all is a target too.
+      labels: integers `[N]` from 1, then zeros; none at all is a target too. One below 0 is no symbol, not padding.
       valid: `[T]` booleans, or None: all frames are.
 
     Returns:
-      `[]`; inf, with a gradient of zero, where there are fewer frames than the labels need, and where a label is not
-      below the number of symbols.
+      `[]`; inf, with a gradient of zero, where there are fewer frames than the labels need, and where a label is no
+      symbol: below 0, or not below their number. nan where a valid
+      logit is nan or inf.
 
     Example: one label in two frames: 1 1, 1 blank, blank 1.
       >>> import jax, jax.numpy as jnp
@@ -54,18 +60,21 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
 
     Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006.
     """
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     there = jnp.ones(logits.shape[0], bool) if valid is None else valid.astype(bool)
-    logits = jnp.where(there[:, None], logits, jnp.zeros_like(logits))
+    logits, padding = at_least_single(jnp.where(there[:, None], logits, jnp.zeros_like(logits))), labels == 0
+    fit = jnp.isfinite(logits.max())
+    log_p = jax.nn.log_softmax(jnp.where(fit, logits, jnp.zeros_like(logits)))
+    never = jnp.isneginf(log_p)
     with jax.numpy_dtype_promotion("standard"):  # optax has not been written for strict promotion
         nats = optax.ctc_loss(
-            logits[None],
+            jnp.where(never, _UNHEARD_OF, log_p)[None],
             (~there)[None].astype(logits.dtype),
             labels[None],
-            (labels <= 0)[None].astype(logits.dtype),
+            padding[None].astype(logits.dtype),
         )[0]
-    possible = (frames_needed(labels) <= there.sum()) & (labels < logits.shape[-1]).all()
-    return jnp.where(possible, nats, jnp.inf).astype(logits.dtype)
+    symbols = ((labels >= 0) & (labels < logits.shape[-1])).all() & ~(padding[:-1] & ~padding[1:]).any()
+    possible = symbols & (frames_needed(labels) <= there.sum()) & ~(never.any() & (nats > _NO_PATH))
+    return jnp.where(fit, jnp.where(possible, nats, jnp.inf), jnp.nan).astype(logits.dtype)
 
 
 def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
@@ -91,9 +100,9 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     logits, valid = without_marks(outputs), outputs.valid if isinstance(outputs, Seq) else None
     there = jnp.asarray(True) if batch.mask is None else batch.mask
     nats = ctc(logits, batch.y, valid)
-    fits = jnp.isfinite(nats)
+    fits = ~jnp.isposinf(nats)  # nan is no fault of the target: it reaches the loss
     said, n = best_path(logits, valid)
-    wrong = edit_distance(batch.y, said, (batch.y > 0).sum(), n)
+    wrong = edit_distance(batch.y, said, (batch.y != 0).sum(), n)
 
     def counted(value: jax.Array, weight: jax.Array, of: jax.Array) -> Mean:
         return Mean(*(jnp.where(of, v, jnp.zeros_like(v)).astype(nats.dtype) for v in (value, weight)))
@@ -101,7 +110,7 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     one = jnp.ones_like(nats)
     return {
         "loss": counted(nats, one, there & fits),
-        "label_error": counted(wrong, (batch.y > 0).sum(), there & fits),
+        "label_error": counted(wrong, (batch.y != 0).sum(), there & fits),
         "too_long": counted(~fits, one, there),
     }
 
@@ -138,13 +147,16 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
     return row[m]
 
 
-def check_lengths(frames: Sequence[int], labels: Sequence[np.ndarray], names: Sequence[str]) -> None:
-    """Refuses data in which a target needs more frames than there are.
+def check_lengths(
+    frames: Sequence[int], labels: Sequence[np.ndarray], names: Sequence[str], symbols: int | None = None
+) -> None:
+    """Refuses data in which a target needs more frames than there are, or has a label that is no symbol.
 
     Args:
       frames: of each example, as the loss will see them.
       labels: of each, from 1.
       names: of each, for the message.
+      symbols: how many the logits have, the blank among them; None: not known, then labels are only not below 1.
 
     Raises:
       ValueError: of the first that does.
@@ -156,6 +168,10 @@ def check_lengths(frames: Sequence[int], labels: Sequence[np.ndarray], names: Se
       ValueError: a.wav: 3 labels need 4 frames (one each, a blank between two alike), and there are 3
     """
     for n, y, name in zip(frames, labels, names):
+        wrong = y[(y < 1) | (y >= (np.inf if symbols is None else symbols))]
+        if len(wrong):
+            upto = "" if symbols is None else f" to {symbols - 1}"
+            raise ValueError(f"{name}: label {wrong[0]} is no symbol: labels are from 1{upto}, 0 is the blank")
         need = len(y) + int((y[1:] == y[:-1]).sum())
         if need > n:
             raise ValueError(

@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax import lax
 
 from rnnjax.base import PyTree, Seq, without_marks
+from rnnjax.base._numerics import at_least_single
 from rnnjax.data import Batch
 
 
@@ -44,6 +47,8 @@ Objective = Callable[[PyTree, Batch], Metrics]
 def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
     """The mean of the values that count. What is masked is never read: nan and inf there do no harm.
 
+    Both sums are in float32 at least: in half precision a sum stops growing after some hundred terms.
+
     Args:
       values: of any shape.
       mask: booleans, broadcast against the leading axes of the values; None: all count.
@@ -53,6 +58,7 @@ def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
       >>> float(mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).value())
       2.0
     """
+    values = at_least_single(values)
     if mask is None:
         return Mean(values.sum(), jnp.full((), values.size, values.dtype))
     mask = jnp.broadcast_to(jnp.reshape(mask, mask.shape + (1,) * (values.ndim - mask.ndim)), values.shape)
@@ -63,22 +69,35 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """- log softmax(logits)[label], in nats.
 
     Args:
-      logits: `[..., classes]`.
-      labels: integers `[...]`.
+      logits: `[..., classes]`; in half precision they are taken as single.
+      labels: integers `[...]`. One that is no class, below 0 or too large, has a loss of nan and a gradient of zero:
+        where it stands for padding, `mean` with a mask leaves it out.
 
     Returns:
       `[...]`
+
+    Raises:
+      ValueError: labels that are not integers, or not one for each row of logits.
 
     Example:
       >>> import jax.numpy as jnp
       >>> print(cross_entropy(jnp.zeros(8), jnp.int32(3)).round(4))  # ln 8
       2.0794
     """
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or jnp.shape(labels) != jnp.shape(logits)[:-1]:
+        raise ValueError(
+            f"cross_entropy of logits {list(jnp.shape(logits))} takes integer labels {list(jnp.shape(logits)[:-1])}, "
+            f"got {jnp.result_type(labels)} {list(jnp.shape(labels))}"
+        )
+    logits = at_least_single(logits)
+    fit = jnp.isfinite(logits.max(-1)) & (labels >= 0) & (labels < logits.shape[-1])
+    known = jnp.where(fit[..., None], logits, jnp.zeros_like(logits))
+    nats = optax.softmax_cross_entropy_with_integer_labels(known, jnp.where(fit, labels, jnp.zeros_like(labels)))
+    return jnp.where(fit, nats, jnp.full_like(nats, jnp.nan))
 
 
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """- y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise.
+    """- y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise, in float32 at least.
 
     Example:
       >>> import jax.numpy as jnp
@@ -86,11 +105,14 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       0.6931
     """
     known, unknown = _split_nonfinite(labels)
-    return optax.sigmoid_binary_cross_entropy(logits, known) + unknown
+    z, endless = _split_nonfinite(logits)
+    sure = endless == jnp.inf  # costs nothing where it is right
+    endless = jnp.where(sure & (known == (logits > 0).astype(known.dtype)), jnp.zeros_like(endless), endless)
+    return jnp.where(sure, jnp.zeros_like(z), optax.sigmoid_binary_cross_entropy(z, known)) + endless + unknown
 
 
 def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
-    """(y - target)^2, elementwise, without a factor of one half.
+    """(y - target)^2, elementwise, without a factor of one half, in float32 at least.
 
     Example:
       >>> import jax.numpy as jnp
@@ -98,16 +120,18 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
       4.0
     """
     known, unknown = _split_nonfinite(target)
-    return jnp.square(y - known) + unknown
+    said, endless = _split_nonfinite(y)
+    return jnp.square(said - known) + endless + unknown
 
 
-def _split_nonfinite(target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Targets with zeros for nan and inf, and what to add to a loss so that it is nan or inf there all the same.
+def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Numbers with zeros for nan and inf, and what to add to a loss so that it is nan or inf there all the same.
 
-    A masked loss has a cotangent of zero, and zero times the derivative at a target of nan would be nan.
+    A masked loss has a cotangent of zero, and zero times the derivative at nan would be nan.
     """
-    finite = jnp.isfinite(target)
-    return jnp.where(finite, target, jnp.zeros_like(target)), jnp.where(finite, jnp.zeros_like(target), jnp.abs(target))
+    x = at_least_single(jnp.asarray(x))
+    finite = jnp.isfinite(x)
+    return jnp.where(finite, x, jnp.zeros_like(x)), lax.stop_gradient(jnp.where(finite, jnp.zeros_like(x), jnp.abs(x)))
 
 
 def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
@@ -127,9 +151,14 @@ def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
 def classify(outputs: PyTree, batch: Batch) -> Metrics:
     """The objective of classifying each step: cross-entropy in nats ("loss") and accuracy, of one example.
 
+    Where a logit is nan both are. Where a label that counts is no class the loss is nan.
+
     Args:
       outputs: logits `[T, classes]`, plain or a `Seq`.
       batch: with targets y, integers `[T]`.
+
+    Raises:
+      ValueError: a label that counts is no class, where its value is known (not under jit).
 
     Example:
       >>> import jax.numpy as jnp
@@ -138,8 +167,22 @@ def classify(outputs: PyTree, batch: Batch) -> Metrics:
       0.5
     """
     logits, mask = without_marks(outputs), counted_mask(outputs, batch)
-    right = (logits.argmax(-1) == batch.y).astype(logits.dtype)
+    _check_labels(batch.y, mask, logits.shape[-1])
+    right = at_least_single((logits.argmax(-1) == batch.y).astype(logits.dtype))
+    right = jnp.where(jnp.isnan(logits).any(-1), jnp.full_like(right, jnp.nan), right)
     return {"loss": mean(cross_entropy(logits, batch.y), mask), "accuracy": mean(right, mask)}
+
+
+def _check_labels(labels: jax.Array, mask: jax.Array | None, classes: int) -> None:
+    """Refuses a label that counts and is no class, as far as labels and mask are known."""
+    if isinstance(labels, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+        return
+    y = np.asarray(labels)
+    wrong = ((y < 0) | (y >= classes)) & (True if mask is None else np.asarray(mask))
+    if wrong.any():
+        raise ValueError(
+            f"classify: a label that counts is from 0 to {classes - 1}, got {np.broadcast_to(y, wrong.shape)[wrong][0]}"
+        )
 
 
 def regress(outputs: PyTree, batch: Batch) -> Metrics:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, without_marks
+from rnnjax.base import Cell, PyTree, check_size, without_marks
 from rnnjax.base._numerics import draw_initial, lecun_normal
 from rnnjax.base._seq import zero_invalid
 from rnnjax.cells import linear, pointwise
@@ -104,6 +104,7 @@ def general(hidden: int) -> Attention:
 
     Reference: Luong, Pham, Manning, 2015.
     """
+    check_size("general: hidden", hidden)
     return Attention(linear(hidden, bias=False), lambda key, query, memory: (), _inner_product_score)
 
 
@@ -140,6 +141,8 @@ def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attentio
     Tu, Lu, Liu, Liu, Li, Modeling coverage for neural machine translation, 2016; Chorowski, Bahdanau, Serdyuk, Cho,
     Bengio, Attention-based models for speech recognition, 2015 (location).
     """
+    check_size("additive: hidden", hidden)
+    check_size("additive: location", location, 0)
 
     def init(key: jax.Array, query: Any, memory: Memory) -> PyTree:
         kw, kv = jax.random.split(key)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, stack, tree_where, unroll, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_size, stack, tree_where, unroll, without_marks
 from rnnjax.base._cell import out_shape
 from rnnjax.base._pytrees import concatenate
 from rnnjax.base._seq import tree_zeros, with_marks_of
@@ -102,6 +102,7 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
 
     Reference: Luong, Pham, Manning, Effective approaches to attention-based neural machine translation, 2015.
     """
+    check_size("luong: width", width)
     mix = stack(linear(width, bias=False), pointwise(jnp.tanh))
 
     def joint(x: Any) -> Any:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax.base import check_size
 from rnnjax.data import Batch
 from rnnjax.tasks._shapes import COLOURS, SHAPES, SIDE, index_from_uniform, paint
 from rnnjax.tasks._synthetic import Task
@@ -83,8 +84,7 @@ def moving_shapes(frames: int = 6) -> Task:
       >>> film.x.shape, MOVES[film.y]
       ((3, 24, 24, 3), 'anticlockwise')
     """
-    if frames < 2:
-        raise ValueError(f"a movement takes 2 frames, not {frames}")
+    check_size("moving_shapes: frames", frames, 2)
 
     def sample(key: jax.Array) -> Batch:
         ku, kf = jax.random.split(key)
@@ -120,8 +120,7 @@ def shape_events(frames: int = 16) -> Task:
       >>> film.x.shape, " ".join(EVENTS[y] for y in film.y)
       ((8, 24, 24, 3), 'away comes rests moves moves leaves comes back moves')
     """
-    if frames < 2:
-        raise ValueError(f"an event takes 2 frames, not {frames}")
+    check_size("shape_events: frames", frames, 2)
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
     still = len(_WAYS) - 1
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Seq
+from rnnjax.base import Seq, check_size
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
@@ -55,6 +55,8 @@ def words(shortest: int, longest: int) -> Task:
       >>> batch.x.x.shape, batch.y.shape
       ((5, 80, 3), (5, 4))
     """
+    check_size("words: shortest", shortest)
+    check_size("words: longest", longest)
     table = _corners()
     room, count = 20 * longest, table.shape[1]
     sizes = np.array([len(shape.split()) for shape in _SHAPES.values()])

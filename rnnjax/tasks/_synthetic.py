@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base import check_rate, check_size
 from rnnjax.data import Batch, Stream
 
 
@@ -56,6 +57,9 @@ def copying(delay: int, length: int = 10, symbols: int = 8) -> Task:
     Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997; in this form Arjovsky, Shah, Bengio, Unitary
     evolution recurrent neural networks, 2016.
     """
+    check_size("copying: length", length)
+    check_size("copying: symbols", symbols)
+    check_size("copying: delay", delay, 0)
     blank, cue = symbols, symbols + 1
 
     def sample(key: jax.Array) -> Batch:
@@ -87,6 +91,7 @@ def adding(length: int) -> Task:
 
     Reference: Hochreiter, Schmidhuber, Long short-term memory, 1997.
     """
+    check_size("adding: length", length, 2)
     half = length // 2
 
     def sample(key: jax.Array) -> Batch:
@@ -125,6 +130,9 @@ def flipflop(length: int, bits: int = 3, rate: float = 0.2) -> Task:
     Reference: Sussillo, Barak, Opening the black box: low-dimensional dynamics in high-dimensional recurrent neural
     networks, 2013.
     """
+    check_size("flipflop: length", length)
+    check_size("flipflop: bits", bits)
+    check_rate("flipflop: rate", rate, certain=True)
 
     def sample(key: jax.Array) -> Batch:
         kp, ks = jax.random.split(key)
@@ -159,6 +167,9 @@ def echo(length: int, delay: int, features: int = 1) -> Task:
 
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
+    check_size("echo: length", length)
+    check_size("echo: features", features)
+    check_size("echo: delay", delay, 0)
 
     def sample(key: jax.Array) -> Batch:
         x = jax.random.normal(key, (length, features))
@@ -178,4 +189,6 @@ def task_stream(task: Task, batch_size: int, length: int = 0) -> Stream:
       >>> batch.x.shape
       (4, 25)
     """
+    check_size("task_stream: batch_size", batch_size)
+    check_size("task_stream: length", length, 0)
     return Stream(lambda data: (), lambda data, position, key: (task.batch(key, batch_size), position), length)

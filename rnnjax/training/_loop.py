@@ -11,6 +11,7 @@ import optax
 from jax import lax
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Stream
 from rnnjax.estimators import Estimator, score
@@ -103,7 +104,7 @@ def _step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState
     value = estimate.metrics["loss"].value()
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=value)
     params = optax.apply_updates(state.params, updates)
-    norm = optax.tree.norm(grads)
+    norm = optax.tree.norm(jax.tree.map(at_least_single, grads))
     metrics = estimate.metrics | {"grad_norm": Mean(norm, jnp.ones_like(norm))}
     return TrainState(state.step + 1, params, opt_state, carries, position, state.key), metrics
 

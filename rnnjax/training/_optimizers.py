@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from rnnjax.base import PyTree
+from rnnjax.base._numerics import at_least_single
 from rnnjax.base._pytrees import path_name
 
 _Schedule = Callable[[jax.Array], jax.Array]
@@ -111,7 +112,7 @@ def _clip_by_norm(limit: Any) -> optax.GradientTransformation:
     """Scales the gradient down to a global norm of `limit`, which may be a tracer; 0 leaves it alone."""
 
     def update(grads: PyTree, state: optax.EmptyState, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
-        norm = optax.tree.norm(grads)
+        norm = optax.tree.norm(jax.tree.map(at_least_single, grads))
         most = jnp.asarray(limit, norm.dtype)
         scale = jnp.where((most > 0) & (norm > most), most / norm, jnp.ones_like(norm))
         return jax.tree.map(lambda g: g * scale.astype(g.dtype), grads), state

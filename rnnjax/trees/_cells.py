@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_number, check_size
 from rnnjax.base._cell import Init, Weights, identity
 from rnnjax.base._numerics import as_dtype, draw_initial, lecun_normal, orthogonal
 from rnnjax.cells import LSTMCarry
@@ -84,6 +84,7 @@ def recnn(hidden: int) -> TreeCell:
     and natural language with recursive neural networks, 2011; the gradient: Goller, Kuechler, Learning task-dependent
     distributed representations by backpropagation through structure, 1996.
     """
+    check_size("recnn: hidden", hidden)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, ku = jax.random.split(key)
@@ -126,6 +127,8 @@ def rntn(hidden: int, scale: Any = 0.1) -> TreeCell:
     Reference: Socher, Perelygin, Wu, Chuang, Manning, Ng, Potts, Recursive deep models for semantic compositionality
     over a sentiment treebank, 2013.
     """
+    check_size("rntn: hidden", hidden)
+    check_number("rntn: scale", scale, 0)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         params = recnn(hidden).init(key, x)
@@ -180,6 +183,8 @@ def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
     Reference: Tai, Socher, Manning, Improved semantic representations from tree-structured long short-term memory
     networks, 2015: the N-ary Tree-LSTM with N = 2.
     """
+    check_size("tree_lstm: hidden", hidden)
+    check_number("tree_lstm: forget_bias", forget_bias)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, ku = jax.random.split(key)
@@ -229,6 +234,8 @@ def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
     Reference: Tai, Socher, Manning, Improved semantic representations from tree-structured long short-term memory
     networks, 2015.
     """
+    check_size("child_sum: hidden", hidden)
+    check_number("child_sum: forget_bias", forget_bias)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kw, ku = jax.random.split(key)

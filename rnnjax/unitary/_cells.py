@@ -8,22 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._cell import Step
-from rnnjax.base._numerics import draw_initial
+from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import BoundFactor, Factor, evolution, uniform
 from rnnjax.unitary._meshes import butterfly, tunable
-from rnnjax.unitary._pairs import (
-    ComplexPair,
-    at_least_single,
-    halves_matrix,
-    modrelu,
-    modrelu_halves,
-    on_halves,
-    to_complex,
-    to_pair,
-)
+from rnnjax.unitary._pairs import ComplexPair, halves_matrix, modrelu, modrelu_halves, on_halves, to_complex, to_pair
 from rnnjax.unitary._windows import MATMUL, Linear, Plan, fast_window, polished, recurrence, with_transpose
 
 # Units up to which the window takes the dense matrix. Measured on a CPU: at 128 units, batch 20 and 128 steps they are
@@ -68,6 +59,7 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
+    check_size("urnn: hidden", hidden)
     w = evolution(permutation) if factor is None else factor
 
     def check(z: Any) -> None:
@@ -144,6 +136,7 @@ def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | 
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
+    check_size("urnn: hidden", hidden)
     return stack(linear(2 * hidden, bias), urnn_core(hidden, factor, permutation))
 
 
@@ -168,6 +161,7 @@ def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
+    check_size("eunn: hidden", hidden)
     if hidden % 2:
         raise ValueError(f"eunn rotates pairs: it needs a multiple of 2 units, got {hidden}")
     mesh = butterfly(hidden) if capacity is None else tunable(capacity)

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_size
 from rnnjax.base._cell import identity
-from rnnjax.base._numerics import Initializer, draw_initial
-from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
+from rnnjax.base._numerics import Initializer, at_least_single, draw_initial
+from rnnjax.unitary._pairs import ComplexPair, not_zero, to_complex, to_pair, unit_circle
 
 
 def uniform(bound: Any) -> Initializer:
@@ -101,10 +101,19 @@ def diagonal() -> Factor:
         return {"theta": draw_initial(uniform(jnp.pi), key, (n,), dtype)}
 
     def phase(p: PyTree) -> jax.Array:
-        theta = at_least_single(p["theta"])
-        return jax.lax.complex(jnp.cos(theta), jnp.sin(theta))
+        return jax.lax.complex(*bound_turns(p)["theta"])
 
-    return Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h)
+    return Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h, turns)
+
+
+def turns(angles: PyTree) -> PyTree:
+    """The weights of angles by name: cos and sin of each; the angles themselves in half precision."""
+    return angles if any(jnp.finfo(a.dtype).bits < 32 for a in angles.values()) else bound_turns(angles)
+
+
+def bound_turns(weights: PyTree) -> PyTree:
+    """Pairs of cos and sin, of weights that are angles yet or pairs already."""
+    return {k: a if isinstance(a, tuple) else unit_circle(at_least_single(a)) for k, a in weights.items()}
 
 
 def reflection() -> Factor:
@@ -169,6 +178,7 @@ def permutation(seed: int = 0) -> Factor:
       >>> print(permutation(0).apply((), jnp.arange(5.0)))
       [2. 4. 3. 0. 1.]
     """
+    check_size("permutation: seed", seed, 0)
 
     def order(n: int) -> np.ndarray:
         generator = np.random.default_rng(seed)

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree
-from rnnjax.base._numerics import draw_initial
+from rnnjax.base import PyTree, check_size
+from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.unitary._factors import Factor, uniform
-from rnnjax.unitary._pairs import ComplexPair, at_least_single, not_zero, to_complex, to_pair
+from rnnjax.unitary._pairs import ComplexPair, not_zero, to_complex, to_pair
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
-from rnnjax.unitary._windows import matmul_full_precision
+from rnnjax.unitary._windows import matmul_full_precision, polished
 
 
 def reflections(count: int) -> Factor:
@@ -35,8 +35,7 @@ def reflections(count: int) -> Factor:
     Reference: Joffrain, Low, Quintana-Orti, van de Geijn, Van Zee, Accumulating Householder transformations,
     revisited, 2006.
     """
-    if count < 1:
-        raise ValueError(f"reflections needs at least one, got {count}")
+    check_size("reflections: count", count)
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         return {"v": ComplexPair(*(draw_initial(uniform(1.0), k, (count, n), dtype) for k in jax.random.split(key)))}
@@ -87,7 +86,7 @@ def full_capacity(init: SkewInit = henaff) -> Factor:
         half = jnp.zeros_like(a).at[np.triu_indices(n)]
         s = half.set(at_least_single(p["s"]), unique_indices=True, mode="promise_in_bounds")
         s = s + jnp.triu(s, 1).T
-        e = expm(jnp.block([[a, -s], [s, a]]))  # of a + i s, as a real matrix
+        e = polished(expm(jnp.block([[a, -s], [s, a]])))  # of a + i s, as a real matrix
         return ComplexPair(e[:n, :n].astype(p["a"].dtype), e[n:, :n].astype(p["a"].dtype))
 
     def apply(w: ComplexPair, h: jax.Array) -> jax.Array:

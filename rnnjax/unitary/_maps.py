@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree
-from rnnjax.base._numerics import Initializer, draw_initial, orthogonal
-from rnnjax.unitary._pairs import at_least_single, not_zero
+from rnnjax.base import PyTree, check_size
+from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
+from rnnjax.unitary._pairs import not_zero
 from rnnjax.unitary._skew import SkewInit, any_angles, cayley_start, expm, henaff, skew
 from rnnjax.unitary._windows import matmul_full_precision, polished
 
@@ -101,6 +101,7 @@ def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
 
     Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
     """
+    check_size("cayley: negative", negative, 0)
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> jax.Array:
         check_signs(negative, n)
@@ -163,8 +164,7 @@ def householder(reflections: int) -> Parametrization:
     Reference: Mhammedi, Hellicar, Rahman, Bailey, Efficient orthogonal parametrisation of recurrent neural networks
     using Householder reflections, 2017; Joffrain et al., Accumulating Householder transformations, revisited, 2006.
     """
-    if reflections < 1:
-        raise ValueError(f"householder needs at least one reflection, got {reflections}")
+    check_size("householder: reflections", reflections)
 
     def init_raw(key: jax.Array, n: int, dtype: Any) -> jax.Array:
         return draw_initial(jax.random.normal, key, (reflections, n), dtype)

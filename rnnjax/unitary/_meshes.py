@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_size
 from rnnjax.base._numerics import draw_initial
-from rnnjax.unitary._factors import Factor, diagonal, product, uniform
-from rnnjax.unitary._pairs import at_least_single
+from rnnjax.unitary._factors import Factor, bound_turns, diagonal, product, turns, uniform
 
 
 def givens(stride: int = 1, offset: int = 0) -> Factor:
@@ -35,8 +34,8 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
-    if stride < 1:
-        raise ValueError(f"givens pairs components a stride of at least 1 apart, got {stride}")
+    check_size("givens: stride", stride)
+    check_size("givens: offset", offset, 0)
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         if n % (2 * stride):
@@ -49,9 +48,9 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         return jnp.roll(jnp.stack(by(a.ravel(), b.ravel()), 0).reshape(2, -1, stride).swapaxes(0, 1).ravel(), offset)
 
     def rotation(p: PyTree) -> tuple[jax.Array, jax.Array, jax.Array]:
-        theta, phi = at_least_single(p["theta"]), at_least_single(p["phi"])
-        phase = jax.lax.complex(jnp.cos(phi), jnp.sin(phi))
-        return jnp.cos(theta).astype(phase.dtype), jnp.sin(theta).astype(phase.dtype), phase
+        by = bound_turns(p)
+        phase, (c, s) = jax.lax.complex(*by["phi"]), by["theta"]
+        return c.astype(phase.dtype), s.astype(phase.dtype), phase
 
     def apply(p: PyTree, h: jax.Array) -> jax.Array:
         c, s, phase = rotation(p)
@@ -61,7 +60,7 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         c, s, phase = rotation(p)
         return turn(h, lambda a, b: (c * phase.conj() * a + s * b, c * b - s * phase.conj() * a))
 
-    return Factor(init, apply, adjoint)
+    return Factor(init, apply, adjoint, turns)
 
 
 def tunable(capacity: int) -> Factor:
@@ -84,8 +83,7 @@ def tunable(capacity: int) -> Factor:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
-    if capacity < 1:
-        raise ValueError(f"tunable needs a capacity of at least one layer, got {capacity}")
+    check_size("tunable: capacity", capacity)
     return product(diagonal(), *(givens(1, layer % 2) for layer in range(capacity)))
 
 
@@ -107,6 +105,7 @@ def butterfly(n: int) -> Factor:
 
     Reference: Jing et al., Tunable efficient unitary neural networks (EUNN) and their application to RNNs, 2017.
     """
+    check_size("butterfly: n", n, 2)
     if n < 2 or n & (n - 1):
         raise ValueError(f"butterfly needs a power of two of units, got {n}")
     mesh = product(diagonal(), *(givens(2**layer) for layer in range(n.bit_length() - 1)))

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stack
-from rnnjax.base._numerics import Initializer, draw_initial, orthogonal
+from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import uniform
 from rnnjax.unitary._maps import Parametrization, cayley, check_even, check_signs, exponential, schur, unconstrained
-from rnnjax.unitary._pairs import at_least_single, modrelu
+from rnnjax.unitary._pairs import modrelu
 from rnnjax.unitary._skew import SkewInit, cayley_start, henaff
 from rnnjax.unitary._windows import MATMUL, Plan, fast_window, gated, matmul_full_precision, recurrence, with_transpose
 
@@ -57,6 +57,7 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
 
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016 (modReLU).
     """
+    check_size("modrelu_core: hidden", hidden)
     law = unconstrained() if u is None else u
 
     def init(key: jax.Array, z: Any) -> PyTree:
@@ -95,6 +96,7 @@ def exprnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
 
     Reference: Lezcano-Casado, Martinez-Rubio, Cheap orthogonal constraints in neural networks, 2019.
     """
+    check_size("exprnn: hidden", hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, exponential(start)))
 
 
@@ -120,6 +122,9 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
 
     Reference: Helfrich, Willmott, Ye, Orthogonal recurrent neural networks with scaled Cayley transform, 2018.
     """
+    if negative is not None:
+        check_size("scornn: negative", negative, 0)
+    check_size("scornn: hidden", hidden)
     signs = hidden // 2 if negative is None else negative
     check_signs(signs, hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, cayley(start, signs)))
@@ -146,6 +151,7 @@ def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
 
     Reference: Kerg et al., Non-normal recurrent neural network (nnRNN), 2019.
     """
+    check_size("nnrnn: hidden", hidden)
     check_even(hidden)
     return stack(linear(hidden, bias), modrelu_core(hidden, schur(start)))
 
@@ -173,6 +179,7 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
 
     Reference: Jing et al., Gated orthogonal recurrent units: on learning to forget, 2017.
     """
+    check_size("goru: hidden", hidden)
     inner = modrelu_core(hidden, exponential() if u is None else u)
 
     def init(key: jax.Array, a: Any) -> PyTree:
@@ -214,6 +221,8 @@ def goru(hidden: int, u: Parametrization | None = None, bias: bool = True, openn
 
     Reference: Jing et al., Gated orthogonal recurrent units: on learning to forget, 2017.
     """
+    check_size("goru: hidden", hidden)
+    check_number("goru: openness", openness)
 
     def start(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
         each = jnp.array([1, -1, 0], dtype) * jnp.asarray(openness, dtype)

@@ -8,17 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base._numerics import at_least_single
+
 
 class ComplexPair(NamedTuple):
     """A complex array as two real ones, so that no optimiser, checkpoint or learning rule meets a complex leaf."""
 
     re: jax.Array
     im: jax.Array
-
-
-def at_least_single(a: jax.Array) -> jax.Array:
-    """Half precision becomes single: there is no complex type for it, and a phase in it is not of modulus one."""
-    return a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32)
 
 
 def to_complex(pair: ComplexPair) -> jax.Array:
@@ -73,6 +70,39 @@ def modrelu_halves(z: jax.Array, b: jax.Array) -> jax.Array:
 def not_zero(square: jax.Array) -> jax.Array:
     """A squared norm fit to divide by: over it a zero vector is zero, and its gradient is finite."""
     return jnp.maximum(square, jnp.asarray(1e-12, square.dtype))
+
+
+def unit_circle(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """cos and sin of an angle, such that cos^2 + sin^2 is nearer to 1 than the rounding of either would have it.
+
+    Each rounded by itself, their squares are off by up to 2^-24, the same at every step. Here the larger is one of the
+    numbers next to it, and the smaller what is left for it, if that is no farther than 2^-21: whichever fits best.
+    """
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    if c.dtype != jnp.float32:
+        return c, s
+    large, small = jnp.maximum(abs(c), abs(s)), jnp.minimum(abs(c), abs(s))
+    larges = [large + k * jnp.finfo(c.dtype).eps / 2 for k in (0.0, -2.0, -1.0, 1.0, 2.0)]
+    smalls = [_fitting(a, small) for a in larges]
+    best = jnp.stack([jnp.abs(_circle_gap(a, b)) for a, b in zip(larges, smalls)]).argmin(0)[None]
+    large, small = (jnp.take_along_axis(jnp.stack(x), best, 0)[0] for x in (larges, smalls))
+    turned = jnp.abs(c) >= jnp.abs(s)
+    near = jnp.copysign(jnp.where(turned, large, small), c), jnp.copysign(jnp.where(turned, small, large), s)
+    return c + jax.lax.stop_gradient(near[0] - c), s + jax.lax.stop_gradient(near[1] - s)
+
+
+def _fitting(large: jax.Array, small: jax.Array) -> jax.Array:
+    """The smaller of cos and sin that goes with the larger, if it is near."""
+    move = _circle_gap(large, small) / (2 * jnp.maximum(small, jnp.asarray(1e-3, small.dtype)))
+    return jnp.where(jnp.abs(move) < 2.0**-21, small + move, small)
+
+
+def _circle_gap(c: jax.Array, s: jax.Array) -> jax.Array:
+    """1 - c^2 - s^2, to about 2^-35: squares and sums of the high parts are exact, for they have 12 bits."""
+    unit = jnp.asarray(2.0**11, c.dtype)
+    c_high, s_high = jnp.round(c * unit) / unit, jnp.round(s * unit) / unit
+    c_low, s_low = c - c_high, s - s_high
+    return (1 - (c_high * c_high + s_high * s_high)) - (c + c_high) * c_low - (s + s_high) * s_low
 
 
 def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:

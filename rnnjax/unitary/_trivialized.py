@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_size
+from rnnjax.base._numerics import at_least_single
 from rnnjax.unitary._maps import Parametrization, packed
-from rnnjax.unitary._pairs import at_least_single
 from rnnjax.unitary._skew import SkewInit, expm, henaff, skew
 from rnnjax.unitary._windows import matmul_full_precision, polished
 
@@ -94,8 +94,7 @@ def rebasing(every: int) -> optax.GradientTransformationExtraArgs:
 
     Reference: Lezcano-Casado, Trivializations for gradient-based optimization on manifolds, 2019.
     """
-    if every < 1:
-        raise ValueError(f"rebasing happens every k >= 1 updates, got {every}")
+    check_size("rebasing: every", every)
 
     def is_rotation(tree: PyTree) -> bool:
         return isinstance(tree, Trivialized)

@@ -16,11 +16,11 @@ from jax import lax
 
 from rnnjax.base import Cell, PyTree, Seq, without_marks
 from rnnjax.base._cell import Step
+from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import first_step_shape, num_steps
 from rnnjax.cells._fused_rules import mix, side_by_side
 from rnnjax.cells._fused_window import Rule, piece_length
 from rnnjax.cells._fused_window import fused_scan as window_
-from rnnjax.unitary._pairs import at_least_single
 
 _Activation = Callable[[jax.Array, jax.Array], jax.Array]
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.base import Cell, PyTree, check_rate, with_step
 from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
 from rnnjax.base._numerics import as_dtype, bernoulli
 from rnnjax.base._unroll import scan_window
@@ -35,6 +35,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 
     Reference: Krueger et al., Zoneout: regularizing RNNs by randomly preserving hidden activations, 2017.
     """
+    check_rate("zoneout: rate", rate, certain=True)
 
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         new, y = cell.step(w, carry, x, key)
@@ -85,6 +86,7 @@ def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
 
     Reference: Merity, Keskar, Socher, Regularizing and optimizing LSTM language models, 2018.
     """
+    check_rate("dropconnect: rate", rate)
     names = names or ("u",)
 
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, SourceTarget, tree_where
+from rnnjax.base import Cell, PyTree, Seq, SourceTarget, check_rate, tree_where
 from rnnjax.base._cell import fold
 from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.decoding import greedy
@@ -71,6 +71,8 @@ def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree]
     Reference: Bengio, Vinyals, Jaitly, Shazeer, Scheduled sampling for sequence prediction with recurrent neural
     networks, 2015; Williams, Zipser, 1989 (teacher forcing).
     """
+    if eps is not None:
+        check_rate("scheduled_sampling: eps", eps, certain=True)
 
     def given(x: PyTree) -> tuple[PyTree, Any]:
         return (x.x, x.eps) if eps is None else (x, eps)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, unroll, without_marks
+from rnnjax.base import Cell, PyTree, check_number, unroll, without_marks
 from rnnjax.base._cell import Step
 from rnnjax.base._compose import under_name
 from rnnjax.base._numerics import as_dtype
@@ -96,6 +96,7 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
 
     Reference: Srivastava, Greff, Schmidhuber, Highway networks, 2015.
     """
+    check_number("highway: gate_bias", gate_bias)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kc, kg = jax.random.split(key)

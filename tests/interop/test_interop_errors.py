@@ -83,6 +83,14 @@ REFUSED = {
         lambda: interop.from_keras([*keras_weights("LSTM", 2)[:-1], numbers(15)]),
         r"backward bias: expected shape \[16\], got \[15\]",
     ),
+    "keras: two layers of one width": (
+        lambda: interop.from_keras([numbers(4, 16), numbers(4, 16), numbers(16)] * 2),
+        "a Bidirectional or two layers: say both_ways=True",
+    ),
+    "keras: two layers of other widths": (
+        lambda: interop.from_keras([numbers(n, 16) for n in (3, 4, 4, 4)]),
+        "the arrays of several layers, convert them one by one",
+    ),
     "keras: an unknown activation": (lambda: interop.from_keras([XS, XS], activation="elu"), "activation: .* 'elu'"),
     "to keras: a stack": (
         lambda: interop.to_keras(shaken(rnnjax.stack(rnnjax.lstm(4), rnnjax.lstm(4)), XS[0])),
