@@ -67,7 +67,8 @@ def network(config: app.Config) -> seq2seq.EncoderDecoder:
         return rnnjax.stack(embed, core, rnnjax.linear(words))
 
     places = nn.Sequential([ConvNet(config.channels), lambda x: x.reshape(MAP * MAP, -1)])
-    return seq2seq.encoder_decoder(interop.from_flax(places), decoder, attention)
+    weights = decoder(seq2seq.Memory((), ())).weights
+    return seq2seq.encoder_decoder(interop.from_flax(places), seq2seq.Decoder(decoder, weights), attention)
 
 
 def objective(smoothing: float) -> losses.Objective:

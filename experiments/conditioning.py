@@ -57,7 +57,8 @@ def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
         core = core if how == "none" else wrappers.condition(core, context, how)
         return rnnjax.stack(rnnjax.one_hot(M + 1), core, rnnjax.linear(M))
 
-    return seq2seq.encoder_decoder(rnnjax.pointwise(lambda context: context), decoder)
+    weights = decoder(jnp.zeros(0)).weights
+    return seq2seq.encoder_decoder(rnnjax.pointwise(lambda context: context), seq2seq.Decoder(decoder, weights))
 
 
 def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:

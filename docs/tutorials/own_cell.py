@@ -9,7 +9,8 @@
 # # A first cell of your own
 #
 # A cell is an update of its state from pre-activations z: the linear map of the input is a layer before it, the
-# recurrent matrix u is made for you. Ten lines, and every transform, rule, study and analysis works on it.
+# recurrent matrix u is made for you. Ten lines, and every transform, rule, study and analysis works on it. Here the
+# output is the new state, which `recurrent` sees; where it is another function of it, `output=` says which.
 
 # %%
 import jax

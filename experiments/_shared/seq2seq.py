@@ -91,7 +91,8 @@ def translator(
         words = rnnjax.embed(write, config.embedding_size, dtype=dtype)
         return teach(rnnjax.stack(words, *drop, core, *drop, rnnjax.linear(write)))
 
-    return seq2seq.encoder_decoder(encoder, decoder, attention)
+    weights = decoder(seq2seq.Memory((), ())).weights
+    return seq2seq.encoder_decoder(encoder, seq2seq.Decoder(decoder, weights), attention)
 
 
 def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:

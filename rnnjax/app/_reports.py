@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, UserError
-from rnnjax.base._pytrees import path_name
+from rnnjax.base._paths import is_recurrent
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics import Flow, gradient_flow, matrices
 from rnnjax.unitary import cayley_condition, orthogonality_error
@@ -29,7 +29,7 @@ def _orthogonality_errors(cell: Cell, params: PyTree, x: PyTree) -> dict[str, ja
 def _conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     """The smallest reciprocal condition number of Cayley transforms: at 1e-7 single precision has no digit left."""
     named = jax.tree.leaves_with_path(params)
-    packed = [a for path, a in named if path_name(path).split("/")[-1] == "u" and a.ndim == 1]
+    packed = [a for path, a in named if is_recurrent(path) and a.ndim == 1]
     if not packed:
         raise UserError("--report=cayley_condition: this network has no recurrent matrix by a Cayley transform")
     return {"cayley_condition": jnp.stack([cayley_condition(a) for a in packed]).min()}

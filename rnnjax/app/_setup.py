@@ -91,16 +91,29 @@ def build_setup(build: Build, config: Config) -> Setup:
     return setup._replace(cell=cast(setup.cell, jnp.dtype(config.dtype)))
 
 
+class _NotTraceable(UserError):
+    """A build that takes a number as it is, and not as an argument of a compiled program: it branches on it."""
+
+
 def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the numbers that may be tracers when the setup is built, for a build may branch on one."""
+    """Those of the numbers that may be tracers when the setup is built, for a build may branch on one.
+
+    Raises:
+      UserError: of the build itself.
+    """
 
     def built(name: str, value: Any) -> tuple[()]:
-        build_setup(build, config.with_numbers({name: value}))
+        try:
+            build_setup(build, config.with_numbers({name: value}))
+        except UserError as error:
+            if error.__cause__ is None:  # nothing that JAX or Python said of a tracer
+                raise
+            raise _NotTraceable(f"{name}: {error}") from error
         return ()
 
     kept = {}
     for name, value in numbers.items():
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(_NotTraceable):
             if name not in NUMBERS:
                 jax.eval_shape(lambda v, name=name: built(name, v), value)
             kept[name] = value

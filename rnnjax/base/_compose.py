@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 import jax
 
-from rnnjax.base._cell import Cell, PyTree, Step, out_shape, split
+from rnnjax.base._cell import Cell, PyTree, Step, out_shape, split, wrapper
 from rnnjax.base._seq import with_marks_of, without_marks, zero_invalid
 from rnnjax.base._unroll import unroll
 
 
+@wrapper
 def stack(*cells: Cell, **named: Cell) -> Cell:
     """One cell after another: the output of each is the input of the next.
 
@@ -34,6 +35,7 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
     if bool(cells) == bool(named):
         raise ValueError("stack takes cells, stack(a, b), or named cells, stack(first=a, second=b)")
     parts: dict[Any, Cell] = dict(named) or dict(enumerate(cells))
+    last, read = list(parts.items())[-1][0], list(parts.values())[-1].output
 
     def pack(values: list[PyTree]) -> PyTree:
         return dict(zip(named, values)) if named else tuple(values)
@@ -72,9 +74,11 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
         through([c.step for c in parts.values()]),
         weights,
         through([unroll(c).step for c in parts.values()]),
+        None if read is None else lambda carries: read(carries[last]),
     )
 
 
+@wrapper
 def under_name(cell: Cell, name: str) -> Cell:
     """The same cell, its params one level down: params[name]; beside it there is room for others."""
 
@@ -87,6 +91,7 @@ def under_name(cell: Cell, name: str) -> Cell:
         at(cell.step),
         lambda p, key=None: {**p, name: cell.weights(p[name], key)},
         None if cell.window is None else at(cell.window),
+        cell.output,
     )
 
 

@@ -1,18 +1,16 @@
-"""Time: the only room that knows it. Windows, ragged windows, chunks of windows, and what is kept of them."""
+"""Time: the only file that knows it. Windows, ragged windows, chunks of windows, and what is kept of them."""
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base._cell import Cell, PyTree, Step
+from rnnjax.base._cell import Cell, PyTree, Step, without_fast, wrapper
 from rnnjax.base._checks import check_size
 from rnnjax.base._seq import (
     Seq,
@@ -29,6 +27,7 @@ from rnnjax.base._seq import (
 )
 
 
+@wrapper
 def with_resets(cell: Cell) -> Cell:
     """The cell whose input is a Seq of one step: what `unroll` does on a Seq, step by step.
 
@@ -62,37 +61,17 @@ def with_resets(cell: Cell) -> Cell:
     )
 
 
-_SCANNING = contextvars.ContextVar("scanning", default=False)
+def scan_window(cell: Cell, inline: bool = False) -> Step:
+    """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq.
 
-
-@contextlib.contextmanager
-def scanning() -> Iterator[None]:
-    """What is traced inside takes no fast windows: every `unroll` scans its step, and a window of one step is the step.
-
-    The one switch for forward mode, since a hand-written backward pass has none.
-
-    Example: a directional derivative through an LSTM.
-      >>> import jax, jax.numpy as jnp, rnnjax
-      >>> cell, xs = unroll(rnnjax.lstm(4)), jnp.ones((12, 3))
-      >>> params = cell.init(jax.random.key(0), xs)
-      >>> with scanning():
-      ...     _, slope = jax.jvp(lambda p: rnnjax.run(cell, p, xs)[1].sum(), (params,), (params,))
-      >>> bool(jnp.isfinite(slope))
-      True
+    Args:
+      cell: of one step.
+      inline: a window of one step is the step itself, without a loop around it.
     """
-    token = _SCANNING.set(True)
-    try:
-        yield
-    finally:
-        _SCANNING.reset(token)
-
-
-def scan_window(cell: Cell) -> Step:
-    """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq."""
 
     def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         step = with_resets(cell).step if isinstance(xs, Seq) else cell.step
-        if _SCANNING.get() and num_steps(xs) == 1:
+        if inline and num_steps(xs) == 1:
             carry, y = step(weights, carry, *jax.tree.map(lambda a: a[0], (xs, keys)))
             return carry, jax.tree.map(lambda a: a[None], y)
         return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
@@ -100,6 +79,7 @@ def scan_window(cell: Cell) -> Step:
     return window
 
 
+@wrapper
 def as_step_cell(cell: Cell) -> Cell:
     """The cell of one step that a cell of windows is: the inverse of `unroll`, for wrappers that act on every step.
 
@@ -111,12 +91,13 @@ def as_step_cell(cell: Cell) -> Cell:
       >>> np.testing.assert_allclose(rnnjax.run(again, params, xs)[1], rnnjax.run(cell, params, xs)[1], rtol=1e-6)
     """
 
+    slow = without_fast(cell)
+
     def shape(x: PyTree) -> PyTree:
         return jax.eval_shape(lambda x: jax.tree.map(lambda a: a[None], x), x)
 
     def step(weights: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        with scanning():
-            carry, y = cell.step(weights, carry, *jax.tree.map(lambda a: jnp.asarray(a)[None], (x, key)))
+        carry, y = slow.step(weights, carry, *jax.tree.map(lambda a: jnp.asarray(a)[None], (x, key)))
         return carry, jax.tree.map(lambda a: a[0], y)
 
     return Cell(
@@ -151,10 +132,18 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
       >>> ys.shape
       (5, 12, 4)
     """
+    return _unrolled(cell, reverse, scan_window(cell) if cell.window is None else cell.window)
+
+
+def _unrolled(cell: Cell, reverse: bool, inner: Step) -> Cell:
+    """`unroll(cell, reverse)`, where `inner` runs a window from its first step to its last."""
+
+    def slow() -> Cell:
+        part = without_fast(cell)
+        return _unrolled(part, reverse, scan_window(part, inline=True))
 
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         check_marks(xs, 1)
-        inner = scan_window(cell) if cell.window is None or _SCANNING.get() else cell.window
         keys = keys_along_time(key, xs)
         if not reverse:
             return inner(weights, carry, xs, keys)
@@ -166,9 +155,11 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
         lambda weights, xs: cell.initial_carry(weights, first_step_shape(without_marks(xs))),
         step,
         cell.weights,
+        slow=slow,
     )
 
 
+@wrapper
 def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
     """Feeds a window cell `length` inputs at a time, the carry passed on; a shorter rest comes last.
 
@@ -223,6 +214,7 @@ def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
     )
 
 
+@wrapper
 def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
     """Computes the inside of a cell again in the backward pass instead of storing it.
 

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, Seq, check_size, stack
 from rnnjax.base._numerics import at_least_single
+from rnnjax.base._outputs import carry_itself
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells._feedforward import linear, pointwise
 
 
-def _carry_only_cell(start: Any, step: Any) -> Cell:
-    """A cell without params from (x) -> carry and (carry, x) -> (carry, y)."""
-    return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x))
+def _carry_only_cell(start: Any, step: Any, output: Any = None) -> Cell:
+    """A cell without params from (x) -> carry, (carry, x) -> (carry, y), and carry -> y if y is of the carry alone."""
+    return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x), output=output)
 
 
 def delay_line(k: int) -> Cell:
@@ -110,7 +111,7 @@ def max_so_far() -> Cell:
         h = jnp.maximum(h, x)
         return h, h
 
-    return _carry_only_cell(lambda x: jnp.zeros(x.shape, x.dtype), step)
+    return _carry_only_cell(lambda x: jnp.zeros(x.shape, x.dtype), step, carry_itself)
 
 
 class _Slots(NamedTuple):
@@ -137,7 +138,7 @@ def input_slots(length: int) -> Cell:
         inputs = h.inputs + jnp.expand_dims(h.next, tuple(range(1, 1 + x.ndim))) * x[None]
         return _Slots(inputs, jnp.roll(h.next, 1).at[0].set(0)), inputs.reshape(-1)
 
-    return _carry_only_cell(start, step)
+    return _carry_only_cell(start, step, lambda h: h.inputs.reshape(-1))
 
 
 def time_delay(hidden: int, k: int = 8) -> Cell:

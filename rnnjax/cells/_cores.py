@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, nothing, ones, orthogonal, standardize
+from rnnjax.base._outputs import carry_itself, output_in_carry
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
 from rnnjax.cells._fused_rules import GRU, VANILLA
 from rnnjax.cells._fused_window import Rule, core_window
@@ -29,6 +30,7 @@ def recurrent(
     start: Callable[[jax.Array], PyTree] = lambda h: h,
     u_init: Initializer = orthogonal,
     extra: dict[str, tuple[Initializer, tuple[int, ...]]] | None = None,
+    output: Callable[[Any], PyTree] | None = None,
 ) -> Cell:
     """A core: a recurrent matrix u `[hidden, gates * hidden]` and the update that uses it. New cells start here.
 
@@ -39,6 +41,7 @@ def recurrent(
       start: from zeros `[hidden]` to the initial carry, e.g. `lambda h: LSTMCarry(h, h)`.
       u_init: initialiser of one gate's `[hidden, hidden]`.
       extra: further params by name: (initialiser, shape).
+      output: carry -> y, as `Cell.output`; None: found by tracing the update where y is made of arrays of the carry.
 
     Raises:
       ValueError: at the first step, if z is not `[gates * hidden]` (a window without `unroll`, a linear too narrow).
@@ -78,7 +81,22 @@ def recurrent(
         check(z)
         return update(p, carry, z)
 
-    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step)
+    def shapes() -> tuple[PyTree, PyTree, Any]:
+        made = {"u": (hidden, gates * hidden)} | {k: shape for k, (_, shape) in (extra or {}).items()}
+        p = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in made.items()}
+        h = jax.eval_shape(start, jax.ShapeDtypeStruct((hidden,), jnp.float32))
+        return p, h, jax.ShapeDtypeStruct((gates * hidden,), jnp.float32)
+
+    read = _traced_output(update, shapes) if output is None else output
+    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=read)
+
+
+def _traced_output(update: _Update, shapes: Callable[[], tuple[Any, ...]]) -> Callable[[PyTree], PyTree] | None:
+    """The output of an update that is of its carry; None where it is not, or where float32 arrays are not enough."""
+    try:
+        return output_in_carry(update, *shapes())
+    except Exception:  # whatever an update raises that wants other weights, as a wrapper of its core makes them
+        return None
 
 
 def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:
@@ -119,7 +137,7 @@ def vanilla_core(
         h = activation(z + recurrent_drive(p, h))
         return h, h
 
-    core = recurrent(hidden, vanilla, u_init=u_init, extra=norm_params(layer_norm, hidden))
+    core = recurrent(hidden, vanilla, u_init=u_init, extra=norm_params(layer_norm, hidden), output=carry_itself)
     rule = vanilla_rule(activation, layer_norm)
     return core if rule is None else core_window(rule, core)
 
@@ -189,7 +207,9 @@ def gru_core(
         return h, h
 
     bias = {"b": (nothing, (hidden,))} if recurrent_bias else {}
-    core = recurrent(hidden, gru, 3, u_init=u_init, extra=norm_params(layer_norm, 3 * hidden) | bias)
+    core = recurrent(
+        hidden, gru, 3, u_init=u_init, extra=norm_params(layer_norm, 3 * hidden) | bias, output=carry_itself
+    )
     return core_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], core)
 
 
@@ -214,7 +234,7 @@ def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
         h = h + f * (n - h)
         return h, h
 
-    return recurrent(hidden, mgu, 2, u_init=u_init)
+    return recurrent(hidden, mgu, 2, u_init=u_init, output=carry_itself)
 
 
 def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) -> Cell:
@@ -242,7 +262,7 @@ def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) ->
         h = h + (jnp.tanh(z + h @ p["u"]) - h) / as_dtype(tau, h)
         return h, h
 
-    return recurrent(hidden, ctrnn, u_init=u_init)
+    return recurrent(hidden, ctrnn, u_init=u_init, output=carry_itself)
 
 
 def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0) -> Cell:
@@ -275,4 +295,4 @@ def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 
         h = activation(z + p["u"] * h)
         return h, h
 
-    return Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step)
+    return Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step, output=carry_itself)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._numerics import Initializer, nothing, orthogonal
+from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._cores import recurrent
 from rnnjax.cells._feedforward import linear
 
@@ -56,7 +57,7 @@ def deep_transition_core(hidden: int, depth: int = 2, skip: bool = False) -> Cel
         "deep": (_stacked_orthogonal, (*layers, hidden)),
         "b": (nothing, layers),
     }
-    return recurrent(hidden, deep_transition, extra=extra if depth > 1 else None)
+    return recurrent(hidden, deep_transition, extra=extra if depth > 1 else None, output=carry_itself)
 
 
 def deep_transition(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
@@ -117,7 +118,7 @@ def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
         h = jnp.where(due, new, h)
         return (h, jnp.mod(t + 1, jnp.asarray(cycle, t.dtype))), h
 
-    return recurrent(hidden, clockwork, start=lambda h: (h, jnp.zeros((), h.dtype)))
+    return recurrent(hidden, clockwork, start=lambda h: (h, jnp.zeros((), h.dtype)), output=lambda carry: carry[0])
 
 
 def clockwork(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:

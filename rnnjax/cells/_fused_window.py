@@ -10,7 +10,7 @@ gives the gradient of the weights. The parts:
 - `_pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
   That is what keeps `vmap` right and fast: batches, populations, gradients per example.
 
-There is no forward mode: `cell.replace(window=None)` before `unroll` scans.
+There is no forward mode: `without_fast(cell)` scans.
 """
 
 from __future__ import annotations

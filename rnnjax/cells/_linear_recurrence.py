@@ -17,6 +17,7 @@ from jax import lax
 
 from rnnjax.base import Cell, PyTree, Seq, check_number, check_positive, check_size, stack, tree_where, without_marks
 from rnnjax.base._numerics import as_dtype, draw_initial
+from rnnjax.base._outputs import carry_itself
 from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells._feedforward import linear
 
@@ -48,7 +49,7 @@ def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.
 def linear_scan(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool = False) -> jax.Array:
     """All states of h_t = a_t h_{t-1} + b_t, elementwise. Where a_t is zero, h_t = b_t whatever was before.
 
-    Its gradient is one more such scan, the other way round. There is no forward mode.
+    Its gradient is one more such scan, the other way round. There is no forward mode; cells have `without_fast`.
 
     Args:
       a, b: `[T, ...]`, real or complex.
@@ -110,7 +111,7 @@ def linear_recurrent(
     states: int,
     init: Callable[[jax.Array, Any], PyTree],
     drive: _Drive,
-    read: _Read = lambda p, h, x: h,
+    read: _Read | None = None,
     is_complex: bool = False,
 ) -> Cell:
     """A cell of a linear recurrence; its window forms all coefficients at once.
@@ -121,7 +122,7 @@ def linear_recurrent(
       states: numbers of the state, real or complex; the carry is real: `[states]`, or `[2 states]`, real parts first.
       init: (key, x) -> params.
       drive: (params, x) -> (a, b), each `[states]`.
-      read: (params, h, x) -> y.
+      read: (params, h, x) -> y; None: y is h.
       is_complex: whether a, b and h are.
 
     Example: exponential averages over two learned times.
@@ -143,7 +144,7 @@ def linear_recurrent(
         return _halves(h, dtype) if is_complex else h
 
     def output(p: PyTree, h: jax.Array, x: jax.Array) -> jax.Array:
-        return read(p, h, x).astype(x.dtype)
+        return (h if read is None else read(p, h, x)).astype(x.dtype)
 
     def step(p: PyTree, carry: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         if x.ndim != 1:
@@ -161,7 +162,8 @@ def linear_recurrent(
         return outside(hs[-1], carry.dtype), with_marks_of(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
 
     width = 2 * states if is_complex else states
-    return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window)
+    own = carry_itself if read is None and not is_complex else None
+    return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window, output=own)
 
 
 def _marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:

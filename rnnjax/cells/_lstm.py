@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base import Cell, PyTree, check_number, check_size, memory_carry
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, ones, orthogonal, standardize
+from rnnjax.base._outputs import hidden_units
 from rnnjax.cells._cores import norm_params, recurrent, recurrent_drive
 from rnnjax.cells._fused_layer_norm import NORMED_LSTM
 from rnnjax.cells._fused_rules import LSTM
 from rnnjax.cells._fused_window import core_window
 
 
+@memory_carry
 class LSTMCarry(NamedTuple):
     """The state of an LSTM: the cell c and the output h, both `[hidden]`.
 
@@ -69,7 +71,7 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
-    core = recurrent(hidden, lstm, 4, _twice, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm)
+    core = recurrent(hidden, lstm, 4, _twice, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm, hidden_units)
     return core_window(NORMED_LSTM if layer_norm else LSTM, core, on_forget(hidden, forget_bias))
 
 
@@ -105,4 +107,4 @@ def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = ort
         h = jax.nn.sigmoid(o + to_o * c) * jnp.tanh(c)
         return LSTMCarry(c, h), h
 
-    return recurrent(hidden, peephole_lstm, 4, _twice, u_init, {"p": (nothing, (3, hidden))})
+    return recurrent(hidden, peephole_lstm, 4, _twice, u_init, {"p": (nothing, (3, hidden))}, hidden_units)

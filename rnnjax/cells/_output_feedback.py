@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree, check_rate, check_size, stack
+from rnnjax.base import Cell, PyTree, check_rate, check_size, stack, wrapper
 from rnnjax.base._cell import fold
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear, pointwise
@@ -33,6 +33,7 @@ _FORMS: dict[str, _Form] = {
 }
 
 
+@wrapper
 def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any = 0.0) -> Cell:
     """Gives a cell what it said before as further features of its input; context units remember it.
 
@@ -59,6 +60,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
     """
     check_rate("feedback: decay", decay)
     given = _FORMS[form] if isinstance(form, str) else form
+    read = cell.output
 
     def joined(x: jax.Array, context: Any) -> jax.Array:
         return jnp.concatenate([x, jnp.asarray(context, x.dtype)], -1)
@@ -72,7 +74,13 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
         said = given(fold(key, _FEEDBACK_TAG), y).astype(x.dtype)
         return (inner, as_dtype(decay, x) * carry[1] + said), y
 
-    return Cell(lambda key, x: cell.init(key, jax.eval_shape(joined, x, y0)), initial_carry, step, cell.weights)
+    return Cell(
+        lambda key, x: cell.init(key, jax.eval_shape(joined, x, y0)),
+        initial_carry,
+        step,
+        cell.weights,
+        output=None if read is None else lambda carry: read(carry[0]),
+    )
 
 
 def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0) -> jax.Array:

@@ -10,6 +10,7 @@ from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_positive, check_size, stateless
 from rnnjax.base._numerics import Initializer, as_dtype, at_least_single, draw_initial, orthogonal
+from rnnjax.base._outputs import carry_itself, hidden_units
 
 
 class Binary(NamedTuple):
@@ -113,7 +114,7 @@ def binary_core(
         log_p = jax.nn.log_sigmoid(at_least_single((2 * lax.stop_gradient(h) - 1) * logits)).sum()
         return Binary(h, carry.log_probability + log_p), h
 
-    return Cell(init, start, step)
+    return Cell(init, start, step, output=hidden_units)
 
 
 def log_probability(carry: PyTree) -> jax.Array:
@@ -177,7 +178,7 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
         h, _ = lax.scan(unit, h, (jnp.arange(hidden), keys))
         return h, h
 
-    return Cell(init, lambda p, x: jnp.zeros(hidden, given(x)[0].dtype), step)
+    return Cell(init, lambda p, x: jnp.zeros(hidden, given(x)[0].dtype), step, output=carry_itself)
 
 
 def symmetric(u: jax.Array) -> jax.Array:

@@ -51,6 +51,12 @@ class Kroneckers(NamedTuple):
         return jnp.einsum("rnm,rm->n", self.right, self.left @ d)
 
 
+def inner_output(cell: Cell) -> Callable[[PyTree], PyTree] | None:
+    """The output of a rule around a cell: that of the cell, read from its carry inside the rule's."""
+    read = cell.output
+    return None if read is None else lambda state: read(state.carry)
+
+
 @jax.custom_jvp
 def attach_influence(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> PyTree:
     """The value of `carry`, with the derivative `influence` in the weights and none in anything else.

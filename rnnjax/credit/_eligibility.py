@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import jax
 
-from rnnjax.base import Cell, PyTree, with_step
+from rnnjax.base import Cell, PyTree, with_step, wrapper
 from rnnjax.credit._attached import LIMIT, NotAdmitted
 from rnnjax.credit._jaxprs import cut, loops
 from rnnjax.credit._snap import masked_rtrl
 from rnnjax.credit._sparsity import finder
 
 
+@wrapper
 def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
     """Eligibility propagation: RTRL without the derivative that comes back through recurrent matrices.
 
@@ -41,6 +42,7 @@ def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
     return _along_own_state("eprop", cell, limit)
 
 
+@wrapper
 def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
     """Random-feedback local online learning, its temporal half: the leaky trace of a network with one state a unit.
 
@@ -89,7 +91,7 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
     def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         return cut(cell.step, recurrent(w, x))(w, h, x, key)
 
-    past = with_step(cell, step)
+    past = with_step(cell, step).replace(output=cell.output)
     ruled = masked_rtrl(rule, past, finder(past, None), limit)
 
     def initial_carry(weights: PyTree, x: PyTree) -> PyTree:

@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, check_size, with_step
+from rnnjax.base import Cell, PyTree, check_size, with_step, without_fast, wrapper, wrapping_carry
 from rnnjax.base._cell import fold
-from rnnjax.base._unroll import scanning
 from rnnjax.credit._attached import (
     Kept,
     Kroneckers,
     NotAdmitted,
     attach_influence,
     flat,
+    inner_output,
     jacobian,
     kept,
     of_window,
@@ -32,6 +32,7 @@ _KRONECKER_TAG = 0x0503
 _Reduce = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
+@wrapping_carry
 class _Kronecker(NamedTuple):
     """A carry and, for each matrix of weights, r random pairs the sum of whose products is on average its influence.
 
@@ -50,6 +51,7 @@ class _Kronecker(NamedTuple):
     fresh: jax.Array
 
 
+@wrapper
 def kf_rtrl(cell: Cell) -> Cell:
     """Kronecker-factored RTRL: the influence of each matrix as a random product of an input and a small matrix.
 
@@ -82,6 +84,7 @@ def kf_rtrl(cell: Cell) -> Cell:
     return _factored_rtrl("kf_rtrl", cell, 1, _mix_products)
 
 
+@wrapper
 def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
     """Optimal Kronecker-sum approximation of RTRL: as `kf_rtrl`, with r pairs, and signs where they do least harm.
 
@@ -193,6 +196,7 @@ def orthogonal_complement(z: jax.Array) -> jax.Array:
 
 def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
     """RTRL with the influence of each matrix as a sum of products, and a way to have no more of them after a step."""
+    slow = without_fast(cell)
 
     def initial_carry(weights: PyTree, x: PyTree) -> _Kronecker:
         form = _kronecker_form(rule, cell, weights, x)
@@ -214,10 +218,10 @@ def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
         influence = [*map(Kroneckers, held.left, held.right), *held.exact]
         before = attach_influence(form.matrices.of(w) + form.others.of(w), held.carry, influence)
         carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
-        new = _step_kronecker(cell, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        new = _step_kronecker(slow, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return lax.stop_gradient(new)._replace(carry=carry), y
 
-    return with_step(cell, step).replace(initial_carry=initial_carry)
+    return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
 class _Form(NamedTuple):
@@ -260,8 +264,7 @@ def _step_kronecker(
         new = form.others.put(w, values)
         return flat(products(cell.step, new, initial_or_carry(cell, new, state.fresh, h, x), x, key, taps).carry)
 
-    with scanning():
-        at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.of(w), state.carry))
+    at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.of(w), state.carry))
     ahead = jax.vmap(flat)(d)
     drawn, left, right = of_window(key, _KRONECKER_TAG), [], []
     for k, (i, a, b) in enumerate(zip(form.matrices.which, state.left, state.right)):

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, with_step
-from rnnjax.credit._attached import LIMIT, Kept, affordable, attach_influence, flat, jacobian, kept, start
+from rnnjax.base import Cell, PyTree, with_step, wrapper, wrapping_carry
+from rnnjax.credit._attached import LIMIT, Kept, affordable, attach_influence, flat, inner_output, jacobian, kept, start
 
 
+@wrapping_carry
 class CarryWithInfluence(NamedTuple):
     """A carry and what is known of how the weights made it. All zeros but the carry: nothing made it.
 
@@ -23,6 +24,7 @@ class CarryWithInfluence(NamedTuple):
     influence: list[jax.Array]
 
 
+@wrapper
 def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
     """Real-time recurrent learning: the exact gradient without a look back, for any cell.
 
@@ -70,7 +72,7 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
 
         return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
 
-    return with_step(cell, step).replace(initial_carry=initial_carry)
+    return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
 def _step_influence(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, check_size, with_step
-from rnnjax.credit._attached import LIMIT, affordable, flat
+from rnnjax.base import Cell, PyTree, check_size, with_step, wrapper
+from rnnjax.credit._attached import LIMIT, affordable, flat, inner_output
 from rnnjax.credit._rtrl import CarryWithInfluence
 from rnnjax.credit._sparsity import Group, Pattern, finder
 
@@ -51,6 +51,7 @@ def _attach_influence_at_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]
     return carry, unflat(total)
 
 
+@wrapper
 def snap(cell: Cell, n: int = 1, limit: int = LIMIT) -> Cell:
     """Sparse n-step approximation: RTRL that keeps the influence of a weight on the numbers it can reach in n steps.
 
@@ -125,7 +126,7 @@ def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern]
             carry, _step_masked_influence(cell, found, *lax.stop_gradient((w, held, influence, x)), key)
         ), y
 
-    return with_step(cell, step).replace(initial_carry=initial_carry)
+    return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
 def _class_weights(found: Pattern, weights: PyTree) -> list[jax.Array]:

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, check_rate, tree_where, with_step
+from rnnjax.base import Cell, PyTree, check_rate, tree_where, with_step, wrapper
 from rnnjax.credit._attached import of_window, without_key
 
 _ARTBP_TAG = 0x0504
 
 
+@wrapper
 def truncate(cell: Cell) -> Cell:
     """Forgets how the incoming carry came about: d h_{t-1} / d params = 0, the values unchanged.
 
@@ -40,9 +41,10 @@ def truncate(cell: Cell) -> Cell:
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         return cell.step(w, lax.stop_gradient(carry), x, key)
 
-    return with_step(cell, step)
+    return with_step(cell, step).replace(output=cell.output)
 
 
+@wrapper
 def random_truncate(cell: Cell, rate: Any) -> Cell:
     """Anticipated reweighted truncated backpropagation: forgets at random, and makes up for it where it does not.
 
@@ -81,7 +83,7 @@ def random_truncate(cell: Cell, rate: Any) -> Cell:
         made_up = jax.tree.map(lambda h: _rescaled(h, 1 / (1 - jnp.asarray(rate, h.dtype))), carry)
         return cell.step(w, tree_where(forgets, lax.stop_gradient(carry), made_up), x, key)
 
-    return with_step(cell, step)
+    return with_step(cell, step).replace(output=cell.output)
 
 
 def _rescaled(h: jax.Array, factor: jax.Array) -> jax.Array:

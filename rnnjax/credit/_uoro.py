@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, tree_where, with_step
-from rnnjax.base._unroll import scanning
-from rnnjax.credit._attached import Kept, Outer, attach_influence, flat, kept, of_window, without_key
+from rnnjax.base import Cell, PyTree, tree_where, with_step, without_fast, wrapper, wrapping_carry
+from rnnjax.credit._attached import Kept, Outer, attach_influence, flat, inner_output, kept, of_window, without_key
 
 _UORO_TAG = 0x0502
 
@@ -27,6 +26,7 @@ def norm_balance(a: PyTree, b: PyTree) -> jax.Array:
     return jnp.sqrt((jnp.linalg.norm(flat(a)) + tiny) / (jnp.linalg.norm(flat(b)) + tiny))
 
 
+@wrapping_carry
 class _RankOne(NamedTuple):
     """A carry and a random pair whose product is, on average, its influence.
 
@@ -43,6 +43,7 @@ class _RankOne(NamedTuple):
     fresh: jax.Array
 
 
+@wrapper
 def uoro(cell: Cell) -> Cell:
     """Unbiased online recurrent optimisation: the influence as one random product, J = E[s v'].
 
@@ -74,6 +75,8 @@ def uoro(cell: Cell) -> Cell:
     Reference: Tallec, Ollivier, Unbiased online recurrent optimization, 2018.
     """
 
+    slow = without_fast(cell)
+
     def initial_carry(weights: PyTree, x: PyTree) -> _RankOne:
         carry = cell.initial_carry(weights, x)
         right = jax.tree.map(jnp.zeros_like, kept(cell, weights, x).of(weights))
@@ -86,10 +89,10 @@ def uoro(cell: Cell) -> Cell:
             return state._replace(carry=carry), y
         before = attach_influence(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
         carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
-        left, right = _step_rank_one(cell, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
+        left, right = _step_rank_one(slow, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
 
-    return with_step(cell, step).replace(initial_carry=initial_carry)
+    return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
 def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: PyTree) -> PyTree:
@@ -100,7 +103,7 @@ def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: 
 def _step_rank_one(
     cell: Cell, which: Kept, w: PyTree, state: _RankOne, x: PyTree, key: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """The pair after a step."""
+    """The pair after a step of a cell that has a forward mode."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
         new = which.put(w, values)
@@ -108,9 +111,8 @@ def _step_rank_one(
 
     weights = which.of(w)
     unflat = ravel_pytree(state.carry)[1]
-    with scanning():
-        _, ahead = jax.jvp(lambda h: after(weights, h), (state.carry,), (unflat(state.left),))
-        _, pull = jax.vjp(lambda values: after(values, state.carry), weights)
+    _, ahead = jax.jvp(lambda h: after(weights, h), (state.carry,), (unflat(state.left),))
+    _, pull = jax.vjp(lambda values: after(values, state.carry), weights)
     e = signs(of_window(key, _UORO_TAG), ahead.size, ahead.dtype)
     at_once = pull(e)[0]
     r0, r1 = norm_balance(state.right, ahead), norm_balance(at_once, e)

@@ -76,7 +76,7 @@ def _sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
         _assert_divides(devices, batch)
 
         def part(params: PyTree, state: PyTree, batch: Batch, key: Any) -> tuple[Estimate, PyTree]:
-            estimate, after = estimator.grad(params, state, batch, key)
+            estimate, after = estimator.grad(params, state, batch, key, EXAMPLES)
             return lax.psum(estimate, EXAMPLES), after
 
         cut = P(EXAMPLES)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree, run, unroll
+from rnnjax.base._carries import memory_cells
+from rnnjax.base._paths import is_recurrent
 from rnnjax.base._seq import num_steps
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics._flow import gradient_flow, memory_length, trajectory
@@ -75,12 +77,12 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
     js = jacobians(step, params, jax.tree.map(lambda a: a[steps - seen :], xs), system.carry(states[steps - seen]))
     lags = np.unique(np.geomspace(1, seen, _LAGS).round().astype(int))
     flow, found = gradient_flow(step, params, xs), matrices(cell.weights(params))
-    has_cells = bool(_memory_cells(system.carry(system.start)))
+    has_cells = bool(memory_cells(system.carry(system.start)))
     form = plain and [u.shape for u in found] == [(size, size)]
     return Analysis(
         norms=flow.norms,
         memory=memory_length(flow.norms),
-        cells=gradient_flow(step, params, xs, part=_memory_cells).norms if has_cells else None,
+        cells=gradient_flow(step, params, xs, part=memory_cells).norms if has_cells else None,
         lags=jnp.asarray(lags),
         logs=spectra(js, at=seen - lags),
         bound=jacobian_bound(js),
@@ -107,21 +109,6 @@ def goes_stepwise(cell: Cell, params: PyTree, xs: PyTree) -> bool:
     return all(bool(a) for a in jax.tree.leaves(close))
 
 
-def _memory_cells(carry: PyTree) -> list[jax.Array]:
-    """The memory cells c of the LSTMs and their kin in a carry.
-
-    Example:
-      >>> import rnnjax, jax.numpy as jnp
-      >>> print(_memory_cells(((), rnnjax.LSTMCarry(c=jnp.ones(2), h=jnp.zeros(2)))))
-      [Array([1., 1.], dtype=float32)]
-    """
-
-    def holds(part: Any) -> bool:
-        return "c" in getattr(part, "_fields", ())
-
-    return [part.c for part in jax.tree.leaves(carry, is_leaf=holds) if holds(part)]
-
-
 def matrices(weights: PyTree) -> list[jax.Array]:
     """The recurrent matrices u that are square, bound unitary factors among them, as real ones.
 
@@ -136,9 +123,9 @@ def matrices(weights: PyTree) -> list[jax.Array]:
     """
     at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
     bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, BoundFactor)]
-    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and _recurrent(path, w)]
+    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and is_recurrent(path) and _is_square(w)]
 
 
-def _recurrent(path: Any, w: jax.Array) -> bool:
-    """Whether this is a recurrent matrix: u, and square."""
-    return jax.tree_util.keystr(path[-1:], simple=True) == "u" and w.ndim == 2 and w.shape[0] == w.shape[1]
+def _is_square(w: jax.Array) -> bool:
+    """Whether this is a square matrix."""
+    return w.ndim == 2 and w.shape[0] == w.shape[1]

@@ -62,16 +62,20 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
     def start(params: PyTree, batch: Batch) -> PyTree:
         return initial_carries(cell, params, batch)
 
-    def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+    def piece(
+        params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None, axis: str | None = None
+    ) -> tuple[Estimate, PyTree]:
         def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-            metrics, after = score(cell, objective, params, lax.stop_gradient(carry), batch, key)
+            metrics, after = score(cell, objective, params, lax.stop_gradient(carry), batch, key, axis)
             return metrics["loss"].total, (metrics, after)
 
         grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)
         return Estimate(grads, metrics), after
 
-    def whole(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
-        estimate, after = piece(params, carry, batch, key)
+    def whole(
+        params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None, axis: str | None = None
+    ) -> tuple[Estimate, PyTree]:
+        estimate, after = piece(params, carry, batch, key, axis)
         return estimate, () if batch.restart is None else after
 
     windowed = over_windows(piece, start, window)._replace(adds=True)
@@ -133,9 +137,11 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
             initial_carries(cell, params, batch), Seq(xs, jnp.zeros((b, kept), bool), jnp.zeros((b, kept), bool))
         )
 
-    def piece(params: PyTree, state: _Replay, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, _Replay]:
+    def piece(
+        params: PyTree, state: _Replay, batch: Batch, key: jax.Array | None = None, axis: str | None = None
+    ) -> tuple[Estimate, _Replay]:
         xs, r = _join_past(state.xs, batch), duration_of(batch)
-        keys = keys_of(key, batch)
+        keys = keys_of(key, batch, axis)
 
         def example(
             weights: PyTree, carry: PyTree, xs: Seq, batch: Batch, key: jax.Array | None

@@ -41,12 +41,8 @@ class _Init(Protocol):
     def __call__(self, params: PyTree, batch: Batch, /) -> PyTree: ...
 
 
-class _Grad(Protocol):
-    """(params, state, batch, key) -> (estimate, state)."""
-
-    def __call__(
-        self, params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None, /
-    ) -> tuple[Estimate, PyTree]: ...
+# (params, state, batch, key) -> (estimate, state); where parts of a batch add up, (..., key, axis) too.
+_Grad = Callable[..., tuple[Estimate, PyTree]]
 
 
 class Estimator(NamedTuple):
@@ -55,8 +51,9 @@ class Estimator(NamedTuple):
     Attributes:
       init: (params, batch) -> state; the batch for its shapes only.
       grad: (params, state, batch, key=None) -> (Estimate, state).
-      adds: whether estimates of parts of a batch add up to that of the batch, given `keys_of` for their noise, and the
-        state holds examples first: then devices may each take a part.
+      adds: whether estimates of parts of a batch add up to that of the batch, and the state holds examples first. Then
+        devices may each take a part, and grad takes one more argument, the name of the axis along which they do: the
+        noise of an example is that which it has in the whole batch.
     """
 
     init: _Init
@@ -65,7 +62,13 @@ class Estimator(NamedTuple):
 
 
 def score(
-    cell: Cell, objective: Objective, params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None
+    cell: Cell,
+    objective: Objective,
+    params: PyTree,
+    carry: PyTree,
+    batch: Batch,
+    key: jax.Array | None = None,
+    axis: str | None = None,
 ) -> tuple[Metrics, PyTree]:
     """Runs a batch and sums its metrics over the examples. The weights map runs once, outside the examples.
 
@@ -76,6 +79,7 @@ def score(
       carry: `[B, ...]` from the window before; not read where `batch.restart` is None.
       batch: of B examples.
       key: noise, a different one for each example; None: none.
+      axis: the axis along which devices share out a batch of which this is one's part; None: it is the whole.
 
     Returns:
       (metrics, carry `[B, ...]`)
@@ -98,7 +102,7 @@ def score(
         carry, y = cell.step(weights, start, batch.x, key)
         return objective(y, batch), carry
 
-    metrics, carry = jax.vmap(example)(carry, batch, keys_of(key, batch))
+    metrics, carry = jax.vmap(example)(carry, batch, keys_of(key, batch, axis))
     return jax.tree.map(lambda a: a.sum(0), metrics), carry
 
 
@@ -107,8 +111,8 @@ def batch_size_of(batch: Batch) -> int:
     return num_steps(batch.x)
 
 
-def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
-    """A key for each example; where devices share out a batch, those that its examples have in the whole of it.
+def keys_of(key: jax.Array | None, batch: Batch, axis: str | None = None) -> jax.Array | None:
+    """A key for each example; where devices share out a batch along an axis, those that they have in the whole of it.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -118,10 +122,9 @@ def keys_of(key: jax.Array | None, batch: Batch) -> jax.Array | None:
     if key is None:
         return None
     n = batch_size_of(batch)
-    try:
-        device, devices = lax.axis_index(EXAMPLES), lax.axis_size(EXAMPLES)
-    except NameError:  # JAX's word for an axis that is not there
+    if axis is None:
         return jax.random.split(key, n)
+    device, devices = lax.axis_index(axis), lax.axis_size(axis)
     return lax.dynamic_slice_in_dim(jax.random.split(key, n * devices), device * n, n)
 
 
@@ -129,7 +132,7 @@ def over_windows(piece: _Grad, start: Callable[[PyTree, Batch], PyTree], window:
     """An estimator of batches from that of one window, the state passed on; estimates add up.
 
     Args:
-      piece: of a window, whose batch always says which rows restart.
+      piece: the gradient of a window, whose batch always says which rows restart.
       start: (params, batch) -> the state before the first window.
       window: steps; a shorter rest comes last. None: the whole batch.
     """
@@ -137,15 +140,20 @@ def over_windows(piece: _Grad, start: Callable[[PyTree, Batch], PyTree], window:
     def init(params: PyTree, batch: Batch) -> PyTree:
         return () if batch.restart is None else start(params, batch)
 
-    def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+    def grad(
+        params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None, *axis: str
+    ) -> tuple[Estimate, PyTree]:
+        def run(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None) -> tuple[Estimate, PyTree]:
+            return piece(params, state, batch, key, *axis)
+
         def body(total: tuple[Estimate, PyTree], step: tuple[jax.Array, Batch]) -> tuple[tuple[Estimate, PyTree], None]:
-            estimate, after = piece(params, total[1], step[1], fold(key, step[0]))
+            estimate, after = run(params, total[1], step[1], fold(key, step[0]))
             return (jax.tree.map(jnp.add, total[0], estimate), after), None
 
         pieces, rest = _split_windows(batch, window or duration_of(batch))
         n = num_steps(pieces.restart)
         before = start(params, batch) if batch.restart is None else state
-        nothing = tree_zeros(jax.eval_shape(piece, params, before, first_step_shape(pieces), key)[0])
+        nothing = tree_zeros(jax.eval_shape(run, params, before, first_step_shape(pieces), key)[0])
         total, _ = lax.scan(body, (nothing, before), (jnp.arange(n), pieces))
         estimate, after = total if rest is None else body(total, (jnp.asarray(n), rest))[0]
         return estimate, () if batch.restart is None else after

@@ -40,9 +40,11 @@ def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
       >>> np.testing.assert_allclose(a, b, rtol=1e-5)
     """
 
-    def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
+    def grad(
+        params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None, *axis: str
+    ) -> tuple[Estimate, PyTree]:
         def within(n: int, _: Any) -> tuple[Estimate, PyTree]:
-            return estimator.grad(params, state, _truncate_batch(batch, n), key)
+            return estimator.grad(params, state, _truncate_batch(batch, n), key, *axis)
 
         whole = max(a.shape[1] for a in jax.tree.leaves(batch) if a.ndim > 1)
         sizes = [n for n in lengths if n < whole] + [whole]

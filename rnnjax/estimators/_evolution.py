@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where
+from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where, without_fast
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import tree_zeros
-from rnnjax.base._unroll import scanning
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, initial_carries, over_windows
 from rnnjax.losses import Metrics, Objective
@@ -116,7 +115,7 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
     ) -> tuple[Estimate, _CarryWithMoves]:
         fresh = directions(key, params, batch_size_of(batch))
         direction = tree_where(batch.restart, fresh, state.direction)
-        run = _per_example(cell, objective, key)
+        run = _per_example(without_fast(cell), objective, key)
 
         def along(
             carry: PyTree, dcarry: PyTree, v: PyTree, batch: Batch, noise: jax.Array | None
@@ -125,8 +124,7 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
                 loss, (metrics, after) = run(params, carry, batch, noise)
                 return (loss, after), metrics
 
-            with scanning():
-                (_, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
+            (_, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
             return slope, metrics, after, dafter
 
         args = state.carry, state.other, direction, batch, _example_keys(key, batch_size_of(batch))

@@ -18,12 +18,13 @@ from rnnjax.seq2seq._attention import (
     general,
 )
 from rnnjax.seq2seq._attentive_cells import alignments, bahdanau, luong
-from rnnjax.seq2seq._encoder_decoder import Carries, EncoderDecoder, encoder_decoder
+from rnnjax.seq2seq._encoder_decoder import Carries, Decoder, EncoderDecoder, encoder_decoder
 
 __all__ = [
     "Attention",
     "Carries",
     "CarryWithAttention",
+    "Decoder",
     "EncoderDecoder",
     "Memory",
     "Past",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_size, without_marks
+from rnnjax.base import Cell, PyTree, check_size, without_marks, wrapping_carry
 from rnnjax.base._numerics import draw_initial, lecun_normal
 from rnnjax.base._seq import zero_invalid
 from rnnjax.cells import linear, pointwise
@@ -58,6 +58,7 @@ class Attention(NamedTuple):
     location: bool = False
 
 
+@wrapping_carry
 class CarryWithAttention(NamedTuple):
     """The carry of a cell that attends.
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, check_size, stack, tree_where, unroll, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_size, stack, tree_where, unroll, without_marks, wrapper
 from rnnjax.base._cell import out_shape
 from rnnjax.base._pytrees import concatenate
 from rnnjax.base._seq import tree_zeros, with_marks_of
@@ -21,6 +21,7 @@ def _widen_input(x: Any, width: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] + width), x.dtype)
 
 
+@wrapper
 def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
     """A cell that looks into a memory before each step, with its last output as the query.
 
@@ -75,6 +76,7 @@ def _core_weights(core: Cell) -> Callable[..., PyTree]:
     return lambda params, key=None: {**params, "core": core.weights(params["core"], key)}
 
 
+@wrapper
 def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bool = False) -> Cell:
     """A cell that looks into a memory after each step, with its output as the query.
 
@@ -144,6 +146,7 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
         step,
         _core_weights(core),
         None if feed or attention.coverage or attention.location else window,
+        (lambda state: state.fed) if feed else None,
     )
 
 

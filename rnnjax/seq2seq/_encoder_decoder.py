@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, SourceTarget, unroll, without_marks
-from rnnjax.base._cell import split
+from rnnjax.base import Cell, PyTree, SourceTarget, unroll, without_fast, without_marks
+from rnnjax.base._cell import Weights, identity, split
 from rnnjax.base._seq import tree_zeros
 from rnnjax.seq2seq._attention import Attention, encode_memory
 from rnnjax.wrappers._conditioning import (
@@ -32,6 +32,25 @@ class Carries(NamedTuple):
 
     encoder: PyTree
     decoder: PyTree
+
+
+class Decoder(NamedTuple):
+    """A decoder that reads a memory, and how its weights come of its params, which no memory is needed for.
+
+    Attributes:
+      make: memory -> a cell of one step, which reads the memory in its step, its window and its initial carry.
+      weights: (params, key) -> weights, the weights map of each such cell; by default they are the params.
+
+    Example: a decoder with a unitary recurrence, which makes its matrix once a window.
+      >>> import rnnjax
+      >>> from rnnjax import seq2seq
+      >>> def make(memory):
+      ...     return rnnjax.luong(rnnjax.urnn(4), seq2seq.general(8), memory, width=4)
+      >>> decoder = Decoder(make, make(seq2seq.Memory((), ())).weights)
+    """
+
+    make: Callable[[Any], Cell]
+    weights: Weights = identity
 
 
 _Bind = Callable[[PyTree, PyTree, Any], tuple[Cell, PyTree]]
@@ -64,12 +83,14 @@ class EncoderDecoder(Cell):
 
     def replace(self, **changes: Any) -> Cell:
         """A plain cell with some functions changed: its decoder might no longer tell the truth."""
-        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(Cell)}
-        return Cell(**(kept | changes))
+        return Cell(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Cell)}).replace(**changes)
 
 
 def encoder_decoder(
-    encoder: Cell, decoder: Cell | Callable[[Any], Cell], attention: Attention | None = None, bridge: bool = True
+    encoder: Cell,
+    decoder: Cell | Decoder | Callable[[Any], Cell],
+    attention: Attention | None = None,
+    bridge: bool = True,
 ) -> EncoderDecoder:
     """One cell reads a source, another, which starts where the first ended, writes; its input is a `SourceTarget`.
 
@@ -87,13 +108,14 @@ def encoder_decoder(
 
     Args:
       encoder: a cell of windows (or of whatever the source is), such as `bidirectional(...)`.
-      decoder: a cell of one step; or memory -> such a cell, which reads the memory in its step, its window and its
-        initial carry, not in its weights: decoder(None).weights is called before there is a memory.
+      decoder: a cell of one step; a `Decoder`, which makes one of a memory; or a function memory -> cell, for cells
+        whose weights are their params.
       attention: how a decoder that attends makes its keys.
       bridge: whether the decoder's initial carry is made of the encoder's last one.
 
     Raises:
-      ValueError: a source or target that starts anew inside its window.
+      ValueError: a source or target that starts anew inside its window; a decoder that makes other weights of its
+        params than it says.
 
     Example: a decoder that attends, in training and step by step.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
@@ -113,7 +135,7 @@ def encoder_decoder(
 
     Reference: Sutskever, Vinyals, Le, Sequence to sequence learning with neural networks, 2014; Cho et al., 2014.
     """
-    of_memory = (lambda memory: decoder) if isinstance(decoder, Cell) else decoder
+    form = _as_decoder(decoder)
 
     def recall(w: PyTree, encoded: PyTree) -> Any:
         return encoded if attention is None else encode_memory(attention, w["keys"], encoded)
@@ -132,9 +154,10 @@ def encoder_decoder(
         carry, encoded = tree_zeros(jax.eval_shape(lambda p, s: run_encoder(p, s), params["encoder"], x.source))
         if attention is not None:
             params["keys"] = attention.keys.init(kk, without_marks(encoded))
-        cell = of_memory(recall(params, encoded))
+        cell = form.make(recall(params, encoded))
         first = _at_first_step(x.target)
         params |= {"bridge": (), "decoder": cell.init(kd, first)}
+        _check_weights(form, cell, params["decoder"])
         start = cell.initial_carry(cell.weights(params["decoder"]), first)
         if bridge and recurrent_leaves(carry) and not _same_shapes(recurrent_leaves(carry), recurrent_leaves(start)):
             params["bridge"] = vector_to_carry(start).init(kb, _concat_flat(recurrent_leaves(carry)))
@@ -146,7 +169,7 @@ def encoder_decoder(
 
     def read(w: PyTree, source: PyTree, carry: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
         final, encoded = encoder.step(w["encoder"], carry, source, key)
-        cell = of_memory(recall(w, encoded))
+        cell = form.make(recall(w, encoded))
         return cell.replace(initial_carry=lambda v, x: joined(final, cell.initial_carry(v, x), w)), final
 
     def bind(w: PyTree, source: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
@@ -155,7 +178,7 @@ def encoder_decoder(
     def initial_carry(w: PyTree, x: SourceTarget) -> Carries:
         start = encoder.initial_carry(w["encoder"], x.source)
         encoded = tree_zeros(jax.eval_shape(lambda h, s: encoder.step(w["encoder"], h, s)[1], start, x.source))
-        cell = of_memory(recall(w, encoded))
+        cell = form.make(recall(w, encoded))
         return Carries(start, cell.initial_carry(w["decoder"], _at_first_step(x.target)))
 
     def step(w: PyTree, carry: Carries, x: SourceTarget, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
@@ -171,10 +194,32 @@ def encoder_decoder(
         ke, kd = split(key, 2)
         return params | {
             "encoder": encoder.weights(params["encoder"], ke),
-            "decoder": of_memory(None).weights(params["decoder"], kd),
+            "decoder": form.weights(params["decoder"], kd),
         }
 
-    return EncoderDecoder(init, initial_carry, step, weights, bind=bind)
+    def slow() -> EncoderDecoder:
+        again = form._replace(make=lambda memory: without_fast(form.make(memory)))
+        return encoder_decoder(without_fast(encoder), again, attention, bridge)
+
+    return EncoderDecoder(init, initial_carry, step, weights, slow=slow, bind=bind)
+
+
+def _as_decoder(decoder: Cell | Decoder | Callable[[Any], Cell]) -> Decoder:
+    """What makes a decoder of a memory, and its weights map."""
+    if isinstance(decoder, Cell):
+        return Decoder(lambda memory: decoder, decoder.weights)
+    return decoder if isinstance(decoder, Decoder) else Decoder(decoder)
+
+
+def _check_weights(form: Decoder, cell: Cell, params: PyTree) -> None:
+    """Refuses a decoder whose params would be taken for its weights, and are not."""
+    if form.weights is not identity:
+        return
+    program, made = jax.make_jaxpr(cell.weights, return_shape=True)(params, jax.random.key(0))
+    same_form = jax.tree.structure(made) == jax.tree.structure(params)  # type: ignore[operator]
+    if not same_form or list(program.jaxpr.outvars) != program.jaxpr.invars[:-1]:
+        raise ValueError("encoder_decoder: this decoder makes its weights of its params (a unitary map, DropConnect, "
+                         "tied weights): give Decoder(make, weights) in place of make")  # fmt: skip
 
 
 def _same_shapes(have: list[jax.Array], want: list[jax.Array]) -> bool:

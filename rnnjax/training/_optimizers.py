@@ -17,6 +17,7 @@ import optax
 
 from rnnjax.base import PyTree
 from rnnjax.base._numerics import at_least_single
+from rnnjax.base._paths import NOT_DECAYED
 from rnnjax.base._pytrees import path_name
 
 _Schedule = Callable[[jax.Array], jax.Array]
@@ -224,7 +225,7 @@ def optimizer(
     schedule: _Schedule,
     clip_norm: Any = 0.0,
     weight_decay: Any = 0.0,
-    no_decay: str = r"(^|/)(b|p|gain|bias|c_gain|c_bias|carry)$",
+    no_decay: str = NOT_DECAYED,
     scales: dict[str, Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Clip, find a direction, decay the weights, scale by name, take the step.
@@ -241,7 +242,7 @@ def optimizer(
       schedule: step -> learning rate.
       clip_norm: limit of the global norm; 0: none.
       weight_decay: per step, times the learning rate; not for names that match `no_decay`.
-      no_decay: regular expression.
+      no_decay: regular expression; the default is that of the contract, biases, gains, peepholes, learned carries.
       scales: learning rate factors by name, see `scale_by_name`.
 
     Raises:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, tree_where, unroll, without_marks
+from rnnjax.base import Cell, PyTree, Seq, tree_where, unroll, without_marks, wrapper
 from rnnjax.base._seq import first_step_shape, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.trees._cells import TreeCell
@@ -82,6 +82,7 @@ def _gather_or_zero(states: PyTree, places: jax.Array) -> PyTree:
     return jax.tree.map(lambda a: a.at[places].get(mode="fill", fill_value=0, wrap_negative_indices=False), states)
 
 
+@wrapper
 def at_leaves(cell: Cell) -> Cell:
     """A cell of one step at each leaf of a forest, such as an embedding; the shape of the trees passes through.
 
@@ -111,6 +112,7 @@ def at_leaves(cell: Cell) -> Cell:
     )
 
 
+@wrapper
 def in_reading_order(cell: Cell) -> Cell:
     """A recurrent cell that reads the leaves of each tree from left to right, its last output given to the root.
 

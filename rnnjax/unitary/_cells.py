@@ -86,7 +86,11 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
         return carry, jnp.concatenate(carry)
 
     cell = Cell(
-        init, lambda p, z: p["h0"], step, lambda p, key=None: {**p, "u": BoundFactor(w.weights(p["u"]), w, hidden)}
+        init,
+        lambda p, z: p["h0"],
+        step,
+        lambda p, key=None: {**p, "u": BoundFactor(w.weights(p["u"]), w, hidden)},
+        output=jnp.concatenate,
     )
     return cell.replace(window=halves_window(cell, lambda steps: plan(w, hidden, steps)))
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
+from rnnjax.base._outputs import carry_itself
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import uniform
 from rnnjax.unitary._maps import Parametrization, cayley, check_even, check_signs, exponential, schur, unconstrained
@@ -74,7 +75,7 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
     def weights(p: PyTree, key: jax.Array | None = None) -> PyTree:
         return {**p, "u": law(p["u"])}
 
-    cell = Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step, weights)
+    cell = Cell(init, lambda p, z: jnp.zeros(hidden, z.dtype), step, weights, output=carry_itself)
     return cell.replace(window=fast_window(cell, lambda steps: _PLAIN))
 
 
@@ -196,7 +197,7 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
         h = n + z * (h - n)
         return h, h
 
-    cell = Cell(init, lambda p, a: jnp.zeros(hidden, a.dtype), step, inner.weights)
+    cell = Cell(init, lambda p, a: jnp.zeros(hidden, a.dtype), step, inner.weights, output=carry_itself)
     return cell.replace(window=fast_window(cell, lambda steps: _GATED))
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, unroll, with_step, without_marks
+from rnnjax.base import Cell, PyTree, Seq, unroll, with_step, without_marks, wrapper
 from rnnjax.base._cell import split
 from rnnjax.base._pytrees import concatenate
 from rnnjax.base._seq import keys_along_time, with_marks_of
@@ -27,6 +27,7 @@ class Directions(NamedTuple):
     backward: Any
 
 
+@wrapper
 def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = False) -> Cell:
     """Two cells that read a window from its two ends; input is a window `[T, ...]`, plain or a `Seq`.
 
@@ -79,6 +80,7 @@ def _end_output(ys: PyTree, first: bool = False) -> PyTree:
     return jax.tree.map(lambda y: y[at], ys.x)  # where none is valid every output is zero
 
 
+@wrapper
 def last(cell: Cell) -> Cell:
     """The window cell that gives only the output at the last valid step: many to one.
 

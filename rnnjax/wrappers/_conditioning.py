@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, Seq, unroll, without_marks
+from rnnjax.base import Cell, PyTree, Seq, unroll, without_marks, wrapper
+from rnnjax.base._carries import wraps
 from rnnjax.base._cell import Step
 from rnnjax.base._compose import under_name
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -20,7 +21,7 @@ CONDITIONINGS = ("carry", "input", "both", "gate")
 
 
 def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
-    """f on what a cell recurs on: all leaves of a carry but the other fields of one that has a field `carry`.
+    """f on what a cell recurs on: all leaves of a carry but the other fields of a `wrapping_carry`.
 
     What a wrapper keeps for itself beside the carry of the cell inside (`CarryWithAttention`) stays.
 
@@ -29,9 +30,6 @@ def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
       >>> _map_recurrent(lambda h: h + 1, (1.0, Fed(carry=2.0, y=5.0, said=0.0)))
       (2.0, _CarryWithOutput(carry=3.0, y=5.0, said=0.0))
     """
-
-    def wraps(node: Any) -> bool:
-        return "carry" in getattr(node, "_fields", ())
 
     def change(node: Any) -> Any:
         return node._replace(carry=_map_recurrent(f, node.carry)) if wraps(node) else f(node)
@@ -65,6 +63,7 @@ def carry_from_vector(weights: PyTree, vector: jax.Array, carry: PyTree) -> PyTr
     return with_recurrent_leaves(carry, [p.reshape(s).astype(flat.dtype) for p, s in zip(pieces, shapes)])
 
 
+@wrapper
 def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
     """A cell that knows a context vector c, the same at every step.
 

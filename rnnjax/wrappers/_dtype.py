@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, wrapper
 from rnnjax.base._cell import Step
 
 
+@wrapper
 def cast(cell: Cell, dtype: Any) -> Cell:
     """Computes in another dtype; parameters are kept in float32 at least, inputs and outputs are converted.
 
@@ -38,12 +39,14 @@ def cast(cell: Cell, dtype: Any) -> Cell:
 
         return converted
 
+    read = cell.output
     return Cell(
         lambda key, x: _cast_floats(cell.init(key, _cast_floats(x, dtype)), kept),
         lambda w, x: cell.initial_carry(w, _cast_floats(x, dtype)),
         around(cell.step),
         lambda params, key=None: _cast_floats(cell.weights(params, key), dtype),
         None if cell.window is None else around(cell.window),
+        None if read is None else lambda carry: _cast_floats(read(carry), kept),
     )
 
 

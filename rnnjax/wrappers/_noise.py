@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_rate, with_step
+from rnnjax.base import Cell, PyTree, check_rate, with_step, wrapper
 from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
 from rnnjax.base._numerics import as_dtype, bernoulli
+from rnnjax.base._outputs import output_in_carry
+from rnnjax.base._paths import RECURRENT
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells import dropout
 from rnnjax.cells._fused_window import Fused
 
 
+@wrapper
 def zoneout(cell: Cell, rate: Any) -> Cell:
     """Each unit keeps its previous state with probability rate at each step; without a key, its expectation.
 
         s_t = m s_{t-1} + (1 - m) step(s_{t-1}, x_t),  m ~ Bernoulli(rate);   m = rate without a key
 
-    Acts on every leaf of the carry. Where the output is a leaf of the carry (h in every core) it is the zoned one.
+    Acts on every leaf of the carry. The output is then that of s_t: `cell.output(s_t)`, or, for a cell that does not
+    say its output, the arrays of s_t that its step hands out as they are.
 
     Args:
       cell: what to wrap, a core or a layer.
       rate: in [0, 1), perhaps a tracer.
+
+    Raises:
+      ValueError: at the first step, if the output is more than a part of the carry, as after a readout.
 
     Example: at rate 1 nothing moves.
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -41,13 +49,11 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         new, y = cell.step(w, carry, x, key)
         leaves = jax.tree.leaves(new)
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
-        zoned = [_mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
-        instead = {id(leaf): z for leaf, z in zip(leaves, zoned)}
-        return jax.tree.unflatten(jax.tree.structure(new), zoned), jax.tree.map(
-            lambda leaf: instead.get(id(leaf), leaf), y
-        )
+        mixed = [_mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
+        held = jax.tree.unflatten(jax.tree.structure(new), mixed)
+        return held, _output_of(cell, w, carry, x, key)(held) if leaves else y
 
-    zoned = with_step(cell, step)
+    zoned = with_step(cell, step).replace(output=cell.output)
     slow, fast = scan_window(zoned), cell.window
     if not isinstance(fast, Fused):
         return zoned
@@ -63,6 +69,17 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
     return zoned.replace(window=window)
 
 
+def _output_of(cell: Cell, *args: Any) -> Callable[[PyTree], PyTree]:
+    """carry -> y of a cell: what it says, or what its step shows."""
+    read = output_in_carry(cell.step, *args) if cell.output is None else cell.output
+    if read is None:
+        raise ValueError(
+            "zoneout holds units of a carry, and the output of this cell is more than a part of its carry: put zoneout "
+            "around the core or layer inside, or give the cell its output, cell.replace(output=carry -> y)"
+        )
+    return read
+
+
 def _mix_held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
     """old with probability rate and new otherwise; without a key the mean of the two."""
     p = as_dtype(rate, new)
@@ -75,7 +92,7 @@ def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
     Args:
       core: a cell whose params are a dict.
       rate: in [0, 1), perhaps a tracer.
-      *names: which weights; ("u",) if none is named.
+      *names: which weights; the recurrent ones, "u", if none is named.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -87,7 +104,7 @@ def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
     Reference: Merity, Keskar, Socher, Regularizing and optimizing LSTM language models, 2018.
     """
     check_rate("dropconnect: rate", rate)
-    names = names or ("u",)
+    names = names or (RECURRENT,)
 
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
         w = core.weights(params, key)

@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 
-from rnnjax.base import Cell, PyTree, Seq
+from rnnjax.base import Cell, PyTree, Seq, wrapper
 from rnnjax.base._cell import WEIGHTS_TAG, fold, split
 from rnnjax.base._compose import under_name
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells._fused_window import Fused
 
 
+@wrapper
 def learn_carry(cell: Cell) -> Cell:
     """Makes the initial carry a parameter; it starts where the cell's own did. Params are {"cell", "carry"}.
 

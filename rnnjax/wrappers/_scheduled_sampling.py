@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, SourceTarget, check_rate, tree_where
+from rnnjax.base import Cell, PyTree, Seq, SourceTarget, check_rate, tree_where, wrapper, wrapping_carry
 from rnnjax.base._cell import fold
 from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.decoding import greedy
@@ -32,6 +32,7 @@ class SampledInput(NamedTuple):
     eps: Any
 
 
+@wrapping_carry
 class _CarryWithOutput(NamedTuple):
     """A carry and what the network said last.
 
@@ -46,6 +47,7 @@ class _CarryWithOutput(NamedTuple):
     said: jax.Array
 
 
+@wrapper
 def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree], PyTree] = greedy) -> Cell:
     """Reads each given input with probability eps, and in its place pick(its own last output) otherwise.
 
@@ -94,7 +96,9 @@ def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree]
         carry, y = cell.step(w, state.carry, tree_where(reads | (state.said == 0), x, own), key)
         return _CarryWithOutput(carry, y, jnp.ones_like(state.said)), y
 
-    return Cell(lambda key, x: cell.init(key, given(x)[0]), initial_carry, step, cell.weights)
+    return Cell(
+        lambda key, x: cell.init(key, given(x)[0]), initial_carry, step, cell.weights, output=lambda state: state.y
+    )
 
 
 def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:

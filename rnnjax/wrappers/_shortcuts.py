@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, unroll, without_marks
+from rnnjax.base import Cell, PyTree, check_number, unroll, without_marks, wrapper
 from rnnjax.base._cell import Step
 from rnnjax.base._compose import under_name
 from rnnjax.base._numerics import as_dtype
@@ -16,6 +16,7 @@ from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells import linear
 
 
+@wrapper
 def concat_skip(cell: Cell) -> Cell:
     """A shortcut by concatenation: everything after sees both the input and the output of the cell.
 
@@ -31,12 +32,11 @@ def concat_skip(cell: Cell) -> Cell:
     Reference: Graves, Generating sequences with recurrent neural networks, 2013; Huang, Liu, van der Maaten,
     Weinberger, Densely connected convolutional networks, 2017.
     """
-    step, window = _join_output(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
-    return cell.replace(step=step, window=window)
+    return _join_output(cell, lambda w, x, y: jnp.concatenate([x, y], -1))
 
 
-def _join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> tuple[Step, Step | None]:
-    """The step and window of a cell whose output is joined with its input: join(weights, x, y)."""
+def _join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> Cell:
+    """The cell whose output is joined with its input: join(weights, x, y)."""
 
     def around(step: Step) -> Step:
         def joint(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
@@ -45,9 +45,10 @@ def _join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -
 
         return joint
 
-    return around(cell.step), around(unroll(cell).step)
+    return cell.replace(step=around(cell.step), window=around(unroll(cell).step), output=None)
 
 
+@wrapper
 def residual(cell: Cell) -> Cell:
     """A shortcut around a cell.
 
@@ -69,10 +70,10 @@ def residual(cell: Cell) -> Cell:
         _check_same_shape("residual", x, y)
         return jax.tree.map(jnp.add, x, y)
 
-    step, window = _join_output(cell, add)
-    return cell.replace(step=step, window=window)
+    return _join_output(cell, add)
 
 
+@wrapper
 def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
     """A gated shortcut around a cell: a gate that sees the data decides how much is carried past it.
 
@@ -108,9 +109,7 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
         t = jax.nn.sigmoid(gate + as_dtype(gate_bias, x))
         return x + t * (y - x)
 
-    outer = under_name(cell, "cell")
-    step, window = _join_output(outer, mix)
-    return outer.replace(init=init, step=step, window=window)
+    return _join_output(under_name(cell, "cell"), mix).replace(init=init)
 
 
 def _check_same_shape(name: str, x: PyTree, y: PyTree) -> None:

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, wrapper
 from rnnjax.base._cell import Step
 
 
+@wrapper
 def sparse(core: Cell, **masks: ArrayLike) -> Cell:
     """Keeps of named weights the entries where a fixed mask is not zero, as one vector of numbers.
 
@@ -69,4 +70,5 @@ def sparse(core: Cell, **masks: ArrayLike) -> Cell:
         on_full(core.step),
         lambda params, key=None: entries(core.weights(full(params), key)),
         None if core.window is None else on_full(core.window),
+        core.output,
     )

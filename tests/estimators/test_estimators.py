@@ -136,3 +136,28 @@ def test_a_padded_batch_scores_as_its_sequences_one_by_one():
     alone = [total(cell, params, Batch(batch.x[i : i + 1, :n], batch.y[i : i + 1, :n])) for i, n in enumerate((12, 5))]
     np.testing.assert_allclose(metrics["loss"].total, sum(alone), rtol=1e-5)
     assert float(metrics["loss"].weight) == 17
+
+
+def test_an_axis_that_is_no_device_is_not_taken_for_one():
+    """Whoever maps over an axis of that name gets the noise of each batch by itself."""
+    cell, batch, key = network(rnnjax.dropout(0.5)), batch_of(), jax.random.key(5)
+    params = cell.init(jax.random.key(0), batch.x[0])
+
+    def noisy(batch):
+        return backprop(cell, losses.regress).grad(params, (), batch, key)[0]
+
+    two = jax.tree.map(lambda a: jnp.stack([a, a]), batch)
+    mapped = jax.vmap(noisy, axis_name="examples")(two)
+    for i in range(2):
+        chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], mapped), noisy(batch), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [None, 5])
+def test_devices_that_share_out_a_batch_are_named_and_give_the_noise_of_the_whole(length):
+    cell, batch, key = network(rnnjax.dropout(0.5)), batch_of(), jax.random.key(5)
+    params = cell.init(jax.random.key(0), batch.x[0])
+    grad = backprop(cell, losses.regress, length).grad
+    parts = jax.tree.map(lambda a: a[:, None], batch)  # one example for each device
+    summed = jax.vmap(lambda part: jax.lax.psum(grad(params, (), part, key, "those")[0], "those"), axis_name="those")
+    whole = grad(params, (), batch, key)[0]
+    chex.assert_trees_all_close(jax.tree.map(lambda a: a[0], summed(parts)), whole, rtol=1e-5, atol=1e-6)

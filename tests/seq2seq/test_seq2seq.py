@@ -159,7 +159,7 @@ def translator(kind="luong", teach=lambda cell: cell):
             "bahdanau": lambda: bahdanau(core, attention, held),
             "luong": lambda: luong(core, attention, held, H),
             "feed": lambda: luong(core, attention, held, H, feed=True),
-            "none": lambda: condition(core, jnp.zeros(2 * H) if held is None else held, "both"),
+            "none": lambda: condition(core, held, "both"),
         }[kind]()
         return teach(rnnjax.stack(rnnjax.one_hot(V), wrap, rnnjax.linear(V)))
 
@@ -269,3 +269,39 @@ def test_restarts_are_refused():
 def test_a_changed_encoder_decoder_is_a_plain_cell():
     net = translator()
     assert type(net.replace(window=None)) is rnnjax.Cell and type(net) is seq2seq.EncoderDecoder
+
+
+def attends(core, seen):
+    """A decoder around a core; what it is called with goes to `seen`."""
+
+    def make(memory):
+        seen.append(memory)
+        assert memory.values.shape[-1] == 2 * H  # it may look at its memory
+        return rnnjax.stack(rnnjax.one_hot(V), luong(core, general(H), memory, H), rnnjax.linear(V))
+
+    return make
+
+
+READER = rnnjax.stack(rnnjax.one_hot(V), rnnjax.bidirectional(rnnjax.gru(H)))
+
+
+def test_a_decoder_is_made_of_a_memory_alone():
+    seen, x = [], example()
+    net = encoder_decoder(READER, attends(rnnjax.gru(H), seen), general(H))
+    ys = run(net, net.init(KEY, x), x)[1]
+    assert np.isfinite(ys).all() and seen and all(isinstance(memory, seq2seq.Memory) for memory in seen)
+
+
+DROPPED = rnnjax.stack(rnnjax.linear(4 * H), rnnjax.dropconnect(rnnjax.lstm_core(H), 0.5))
+
+
+@pytest.mark.parametrize("core, noisy", [(rnnjax.urnn(H // 2), False), (DROPPED, True)], ids=["unitary", "dropconnect"])
+def test_weights_that_are_made_of_params_come_beside_the_decoder(core, noisy):
+    make, x = attends(core, []), example()
+    with pytest.raises(ValueError, match=r"give Decoder\(make, weights\)"):
+        jax.eval_shape(encoder_decoder(READER, make, general(H)).init, KEY, x)
+    like = seq2seq.Memory(np.zeros((1, 2 * H)), np.zeros((1, H)))
+    net = encoder_decoder(READER, seq2seq.Decoder(make, make(like).weights), general(H))
+    params = net.init(KEY, x)
+    quiet, one, other = (run(net, params, x, key=key)[1] for key in (None, KEY, jax.random.key(8)))
+    assert np.isfinite(quiet).all() and bool((one != other).any()) == noisy
