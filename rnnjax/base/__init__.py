@@ -6,9 +6,9 @@ Belongs here: what every other folder needs. Does not belong here: any particula
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.base._carries import memory_carry, wrapping_carry
 from rnnjax.base._cell import Cell, PyTree, run, with_step, without_fast, wrapper
 from rnnjax.base._checks import check_number, check_positive, check_rate, check_size
-from rnnjax.base._carries import memory_carry, wrapping_carry
 from rnnjax.base._compose import stack, stateless
 from rnnjax.base._errors import UserError
 from rnnjax.base._pytrees import count
