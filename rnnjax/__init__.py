@@ -1,7 +1,7 @@
 """rnnjax: recurrent networks as pure step functions in JAX.
 
 Cells and what wraps them are here. The folders, such as `rnnjax.losses`, `rnnjax.training` and `rnnjax.app`, are
-imported when they are first used; `dir(rnnjax)` lists them.
+imported when they are first used, and so are `load_run`, `load_runs` and `load_study`; `dir(rnnjax)` lists them.
 """
 
 import importlib
@@ -160,13 +160,17 @@ _FOLDERS = (
     "plotting", "runs", "seq2seq", "studies", "tasks", "training", "trees", "unitary", "wrappers",
 )  # fmt: skip
 
+_TRAINED = {"load_run": "app", "load_runs": "app", "load_study": "studies"}  # name -> its folder
+
 _renamed = getattr_of("rnnjax")
 
 
 def __getattr__(name: str) -> Any:
     """Folders are imported at first use; a name that changed is found, with a warning."""
+    if name in _TRAINED:
+        return getattr(importlib.import_module(f"rnnjax.{_TRAINED[name]}"), name)
     return importlib.import_module(f"rnnjax.{name}") if name in _FOLDERS else _renamed(name, 3)
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_FOLDERS, "__version__"})
+    return sorted({*__all__, *_FOLDERS, *_TRAINED, "__version__"})

@@ -1,6 +1,6 @@
 """What an experiment script is built from: flags, configurations, sessions, the closing table.
 
-Belongs here: the command line. Does not belong here: mathematics.
+Belongs here: the command line, and the run that it leaves. Does not belong here: mathematics.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +15,9 @@ from rnnjax.app._parsing import allow_infinite, parse, read_config, run_configs
 from rnnjax.app._programs import programs
 from rnnjax.app._registry import CELLS, make_cell, make_from, resolve
 from rnnjax.app._setup import Published, Setup, build_setup, load_data
+from rnnjax.app._train import train
+from rnnjax.app._trained_network import TrainedNetwork
+from rnnjax.app._trained_run import TrainedRun, load_run, load_runs
 
 __all__ = [
     "CELLS",
@@ -26,11 +29,15 @@ __all__ = [
     "Result",
     "Setup",
     "Study",
+    "TrainedNetwork",
+    "TrainedRun",
     "allow_infinite",
     "build_setup",
     "common_flags",
     "is_plain",
     "load_data",
+    "load_run",
+    "load_runs",
     "main",
     "make_cell",
     "make_from",
@@ -42,6 +49,7 @@ __all__ = [
     "run_configs",
     "status",
     "study_flags",
+    "train",
 ]
 
 if not TYPE_CHECKING:

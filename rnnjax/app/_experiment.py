@@ -52,6 +52,10 @@ RESUMABLE_FLAGS = (
 )  # fmt: skip
 
 
+# Flags that came after 0.1.0: flags.cfg says them where they are given, so that folders from before can be resumed.
+LATER_FLAGS = ("start_from", "start_partial")
+
+
 class Experiment(NamedTuple):
     """Everything an experiment script says; a sweep finds it in the module as EXPERIMENT.
 

@@ -18,7 +18,7 @@ import jax
 from rnnjax import distributed, training
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config, Flags, LaunchConfig
-from rnnjax.app._experiment import PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
+from rnnjax.app._experiment import LATER_FLAGS, PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._session import Interrupted, Session
@@ -108,9 +108,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     given = parse_into(experiment.flags, argv)
     configure(given)
     _join_processes(given, name)
-    experiment = experiment._replace(free=_free_flags(experiment, given))
-    lines = _lines_of_flags(experiment)
-    root = Path(given.workdir or _default_workdir(name, experiment))
+    experiment = experiment._replace(free=free_flags(experiment, given))
+    lines = lines_of_flags(experiment)
+    root = Path(given.workdir or default_workdir(name, experiment))
     configs = _name_runs(run_configs(given))
     if is_leader():
         refuse_other_run(root, lines, experiment.free)
@@ -128,7 +128,7 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         stop()
 
 
-def _free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
+def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
     """The flags that may change when the run is taken up again.
 
     A longer run is the same one; not if its learning rate decays, for then another run from its first step on.
@@ -199,12 +199,13 @@ def _join_processes(config: Flags, name: str) -> None:
         raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
 
 
-def _lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
+def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
     lines: dict[str, str] = {}
     for name in (name for name in experiment.flags if name not in PROCESS_FLAGS):
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
-            lines |= flag_lines([experiment.flags[name]])
+            flag = experiment.flags[name]
+            lines |= {name: ""} if name in LATER_FLAGS and flag.value == flag.default else flag_lines([flag])
     return lines
 
 
@@ -212,8 +213,18 @@ def configure(config: Flags) -> None:
     """Sets what JAX keeps for the whole process."""
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    use_devices(config)
+    use_compilation_cache(config)
+
+
+def use_devices(config: Flags) -> None:
+    """Makes as many devices of a CPU as the flags ask for, if JAX has not begun."""
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
         training.host_devices(min(config.devices, max(usable_cores(), _MOST_DEVICES)))
+
+
+def use_compilation_cache(config: Flags) -> None:
+    """Says where compiled programs are kept."""
     if config.compilation_cache == "off":
         jax.config.update("jax_compilation_cache_dir", None)
     else:
@@ -223,7 +234,7 @@ def configure(config: Flags) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _default_workdir(name: str, experiment: Experiment | Study) -> str:
+def default_workdir(name: str, experiment: Experiment | Study) -> str:
     """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
     given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
     lines = flag_lines(flag for flag in given if flag.value != flag.default).values()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
+from rnnjax.app._digest import digest
 from rnnjax.app._experiment import Experiment, Findings, Result
+from rnnjax.app._origin import write_origin
 from rnnjax.app._session import Session
 from rnnjax.app._setup import Setup
-from rnnjax.distributed._runtime import is_leader
+from rnnjax.distributed._runtime import is_leader, running
 from rnnjax.runs import Workdir, print_table, provenance
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ def run_nested(
 def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> Result:
     """One run in its workdir."""
     session.place(workdir)
+    if is_leader():
+        known = "" if running() else digest(session.data)
+        write_origin(workdir, experiment, session.config.values, session.facts, known)
     last = [experiment.finish] if experiment.finish is not None else []
     last += [Analyser(session).finish] if session.config.analyse else []
     result = session.train()
@@ -42,6 +48,15 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> R
 
 def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
     """The picture, the summary of several runs, and the table."""
+    setup, picture = next(iter(results.values())).setup, draw_runs(name, workdir, results)
+    if len(results) > 1:
+        workdir.write_summary({name: result.summary for name, result in results.items()})
+    print_table(_closing_rows(results, setup), title=f"{name}: {setup.loss_label}")
+    print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
+
+
+def draw_runs(name: str, workdir: Workdir, results: dict[str, Result]) -> Path:
+    """The picture of the learning curves; where it is."""
     from rnnjax.plotting import curves  # matplotlib takes longer to import than JAX
 
     first = next(iter(results.values()))
@@ -50,10 +65,7 @@ def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
     drawn = {name: _learning_curve(result.records) for name, result in results.items()}
     picture = workdir.file(f"curves.{first.config.picture}")
     curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
-    if len(results) > 1:
-        workdir.write_summary({name: result.summary for name, result in results.items()})
-    print_table(_closing_rows(results, setup), title=f"{name}: {setup.loss_label}")
-    print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
+    return picture
 
 
 def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:

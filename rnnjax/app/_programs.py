@@ -31,7 +31,7 @@ class Programs(NamedTuple):
 
     Attributes:
       setup: of the run.
-      init: data -> Progress.
+      init: (data, params to start from, or None) -> Progress.
       steps: (progress, data, n) -> Progress; consumes its progress.
       valid, test: (params, data) -> {metric: value}; None where the setup has none.
       report: (params, data) -> what `--report` asks for.
@@ -39,7 +39,7 @@ class Programs(NamedTuple):
     """
 
     setup: Setup
-    init: Callable[[PyTree], Progress]
+    init: Callable[..., Progress]
     steps: Callable[[Progress, PyTree, int], Progress]
     valid: _Evaluate | None
     test: _Evaluate | None
@@ -74,7 +74,9 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
         compiled = jax.jit(applied, **options)
         return lambda *args: compiled(numbers, *args)
 
-    def init(trainer: training.Trainer, data: PyTree, key: jax.Array) -> Progress:
+    def init(trainer: training.Trainer, data: PyTree, key: jax.Array, start: PyTree = None) -> Progress:
+        if start is not None:
+            trainer = trainer._replace(cell=trainer.cell.replace(init=lambda key, x: start))
         return constrain_sharding(trainer, training.init(trainer, data, key), data, devices)
 
     def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
@@ -83,7 +85,7 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
     scored = _evaluation(setup, devices)
     return Programs(
         setup=setup,
-        init=lambda data: given(init)(data, jax.random.fold_in(key, DATA_TAG)),
+        init=lambda data, start=None: given(init)(data, jax.random.fold_in(key, DATA_TAG), start),
         steps=given(loop, donate_argnums=(1,)),
         valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
         test=scored(setup.test, jax.random.fold_in(key, _TEST_TAG)),

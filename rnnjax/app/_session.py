@@ -20,6 +20,7 @@ from rnnjax.app._config import Config
 from rnnjax.app._experiment import Experiment, Result
 from rnnjax.app._programs import Programs, plain_metrics, programs
 from rnnjax.app._setup import load_data
+from rnnjax.app._start import check_start, starting_params
 from rnnjax.app._state import Pace, RunState, new_state, with_score
 from rnnjax.base import PyTree, UserError, count
 from rnnjax.base._seq import tree_zeros
@@ -69,6 +70,7 @@ class Session:
     workdir: Workdir
     checkpoints: Checkpoints
     best: Checkpoints
+    progress = "auto"  # how it is shown: a mode of `runs.Progress`
 
     def __init__(self, experiment: Experiment, config: Config) -> None:
         self.config = config
@@ -90,6 +92,7 @@ class Session:
         try:
             like = jax.eval_shape(self.programs.init, self.data)
             jax.eval_shape(self.programs.report, like.state.params, self.data)
+            check_start(self.config, like.state.params)
         except OverflowError as error:
             raise UserError(f"a size is too large: {error}") from error
         size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), _memory()
@@ -106,7 +109,17 @@ class Session:
 
     def fresh(self) -> RunState:
         """The run before its first step."""
-        return _on_host(new_state(self.programs.init(self.data)))
+        return _on_host(new_state(self.programs.init(self.data, self.start())))
+
+    def start(self) -> PyTree:
+        """The params that `--start_from` asks for; None: those drawn anew. A run under way does not need them."""
+        if not self.config.values.get("start_from") or self.under_way():
+            return None
+        return starting_params(self.config, self.programs.init(self.data).state.params)
+
+    def under_way(self) -> bool:
+        """Whether the run has a place, and a checkpoint in it."""
+        return hasattr(self, "checkpoints") and bool(self.checkpoints.steps())
 
     def restore(self) -> tuple[RunState, int | None]:
         """The run as it was last saved, and the step of that, or a new one and None."""
@@ -137,7 +150,7 @@ class Session:
 
     def bar(self, start: int) -> Bar:
         """Progress of this run, for the eye."""
-        mode = "auto" if is_leader() else "none"
+        mode = self.progress if is_leader() else "none"
         return Bar(self.config.num_steps, description=self.config.cell, start=start, mode=mode)
 
     def advance(self, saved: RunState, writer: Writer, bar: Bar) -> RunState:

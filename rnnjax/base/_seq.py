@@ -105,7 +105,7 @@ def num_steps(xs: PyTree) -> int:
     lengths = {jnp.shape(a)[:1] for a in jax.tree.leaves(xs)}
     if len(lengths) != 1 or lengths & {(), (0,)}:
         raise ValueError(f"a window needs one time axis of at least one step on every leaf, got {sorted(lengths)}")
-    return int(lengths.pop()[0])
+    return lengths.pop()[0]  # an int, or the symbol of a length that an exported program leaves open
 
 
 def first_step_shape(xs: PyTree) -> PyTree:

@@ -15,9 +15,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.runs._leaves import DamagedError, _leaves, _read, _sync, _write, to_stderr
+from rnnjax.runs._leaves import DamagedError, _leaves, _read, _read_arrays, _sync, _write, to_stderr
 
 
 class Checkpoints:
@@ -112,6 +114,18 @@ class Checkpoints:
           MisfitError: it is a state of another model.
         """
         return _read(self._folder(step), step, like)
+
+    def arrays(self, step: int, prefix: str = "") -> dict[str, np.ndarray]:
+        """The arrays saved at one of `steps()`, by name, without a state like it: {"core/0/w": ...}; keys are left out.
+
+        Args:
+          step: one of `steps()`.
+          prefix: only what lies below this path of `jax.tree_util.keystr`, named from there on.
+
+        Raises:
+          DamagedError: it has changed since.
+        """
+        return _read_arrays(self._folder(step), step, prefix)
 
     def steps(self) -> list[int]:
         """The steps saved, in order."""

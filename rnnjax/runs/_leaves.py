@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -97,15 +98,40 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
 
 
-def _store() -> Any:
+def _read_arrays(folder: Path, step: int, prefix: str) -> dict[str, np.ndarray]:
+    """The arrays in a folder whose path begins with a prefix, by the name of the rest of it; keys are left out."""
+    saved = {path: leaf for path, leaf in _verified(folder, step)["leaves"].items() if path.startswith(prefix)}
+    found = {p: np.zeros(shape, jnp.dtype(dtype)) for p, (dtype, shape) in saved.items() if not dtype.startswith("key")}
+    wanted = {path: array for path, array in found.items() if array.size}
+    if wanted:
+        import orbax.checkpoint as ocp
+
+        with _quiet(), _store("PyTreeCheckpointHandler") as checkpointer, _without_wildcards(folder) as place:
+            found |= checkpointer.restore(place / "arrays", args=ocp.args.PyTreeRestore(wanted, partial_restore=True))
+    return {_plain_path(path.removeprefix(prefix)): found[path] for path in saved if path in found}
+
+
+def _plain_path(path: str) -> str:
+    """A path of `jax.tree_util.keystr` as a name.
+
+    Example:
+      >>> _plain_path("['core'][0].w")
+      'core/0/w'
+    """
+    return "/".join(a or b or c for a, b, c in re.findall(r"\['([^']*)'\]|\[([^\]]*)\]|\.(\w+)", path))
+
+
+def _store(kind: str = "StandardCheckpointHandler") -> Any:
     """orbax, for this process alone: where there are several it would wait for all of them."""
     import orbax.checkpoint as ocp
 
+    handler = getattr(ocp, kind)
+
     if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+        return ocp.Checkpointer(handler())
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(me, {me}, "rnnjax")
-    return ocp.Checkpointer(ocp.StandardCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
+    return ocp.Checkpointer(handler(multiprocessing_options=alone), multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

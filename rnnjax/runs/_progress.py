@@ -64,7 +64,8 @@ class Progress:
       start: steps done before, by an earlier session.
       every: seconds between the lines of a log.
       file: where to show it; None: standard error.
-      mode: "bar", "lines" or "none"; "auto": a bar on a terminal, lines elsewhere.
+      mode: "bar", "lines", "notebook" (one line that is written over) or "none"; "auto": a bar on a terminal, the
+        line in a notebook, lines elsewhere.
 
     Raises:
       UserError: there is no such mode.
@@ -86,11 +87,14 @@ class Progress:
         file: TextIO | None = None,
         mode: str = "auto",
     ) -> None:
-        if mode not in ("auto", "bar", "lines", "none"):
-            raise UserError(f"unknown progress {mode}: give auto, bar, lines or none")
+        if mode not in ("auto", "bar", "lines", "notebook", "none"):
+            raise UserError(f"unknown progress {mode}: give auto, bar, lines, notebook or none")
         self.total, self.description, self.every = total, description, every
-        self.file = file or sys.stderr
+        if mode == "auto" and file is None and _in_notebook():
+            mode = "notebook"
+        self.file = file or (sys.stdout if mode == "notebook" else sys.stderr)
         self.mode = mode if mode != "auto" else "bar" if self.file.isatty() else "lines"
+        self._shown = ""
         self._said = self._drawn = self._begun = time.monotonic()
         self._recent: deque[tuple[int, float]] = deque(maxlen=50)
         self._bar = self._make_bar(start) if self.mode == "bar" else None
@@ -116,6 +120,8 @@ class Progress:
     ) -> None:
         if self._bar:
             self._bar.stop()
+        if self._shown:
+            print(file=self.file, flush=True)
 
     def update(self, step: int, **metrics: Any) -> None:
         """Steps done so far, and numbers to show beside them."""
@@ -135,6 +141,10 @@ class Progress:
             due = step >= self.total or now - self._drawn >= _REDRAW
             self._drawn = now if due else self._drawn
             self._bar.update(self._bar.task_ids[0], completed=step, state=rich.markup.escape(state), refresh=due)
+        elif self.mode == "notebook":
+            if step >= self.total or now - self._drawn >= _REDRAW:
+                self._drawn = now
+                self._overwrite(f"{self.description} {step}/{self.total}, {state}".strip())
         elif now - self._said >= self.every or step >= self.total:
             self.say(f"{self.description} {step}/{self.total}, {state}".strip())
 
@@ -143,8 +153,25 @@ class Progress:
         self._said = time.monotonic()
         if self._bar:
             self._bar.console.print(rich.text.Text(text))
+        elif self.mode == "notebook":
+            shown = self._shown
+            self._overwrite(text)
+            print(file=self.file)
+            self._shown = ""
+            self._overwrite(shown)
         elif self.mode == "lines":
             print(text, file=self.file, flush=True)
+
+    def _overwrite(self, text: str) -> None:
+        """Shows a line in place of the one shown last."""
+        print("\r" + text.ljust(len(self._shown)), end="", file=self.file, flush=True)
+        self._shown = text
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook: what is printed appears in a page."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def print_table(rows: Sequence[Mapping[str, object]], title: str = "", file: TextIO | None = None) -> None:

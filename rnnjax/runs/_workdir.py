@@ -1,6 +1,7 @@
 """The folder of a run: its flags, its metrics, its summary, and a lock against a second process.
 
 flags.cfg        the flags, one --name=value a line: --flagfile=flags.cfg repeats the run
+run.json         which experiment this is, of which code and which data
 metrics.jsonl    one JSON object a line: step, seconds of work since the run began, every metric
 summary.json     what came out
 """
@@ -25,7 +26,7 @@ from rnnjax.base._errors import as_user_error
 from rnnjax.runs._files import atomic_write, to_json_value
 
 _Record = dict[str, Any]
-_CLAIM = ("flags.cfg", ".lock")  # what a folder has before its run begins
+_CLAIM = ("flags.cfg", "run.json", ".lock")  # what a folder has before its run begins
 _HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
 
 
@@ -166,20 +167,27 @@ class Workdir:
         return resumed
 
     def _lines(self) -> tuple[list[str], list[_Record]]:
-        """The lines of metrics.jsonl and what they say; a last one half written is left out."""
-        path = self.file("metrics.jsonl")
-        if not path.exists():
-            return [], []
-        with as_user_error("read", path):
-            lines = [line for line in path.read_bytes().split(b"\n") if line]
-        records: list[_Record] = []
-        for i, line in enumerate(lines):
-            try:
-                records.append(_record(line))
-            except (ValueError, KeyError, TypeError) as error:
-                if i < len(lines) - 1:
-                    raise UserError(f"{path} is damaged: line {i + 1} is not a record") from error
-        return [line.decode() for line in lines[: len(records)]], records
+        return read_records(self.file("metrics.jsonl"))
+
+
+def read_records(path: Path) -> tuple[list[str], list[_Record]]:
+    """The lines of a metrics.jsonl and what they say; a last one half written is left out.
+
+    Raises:
+      UserError: it is damaged, or cannot be read.
+    """
+    if not path.exists():
+        return [], []
+    with as_user_error("read", path):
+        lines = [line for line in path.read_bytes().split(b"\n") if line]
+    records: list[_Record] = []
+    for i, line in enumerate(lines):
+        try:
+            records.append(_record(line))
+        except (ValueError, KeyError, TypeError) as error:
+            if i < len(lines) - 1:
+                raise UserError(f"{path} is damaged: line {i + 1} is not a record") from error
+    return [line.decode() for line in lines[: len(records)]], records
 
 
 def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
@@ -236,14 +244,14 @@ def _locked(path: Path) -> int:
 
 def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]) -> dict[str, str]:
     """What flags.cfg of a folder says otherwise; only flags that are free may change."""
-    changes = _changes(_read_flags(path / "flags.cfg", flags), flags)
+    changes = _changes(read_flags(path / "flags.cfg", flags), flags)
     forbidden = "; ".join(change for name, change in changes.items() if name not in free)
     if forbidden:
         raise UserError(f"{path} was begun with other flags: {forbidden}; go back to those, or give another --workdir")
     return changes
 
 
-def _read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
+def read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
     """The lines of flags.cfg by the name of their flag."""
     with as_user_error("read", path):
         header, _, text = path.read_text(encoding="utf-8").partition("\n")

@@ -9,6 +9,7 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.studies._main import EXPERIMENT, main
 from rnnjax.studies._programs import GroupPrograms, State, group_programs
 from rnnjax.studies._results import Results, Row
+from rnnjax.studies._trained_study import TrainedMember, TrainedStudy, load_study
 
 __all__ = [
     "EXPERIMENT",
@@ -16,7 +17,10 @@ __all__ = [
     "Results",
     "Row",
     "State",
+    "TrainedMember",
+    "TrainedStudy",
     "group_programs",
+    "load_study",
     "main",
 ]
 

@@ -70,17 +70,27 @@ class Results:
 
     def best(self) -> Row | None:
         """The member with the best score on validation."""
-        scored = [row for row in self.rows.values() if row.get("score") is not None]
-        return min(scored, key=lambda row: (row["score"], row["member"]), default=None)
+        return best_of(self.rows.values())
 
     def settings(self) -> list[Row]:
         """Settings by the interquartile mean of their scores over seeds, the best first."""
-        found: dict[tuple[tuple[str, str], ...], list[Row]] = {}
-        for row in self.rows.values():
-            setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
-            found.setdefault(setting, []).append(row)
-        rows = [dict(setting) | _middle(members) for setting, members in found.items()]
-        return sorted(rows, key=lambda row: row["score"])
+        return settings_of(self.rows.values())
+
+
+def best_of(rows: Iterable[Row]) -> Row | None:
+    """The row with the best score; None: none has one."""
+    scored = [row for row in rows if row.get("score") is not None]
+    return min(scored, key=lambda row: (row["score"], row["member"]), default=None)
+
+
+def settings_of(rows: Iterable[Row]) -> list[Row]:
+    """Settings by the interquartile mean of their scores over seeds, the best first."""
+    found: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+    for row in rows:
+        setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
+        found.setdefault(setting, []).append(row)
+    middles = [dict(setting) | _middle(members) for setting, members in found.items()]
+    return sorted(middles, key=lambda row: row["score"])
 
 
 def _middle(members: Sequence[Row]) -> Row:

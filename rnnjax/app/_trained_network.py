@@ -1,0 +1,197 @@
+"""A trained network: what it says of inputs, how well it does, what it writes, and how it is handed on."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from rnnjax.app._config import Config
+from rnnjax.app._digest import digest, digests_of, vocabularies_of, vocabulary_from
+from rnnjax.app._experiment import Experiment
+from rnnjax.app._generation import write_text
+from rnnjax.app._opened import Opened, example_of, numerics, open_config
+from rnnjax.app._setup import Setup
+from rnnjax.base import Cell, PyTree, UserError, run
+from rnnjax.data import Alphabet, Batch, Stream, Vocabulary
+from rnnjax.interop import save_params, save_program
+from rnnjax.interop._params import fit_params
+
+
+class TrainedNetwork:
+    """A network that was trained, with its task. The data are read, and the network is built, when they are needed.
+
+    Attributes:
+      path: the folder it comes from.
+      origin: what run.json says: the experiment, digests of code and data, the vocabularies.
+    """
+
+    path: Path
+    origin: dict[str, Any]
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment it is of."""
+        raise NotImplementedError
+
+    @property
+    def config(self) -> Config:
+        """The flags it was trained with, parsed."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters by the names of their paths, as {"0/w": ...}; neither data nor code are needed for that."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _opened(self) -> Opened:
+        with numerics(self.config):
+            opened = open_config(self.experiment, self.config)
+        known, now = self.origin.get("facts", {}), digests_of(opened.facts)
+        others = [name or "facts" for name in known if now.get(name) != known[name]]
+        if others:
+            raise UserError(
+                f"the data that {self.path} reads are not those it was trained on: {', '.join(others)} differ"
+            )
+        if self.origin.get("data", "") not in ("", digest(opened.data)):
+            warnings.warn(
+                f"the data that {self.path} reads are not, bit for bit, those it was trained on", stacklevel=3
+            )
+        return opened
+
+    @property
+    def facts(self) -> Any:
+        """What loading the data found out, such as an alphabet: an object of the experiment's own."""
+        return self._opened.facts
+
+    @property
+    def data(self) -> PyTree:
+        """The data of the task."""
+        return self._opened.data
+
+    @property
+    def setup(self) -> Setup:
+        """The network with its task: objective, streams, baseline."""
+        return self._opened.programs.setup
+
+    @property
+    def cell(self) -> Cell:
+        """The network: from a window of inputs to outputs."""
+        return self.setup.cell
+
+    @functools.cached_property
+    def params(self) -> PyTree:
+        """The parameters of `cell`."""
+        with numerics(self.config):
+            like = jax.eval_shape(self.cell.init, jax.random.key(0), self.example())
+            try:
+                return fit_params(like, self.arrays(), os.fspath(self.path))[0]
+            except ValueError as error:
+                raise UserError(str(error)) from error
+
+    def example(self) -> PyTree:
+        """The shapes and dtypes of one input, as training had it."""
+        with numerics(self.config):
+            return example_of(self._opened)
+
+    @functools.cached_property
+    def vocabulary(self) -> Alphabet | Vocabulary:
+        """What the symbols of the task stand for; as it was recorded, without reading the data.
+
+        Raises:
+          UserError: the task has none, or several: those are in `facts`.
+        """
+        said = self.origin.get("vocabularies")
+        found = vocabularies_of(self.facts) if said is None else said
+        if len(found) != 1:
+            which = f"several vocabularies ({', '.join(found)}): see facts" if found else "no vocabulary"
+            raise UserError(f"the task of {self.path} has {which}")
+        return vocabulary_from(next(iter(found.values())))
+
+    def batch(self, split: str = "test", seed: int = 0) -> Batch:
+        """A first batch, examples first: inputs `x`, targets `y`, `mask`.
+
+        Args:
+          split: "train", "valid" or "test".
+          seed: of what the task draws.
+
+        Raises:
+          UserError: there is no such split.
+        """
+        stream = self._stream(split)
+        with numerics(self.config):
+            return stream.next(self.data, stream.init(self.data), jax.random.key(seed))[0]
+
+    def _stream(self, split: str) -> Stream:
+        """The stream of a split, if there is one."""
+        if split not in ("train", "valid", "test"):
+            raise UserError(f"split is {split!r}: train, valid or test")
+        stream: Stream | None = getattr(self.setup, split)
+        if stream is None:
+            raise UserError(f"the task of {self.path} has no {split} data")
+        return stream
+
+    def apply(self, xs: PyTree) -> PyTree:
+        """The outputs of the network for one window of inputs; `jax.vmap(run.apply)` for a batch of them.
+
+        Args:
+          xs: one input of `cell`: `[T, ...]`; see `example`.
+        """
+        params = self.params
+        with numerics(self.config):
+            return self._compiled(params, xs)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        cell = self.cell
+        return jax.jit(lambda params, xs: run(cell, params, xs)[1])
+
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """The metrics on the test or the validation data, as training measured them.
+
+        Args:
+          split: "test" or "valid".
+
+        Raises:
+          UserError: there is no such split.
+        """
+        if split == "train":
+            raise UserError("the loss on the training data is in metrics: split is valid or test")
+        self._stream(split)
+        params, scored = self.params, getattr(self._opened.programs, split)
+        with numerics(self.config):
+            return dict(scored(params, self.data))
+
+    def generate(self, prompt: str = "", length: int = 100, temperature: float = 1.0, seed: int = 0) -> str:
+        """A text that begins with the prompt, where the network reads a symbol and tells the next one.
+
+        Args:
+          prompt: what the text continues; empty: a line break, or the first symbol there is.
+          length: how many symbols to write after it.
+          temperature: of the draws; 0 always takes the likeliest symbol.
+          seed: of the draws.
+
+        Raises:
+          UserError: the network is no such one, or the vocabulary lacks a symbol of the prompt.
+        """
+        vocabulary, params = self.vocabulary, self.params
+        with numerics(self.config):
+            return write_text(self.cell, params, vocabulary, prompt, length, temperature, seed)
+
+    def save_params(self, path: str | os.PathLike[str]) -> None:
+        """Writes the parameters to a .npz or .safetensors file; see `rnnjax.interop.save_params`."""
+        try:
+            save_params(path, self.arrays())
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Writes the network as a program that runs without this code; see `rnnjax.interop.save_program`."""
+        params, example = self.params, self.example()
+        with numerics(self.config):
+            save_program(path, self.cell, params, example, {"run": os.fspath(self.path)})
