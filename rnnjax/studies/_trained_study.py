@@ -15,6 +15,7 @@ from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
 from rnnjax.runs._leaves import DamagedError
 from rnnjax.runs._workdir import read_flags
+from rnnjax.studies._main import EXPERIMENT
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import found
 from rnnjax.studies._results import Row, best_of, settings_of
@@ -49,8 +50,6 @@ class TrainedStudy:
     @functools.cached_property
     def config(self) -> LaunchConfig:
         """The flags of the study."""
-        from rnnjax.studies._main import EXPERIMENT
-
         lines = [line for lines in self._lines.values() for line in lines.split("\n")]
         return parse(EXPERIMENT.flags, ["study", *lines])
 
