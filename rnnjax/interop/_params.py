@@ -44,7 +44,7 @@ def save_params(path: str | os.PathLike[str], params: PyTree) -> None:
       >>> sorted(np.load(path))
       ['0/b', '0/w', '1/u']
     """
-    arrays, kind = params_by_name(params), _kind(path)
+    arrays, kind = _params_by_name(params), _kind(path)
     new = Path(path).with_name(f".{Path(path).name}.new")
     new.write_bytes(_to_npz(arrays) if kind == ".npz" else _to_safetensors(arrays))
     new.replace(path)
@@ -81,7 +81,7 @@ def load_params(path: str | os.PathLike[str], like: PyTree) -> PyTree:
     return fit_params(like, arrays, os.fspath(path))[0]
 
 
-def params_by_name(params: PyTree) -> dict[str, np.ndarray]:
+def _params_by_name(params: PyTree) -> dict[str, np.ndarray]:
     """The arrays of params by the names of their paths.
 
     Raises:

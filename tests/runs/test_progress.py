@@ -90,7 +90,7 @@ def test_none_is_silent_and_an_unknown_mode_refused() -> None:
         progress.update(10, loss=1.0)
         progress.say("a")
     assert file.getvalue() == ""
-    with pytest.raises(UserError, match=r"^unknown progress fast: give auto, bar, lines or none$"):
+    with pytest.raises(UserError, match=r"^unknown progress fast: give auto, bar, lines, notebook or none$"):
         Progress(10, mode="fast")
 
 
