@@ -30,7 +30,8 @@ def parse(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
 def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     """The flags that a command line gives. The values go into the set of flags: see `parse`."""
     try:
-        rest = values([argv[0], *(argument_of_today(argument, values) for argument in argv[1:])])
+        arguments = values.read_flags_from_files(argv[1:])  # files from before speak of old names too
+        rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
     except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:

@@ -29,6 +29,11 @@ class TrainedNetwork:
     Attributes:
       path: the folder it comes from.
       origin: what run.json says: the experiment, digests of code and data, the vocabularies.
+
+    Example: the best member of a study is one; `TrainedRun` has an example that trains.
+      >>> from rnnjax import studies
+      >>> issubclass(studies.TrainedMember, TrainedNetwork)
+      True
     """
 
     path: Path

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnjax.app._config import Config, read_config
+from rnnjax.app._config import Config
 from rnnjax.app._experiment import Experiment
 from rnnjax.app._origin import Origin, changed_code, find_experiment, read_origin
+from rnnjax.app._parsing import read_config
 from rnnjax.app._trained_network import TrainedNetwork
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints

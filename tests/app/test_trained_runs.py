@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -189,6 +190,17 @@ def test_changed_code_is_said(copied):
     (copied / "run.json").write_text(json.dumps(origin))
     with pytest.warns(UserWarning, match=r"code has changed since .*: .*_user_experiment.py$"):
         rnnjax.load_run(copied)
+
+
+def test_flags_of_an_earlier_version_are_read_by_todays_names(tmp_path, capsys):
+    from experiments.char_lm import EXPERIMENT
+
+    text = "--cell=bag\n--hidden_size=5\n--window=9\n--rule=lookback\n"
+    header = f"# The flags of a run of rnnjax; not to be edited: sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
+    (tmp_path / "flags.cfg").write_text(header + text)
+    config = rnnjax.load_run(tmp_path, EXPERIMENT).config
+    assert (config.truncation, config.rule) == (9, "sliding_tbptt")
+    assert "--window is called --truncation" in capsys.readouterr().err
 
 
 def test_a_run_under_way_can_be_looked_at(copied):
