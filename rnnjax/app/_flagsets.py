@@ -175,8 +175,8 @@ _HELP = {
     "cell_args": "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True.",
     "dropout": "Rate of dropout between layers, in [0, 1).",
     "init_scale": "Factor on all initial parameters of the network.",
-    "start_from": "RUN, RUN:last or RUN:STEP: the folder of a run whose parameters, the best ones, this run starts from, "
-    "each by its name and shape.",
+    "start_from": "RUN, RUN:last or RUN:STEP: the folder of a run whose parameters, the best ones, this run starts "
+    "from, each by its name and shape.",
     "start_partial": "Draw anew what --start_from has not, or has in another shape.",
     "rule": f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, sliding_tbptt, "
     "pes "
