@@ -258,6 +258,8 @@ def test_other_data_than_in_training_are_refused_by_name(written, tmp_path):
 SCRIPT = """
 from _neighbour import make
 
+from rnnjax import app
+
 EXPERIMENT = make()
 {guard}
 """
