@@ -8,6 +8,7 @@ carry.npz        the carry before the first step
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from rnnjax.base import Cell, PyTree, run
+from rnnjax.base import Cell, PyTree, run, without_fast
 from rnnjax.base._pytrees import path_name
-from rnnjax.base._unroll import as_step_cell, scanning
+from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics._analyses import goes_stepwise
 from rnnjax.interop._params import save_params
 
@@ -107,22 +108,20 @@ def _window(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, str]:
     """The program of a batch of windows, and whether they may be of any length."""
     leaves, structure = jax.tree.flatten(example)
 
-    def apply(*batch: jax.Array) -> Any:
-        xs = jax.tree.unflatten(structure, batch)
-        return _alone(jax.tree.leaves(jax.vmap(lambda x: run(cell, params, x)[1])(xs)))
+    def applied(cell: Cell) -> Callable[..., Any]:
+        def apply(*batch: jax.Array) -> Any:
+            xs = jax.tree.unflatten(structure, batch)
+            return _alone(jax.tree.leaves(jax.vmap(lambda x: run(cell, params, x)[1])(xs)))
+
+        return apply
 
     lengths = dict.fromkeys(a.shape[0] for a in leaves if a.ndim)
     names = {n: "time" if len(lengths) == 1 else f"time_{i}" for i, n in enumerate(lengths)}
+    for made in (lambda: cell, lambda: without_fast(cell)):  # a fast window may be made for one length: scan
+        with contextlib.suppress(Exception):
+            return _exported(applied(made()), leaves, names), "any length"
     try:
-        return _exported(apply, leaves, names), "any length"
-    except Exception:  # a cell that is made for one length, or a fast window that is: scan, or keep the length
-        with scanning():
-            try:
-                return _exported(apply, leaves, names), "any length"
-            except Exception:
-                pass
-    try:
-        return _exported(apply, leaves, {}), "the length of the example"
+        return _exported(applied(cell), leaves, {}), "the length of the example"
     except Exception as error:
         raise ValueError(f"this network cannot be exported: {str(error).splitlines()[0]}") from error
 
