@@ -20,7 +20,7 @@ class UserError(Exception):
     __module__ = "rnnjax.base"  # where users find it
 
 
-class WriteError(UserError):
+class _WriteError(UserError):
     """A file of ours cannot be written: the machine's fault, not that of what was asked for."""
 
 
@@ -40,7 +40,7 @@ def is_machines_fault(error: BaseException | None) -> bool:
       (True, False)
     """
     while error is not None:
-        if isinstance(error, WriteError) or (isinstance(error, OSError) and error.errno in _PASSING):
+        if isinstance(error, _WriteError) or (isinstance(error, OSError) and error.errno in _PASSING):
             return True
         error = error.__cause__
     return False
@@ -68,5 +68,5 @@ def as_user_error(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise UserError(f"cannot {what} {os.fspath(path)}: it is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
-        kind = WriteError if what == "write" else UserError
+        kind = _WriteError if what == "write" else UserError
         raise kind(f"cannot {what} {os.fspath(path)}: {error.strerror or error}") from error

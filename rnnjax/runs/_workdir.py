@@ -123,6 +123,7 @@ class Workdir:
         Raises:
           UserError: metrics.jsonl is damaged, or cannot be read or written.
         """
+        self._metrics = None  # what is on disk counts
         log = self._log()
         kept = [record for record in log.records if step is not None and record["step"] <= step]
         self._before, self._start = (kept[-1]["seconds"] if kept else 0.0), time.monotonic()

@@ -224,7 +224,8 @@ def _is_package(origin: str | None) -> bool:
 
 def _extra(name: str) -> Any:
     """A package that is not installed unless asked for; a file of that name in the user's folder is none."""
-    spec = importlib.util.find_spec(name) if name not in sys.modules else sys.modules[name].__spec__
+    known = name in sys.modules
+    spec = getattr(sys.modules[name], "__spec__", None) if known else importlib.util.find_spec(name)
     if spec is not None and not _is_package(spec.origin):
         raise UserError(f"the writer {name}: {spec.origin or name + '/'} in this folder hides the package {name}")
     try:
