@@ -80,16 +80,6 @@ def keep_sources(folder: Path, now: _Digests) -> None:
         atomic_write(folder / _NAME, json.dumps({**made, "sha256": _sha256(made)}, indent=1) + "\n")
 
 
-def code_digest(digests: _Digests) -> str:
-    """One digest for all files.
-
-    Example:
-      >>> code_digest({}) == code_digest(sources())
-      False
-    """
-    return _sha256(digests)
-
-
 def _edited(recorded: _Digests, now: _Digests) -> list[str]:
     """The files that are not as they were; one that this process has not imported is looked for where it would be."""
     found = {key: now.get(key) or _found(key) for key in recorded}
