@@ -32,7 +32,7 @@ def launch(experiment: str | app.Experiment, *argv: str) -> int:
 def records(workdir: Path) -> list[dict]:
     """The metrics of a run, without the clock."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "check")} for line in lines]
 
 
 def there_and_back() -> app.Experiment:

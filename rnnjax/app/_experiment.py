@@ -48,12 +48,12 @@ PROCESS_FLAGS = ("coordinator", "num_processes", "process_id", "lost_after")
 # Flags that may change when a run is taken up again: they do not change what it computes.
 RESUMABLE_FLAGS = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
-    "keep_checkpoints", "analyse", "picture", "devices", *PROCESS_FLAGS,
+    "keep_checkpoints", "analyse", "picture", "devices", "allow_other_code", *PROCESS_FLAGS,
 )  # fmt: skip
 
 
 # Flags that came after 0.1.0: flags.cfg says them where they are given, so that folders from before can be resumed.
-LATER_FLAGS = ("start_from", "start_partial")
+LATER_FLAGS = ("start_from", "start_partial", "allow_other_code")
 
 
 class Experiment(NamedTuple):
@@ -132,9 +132,11 @@ class Study(NamedTuple):
       flags: `study_flags(...)` and the study's own.
       free: names of its own flags that may change when it is started again in its workdir.
       description: what `--help` prints above the flags.
+      check: configs -> None: refuses, by a `UserError`, what `run` would refuse, before there is a workdir.
     """
 
     run: Callable[[dict[str, Config], Workdir], Findings | None]
     flags: flags.FlagValues
     free: tuple[str, ...] = ()
     description: str | None = None
+    check: Callable[[dict[str, Config]], object] | None = None

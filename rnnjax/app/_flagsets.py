@@ -135,6 +135,7 @@ _PLACE = (
     _one_of("matmul_precision", "default", ["default", "high", "highest"]),
     _whole("seed", 0, least=0),
     _text("workdir", ""),
+    _switch("allow_other_code", False),
     _one_of("picture", "png", ["png", "pdf", "svg"]),
     _text("compilation_cache", ""),
 )
@@ -200,6 +201,7 @@ _HELP = {
     "matmul_precision": "Precision of matrix products in float32 where the hardware offers a choice.",
     "seed": "Seed of everything random in the run.",
     "workdir": "Where the run lives; started again there, it resumes. Default: under runs/, named after the flags.",
+    "allow_other_code": "Go on with a run though its code was edited after it began.",
     "picture": "Format of curves and other pictures of the run.",
     "compilation_cache": "Folder that keeps compiled programs from one run to the next; empty: in the user's cache "
     "folder; off: none.",

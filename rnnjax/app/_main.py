@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from rnnjax import distributed, training
 from rnnjax.app._analysis import Analyser
@@ -22,13 +23,19 @@ from rnnjax.app._experiment import LATER_FLAGS, PROCESS_FLAGS, RESUMABLE_FLAGS, 
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._session import Interrupted, Session
-from rnnjax.base import UserError
+from rnnjax.app._terminal import steady_terminal
+from rnnjax.base import PyTree, UserError
+from rnnjax.base._errors import is_machines_fault
 from rnnjax.credit import NotAdmitted
-from rnnjax.distributed._runtime import fail, is_leader, running, stop, what_happened
+from rnnjax.distributed._runtime import agree, fail, is_leader, running, stop, what_happened
 from rnnjax.runs import Workdir, flag_lines, usable_cores
 from rnnjax.runs._provenance import processor
+from rnnjax.runs._sources import keep_sources, refuse_other_code, sources
 from rnnjax.runs._workdir import refuse_other_run
 
+# Flags that each of several processes may have otherwise: where things lie on its machine.
+_OF_A_PROCESS = ("workdir", "data_dir", "compilation_cache", "writers", "picture", "profile", "allow_other_code")
+_NO_BACKEND = "nable to initialize backend"
 _MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
 
 
@@ -50,7 +57,9 @@ def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
       ...     print(stop.code)
       1
     """
-    sys.exit(status(experiment, sys.argv if argv is None else argv))
+    with steady_terminal():
+        code = status(experiment, sys.argv if argv is None else argv)
+    sys.exit(code)
 
 
 def status(experiment: Experiment | Study, argv: list[str]) -> int:
@@ -77,6 +86,10 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     except Exception as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             return _report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
+        if is_machines_fault(error):
+            return _report_failure(f"{_first_line(error)}; the same command goes on from here", name)
+        if _NO_BACKEND in str(error):
+            return _report_failure(f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {_first_line(error)}", name)
         if not running():
             raise
         line = what_happened(error)
@@ -92,6 +105,10 @@ def _report_failure(line: str, name: str) -> int:
         fail(line, name)
     print(f"{name}: {line}", file=sys.stderr)
     return 1
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _name_of(argv: list[str]) -> str:
@@ -114,15 +131,18 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     configs = _name_runs(run_configs(given))
     if is_leader():
         refuse_other_run(root, lines, experiment.free)
-    if isinstance(experiment, Study):
-        with _open_workdir(root, lines, experiment.free) as workdir:
+    agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
+    ready = _check_study(experiment, configs) if isinstance(experiment, Study) else _check_runs(experiment, configs)
+    with _open_workdir(root, lines, experiment, given) as workdir:
+        if isinstance(experiment, Study):
             findings = experiment.run(configs, workdir)
             if findings is not None:
                 conclude(findings, workdir, given.picture)
-        return
-    ready = _check_runs(experiment, configs)
-    with _open_workdir(root, lines, experiment.free) as workdir:
-        results = _train(experiment, configs, ready, workdir, lines)
+        else:
+            results = _train(experiment, configs, ready, workdir, lines)
+        keep_sources(workdir.path, sources(_roots(experiment, given)))  # what was imported on the way too
+        if isinstance(experiment, Study):
+            return
         if is_leader():
             report(name, workdir, results)
         stop()
@@ -138,14 +158,25 @@ def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str
 
 
 @contextlib.contextmanager
-def _open_workdir(root: Path, lines: dict[str, str], free: tuple[str, ...]) -> Iterator[Workdir]:
-    """The workdir of a launch; of several processes all but the leader have a folder that goes when they end."""
+def _open_workdir(
+    root: Path, lines: dict[str, str], experiment: Experiment | Study, given: LaunchConfig
+) -> Iterator[Workdir]:
+    """The workdir of a launch, if its code is that of the run in it.
+
+    Of several processes all but the leader have a folder that goes when they end.
+    """
+    code = sources(_roots(experiment, given))
+    if is_leader():
+        refuse_other_code(root, code, given.values.get("allow_other_code", False))
+    agree("code", code)
     with contextlib.ExitStack() as stack:
         if is_leader():
             print(f"workdir: {root}", file=sys.stderr)
         else:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        yield stack.enter_context(Workdir(root, lines, free))
+        workdir = stack.enter_context(Workdir(root, lines, experiment.free))
+        keep_sources(workdir.path, code)
+        yield workdir
 
 
 def _train(
@@ -155,10 +186,10 @@ def _train(
     workdir: Workdir,
     lines: dict[str, str],
 ) -> dict[str, Result]:
-    """Trains one cell after another; several have a folder each. Sessions that are ready are taken, and let go."""
+    """Trains one cell after another; several have a folder each. Sessions are taken, and let go."""
     results = {}
     for name, config in configs.items():
-        session = ready.pop(name, None) or Session(experiment, config)
+        session = ready.pop(name)
         if len(configs) == 1:
             results[name] = run_session(experiment, session, workdir)
         else:
@@ -167,15 +198,17 @@ def _train(
 
 
 def _check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
-    """The session of the first run. Those of the others are made and checked too, but not kept: each has its data.
+    """The session of each run; those whose data are the same hold them once.
 
     Raises:
       UserError: any of them cannot be trained. Nothing is written yet.
     """
-    first, *others = configs
-    ready = {first: _checked_session(experiment, configs[first])}
-    for name in others:
-        _checked_session(experiment, configs[name])
+    ready: dict[str, Session] = {}
+    for name, config in configs.items():
+        session = _checked_session(experiment, config)
+        for other in ready.values():
+            session.data = other.data if _alike(other.data, session.data) else session.data
+        ready[name] = session
     return ready
 
 
@@ -186,6 +219,36 @@ def _checked_session(experiment: Experiment, config: Config) -> Session:
     if config.analyse:
         Analyser(session)
     return session
+
+
+def _alike(a: PyTree, b: PyTree) -> bool:
+    """Whether two trees of arrays hold the same."""
+    ones, others = (jax.tree_util.tree_leaves_with_path(tree) for tree in (a, b))
+    if [(path, x.dtype) for path, x in ones] != [(path, x.dtype) for path, x in others]:
+        return False
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for (_, x), (_, y) in zip(ones, others))
+
+
+def _check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]:
+    """No session, but the study's own check.
+
+    Raises:
+      UserError: the study refuses its flags. Nothing is written yet.
+    """
+    if study.check is not None:
+        try:
+            study.check(configs)
+        except (TypeError, ValueError) as error:
+            raise UserError(str(error)) from error
+    return {}
+
+
+def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
+    """The modules that the flags and the script name: their source counts though they may be installed."""
+    named = [text for value in config.values.values() for text in (value if isinstance(value, list) else [value])]
+    found = {text.partition(":")[0] for text in named if isinstance(text, str) and ":" in text}
+    found |= {getattr(part, "__module__", None) or "" for part in experiment if callable(part)}
+    return found & sys.modules.keys()
 
 
 def _join_processes(config: Flags, name: str) -> None:
@@ -202,7 +265,7 @@ def _join_processes(config: Flags, name: str) -> None:
 def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
     """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
     lines: dict[str, str] = {}
-    for name in (name for name in experiment.flags if name not in PROCESS_FLAGS):
+    for name in (name for name in experiment.flags if name not in (*PROCESS_FLAGS, "allow_other_code")):
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
             flag = experiment.flags[name]
             lines |= {name: ""} if name in LATER_FLAGS and flag.value == flag.default else flag_lines([flag])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ def run_nested(
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
     scales = {"lr_scale": "\n".join(f"--lr_scale={setting}" for setting in config.lr_scale)}
     with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()} | scales, experiment.free) as workdir:
+        if is_leader():
+            shutil.copyfile(root.file("code.json"), workdir.file("code.json"))
         return run_session(experiment, session, workdir)
 
 

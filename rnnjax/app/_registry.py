@@ -109,10 +109,11 @@ def parse_arguments(flag: str, text: str) -> dict[str, Any]:
     """
     try:
         call = ast.parse(f"f({text})", mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("not all of them have a name")
         return {str(k.arg): k.value.id if isinstance(k.value, ast.Name) else ast.literal_eval(k.value)
                 for k in call.keywords}  # fmt: skip
-    except (SyntaxError, ValueError, AssertionError) as error:
+    except (SyntaxError, ValueError) as error:
         raise UserError(f"--{flag}={text}: write name=value,name=value with Python literals") from error
     except (RecursionError, MemoryError) as error:
         raise UserError(f"--{flag}: that is too much for one flag") from error

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from rnnjax.distributed._parallel import to_local
 from rnnjax.distributed._runtime import from_leader, is_leader, max_over_processes, running
 from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
 from rnnjax.runs import Progress as Bar
+from rnnjax.runs._checkpoint import AllDamagedError
 from rnnjax.runs._files import to_json_value
 from rnnjax.runs._writers import Writer
 from rnnjax.training import Progress
@@ -134,7 +136,9 @@ class Session:
             self.records = self.workdir.records()
             known = self.workdir.summary() or {}
             scored = from_leader(known.get("steps") == restored)
+            self.tell("finished already, nothing trained")
             return self.result(saved, known if scored else None)
+        self.tell_of_lost_records(restored or 0)
         writer = make_writers(self.config.writers if is_leader() else [], self.workdir, restored)
         self.records = [r for r in self.workdir.records() if restored is not None and r["step"] <= restored]
         with signals() as heard, contextlib.closing(writer), self.bar(restored or 0) as bar:
@@ -142,6 +146,21 @@ class Session:
                 saved = self.advance(saved, writer, bar)
                 self.heed(heard, saved)
         return self.result(saved, None)
+
+    def tell(self, line: str) -> None:
+        """A line on standard error, once for all processes."""
+        if is_leader():
+            print(f"{self.config.cell}: {line}", file=sys.stderr)
+
+    def tell_of_lost_records(self, step: int) -> None:
+        """Says that metrics.jsonl does not reach the step restored; the run itself is whole."""
+        if not step or not is_leader() or "jsonl" not in self.config.writers:
+            return
+        last = max((record["step"] for record in self.workdir.records()), default=0)
+        due = max(step - step % every for every in (self.config.log_every, self.config.eval_every))
+        if last < due:
+            self.tell(f"{self.workdir.file('metrics.jsonl')} has lost the records after step {last}; the run goes on "
+                      f"from step {step}")  # fmt: skip
 
     def over(self, saved: RunState) -> bool:
         """Whether there is nothing left to train."""
@@ -163,6 +182,7 @@ class Session:
             saved, record = self.measure(saved, due["eval"])
             self.show(step, record, writer, bar)
         if due["checkpoint"] or self.over(saved):
+            self.workdir.assert_there()
             self.checkpoints.save(step, saved)
         return saved
 
@@ -243,18 +263,32 @@ class Session:
         """Saves and stops if a signal has come."""
         signum = max_over_processes(heard[0] if heard else 0)
         if signum:
+            self.workdir.assert_there()
             self.checkpoints.save(int(saved.progress.state.step), saved)
             raise Interrupted(signum)
 
     def result(self, saved: RunState, known: Mapping[str, Any] | None) -> Result:
         """The best parameters, scored on the test set unless that was done before."""
-        found = self.best.restore(saved.progress.state.params)
-        step, params = found or (int(saved.progress.state.step), saved.progress.state.params)
+        last = int(saved.progress.state.step), saved.progress.state.params
+        found = self.best_saved(saved)
+        known = None if found is None and math.isfinite(saved.best) else known
+        step, params = found or last
         summary = dict(self.summary(saved, params, step) if known is None else known)
         if known is None:
             self.workdir.write_summary(summary)
         params, data = to_local((params, self.data), self.devices)
         return Result(self.setup, params, data, self.config, summary, self.facts, self.records)
+
+    def best_saved(self, saved: RunState) -> tuple[int, PyTree] | None:
+        """The best parameters and their step; None: there are none, or they are lost, which is said."""
+        try:
+            found = self.best.restore(saved.progress.state.params)
+        except AllDamagedError as error:
+            self.tell(f"{error}; the last parameters stand in for the best")
+            return None
+        if found is None and math.isfinite(saved.best):
+            self.tell(f"{self.best.directory} is gone: the last parameters stand in for the best")
+        return found
 
     def summary(self, saved: RunState, params: PyTree, best_step: int) -> dict[str, Any]:
         """All there is to say about a run that has ended."""

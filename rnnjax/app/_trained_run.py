@@ -107,7 +107,7 @@ class TrainedRun(TrainedNetwork):
     @functools.cached_property
     def metrics(self) -> dict[str, np.ndarray]:
         """All that was measured, by name, float64 `[records]`: nan where it was not; "step" and "seconds" too."""
-        records = read_records(self.path / "metrics.jsonl")[1]
+        records = read_records(self.path / "metrics.jsonl")
         names = dict.fromkeys(name for record in records for name in record)
         rows = {name: [record.get(name) for record in records] for name in names}
         return {name: np.array([np.nan if v is None else v for v in row], float) for name, row in rows.items()}

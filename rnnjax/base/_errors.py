@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -17,6 +18,32 @@ class UserError(Exception):
     """
 
     __module__ = "rnnjax.base"  # where users find it
+
+
+class _WriteError(UserError):
+    """A file of ours cannot be written: the machine's fault, not that of what was asked for."""
+
+
+# Faults of a machine that may pass: the same command may do later.
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ETIMEDOUT", "EFBIG")
+    if hasattr(errno, name)
+)
+
+
+def is_machines_fault(error: BaseException | None) -> bool:
+    """Whether an error, or one that it comes from, is a fault of the machine, such as a full disk.
+
+    Example:
+      >>> is_machines_fault(OSError(errno.ENOSPC, "No space left on device")), is_machines_fault(FileNotFoundError())
+      (True, False)
+    """
+    while error is not None:
+        if isinstance(error, _WriteError) or (isinstance(error, OSError) and error.errno in _PASSING):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextlib.contextmanager
@@ -41,4 +68,5 @@ def as_user_error(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise UserError(f"cannot {what} {os.fspath(path)}: it is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
-        raise UserError(f"cannot {what} {os.fspath(path)}: {error.strerror or error}") from error
+        kind = _WriteError if what == "write" else UserError
+        raise kind(f"cannot {what} {os.fspath(path)}: {error.strerror or error}") from error

@@ -6,12 +6,13 @@ can read it, and each has a thread that reads it and ends its process: nobody wa
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -27,6 +28,7 @@ _LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socke
 _ended = threading.Event()
 _speaking = threading.Lock()
 _watching: list[threading.Thread] = []
+_patience = [100]  # seconds, see `start`
 
 
 def start(
@@ -54,21 +56,34 @@ def start(
         _assert_numbered(coordinator, num_processes, process_id)
         given = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
+    _patience.append(lost_after)
+    impatient = threading.Timer(lost_after, _give_up, (f"--coordinator={coordinator}", lost_after, name))
+    impatient.daemon = True
+    impatient.start()
     try:
         jax.distributed.initialize(
             **given,
-            initialization_timeout=lost_after,
+            initialization_timeout=lost_after + 60,  # JAX ends the process then; we have said why before
             heartbeat_timeout_seconds=lost_after,
             shutdown_timeout_seconds=lost_after,
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--coordinator={coordinator}: the processes did not come together: {reason}") from error
+    finally:
+        impatient.cancel()
     if not is_leader():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     thread = threading.Thread(target=_watch, args=(name,), daemon=True)
     _watching.append(thread)
     thread.start()
+
+
+def _give_up(flag: str, seconds: int, name: str) -> None:
+    """Ends this process, for which the others have not come; JAX would abort it."""
+    line = f"{flag}: the processes did not come together in {seconds} seconds (--lost_after)"
+    print(f"{name}: {line}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _assert_numbered(coordinator: str, num_processes: int, process_id: int) -> None:
@@ -124,6 +139,29 @@ def share(members: Sequence[_T], process_id: int | None = None, num_processes: i
     """
     i = jax.process_index() if process_id is None else process_id
     return list(members[i :: jax.process_count() if num_processes is None else num_processes])
+
+
+def agree(what: str, mine: Mapping[str, str]) -> None:
+    """Waits until all processes have come here, and refuses one that was started otherwise than process 0.
+
+    Args:
+      what: is compared; another word in each call.
+      mine: what this process has, by name.
+
+    Raises:
+      UserError: process 0 has something else under a name.
+    """
+    if not running():
+        return
+    client, patience = _client(), 1000 * _patience[-1]
+    if is_leader():
+        client.key_value_set(f"rnnjax/{what}", json.dumps(mine))
+    first = json.loads(client.blocking_key_value_get(f"rnnjax/{what}", patience))
+    for name in {**first, **mine}:
+        one, other = (f"{told.get(name) or 'none'}"[:80] for told in (first, mine))
+        if one != other:
+            raise UserError(f"all processes need the same {what}; for {name} process 0 has {one}, this one {other}")
+    client.wait_at_barrier(f"rnnjax/{what}/all", patience)
 
 
 def stop() -> None:

@@ -6,6 +6,7 @@ Belongs here: what draws. Does not belong here: what computes the numbers drawn 
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.plotting import _backend as _backend  # before anything imports matplotlib
 from rnnjax.plotting._alignment import alignment, draw_alignment
 from rnnjax.plotting._audit import AuditPanel, Line, against_window, audits, draw_against_window, draw_audits
 from rnnjax.plotting._curves import COLOURS, GREY, Run, curves, draw_curves, draw_gallery, gallery, save

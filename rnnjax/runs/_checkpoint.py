@@ -22,6 +22,10 @@ from rnnjax.base._errors import as_user_error
 from rnnjax.runs._leaves import DamagedError, _leaves, _read, _read_arrays, _sync, _write, to_stderr
 
 
+class AllDamagedError(UserError):
+    """Of several checkpoints none is intact."""
+
+
 class Checkpoints:
     """The last few states of a run, in a folder.
 
@@ -89,7 +93,7 @@ class Checkpoints:
 
         Raises:
           MisfitError: it is a state of another model; a ValueError, it names the leaf.
-          UserError: every checkpoint is damaged.
+          AllDamagedError: every checkpoint is damaged; a UserError.
         """
         steps = self.steps()
         damages = []
@@ -101,7 +105,7 @@ class Checkpoints:
                 if i:
                     self.report(f"checkpoint {steps[i]} is damaged ({damage}): going back to {steps[i - 1]}")
         if damages:
-            raise UserError(
+            raise AllDamagedError(
                 f"every checkpoint in {self.directory} is damaged ({'; '.join(damages)}): delete to start anew"
             )
         return None
@@ -131,8 +135,9 @@ class Checkpoints:
         """The steps saved, in order."""
         if not self.directory.is_dir():
             return []
-        names = (path.name.removeprefix(".").removesuffix(".replaced") for path in self.directory.iterdir())
-        return sorted({int(name) for name in names if name.isdecimal()})
+        names = {path.name for path in self.directory.iterdir() if path.is_dir() and not path.is_symlink()}
+        plain = {name.removeprefix(".").removesuffix(".replaced") for name in names}
+        return sorted(int(name) for name in plain if _is_step(name) and {name, f".{name}.replaced"} & names)
 
     def latest(self) -> Path | None:
         """The folder of the newest checkpoint, for messages; None when there is none."""
@@ -146,7 +151,7 @@ class Checkpoints:
 
     def _put_in_place(self, new: Path, step: int) -> None:
         folder, aside = self.directory / str(step), self.directory / f".{step}.replaced"
-        if folder.exists():
+        if folder.exists() or folder.is_symlink():
             folder.rename(aside)
         new.rename(folder)
         _sync(self.directory)
@@ -157,17 +162,35 @@ class Checkpoints:
         """Removes a folder; it loses its name first, so that half of it never passes for a checkpoint."""
         rubbish = self.directory / f".{folder.name.strip('.')}.old"
         folder.rename(rubbish)
-        shutil.rmtree(rubbish)
+        _erase(rubbish)
 
     def _clear_leftovers(self) -> None:
         """What a killed process left: a replaced checkpoint goes back to its place if nothing took it."""
         for path in self.directory.glob(".*.replaced"):
             folder = self.directory / path.name.removeprefix(".").removesuffix(".replaced")
-            if not folder.exists():
+            if _is_step(folder.name) and not folder.exists():
                 path.rename(folder)
         for pattern in (".*.new", ".*.old", ".*.replaced"):
             for path in self.directory.glob(pattern):
-                shutil.rmtree(path)
+                _erase(path)
+
+
+def _is_step(name: str) -> bool:
+    """Whether a folder's name is one that `save` gives.
+
+    Example:
+      >>> [_is_step(name) for name in ("300", "0", "007", "x")]
+      [True, True, False, False]
+    """
+    return name.isascii() and name.isdecimal() and str(int(name[:20])) == name
+
+
+def _erase(path: Path) -> None:
+    """Removes a folder with all that is in it, or whatever bears its name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _step(step: object) -> int:

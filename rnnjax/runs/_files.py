@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -32,6 +34,35 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object with a digest of itself; see `read_sealed`."""
+    plain = {name: item for name, item in to_json_value(value).items() if name != "sha256"}
+    text = json.dumps({**plain, "sha256": _digest(plain)}, indent=2, allow_nan=False)
+    atomic_write(path, f"{text}\n")
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """What `write_sealed` wrote; None where there is nothing that can be read, or it has changed since.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "a.json"
+      >>> write_sealed(path, {"loss": 0.5})
+      >>> read_sealed(path), path.write_text(path.read_text().replace("0.5", "0.4")) > 0, read_sealed(path)
+      ({'loss': 0.5}, True, None)
+    """
+    try:
+        value = json.loads(path.read_bytes())
+        digest = value.pop("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return dict(value) if digest == _digest(value) else None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def to_json_value(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -21,6 +22,7 @@ import numpy as np
 from rnnjax.base import PyTree, UserError
 
 _Leaves = dict[str, Any]
+_KEY_WORDS = {"key<fry>": 2, "key<rbg>": 4, "key<urbg>": 4}  # by the name of the generator
 
 
 class MisfitError(UserError, ValueError):
@@ -51,6 +53,16 @@ def _signature(leaf: Any) -> tuple[str, list[int]]:
     return str(leaf.dtype), list(leaf.shape)
 
 
+def _bits(dtype: str, shape: list[int]) -> tuple[str, list[int]]:
+    """(dtype, shape) of what is stored: a key, typed or legacy, is the integers that it is made of.
+
+    Example:
+      >>> _bits("key<fry>", [3]) == _bits("uint32", [3, 2])
+      True
+    """
+    return ("uint32", [*shape, _KEY_WORDS[dtype]]) if dtype in _KEY_WORDS else (dtype, shape)
+
+
 def _to_numpy(path: str, leaf: Any) -> np.ndarray:
     array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
     if not (jnp.issubdtype(array.dtype, np.number) or array.dtype == np.bool_):
@@ -71,7 +83,7 @@ def _write(folder: Path, step: int, leaves: _Leaves) -> None:
             try:
                 checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
             except ValueError as error:  # how the store tells of a full disk, or a folder that is gone
-                raise OSError(str(error).split("\n")[0]) from error
+                raise OSError(errno.EIO, str(error).split("\n")[0]) from error
     manifest = {
         "step": step,
         "leaves": {path: _signature(leaf) for path, leaf in leaves.items()},
@@ -85,8 +97,6 @@ def _write(folder: Path, step: int, leaves: _Leaves) -> None:
 
 def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     """The state in a folder; nothing is parsed before its digest is checked."""
-    import orbax.checkpoint as ocp
-
     manifest = _verified(folder, step)
     leaves, treedef = _leaves(like), jax.tree.structure(like)
     _assert_fits(step, manifest["leaves"], leaves)
@@ -94,7 +104,7 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     wanted = {path: array for path, array in arrays.items() if array.size}
     if wanted:
         with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
-            arrays |= checkpointer.restore(place / "arrays", args=ocp.args.StandardRestore(wanted))
+            arrays |= _restored(checkpointer, place / "arrays", wanted)
     return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
 
 
@@ -119,6 +129,24 @@ def _plain_path(path: str) -> str:
       'core/0/w'
     """
     return "/".join(a or b or c for a, b, c in re.findall(r"\['([^']*)'\]|\[([^\]]*)\]|\.(\w+)", path))
+
+
+def _restored(checkpointer: Any, place: Path, wanted: _Leaves) -> _Leaves:
+    """What the store finds, as it was asked for.
+
+    Raises:
+      DamagedError: it finds something else: the manifest does not belong to these files.
+    """
+    import orbax.checkpoint as ocp  # takes long
+
+    try:
+        found: _Leaves = checkpointer.restore(place, args=ocp.args.StandardRestore(wanted))
+    except (KeyError, TypeError, ValueError) as error:  # its files are intact, but they are not of these leaves
+        raise DamagedError(f"arrays cannot be read ({type(error).__name__})") from error
+    for path, array in wanted.items():
+        if _signature(found[path]) != _signature(array):
+            raise DamagedError(f"arrays hold another {path} than manifest.json says")
+    return found
 
 
 def _store(kind: str = "StandardCheckpointHandler") -> Any:
@@ -175,14 +203,25 @@ def _verified(folder: Path, step: int) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         digest = manifest.pop("sha256")
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError("manifest.json cannot be read") from error
     if digest != _digest(manifest):
         raise DamagedError("manifest.json has changed")
+    if not _is_manifest(manifest):
+        raise DamagedError("manifest.json is not one of a checkpoint")
     if manifest["step"] != step:
         raise DamagedError(f"it is checkpoint {manifest['step']}")
     _compare(manifest["files"], folder)
     return manifest
+
+
+def _is_manifest(manifest: dict[str, Any]) -> bool:
+    """Whether it says all that a manifest says."""
+    leaves, files = manifest.get("leaves"), manifest.get("files")
+    if not (isinstance(manifest.get("step"), int) and isinstance(leaves, dict) and isinstance(files, dict)):
+        return False
+    told = all(isinstance(leaf, list) and len(leaf) == 2 and isinstance(leaf[1], list) for leaf in leaves.values())
+    return told and all(isinstance(digest, str) for digest in files.values())
 
 
 def _compare(recorded: dict[str, str], folder: Path) -> None:
@@ -203,7 +242,7 @@ def _assert_fits(step: int, saved: dict[str, Any], leaves: _Leaves) -> None:
             has, has_not = ("run", "checkpoint") if path in leaves else ("checkpoint", "run")
             raise MisfitError(f"checkpoint {step} does not fit: the {has} has a leaf {path}, the {has_not} has none")
         old, new = (f"{dtype}{list(shape)}" for dtype, shape in (saved[path], _signature(leaves[path])))
-        if old != new:
+        if _bits(*saved[path]) != _bits(*_signature(leaves[path])):
             raise MisfitError(f"checkpoint {step} does not fit: {path} is {old} in it, {new} in the run")
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -23,10 +22,11 @@ from absl import flags as absl_flags
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.runs._files import atomic_write, to_json_value
+from rnnjax.runs._files import atomic_write, read_sealed, write_sealed
+from rnnjax.runs._log import Log
 
 _Record = dict[str, Any]
-_CLAIM = ("flags.cfg", "run.json", ".lock")  # what a folder has before its run begins
+_CLAIM = ("flags.cfg", "run.json", "code.json", ".lock")  # what a folder has before its run begins
 _HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
 
 
@@ -85,6 +85,7 @@ class Workdir:
             self.close()
             raise
         self._before, self._start = 0.0, time.monotonic()
+        self._metrics: Log | None = None
 
     def file(self, name: str) -> Path:
         """The path of a file in this folder."""
@@ -123,23 +124,33 @@ class Workdir:
         Raises:
           UserError: metrics.jsonl is damaged, or cannot be read or written.
         """
-        lines, records = self._lines()
-        kept = [i for i, record in enumerate(records) if step is not None and record["step"] <= step]
-        self._before, self._start = (records[kept[-1]]["seconds"] if kept else 0.0), time.monotonic()
-        atomic_write(self.file("metrics.jsonl"), "".join(f"{lines[i]}\n" for i in kept))
+        self._metrics = None  # what is on disk counts
+        log = self._log()
+        kept = [record for record in log.records if step is not None and record["step"] <= step]
+        self._before, self._start = (kept[-1]["seconds"] if kept else 0.0), time.monotonic()
+        log.cut(len(kept))
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Adds a line to metrics.jsonl; a number that is not finite becomes null, for JSON has none.
 
         Log the metrics of a step before its checkpoint is saved: killed between the two, the run loses nothing.
         """
-        record = {"step": int(step), "seconds": round(self.seconds(), 3), **metrics}
-        with as_user_error("write", self.file("metrics.jsonl")), self.file("metrics.jsonl").open("ab") as file:
-            file.write(f"{json.dumps(to_json_value(record), allow_nan=False)}\n".encode())
+        self.assert_there()
+        self._log().add([{"step": int(step), "seconds": round(self.seconds(), 3), **metrics}])
 
     def records(self) -> list[_Record]:
         """The metrics so far, one dict a line."""
-        return self._lines()[1]
+        self._metrics = None  # what is on disk counts
+        return list(self._log().records)
+
+    def assert_there(self) -> None:
+        """Complains where the folder was removed while this process was at work: what is written now would be lost.
+
+        Raises:
+          UserError: so it is.
+        """
+        if self._lock is not None and not _is_locked(self.path, self._lock):
+            raise UserError(f"{self.path} was removed or replaced while the run was under way")
 
     def seconds(self) -> float:
         """Seconds of work on this run, those before it was resumed included."""
@@ -147,15 +158,12 @@ class Workdir:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes summary.json; NumPy and JAX numbers will do, and one that is not finite becomes null."""
-        atomic_write(self.file("summary.json"), json.dumps(to_json_value(summary), indent=2, allow_nan=False) + "\n")
+        self.assert_there()
+        write_sealed(self.file("summary.json"), summary)
 
     def summary(self) -> _Record | None:
-        """What summary.json says; None when there is none that can be read."""
-        try:
-            summary = json.loads(self.file("summary.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return summary if isinstance(summary, dict) else None
+        """What summary.json says; None when there is none that can be read, or it has changed since."""
+        return read_sealed(self.file("summary.json"))
 
     def _claim(self, free: Collection[str]) -> bool:
         """Writes flags.cfg, or compares the flags with it; whether it was there."""
@@ -166,28 +174,28 @@ class Workdir:
             atomic_write(path, f"{_HEADER}{_sha256(text)}\n{text}")
         return resumed
 
-    def _lines(self) -> tuple[list[str], list[_Record]]:
-        return read_records(self.file("metrics.jsonl"))
+    def _log(self) -> Log:
+        """The metrics, read once."""
+        if self._metrics is None:
+            self._metrics = _metrics_log(self.file("metrics.jsonl"), repair=True)
+        return self._metrics
 
 
-def read_records(path: Path) -> tuple[list[str], list[_Record]]:
-    """The lines of a metrics.jsonl and what they say; a last one half written is left out.
+def read_records(path: Path) -> list[_Record]:
+    """The records of a metrics.jsonl, whose file is not touched; a half-written last line is left out.
 
     Raises:
       UserError: it is damaged, or cannot be read.
     """
-    if not path.exists():
-        return [], []
-    with as_user_error("read", path):
-        lines = [line for line in path.read_bytes().split(b"\n") if line]
-    records: list[_Record] = []
-    for i, line in enumerate(lines):
-        try:
-            records.append(_record(line))
-        except (ValueError, KeyError, TypeError) as error:
-            if i < len(lines) - 1:
-                raise UserError(f"{path} is damaged: line {i + 1} is not a record") from error
-    return [line.decode() for line in lines[: len(records)]], records
+    return _metrics_log(path, repair=False).records
+
+
+def _metrics_log(path: Path, repair: bool) -> Log:
+    log = Log(path, sync=False, repair=repair)
+    for i, record in enumerate(log.records):
+        if not (isinstance(record.get("step"), int) and isinstance(record.get("seconds"), (int, float))):
+            raise UserError(f"{log.path} is damaged: line {i + 1} is not a record")
+    return log
 
 
 def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
@@ -204,9 +212,13 @@ def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], fre
             _allowed_changes(path, flags, free)
 
 
-def _record(line: bytes) -> _Record:
-    record = json.loads(line)
-    return {**record, "step": int(record["step"]), "seconds": float(record["seconds"])}
+def _is_locked(path: Path, descriptor: int) -> bool:
+    """Whether the lock of a folder is still the file that this process holds."""
+    try:
+        there, held = (path / ".lock").stat(), os.fstat(descriptor)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
 
 def _sayable(flag: absl_flags.Flag) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import threading
 import time
@@ -13,7 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from rnnjax.base import UserError
-from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit
+from rnnjax.base._errors import is_machines_fault
+from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit, excuse
 
 ENGINES = ("local", "slurm")
 
@@ -52,10 +54,9 @@ def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = 
         with Alive(queue, claim):
             try:
                 what = {"result": function(claim.unit)}
-            except UserError as error:
-                what = {"failed": str(error)}
             except Exception as error:
-                what = {"failed": f"{type(error).__name__}: {error}"}
+                line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                what = {"fault" if is_machines_fault(error) else "failed": line}
         queue.end(claim.name, **what)
         ended += 1
     return ended
@@ -84,8 +85,21 @@ class Alive(AbstractContextManager[None]):
             if not self.queue.holds(self.claim):
                 os._exit(3)
             if self.queue.is_closed():
-                os.utime(self.claim.path, (0, 0))
+                excuse(self.claim.path, stopped=True)
                 os._exit(4)
+
+
+class _Job:
+    """`work` as a job; a cluster puts it back in line when its time is over, if it sends SIGUSR2 before."""
+
+    def __call__(self, *arguments: Any) -> int:
+        return work(*arguments)
+
+    def checkpoint(self, *arguments: Any) -> Any:
+        """The job that is put in line: the same; what it held another may take meanwhile."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, *arguments)
 
 
 class Pool(AbstractContextManager["Pool"]):
@@ -117,6 +131,7 @@ class Pool(AbstractContextManager["Pool"]):
         self.workers, self.session = workers, f"{os.uname().nodename}-{os.getpid()}"
 
     def __enter__(self) -> Pool:
+        self.queue.forgive(self.session)
         self.queue.open(self.session)
         try:
             for place in range(self.workers):
@@ -130,19 +145,23 @@ class Pool(AbstractContextManager["Pool"]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.queue.close()
-        for job in self.jobs.values():
-            if error is None and self.engine == "local":
-                job.wait()
-            else:  # it may still stand in the line of a cluster
+        patience = time.monotonic() + 3 * BEAT if error is not None else math.inf
+        for job in self.jobs.values():  # a worker on this machine sees that the queue is closed, and leaves
+            while self.engine == "local" and not job.done() and time.monotonic() < patience:
+                time.sleep(POLL)
+            if not job.done():  # it may still stand in the line of a cluster
                 job.cancel()
         for owner in self.jobs:
-            self.queue.give_up(owner)
+            self.queue.give_up(owner, stopped=True)
         self.jobs.clear()
 
     def run(
         self, units: Mapping[str, Unit], meanwhile: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """The ends of units, as they come: (name, {"result": ...} or {"failed": ...}). Those of before come first.
+
+        Raises:
+          UserError: a machine could not do its part, as when a disk is full; the unit is still to be done.
 
         Args:
           units: by name.
@@ -153,6 +172,10 @@ class Pool(AbstractContextManager["Pool"]):
         while True:
             new = self.queue.ends(known)
             known |= new.keys()
+            for name, end in new.items():
+                if "fault" in end:
+                    self.queue.again(name)
+                    raise UserError(f"a worker stopped: {end['fault']}; the same command goes on from here")
             yield from ((name, end) for name, end in new.items() if name in units)
             if known >= units.keys():
                 return
@@ -186,7 +209,7 @@ class Pool(AbstractContextManager["Pool"]):
         owner = f"{self.session}-{number}"
         arguments = (str(self.queue.folder), self.task, owner, self.queue.lease, self.queue.tries)
         try:
-            self.jobs[owner] = self._executor(place).submit(work, *arguments)
+            self.jobs[owner] = self._executor(place).submit(_Job(), *arguments)
         except UserError:
             raise
         except Exception as error:  # whatever a cluster says no with

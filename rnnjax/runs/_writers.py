@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import importlib.util
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from rnnjax.base import UserError
@@ -78,7 +81,8 @@ class _TensorBoard:
 
     def close(self) -> None:
         """Closes the event file."""
-        self.events.close()
+        with as_user_error("write", self.path):
+            self.events.close()
 
 
 class _Wandb:
@@ -212,8 +216,18 @@ def make_writers(names: Sequence[str], workdir: Workdir, step: int | None = None
     return All(writers)
 
 
+def _is_package(origin: str | None) -> bool:
+    """Whether a module is an installed one, not a file or folder of the place where the command was given."""
+    path = Path(origin or "").absolute()
+    return bool(origin) and ("site-packages" in path.parts or not path.is_relative_to(Path.cwd()))
+
+
 def _extra(name: str) -> Any:
-    """A package that is not installed unless asked for."""
+    """A package that is not installed unless asked for; a file of that name in the user's folder is none."""
+    known = name in sys.modules
+    spec = getattr(sys.modules[name], "__spec__", None) if known else importlib.util.find_spec(name)
+    if spec is not None and not _is_package(spec.origin):
+        raise UserError(f"the writer {name}: {spec.origin or name + '/'} in this folder hides the package {name}")
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -38,6 +38,7 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
       UserError: they cannot be trained in one pack, or a flag is no number, or a choice is none.
     """
     if all(m.id in study.results for m in members):
+        study.clear()
         return
     packs = study.packs(members, 0)
     if len(packs) != 1:
@@ -58,7 +59,7 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
                 pack, space, (target - 1) // config.eval_every, jax.random.fold_in(jax.random.key(seed), target)
             )
     study.finish(pack, [row | _finals(pack, row, space) for row in pack.rows()])
-    pack.drop()
+    study.clear()
 
 
 def _numbers_of(r: Range) -> np.ndarray:

@@ -25,10 +25,10 @@ from rnnjax.studies._evolution import evolve
 from rnnjax.studies._members import Member, command
 from rnnjax.studies._plan import Plan, plan
 from rnnjax.studies._results import Results, Row
-from rnnjax.studies._search import SAMPLERS, Search
+from rnnjax.studies._search import SAMPLERS, Search, sampler
 from rnnjax.studies._space import Assignment
 from rnnjax.studies._study import Options, Study
-from rnnjax.studies._workers import SharedStudy
+from rnnjax.studies._workers import SharedStudy, refuse_workers
 from rnnjax.training import STRATEGIES, host_devices
 
 _FLAGS = app.study_flags(network=False)
@@ -106,7 +106,7 @@ flags.DEFINE_string(
 def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     """Trains all members, scores the best on the test set, and says what came out."""
     config = configs[""]
-    asked = plan(config)
+    asked = plan(config)  # checked before
     results = Results(workdir.path, asked.flags())
     total = len(asked.points) * max(config.trials, 1)
     steps = asked.member(0, _example(asked)).config.num_steps
@@ -114,12 +114,14 @@ def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     batch = config.member_batch or (total if config.pbt else 0)
     options = Options(config.strategy, batch, config.halving, config.rung)
     writer = make_writers(["jsonl", "tensorboard"], workdir, len(results.rows))
+    written = max((record["step"] for record in workdir.records()), default=0)
     display = Display(results, total, total * steps, done)
     with signals() as heard, contextlib.closing(writer), display:
         if config.workers:
             study: Study = SharedStudy(asked, config, workdir, results, display, writer, heard)
         else:
             study = Study(asked.experiment, workdir, results, options, display, writer, heard)
+        study.write_scores(written)  # killed between members.jsonl and metrics.jsonl
         with study if isinstance(study, SharedStudy) else contextlib.nullcontext():
             _train(asked, config, study)
     _report(asked, study)
@@ -162,7 +164,7 @@ def _report(asked: Plan, study: Study) -> None:
         raise UserError(f"no member has a score: {notes[0] if notes else 'all of them diverged'}")
     chosen = asked.member(best["member"], best["flags"])
     known = workdir.summary() or {}
-    scored = known.get("best", {})
+    scored = known.get("best") or {}
     run, data = study.run_alone(chosen)
     test = scored["test"] if scored.get("member") == best["member"] else study.test(chosen, run, data)
     setup = run.setup
@@ -202,7 +204,17 @@ def _repeat(asked: Plan, member: Member, row: Row) -> str:
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 
-EXPERIMENT = app.Study(_run, _FLAGS, free=("workers", "engine", "engine_args"), description=__doc__)
+def _check(configs: dict[str, app.Config]) -> None:
+    """Refuses what cannot be done before there is a workdir."""
+    config = configs[""]
+    plan(config)
+    refuse_workers(config)
+    if config.trials:
+        sampler(config.sampler, config.seed)
+
+
+_FREE = ("workers", "engine", "engine_args")
+EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,8 +18,7 @@ _OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole
 _FIXED = ("eval_every", "eval_batches", "data_dir")  # may be set, not varied
 _NEVER = (
     "workdir", "writers", "profile", "debug_nans", "checkpoint_every", "keep_checkpoints", "log_every", "report",
-    "start_from", "start_partial",
-    "help", "helpfull", "helpshort", "?",
+    "start_from", "start_partial", "allow_other_code", "help", "helpfull", "helpshort", "?",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import time
@@ -17,6 +18,8 @@ from rnnjax.app import Config
 from rnnjax.app._state import Pace
 from rnnjax.base import PyTree, count
 from rnnjax.runs import Checkpoints
+from rnnjax.runs._checkpoint import AllDamagedError
+from rnnjax.runs._leaves import to_stderr
 from rnnjax.studies._members import Member
 from rnnjax.studies._programs import GroupPrograms, State
 from rnnjax.training import spread
@@ -101,7 +104,12 @@ class Pack:
         records = {
             name: np.full((self.compiled.capacity, rounds), np.nan, np.float32) for name in (*names, *self.extra)
         }
-        found = self.checkpoints.restore({"state": like, "records": records, "seconds": np.float64(0)})
+        try:
+            found = self.checkpoints.restore({"state": like, "records": records, "seconds": np.float64(0)})
+        except AllDamagedError as error:
+            to_stderr(f"{error}; they are trained again")
+            self.drop()
+            found = None
         if found is not None:
             self.step, saved = found
             self.state, self.records = spread(saved["state"], self.compiled.strategy), saved["records"]
@@ -226,6 +234,8 @@ def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.nd
         rows = [(m.id, p) for m, p in zip(old.members, old.places) if m.id in wanted]
         if rows and old.compiled is pack.compiled:
             old.begin()
+            if old.saved < 0:
+                raise OSError(errno.EIO, f"{old.folder} was damaged while the study ran")
             index = np.array([p for _, p in rows])
             parts.append(jax.tree.map(lambda a, index=index: _np_take(a, index), old.state))
             records.append({name: values[index] for name, values in old.records.items()})

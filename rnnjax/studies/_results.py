@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnjax.base._errors import as_user_error
+from rnnjax.base import UserError
 from rnnjax.runs import atomic_write
 from rnnjax.runs._files import to_json_value
+from rnnjax.runs._log import Log
 from rnnjax.training import bootstrap, interquartile_mean
 
 Row = dict[str, Any]
@@ -36,12 +35,11 @@ class Results:
 
     def __init__(self, folder: Path, flags: Sequence[str]) -> None:
         self.folder, self.flags = folder, list(flags)
-        self.path = folder / "members.jsonl"
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        if len(whole) < len(lines):  # the process was killed while it wrote the last one
-            atomic_write(self.path, b"".join(whole))
-        self.rows: dict[int, Row] = {row["member"]: row for row in map(json.loads, whole)}
+        self.log = Log(folder / "members.jsonl")
+        for i, row in enumerate(self.log.records):
+            if not _is_row(row):
+                raise UserError(f"{self.log.path} is damaged: line {i + 1} is not a member")
+        self.rows: dict[int, Row] = {row["member"]: row for row in self.log.records}
 
     def __contains__(self, member: int) -> bool:
         return member in self.rows
@@ -49,10 +47,7 @@ class Results:
     def add(self, rows: Iterable[Row]) -> None:
         """Adds finished members; one that stands there already is left alone."""
         new = [to_json_value(row) for row in rows if row["member"] not in self.rows]
-        with as_user_error("write", self.path), self.path.open("ab") as file:
-            file.write("".join(f"{json.dumps(row, allow_nan=False)}\n" for row in new).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        self.log.add(new)
         self.rows |= {row["member"]: row for row in new}
         self.write_csv()
 
@@ -91,6 +86,15 @@ def settings_of(rows: Iterable[Row]) -> list[Row]:
         found.setdefault(setting, []).append(row)
     middles = [dict(setting) | _middle(members) for setting, members in found.items()]
     return sorted(middles, key=lambda row: row["score"])
+
+
+def _is_row(row: Row) -> bool:
+    """Whether a record is what was written of a member."""
+    kinds = {"member": int, "flags": dict, "status": str}
+    score = row.get("score")
+    return all(isinstance(row.get(name), kind) for name, kind in kinds.items()) and (
+        score is None or isinstance(score, (int, float))
+    )
 
 
 def _middle(members: Sequence[Row]) -> Row:

@@ -1,14 +1,20 @@
-"""Members proposed by optuna: asked for in batches, told what came of them, all kept in a database in the workdir."""
+"""Members proposed by optuna, in batches. trials.jsonl has the proposals; study.db is a copy for optuna's dashboard.
+
+The proposals of a batch follow from those before it and from what came of them: a study that was killed, at whatever
+moment, goes on with the trials that it would have had.
+"""
 
 from __future__ import annotations
 
 import importlib
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rnnjax.base import UserError
+from rnnjax.runs._log import Log
 from rnnjax.studies._results import Results, score
 from rnnjax.studies._space import Assignment, Range
 from rnnjax.training import interquartile_mean
@@ -30,8 +36,8 @@ def _optuna() -> Any:
     return module
 
 
-def _sampler(name: str, seed: int) -> Any:
-    """A sampler; another seed for each batch, so that a study taken up again does not repeat its draws."""
+def sampler(name: str, seed: int) -> Any:
+    """A sampler; each batch has another seed, so that it does not repeat the draws of the one before."""
     samplers = _optuna().samplers
     if name == "cmaes":
         try:
@@ -61,54 +67,71 @@ class Search:
     """Trials of a space, each of them at every point of the grid.
 
     Args:
-      folder: of the study; study.db is there.
+      folder: of the study; trials.jsonl and study.db are there.
       ranges: the space.
       points: of the grid; one empty point where there is none.
       trials: in all.
       name: of the sampler.
       seed: of the sampler.
+
+    Raises:
+      UserError: trials.jsonl is damaged.
     """
 
     def __init__(
         self, folder: Path, ranges: Sequence[Range], points: Sequence[Assignment], trials: int, name: str, seed: int
     ) -> None:
-        module = _optuna()
-        self.space = {r.flag: _distribution(r) for r in ranges}
+        self.folder, self.space = folder, {r.flag: _distribution(r) for r in ranges}
         self.points, self.trials, self.name, self.seed = list(points), trials, name, seed
-        storage = f"sqlite:///{folder / 'study.db'}"
-        self.study = module.create_study(storage=storage, study_name="study", load_if_exists=True)
-        self.states = module.trial.TrialState
+        self.log = Log(folder / "trials.jsonl")
+        for i, trial in enumerate(self.log.records):
+            if trial.get("trial") != i or trial.get("params", {}).keys() != self.space.keys():
+                raise UserError(f"{self.log.path} is damaged: line {i + 1} is not trial {i}")
 
     def run(self, batch: int, results: Results, train: Callable[[dict[int, Assignment]], None]) -> None:
-        """Asks, trains and tells until there are enough trials."""
-        while asked := self.asked(batch):
-            members = {i: flags for trial in asked for i, flags in self.members(trial).items()}
-            train(members)
-            for trial in asked:
-                self.tell(trial, results)
+        """Proposes and trains until there are enough trials."""
+        for start in range(0, self.trials, batch):
+            end = min(start + batch, self.trials)
+            if len(self.log.records) < end:  # killed in the middle of a batch: it is drawn again, and is the same
+                self.log.cut(start)
+                self.log.add(self.drawn(start, end - start, results))
+            train({i: own for trial in range(start, end) for i, own in self.members(trial).items()})
+            self.copy(end, results)
 
-    def asked(self, batch: int) -> list[Any]:
-        """The trials of the next batch; those that an earlier session asked for and did not finish come first."""
-        known = self.study.get_trials(deepcopy=False)
-        running = [t for t in known if t.state == self.states.RUNNING]
-        for trial in running:
-            if trial.params.keys() != self.space.keys():  # killed while it was asked for
-                self.study.tell(trial.number, state=self.states.FAIL)
-        running = [t for t in running if t.params.keys() == self.space.keys()]
-        ended = sum(t.state != self.states.RUNNING and t.params.keys() == self.space.keys() for t in known)
-        self.study.sampler = _sampler(self.name, self.seed + len(known))
-        wanted = min(batch, self.trials - ended) - len(running)
-        return running + [self.study.ask(self.space) for _ in range(wanted)]
+    def drawn(self, start: int, count: int, results: Results) -> list[dict[str, Any]]:
+        """The next trials, after those before `start` have come to their end."""
+        study = _optuna().create_study(sampler=sampler(self.name, self.seed + start))
+        study.add_trials([self.ended(trial, results) for trial in range(start)])
+        for _ in range(count):
+            study.ask(self.space)
+        asked = study.get_trials(deepcopy=False)[start:]
+        return [{"trial": t.number, "params": t.params, "attributes": t.system_attrs} for t in asked]
 
-    def members(self, trial: Any) -> dict[int, Assignment]:
-        """The members of a trial by their numbers."""
-        own = {flag: _text(value) for flag, value in trial.params.items()}
-        return {trial.number * len(self.points) + i: own | point for i, point in enumerate(self.points)}
-
-    def tell(self, trial: Any, results: Results) -> None:
-        """Says what came of a trial: the interquartile mean of its members."""
+    def ended(self, trial: int, results: Results) -> Any:
+        """A trial as optuna keeps it: its value is the interquartile mean of its members."""
+        module, told = _optuna(), self.log.records[trial]
         value = interquartile_mean([score(results.rows[i]) for i in self.members(trial)])
-        if math.isfinite(value):
-            self.study.tell(trial.number, value)
-        else:
-            self.study.tell(trial.number, state=self.states.FAIL)
+        good = math.isfinite(value)
+        return module.trial.create_trial(
+            state=module.trial.TrialState.COMPLETE if good else module.trial.TrialState.FAIL,
+            value=value if good else None,
+            params=told["params"],
+            distributions=self.space,
+            system_attrs=told["attributes"],
+        )
+
+    def members(self, trial: int) -> dict[int, Assignment]:
+        """The members of a trial by their numbers."""
+        own = {flag: _text(value) for flag, value in self.log.records[trial]["params"].items()}
+        return {trial * len(self.points) + i: own | point for i, point in enumerate(self.points)}
+
+    def copy(self, end: int, results: Results) -> None:
+        """Brings study.db up to date; nothing is read from it, so what is wrong with it is said and stops nothing."""
+        try:
+            storage = f"sqlite:///{self.folder / 'study.db'}"
+            study = _optuna().create_study(storage=storage, study_name="study", load_if_exists=True)
+            known = len(study.get_trials(deepcopy=False))
+            study.add_trials([self.ended(trial, results) for trial in range(known, end)])
+        except Exception as error:  # of a database: garbage, a full disk, a lock
+            said = " ".join(str(error).split())[:200]
+            print(f"{self.folder / 'study.db'}, the copy for optuna's dashboard, is not kept: {said}", file=sys.stderr)

@@ -80,8 +80,9 @@ def _spaced(text: str, rest: str) -> list[str]:
     kind, *numbers = rest.split(":")
     try:
         low, high, n = *map(float, numbers[:2]), int(numbers[2]) if kind != "int" else 2
-        assert len(numbers) == (2 if kind == "int" else 3)
-    except (ValueError, IndexError, AssertionError) as error:
+        if len(numbers) != (2 if kind == "int" else 3):
+            raise ValueError("too many numbers")
+    except (ValueError, IndexError) as error:
         form = "int:lo:hi" if kind == "int" else f"{kind}:lo:hi:n"
         raise UserError(f"--grid={text}: write {form} with numbers") from error
     _check_limits("grid", text, kind, low, high)

@@ -16,6 +16,7 @@ from rnnjax.app._programs import Programs
 from rnnjax.app._session import Interrupted
 from rnnjax.app._setup import traceable
 from rnnjax.base import PyTree, UserError
+from rnnjax.base._errors import is_machines_fault
 from rnnjax.runs import Checkpoints, Workdir
 from rnnjax.runs._writers import Writer
 from rnnjax.studies._display import Display
@@ -79,6 +80,7 @@ class Study:
     def train(self, members: Sequence[Member]) -> None:
         """Trains members to their end, rung by rung; those that are in the results already stay as they are."""
         if all(m.id in self.results for m in members):
+            self.clear()
             return
         alive, before = list(members), list[Pack]()
         for rung, target in enumerate(self.rungs(members)):
@@ -89,6 +91,10 @@ class Study:
                 break
             alive = self.halve(trained)
             before = trained
+        self.clear()
+
+    def clear(self) -> None:
+        """Removes what members left that have come to their end."""
         shutil.rmtree(self.packs_folder, ignore_errors=True)
 
     def rungs(self, members: Sequence[Member]) -> list[int]:
@@ -200,6 +206,8 @@ class Study:
             nonlocal seen
             self.display.add((pack.step - seen) * len(pack.members))
             seen = pack.step
+            if isinstance(self.workdir, Workdir):
+                self.workdir.assert_there()
             if self.heard:
                 pack.save()
                 raise Interrupted(self.heard[0])
@@ -234,10 +242,10 @@ class Study:
         ahead = min(rows, key=score, default=None)
         if ahead is not None and np.isfinite(score(ahead)) and (best is None or score(ahead) < score(best)):
             keep(ahead["member"])
+        known = len(self.results.rows)
         self.results.add(rows)
         kept = self.results.best()
-        if rows:
-            self.writer.write(len(self.results.rows), {"best": score(kept or {}), "score": min(map(score, rows))})
+        self.write_scores(known)
         for folder in self.workdir.file("best").glob("*"):
             if kept is not None and folder.name != str(kept["member"]):
                 shutil.rmtree(folder)
@@ -245,8 +253,21 @@ class Study:
             if row["status"] == "diverged":
                 self.display.say(f"member {row['member']} diverged at step {row['steps']}")
 
+    def write_scores(self, start: int) -> None:
+        """Writes metrics of the members from that one on, in the order in which they ended, that have a score."""
+        scores = [score(row) for row in self.results.rows.values()]
+        for i in range(start, len(scores)):
+            if np.isfinite(scores[i]):
+                self.writer.write(i + 1, {"best": min(scores[: i + 1]), "score": scores[i]})
+
     def fail(self, members: Sequence[Member], error: Exception) -> None:
-        """Members that cannot be trained: one line, and the others go on."""
+        """Members that cannot be trained: one line, and the others go on.
+
+        Raises:
+          UserError: it is no fault of theirs, but the machine's: the same command may do later.
+        """
+        if is_machines_fault(error):
+            raise UserError(f"{_first_line(error)}; the same command goes on from here") from error
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         note = " ".join(said.split())[:300]
         own = [m for m in members if m.id not in self.results]
@@ -269,6 +290,10 @@ class Study:
         like: PyTree = jax.eval_shape(run.init, data).state.params
         found = Checkpoints(self.best_folder(member.id)).restore(like)
         return {} if run.test is None or found is None else run.test(found[1], data)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _stopped(row: Row) -> str:

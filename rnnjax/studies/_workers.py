@@ -18,7 +18,7 @@ from rnnjax.app._main import configure
 from rnnjax.app._registry import parse_arguments
 from rnnjax.app._session import Interrupted
 from rnnjax.base import UserError
-from rnnjax.runs import Pool, Queue, Workdir, make_writers
+from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
 from rnnjax.runs._writers import Writer
 from rnnjax.studies._display import Display
 from rnnjax.studies._members import Member, member
@@ -49,7 +49,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
       workdir, results, display, writer, heard: as of a `Study`.
 
     Raises:
-      UserError: halving or a population, in which members wait for one another.
+      UserError: see `refuse_workers`.
     """
 
     def __init__(
@@ -62,8 +62,6 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         writer: Writer,
         heard: list[int],
     ) -> None:
-        if config.halving or config.pbt:
-            raise UserError("--workers go with neither --halving nor --pbt, in which members wait for one another")
         super().__init__(
             plan.experiment, workdir, results, Options(config.strategy, config.member_batch), display, writer, heard
         )
@@ -71,7 +69,9 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         self.folder = workdir.file("workers")
         options = parse_arguments("engine_args", config.engine_args)
         queue = Queue(self.folder)
-        self.pool = Pool(queue, "rnnjax.studies._workers:train_unit", config.workers, config.engine, options)
+        most = len(plan.points) * max(config.trials, 1)
+        task = "rnnjax.studies._workers:train_unit"
+        self.pool = Pool(queue, task, min(config.workers, most), config.engine, options)
 
     def __enter__(self) -> SharedStudy:
         self.pool.__enter__()
@@ -87,8 +87,12 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         units = self.units(members)
         for name, end in self.pool.run(units, self.heed):
             self.take(name, end)
-        for name in units:
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Removes what members left that have come to their end."""
+        for folder in self.folder.glob("[0-9]*-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def heed(self) -> None:
         """Stops if a signal has come."""
@@ -137,6 +141,21 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
                 self.display.say(f"member {row['member']} failed: {row['note']}")
         self.put_down(rows, keep)
         self.display.add(sum(row.get("steps", 0) for row in rows))
+
+
+def refuse_workers(config: Config) -> None:
+    """Complains of what the workers of a study cannot do.
+
+    Raises:
+      UserError: halving or a population, in which members wait for one another; more workers than have a place; options
+        that are no arguments.
+    """
+    if config.workers and (config.halving or config.pbt):
+        raise UserError("--workers go with neither --halving nor --pbt, in which members wait for one another")
+    most = max(16, 4 * usable_cores()) if config.engine == "local" else 10_000
+    if config.workers > most:
+        raise UserError(f"--workers={config.workers}: at most {most:,} with --engine={config.engine}")
+    parse_arguments("engine_args", config.engine_args)
 
 
 _STUDIES: dict[str, Study] = {}  # of this worker: units of one group need one compilation
