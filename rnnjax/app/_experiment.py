@@ -53,7 +53,7 @@ RESUMABLE_FLAGS = (
 
 
 # Flags that came after 0.1.0: flags.cfg says them where they are given, so that folders from before can be resumed.
-LATER_FLAGS = ("start_from", "start_partial", "allow_other_code")
+LATER_FLAGS = ("start_from", "start_partial")
 
 
 class Experiment(NamedTuple):
