@@ -43,7 +43,7 @@ def body_of(lines: list[str]) -> Iterator[str]:
         indent = len(line) - len(line.lstrip())
         item = line.startswith("- ") or (item and (not line.strip() or 0 < indent < 4))
         if line.strip() and indent >= 4 and not item and not literal and not previous.strip():
-            yield from ("::", "")
+            yield from (".. code-block:: text", "")
             literal = True
         elif line.strip() and indent < 4:
             if literal:

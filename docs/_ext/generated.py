@@ -119,11 +119,16 @@ def cells_page() -> str:
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         window, refuses = "yes" if cell.window else "no", ", ".join(f"`{r}`" for r in refused(cell)) or "none"
         code = equation(factory).replace("|", "\\|")
-        rows.append(f"| `{name}` | {f'`{code}`' if code else ''} | {count} | {window} | {refuses} | {source(factory)} |")
+        values = (f"`{name}`", code and f"`{code}`", str(count), window, refuses, source(factory))
+        rows.append(f"| {' | '.join(values)} |")
     return CELLS_HEAD.format(units=UNITS, features=FEATURES) + "\n".join(rows) + "\n"
 
 
-CELLS_HEAD = """# All cells
+CELLS_HEAD = """---
+html_theme.sidebar_secondary.remove: true
+---
+
+# All cells
 
 The layers that `--cell` takes. Parameters are counted for {units} units and {features} features of an input. A cell
 with a window of its own runs a whole sequence by faster code; the others run step by step, with the same result. All
