@@ -17,6 +17,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "home_page_in_toc": True,
     "show_toc_level": 2,
+    "navbar_persistent": [],
     "use_download_button": True,
     "use_fullscreen_button": False,
     "pygments_light_style": "tango",
@@ -25,7 +26,7 @@ html_theme_options = {
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docstrings", "generated", "links", "mathml"]
 exclude_patterns = ["_build", "_ext", "conf.py", "tutorials/bptt_by_hand.py"]
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "ref.python"]  # two folders have a class Progress, each for itself
 
 # Pages are MyST markdown; tutorials are jupytext scripts, run at build time and kept until they change.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

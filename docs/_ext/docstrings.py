@@ -103,9 +103,20 @@ def convert(lines: list[str]) -> Iterator[str]:
         yield ""
 
 
+def joined(lines: list[str]) -> list[str]:
+    """Lines, those in one where code goes on from one to the next."""
+    whole: list[str] = []
+    for line in lines:
+        if whole and whole[-1].count("`") % 2 and ">>>" not in whole[-1]:
+            whole[-1] += f" {line.strip()}"
+        else:
+            whole.append(line)
+    return whole
+
+
 def process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Replaces the lines of a docstring in place."""
-    lines[:] = list(convert(lines))
+    lines[:] = list(convert(joined(lines)))
 
 
 def skip(app: Sphinx, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:

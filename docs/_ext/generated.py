@@ -85,14 +85,16 @@ def equation(factory: Any) -> str:
     for thing in filter(None, (factory, core)):
         match = re.search(r"\n\n((?:    .*\n)+)", inspect.getdoc(thing) or "")
         if match and ">>>" not in match[1]:
-            return inspect.cleandoc(match[1]).replace("\n", "; ")
+            return re.sub(r"  +", "  ", inspect.cleandoc(match[1]))
     return ""
 
 
 def source(factory: Any) -> str:
-    """The reference of a docstring."""
+    """The first author and the year of the reference in a docstring."""
     match = re.search(r"References?:\s*((?:.+\n?)+)", inspect.getdoc(factory) or "")
-    return " ".join(match[1].split()) if match else ""
+    text = " ".join(match[1].split()) if match else ""
+    year = re.search(r"\b(?:19|20)\d\d\b", text)
+    return f"{re.split(',| et al', text)[0]} {year[0]}" if year else ""
 
 
 def refused(cell: rnnjax.Cell) -> list[str]:
@@ -119,7 +121,8 @@ def cells_page() -> str:
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         window, refuses = "yes" if cell.window else "no", ", ".join(f"`{r}`" for r in refused(cell)) or "none"
         code = equation(factory).replace("|", "\\|")
-        values = (f"`{name}`", code and f"`{code}`", str(count), window, refuses, source(factory))
+        lines = "<br>".join(f"`{line}`" for line in code.split("\n") if line)
+        values = (f"`{name}`", lines, str(count), window, refuses, source(factory))
         rows.append(f"| {' | '.join(values)} |")
     return CELLS_HEAD.format(units=UNITS, features=FEATURES) + "\n".join(rows) + "\n"
 
