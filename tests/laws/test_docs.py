@@ -1,23 +1,46 @@
-"""Law: every Python block in the README and the docs runs, in order, as written."""
+"""Laws of the pages: Python blocks run, commands parse, names are today's, links lead somewhere, pictures are shown."""
 
 from __future__ import annotations
 
+import importlib
 import re
+import shlex
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import _launching as launching  # noqa: F401  # finds the experiments
 import jax
 import pytest
 
+import rnnjax
+from rnnjax import app
+from rnnjax.app import run_configs
+from rnnjax.app._registry import CELLS, resolve
+from rnnjax.base import UserError
+from rnnjax.estimators import RULES
+from rnnjax.studies._plan import found, plan
+
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = ("torch", "keras")
+DOCS = ROOT / "docs"
+SITE = [p for p in sorted(DOCS.rglob("*.md")) if not {"_build", "generated"} & set(p.relative_to(DOCS).parts)]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md", *SITE]
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.py"))
+OPTIONAL = ("torch", "keras", "haiku")
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(```|:::).*?^\1", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=lambda p: p.name)
-def test_the_code_of_a_page_runs(page: Path):
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=name_of)
+def test_the_code_of_a_page_runs(page: Path, tmp_path, monkeypatch, optimized):
     names: dict = {}
     text = page.read_text()
+    monkeypatch.chdir(tmp_path)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         for block in BLOCK.finditer(text):
             line = text[: block.start(1)].count("\n")
@@ -29,7 +52,171 @@ def test_the_code_of_a_page_runs(page: Path):
                 pytest.skip(f"{error.name} is not installed: pip install -e '.[bench]'")
 
 
+class Command(NamedTuple):
+    """A command as a page prints it, `python -m MODULE ARGUMENTS`, and where."""
+
+    page: str
+    line: int
+    module: str
+    arguments: tuple[str, ...]
+
+
+COMMAND = re.compile(r"python3? -m ([\w.]+)((?:\\\n|[^`\n])*)")
+# What stands for something else on a page: folders of the reader's, letters for a number, a module of the reader's.
+PLACEHOLDERS = {
+    "=DATA": "=data",
+    "=...": "=data",
+    "_DELAY.cfg": "_1000.cfg",
+    "_LENGTH.cfg": "_200.cfg",
+    "=W": "=5",
+    "=T": "=1",
+}
+
+
+def commands() -> Iterator[Command]:
+    """All commands of all pages, of Python's modules and of ours."""
+    for page in [*PAGES, *TUTORIALS]:
+        text = page.read_text()
+        for match in COMMAND.finditer(text):
+            words = shlex.split(match[2].replace("\\\n", " ").partition("  #")[0])
+            words = words[: next((i for i, word in enumerate(words) if word in ("&&", ";")), None)]
+            words = [filled(word) for word in words if not word.startswith(("--flagfile=runs/", "--help"))]
+            yield Command(name_of(page), text[: match.start()].count("\n") + 1, match[1], tuple(words))
+
+
+def filled(word: str) -> str:
+    """An argument with something in the place of a placeholder."""
+    for old, new in PLACEHOLDERS.items():
+        word = word.removesuffix(old) + new if word.endswith(old) else word
+    return word
+
+
+OURS = [c for c in commands() if c.module.startswith(("experiments.", "rnnjax."))]
+OTHERS = [c for c in commands() if c not in OURS]
+
+
+def shown(command: Command) -> str:
+    return f"{command.page}:{command.line}"
+
+
+@pytest.mark.parametrize("command", OURS, ids=shown)
+def test_a_command_of_a_page_parses(command: Command, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)  # flag files are named from there
+    module = importlib.import_module("rnnjax.studies" if command.module == "rnnjax.studies" else command.module)
+    experiment = module.EXPERIMENT
+    config = app.parse(experiment.flags, [command.module, *command.arguments])
+    if isinstance(experiment, app.Study) and "experiment" in config.values:
+        if importable(config.experiment):
+            assert plan(config).points
+    else:
+        check_names(config, cells_of(module))
+    assert "from 0.2.0 on" not in capsys.readouterr().err, "an old name"
+
+
+def cells_of(module) -> dict:
+    """The cells that an experiment takes beside the library's."""
+    return {**getattr(module, "TREE_CELLS", {}), **getattr(module, "CELLS", {})}
+
+
+def importable(experiment: str) -> bool:
+    """Whether a study's experiment is one of ours; a page may name one that the reader will write."""
+    try:
+        return bool(found(experiment))
+    except UserError:
+        assert experiment.startswith("mylab.")
+        return False
+
+
+def check_names(config: app.Config, own: dict) -> None:
+    """Cells, rules and optimisers that a command names exist; a module `mylab` is the reader's."""
+    for name in config.values.get("rules", []):
+        resolve("rules", name, RULES)
+    if "cell" not in config.values:
+        return
+    for single in run_configs(config):
+        if not single.cell.startswith("mylab."):
+            resolve("cell", single.cell, {**CELLS, **own})
+        if "rule" in single.values:
+            resolve("rule", single.rule, RULES)
+        if "optimizer" in single.values:
+            single.make_optimizer()
+
+
+@pytest.mark.parametrize("command", OTHERS, ids=shown)
+def test_a_module_and_the_tests_that_a_page_names_exist(command: Command):
+    if command.module.startswith("mylab."):  # the reader's
+        return
+    if command.module.startswith("benchmarks."):
+        assert (ROOT / command.module.replace(".", "/")).with_suffix(".py").exists()
+    else:
+        assert command.module in ("pip", "venv", "pytest", "sphinx", "http.server", "experiments"), command.module
+    if command.module == "pytest":
+        for word in command.arguments:
+            if word.startswith(("tests/", "rnnjax/")):
+                assert (ROOT / word.partition("::")[0]).exists(), word
+
+
+FLAG = re.compile(r"`--(?:no)?(\w+)")
+OF_OTHER_TOOLS = {"help", "flagfile"}  # absl's
+
+
+@pytest.fixture(scope="module")
+def known_flags() -> set[str]:
+    """The flags of all experiments, and what the benchmarks define."""
+    names = [p.stem for p in (ROOT / "experiments").glob("*.py")]
+    experiments = [importlib.import_module(f"experiments.{name}").EXPERIMENT for name in names]
+    text = "".join(p.read_text() for p in (ROOT / "benchmarks").glob("*.py"))
+    benchmarks = set(re.findall(r"(?:DEFINE_\w+\(|add_argument\()\s*\"(?:--)?(\w+)", text))
+    return {flag for e in experiments for flag in e.flags} | benchmarks | OF_OTHER_TOOLS
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if FLAG.search(p.read_text())], ids=name_of)
+def test_the_flags_that_a_page_names_are_flags_of_today(page: Path, known_flags):
+    shown = set(re.findall(r"`--(\w+)", page.read_text()))
+    assert {flag for flag in shown if not {flag, flag.removeprefix("no")} & known_flags} == set()
+
+
+DOTTED = re.compile(r"`(rnnjax(?:\.\w+)+)(?=[(`])")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if DOTTED.search(p.read_text())], ids=name_of)
+def test_the_names_of_a_page_are_names_of_today(page: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for full in DOTTED.findall(page.read_text()):
+            thing = rnnjax
+            for part in full.split(".")[1:]:
+                assert hasattr(thing, part), f"{page.name}: {full}"
+                thing = getattr(thing, part)
+
+
+def test_every_rule_is_in_the_guide():
+    text = (DOCS / "howto" / "which_rule.md").read_text()
+    assert [name for name in RULES if f"| `{name}` |" not in text] == []
+
+
+def test_every_picture_is_in_the_gallery():
+    text = (DOCS / "gallery.md").read_text()
+    assert [p.name for p in sorted((DOCS / "images").iterdir()) if f"images/{p.name}" not in text] == []
+
+
+def targets(page: Path) -> list[str]:
+    """The files that a page links to."""
+    text = FENCE.sub("", page.read_text())
+    return re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+
+
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target in targets(page):
+            made = "generated/" in target  # at build time
+            assert made or (page.parent / target).exists(), f"{name_of(page)}: {target}"
+
+
+def test_every_page_of_the_site_is_in_a_table_of_contents():
+    listed = set()
+    for page in SITE:
+        for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            entries = [line.strip() for line in tree.splitlines() if line[:1] != ":"]
+            listed |= {str((page.parent / entry).relative_to(DOCS)) for entry in entries}
+    assert {str(p.relative_to(DOCS).with_suffix("")) for p in SITE} - {"index"} <= listed
