@@ -15,43 +15,65 @@ import numpy as np
 
 from rnnjax import (
     Cell,
+    antisymmetric_rnn,
+    atr,
     bag_of_inputs,
     bahdanau,
     bidirectional,
+    brc,
+    cfn,
     chunk,
     clockwork,
     concat_skip,
     condition,
     convolution,
+    cornn,
     ctrnn,
     deep_transition,
     deer,
+    delta_product,
+    deltanet,
     dropconnect,
     dropout,
     elman,
     embed,
     eprop,
+    esn,
+    fastgrnn,
+    fastrnn,
     feedback,
+    gated_deltanet,
+    gla,
     gru,
     gru_core,
     highway,
     indrnn,
     irnn,
+    janet,
     jordan,
     kf_rtrl,
     last,
     layer_norm,
     learn_carry,
+    lem,
+    ligru,
     linear,
+    linear_attention,
     linear_recurrent,
+    lmu,
     lru,
     lstm,
     lstm_core,
     luong,
+    mamba2,
+    matrix_recurrent,
     mgu,
     mgu_core,
     mingru,
+    minimal_rnn,
     minlstm,
+    mlstm,
+    nbrc,
     one_hot,
     optimal_kronecker,
     parametrize,
@@ -59,21 +81,33 @@ from rnnjax import (
     peephole_lstm,
     per_position,
     pointwise,
+    qrnn,
+    ran,
     random_truncate,
     recurrent,
     remat,
     residual,
+    retnet,
     rflo,
+    rg_lru,
     rtrl,
+    rtu,
     s4d,
+    s5,
+    s6,
     seq2seq,
+    slstm,
     snap,
     sparse,
+    sru,
     stack,
+    star,
     stateless,
     tie_weights,
     time_delay,
     truncate,
+    ugrnn,
+    unicornn,
     unitary,
     unroll,
     uoro,
@@ -84,6 +118,7 @@ from rnnjax import (
     with_step,
     zoneout,
 )
+from rnnjax.cells import Write
 
 H, T, D = 4, 12, 3  # units, steps, features of an input
 SYMBOLS = 5  # vocabulary of the integer inputs
@@ -283,6 +318,90 @@ STEPS = [
 ]
 
 
+def keyed(heads=2, size=2):
+    """A matrix memory as a user writes one: features are values, queries and keys are fixed."""
+
+    def drive(p, x):
+        one = jnp.ones((heads, size), x.dtype)
+        return Write(p["q"], p["k"], jnp.tile(x[None], (heads, 1)), -one / 2, one[:, 0])
+
+    def init(key, x):
+        return {"q": jnp.ones((heads, size), x.dtype), "k": jnp.ones((heads, size), x.dtype)}
+
+    return matrix_recurrent((heads, size, D), drive, init)
+
+
+STEPS += [
+    Row("matrix-recurrent", keyed),
+    Row("linear-attention", lambda: linear_attention(H, 2)),
+    Row("retnet", lambda: retnet(H, 2)),
+    Row("gla", lambda slowness=16.0: gla(H, 2, slowness), numbers={"slowness": (1.0, 9.0)}),
+    Row("mamba2", lambda: mamba2(H, 3, 2)),
+    Row("deltanet", lambda strength=1.0: deltanet(H, 2, strength), numbers={"strength": (0.5, 2.0)}),
+    Row("gated-deltanet", lambda strength=1.0: gated_deltanet(H, 2, strength), numbers={"strength": (0.5, 2.0)}),
+    Row("delta-product", lambda strength=2.0: delta_product(H, 2, 3, strength), numbers={"strength": (0.5, 2.0)}),
+    Row("mlstm", lambda forget_bias=1.0: mlstm(H, 2, forget_bias), numbers={"forget_bias": BIAS}),
+    Row("slstm", lambda forget_bias=1.0: slstm(H, 2, forget_bias), numbers={"forget_bias": BIAS}),
+    Row(
+        "s5",
+        lambda dt_min=1e-2, dt_max=1e-1: s5(H, 2, dt_min, dt_max),
+        numbers={"dt_min": (1e-3, 1e-2), "dt_max": (0.1, 0.3)},
+    ),
+    Row(
+        "s6",
+        lambda dt_min=1e-2, dt_max=1e-1: s6(H, 2, 1, dt_min, dt_max),
+        numbers={"dt_min": (1e-3, 1e-2), "dt_max": (0.1, 0.3)},
+    ),
+    Row("rg-lru", lambda sharpness=8.0: rg_lru(H, sharpness), numbers={"sharpness": (1.0, 8.0)}),
+    Row("qrnn", lambda: qrnn(H, 2)),
+    Row("sru", lambda: sru(H)),
+    Row(
+        "rtu",
+        lambda r_min=0.1, r_max=0.9, max_phase=6.28: rtu(H, r_min, r_max, max_phase),
+        numbers={"r_min": (0.1, 0.3), "r_max": (0.7, 0.9), "max_phase": (0.5, 6.0)},
+    ),
+    Row(
+        "cornn",
+        lambda dt=0.2, gamma=2.7, epsilon=4.7: cornn(H, dt, gamma, epsilon),
+        numbers={"dt": (0.05, 0.2), "gamma": (1.0, 3.0), "epsilon": (1.0, 5.0)},
+    ),
+    Row(
+        "unicornn",
+        lambda dt=0.3, alpha=5.0: unicornn(H, dt, alpha),
+        numbers={"dt": (0.1, 0.4), "alpha": (1.0, 9.0)},
+    ),
+    Row("lem", lambda dt=1.0: lem(H, dt), numbers={"dt": (0.3, 1.0)}),
+    Row(
+        "antisymmetric",
+        lambda dt=0.1, gamma=0.01: antisymmetric_rnn(H, dt, gamma, gated=True),
+        numbers={"dt": (0.1, 0.5), "gamma": (0.01, 0.9)},
+    ),
+    Row("antisymmetric-plain", lambda: antisymmetric_rnn(H, 0.3, 0.1)),
+    Row(
+        "janet",
+        lambda forget_bias=1.0, beta=1.0: janet(H, forget_bias, beta),
+        numbers={"forget_bias": BIAS, "beta": (0.0, 2.0)},
+    ),
+    Row("ligru", lambda: ligru(H)),
+    Row("ugrnn", lambda gate_bias=1.0: ugrnn(H, gate_bias), numbers={"gate_bias": BIAS}),
+    Row("minimal", lambda: minimal_rnn(H)),
+    Row("ran", lambda: ran(H)),
+    Row("star", lambda: star(H)),
+    Row("atr", lambda: atr(H)),
+    Row("cfn", lambda: cfn(H)),
+    Row("fastrnn", lambda: fastrnn(H)),
+    Row("fastgrnn", lambda: fastgrnn(H)),
+    Row("brc", lambda: brc(H)),
+    Row("nbrc", lambda: nbrc(H)),
+    Row("lmu", lambda: lmu(H, 3, 6)),
+    Row(
+        "esn",
+        lambda radius=0.9, leak=0.7, input_scale=0.5: esn(H, radius, leak, input_scale, 3),
+        numbers={"radius": (0.3, 1.2), "leak": (0.3, 0.9), "input_scale": (0.1, 0.9)},
+    ),
+]
+
+
 def two_layers():
     """Two bidirectional layers and a linear map of windows."""
     return stack(bidirectional(lstm(H)), dropout(0.3), bidirectional(vanilla(H), gru(H)), linear(D))
@@ -352,6 +471,9 @@ NEAR = {
     "elman", "ctrnn", "indrnn", "jordan", "clockwork", "dense",
     "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",
+    "matrix-recurrent", "linear-attention", "retnet", "mamba2", "gated-deltanet", "delta-product", "s5", "rg-lru",
+    "qrnn", "sru", "rtu", "cornn", "unicornn", "lem", "antisymmetric", "antisymmetric-plain", "janet", "ligru", "ugrnn",
+    "minimal", "ran", "star", "atr", "cfn", "fastrnn", "fastgrnn", "brc", "nbrc", "lmu", "esn",  # tests/cells
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR

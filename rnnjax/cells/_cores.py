@@ -99,6 +99,35 @@ def _traced_output(update: _Update, shapes: Callable[[], tuple[Any, ...]]) -> Ca
         return None
 
 
+def driven(
+    name: str,
+    hidden: int,
+    width: int,
+    update: _Update,
+    params: dict[str, tuple[Initializer, tuple[int, ...]]],
+    start: Callable[[jax.Array], PyTree] = lambda h: h,
+) -> Cell:
+    """A core of any params, (name: (initialiser, shape)), on pre-activations `[width]`; else as `recurrent`."""
+
+    def check(z: Any) -> None:
+        if jnp.shape(z) != (width,):
+            raise ValueError(
+                f"{name} with {hidden} units takes the pre-activations [{width}] of one step, got "
+                f"{list(jnp.shape(z))}: unroll(...) for windows, jax.vmap around that for batches"
+            )
+
+    def init(key: jax.Array, z: Any) -> PyTree:
+        check(z)
+        keys = jax.random.split(key, len(params))
+        return {n: draw_initial(f, k, shape, z.dtype) for k, (n, (f, shape)) in zip(keys, params.items())}
+
+    def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        check(z)
+        return update(p, carry, z)
+
+    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step)
+
+
 def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:
     """The recurrent part of all gates, h u; normalised where the core was built with layer_norm."""
     v = h @ p["u"]

@@ -96,12 +96,12 @@ def _halves(z: jax.Array, dtype: Any) -> jax.Array:
     return jnp.concatenate([z.real, z.imag], -1).astype(dtype)
 
 
-def _joined(h: jax.Array) -> jax.Array:
+def joined(h: jax.Array) -> jax.Array:
     """The complex vector of `_halves`; of at least single precision, there is no other."""
     return lax.complex(*jnp.split(h if jnp.finfo(h.dtype).bits >= 32 else h.astype(jnp.float32), 2, axis=-1))
 
 
-def _scaled(r: jax.Array, z: jax.Array) -> jax.Array:
+def scaled(r: jax.Array, z: jax.Array) -> jax.Array:
     """A complex array times a real one."""
     r = r.astype(z.real.dtype)
     return lax.complex(r * z.real, r * z.imag)
@@ -138,7 +138,7 @@ def linear_recurrent(
     check_size("linear_recurrent: states", states)
 
     def inside(h: jax.Array) -> jax.Array:
-        return _joined(h) if is_complex else h
+        return joined(h) if is_complex else h
 
     def outside(h: jax.Array, dtype: Any) -> jax.Array:
         return _halves(h, dtype) if is_complex else h
@@ -219,9 +219,9 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
         }
 
     def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        a = jnp.exp(_joined(jnp.concatenate([-jnp.exp(p["nu"]), jnp.exp(p["theta"])])))
+        a = jnp.exp(joined(jnp.concatenate([-jnp.exp(p["nu"]), jnp.exp(p["theta"])])))
         gain = jnp.exp(p["gamma"])
-        return a, _joined(jnp.concatenate([gain * (x @ p["b_re"]), gain * (x @ p["b_im"])]))
+        return a, joined(jnp.concatenate([gain * (x @ p["b_re"]), gain * (x @ p["b_im"])]))
 
     def read(p: PyTree, h: jax.Array, x: jax.Array) -> jax.Array:
         return h.real.astype(x.dtype) @ p["c_re"] - h.imag.astype(x.dtype) @ p["c_im"] + x @ p["d"]
@@ -273,9 +273,9 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
         return jax.tree.map(lambda a: a.astype(z.dtype), params)
 
     def drive(p: PyTree, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        pole = _joined(jnp.concatenate([-jnp.exp(p["decay"]), p["frequency"]], -1))
-        a = jnp.exp(_scaled(jnp.exp(p["step"])[:, None], pole))
-        return a.ravel(), _scaled(z[:, None], (a - 1) / pole).ravel()
+        pole = joined(jnp.concatenate([-jnp.exp(p["decay"]), p["frequency"]], -1))
+        a = jnp.exp(scaled(jnp.exp(p["step"])[:, None], pole))
+        return a.ravel(), scaled(z[:, None], (a - 1) / pole).ravel()
 
     def read(p: PyTree, h: jax.Array, z: jax.Array) -> jax.Array:
         modes = (part.reshape(hidden, states).astype(z.dtype) for part in (h.real, h.imag))

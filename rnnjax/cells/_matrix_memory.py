@@ -1,0 +1,221 @@
+"""Matrix memories: cells whose state is a matrix a head, written by outer products and read by a query.
+
+The step writes once. The window takes a chunk of steps at a time: matmuls inside a chunk, the memory from one chunk to
+the next. One such window serves every member of the family, which differ in their gates alone: `matrix_recurrent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.base import Cell, PyTree, Seq, tree_where, without_marks
+from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
+
+_CHUNK = 32  # steps at a time
+
+
+class Write(NamedTuple):
+    """What one step does to a matrix memory `[heads, keys, values]`.
+
+    Attributes:
+      q: where to read, `[heads, keys]`.
+      k: where to write, `[heads, keys]`.
+      v: what to write, `[heads, values]`.
+      log_decay: logarithm of what remains of the memory, `[heads, 1]` or `[heads, keys]`, at most 0.
+      gain: how strongly to write, `[heads]`.
+    """
+
+    q: jax.Array
+    k: jax.Array
+    v: jax.Array
+    log_decay: jax.Array
+    gain: jax.Array
+
+
+def write_once(memory: jax.Array, w: Write, delta: bool = False) -> tuple[jax.Array, jax.Array]:
+    """One write: the memory after it `[heads, keys, values]`, and what is read `[heads, values]`."""
+    memory = jnp.exp(w.log_decay)[..., None] * memory
+    v = w.v - jnp.einsum("hk,hkv->hv", w.k, memory) if delta else w.v
+    memory = memory + (w.gain[:, None] * w.k)[..., None] * v[:, None]
+    return memory, jnp.einsum("hk,hkv->hv", w.q, memory)
+
+
+def write_all(
+    memory: jax.Array, writes: Write, starts: jax.Array | None = None, delta: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """All writes of a window, a chunk at a time: `write_once` in a loop, with an empty memory where `starts` is true.
+
+    Once a number is not finite, all that follows is nan, up to the next start.
+
+    Args:
+      memory: the state before, `[heads, keys, values]`.
+      writes: with a leading axis `[T]`.
+      starts: `[T]`, or None.
+      delta: subtract from v what the memory holds at k.
+
+    Returns:
+      (memory, ys): after the last write, and what each reads, `[T, heads, values]`.
+    """
+    dtype, steps = memory.dtype, len(writes.gain)
+    starts = jnp.zeros(steps, bool) if starts is None else starts
+    fine = [jnp.isfinite(a).all(range(1, a.ndim)) for a in writes]
+    whole, fine_start = jnp.stack(fine).all(0), jnp.isfinite(memory).all()
+    clean = tree_where(whole, writes, tree_zeros(writes))
+    size = min(_CHUNK, steps)
+    pieces = jax.tree.map(lambda a: _in_pieces(a, size), (_at_least_single(clean), starts))
+
+    def chunk(memory: jax.Array, piece: tuple[Write, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return _write_chunk(memory, *piece, delta)
+
+    begin = _at_least_single(jnp.where(fine_start, memory, jnp.zeros_like(memory)))
+    end, ys = lax.scan(jax.checkpoint(chunk), begin, pieces)
+    lost = _lost(whole, fine_start, starts)
+    ys = tree_where(lost, jnp.full_like(clean.v, jnp.nan), ys.reshape(-1, *ys.shape[2:])[:steps].astype(dtype))
+    return jnp.where(lost[-1], jnp.full_like(memory, jnp.nan), end.astype(dtype)), ys
+
+
+def _lost(whole: jax.Array, start: jax.Array, starts: jax.Array) -> jax.Array:
+    """Whether something not finite has come since the memory was last empty, `[T]`."""
+    at = jnp.arange(1, 1 + len(whole))
+    bad = jnp.maximum(lax.cummax(jnp.where(whole, -1, at)), jnp.where(start, -1, 0))
+    return bad >= lax.cummax(jnp.where(starts, at, 0))
+
+
+def _at_least_single(tree: PyTree) -> PyTree:
+    """Half precision has no triangular solver."""
+    return jax.tree.map(lambda a: a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32), tree)
+
+
+def _in_pieces(a: jax.Array, size: int) -> jax.Array:
+    """`[T, ...]` as `[pieces, size, ...]`; zeros fill the last, and write nothing."""
+    full = jnp.concatenate([a, jnp.zeros((-len(a) % size, *a.shape[1:]), a.dtype)])
+    return full.reshape(-1, size, *a.shape[1:])
+
+
+def _write_chunk(memory: jax.Array, w: Write, starts: jax.Array, delta: bool) -> tuple[jax.Array, jax.Array]:
+    """The writes of one chunk, all at once; every intermediate has the heads first.
+
+        y = R q memory + A u;  u = gain (v - R k memory - B u)  with delta, gain v without
+
+    A[t, s] and B[t, s] are q_t . k_s and k_t . k_s, faded from s to t; R is what is left at t of the start.
+    """
+    q, k, v, fade, gain = (jnp.moveaxis(a, 1, 0) for a in w)
+    gain, older, zero = gain[..., None], jnp.tri(len(starts), k=-1, dtype=bool), jnp.zeros((), k.dtype)
+    faded, left = _fading(fade, starts)
+
+    def pairs(a: jax.Array) -> jax.Array:
+        if fade.shape[-1] == 1:
+            return jnp.einsum("htk,hsk->hts", a, k) * faded[..., 0]
+        return jnp.einsum("htk,hsk,htsk->hts", a, k, faded)
+
+    u = gain * (v - (left * k) @ memory if delta else v)
+    if delta:
+        below = gain * jnp.where(older[None], pairs(k), zero) + jnp.eye(len(starts), dtype=k.dtype)[None]
+        u = lax.linalg.triangular_solve(below, u, left_side=True, lower=True, unit_diagonal=True)
+    ys = (left * q) @ memory + pairs(q) @ u
+    memory = jnp.moveaxis(left[:, -1:], 1, 2) * memory + jnp.einsum("hsk,hsv->hkv", faded[:, -1] * k, u)
+    return memory, jnp.moveaxis(ys, 0, 1)
+
+
+def _fading(fade: jax.Array, starts: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What remains at t of s `[heads, T, T, .]`, and of the memory before `[heads, T, .]`; nothing beyond a start.
+
+    Logarithms are summed from s to t: a difference of sums from the beginning would lose small ones beside large.
+    """
+    steps, zero = len(starts), jnp.zeros((), fade.dtype)
+    part, upto, older = jnp.cumsum(starts), jnp.tri(steps, dtype=fade.dtype), jnp.tri(steps, k=-1, dtype=bool)
+    later = jnp.where(older[None, ..., None], fade[:, :, None], zero)
+    since = jnp.einsum("tr,hrsk->htsk", upto, later, precision="highest")
+    begin = jnp.einsum("tr,hrk->htk", upto, fade, precision="highest")
+    sees = (part[:, None] == part[None]) & (upto > 0)
+    left = jnp.where((part == 0)[None, :, None], jnp.exp(begin), zero)
+    return jnp.where(sees[None, ..., None], jnp.exp(since), zero), left
+
+
+def matrix_recurrent(
+    shape: tuple[int, int, int],
+    drive: Callable[[PyTree, jax.Array], Write],
+    init: Callable[[jax.Array, Any], PyTree] = lambda key, x: (),
+    read: Callable[[PyTree, jax.Array, jax.Array], jax.Array] = lambda p, y, x: y.reshape(-1),
+    delta: bool = False,
+    writes: int = 1,
+) -> Cell:
+    """A cell whose state is a matrix a head; its window goes a chunk at a time, by matmuls.
+
+        q, k, v, log_decay, gain = drive(params, x_t)
+        M = exp(log_decay) M_{t-1};  M_t = M + gain k (v - k . M)    with delta; gain k v without
+        y_t = read(params, q . M_t, x_t)
+
+    Args:
+      shape: (heads, keys, values); the carry is an array of that shape.
+      drive: (params, x) -> `Write`, with a leading axis `[writes]` if there are several.
+      init: (key, x) -> params.
+      read: (params, y `[heads, values]`, x) -> output.
+      delta: write the difference to what the memory holds at k: the delta rule.
+      writes: how many a step; the last is followed by the reading.
+
+    Raises:
+      ValueError: a number of heads, keys, values or writes is below 1.
+
+    Example: a memory of one key, that forgets half a step.
+      >>> import jax.numpy as jnp, rnnjax
+      >>> def drive(p, x):
+      ...     one = jnp.ones((1, 1), x.dtype)
+      ...     return Write(one, one, x[None], jnp.log(0.5 * one), one[0])
+      >>> cell = rnnjax.unroll(matrix_recurrent((1, 1, 1), drive))
+      >>> print(rnnjax.run(cell, (), jnp.ones((3, 1)))[1][:, 0])
+      [1.   1.5  1.75]
+
+    Reference: Yang, Wang, Zhang, Shen, Kim, Parallelizing linear transformers with the delta rule over sequence
+    length, 2024 (the window).
+    """
+    if min(*shape, writes) < 1:
+        raise ValueError(f"a matrix memory takes heads, keys, values and writes of at least 1, got {(*shape, writes)}")
+
+    def drives(p: PyTree, x: jax.Array) -> Write:
+        if x.ndim != 1:
+            raise ValueError(f"a matrix memory takes the features of one step, got {list(x.shape)}: "
+                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+        w = drive(p, x)
+        return w if writes > 1 else jax.tree.map(lambda a: a[None], w)
+
+    def step(p: PyTree, memory: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
+        w = drives(p, x)
+        for i in range(writes):
+            memory, y = write_once(memory, jax.tree.map(lambda a, i=i: a[i], w), delta)
+        return memory, read(p, y, x)
+
+    def window(p: PyTree, memory: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
+        x = without_marks(zero_invalid(xs))
+        w = held(xs, jax.vmap(drives, (None, 0))(p, x))
+        starts = xs.first if isinstance(xs, Seq) else None
+        if starts is not None:
+            starts = jnp.zeros((len(x), writes), bool).at[:, 0].set(starts).reshape(-1)
+        memory, ys = write_all(memory, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), w), starts, delta)
+        return memory, with_marks_of(xs, jax.vmap(read, (None, 0, 0))(p, ys[writes - 1 :: writes], x))
+
+    return Cell(init, lambda p, x: jnp.zeros(shape, x.dtype), step, window=window)
+
+
+def held(xs: PyTree, w: Write) -> Write:
+    """Writes that write nothing, and forget nothing, where a Seq is not valid."""
+    if not isinstance(xs, Seq) or xs.valid is None:
+        return w
+    fade, gain = tree_where(xs.valid, (w.log_decay, w.gain), tree_zeros((w.log_decay, w.gain)))
+    return w._replace(log_decay=fade, gain=gain)
+
+
+def head_size(name: str, hidden: int, heads: int) -> int:
+    """Units of each head.
+
+    Raises:
+      ValueError: the heads do not divide the units.
+    """
+    if heads < 1 or hidden < 1 or hidden % heads:
+        raise ValueError(f"{name} takes a number of heads that divides its units, got {heads} heads of {hidden} units")
+    return hidden // heads
