@@ -52,7 +52,8 @@ def linear_attention(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
         return Write(jax.nn.elu(q) + 1, jax.nn.elu(k) + 1, jnp.concatenate([v, one], 1), 0 * one, one[:, 0])
 
     def read(p: PyTree, y: jax.Array, z: jax.Array) -> jax.Array:
-        return (y[:, :-1] / y[:, -1:]).reshape(-1)
+        n = jnp.where(y[:, -1:] == 0, jnp.ones_like(y[:, -1:]), y[:, -1:])  # 0 before the first write of a Seq
+        return (y[:, :-1] / n).reshape(-1)
 
     return stack(linear(3 * hidden, bias), matrix_recurrent((heads, size, size + 1), drive, read=read))
 

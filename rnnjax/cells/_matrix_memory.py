@@ -16,7 +16,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, Seq, tree_where, without_marks
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
-_CHUNK = 32  # steps at a time
+_CHUNK = 32  # steps at a time, a power of two
 
 
 class Write(NamedTuple):
@@ -66,7 +66,7 @@ def write_all(
     fine = [jnp.isfinite(a).all(range(1, a.ndim)) for a in writes]
     whole, fine_start = jnp.stack(fine).all(0), jnp.isfinite(memory).all()
     clean = tree_where(whole, writes, tree_zeros(writes))
-    size = min(_CHUNK, steps)
+    size = min(_CHUNK, 1 << (steps - 1).bit_length())
     pieces = jax.tree.map(lambda a: _in_pieces(a, size), (_at_least_single(clean), starts))
 
     def chunk(memory: jax.Array, piece: tuple[Write, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -87,7 +87,7 @@ def _lost(whole: jax.Array, start: jax.Array, starts: jax.Array) -> jax.Array:
 
 
 def _at_least_single(tree: PyTree) -> PyTree:
-    """Half precision has no triangular solver."""
+    """Sums over a chunk want at least single precision."""
     return jax.tree.map(lambda a: a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32), tree)
 
 
@@ -115,11 +115,28 @@ def _write_chunk(memory: jax.Array, w: Write, starts: jax.Array, delta: bool) ->
 
     u = gain * (v - (left * k) @ memory if delta else v)
     if delta:
-        below = gain * jnp.where(older[None], pairs(k), zero) + jnp.eye(len(starts), dtype=k.dtype)[None]
-        u = lax.linalg.triangular_solve(below, u, left_side=True, lower=True, unit_diagonal=True)
+        u = _inverse_of_one_plus(gain * jnp.where(older[None], pairs(k), zero)) @ u
     ys = (left * q) @ memory + pairs(q) @ u
     memory = jnp.moveaxis(left[:, -1:], 1, 2) * memory + jnp.einsum("hsk,hsv->hkv", faded[:, -1] * k, u)
     return memory, jnp.moveaxis(ys, 0, 1)
+
+
+def _inverse_of_one_plus(below: jax.Array) -> jax.Array:
+    """(I + below)^-1 of `[heads, n, n]` below the diagonal, n a power of two: blocks of twice the size a turn.
+
+    By matmuls alone. A triangular solver inside a loop stands still for ever on a CPU (jaxlib 0.10).
+    """
+    heads, steps, _ = below.shape
+    inverse, size = jnp.ones((heads, steps, 1, 1), below.dtype), 1
+    while size < steps:
+        n = steps // (2 * size)
+        blocks = below.reshape(heads, n, 2, size, n, 2, size)[:, :, 1, :, :, 0]
+        corner = jnp.moveaxis(jnp.diagonal(blocks, axis1=1, axis2=3), -1, 1)
+        first, second = inverse[:, 0::2], inverse[:, 1::2]
+        upper = jnp.concatenate([first, jnp.zeros_like(first)], -1)
+        lower = jnp.concatenate([-(second @ corner @ first), second], -1)
+        inverse, size = jnp.concatenate([upper, lower], -2), 2 * size
+    return inverse[:, 0]
 
 
 def _fading(fade: jax.Array, starts: jax.Array) -> tuple[jax.Array, jax.Array]:
