@@ -1,4 +1,4 @@
-"""Recall and state tracking, by which memories differ. By default associative recall, DeltaNet beside three others."""
+"""Recall and state tracking, by which memories differ. By default associative recall, DeltaNet beside two others."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from absl import flags
 import rnnjax
 from rnnjax import app, losses, tasks
 from rnnjax.base import UserError
+from rnnjax.cells import delay_line
 from rnnjax.tasks import Task, task_stream
 
 FLAGS = app.common_flags(
-    cell="deltanet,gla,lru,lstm",
+    cell="deltanet,lru,lstm",
     hidden_size="64",
     learning_rate=3e-3,
     batch_size=32,
@@ -64,6 +65,9 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("symbols", 32, "Kinds of symbol, of key and of value, or of bracket.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "side_by_side", 2, "Inputs that the first layer sees at once, as by a short convolution.", 1, flag_values=FLAGS
+)
 
 
 def build(config: app.Config) -> app.Setup:
@@ -73,10 +77,10 @@ def build(config: app.Config) -> app.Setup:
         task = kind.make(config)
     except ValueError as error:
         raise UserError(f"--task={config.task}: {error}") from error
-    one_hot = rnnjax.one_hot(kind.inputs(config), config.dtype)
+    encode = rnnjax.stack(rnnjax.one_hot(kind.inputs(config), config.dtype), delay_line(config.side_by_side))
     examples = task_stream(task, config.batch_size)
     return app.Setup(
-        cell=rnnjax.unroll(rnnjax.stack(one_hot, config.layers(), rnnjax.linear(kind.outputs(config)))),
+        cell=rnnjax.unroll(rnnjax.stack(encode, config.layers(), rnnjax.linear(kind.outputs(config)))),
         objective=losses.classify,
         train=examples,
         valid=examples._replace(length=config.eval_batches),

@@ -16,7 +16,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, Seq, tree_where, without_marks
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
-_CHUNK = 32  # steps at a time, a power of two
+_CHUNK, _CHUNK_BY_KEY = 32, 8  # steps at a time, powers of two; fewer where each key fades by itself
 
 
 class Write(NamedTuple):
@@ -66,7 +66,8 @@ def write_all(
     fine = [jnp.isfinite(a).all(range(1, a.ndim)) for a in writes]
     whole, fine_start = jnp.stack(fine).all(0), jnp.isfinite(memory).all()
     clean = tree_where(whole, writes, tree_zeros(writes))
-    size = min(_CHUNK, 1 << (steps - 1).bit_length())
+    chunk_size = _CHUNK if writes.log_decay.shape[-1] == 1 else _CHUNK_BY_KEY
+    size = min(chunk_size, 1 << (steps - 1).bit_length())
     pieces = jax.tree.map(lambda a: _in_pieces(a, size), (_at_least_single(clean), starts))
 
     def chunk(memory: jax.Array, piece: tuple[Write, jax.Array]) -> tuple[jax.Array, jax.Array]:
