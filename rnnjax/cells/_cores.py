@@ -6,7 +6,7 @@ core)`. So every core can be driven by anything, and the time-parallel part of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ def recurrent(
     gates: int = 1,
     start: Callable[[jax.Array], PyTree] = lambda h: h,
     u_init: Initializer = orthogonal,
-    extra: dict[str, tuple[Initializer, tuple[int, ...]]] | None = None,
+    extra: Mapping[str, tuple[Initializer, tuple[int, ...]]] | None = None,
     output: Callable[[Any], PyTree] | None = None,
 ) -> Cell:
     """A core: a recurrent matrix u `[hidden, gates * hidden]` and the update that uses it. New cells start here.
@@ -104,7 +104,7 @@ def driven(
     hidden: int,
     width: int,
     update: _Update,
-    params: dict[str, tuple[Initializer, tuple[int, ...]]],
+    params: Mapping[str, tuple[Initializer, tuple[int, ...]]],
     start: Callable[[jax.Array], PyTree] = lambda h: h,
 ) -> Cell:
     """A core of any params, (name: (initialiser, shape)), on pre-activations `[width]`; else as `recurrent`."""

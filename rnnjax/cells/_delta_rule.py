@@ -13,14 +13,14 @@ from rnnjax.cells._feedforward import linear
 from rnnjax.cells._matrix_memory import Write, head_size, matrix_recurrent
 
 
-def unit(a: jax.Array) -> jax.Array:
+def _unit(a: jax.Array) -> jax.Array:
     """a with length 1 along its last axis; zero stays zero, with a finite gradient."""
     return a * jax.lax.rsqrt((a * a).sum(-1, keepdims=True) + jnp.asarray(1e-6, a.dtype))
 
 
 def _key(a: jax.Array) -> jax.Array:
     """Queries and keys of the delta family: SiLU, then length 1."""
-    return unit(jax.nn.silu(a))
+    return _unit(jax.nn.silu(a))
 
 
 def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 2.0, bias: bool = True) -> Cell:
