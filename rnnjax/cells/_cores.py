@@ -108,6 +108,7 @@ def driven(
     start: Callable[[jax.Array], PyTree] = lambda h: h,
 ) -> Cell:
     """A core of any params, (name: (initialiser, shape)), on pre-activations `[width]`; else as `recurrent`."""
+    check_size(f"{name}: hidden", hidden)
 
     def check(z: Any) -> None:
         if jnp.shape(z) != (width,):
@@ -125,7 +126,12 @@ def driven(
         check(z)
         return update(p, carry, z)
 
-    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step)
+    def shapes() -> tuple[PyTree, PyTree, Any]:
+        p = {n: jax.ShapeDtypeStruct(shape, jnp.float32) for n, (_, shape) in params.items()}
+        h = jax.eval_shape(start, jax.ShapeDtypeStruct((hidden,), jnp.float32))
+        return p, h, jax.ShapeDtypeStruct((width,), jnp.float32)
+
+    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=_traced_output(update, shapes))
 
 
 def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._matrix_memory import Write, head_size, matrix_recurrent
@@ -53,6 +53,10 @@ def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 
 
     Reference: Siems et al., DeltaProduct: improving state-tracking in linear RNNs via Householder products, 2025.
     """
+    check_size("delta_product: hidden", hidden)
+    check_size("delta_product: heads", heads)
+    check_size("delta_product: writes", writes)
+    check_number("delta_product: strength", strength, 0, 2)
     size = head_size("delta_product", hidden, heads)
 
     def drive(p: PyTree, z: jax.Array) -> Write:
@@ -94,6 +98,9 @@ def deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True
     Zhang, Shen, Kim, Parallelizing linear transformers with the delta rule over sequence length, 2024 (unit keys);
     Grazzi et al., Unlocking state-tracking in linear RNNs through negative eigenvalues, 2024 (strength 2).
     """
+    check_size("deltanet: hidden", hidden)
+    check_size("deltanet: heads", heads)
+    check_number("deltanet: strength", strength, 0, 2)
     return delta_product(hidden, heads, 1, strength, bias)
 
 
@@ -122,6 +129,9 @@ def gated_deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool 
 
     Reference: Yang, Kautz, Hatamizadeh, Gated delta networks: improving Mamba2 with delta rule, 2024.
     """
+    check_size("gated_deltanet: hidden", hidden)
+    check_size("gated_deltanet: heads", heads)
+    check_number("gated_deltanet: strength", strength, 0, 2)
     size = head_size("gated_deltanet", hidden, heads)
 
     def drive(p: PyTree, z: jax.Array) -> Write:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
+from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._cores import driven
 from rnnjax.cells._feedforward import linear
 
@@ -61,8 +62,11 @@ def esn(
 
     Reference: Jaeger, The "echo state" approach to analysing and training recurrent neural networks, 2001.
     """
-    if degree < 1 or hidden < 1:
-        raise ValueError(f"esn takes at least one unit and one connection a unit, got {hidden} and degree={degree}")
+    check_size("esn: hidden", hidden)
+    check_number("esn: radius", radius, 0)
+    check_number("esn: leak", leak, 0, 1)
+    check_number("esn: input_scale", input_scale, 0)
+    check_size("esn: degree", degree)
     u = _reservoir(hidden, degree, seed)
 
     def step(p: PyTree, h: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
@@ -75,7 +79,7 @@ def esn(
         h = h + as_dtype(leak, x) * (new - h)
         return h, h
 
-    return Cell(lambda key, x: (), lambda p, x: jnp.zeros(hidden, x.dtype), step)
+    return Cell(lambda key, x: (), lambda p, x: jnp.zeros(hidden, x.dtype), step, output=carry_itself)
 
 
 def ridge(states: jax.Array, targets: jax.Array, penalty: Any = 1e-6) -> dict[str, jax.Array]:
@@ -158,8 +162,9 @@ def lmu(hidden: int, order: int = 16, length: int = 100, u_init: Initializer = o
     Reference: Voelker, Kajic, Eliasmith, Legendre memory units: continuous-time representation in recurrent neural
     networks, 2019.
     """
-    if order < 1 or length < 1:
-        raise ValueError(f"lmu takes an order and a length of at least 1, got order={order}, length={length}")
+    check_size("lmu: hidden", hidden)
+    check_size("lmu: order", order)
+    check_size("lmu: length", length)
     a, b = _delay(order, length)
 
     def update(p: PyTree, s: LMUCarry, z: jax.Array) -> tuple[LMUCarry, jax.Array]:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, stack
 from rnnjax.base._numerics import as_dtype, draw_initial, lecun_normal
 from rnnjax.cells._baselines import delay_line
 from rnnjax.cells._cores import driven
@@ -38,6 +38,8 @@ def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True) -> Cell:
     Reference: De et al., Griffin: mixing gated linear recurrences with local attention for efficient language models,
     2024.
     """
+    check_size("rg_lru: hidden", hidden)
+    check_positive("rg_lru: sharpness", sharpness)
 
     def init(key: jax.Array, z: Any) -> PyTree:
         kr, ki, kd = jax.random.split(key, 3)
@@ -77,6 +79,8 @@ def qrnn(hidden: int, width: int = 2, bias: bool = True) -> Cell:
 
     Reference: Bradbury, Merity, Xiong, Socher, Quasi-recurrent neural networks, 2016.
     """
+    check_size("qrnn: hidden", hidden)
+    check_size("qrnn: width", width)
 
     def drive(p: PyTree, a: jax.Array) -> tuple[jax.Array, jax.Array]:
         z, f, _ = jnp.split(a, 3)
@@ -110,6 +114,7 @@ def sru(hidden: int, bias: bool = True) -> Cell:
 
     Reference: Lei, Zhang, Wang, Dai, Artzi, Simple recurrent units for highly parallelizable recurrence, 2018.
     """
+    check_size("sru: hidden", hidden)
 
     def update(p: PyTree, c: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
         z, f, r, s = jnp.split(a, 4)
@@ -149,7 +154,11 @@ def rtu(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
     Reference: Elelimy, White, Bowling, White, Real-time recurrent learning using trace units in reinforcement learning,
     2024.
     """
-    if hidden < 2 or hidden % 2:
+    check_size("rtu: hidden", hidden)
+    check_number("rtu: r_min", r_min, 0, 1)
+    check_number("rtu: r_max", r_max, 0, 1)
+    check_positive("rtu: max_phase", max_phase)
+    if hidden % 2:
         raise ValueError(f"rtu has two units a pair: an even number of them, please, not {hidden}")
     pairs = hidden // 2
 

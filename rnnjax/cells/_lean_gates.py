@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, orthogonal
 from rnnjax.cells._cores import driven, recurrent
 from rnnjax.cells._feedforward import linear
@@ -36,6 +36,9 @@ def janet(hidden: int, forget_bias: Any = 1.0, beta: Any = 1.0, u_init: Initiali
 
     Reference: van der Westhuizen, Lasenby, The unreasonable effectiveness of the forget gate, 2018.
     """
+    check_size("janet: hidden", hidden)
+    check_number("janet: forget_bias", forget_bias)
+    check_number("janet: beta", beta)
 
     def janet(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         f, g = jnp.split(z + h @ p["u"], 2)
@@ -61,6 +64,7 @@ def ligru(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> C
 
     Reference: Ravanelli, Brakel, Omologo, Bengio, Light gated recurrent units for speech recognition, 2018.
     """
+    check_size("ligru: hidden", hidden)
 
     def ligru(p: PyTree, h: jax.Array, a: jax.Array) -> _Pair:
         z, n = jnp.split(a + h @ p["u"], 2)
@@ -90,6 +94,8 @@ def ugrnn(hidden: int, gate_bias: Any = 1.0, bias: bool = True, u_init: Initiali
 
     Reference: Collins, Sohl-Dickstein, Sussillo, Capacity and trainability in recurrent neural networks, 2016.
     """
+    check_size("ugrnn: hidden", hidden)
+    check_number("ugrnn: gate_bias", gate_bias)
 
     def ugrnn(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         g, c = jnp.split(z + h @ p["u"], 2)
@@ -115,6 +121,7 @@ def minimal_rnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal
 
     Reference: Chen, MinimalRNN: toward more interpretable and trainable recurrent neural networks, 2017.
     """
+    check_size("minimal_rnn: hidden", hidden)
 
     def minimal_rnn(p: PyTree, h: jax.Array, a: jax.Array) -> _Pair:
         z = jnp.tanh(a)
@@ -141,6 +148,7 @@ def ran(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
 
     Reference: Lee, Levy, Zettlemoyer, Recurrent additive networks, 2017.
     """
+    check_size("ran: hidden", hidden)
 
     def update(p: PyTree, c: jax.Array, z: jax.Array) -> _Pair:
         i, f = jnp.split(sigmoid(z[: 2 * hidden] + jnp.tanh(c) @ p["u"]), 2)
@@ -166,6 +174,7 @@ def star(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Ce
 
     Reference: Turkoglu, D'Aronco, Wegner, Schindler, Gating revisited: deep multi-layer RNNs that can be trained, 2019.
     """
+    check_size("star: hidden", hidden)
 
     def update(p: PyTree, h: jax.Array, a: jax.Array) -> _Pair:
         k = sigmoid(a[:hidden] + h @ p["u"])
@@ -190,6 +199,7 @@ def atr(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
     Reference: Zhang, Xiong, Su, Lin, Zhang, Simplifying neural machine translation with addition-subtraction twin-gated
     recurrent networks, 2018.
     """
+    check_size("atr: hidden", hidden)
 
     def atr(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         q = h @ p["u"]
@@ -215,6 +225,7 @@ def cfn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
 
     Reference: Laurent, von Brecht, A recurrent neural network without chaos, 2016.
     """
+    check_size("cfn: hidden", hidden)
 
     def update(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         f, i = jnp.split(sigmoid(z[: 2 * hidden] + h @ p["u"]), 2)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, tree_where, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_size, tree_where, without_marks
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
 _CHUNK, _CHUNK_BY_KEY = 32, 8  # steps at a time, powers of two; fewer where each key fades by itself
@@ -192,8 +192,9 @@ def matrix_recurrent(
     Reference: Yang, Wang, Zhang, Shen, Kim, Parallelizing linear transformers with the delta rule over sequence
     length, 2024 (the window).
     """
-    if min(*shape, writes) < 1:
-        raise ValueError(f"a matrix memory takes heads, keys, values and writes of at least 1, got {(*shape, writes)}")
+    check_size("matrix_recurrent: writes", writes)
+    for what, size in zip(("heads", "keys", "values"), shape, strict=True):
+        check_size(f"matrix_recurrent: {what}", size)
 
     def drives(p: PyTree, x: jax.Array) -> Write:
         if x.ndim != 1:
@@ -234,6 +235,6 @@ def head_size(name: str, hidden: int, heads: int) -> int:
     Raises:
       ValueError: the heads do not divide the units.
     """
-    if heads < 1 or hidden < 1 or hidden % heads:
+    if hidden % heads:
         raise ValueError(f"{name} takes a number of heads that divides its units, got {heads} heads of {hidden} units")
     return hidden // heads

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, orthogonal
 from rnnjax.cells._cores import driven, recurrent
 from rnnjax.cells._feedforward import linear
@@ -57,6 +57,10 @@ def cornn(
 
     Reference: Rusch, Mishra, Coupled oscillatory recurrent neural network (coRNN), 2020.
     """
+    check_size("cornn: hidden", hidden)
+    check_positive("cornn: dt", dt)
+    check_number("cornn: gamma", gamma, 0)
+    check_number("cornn: epsilon", epsilon, 0)
 
     def cornn(p: PyTree, s: OscillatorCarry, x: jax.Array) -> tuple[OscillatorCarry, jax.Array]:
         h, spring, damping = (as_dtype(v, x) for v in (dt, gamma, epsilon))
@@ -96,6 +100,9 @@ def unicornn(hidden: int, dt: Any = 0.19, alpha: Any = 30.65, bias: bool = True)
 
     Reference: Rusch, Mishra, UnICORNN: a recurrent model for learning very long time dependencies, 2021.
     """
+    check_size("unicornn: hidden", hidden)
+    check_positive("unicornn: dt", dt)
+    check_number("unicornn: alpha", alpha, 0)
 
     def update(p: PyTree, s: OscillatorCarry, x: jax.Array) -> tuple[OscillatorCarry, jax.Array]:
         h = as_dtype(dt, x) * jax.nn.sigmoid(p["c"])
@@ -131,6 +138,8 @@ def lem(hidden: int, dt: Any = 1.0, bias: bool = True, u_init: Initializer = ort
 
     Reference: Rusch, Mishra, Erichson, Mahoney, Long expressive memory for sequence modeling, 2021.
     """
+    check_size("lem: hidden", hidden)
+    check_positive("lem: dt", dt)
 
     def lem(p: PyTree, s: OscillatorCarry, x: jax.Array) -> tuple[OscillatorCarry, jax.Array]:
         v, h = s.y @ p["u"][:, : 3 * hidden], as_dtype(dt, x)
@@ -166,6 +175,9 @@ def antisymmetric_rnn(hidden: int, dt: Any = 0.1, gamma: Any = 0.01, gated: bool
 
     Reference: Chang, Chen, Haber, Chi, AntisymmetricRNN: a dynamical system view on recurrent neural networks, 2019.
     """
+    check_size("antisymmetric_rnn: hidden", hidden)
+    check_positive("antisymmetric_rnn: dt", dt)
+    check_number("antisymmetric_rnn: gamma", gamma, 0)
 
     def update(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         s = h @ p["u"] - as_dtype(gamma, x) * h

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._numerics import Initializer, ones, orthogonal, unit_normal
 from rnnjax.cells._cores import driven, recurrent
 from rnnjax.cells._feedforward import linear
@@ -35,6 +35,7 @@ def fastrnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) ->
     Reference: Kusupati et al., FastGRNN: a fast, accurate, stable and tiny kilobyte sized gated recurrent neural
     network, 2018.
     """
+    check_size("fastrnn: hidden", hidden)
 
     def fastrnn(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         h = sigmoid(p["alpha"]) * jnp.tanh(z + h @ p["u"]) + sigmoid(p["beta"]) * h
@@ -61,6 +62,7 @@ def fastgrnn(hidden: int, u_init: Initializer = orthogonal) -> Cell:
     Reference: Kusupati et al., FastGRNN: a fast, accurate, stable and tiny kilobyte sized gated recurrent neural
     network, 2018.
     """
+    check_size("fastgrnn: hidden", hidden)
 
     def fastgrnn(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         a = z + h @ p["u"]
@@ -97,6 +99,7 @@ def brc(hidden: int, bias: bool = True) -> Cell:
 
     Reference: Vecoven, Ernst, Drion, A bio-inspired bistable recurrent cell allows for long-lasting memory, 2020.
     """
+    check_size("brc: hidden", hidden)
 
     def update(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         return _bistable(z, p["v"][0] * h, p["v"][1] * h, h)
@@ -121,6 +124,7 @@ def nbrc(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Ce
 
     Reference: Vecoven, Ernst, Drion, A bio-inspired bistable recurrent cell allows for long-lasting memory, 2020.
     """
+    check_size("nbrc: hidden", hidden)
 
     def update(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
         return _bistable(z, *jnp.split(h @ p["u"], 2), h)

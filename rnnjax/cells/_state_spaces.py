@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, stack
+from rnnjax.base import Cell, PyTree, check_positive, check_size, stack
 from rnnjax.base._numerics import draw_initial, lecun_normal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_recurrence import joined, linear_recurrent, scaled
@@ -54,8 +54,10 @@ def s5(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) ->
 
     Reference: Smith, Warrington, Linderman, Simplified state space layers for sequence modeling, 2022.
     """
-    if states < 1:
-        raise ValueError(f"s5 takes at least one mode, got states={states}")
+    check_size("s5: hidden", hidden)
+    check_size("s5: states", states)
+    check_positive("s5: dt_min", dt_min)
+    check_positive("s5: dt_max", dt_max)
     poles, vectors = _hippo_normal(states)
 
     def init(key: jax.Array, x: Any) -> PyTree:
@@ -119,8 +121,11 @@ def s6(hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max:
 
     Reference: Gu, Dao, Mamba: linear-time sequence modeling with selective state spaces, 2023.
     """
-    if states < 1 or rank < 0:
-        raise ValueError(f"s6 takes states of at least 1 and a rank of at least 0, got states={states}, rank={rank}")
+    check_size("s6: hidden", hidden)
+    check_size("s6: states", states)
+    check_size("s6: rank", rank, 0)
+    check_positive("s6: dt_min", dt_min)
+    check_positive("s6: dt_max", dt_max)
     width = rank or -(-hidden // 16)
 
     def init(key: jax.Array, z: Any) -> PyTree:

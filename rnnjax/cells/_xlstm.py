@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, stack, tree_where, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_number, check_size, stack, tree_where, without_marks
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, orthogonal
+from rnnjax.base._outputs import hidden_units
 from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_attention import split_heads
@@ -66,6 +67,9 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
 
     Reference: Beck et al., xLSTM: extended long short-term memory, 2024.
     """
+    check_size("slstm: hidden", hidden)
+    check_size("slstm: heads", heads)
+    check_number("slstm: forget_bias", forget_bias)
     size = head_size("slstm", hidden, heads)
 
     def init(key: jax.Array, z: Any) -> PyTree:
@@ -92,7 +96,7 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
         h = jax.nn.sigmoid(o) * c / jnp.maximum(n, jnp.ones_like(n))
         return SLSTMCarry(c, n, h, m), h
 
-    return stack(linear(4 * hidden), Cell(init, start, step))
+    return stack(linear(4 * hidden), Cell(init, start, step, output=hidden_units))
 
 
 def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True) -> Cell:
@@ -123,6 +127,9 @@ def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True
 
     Reference: Beck et al., xLSTM: extended long short-term memory, 2024.
     """
+    check_size("mlstm: hidden", hidden)
+    check_size("mlstm: heads", heads)
+    check_number("mlstm: forget_bias", forget_bias)
     size = head_size("mlstm", hidden, heads)
 
     def gates(z: jax.Array) -> tuple[jax.Array, jax.Array]:

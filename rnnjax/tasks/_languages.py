@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
+from rnnjax.base import check_size
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
 
-def automaton(length: int, moves: Any) -> Task:
+def automaton(length: int, moves: npt.ArrayLike) -> Task:
     """Say the state of a finite automaton that reads symbols drawn at random.
 
         state_0 = 0;  state_t = moves[state_{t-1}, x_t];  y_t = state_t
@@ -40,6 +41,7 @@ def automaton(length: int, moves: Any) -> Task:
     Reference: Deletang et al., Neural networks and the Chomsky hierarchy, 2022; Merrill, Petty, Sabharwal, The illusion
     of state in state-space models, 2024 (word problems).
     """
+    check_size("automaton: length", length)
     table = np.asarray(moves)
     if (
         table.ndim != 2
@@ -93,6 +95,7 @@ def parity(length: int) -> Task:
 
     Reference: Grazzi et al., Unlocking state-tracking in linear RNNs through negative eigenvalues, 2024.
     """
+    check_size("parity: length", length)
     return automaton(length, [[0, 1], [1, 0]])
 
 
@@ -120,6 +123,8 @@ def permutation_words(length: int, n: int = 3) -> Task:
 
     Reference: Merrill, Petty, Sabharwal, The illusion of state in state-space models, 2024.
     """
+    check_size("permutation_words: length", length)
+    check_size("permutation_words: n", n)
     if not 2 <= n <= 5:
         raise ValueError(f"permutation_words takes n from 2 to 5, got {n}")
     words = list(itertools.permutations(range(n)))
@@ -156,8 +161,9 @@ def dyck(length: int, kinds: int = 2, depth: int = 4) -> Task:
     Reference: Hewitt, Hahn, Ganguli, Liang, Manning, RNNs can generate bounded hierarchical languages with optimal
     memory, 2020.
     """
-    if kinds < 1 or depth < 1:
-        raise ValueError(f"dyck takes kinds and a depth of at least 1, got kinds={kinds}, depth={depth}")
+    check_size("dyck: length", length)
+    check_size("dyck: kinds", kinds)
+    check_size("dyck: depth", depth)
 
     def sample(key: jax.Array) -> Batch:
         ku, kk = jax.random.split(key)

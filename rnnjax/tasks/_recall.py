@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base import check_size
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
@@ -39,7 +40,10 @@ def selective_copying(length: int = 256, count: int = 16, symbols: int = 16) -> 
     Reference: Jing et al., Gated orthogonal recurrent units, 2017 (denoise); in this form Gu, Dao, Mamba: linear-time
     sequence modeling with selective state spaces, 2023.
     """
-    if not 1 <= count <= length or symbols < 1:
+    check_size("selective_copying: length", length)
+    check_size("selective_copying: count", count)
+    check_size("selective_copying: symbols", symbols)
+    if count > length:
         raise ValueError(f"selective_copying takes 1 to {length} symbols in {length} steps, got count={count}")
     blank, cue = symbols, symbols + 1
 
@@ -80,7 +84,9 @@ def induction(length: int = 256, symbols: int = 16) -> Task:
     Reference: Olsson et al., In-context learning and induction heads, 2022; as a task Gu, Dao, Mamba: linear-time
     sequence modeling with selective state spaces, 2023.
     """
-    if length < 3 or symbols < 1:
+    check_size("induction: length", length)
+    check_size("induction: symbols", symbols)
+    if length < 3:
         raise ValueError(f"induction takes at least 3 steps, for a mark, a symbol and the mark, and got {length}")
 
     def sample(key: jax.Array) -> Batch:
@@ -123,7 +129,11 @@ def associative_recall(pairs: int = 8, gap: int = 32, keys: int = 64, values: in
 
     Reference: Arora et al., Zoology: measuring and improving recall in efficient language models, 2023.
     """
-    if not 1 <= pairs <= min(gap, keys) or values < 1:
+    check_size("associative_recall: pairs", pairs)
+    check_size("associative_recall: gap", gap)
+    check_size("associative_recall: keys", keys)
+    check_size("associative_recall: values", values)
+    if pairs > min(gap, keys):
         raise ValueError(
             f"associative_recall takes as many keys and steps as pairs: {pairs} pairs, got {keys} and {gap}"
         )

@@ -476,14 +476,14 @@ def test_an_lmu_by_hand_and_its_memory_is_the_delay(x64):
 
 REFUSED = {
     "heads": (lambda: rnnjax.deltanet(10, heads=3), "divides its units, got 3 heads of 10"),
-    "no heads": (lambda: rnnjax.mlstm(4, heads=0), "divides its units"),
-    "no state": (lambda: rnnjax.s6(4, states=0), "states of at least 1"),
-    "no mode": (lambda: rnnjax.s5(4, states=0), "at least one mode"),
+    "no heads": (lambda: rnnjax.mlstm(4, heads=0), "heads is an integer from 1"),
+    "no state": (lambda: rnnjax.s6(4, states=0), "states is an integer"),
+    "no mode": (lambda: rnnjax.s5(4, states=0), "states is an integer"),
     "odd": (lambda: rnnjax.rtu(5), "even number"),
-    "no connection": (lambda: rnnjax.esn(5, degree=0), "degree=0"),
-    "no write": (lambda: rnnjax.delta_product(4, writes=0), "at least 1"),
-    "no order": (lambda: rnnjax.lmu(4, order=0), "order=0"),
-    "no input": (lambda: rnnjax.qrnn(4, width=0), "k=0"),
+    "no connection": (lambda: rnnjax.esn(5, degree=0), "degree is an integer"),
+    "no write": (lambda: rnnjax.delta_product(4, writes=0), "writes is an integer"),
+    "no order": (lambda: rnnjax.lmu(4, order=0), "order is an integer"),
+    "no input": (lambda: rnnjax.qrnn(4, width=0), "width is an integer"),
 }
 
 

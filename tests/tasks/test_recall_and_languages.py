@@ -128,7 +128,7 @@ REFUSED = {
     "a state that is none": (lambda: tasks.automaton(3, [[0, 2], [1, 0]]), "below their number"),
     "no table": (lambda: tasks.automaton(3, [0, 1]), "below their number"),
     "one thing": (lambda: tasks.permutation_words(3, 1), "from 2 to 5"),
-    "no bracket": (lambda: tasks.dyck(3, 0), "kinds=0"),
+    "no bracket": (lambda: tasks.dyck(3, 0), "kinds is an integer"),
 }
 
 
