@@ -127,7 +127,8 @@ def nbrc(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Ce
     check_size("nbrc: hidden", hidden)
 
     def update(p: PyTree, h: jax.Array, z: jax.Array) -> _Pair:
-        return _bistable(z, *jnp.split(h @ p["u"], 2), h)
+        to_a, to_c = jnp.split(h @ p["u"], 2)
+        return _bistable(z, to_a, to_c, h)
 
     core = driven("nbrc", hidden, 3 * hidden, update, {"u": (u_init, (hidden, 2 * hidden))})
     return stack(linear(3 * hidden, bias), core)

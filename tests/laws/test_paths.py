@@ -20,8 +20,8 @@ from rnnjax.training import optimizer
 LIBRARY = sorted((Path(__file__).parents[2] / "rnnjax").glob("*/*.py"))
 
 # Vectors that are no biases: of unitary and non-normal maps, linear recurrences, attention, learned carries of more
-# than one array, and of two rows of the table.
-KNOWN = {"re", "im", "theta", "phi", "gamma", "t", "nu", "d", "step", "c", "v", "h", "1", "a", "s"}
+# than one array, of an LMU, and of two rows of the table.
+KNOWN = {"re", "im", "theta", "phi", "gamma", "t", "nu", "d", "step", "c", "v", "h", "1", "a", "s", "e_h", "e_m"}
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: f"{p.parent.name}/{p.name}")
