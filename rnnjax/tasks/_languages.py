@@ -50,7 +50,7 @@ def automaton(length: int, moves: npt.ArrayLike) -> Task:
         or not (table >= 0).all()
         or not (table < len(table)).all()
     ):
-        raise ValueError(f"automaton takes moves [states, symbols] of states below their number, got {moves}")
+        raise ValueError(f"automaton takes moves [states, symbols] of states below their number, got {moves!r}")
 
     def sample(key: jax.Array) -> Batch:
         x = jax.random.randint(key, (length,), 0, table.shape[1])
