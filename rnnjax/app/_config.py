@@ -109,6 +109,9 @@ class Config(Flags):
     analyse: bool
     checkpoint_every: int
     keep_checkpoints: int
+    start_from: str
+    start_partial: bool
+    allow_other_code: bool
     writers: list[str]
     devices: int
     coordinator: str

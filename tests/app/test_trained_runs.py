@@ -150,7 +150,7 @@ def test_what_is_damaged_is_said(copied):
     (copied / "summary.json").write_text('{"steps": 6')
     assert "summary.json is damaged" in refusal(lambda: rnnjax.load_run(copied).summary)
     (copied / "metrics.jsonl").write_text("{}\n[]\n{}\n")
-    assert "line 1 is not a record" in refusal(lambda: rnnjax.load_run(copied).metrics)
+    assert "line 1 is not as it was written" in refusal(lambda: rnnjax.load_run(copied).metrics)
 
 
 @pytest.mark.parametrize("text, said", [
