@@ -267,7 +267,7 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
 
 
 def _with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
-    """Runs pairs of perturbed networks that keep their carries; perturbations are redrawn per window or at a restart."""
+    """Runs pairs of perturbed networks that keep their carries; perturbations are drawn per window or per restart."""
 
     def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)
