@@ -159,7 +159,7 @@ def start(cell: Cell, weights: PyTree, x: PyTree, which: Kept) -> tuple[PyTree, 
 def affordable(
     rule: str, cell: Cell, weights: PyTree, x: PyTree, which: Kept, limit: int, numbers: int | None = None
 ) -> None:
-    """Rejects an influence above the limit before it is allocated; with `numbers` in place of its full size if given."""
+    """Rejects an influence above the limit before it is allocated; `numbers` overrides its full size."""
     carry = jax.eval_shape(cell.initial_carry, *jax.eval_shape(lambda *tree: tree, weights, x))
     n, p = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (carry, which.of(weights)))
     size = (n * p if numbers is None else numbers) * max((w.dtype.itemsize for w in which.of(weights)), default=0)
