@@ -103,7 +103,7 @@ def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: 
 def _step_rank_one(
     cell: Cell, which: Kept, w: PyTree, state: _RankOne, x: PyTree, key: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """The pair after a step of a cell that has a forward mode."""
+    """Returns the pair after a step of a cell that has a forward mode."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
         new = which.put(w, values)
