@@ -49,11 +49,11 @@ class Estimator(NamedTuple):
     """A gradient estimator: an initial state and a function that processes one window at a time.
 
     Attributes:
-      init: (params, batch) -> state; the batch for its shapes only.
+      init: (params, batch) -> state; only the shapes of the batch are used.
       grad: (params, state, batch, key=None) -> (Estimate, state).
-      adds: whether estimates of parts of a batch add up to that of the batch, and the state holds examples first. Then
-        devices may each take a part, and grad takes one more argument, the name of the axis along which they do: the
-        noise of an example is that which it has in the whole batch.
+      adds: whether estimates of parts of a batch add up to that of the batch, and the first axis of the state is the
+        examples. Then each device may process a part, and grad takes one more argument, the name of the device axis,
+        so that the noise of an example is the same as in the whole batch.
     """
 
     init: _Init
@@ -112,7 +112,7 @@ def batch_size_of(batch: Batch) -> int:
 
 
 def keys_of(key: jax.Array | None, batch: Batch, axis: str | None = None) -> jax.Array | None:
-    """A key for each example; where devices share out a batch along an axis, those that they have in the whole of it.
+    """Returns a key for each example; on a batch sharded along a device axis, the keys are those of the whole batch.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -132,9 +132,9 @@ def over_windows(piece: _Grad, start: Callable[[PyTree, Batch], PyTree], window:
     """Returns an estimator of batches from an estimator of one window; the state is passed on, the estimates are added.
 
     Args:
-      piece: the gradient of a window, whose batch always says which rows restart.
+      piece: the gradient of one window, whose batch always has `restart`.
       start: (params, batch) -> the state before the first window.
-      window: steps; a shorter rest comes last. None: the whole batch.
+      window: in steps; the last window may be shorter. None: the whole batch.
     """
 
     def init(params: PyTree, batch: Batch) -> PyTree:

@@ -238,12 +238,12 @@ def optimizer(
     apply as usual. An optimiser whose update needs the loss receives it as `value`.
 
     Args:
-      direction: one of `DIRECTIONS`, any function that gives an optax transformation without a learning rate, or one
-        that gives a full optimiser. `kind_of` finds out which it is.
+      direction: one of `DIRECTIONS`, a function that returns an optax transformation without a learning rate, or one
+        that returns a full optimiser. `kind_of` determines which it is.
       schedule: step -> learning rate.
-      clip_norm: limit of the global norm; 0: none.
-      weight_decay: per step, times the learning rate; not for names that match `no_decay`.
-      no_decay: regular expression; the default is that of the contract, biases, gains, peepholes, learned carries.
+      clip_norm: the largest global norm; 0: no clipping.
+      weight_decay: per step, times the learning rate; not applied to names that match `no_decay`.
+      no_decay: a regular expression; by default biases, gains, peepholes and learned carries, by the contract's names.
       scales: learning rate factors by name, see `scale_by_name`.
 
     Raises:
