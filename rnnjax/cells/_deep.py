@@ -106,7 +106,9 @@ def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
     for period in periods:
         check_size("clockwork: each of periods", period)
     if not len(periods) or hidden % len(periods):
-        raise ValueError(f"clockwork: {hidden} units have no equal shares in {len(periods)} groups (periods {periods})")
+        raise ValueError(
+            f"clockwork: {hidden} units do not divide into {len(periods)} equal groups (periods {periods})"
+        )
     of_unit = np.repeat(periods, hidden // len(periods))
     reaches = of_unit[:, None] >= of_unit[None, :]
     cycle = math.lcm(*periods)

@@ -76,7 +76,7 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise TypeError(f"embed({vocabulary}, {width}) looks up integers, got {x.dtype}")
+            raise TypeError(f"embed({vocabulary}, {width}) takes integers, got {x.dtype}")
         return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     return stateless(init, apply)

@@ -22,7 +22,7 @@ _Form = Callable[[jax.Array | None, jax.Array], jax.Array]
 def _sampled(key: jax.Array | None, logits: jax.Array) -> jax.Array:
     """Draws a unit vector with the probabilities of the logits; it has no gradient."""
     if key is None:
-        raise ValueError('feedback(form="sample") draws its outputs and needs a key')
+        raise ValueError('feedback(form="sample") is random and needs a key')
     return jax.nn.one_hot(jax.random.categorical(key, logits), logits.shape[-1], dtype=logits.dtype)
 
 

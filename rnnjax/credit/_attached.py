@@ -95,7 +95,7 @@ def without_key(weights: PyTree, carry: PyTree) -> PyTree:
 
 @without_key.defjvp
 def _without_key_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
-    raise NotAdmitted("uoro, kf_rtrl, kronecker_sum and random_truncate draw at random: their gradient needs a key")
+    raise NotAdmitted("uoro, kf_rtrl, optimal_kronecker and random_truncate are random: their gradient needs a key")
 
 
 def of_window(key: jax.Array, tag: int) -> jax.Array:

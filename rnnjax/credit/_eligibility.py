@@ -63,7 +63,7 @@ def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
       >>> cell, x = rflo(rnnjax.lstm(4)), jnp.ones(3)
       >>> cell.initial_carry(cell.init(jax.random.key(0), x), x)
       Traceback (most recent call last):
-      rnnjax.credit.NotAdmitted: rflo: the carry has 2 arrays, and a leaky network has one; eprop takes more
+      rnnjax.credit.NotAdmitted: rflo: the carry has 2 arrays, but a leaky network has one; use eprop
 
     Reference: Murray, Local online learning in recurrent networks with random feedback, 2019.
     """
@@ -79,13 +79,13 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
         n, (which, gated, hidden) = len(jax.tree.leaves(carry)), loops(cell.step, w, carry, x)
         if gated:
             raise NotAdmitted(f"{rule}: weights act between the state and a recurrent matrix, as in a GRU that resets "
-                              "before the product; gru(n, reset_after=True) is admitted")  # fmt: skip
+                              "before the product; use gru(n, reset_after=True)")  # fmt: skip
         if hidden:
             raise NotAdmitted(f"{rule}: this cell's step has products inside loops or hand-written derivatives")
         if not which:
             raise NotAdmitted(f"{rule}: this cell has no product of a recurrent matrix with its state")
         if arrays is not None and n != arrays:
-            raise NotAdmitted(f"{rule}: the carry has {n} arrays, and a leaky network has one; eprop takes more")
+            raise NotAdmitted(f"{rule}: the carry has {n} arrays, but a leaky network has one; use eprop")
         return which
 
     def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:

@@ -228,6 +228,6 @@ def _watch(name: str) -> None:
 def _end(told: str, name: str) -> None:
     """Prints the final message: process 0 prints for all; if it is gone without a report, each process prints."""
     if is_leader() or not told:
-        print(f"{name}: {told or 'process 0, which leads, is lost'}", file=sys.stderr, flush=True)
+        print(f"{name}: {told or 'process 0, the leader, is lost'}", file=sys.stderr, flush=True)
         time.sleep(1.0 if told else 0.0)  # the other processes read it here
     os._exit(1)

@@ -76,7 +76,7 @@ def anneal(
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
-            raise ValueError("anneal moves at random: it needs a key")
+            raise ValueError("anneal is random: it needs a key")
         check_whole_sequences("anneal", batch)
         chosen = directions(jax.random.fold_in(key, MOVE_TAG + 1), params, 1)
         move = jax.tree.map(lambda v, c: random_move(v[0], c[0], scale, part), directions(key, params, 1), chosen)

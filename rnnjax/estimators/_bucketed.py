@@ -60,7 +60,7 @@ def _step_marks(batch: Batch) -> list[jax.Array]:
     found = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
     found += [] if batch.mask is None else [batch.mask]
     if not found or batch.restart is not None:
-        raise ValueError("bucketed needs batches of fresh sequences whose steps are marked as valid, or have a mask")
+        raise ValueError("bucketed needs batches of fresh sequences with steps marked as valid, or with a mask")
     return found
 
 

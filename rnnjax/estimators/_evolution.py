@@ -35,7 +35,7 @@ class _CarryWithMoves(NamedTuple):
 def directions(key: jax.Array | None, params: PyTree, n: int) -> PyTree:
     """Returns n standard normal directions, `[n, ...]` per leaf."""
     if key is None:
-        raise ValueError("a rule that goes along random directions needs a key")
+        raise ValueError("a rule with random directions needs a key")
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(fold(key, _DIRECTION_TAG), len(leaves))
     return jax.tree.unflatten(structure, [jax.random.normal(k, (n, *p.shape), p.dtype) for k, p in zip(keys, leaves)])

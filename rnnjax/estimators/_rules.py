@@ -30,14 +30,14 @@ def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
 def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation through windows of `window` steps."""
     if not window:
-        raise NotAdmitted("tbptt needs a truncation: the steps it looks back at most")
+        raise NotAdmitted("tbptt needs a truncation: the most steps that it looks back")
     return backprop(cell, objective, window)
 
 
 def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation in which each loss looks back the same number of steps."""
     if not window:
-        raise NotAdmitted("sliding_tbptt needs a truncation: the steps that each loss looks back")
+        raise NotAdmitted("sliding_tbptt needs a truncation: the number of steps that each loss looks back")
     return sliding_tbptt(cell, objective, 1, window)
 
 
@@ -79,7 +79,7 @@ def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if not window:
-            raise NotAdmitted(f"{name} needs a truncation: the steps from one pair of losses to the next")
+            raise NotAdmitted(f"{name} needs a truncation: the number of steps from one pair of losses to the next")
         return make(cell, objective, window)
 
     return rule
@@ -90,7 +90,7 @@ def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _R
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if window:
-            raise NotAdmitted(f"{name} takes whole sequences: a truncation of {window} is not for it")
+            raise NotAdmitted(f"{name} takes whole sequences and no truncation, got {window}")
         return make(cell, objective)
 
     return rule

@@ -54,7 +54,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
-            raise ValueError("score_function draws: it needs a key")
+            raise ValueError("score_function is random: it needs a key")
         check_whole_sequences("score_function", batch)
 
         def example(weights: PyTree, batch: Batch, key: jax.Array) -> tuple[Metrics, jax.Array]:
@@ -78,7 +78,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 def check_whole_sequences(name: str, batch: Batch) -> None:
     """Rejects batches that continue previous ones."""
     if batch.restart is not None:
-        raise NotAdmitted(f"{name} takes whole sequences, not a stream whose carries go on from batch to batch")
+        raise NotAdmitted(f"{name} takes whole sequences, not a stream that passes carries from batch to batch")
 
 
 def random_move(v: jax.Array, chosen: jax.Array, scale: Any, part: Any) -> jax.Array:

@@ -111,7 +111,7 @@ def to_flax_params(
     """
     found = find(params)
     if len(found) != 1 or len(found[0]) != 1:
-        raise ValueError("params of one layer in one direction are expected: convert others part by part")
+        raise ValueError("expected the params of one layer in one direction: convert others part by part")
     (name, one), *_ = found[0]
     layer = resets_after(exported(name, one, forget_bias, reset_after, keep), "flax")
     names = _GATES[layer.kind]

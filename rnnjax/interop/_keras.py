@@ -178,7 +178,7 @@ def to_keras(
     """
     found = find(params)
     if len(found) != 1:
-        raise ValueError(f"params of one layer are expected, these hold {len(found)}: convert a stack part by part")
+        raise ValueError(f"expected the params of one layer, these hold {len(found)}: convert a stack part by part")
     layers = [exported(name, p, forget_bias, reset_after, keep) for name, p in found[0]]
     bias = any(layer.b is not None or layer.inner is not None for layer in layers)
     return [a for layer in layers for a in _arrays(layer, bias)]

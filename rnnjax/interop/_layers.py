@@ -174,4 +174,6 @@ def find(params: PyTree, name: str = "params") -> list[tuple[tuple[str, PyTree],
     if isinstance(params, (tuple, list, dict)):
         parts = params.items() if isinstance(params, dict) else enumerate(params)
         return [layer for key, part in parts for layer in find(part, f"{name}[{key!r}]")]
-    raise ValueError(f"{name} is not part of a recurrent layer ({{w, b}}, {{u}}): give the params of those alone")
+    raise ValueError(
+        f"{name} is not part of a recurrent layer ({{w, b}}, {{u}}): pass the params of the recurrent layers only"
+    )

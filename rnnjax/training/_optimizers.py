@@ -172,8 +172,8 @@ def kind_of(make: _Make) -> _Kind:
     needed = [p.name for p in known if p.default is p.empty and p.kind not in alone]
     missing = [name for name in needed if name != "learning_rate"]
     if missing:
-        raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: give a function that "
-                         "needs learning_rate at most")  # fmt: skip
+        raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: pass a function that "
+                         "needs no other than learning_rate")  # fmt: skip
     wanted: dict[str, Any] = {"schedule": lambda step: _PROBE_RATE, "number": _PROBE_RATE} if needed else {"": None}
     problem = ""
     for given, rate in wanted.items():
@@ -204,7 +204,7 @@ def _goes_down(tx: Any) -> bool:
             total += float(optax.tree.vdot(updates, grads)) / size
         params = optax.apply_updates(params, jax.tree.map(lambda u: jnp.clip(u, -1, 1), updates))
     if not abs(total) > 0.1 * _PROBE_STEPS:
-        raise ValueError("its updates go neither up nor down a quadratic: it is no optimiser, nor a direction of one")
+        raise ValueError("its updates go neither up nor down a quadratic: it is neither an optimiser nor a direction")
     return total < 0
 
 

@@ -131,7 +131,7 @@ def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:
         "inverse_sigmoid": lambda i, k: jax.nn.sigmoid(jnp.log(k) - i / k),
     }
     if kind not in kinds:
-        raise ValueError(f"falling({kind!r}, ...): one of {', '.join(kinds)}")
+        raise ValueError(f"sampling_schedule({kind!r}, ...): expected one of {', '.join(kinds)}")
 
     def schedule(i: jax.Array) -> jax.Array:
         i, k = jnp.asarray(i).astype(jnp.float32), jnp.asarray(pace, jnp.float32)
