@@ -136,8 +136,8 @@ def without_fast(cell: Cell) -> Cell:
       >>> bool(jnp.isfinite(slope))
       True
     """
-    made = cell if cell.slow is None else cell.slow()
-    return made if made.window is None else made.replace(window=None)
+    rebuilt = cell if cell.slow is None else cell.slow()
+    return rebuilt if rebuilt.window is None else rebuilt.replace(window=None)
 
 
 def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:

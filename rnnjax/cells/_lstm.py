@@ -66,8 +66,8 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
     def lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         i, f, g, o = jnp.split(z + recurrent_drive(p, carry.h), 4, axis=-1)
         c = jax.nn.sigmoid(f + as_dtype(forget_bias, z)) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        seen = standardize(c) * p["c_gain"] + p["c_bias"] if layer_norm else c
-        h = jax.nn.sigmoid(o) * jnp.tanh(seen)
+        normalised = standardize(c) * p["c_gain"] + p["c_bias"] if layer_norm else c
+        h = jax.nn.sigmoid(o) * jnp.tanh(normalised)
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}

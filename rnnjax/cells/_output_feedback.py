@@ -59,7 +59,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
     Reference: Jordan, Serial order: a parallel distributed processing approach, 1986.
     """
     check_rate("feedback: decay", decay)
-    given = _FORMS[form] if isinstance(form, str) else form
+    feed_back = _FORMS[form] if isinstance(form, str) else form
     read = cell.output
 
     def joined(x: jax.Array, context: Any) -> jax.Array:
@@ -71,8 +71,8 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
 
     def step(w: PyTree, carry: PyTree, x: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, jax.Array]:
         inner, y = cell.step(w, carry[0], joined(x, carry[1]), key)
-        said = given(fold(key, _FEEDBACK_TAG), y).astype(x.dtype)
-        return (inner, as_dtype(decay, x) * carry[1] + said), y
+        fed_back = feed_back(fold(key, _FEEDBACK_TAG), y).astype(x.dtype)
+        return (inner, as_dtype(decay, x) * carry[1] + fed_back), y
 
     return Cell(
         lambda key, x: cell.init(key, jax.eval_shape(joined, x, y0)),
@@ -135,5 +135,5 @@ def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str 
     check_size("jordan: hidden", hidden)
     if outputs is not None:
         check_size("jordan: outputs", outputs)
-    said = hidden if outputs is None else outputs
-    return feedback(stack(linear(hidden), pointwise(jnp.tanh), linear(said)), jnp.zeros(said), form, decay)
+    width = hidden if outputs is None else outputs
+    return feedback(stack(linear(hidden), pointwise(jnp.tanh), linear(width)), jnp.zeros(width), form, decay)

@@ -151,8 +151,8 @@ def jacobian(f: Callable[[PyTree], jax.Array], at: PyTree) -> PyTree:
 
 def start(cell: Cell, weights: PyTree, x: PyTree, which: Kept) -> tuple[PyTree, list[jax.Array]]:
     """Returns the initial carry and its influence, which is not zero if the initial carry is learned."""
-    still = lax.stop_gradient(weights)
-    influence = jacobian(lambda w: flat(cell.initial_carry(which.put(still, w), x)), which.of(still))
+    frozen = lax.stop_gradient(weights)
+    influence = jacobian(lambda w: flat(cell.initial_carry(which.put(frozen, w), x)), which.of(frozen))
     return cell.initial_carry(weights, x), lax.stop_gradient(influence)
 
 

@@ -238,15 +238,15 @@ def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
     which, leaves = kept(cell, *shapes), jax.tree.leaves(shapes[0])
     matrices = Kept(tuple(i for i in which.which if leaves[i].ndim > 1))
     carry = jax.eval_shape(cell.initial_carry, *shapes)
-    found: list[Products] = []
+    step_products: list[Products] = []
 
     def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
-        found.append(products(cell.step, w, h, x, None))
+        step_products.append(products(cell.step, w, h, x, None))
         return ()
 
     jax.eval_shape(look, shapes[0], carry, shapes[1])
     for i in matrices.which:
-        if found[0].uses.get(i, 0) != 1 or i not in found[0].inputs:
+        if step_products[0].uses.get(i, 0) != 1 or i not in step_products[0].inputs:
             raise NotAdmitted(f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
                               "than as one product v w with a vector v")  # fmt: skip
     return _Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))

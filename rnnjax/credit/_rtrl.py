@@ -65,12 +65,12 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
     ) -> tuple[CarryWithInfluence, PyTree]:
         which = kept(cell, w, x)
         carry, y = _step_influence(cell, which, w, state, x, key)
-        still = lax.stop_gradient((w, x))
+        frozen = lax.stop_gradient((w, x))
 
         def after(values: list[jax.Array]) -> jax.Array:
-            return flat(_step_influence(cell, which, which.put(still[0], values), state, still[1], key)[0])
+            return flat(_step_influence(cell, which, which.put(frozen[0], values), state, frozen[1], key)[0])
 
-        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
+        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(frozen[0])))), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 

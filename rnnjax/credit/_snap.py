@@ -107,32 +107,35 @@ def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern]
     """RTRL restricted to a pattern."""
 
     def initial_carry(weights: PyTree, x: PyTree) -> CarryWithInfluence:
-        found = find(weights, x)
-        affordable(rule, cell, weights, x, found.which, limit, found.size())
-        still = lax.stop_gradient(weights)
-        carry, pull = jax.vjp(lambda w: flat(cell.initial_carry(found.which.put(still, w), x)), found.which.of(still))
-        by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(found.colours, carry.dtype))
-        influence = [_class_derivatives(g, by_colour[g.leaf]) for g in found.groups]
+        pattern = find(weights, x)
+        affordable(rule, cell, weights, x, pattern.which, limit, pattern.size())
+        frozen_weights = lax.stop_gradient(weights)
+        carry, pull = jax.vjp(
+            lambda w: flat(cell.initial_carry(pattern.which.put(frozen_weights, w), x)),
+            pattern.which.of(frozen_weights),
+        )
+        by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(pattern.colours, carry.dtype))
+        influence = [_class_derivatives(g, by_colour[g.leaf]) for g in pattern.groups]
         return CarryWithInfluence(cell.initial_carry(weights, x), lax.stop_gradient(influence))
 
     def step(
         w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None = None
     ) -> tuple[CarryWithInfluence, PyTree]:
-        found = find(w, x)
-        held, influence = lax.stop_gradient((state.carry, state.influence))
-        rows = [jnp.asarray(g.rows) for g in found.groups]
-        carry, y = cell.step(w, _attach_influence_at(_class_weights(found, w), held, influence, rows), x, key)
+        pattern = find(w, x)
+        frozen_carry, influence = lax.stop_gradient((state.carry, state.influence))
+        rows = [jnp.asarray(g.rows) for g in pattern.groups]
+        carry, y = cell.step(w, _attach_influence_at(_class_weights(pattern, w), frozen_carry, influence, rows), x, key)
         return CarryWithInfluence(
-            carry, _step_masked_influence(cell, found, *lax.stop_gradient((w, held, influence, x)), key)
+            carry, _step_masked_influence(cell, pattern, *lax.stop_gradient((w, frozen_carry, influence, x)), key)
         ), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
-def _class_weights(found: Pattern, weights: PyTree) -> list[jax.Array]:
+def _class_weights(pattern: Pattern, weights: PyTree) -> list[jax.Array]:
     """Returns the weights of each group, `[classes, m]`, padded with zeros."""
-    values = found.which.of(weights)
-    return [values[g.leaf].reshape(-1).at[g.members].get(mode="fill", fill_value=0) for g in found.groups]
+    values = pattern.which.of(weights)
+    return [values[g.leaf].reshape(-1).at[g.members].get(mode="fill", fill_value=0) for g in pattern.groups]
 
 
 def _class_derivatives(g: Group, by_colour: jax.Array) -> jax.Array:
@@ -143,18 +146,18 @@ def _class_derivatives(g: Group, by_colour: jax.Array) -> jax.Array:
 
 
 def _step_masked_influence(
-    cell: Cell, found: Pattern, w: PyTree, carry: PyTree, influence: list[jax.Array], x: PyTree, key: jax.Array | None
+    cell: Cell, pattern: Pattern, w: PyTree, carry: PyTree, influence: list[jax.Array], x: PyTree, key: jax.Array | None
 ) -> list[jax.Array]:
     """Returns the influence after a step, restricted to the pattern."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
-        return flat(cell.step(found.which.put(w, values), h, x, key)[0])
+        return flat(cell.step(pattern.which.put(w, values), h, x, key)[0])
 
-    y, pull = jax.vjp(after, found.which.of(w), carry)
-    by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(found.colours, y.dtype))
-    ahead = jax.vmap(lambda d: flat(pull(d)[1]))(jnp.asarray(found.ahead, y.dtype))
+    y, pull = jax.vjp(after, pattern.which.of(w), carry)
+    by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(pattern.colours, y.dtype))
+    ahead = jax.vmap(lambda d: flat(pull(d)[1]))(jnp.asarray(pattern.ahead, y.dtype))
     out = []
-    for g, j in zip(found.groups, influence):
+    for g, j in zip(pattern.groups, influence):
         d = ahead.at[g.ahead[:, :, None], g.rows[:, None, :]].get(mode="fill", fill_value=0)
         d = jnp.where(g.leads, d, jnp.zeros_like(d))
         out.append(_class_derivatives(g, by_colour[g.leaf]) + jnp.einsum("cab,cbm->cam", d, j))

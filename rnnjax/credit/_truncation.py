@@ -88,5 +88,5 @@ def random_truncate(cell: Cell, rate: Any) -> Cell:
 
 def _rescaled(h: jax.Array, factor: jax.Array) -> jax.Array:
     """Returns h with its derivative multiplied by a factor."""
-    still = lax.stop_gradient(h)
-    return still + factor * (h - still)
+    frozen = lax.stop_gradient(h)
+    return frozen + factor * (h - frozen)

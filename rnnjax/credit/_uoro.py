@@ -83,14 +83,14 @@ def uoro(cell: Cell) -> Cell:
         return _RankOne(carry, jnp.zeros_like(flat(carry)), right, jnp.ones_like(flat(carry)[:1]))
 
     def step(w: PyTree, state: _RankOne, x: PyTree, key: jax.Array | None = None) -> tuple[_RankOne, PyTree]:
-        which, held = kept(cell, w, x), lax.stop_gradient(state)
+        which, frozen = kept(cell, w, x), lax.stop_gradient(state)
         if key is None:
-            carry, y = cell.step(w, without_key(w, held.carry), x, key)
+            carry, y = cell.step(w, without_key(w, frozen.carry), x, key)
             return state._replace(carry=carry), y
-        before = attach_influence(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
-        carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
-        left, right = _step_rank_one(slow, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
-        return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
+        before = attach_influence(which.of(w), frozen.carry, [Outer(frozen.left, v) for v in frozen.right])
+        carry, y = cell.step(w, initial_or_carry(cell, w, frozen.fresh, before, x), x, key)
+        left, right = _step_rank_one(slow, which, lax.stop_gradient(w), frozen, lax.stop_gradient(x), key)
+        return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(frozen.fresh)), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 

@@ -29,11 +29,11 @@ class Shared(Checkpoints):
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
         """Returns the checkpoint that process 0 reads, laid out as `like`."""
         here = jax.tree.map(_like, like)
-        found = super().restore(here) if is_leader() else None
-        step = from_leader(-1 if found is None else found[0])
+        restored = super().restore(here) if is_leader() else None
+        step = from_leader(-1 if restored is None else restored[0])
         if step < 0:
             return None
-        state = here if found is None else found[1]
+        state = here if restored is None else restored[1]
         return step, jax.tree.map(_laid_out, state, like)
 
 
@@ -72,8 +72,8 @@ def _like(leaf: Any) -> Any:
 def _laid_out(host: Any, like: Any) -> Any:
     """Returns the leaf of process 0, laid out as `like`."""
     here = np.asarray(_bits(host))
-    told = multihost_utils.broadcast_one_to_all(np.frombuffer(here.tobytes(), np.uint8))
-    array = np.frombuffer(np.asarray(told).tobytes(), here.dtype).reshape(here.shape)
+    received = multihost_utils.broadcast_one_to_all(np.frombuffer(here.tobytes(), np.uint8))
+    array = np.frombuffer(np.asarray(received).tobytes(), here.dtype).reshape(here.shape)
     if not isinstance(like, jax.Array):
         return array[()]
     bits = _bits(like)

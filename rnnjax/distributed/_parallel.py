@@ -39,15 +39,17 @@ def mesh(devices: int = 0) -> Mesh | None:
       Traceback (most recent call last):
       rnnjax.base.UserError: --devices=1000: there is 1 (...)
     """
-    found = jax.devices()
+    available = jax.devices()
     if jax.process_count() > 1:
-        if devices not in (0, len(found)):
-            raise UserError(f"--devices={devices}: several processes use all of their devices, which are {len(found)}")
-        return Mesh(np.array(found), (EXAMPLES,))
-    if devices > len(found):
-        are = "there is 1" if len(found) == 1 else f"there are {len(found)}"
-        raise UserError(f"--devices={devices}: {are} ({found[0].device_kind})")
-    return Mesh(np.array(found[:devices]), (EXAMPLES,)) if devices > 1 else None
+        if devices not in (0, len(available)):
+            raise UserError(
+                f"--devices={devices}: several processes use all of their devices, which are {len(available)}"
+            )
+        return Mesh(np.array(available), (EXAMPLES,))
+    if devices > len(available):
+        are = "there is 1" if len(available) == 1 else f"there are {len(available)}"
+        raise UserError(f"--devices={devices}: {are} ({available[0].device_kind})")
+    return Mesh(np.array(available[:devices]), (EXAMPLES,)) if devices > 1 else None
 
 
 def shard_stream(stream: Any, devices: Mesh | None) -> Any:

@@ -51,10 +51,10 @@ def start(
       Traceback (most recent call last):
       rnnjax.base.UserError: --process_id=2: the 2 processes are numbered from 0
     """
-    given: dict[str, Any] = {"cluster_detection_method": None if coordinator == "auto" else coordinator}
+    arguments: dict[str, Any] = {"cluster_detection_method": None if coordinator == "auto" else coordinator}
     if ":" in coordinator:
         _assert_numbered(coordinator, num_processes, process_id)
-        given = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
+        arguments = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
     jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     _patience.append(lost_after)
     impatient = threading.Timer(lost_after, _give_up, (f"--coordinator={coordinator}", lost_after, name))
@@ -62,7 +62,7 @@ def start(
     impatient.start()
     try:
         jax.distributed.initialize(
-            **given,
+            **arguments,
             initialization_timeout=lost_after + 60,  # JAX ends the process then; we have said why before
             heartbeat_timeout_seconds=lost_after,
             shutdown_timeout_seconds=lost_after,
@@ -180,12 +180,12 @@ def stop() -> None:
 def fail(line: str, name: str = "") -> None:
     """Exits with status 1 and makes all other processes exit; process 0 prints the line."""
     _speaking.acquire()  # never released: a second failure has nothing to add
-    told = line if is_leader() else f"process {jax.process_index()}: {line}"
+    message = line if is_leader() else f"process {jax.process_index()}: {line}"
     try:
-        _client().key_value_set(_FAILURE, told)
+        _client().key_value_set(_FAILURE, message)
     except Exception:  # another process reported first, or none is left to notify
-        told = _told(1000) or told
-    _end(told, name)
+        message = _told(1000) or message
+    _end(message, name)
 
 
 def what_happened(error: BaseException) -> str | None:
@@ -215,19 +215,19 @@ def _watch(name: str) -> None:
     """Exits this process when another one reports a failure or the coordinator is gone."""
     while not _ended.is_set():
         try:
-            told = _client().blocking_key_value_get(_FAILURE, 1000)
+            message = _client().blocking_key_value_get(_FAILURE, 1000)
         except Exception as error:
             if "DEADLINE" in str(error):
                 continue
-            told = ""
+            message = ""
         if not _ended.is_set():
             _speaking.acquire()
-            _end(told, name)
+            _end(message, name)
 
 
-def _end(told: str, name: str) -> None:
+def _end(message: str, name: str) -> None:
     """Prints the final message: process 0 prints for all; if it is gone without a report, each process prints."""
-    if is_leader() or not told:
-        print(f"{name}: {told or 'process 0, the leader, is lost'}", file=sys.stderr, flush=True)
-        time.sleep(1.0 if told else 0.0)  # the other processes read it here
+    if is_leader() or not message:
+        print(f"{name}: {message or 'process 0, the leader, is lost'}", file=sys.stderr, flush=True)
+        time.sleep(1.0 if message else 0.0)  # the other processes read it here
     os._exit(1)

@@ -73,9 +73,11 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
     size = system.start.size
     if not size:
         raise ValueError("this network carries no state from step to step")
-    seen = min(steps, max(1, _MOST_NUMBERS // size**2))
-    js = jacobians(step, params, jax.tree.map(lambda a: a[steps - seen :], xs), system.carry(states[steps - seen]))
-    lags = np.unique(np.geomspace(1, seen, _LAGS).round().astype(int))
+    kept_steps = min(steps, max(1, _MOST_NUMBERS // size**2))
+    js = jacobians(
+        step, params, jax.tree.map(lambda a: a[steps - kept_steps :], xs), system.carry(states[steps - kept_steps])
+    )
+    lags = np.unique(np.geomspace(1, kept_steps, _LAGS).round().astype(int))
     flow, found = gradient_flow(step, params, xs), matrices(cell.weights(params))
     has_cells = bool(memory_cells(system.carry(system.start)))
     form = plain and [u.shape for u in found] == [(size, size)]
@@ -84,10 +86,10 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
         memory=memory_length(flow.norms),
         cells=gradient_flow(step, params, xs, part=memory_cells).norms if has_cells else None,
         lags=jnp.asarray(lags),
-        logs=spectra(js, at=seen - lags),
+        logs=spectra(js, at=kept_steps - lags),
         bound=jacobian_bound(js),
-        activation=activation_bound(jnp.tanh, found[0], jnp.arctanh(states[-seen:])) if form else None,
-        jacobians=js[np.unique(np.linspace(0, seen - 1, _CLOUDS).round().astype(int))],
+        activation=activation_bound(jnp.tanh, found[0], jnp.arctanh(states[-kept_steps:])) if form else None,
+        jacobians=js[np.unique(np.linspace(0, kept_steps - 1, _CLOUDS).round().astype(int))],
         matrices=found,
     )
 
@@ -121,9 +123,9 @@ def matrices(weights: PyTree) -> list[jax.Array]:
       >>> [[u.shape for u in matrices(c.weights(c.init(jax.random.key(0), jnp.ones(2))))] for c in cells]
       [[(3, 3)], [(8, 8)], []]
     """
-    at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
-    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, BoundFactor)]
-    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and is_recurrent(path) and _is_square(w)]
+    leaves = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
+    bound = [halves_matrix(w.matrix()) for _, w in leaves if isinstance(w, BoundFactor)]
+    return bound + [w for path, w in leaves if not isinstance(w, BoundFactor) and is_recurrent(path) and _is_square(w)]
 
 
 def _is_square(w: jax.Array) -> bool:

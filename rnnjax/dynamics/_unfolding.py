@@ -98,15 +98,15 @@ def unfold(
         weights, out, total = cell.weights(params), [], None
         for x, target in zip(xs, targets):
             carry, y = cell.step(weights, carry, x, None)
-            lost = sum(jax.tree.leaves(jax.tree.map(loss, y, target)))
-            total = lost if total is None else total + lost
-            out.append((carry, y, lost))
+            step_loss = sum(jax.tree.leaves(jax.tree.map(loss, y, target)))
+            total = step_loss if total is None else total + step_loss
+            out.append((carry, y, step_loss))
         return [*out, total]
 
     steps = [jax.tree.map(lambda a, t=t: a[t], xs) for t in range(tau)]
     traced = jax.make_jaxpr(program)(params, start, steps, targets).jaxpr
     states = _distinct([_ending(p, "h") for p in _paths(start)])
-    each = [(Node("state", n, 0)) for n in states]
+    initial = [(Node("state", n, 0)) for n in states]
     inputs = [Node("input", n, t + 1) for t in range(tau) for n in _names("x", steps[0])]
     goals = [Node("target", n, t + 1) for t in range(tau) for n in _names("y", y)]
     groups: list[tuple[_Kind, list[str]]] = [("state", states), ("output", _names("o", y)), ("loss", ["L"])]
@@ -114,9 +114,9 @@ def unfold(
     weights = _distinct([_ending(p, "w") for p in _paths(params)])
     reach = [
         *(_Reach(loose=frozenset([w])) for w in weights),
-        *(_Reach({n: frozenset()}) for n in each + inputs + goals),
+        *(_Reach({n: frozenset()}) for n in initial + inputs + goals),
     ]
-    return _followed(traced, reach, each + inputs + goals, [*results, Node("loss", "L", tau + 1)])
+    return _followed(traced, reach, initial + inputs + goals, [*results, Node("loss", "L", tau + 1)])
 
 
 def _paths(tree: PyTree) -> list[Any]:
@@ -171,27 +171,27 @@ def _followed(jaxpr: Any, reach: list[_Reach], given: list[Node], results: list[
 def _walk(jaxpr: Any, known: dict[Any, _Reach], mark: Callable[[Any, _Reach], _Reach]) -> None:
     """Computes what each variable depends on, descending into called programs."""
     for eqn in jaxpr.eqns:
-        came = [_Reach() if hasattr(v, "val") else known.get(v, _Reach()) for v in eqn.invars]
+        operands = [_Reach() if hasattr(v, "val") else known.get(v, _Reach()) for v in eqn.invars]
         called = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if eqn.primitive.name in _CALLS else None
         called = getattr(called, "jaxpr", called)
-        if called is not None and len(called.invars) == len(came):
-            inside = dict(zip(called.invars, came))
-            _walk(called, inside, lambda var, found: found)
-            left = [_Reach() if hasattr(v, "val") else inside.get(v, _Reach()) for v in called.outvars]
+        if called is not None and len(called.invars) == len(operands):
+            inside = dict(zip(called.invars, operands))
+            _walk(called, inside, lambda var, reach: reach)
+            results = [_Reach() if hasattr(v, "val") else inside.get(v, _Reach()) for v in called.outvars]
         else:
-            left = [_joined(came)] * len(eqn.outvars)
-        for var, found in zip(eqn.outvars, left):
-            known[var] = mark(var, found)
+            results = [_joined(operands)] * len(eqn.outvars)
+        for var, reach in zip(eqn.outvars, results):
+            known[var] = mark(var, reach)
 
 
 _CALLS = ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "core_call")
 
 
-def _joined(came: Iterable[_Reach]) -> _Reach:
+def _joined(operands: Iterable[_Reach]) -> _Reach:
     """Combines the dependences of the operands; parameters not yet tied to a node join the nodes of the others."""
     nodes: dict[Node, frozenset[str]] = {}
-    loose = frozenset[str]().union(*(r.loose for r in came))
-    for r in came:
+    loose = frozenset[str]().union(*(r.loose for r in operands))
+    for r in operands:
         for node, by in r.nodes.items():
             nodes[node] = nodes.get(node, frozenset()) | by | loose
     return _Reach(nodes, frozenset() if nodes else loose)

@@ -57,11 +57,11 @@ def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
 def _step_marks(batch: Batch) -> list[jax.Array]:
     """Returns the arrays `[B, T]` that mark which steps of a batch count."""
     nodes = jax.tree.leaves(batch.x, is_leaf=lambda node: isinstance(node, Seq))
-    found = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
-    found += [] if batch.mask is None else [batch.mask]
-    if not found or batch.restart is not None:
+    marks = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
+    marks += [] if batch.mask is None else [batch.mask]
+    if not marks or batch.restart is not None:
         raise ValueError("bucketed needs batches of fresh sequences with steps marked as valid, or with a mask")
-    return found
+    return marks
 
 
 def _used_steps(batch: Batch) -> jax.Array:

@@ -65,8 +65,8 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
             weights = cell.weights(params, weights_key(key))
             metrics, log_p = jax.vmap(partial(example, weights))(batch, jax.random.split(key, batch_size_of(batch)))
             loss = metrics["loss"].total
-            others = (loss.sum() - loss) / max(batch_size_of(batch) - 1, 1)
-            credit = lax.stop_gradient(loss - others) * log_p.astype(loss.dtype)
+            baseline = (loss.sum() - loss) / max(batch_size_of(batch) - 1, 1)
+            credit = lax.stop_gradient(loss - baseline) * log_p.astype(loss.dtype)
             return (loss + credit).sum(), jax.tree.map(lambda a: a.sum(0), metrics)
 
         grads, metrics = jax.grad(surrogate, has_aux=True)(params)

@@ -109,10 +109,10 @@ def to_flax_params(
       >>> sorted(to_flax_params(rnnjax.vanilla(4).init(jax.random.key(0), jnp.ones(3))))
       ['h', 'i']
     """
-    found = find(params)
-    if len(found) != 1 or len(found[0]) != 1:
+    layers = find(params)
+    if len(layers) != 1 or len(layers[0]) != 1:
         raise ValueError("expected the params of one layer in one direction: convert others part by part")
-    (name, one), *_ = found[0]
+    (name, one), *_ = layers[0]
     layer = resets_after(exported(name, one, forget_bias, reset_after, keep), "flax")
     names = _GATES[layer.kind]
     blocks = {"i": np.split(layer.w, len(names), axis=1), "h": np.split(layer.u, len(names), axis=1)}

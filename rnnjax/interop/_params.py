@@ -87,13 +87,13 @@ def _params_by_name(params: PyTree) -> dict[str, np.ndarray]:
     Raises:
       ValueError: two arrays have the same name.
     """
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for path, leaf in jax.tree.leaves_with_path(params):
         name = path_name(path)
-        if name in found:
+        if name in arrays:
             raise ValueError(f"two parameters are named {name}")
-        found[name] = np.asarray(leaf)
-    return found
+        arrays[name] = np.asarray(leaf)
+    return arrays
 
 
 def fit_params(like: PyTree, arrays: Mapping[str, Any], source: str, partial: bool = False) -> tuple[PyTree, list[str]]:
@@ -155,14 +155,14 @@ def _to_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Writes the length of the header in eight bytes, the header as JSON, and the arrays, all little-endian."""
     header: dict[str, Any] = {}
     parts: list[bytes] = []
-    at = 0
+    offset = 0
     for name, array in arrays.items():
         if str(array.dtype) not in _CODES:
             raise ValueError(f"{name} is {array.dtype}, which .safetensors does not support")
         parts.append(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-        place = [at, at + len(parts[-1])]
+        place = [offset, offset + len(parts[-1])]
         header[name] = {"dtype": _CODES[str(array.dtype)], "shape": list(array.shape), "data_offsets": place}
-        at = place[1]
+        offset = place[1]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + b"".join(parts)
@@ -172,7 +172,7 @@ def _from_safetensors(content: bytes) -> dict[str, np.ndarray]:
     """Returns the arrays by name, without the metadata."""
     start = 8 + struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8:start])
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, said in header.items():
         if name != "__metadata__":
             dtype, (begin, end) = jnp.dtype(_DTYPES[said["dtype"]]), said["data_offsets"]
@@ -181,5 +181,5 @@ def _from_safetensors(content: bytes) -> dict[str, np.ndarray]:
                 or end - begin != math.prod(said["shape"]) * dtype.itemsize
             ):
                 raise ValueError(f"{name} has the wrong size")
-            found[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"])
-    return found
+            arrays[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"])
+    return arrays

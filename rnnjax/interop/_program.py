@@ -93,12 +93,12 @@ def load_program(path: str | os.PathLike[str]) -> Callable[..., PyTree]:
     """
     folder = Path(path)
     try:
-        said = json.loads((folder / "manifest.json").read_bytes())["files"]["window.bin"]
+        checksum = json.loads((folder / "manifest.json").read_bytes())["files"]["window.bin"]
         content = (folder / "window.bin").read_bytes()
     except (OSError, ValueError, KeyError, TypeError) as error:
         file = "window.bin" if isinstance(error, OSError) and "window.bin" in str(error) else "manifest.json"
         raise ValueError(f"{os.fspath(path)} holds no program: {file} cannot be read") from error
-    if hashlib.sha256(content).hexdigest() != said:
+    if hashlib.sha256(content).hexdigest() != checksum:
         raise ValueError(f"{os.fspath(path)}: window.bin has changed")
     call: Callable[..., PyTree] = export.deserialize(bytearray(content)).call
     return call

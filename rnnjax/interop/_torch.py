@@ -143,8 +143,8 @@ def to_torch(
       >>> {name: a.shape for name, a in to_torch(params).items()}
       {'weight_ih_l0': (16, 3), 'weight_hh_l0': (16, 4), 'bias_ih_l0': (16,), 'bias_hh_l0': (16,)}
     """
-    found = find(params)
-    layers = [[exported(name, p, forget_bias, reset_after, keep) for name, p in parts] for parts in found]
+    named_layers = find(params)
+    layers = [[exported(name, p, forget_bias, reset_after, keep) for name, p in parts] for parts in named_layers]
     _check_alike(layers)
     flat = [resets_after(layer, "torch") for directions in layers for layer in directions]
     biased = any(layer.b is not None or layer.inner is not None for layer in flat)

@@ -123,7 +123,7 @@ def shape_events(frames: int = 16) -> Task:
     """
     check_size("shape_events: frames", frames, 2)
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
-    still = len(_WAYS) - 1
+    rest = len(_WAYS) - 1
 
     def next_frame(carry: _Arrays, u: jax.Array) -> tuple[_Arrays, _Arrays]:
         there, kind, way, centre = carry
@@ -137,19 +137,19 @@ def shape_events(frames: int = 16) -> Task:
         )
         kind = jnp.where(arrives & ~same, other, kind)
         new = jnp.where(u[4] < _CHANGES, index_from_uniform(u[5], len(_WAYS)), way)
-        new = jnp.where(there, new, still)
-        turned = (way != still) & (new != way)
-        moved = jnp.where(new == still, rests, jnp.where(turned, turns, moves))
+        new = jnp.where(there, new, rest)
+        turned = (way != rest) & (new != way)
+        moved = jnp.where(new == rest, rests, jnp.where(turned, turns, moves))
         y = jnp.where(there, jnp.where(departs, leaves, moved), jnp.where(arrives, jnp.where(same, back, comes), away))
         stepped = centre + STEP * jnp.asarray(np.array(_WAYS, np.float32))[new]
         centre = jnp.where(arrives, u[6:8], stepped) % 1
         there = arrives | there & ~departs
-        return (there, kind, jnp.where(there, new, still), centre), (y, there, kind, centre)
+        return (there, kind, jnp.where(there, new, rest), centre), (y, there, kind, centre)
 
     def sample(key: jax.Array) -> Batch:
         ku, kf = jax.random.split(key)
         u = jax.random.uniform(ku, (frames, 9))
-        nothing: _Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(still), jnp.zeros(2))
+        nothing: _Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(rest), jnp.zeros(2))
         _, (y, there, kind, centre) = jax.lax.scan(next_frame, nothing, u)
         half = jnp.tile(0.12 + 0.06 * u[0, 8], frames)
         return Batch(_film(kf, kind, half, centre, there), y)

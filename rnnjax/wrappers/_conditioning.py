@@ -39,9 +39,9 @@ def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
 
 def recurrent_leaves(carry: PyTree) -> list[jax.Array]:
     """Returns the recurrent leaves of a carry as a list."""
-    found: list[jax.Array] = []
-    _map_recurrent(found.append, carry)
-    return found
+    leaves: list[jax.Array] = []
+    _map_recurrent(leaves.append, carry)
+    return leaves
 
 
 def with_recurrent_leaves(carry: PyTree, values: list[jax.Array]) -> PyTree:

@@ -50,8 +50,8 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         leaves = jax.tree.leaves(new)
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
         mixed = [_mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
-        held = jax.tree.unflatten(jax.tree.structure(new), mixed)
-        return held, _output_of(cell, w, carry, x, key)(held) if leaves else y
+        new_carry = jax.tree.unflatten(jax.tree.structure(new), mixed)
+        return new_carry, _output_of(cell, w, carry, x, key)(new_carry) if leaves else y
 
     zoned = with_step(cell, step).replace(output=cell.output)
     slow, fast = scan_window(zoned), cell.window
