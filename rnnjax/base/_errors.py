@@ -21,10 +21,10 @@ class UserError(Exception):
 
 
 class _WriteError(UserError):
-    """A file of ours cannot be written: the machine's fault, not that of what was asked for."""
+    """Raised if one of the program's own files cannot be written, which is a fault of the machine, not of the user."""
 
 
-# Faults of a machine that may pass: the same command may do later.
+# Temporary faults of a machine: the same command may succeed later.
 _PASSING = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ETIMEDOUT", "EFBIG")
@@ -33,7 +33,7 @@ _PASSING = frozenset(
 
 
 def is_machines_fault(error: BaseException | None) -> bool:
-    """Whether an error, or one that it comes from, is a fault of the machine, such as a full disk.
+    """Returns whether an error, or one of its causes, is a fault of the machine, such as a full disk.
 
     Example:
       >>> is_machines_fault(OSError(errno.ENOSPC, "No space left on device")), is_machines_fault(FileNotFoundError())

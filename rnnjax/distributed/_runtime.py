@@ -63,7 +63,7 @@ def start(
     try:
         jax.distributed.initialize(
             **arguments,
-            initialization_timeout=lost_after + 60,  # JAX ends the process then; we have said why before
+            initialization_timeout=lost_after + 60,  # JAX then ends the process; `_give_up` prints why before that
             heartbeat_timeout_seconds=lost_after,
             shutdown_timeout_seconds=lost_after,
         )
@@ -80,7 +80,7 @@ def start(
 
 
 def _give_up(flag: str, seconds: int, name: str) -> None:
-    """Ends this process, for which the others have not come; JAX would abort it."""
+    """Exits because the other processes have not connected; otherwise JAX would abort without a reason."""
     line = f"{flag}: the processes did not come together in {seconds} seconds (--lost_after)"
     print(f"{name}: {line}", file=sys.stderr, flush=True)
     os._exit(1)
@@ -144,14 +144,14 @@ def share(members: Sequence[_T], process_id: int | None = None, num_processes: i
 
 
 def agree(what: str, mine: Mapping[str, str]) -> None:
-    """Waits until all processes have come here, and refuses one that was started otherwise than process 0.
+    """Waits for all processes, and rejects one that was started with other settings than process 0.
 
     Args:
-      what: is compared; another word in each call.
-      mine: what this process has, by name.
+      what: the name of what is compared, unique for each call.
+      mine: the settings of this process, by name.
 
     Raises:
-      UserError: process 0 has something else under a name.
+      UserError: a setting differs from that of process 0.
     """
     if not running():
         return
