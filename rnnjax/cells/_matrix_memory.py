@@ -16,7 +16,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, Seq, check_size, tree_where, without_marks
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
-_CHUNK, _CHUNK_BY_KEY = 32, 8  # steps at a time, powers of two; fewer where each key fades by itself
+_CHUNK, _CHUNK_BY_KEY = 32, 8  # steps per chunk, powers of two; fewer if each key has its own decay
 
 
 class Write(NamedTuple):

@@ -52,7 +52,7 @@ class Kroneckers(NamedTuple):
 
 
 def inner_output(cell: Cell) -> Callable[[PyTree], PyTree] | None:
-    """The output of a rule around a cell: that of the cell, read from its carry inside the rule's."""
+    """Returns the output function of a rule: that of the cell, applied to the wrapped carry."""
     read = cell.output
     return None if read is None else lambda state: read(state.carry)
 
