@@ -1,4 +1,4 @@
-"""The Cell type, sequences, and how a cell runs over time. Depends on JAX alone.
+"""The Cell type, sequences, and running a cell over time. Depends on JAX only.
 
 Belongs here: what every other folder needs. Does not belong here: any particular cell.
 """

@@ -1,4 +1,4 @@
-"""What a carry says of itself: that it wraps another one, or has memory cells. Other carries are left as they are."""
+"""Properties that a carry type declares: that it wraps another carry, or that it has memory cells."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _WITH_MEMORY: set[type] = set()
 
 
 def wrapping_carry(cls: _Type) -> _Type:
-    """Decorates a NamedTuple whose field `carry` is that of the cell inside; its other fields are a wrapper's own.
+    """Decorates a NamedTuple whose field `carry` is that of the wrapped cell; its other fields belong to the wrapper.
 
-    What makes a carry (`condition`, the bridge of `encoder_decoder`) then fills the carry inside and leaves the other
-    fields as they start. A type without this mark is a state like any other, whatever its fields are called.
+    Functions that set a carry (`condition`, the bridge of `encoder_decoder`) then set the wrapped carry and leave the
+    other fields at their initial values. A type without this decorator is an ordinary state, whatever its fields are
+    called.
 
     Raises:
-      ValueError: a class without a field `carry`.
+      ValueError: the class has no field `carry`.
 
     Example:
       >>> from typing import Any, NamedTuple
@@ -35,12 +36,12 @@ def wrapping_carry(cls: _Type) -> _Type:
 
 
 def memory_carry(cls: _Type) -> _Type:
-    """Decorates a NamedTuple whose field `c` holds memory cells, as that of an LSTM does.
+    """Decorates a NamedTuple whose field `c` holds memory cells, as in an LSTM.
 
-    Analyses then show the gradient along the memory cells alone.
+    Analyses then also show the gradient along the memory cells only.
 
     Raises:
-      ValueError: a class without a field `c`.
+      ValueError: the class has no field `c`.
 
     Example:
       >>> import rnnjax
@@ -51,7 +52,7 @@ def memory_carry(cls: _Type) -> _Type:
 
 
 def _marked(cls: _Type, mark: str, field: str, types: set[type]) -> _Type:
-    """The class, put among those of a kind."""
+    """Adds the class to a set of types, after checking its field, and returns it."""
     if field not in getattr(cls, "_fields", ()):
         raise ValueError(f"{mark} marks a NamedTuple with a field {field!r}; {cls.__name__} has none")
     types.add(cls)
@@ -59,12 +60,12 @@ def _marked(cls: _Type, mark: str, field: str, types: set[type]) -> _Type:
 
 
 def wraps(node: Any) -> bool:
-    """Whether this is a carry that wraps that of the cell inside."""
+    """Returns whether this is a carry that wraps the carry of another cell."""
     return type(node) in _WRAPPING
 
 
 def memory_cells(carry: PyTree) -> list[jax.Array]:
-    """The memory cells c of the LSTMs and their kin in a carry.
+    """Returns the memory cells c of LSTMs and similar cells in a carry.
 
     Example:
       >>> import rnnjax, jax.numpy as jnp

@@ -1,30 +1,30 @@
-"""The one type of this library, and what may be said of it.
+"""The Cell type and its contract.
 
-A recurrent network is a step function. A `Cell` is that function together with the four that it needs:
+A recurrent network is a step function. A `Cell` is that function together with the functions that it needs:
 
-    init(key, x) -> params                          params of a cell that will see inputs like x
-    initial_carry(weights, x) -> carry              the state before the first input; x is read for its shape only
+    init(key, x) -> params                          params of a cell for inputs like x
+    initial_carry(weights, x) -> carry              the state before the first input; only the shape of x is used
     step(weights, carry, x, key=None) -> (carry, y) one input; a `lax.scan` body once the weights are bound
-    weights(params, key=None) -> weights            run once per window, never once per step
-    window(weights, carry, xs, keys=None)           how a whole window runs fast, or None: scan the step
-    output(carry) -> y                              the output as a function of the new carry, or None: it is more
+    weights(params, key=None) -> weights            runs once per window, never once per step
+    window(weights, carry, xs, keys=None)           a fast implementation of a whole window; None: scan the step
+    output(carry) -> y                              the output as a function of the new carry; None: y depends on more
 
-One more function says how a cell that is made of cells is made again of other ones: `slow`, which `wrapper` sets.
+One more function, `slow`, rebuilds a cell that is made of other cells from different parts; `wrapper` sets it.
 
 The contract of a cell:
 
 - It acts on one example, features last; `jax.vmap` makes batches. x, y and the carry are any pytrees.
 - Every leaf of params, weights and carry is a real floating array, of the dtype of the (floating) input.
-- `key=None` turns noise off. A key has the time axes of the input that it comes with.
+- `key=None` turns noise off. A key has the same time axes as its input.
 - The shape and dtype of the carry never change. Numbers given to a factory may be tracers.
-- The window agrees with the scan of the step in value and in gradient, with noise and without, on plain
-  windows and on `Seq`. A wrapper that changes the step without knowing its window drops it: `with_step`.
-- Where there is an `output`, step gives y = output(carry). A wrapper that changes y or the form of the carry sets
-  another one or drops it. `zoneout` reads it.
-- A fast window may have no forward mode (jvp, jacfwd, linearize). `without_fast(cell)` is the same cell with no such
-  window in any of its parts. A function that makes a cell of cells is decorated with `wrapper`.
-- A carry type that wraps the carry of the cell inside says so: `wrapping_carry`. One with memory cells: `memory_carry`.
-- Leaves of params have the names of `rnnjax/base/_paths.py` where these have a meaning for others.
+- The window agrees with the scan of the step in value and in gradient, with noise and without, on plain inputs and on
+  `Seq`. A wrapper that changes the step without changing the window drops the window: `with_step`.
+- If there is an `output`, step returns y = output(carry). A wrapper that changes y or the form of the carry replaces
+  or drops it. `zoneout` uses it.
+- A fast window may lack forward mode (jvp, jacfwd, linearize). `without_fast(cell)` is the same cell without such a
+  window in any of its parts. A function that builds a cell from cells is decorated with `wrapper`.
+- A carry type that wraps another carry is decorated with `wrapping_carry`; one with memory cells with `memory_carry`.
+- A leaf of params whose role has a name in `rnnjax/base/_paths.py` uses that name.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _InitialCarry(Protocol):
 
 
 class Step(Protocol):
-    """(weights, carry, x, key) -> (carry, y); a window has the same form, one level up in time."""
+    """(weights, carry, x, key) -> (carry, y); a window has the same form with a leading time axis."""
 
     def __call__(
         self, weights: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None, /
@@ -67,15 +67,15 @@ class Weights(Protocol):
 
 
 def identity(params: PyTree, key: jax.Array | None = None, /) -> PyTree:
-    """The weights of most cells: their params."""
+    """Returns the params: the weights function of most cells."""
     return params
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cell:
-    """A step function and what it needs to run: see the contract at the top of this module.
+    """A step function and the functions it needs to run; see the contract at the top of this module.
 
-    A Cell is not a pytree: given to a jitted function as an argument it fails at once. Close over it.
+    A Cell is not a pytree and cannot be an argument of a jitted function. Close over it instead.
 
     Example:
       >>> import jax.numpy as jnp
@@ -98,7 +98,7 @@ class Cell:
     slow: Callable[[], Cell] | None = None
 
     def replace(self, **changes: Any) -> Cell:
-        """The same cell with some of its functions changed; made again of other parts it has the same changes."""
+        """Returns the cell with some of its functions replaced; rebuilding it from other parts keeps the changes."""
         slow = self.slow
         if slow is None or "slow" in changes:
             return dataclasses.replace(self, **changes)
@@ -106,9 +106,9 @@ class Cell:
 
 
 def with_step(cell: Cell, step: Step) -> Cell:
-    """A cell with another step; its window and its output, which no longer tell the truth, are dropped.
+    """Returns a cell with another step, without the window and output, which may no longer be correct.
 
-    A step that gives the same values is `cell.replace(step=...)`, as in `cell.replace(step=jax.jit(cell.step))`.
+    For a step with the same values use `cell.replace(step=...)`, as in `cell.replace(step=jax.jit(cell.step))`.
 
     Example:
       >>> import rnnjax
@@ -119,14 +119,14 @@ def with_step(cell: Cell, step: Step) -> Cell:
 
 
 def without_fast(cell: Cell) -> Cell:
-    """The same cell without fast windows, its own and those of its parts: what forward mode needs.
+    """Returns the same cell without fast windows in any of its parts, as forward mode requires.
 
-    A hand-written backward pass has no forward mode. Here each step is scanned, so that jvp, jacfwd and linearize work,
-    in whatever order functions are traced. Values and gradients are the same.
+    A hand-written backward pass has no forward mode. The returned cell scans each step, so jvp, jacfwd and linearize
+    work, in any nesting of transformations. Values and gradients are the same.
 
     Args:
-      cell: what is built of the library's functions, or of functions decorated with `wrapper`. Any other function that
-        puts a cell of windows into a closure of its own keeps the fast window there.
+      cell: a cell built by the library's functions, or by functions decorated with `wrapper`. Any other function that
+        closes over a window cell keeps its fast window.
 
     Example: a directional derivative through an LSTM.
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -136,17 +136,17 @@ def without_fast(cell: Cell) -> Cell:
       >>> bool(jnp.isfinite(slope))
       True
     """
-    made = cell if cell.slow is None else cell.slow()
-    return made if made.window is None else made.replace(window=None)
+    rebuilt = cell if cell.slow is None else cell.slow()
+    return rebuilt if rebuilt.window is None else rebuilt.replace(window=None)
 
 
 def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
-    """Decorates a function that makes a cell of cells: `without_fast` calls it again with parts without fast windows.
+    """Decorates a function that builds a cell from cells, so that `without_fast` can rebuild it without fast windows.
 
-    Needed where a step or a window of the new cell calls that of a cell of windows. Cells are found among the arguments
-    and in tuples, lists and other trees of them, not in functions.
+    It is required if the step or window of the new cell calls that of a window cell. Cells are found among the
+    arguments and in tuples, lists and other trees of them, but not in functions.
 
-    Example: half the outputs of whatever it is put around.
+    Example: a wrapper that halves the outputs of a cell.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> @wrapper
       ... def halved(cell):
@@ -175,21 +175,21 @@ def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
     return make
 
 
-# A wrapper that draws noise and hands its key on draws from fold(key, a tag of its own): a stack uses 0, 1, 2, ...
+# A wrapper that draws noise and passes its key on draws from fold(key, its own tag): a stack uses 0, 1, 2, ...
 WEIGHTS_TAG, ZONEOUT_TAG = 0x57E16475, 0x20E0
 
 
 def run(
     cell: Cell, params: PyTree, x: PyTree, carry: PyTree | None = None, key: jax.Array | None = None
 ) -> tuple[PyTree, PyTree]:
-    """Runs a cell on one input; a window `[T, ...]` is one input of `unroll(cell)`.
+    """Runs a cell on one input; for `unroll(cell)`, one input is a window `[T, ...]`.
 
     Args:
-      cell: what to run.
+      cell: the cell to run.
       params: from `cell.init(key, x)`.
       x: one input.
-      carry: the state to start from; None: `cell.initial_carry`.
-      key: noise for dropout and its kin; None: none, as at evaluation.
+      carry: the initial state; None: `cell.initial_carry`.
+      key: the key for dropout and other noise; None: no noise, as in evaluation.
 
     Returns:
       (carry, y): the state after the input, and the output.
@@ -209,19 +209,19 @@ def run(
 
 
 def typed_key(key: Any) -> Any:
-    """A key of `jax.random.PRNGKey`, or an array of such, as one of `jax.random.key`; anything else as it is."""
+    """Returns a key, or array of keys, of `jax.random.PRNGKey` as one of `jax.random.key`; anything else unchanged."""
     legacy = key is not None and not jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(key) if legacy else key
 
 
 def weights_key(key: jax.Array | None) -> jax.Array | None:
-    """The key for `Cell.weights` that goes with a key for `Cell.step`: one a window."""
+    """Returns the key for `Cell.weights` that belongs to a key for `Cell.step`: one per window."""
     key = typed_key(key)
     return None if key is None else jax.random.fold_in(key.ravel()[0] if key.ndim else key, WEIGHTS_TAG)
 
 
 def fold(key: jax.Array | None, tag: int | jax.Array) -> Any:
-    """`jax.random.fold_in` for a key, an array of keys elementwise, or None."""
+    """`jax.random.fold_in` for a key, elementwise for an array of keys; None for None."""
     key = typed_key(key)
     if key is None or key.ndim == 0:
         return key if key is None else jax.random.fold_in(key, tag)
@@ -229,10 +229,10 @@ def fold(key: jax.Array | None, tag: int | jax.Array) -> Any:
 
 
 def split(key: jax.Array | None, n: int) -> tuple[Any, ...]:
-    """n keys of the shape of `key`, so that keys with a time axis split elementwise; n times None for None."""
+    """Returns n keys of the shape of `key`, so keys with a time axis are split elementwise; n times None for None."""
     return tuple(fold(key, i) for i in range(n))
 
 
 def out_shape(cell: Cell, params: PyTree, x: PyTree) -> PyTree:
-    """The shape and dtype of a cell's output, as `jax.ShapeDtypeStruct`s; nothing is computed."""
+    """Returns the shape and dtype of a cell's output as `jax.ShapeDtypeStruct`s, without computing it."""
     return jax.eval_shape(lambda p, x: run(cell, p, x)[1], params, x)

@@ -1,4 +1,4 @@
-"""What a number that a user gives must be: one check for each kind. A tracer passes, for its value is not known."""
+"""Checks of user-supplied numbers, one for each kind. A tracer passes, because its value is unknown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 
 def check_size(what: str, value: Any, least: int = 1) -> None:
-    """Refuses what is not an integer from `least`: 2.5, 2.0, True, "3", an array of several.
+    """Rejects anything but an integer from `least` on: 2.5, 2.0, True, "3" or an array with several numbers.
 
     Raises:
-      ValueError: of one line, with what was given.
+      ValueError: the value is not allowed; the message is one line that quotes it.
 
     Example:
       >>> check_size("lstm: hidden", 2.5)
@@ -34,16 +34,16 @@ def check_size(what: str, value: Any, least: int = 1) -> None:
 def check_number(
     what: str, value: Any, low: float = -math.inf, high: float = math.inf, without: tuple[float, ...] = ()
 ) -> None:
-    """Refuses what is not one finite number between two bounds: nan, inf, True, "1", an array of several.
+    """Rejects anything but one finite number between two bounds: nan, inf, True, "1" or an array with several numbers.
 
     Args:
-      what: its name, for the message.
-      value: a number, an array of one, or a tracer, which passes.
-      low, high: the least and the largest that are admitted.
-      without: bounds that are not admitted themselves.
+      what: the name for the message.
+      value: a number, an array of one number, or a tracer, which passes.
+      low, high: the smallest and the largest value allowed.
+      without: bounds that are excluded.
 
     Raises:
-      ValueError: of one line, with what was given.
+      ValueError: the value is not allowed; the message is one line that quotes it.
 
     Example:
       >>> check_number("ctrnn: tau", 0.5, 1)
@@ -62,10 +62,10 @@ def check_number(
 
 
 def check_rate(what: str, rate: Any, certain: bool = False) -> None:
-    """Refuses what is not a probability below 1, or up to it where what happens may be certain.
+    """Rejects anything but a probability below 1, or up to 1 if `certain`.
 
     Raises:
-      ValueError: of one line, with what was given.
+      ValueError: the value is not allowed; the message is one line that quotes it.
 
     Example:
       >>> check_rate("dropout: rate", 1.5)
@@ -76,10 +76,10 @@ def check_rate(what: str, rate: Any, certain: bool = False) -> None:
 
 
 def check_positive(what: str, value: Any) -> None:
-    """Refuses what is not one finite number above 0.
+    """Rejects anything but one finite number above 0.
 
     Raises:
-      ValueError: of one line, with what was given.
+      ValueError: the value is not allowed; the message is one line that quotes it.
 
     Example:
       >>> check_positive("binary: temperature", 0.0)
@@ -90,14 +90,14 @@ def check_positive(what: str, value: Any) -> None:
 
 
 def _range(low: float, high: float, without: tuple[float, ...]) -> str:
-    """In words: what a number must be."""
+    """Returns a description of the allowed range."""
     parts = [f"{'above' if low in without else 'from'} {low:g}"] if math.isfinite(low) else []
     parts += [f"{'below' if high in without else 'up to'} {high:g}"] if math.isfinite(high) else []
     return " ".join(["a number" if parts else "a finite number", " and ".join(parts)]).strip()
 
 
 def _shown(value: Any) -> str:
-    """What was given, short, in one line."""
+    """Returns the value as a short text of one line."""
     if isinstance(value, np.ndarray | jax.Array) and value.ndim:
         return f"an array of shape {list(value.shape)}"
     return " ".join((repr if isinstance(value, str) else str)(value).split())[:80]

@@ -1,4 +1,4 @@
-"""How cells are made of cells: one after another, one inside another, and those without memory."""
+"""Composition of cells: one after another, nested under a name, and cells without memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rnnjax.base._unroll import unroll
 
 @wrapper
 def stack(*cells: Cell, **named: Cell) -> Cell:
-    """One cell after another: the output of each is the input of the next.
+    """Runs cells one after another: the output of each is the input of the next.
 
-    Its window goes layer by layer. Params and carries are tuples, or dicts where the parts are named: then paths stay
-    put when a part is inserted.
+    The window is computed layer by layer. Params and carries are tuples, or dicts if the parts are named; with names,
+    paths do not change when a part is inserted.
 
     Args:
-      *cells: the parts, or
+      *cells: the parts; or
       **named: the parts by name, in order.
 
     Raises:
-      ValueError: no parts, or named and unnamed ones together.
+      ValueError: there are no parts, or both named and unnamed ones.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -80,7 +80,7 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
 
 @wrapper
 def under_name(cell: Cell, name: str) -> Cell:
-    """The same cell, its params one level down: params[name]; beside it there is room for others."""
+    """Returns the same cell with its params one level down: params[name]; other entries may be added beside it."""
 
     def at(step: Step) -> Step:
         return lambda w, h, x, key=None: step(w[name], h, x, key)
@@ -102,13 +102,13 @@ class _Apply(Protocol):
 
 
 def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply) -> Cell:
-    """A cell without carry, y = apply(params, x, key); its window is one call for all steps.
+    """Returns a cell without a carry, y = apply(params, x, key); its window is a single call for all steps.
 
-    It also acts on whole windows between window cells, as in `stack(bidirectional(...), linear(5))`.
+    It also accepts whole windows between window cells, as in `stack(bidirectional(...), linear(5))`.
 
     Args:
       init: (key, x) -> params.
-      apply: (params, x, key) -> y, on features last.
+      apply: (params, x, key) -> y, with features last.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax

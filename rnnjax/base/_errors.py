@@ -1,4 +1,4 @@
-"""What may go wrong through no fault of the program."""
+"""Errors caused by the user's input or environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """A wrong flag, file or folder: the program prints its message, one line, and stops; no traceback.
+    """A wrong flag, file or folder: the program prints the message, one line without a traceback, and stops.
 
     Example:
       >>> raise UserError("--hidden_size is -3: give a positive number")
@@ -17,14 +17,14 @@ class UserError(Exception):
       rnnjax.base.UserError: --hidden_size is -3: give a positive number
     """
 
-    __module__ = "rnnjax.base"  # where users find it
+    __module__ = "rnnjax.base"  # the public location
 
 
 class _WriteError(UserError):
-    """A file of ours cannot be written: the machine's fault, not that of what was asked for."""
+    """Raised if one of the program's own files cannot be written, which is a fault of the machine, not of the user."""
 
 
-# Faults of a machine that may pass: the same command may do later.
+# Temporary faults of a machine: the same command may succeed later.
 _PASSING = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ETIMEDOUT", "EFBIG")
@@ -33,7 +33,7 @@ _PASSING = frozenset(
 
 
 def is_machines_fault(error: BaseException | None) -> bool:
-    """Whether an error, or one that it comes from, is a fault of the machine, such as a full disk.
+    """Returns whether an error, or one of its causes, is a fault of the machine, such as a full disk.
 
     Example:
       >>> is_machines_fault(OSError(errno.ENOSPC, "No space left on device")), is_machines_fault(FileNotFoundError())
@@ -48,14 +48,14 @@ def is_machines_fault(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def as_user_error(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns an error of the file system into a `UserError`.
+    """Converts an error of the file system to a `UserError`.
 
     Args:
-      what: what was tried: "write", "read", "make".
-      path: the file or folder it was tried on.
+      what: the attempted action: "write", "read", "make".
+      path: its file or folder.
 
     Raises:
-      UserError: in place of an OSError or a UnicodeDecodeError.
+      UserError: instead of an OSError or a UnicodeDecodeError.
 
     Example:
       >>> with as_user_error("read", "nowhere.txt"):

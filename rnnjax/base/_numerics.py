@@ -1,4 +1,4 @@
-"""Initializers, draws and normalization that cells share."""
+"""Initialisers, random draws and normalisation shared by cells."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ EPSILON = 1e-5  # of layer norm
 
 
 def draw_initial(init: Initializer, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Initial values in at least single precision, then cast: QR has no half-precision form."""
+    """Draws initial values in at least single precision, then casts them: QR has no half-precision implementation."""
     return init(key, shape, dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32).astype(dtype)
 
 
 def as_dtype(value: Any, x: jax.Array) -> jax.Array:
-    """A number of the user's, a tracer perhaps, in the dtype of use."""
+    """Converts a user's number, possibly a tracer, to the dtype of x."""
     return jnp.asarray(value, x.dtype)
 
 
 def at_least_single(x: jax.Array) -> jax.Array:
-    """A floating array of half precision becomes single; anything else stays. For sums: half precision stops at 256.
+    """Converts half precision to single; anything else is unchanged. For sums: in half precision counting stops at 256.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,13 +51,13 @@ def at_least_single(x: jax.Array) -> jax.Array:
 
 
 def standardize(x: jax.Array, epsilon: float = EPSILON) -> jax.Array:
-    """x with mean 0 and variance 1 over its features."""
+    """Returns x with mean 0 and variance 1 over its features."""
     centred = x - x.mean(-1, keepdims=True)
     return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + as_dtype(epsilon, x))
 
 
 def bernoulli(key: jax.Array, p: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Booleans that are true with probability p; keys with leading axes draw the leading axes of the shape."""
+    """Draws booleans that are true with probability p; leading axes of the keys are leading axes of the shape."""
     if key.ndim == 0:
         return jax.random.bernoulli(key, p, shape)
     return jax.vmap(lambda k: bernoulli(k, p, shape[1:]))(key)

@@ -1,4 +1,4 @@
-"""Outputs that are functions of the carry: the two common ones, and how one is found in a step."""
+"""Outputs that are functions of the carry: the two common ones, and detection of one in a step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2", "custom_jvp_call
 
 
 def carry_itself(carry: PyTree) -> PyTree:
-    """The `Cell.output` of a core whose carry is its output."""
+    """The `Cell.output` of a core whose output is its carry."""
     return carry
 
 
@@ -25,9 +25,9 @@ def hidden_units(carry: Any) -> jax.Array:
 
 
 def output_in_carry(step: Callable[..., tuple[PyTree, PyTree]], *args: Any) -> Callable[[PyTree], PyTree] | None:
-    """carry -> y where each array of y is one of the new carry's; None where y is more than that.
+    """Returns carry -> y if every array of y is an array of the new carry, otherwise None.
 
-    The step, (*args) -> (carry, y), is traced and not run. Parts of it may be jitted or rematerialised.
+    The step, (*args) -> (carry, y), is traced but not run. Parts of it may be jitted or rematerialised.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -49,20 +49,20 @@ def output_in_carry(step: Callable[..., tuple[PyTree, PyTree]], *args: Any) -> C
 
 
 def _origin(program: Jaxpr, variable: Any) -> tuple[Any, ...]:
-    """Where the value of a variable is computed: the calls that lead there, and the variable in the last of them."""
+    """Returns where a variable is computed: the calls that lead there, then the variable in the innermost one."""
     for eqn in program.eqns:
         inner = _called(eqn)
         if inner is None or variable not in eqn.outvars:
             continue
         origin = _origin(inner, inner.outvars[eqn.outvars.index(variable)])
-        if origin[0] in inner.invars:  # handed through
+        if origin[0] in inner.invars:  # passed through unchanged
             return _origin(program, eqn.invars[inner.invars.index(origin[0])])
         return id(eqn), *origin
     return (variable,)
 
 
 def _called(eqn: JaxprEqn) -> Jaxpr | None:
-    """The program that an operation calls with its own arguments; None for other operations."""
+    """Returns the program that an operation calls with its own arguments; None for other operations."""
     if eqn.primitive.name not in _CALLS:
         return None
     program = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))

@@ -1,17 +1,17 @@
-"""What the names of parameters mean to those who read them: part of the contract of a cell.
+"""The meaning of parameter names, which is part of the contract of a cell.
 
-A leaf of params is known by its path ("1/u", "core/gate/w"). Its last part says what kind of weights it holds:
+A leaf of params is identified by its path ("1/u", "core/gate/w"). The last part is the kind of weights:
 
-    w, u                            matrices of the input and of the recurrence
-    b, bias, c_bias                 biases, that of a layer norm, and that of the norm of an LSTM's cell
-    gain, c_gain                    gains of the same norms
+    w, u                            input and recurrent matrices
+    b, bias, c_bias                 biases: of a linear map, of a layer norm, of the norm of an LSTM's cell
+    gain, c_gain                    gains of these norms
     p                               peepholes
-    b_r, b_i, b_g, b_h              biases of one gate each
-    rate, decay, phase, frequency   how fast a linear recurrence fades and turns
-    alpha, beta, zeta               numbers between a state and its update (FastRNN, FastGRNN)
+    b_r, b_i, b_g, b_h              biases of single gates
+    rate, decay, phase, frequency   decay rates and frequencies of linear recurrences
+    alpha, beta, zeta               weights of a state and its update (FastRNN, FastGRNN)
     carry                           a learned initial carry of one array (`learn_carry`)
 
-A leaf of another name is trained and stored like any other; it is just not found by that which looks for these.
+A leaf with another name is trained and stored like any other; code that looks for these names ignores it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from rnnjax.base._pytrees import path_name
 
-RECURRENT = "u"  # a recurrent matrix: dynamics take its eigenvalues, reports its distance from orthogonality
-# Weight decay leaves paths that match this alone.
+RECURRENT = "u"  # analyses compute its eigenvalues, reports its distance from orthogonality
+# Weight decay skips paths that match this.
 NOT_DECAYED = r"(^|/)(b|b_[righ]|p|gain|bias|c_gain|c_bias|carry|rate|decay|phase|frequency|alpha|beta|zeta)$"
 
 
 def is_recurrent(path: tuple[Any, ...]) -> bool:
-    """Whether a path of params or weights leads to what a recurrence multiplies its state with.
+    """Returns whether a path of params or weights leads to a recurrent matrix.
 
     Example:
       >>> import jax

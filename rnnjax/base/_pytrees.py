@@ -12,7 +12,7 @@ from rnnjax.base._cell import PyTree
 
 
 def count(params: Any) -> int:
-    """How many numbers there are in a tree.
+    """Returns the number of scalars in a tree.
 
     Example:
       >>> import jax.numpy as jnp
@@ -23,10 +23,10 @@ def count(params: Any) -> int:
 
 
 def concatenate(a: PyTree, b: PyTree) -> PyTree:
-    """Two trees of features side by side."""
+    """Concatenates two trees along their features."""
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=-1), a, b)
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """The name of a parameter: its path, as in "1/u" or "core/gate/w"."""
+    """Returns the name of a parameter: its path, such as "1/u" or "core/gate/w"."""
     return "/".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", k)))) for k in path)

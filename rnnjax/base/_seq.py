@@ -1,4 +1,4 @@
-"""Seq: a sequence with marks of which steps are valid and where an episode begins."""
+"""Seq: a sequence whose marks say which steps are valid and where an episode begins."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from rnnjax.base._cell import PyTree, typed_key
 
 
 class Seq(NamedTuple):
-    """A ragged window: where not valid nothing happens; where first the carry starts anew.
+    """A sequence with marks: an invalid step has no effect, and a first step resets the carry.
 
-    Right padding, left padding, gaps, zero-length rows, packed documents and episodes are all this one type.
-    Where a step is not valid the carry holds, the output is zero, and whatever x contains (NaN too) is never read.
-    Where a step is first the carry is `initial_carry` before it. A step that is both starts anew, then holds.
+    One type covers right padding, left padding, gaps, empty rows, packed documents and episodes. At an invalid step the
+    carry is unchanged, the output is zero, and the content of x is never used, even if it is NaN. Before a first step
+    the carry is reset to `initial_carry`. A step that is both first and invalid resets the carry and has no other
+    effect.
 
     Attributes:
       x: the inputs, a pytree of `[T, ...]`.
-      valid: `[T]` booleans, or None: all are.
-      first: `[T]` booleans, or None: none is.
+      valid: `[T]` booleans, or None: all steps are valid.
+      first: `[T]` booleans, or None: no step is a first one.
 
-    Example: three steps of which two are real.
+    Example: three steps, two of them valid.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> xs = Seq(jnp.ones((3, 2)), valid=jnp.arange(3) < 2)
       >>> cell = rnnjax.unroll(rnnjax.vanilla(4))
@@ -38,7 +39,7 @@ class Seq(NamedTuple):
 
 
 def without_marks(x: PyTree) -> PyTree:
-    """The inputs alone, whether they come as a Seq or not.
+    """Returns the inputs without marks, whether they are a Seq or not.
 
     Example:
       >>> print(without_marks(Seq(jnp.arange(3), valid=jnp.arange(3) < 2)), without_marks(jnp.arange(3)))
@@ -48,19 +49,19 @@ def without_marks(x: PyTree) -> PyTree:
 
 
 def with_marks_of(x: PyTree, y: PyTree) -> PyTree:
-    """y, as a Seq with the marks of x if x is one; zero where x is not valid."""
+    """Returns y as a Seq with the marks of x, zero where x is invalid; unchanged if x is no Seq."""
     return zero_invalid(x._replace(x=y)) if isinstance(x, Seq) else y
 
 
 def zero_invalid(x: PyTree) -> PyTree:
-    """A Seq whose inputs are zero where they are not valid; anything else as it is. 0 * nan would be nan."""
+    """Returns a Seq with inputs set to zero where invalid, since 0 * nan is nan; anything else unchanged."""
     if not isinstance(x, Seq) or x.valid is None:
         return x
     return x._replace(x=tree_where(x.valid, x.x, tree_zeros(x.x)))
 
 
 def tree_where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
-    """`jnp.where` over trees, one flag for all trailing axes.
+    """`jnp.where` over trees, with one flag for all trailing axes.
 
     Example:
       >>> print(tree_where(jnp.array([True, False]), {"h": jnp.ones((2, 3))}, {"h": jnp.zeros((2, 3))})["h"])
@@ -75,24 +76,24 @@ def tree_where(flag: jax.Array, a: PyTree, b: PyTree) -> PyTree:
 
 
 def tree_zeros(tree: PyTree) -> PyTree:
-    """A tree of zeros."""
+    """Returns a tree of zeros."""
     return jax.tree.map(jnp.zeros_like, tree)
 
 
 def flip_time(tree: PyTree) -> PyTree:
-    """A tree turned around in time."""
+    """Reverses a tree in time."""
     return jax.tree.map(lambda a: a[::-1], tree)
 
 
 def reverse_seq(xs: PyTree) -> PyTree:
-    """A window read backwards: there a document begins at its last valid step."""
+    """Reverses a sequence in time; a document then begins at its last valid step."""
     if isinstance(xs, Seq) and xs.first is not None:
         xs = xs._replace(first=_first_backwards(xs.first, xs.valid))
     return flip_time(xs)
 
 
 def _first_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
-    """Where the documents of a window begin for a reader from its end, which is in the last of them already."""
+    """Marks where documents begin for a reader from the end, who starts inside the last one."""
     document = jnp.cumsum(first)
     of_step = document if valid is None else jnp.where(valid, document, document[-1:])
     seen = lax.cummin(of_step, reverse=True)
@@ -101,7 +102,7 @@ def _first_backwards(first: jax.Array, valid: jax.Array | None) -> jax.Array:
 
 
 def num_steps(xs: PyTree) -> int:
-    """T of a window."""
+    """Returns T, the number of steps of a sequence."""
     lengths = {jnp.shape(a)[:1] for a in jax.tree.leaves(xs)}
     if len(lengths) != 1 or lengths & {(), (0,)}:
         raise ValueError(f"a window needs one time axis of at least one step on every leaf, got {sorted(lengths)}")
@@ -109,13 +110,13 @@ def num_steps(xs: PyTree) -> int:
 
 
 def first_step_shape(xs: PyTree) -> PyTree:
-    """The shape of one step of a window."""
+    """Returns the shape of one step of a sequence."""
     num_steps(xs)
     return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), xs)
 
 
 def check_marks(xs: PyTree, rank: int) -> None:
-    """Refuses a Seq whose marks are not booleans, one for each step: of rank 1 in a window, 0 in one step."""
+    """Rejects a Seq whose marks are not booleans, one per step: of rank 1 for a sequence, of rank 0 for one step."""
     for name, mark in (("valid", xs.valid), ("first", xs.first)) if isinstance(xs, Seq) else ():
         if mark is None:
             continue
@@ -128,7 +129,7 @@ def check_marks(xs: PyTree, rank: int) -> None:
 
 
 def keys_along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
-    """One key becomes a key per step; keys that have the time axis stay."""
+    """Splits one key into a key per step; keys that already have a time axis are unchanged."""
     key = typed_key(key)
     if key is None or key.ndim:
         return key
@@ -136,11 +137,11 @@ def keys_along_time(key: jax.Array | None, xs: PyTree) -> jax.Array | None:
 
 
 class SourceTarget(NamedTuple):
-    """What an encoder-decoder reads.
+    """The input of an encoder-decoder.
 
     Attributes:
-      source: the encoder's input, for most a window `[S, ...]`, plain or a `Seq`.
-      target: the decoder's inputs `[T, ...]`, plain or a `Seq`: in training the target one step late.
+      source: the encoder's input, usually a sequence `[S, ...]`, plain or a `Seq`.
+      target: the decoder's inputs `[T, ...]`, plain or a `Seq`: in training the target delayed by one step.
     """
 
     source: Any

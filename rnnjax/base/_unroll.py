@@ -1,4 +1,4 @@
-"""Time: the only file that knows it. Windows, ragged windows, chunks of windows, and what is kept of them."""
+"""Running cells over time: windows, ragged windows, chunks of windows, and rematerialisation."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from rnnjax.base._seq import (
 
 @wrapper
 def with_resets(cell: Cell) -> Cell:
-    """The cell whose input is a Seq of one step: what `unroll` does on a Seq, step by step.
+    """Returns the cell whose input is one step of a Seq: what `unroll` does on a Seq, step by step.
 
-    x, valid and first are those of one step. Start anew, then hold:
+    x, valid and first are those of one step. The carry is reset first and then kept or updated:
 
         h = initial_carry if first else h;  (h, y) = step(h, x) if valid else (h, 0)
 
-    Example: an agent whose episode has just begun forgets the one before.
+    Example: an agent forgets the previous episode when a new one begins.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = with_resets(rnnjax.vanilla(4))
       >>> x = Seq(jnp.ones(3), valid=jnp.array(False), first=jnp.array(True))
@@ -62,11 +62,11 @@ def with_resets(cell: Cell) -> Cell:
 
 
 def scan_window(cell: Cell, inline: bool = False) -> Step:
-    """The window that every cell has: `lax.scan` of its step, on plain inputs and on Seq.
+    """Returns the default window of a cell: `lax.scan` of its step, on plain inputs and on Seq.
 
     Args:
-      cell: of one step.
-      inline: a window of one step is the step itself, without a loop around it.
+      cell: a single-step cell.
+      inline: whether to run a window of one step without a loop.
     """
 
     def window(weights: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
@@ -81,7 +81,7 @@ def scan_window(cell: Cell, inline: bool = False) -> Step:
 
 @wrapper
 def as_step_cell(cell: Cell) -> Cell:
-    """The cell of one step that a cell of windows is: the inverse of `unroll`, for wrappers that act on every step.
+    """Returns a window cell as a single-step cell: the inverse of `unroll`, for wrappers that act on every step.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
@@ -109,19 +109,19 @@ def as_step_cell(cell: Cell) -> Cell:
 
 
 def unroll(cell: Cell, reverse: bool = False) -> Cell:
-    """The cell whose input is a whole window `[T, ...]`, plain or a `Seq`.
+    """Returns the cell whose input is a whole window `[T, ...]`, plain or a `Seq`.
 
         h_t, y_t = step(h_{t-1}, x_t),  t = 1 .. T      (T .. 1 if reverse)
 
-    Runs the cell's own window if it has one and scans its step if not. Keys are split along time.
+    It uses the cell's own window if there is one and otherwise scans its step. Keys are split along time.
 
     Args:
-      cell: a cell of one step.
-      reverse: read the window from its end. Outputs stay where their inputs are; in a Seq a document then begins
-        at its last step.
+      cell: a single-step cell.
+      reverse: read the window from its end. Outputs stay aligned with their inputs; in a Seq a document then begins at
+        its last step.
 
     Raises:
-      ValueError: the window has no step, or its leaves differ in length.
+      ValueError: the window has no steps, or its leaves differ in length.
 
     Example:
       >>> import jax, rnnjax
@@ -136,7 +136,7 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
 
 
 def _unrolled(cell: Cell, reverse: bool, inner: Step) -> Cell:
-    """`unroll(cell, reverse)`, where `inner` runs a window from its first step to its last."""
+    """Returns `unroll(cell, reverse)`, where `inner` runs a window forwards."""
 
     def slow() -> Cell:
         part = without_fast(cell)
@@ -161,15 +161,15 @@ def _unrolled(cell: Cell, reverse: bool, inner: Step) -> Cell:
 
 @wrapper
 def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
-    """Feeds a window cell `length` inputs at a time, the carry passed on; a shorter rest comes last.
+    """Runs a window cell on `length` steps at a time, passing the carry on; the last chunk may be shorter.
 
-    The values are those of the whole window. What differs is what wrappers inside do at the seams:
-    `chunk(truncate(unroll(cell)), k)` is truncated backpropagation, `chunk(remat(unroll(cell)), k)` keeps one carry
-    in k.
+    The values are those of the whole window. The difference is what the wrappers inside do at chunk boundaries:
+    `chunk(truncate(unroll(cell)), k)` is truncated backpropagation, `chunk(remat(unroll(cell)), k)` stores one carry
+    per k steps.
 
     Args:
-      cell: a cell of windows, `unroll(...)` or a wrapper of one.
-      length: steps a chunk, or a function of T that gives it.
+      cell: a window cell, `unroll(...)` or a wrapper of one.
+      length: the number of steps per chunk, or a function of T that returns it.
 
     Raises:
       ValueError: length is below one.
@@ -216,14 +216,15 @@ def chunk(cell: Cell, length: int | Callable[[int], int]) -> Cell:
 
 @wrapper
 def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
-    """Computes the inside of a cell again in the backward pass instead of storing it.
+    """Recomputes the intermediate values of a cell in the backward pass instead of storing them.
 
-    `remat(cell)` on a step keeps the carries alone. `remat(unroll(cell), every=k)` on a window keeps one carry in k
-    and the inside of one chunk at a time: memory is T / k + k steps, least at k = sqrt(T), for one more forward pass.
+    `remat(cell)` on a step stores only the carries. `remat(unroll(cell), every=k)` on a window stores one carry per k
+    steps and the intermediate values of one chunk at a time: T / k + k steps of memory, minimal at k = sqrt(T), for one
+    more forward pass.
 
     Args:
-      cell: a cell of one step, or, with `every`, of a window.
-      every: None, steps a chunk, or "sqrt" for the square root of T.
+      cell: a single-step cell, or a window cell if `every` is given.
+      every: None, the number of steps per chunk, or "sqrt" for the square root of T.
 
     Example:
       >>> import jax, numpy as np, rnnjax
@@ -245,7 +246,7 @@ def remat(cell: Cell, every: int | Literal["sqrt"] | None = None) -> Cell:
 
 
 def _divisor_near_root(steps: int) -> int:
-    """The divisor of T next to its square root, if one is within a factor of two: a rest would cost a copy of all."""
+    """Returns the divisor of T nearest its root, if within a factor of two: a remainder would compile all twice."""
     root = math.isqrt(steps)
     divisors = (k for k in range((root + 1) // 2, 2 * root + 1) if steps % k == 0)
     return min(divisors, key=lambda k: abs(k - root), default=root)

@@ -1,8 +1,8 @@
 """Factories of cells.
 
-Feedforward layers, recurrent cores and layers, linear recurrences, deep and stochastic cells, baselines. Belongs
-here: a function that returns a `Cell`. Does not belong here: a function from a cell to a cell (`wrappers`), a cell
-that keeps norms (`unitary`), a cell over trees (`trees`).
+Feedforward layers, recurrent cores and layers, linear recurrences, deep and stochastic cells, baselines. Belongs here:
+a function that returns a `Cell`. Does not belong here: a function from a cell to a cell (`wrappers`), a unitary cell
+(`unitary`), a cell over trees (`trees`).
 """
 
 from typing import TYPE_CHECKING

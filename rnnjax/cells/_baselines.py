@@ -1,6 +1,6 @@
-"""What recurrent networks replace, as cells: a window of inputs, a bag, weights for each place, a convolution.
+"""Baselines without learned recurrence, as cells: a sliding window, a bag, weights per position, a convolution.
 
-Each is a memory without weights and an ordinary layer on it, so that the same loop trains them, on the same budget.
+Each is a memory without weights followed by an ordinary layer, so the same training loop and budget apply.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rnnjax.cells._feedforward import linear, pointwise
 
 
 def _carry_only_cell(start: Any, step: Any, output: Any = None) -> Cell:
-    """A cell without params from (x) -> carry, (carry, x) -> (carry, y), and carry -> y if y is of the carry alone."""
+    """Returns a cell without params from (x) -> carry, (carry, x) -> (carry, y), and carry -> y if there is one."""
     return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x), output=output)
 
 
 def delay_line(k: int) -> Cell:
-    """The last k inputs side by side, zeros before the first.
+    """Concatenates the last k inputs, with zeros before the first.
 
         y_t = [x_t, x_{t-1}, ..., x_{t-k+1}]
 
@@ -60,14 +60,14 @@ def delay_line(k: int) -> Cell:
 
 
 class _Count(NamedTuple):
-    """A mean and how many there are in it, each in parts that add up to it: see `_in_parts`."""
+    """A mean and a count, each stored as parts that add up to it: see `_in_parts`."""
 
     mean: Any
     n: Any
 
 
 def _in_parts(value: jax.Array, dtype: Any) -> jax.Array:
-    """A number as `[parts, ...]` that add up to it: half precision takes three, or a count would end at 256."""
+    """Splits a number into `[parts, ...]` that add up to it: half precision needs three to count beyond 256."""
     parts, rest = [], value
     for _ in range(3 if jnp.finfo(dtype).bits < 32 else 1):
         parts.append(rest.astype(dtype))
@@ -76,9 +76,9 @@ def _in_parts(value: jax.Array, dtype: Any) -> jax.Array:
 
 
 def mean_so_far() -> Cell:
-    """The mean of all inputs so far: their order is lost.
+    """Returns the mean of all inputs so far, which ignores their order.
 
-    In half precision too it is a mean in float32: the carry has mean and count in three parts each.
+    Half precision is as exact as float32: the carry stores mean and count in three parts each.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -99,7 +99,7 @@ def mean_so_far() -> Cell:
 
 
 def max_so_far() -> Cell:
-    """The largest value of each feature so far, 0 at least.
+    """Returns the largest value of each feature so far, at least 0.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -115,14 +115,14 @@ def max_so_far() -> Cell:
 
 
 class _Slots(NamedTuple):
-    """The inputs so far, each in its place, and a one where the next one goes."""
+    """The inputs so far, each in its slot, and a one-hot marker of the next slot."""
 
     inputs: Any
     next: Any
 
 
 def input_slots(length: int) -> Cell:
-    """All inputs so far, each in its own place of `length`, zeros in the others; later ones are not taken in.
+    """Stores all inputs so far in `length` slots, with zeros in empty ones; inputs beyond `length` are dropped.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -142,7 +142,7 @@ def input_slots(length: int) -> Cell:
 
 
 def time_delay(hidden: int, k: int = 8) -> Cell:
-    """A layer on the last k inputs: what is longer ago it cannot know. Params as those of `linear` on k inputs.
+    """A layer on the last k inputs; it cannot use older ones. The params are those of `linear` on k inputs.
 
         y_t = tanh([x_t, ..., x_{t-k+1}] w + b)
 
@@ -158,11 +158,11 @@ def time_delay(hidden: int, k: int = 8) -> Cell:
 
 
 def bag_of_inputs(hidden: int) -> Cell:
-    """A layer on the mean of all inputs so far: a bag of words, when they are words.
+    """A layer on the mean of all inputs so far: a bag of words if the inputs are words.
 
         y_t = tanh(mean(x_1 .. x_t) w + b)
 
-    Example: order makes no difference.
+    Example: the order makes no difference.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> cell, xs = rnnjax.unroll(bag_of_inputs(4)), jnp.arange(6.0).reshape(3, 2)
       >>> params = cell.init(jax.random.key(0), xs)
@@ -174,7 +174,7 @@ def bag_of_inputs(hidden: int) -> Cell:
 
 
 def convolution(hidden: int, k: int = 5) -> Cell:
-    """A convolution in time and the largest value of each of its features so far.
+    """A convolution over time followed by the largest value of each feature so far.
 
         y_t = max_{s <= t} relu([x_s, ..., x_{s-k+1}] w + b)
 
@@ -190,13 +190,13 @@ def convolution(hidden: int, k: int = 5) -> Cell:
 
 
 def per_position(hidden: int, length: int = 100) -> Cell:
-    """A feed-forward layer with weights of its own for each place of a sequence: what one has learned no other knows.
+    """A feed-forward layer with separate weights for each position; nothing learned at one position applies to another.
 
         y_t = tanh(x_1 w_1 + ... + x_t w_t + b)
 
     Args:
-      hidden: units.
-      length: places that have weights; inputs after them make no difference.
+      hidden: the number of units.
+      length: the number of positions with weights; later inputs are ignored.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,7 +1,7 @@
 """Recurrent cores: cells driven by pre-activations.
 
-A core takes pre-activations z that hold one slice of width `hidden` per gate; a layer is `stack(linear(gates * hidden),
-core)`. So every core can be driven by anything, and the time-parallel part of a layer is one matmul.
+A core takes pre-activations z with one slice of width `hidden` per gate; a layer is `stack(linear(gates * hidden),
+core)`. The input of a core may therefore come from anything, and the time-parallel part of a layer is one matmul.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ def recurrent(
     extra: Mapping[str, tuple[Initializer, tuple[int, ...]]] | None = None,
     output: Callable[[Any], PyTree] | None = None,
 ) -> Cell:
-    """A core: a recurrent matrix u `[hidden, gates * hidden]` and the update that uses it. New cells start here.
+    """Builds a core from a recurrent matrix u `[hidden, gates * hidden]` and its update; the basis of most new cells.
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       update: (weights, carry, z) -> (carry, y), with z `[gates * hidden]`.
-      gates: slices of width `hidden` in z and u; u is drawn one gate at a time.
+      gates: the number of slices of width `hidden` in z and u; u is initialised gate by gate.
       start: from zeros `[hidden]` to the initial carry, e.g. `lambda h: LSTMCarry(h, h)`.
-      u_init: initialiser of one gate's `[hidden, hidden]`.
+      u_init: the initialiser of one gate's `[hidden, hidden]`.
       extra: further params by name: (initialiser, shape).
-      output: carry -> y, as `Cell.output`; None: found by tracing the update where y is made of arrays of the carry.
+      output: carry -> y, as `Cell.output`; None: detected by tracing the update, if y consists of arrays of the carry.
 
     Raises:
-      ValueError: at the first step, if z is not `[gates * hidden]` (a window without `unroll`, a linear too narrow).
+      ValueError: at the first step, if z is not `[gates * hidden]` (a window without `unroll`, or too narrow a linear).
 
     Example: a leaky integrator.
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -92,10 +92,10 @@ def recurrent(
 
 
 def _traced_output(update: _Update, shapes: Callable[[], tuple[Any, ...]]) -> Callable[[PyTree], PyTree] | None:
-    """The output of an update that is of its carry; None where it is not, or where float32 arrays are not enough."""
+    """Returns the output of an update if it is a function of the carry; None if not, or if tracing in float32 fails."""
     try:
         return output_in_carry(update, *shapes())
-    except Exception:  # whatever an update raises that wants other weights, as a wrapper of its core makes them
+    except Exception:  # an update whose core is wrapped may need other weights
         return None
 
 
@@ -135,13 +135,13 @@ def driven(
 
 
 def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:
-    """The recurrent part of all gates, h u; normalised where the core was built with layer_norm."""
+    """Returns the recurrent part of all gates, h u, normalised if the core has layer norm."""
     v = h @ p["u"]
     return standardize(v) * p["gain"] if "gain" in p else v
 
 
 def norm_params(flag: bool, width: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
-    """The extra params of a core with layer norm: the gain of its recurrent part."""
+    """Returns the extra params of a core with layer norm: the gain of its recurrent part."""
     return {"gain": (ones, (width,))} if flag else {}
 
 
@@ -153,9 +153,9 @@ def vanilla_core(
         h_t = activation(z_t + h_{t-1} u)
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       activation: `jnp.tanh`, `jax.nn.relu`, `jax.nn.sigmoid`, or any other function of an array.
-      u_init: initialiser of u `[hidden, hidden]`.
+      u_init: the initialiser of u `[hidden, hidden]`.
       layer_norm: normalise h u, with a gain.
 
     Example:
@@ -178,7 +178,7 @@ def vanilla_core(
 
 
 def vanilla_rule(activation: Activation, layer_norm: bool = False) -> Rule | None:
-    """The rule of a well-known activation; another may close over tracers, or not act elementwise."""
+    """Returns the rule of a known activation; any other may close over tracers or not act elementwise."""
     rules = NORMED_VANILLA if layer_norm else VANILLA
     return next((rule for known, rule in rules.items() if known is activation), None)
 
@@ -200,12 +200,12 @@ def gru_core(
         h_t = (1 - z) h_{t-1} + z n                  keep=False: z replaces it (Chung 2014)
 
     Args:
-      hidden: units.
-      reset_after: where the reset gate acts.
-      keep: what the update gate means.
-      recurrent_bias: with reset_after, the bias b `[hidden]` inside the reset, as cuDNN has it.
-      u_init: initialiser of each gate's `[hidden, hidden]`.
-      layer_norm: normalise h u, with a gain; needs reset_after.
+      hidden: the number of units.
+      reset_after: whether the reset gate acts after the matmul.
+      keep: whether the update gate z keeps the state or replaces it.
+      recurrent_bias: with reset_after, adds the bias b `[hidden]` inside the reset, as in cuDNN.
+      u_init: the initialiser of each gate's `[hidden, hidden]`.
+      layer_norm: normalise h u, with a gain; requires reset_after.
 
     Raises:
       ValueError: recurrent_bias or layer_norm without reset_after.
@@ -249,7 +249,7 @@ def gru_core(
 
 
 def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
-    """The minimal gated unit on pre-activations a `[2 hidden]`: one gate f that both resets and updates; order f, n.
+    """The minimal gated unit on pre-activations a `[2 hidden]`: one gate f both resets and updates; order f, n.
 
         f = sigmoid(a_f + h_{t-1} u_f)
         n = tanh(a_n + (f h_{t-1}) u_n)
@@ -273,14 +273,14 @@ def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
 
 
 def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) -> Cell:
-    """The continuous-time (leaky) network by Euler steps of length one, on pre-activations z `[hidden]`.
+    """The continuous-time (leaky) network with Euler steps of length one, on pre-activations z `[hidden]`.
 
         h_t = h_{t-1} + (tanh(z_t + h_{t-1} u) - h_{t-1}) / tau
 
     Args:
-      hidden: units.
-      tau: time constant in steps, at least 1; at 1 this is `vanilla_core`.
-      u_init: initialiser of u `[hidden, hidden]`.
+      hidden: the number of units.
+      tau: the time constant in steps, at least 1; at 1 this is `vanilla_core`.
+      u_init: the initialiser of u `[hidden, hidden]`.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -301,14 +301,14 @@ def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) ->
 
 
 def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0) -> Cell:
-    """Units that remember each for itself, on pre-activations z `[hidden]`: u is a vector, at first uniform to u_max.
+    """Units without recurrent connections to each other, on pre-activations z `[hidden]`; u is a vector.
 
         h_t = activation(z_t + u * h_{t-1})
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       activation: any function of an array.
-      u_max: largest recurrent weight at the start; for sequences of T steps 2 ** (1 / T) keeps gains below 2.
+      u_max: the largest initial recurrent weight; for sequences of T steps, 2 ** (1 / T) keeps gains below 2.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax

@@ -1,4 +1,4 @@
-"""Deep in other ways than by layers: deep transitions, groups of units at their own pace, shortcuts to every layer."""
+"""Depth other than by layers: deep transitions, groups of units with different clocks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from rnnjax.cells._feedforward import linear
 
 
 def _stacked_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """An orthogonal matrix for each of the first axis."""
+    """Returns an orthogonal matrix for each index of the first axis."""
     return jax.vmap(lambda k: orthogonal(k, shape[1:], dtype))(jax.random.split(key, shape[0]))
 
 
 def deep_transition_core(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
-    """From a state to the next through several layers, on pre-activations z `[hidden]`.
+    """A transition from one state to the next through several layers, on pre-activations z `[hidden]`.
 
         s_1 = tanh(z_t + h_{t-1} u);   s_k = tanh(s_{k-1} deep_k + b_k), k = 2 .. depth;   h_t = s_depth
 
-    The path over T steps has depth T layers; with a skip, z_t + h_{t-1} u joins the sum of the last layer, and there is
-    one of T.
+    A path over T steps passes depth T layers. With the skip, z_t + h_{t-1} u is also added before the last activation,
+    and the shortest path has T layers.
 
     Args:
-      hidden: units of each layer.
-      depth: layers of a transition; 1 is `vanilla_core`.
-      skip: whether the state reaches the last layer past the others.
+      hidden: the number of units per layer.
+      depth: the number of layers of a transition; 1 is `vanilla_core`.
+      skip: whether the state also reaches the last layer directly.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -79,21 +79,21 @@ def deep_transition(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
 
 
 def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
-    """Hidden units in groups, each with a clock of its own, on pre-activations z `[hidden]`.
+    """Hidden units in groups with different clocks, on pre-activations z `[hidden]`.
 
-        group g at step t = 0, 1, ...:  h_g = tanh(z_g + sum of h_f u_fg over groups f as slow as g, or slower) if
-        period_g divides t, else it stays
+        group g at step t = 0, 1, ...:  h_g = tanh(z_g + sum of h_f u_fg over groups f with period_f >= period_g) if
+        period_g divides t, otherwise h_g is unchanged
 
-    The carry is (h, t), t counted modulo the least common multiple of the periods.
+    The carry is (h, t), where t counts modulo the least common multiple of the periods.
 
     Args:
-      hidden: units; the groups have equal shares.
-      periods: of the groups, each at least 1.
+      hidden: the number of units; the groups have equal sizes.
+      periods: the periods of the groups, each at least 1.
 
     Raises:
-      ValueError: the groups cannot have equal shares, or a period is below one.
+      ValueError: the groups do not divide the units, or a period is below one.
 
-    Example: the slow unit holds what it read at step 0.
+    Example: the slow unit keeps what it read at step 0.
       >>> import jax.numpy as jnp, rnnjax
       >>> cell, params = clockwork_core(2, (1, 3)), {"u": jnp.zeros((2, 2))}
       >>> zs = jnp.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0]])
@@ -106,7 +106,9 @@ def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
     for period in periods:
         check_size("clockwork: each of periods", period)
     if not len(periods) or hidden % len(periods):
-        raise ValueError(f"clockwork: {hidden} units have no equal shares in {len(periods)} groups (periods {periods})")
+        raise ValueError(
+            f"clockwork: {hidden} units do not divide into {len(periods)} equal groups (periods {periods})"
+        )
     of_unit = np.repeat(periods, hidden // len(periods))
     reaches = of_unit[:, None] >= of_unit[None, :]
     cycle = math.lcm(*periods)

@@ -1,4 +1,4 @@
-"""Matrix memories that write the difference to what they hold: the delta rule, with and without gates."""
+"""Matrix memories with the delta rule, which writes the difference to the stored value, with and without gates."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rnnjax.cells._matrix_memory import Write, head_size, matrix_recurrent
 
 
 def _unit(a: jax.Array) -> jax.Array:
-    """a with length 1 along its last axis; zero stays zero, with a finite gradient."""
+    """Scales a to length 1 along its last axis; zero stays zero, with a finite gradient."""
     return a * jax.lax.rsqrt((a * a).sum(-1, keepdims=True) + jnp.asarray(1e-6, a.dtype))
 
 
 def _key(a: jax.Array) -> jax.Array:
-    """Queries and keys of the delta family: SiLU, then length 1."""
+    """Applies SiLU and scales to length 1, as for queries and keys of the delta family."""
     return _unit(jax.nn.silu(a))
 
 
 def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 2.0, bias: bool = True) -> Cell:
-    """DeltaProduct: several writes by the delta rule a step, so that each step is a product of reflections.
+    """DeltaProduct: several delta rule writes per step, so each step applies a product of reflections.
 
         q = unit(silu(x_t w_q));  for j = 1 .. writes:
         k, v = unit(silu(x_t w_kj)), x_t w_vj;  beta = strength sigmoid(x_t w_bj)
@@ -32,14 +32,15 @@ def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 
         y_t = q . M_t
 
     Params: w `[features, hidden + writes (2 hidden + heads)]`, in the order q, then for each write k, v, beta; b. With
-    strength 2 a step may reflect, which takes parity one write and swaps of several things as many as there are.
+    strength 2 a write can be a reflection: parity requires one write, and permutations that swap several items require
+    one write per swap.
 
     Args:
-      hidden: units of all heads together, of keys and of values, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
-      writes: Householder factors of a step.
-      strength: largest beta: 1 to erase at most, 2 to reflect.
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, of keys and of values, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
+      writes: the number of Householder factors per step.
+      strength: the largest beta: at 1 a write can erase, at 2 it can reflect.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -72,18 +73,18 @@ def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 
 
 
 def deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True) -> Cell:
-    """DeltaNet: a matrix memory that first takes away what it holds at the key, then writes.
+    """DeltaNet: a matrix memory that removes the value stored at the key before it writes a new one.
 
         q, k = unit(silu(x_t w_q)), unit(silu(x_t w_k));  v = x_t w_v;  beta = strength sigmoid(x_t w_b)
         M_t = M_{t-1} + beta k (v - k . M_{t-1});  y_t = q . M_t
 
-    The layer's short convolution, norm and output matrix are cells of their own.
+    The layer's short convolution, norm and output matrix are separate cells.
 
     Args:
-      hidden: units of all heads together, of keys and of values, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
-      strength: largest beta; at 2 the memory may turn round, which parity needs (Grazzi 2024).
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, of keys and of values, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
+      strength: the largest beta; at 2 the memory may change sign, which parity requires (Grazzi 2024).
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -105,18 +106,19 @@ def deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True
 
 
 def gated_deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True) -> Cell:
-    """Gated DeltaNet: the delta rule in a memory that also fades, as fast as the input says.
+    """Gated DeltaNet: the delta rule in a memory with an input-dependent decay.
 
         q, k, v, beta as in `deltanet`;  alpha = exp(-exp(rate) softplus(x_t w_a + b_a))
         M = alpha M_{t-1};  M_t = M + beta k (v - k . M);  y_t = q . M_t
 
-    Params: ({w, b}, {rate `[heads]`}); w in the order q, k, v, beta, a. The rates start at ln 1 .. ln 16, evenly.
+    Params: ({w, b}, {rate `[heads]`}); w in the order q, k, v, beta, a. The rates are initialised from ln 1 to ln 16,
+    evenly spaced.
 
     Args:
-      hidden: units of all heads together, of keys and of values, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
-      strength: largest beta.
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, of keys and of values, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
+      strength: the largest beta.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -145,5 +147,5 @@ def gated_deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool 
 
 
 def fading_rates(heads: int) -> Any:
-    """An init of rates, from ln 1 to ln 16."""
+    """Returns an initialiser of rates, evenly spaced from ln 1 to ln 16."""
     return lambda key, z: {"rate": jnp.log(jnp.linspace(1.0, 16.0, heads)).astype(z.dtype)}

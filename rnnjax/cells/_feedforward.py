@@ -1,4 +1,4 @@
-"""Cells without memory: affine maps, tables, functions, normalisation, dropout."""
+"""Cells without memory: affine maps, embeddings, functions, normalisation, dropout."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from rnnjax.base._numerics import (
 
 
 def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_init: Initializer = zeros_init) -> Cell:
-    """An affine map, one matmul for a whole window.
+    """An affine map, computed as one matmul for a whole window.
 
         y = x w + b
 
     Args:
-      width: features of y.
-      bias: without it, params are {"w"}.
-      w_init, b_init: initialisers of w `[features of x, width]` and b `[width]`.
+      width: the number of features of y.
+      bias: whether there is a bias; if not, params are {"w"}.
+      w_init, b_init: the initialisers of w `[features of x, width]` and b `[width]`.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -52,15 +52,15 @@ def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_
 
 
 def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype: Any = jnp.float32) -> Cell:
-    """A row of a table for each symbol.
+    """Looks up a row of a table for each symbol.
 
         y = w[x]
 
-    An index outside the vocabulary gives nan, not another symbol's row.
+    An index outside the vocabulary returns nan instead of the row of another symbol.
 
     Args:
-      vocabulary: rows; x is an integer `[]` below it.
-      width: features of y.
+      vocabulary: the number of rows; x is an integer `[]` below it.
+      width: the number of features of y.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -76,14 +76,14 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise TypeError(f"embed({vocabulary}, {width}) looks up integers, got {x.dtype}")
+            raise TypeError(f"embed({vocabulary}, {width}) takes integers, got {x.dtype}")
         return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     return stateless(init, apply)
 
 
 def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
-    """A symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside.
+    """Encodes a symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside the range.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -95,7 +95,7 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
 
 
 def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
-    """A function of each step by itself, as a cell without params: y = f(x).
+    """Applies a function to each step, as a cell without params: y = f(x).
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -131,12 +131,12 @@ def layer_norm(epsilon: float = EPSILON) -> Cell:
 
 
 def dropout(rate: Any) -> Cell:
-    """A cell without memory that zeroes each feature with probability rate and scales the rest; off without a key.
+    """Zeroes each feature with probability rate and rescales the others; off without a key.
 
-        y = m x / (1 - rate),  m ~ Bernoulli(1 - rate), another at each step
+        y = m x / (1 - rate),  m ~ Bernoulli(1 - rate), drawn anew at each step
 
     Args:
-      rate: in [0, 1), perhaps a tracer.
+      rate: in [0, 1); it may be a tracer.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax

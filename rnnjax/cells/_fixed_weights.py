@@ -1,4 +1,4 @@
-"""Cells with weights that are not learned: a reservoir and its readout, and the Legendre memory."""
+"""Cells with fixed weights: a reservoir with its readout, and the Legendre memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rnnjax.cells._feedforward import linear
 
 @functools.cache
 def _reservoir(hidden: int, degree: int, seed: int) -> np.ndarray:
-    """A random matrix with `degree` entries a column, scaled to a spectral radius of 1."""
+    """Returns a random matrix with `degree` entries per column, scaled to a spectral radius of 1."""
     random = np.random.default_rng([seed, hidden, degree])
     u = np.zeros((hidden, hidden))
     for column in range(hidden):
@@ -28,32 +28,32 @@ def _reservoir(hidden: int, degree: int, seed: int) -> np.ndarray:
 
 @functools.cache
 def _reservoir_input(features: int, hidden: int, seed: int) -> np.ndarray:
-    """Weights of the input and, in the last row, biases: uniform from -1 to 1."""
+    """Returns input weights and, in the last row, biases, uniform from -1 to 1."""
     return np.random.default_rng([seed, features, hidden, 1]).uniform(-1, 1, (features + 1, hidden))
 
 
 def esn(
     hidden: int, radius: Any = 0.9, leak: Any = 1.0, input_scale: Any = 1.0, degree: int = 10, seed: int = 0
 ) -> Cell:
-    """An echo state network: a leaky reservoir with random weights that stay as they are.
+    """An echo state network: a leaky reservoir with fixed random weights.
 
         h_t = (1 - leak) h_{t-1} + leak tanh(input_scale (x_t w + b) + radius h_{t-1} u)
 
-    w and b are uniform from -1 to 1, u sparse, with a spectral radius of 1. They are constants, not params: learn what
-    reads the state, by gradient or at once with `ridge`.
+    w and b are uniform from -1 to 1; u is sparse, with a spectral radius of 1. They are constants, not params. Train a
+    readout of the state, by gradient descent or in closed form with `ridge`.
 
     Args:
-      hidden: units.
-      radius: spectral radius of the recurrent weights.
-      leak: part of the state that is new at each step.
-      input_scale: of the input's weights.
-      degree: recurrent connections that lead to each unit.
-      seed: which reservoir.
+      hidden: the number of units.
+      radius: the spectral radius of the recurrent weights.
+      leak: the fraction of the state that is replaced at each step.
+      input_scale: the scale of the input's weights.
+      degree: the number of recurrent connections into each unit.
+      seed: the seed of the reservoir.
 
     Raises:
       ValueError: degree is below 1.
 
-    Example: nothing to learn.
+    Example: there is nothing to train.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.unroll(esn(50))
       >>> params = cell.init(jax.random.key(0), jnp.ones((12, 3)))
@@ -83,14 +83,14 @@ def esn(
 
 
 def ridge(states: jax.Array, targets: jax.Array, penalty: Any = 1e-6) -> dict[str, jax.Array]:
-    """The params of `linear` that read targets from states with least squared error, in closed form.
+    """Returns the params of a `linear` readout from states to targets with least squared error, in closed form.
 
         minimise sum |states w + b - targets|^2 + penalty |w|^2
 
     Args:
-      states: `[..., features]`, of a reservoir or of anything else.
+      states: `[..., features]`, of a reservoir or any other network.
       targets: `[..., outputs]`.
-      penalty: at 0 the states must span their space, or the result is not finite.
+      penalty: the ridge penalty; at 0 the result is not finite if the states are linearly dependent.
 
     Returns:
       {"w": `[features, outputs]`, "b": `[outputs]`}
@@ -119,14 +119,14 @@ class LMUCarry(NamedTuple):
 
 @functools.cache
 def _delay(order: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The memory of `length` steps by Legendre polynomials, held constant between steps: m_t = A m_{t-1} + B u_t."""
+    """Returns A and B of m_t = A m_{t-1} + B u_t, a Legendre memory of `length` steps with a zero-order hold."""
     i, j = np.arange(order)[:, None], np.arange(order)
     a = (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1))
     b = (2 * i + 1) * (-1.0) ** i
     whole = np.block([[a, b], [np.zeros((1, order + 1))]]) / length
     halvings = max(0, int(np.ceil(np.log2(np.abs(whole).sum(1).max())))) + 4
     power = result = np.eye(order + 1)
-    for n in range(1, 14):  # Taylor's series of exp(whole / 2 ** halvings)
+    for n in range(1, 14):  # Taylor series of exp(whole / 2 ** halvings)
         power = power @ whole / (n * 2.0**halvings)
         result = result + power
     for _ in range(halvings):
@@ -135,20 +135,20 @@ def _delay(order: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lmu(hidden: int, order: int = 16, length: int = 100, u_init: Initializer = orthogonal) -> Cell:
-    """The Legendre memory unit: a vanilla RNN beside a linear memory of the last `length` steps.
+    """The Legendre memory unit: a vanilla RNN with a linear memory of the last `length` steps.
 
         u_t = x_t e_x + h_{t-1} e_h + m_{t-1} e_m
         m_t = A m_{t-1} + B u_t;  h_t = tanh(x_t w_x + b + h_{t-1} w_h + m_t w_m)
 
-    A and B are constants: the best memory of its order of a signal over a sliding window, sampled by zero-order hold.
-    Params: ({w `[features, 1 + hidden]`, b}, {e_h `[hidden]`, e_m `[order]`, w_h `[hidden, hidden]`, w_m `[order,
-    hidden]`}); e_x is the first column of w; e_m starts at zero.
+    A and B are constants: the optimal memory of its order of a signal over a sliding window, discretised by zero-order
+    hold. Params: ({w `[features, 1 + hidden]`, b}, {e_h `[hidden]`, e_m `[order]`, w_h `[hidden, hidden]`, w_m `[order,
+    hidden]`}); e_x is the first column of w; e_m is initialised to zero.
 
     Args:
-      hidden: units, and outputs.
-      order: numbers of the memory.
-      length: steps that it covers, theta of the paper.
-      u_init: initialiser of w_h.
+      hidden: the number of units and outputs.
+      order: the size of the memory.
+      length: the number of steps it covers, theta of the paper.
+      u_init: the initialiser of w_h.
 
     Raises:
       ValueError: order or length is below 1.

@@ -1,12 +1,12 @@
-"""How cores with layer norm run fast: the rules of `rnnjax.cells`, behind normalised linear maps.
+"""Fast windows of cores with layer norm: the rules of `rnnjax.cells` on normalised linear maps.
 
-The norm of a linear map is that map of a scaled input, its weights centred over their columns:
+The norm of a linear map is the same map of a scaled input, with weights centred over their columns:
 
     standardize(h u) * gain = (r h) (c * gain),  c = centred(u),  r = 1 / sqrt(h q h + epsilon),  q = c c^T / n
 
-So a layer with layer norm is the plain layer on the inputs r_x x and r_h h, and one matmul a piece still gives all its
-weights their gradient, gains too. What the scales add is small: in the loop a product of h with what comes back
-through u, and after it the gradient of the quadratic forms h q h and x q x.
+A layer with layer norm is therefore the plain layer on the inputs r_x x and r_h h, and one matmul per piece still gives
+the gradient of all its weights, including gains. The scales add little: in the loop, a product of h with the cotangent
+that comes back through u; after the loop, the gradient of the quadratic forms h q h and x q x.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from rnnjax.cells._fused_window import Rule
 
 
 def _mean(x: jax.Array) -> jax.Array:
-    """Over features, kept as one. By a matmul: on the CPU a sum along rows is not vectorised."""
+    """Returns the mean over features, keeping the axis, by a matmul: the CPU does not vectorise sums along rows."""
     n = x.shape[-1]
     return jnp.matmul(x, jnp.full((n, 1), 1 / n, x.dtype), precision=lax.Precision.HIGHEST)
 
 
 def _inverse_root(mean_square: jax.Array) -> jax.Array:
-    """The scale r of a mean square."""
+    """Returns the scale r of a mean square."""
     return lax.rsqrt(mean_square + jnp.asarray(EPSILON, mean_square.dtype))
 
 
 def _standard(c: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """c with mean 0 and variance 1, and the scale that made it so."""
+    """Returns c with mean 0 and variance 1, and the scale that was applied."""
     centred = c - c.mean(-1, keepdims=True)
     r = _inverse_root((centred * centred).mean(-1, keepdims=True))
     return centred * r, r
 
 
 def _times(a: jax.Array, gain: jax.Array) -> jax.Array:
-    """a with a gain for each feature."""
+    """Multiplies a by a gain per feature."""
     return a * jnp.broadcast_to(gain, a.shape)
 
 
 def _normed(w: jax.Array, gain: jax.Array) -> tuple[PyTree, jax.Array]:
-    """What the norm of x w needs, and the weights that give it from the scaled input. q where it is the smaller."""
+    """Returns the parameters of the norm of x w, using q if it is smaller, and the weights for the scaled input."""
     w = w - w.mean(-1, keepdims=True)
     q = w @ w.T / jnp.asarray(w.shape[1], w.dtype) if w.shape[0] <= w.shape[1] else None
     gained = _times(w, gain)
@@ -69,7 +69,7 @@ def _normed(w: jax.Array, gain: jax.Array) -> tuple[PyTree, jax.Array]:
 
 
 def _mean_square(part: PyTree, x: jax.Array) -> jax.Array:
-    """That of x w as a function of x and w, for many steps."""
+    """Returns the mean square of x w as a function of x and w, for many steps."""
     if part["q"] is None:
         v = times_t(x, part["w_t"])
         return _mean(v * v)
@@ -77,12 +77,12 @@ def _mean_square(part: PyTree, x: jax.Array) -> jax.Array:
 
 
 def _prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
-    """The params of the plain rule on scaled inputs, and beside them the norms.
+    """Returns the params of the plain rule on scaled inputs, together with the norms.
 
     Args:
       plain: the rule without layer norm.
-      linear: params of the input's map, or None where inputs are pre-activations.
-      *rest: params of the layer norm of the input's part if there is a map, of the core, and an extra bias.
+      linear: the params of the input's map, or None if the inputs are pre-activations.
+      *rest: the params of the layer norm of the input's part (if there is a map) and of the core, and an extra bias.
     """
     *norm, core, bias = rest
     recurrent, u = _normed(core["u"], core["gain"])
@@ -98,14 +98,14 @@ def _prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
 
 
 def _part(norm: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """standardize(x w) of one step, and its scale."""
+    """Returns standardize(x w) of one step, and its scale."""
     v = x @ norm["w"]
     r = _inverse_root(_mean(v * v))
     return v * r, r
 
 
 def _given(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-    """The input's pre-activations, with biases, and their scale."""
+    """Returns the input's pre-activations, including biases, and their scale."""
     if p["inputs"] is None:
         return plus(x, p["b"]), None
     a, r = _part(p["inputs"], x)
@@ -113,37 +113,37 @@ def _given(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
 
 
 def _drive(p: PyTree, x: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
-    """The input's pre-activations with biases, the recurrent ones, and their scales."""
+    """Returns the input's pre-activations including biases, the recurrent ones, and their scales."""
     a, rx = _given(p, x)
     v, rh = _part(p["recurrent"], h)
     return a, v * p["recurrent"]["gain"], (rx, rh)
 
 
 def _scaled(x: jax.Array, h: jax.Array, scales: PyTree) -> tuple[jax.Array, jax.Array]:
-    """The inputs of the plain rule."""
+    """Returns the inputs of the plain rule."""
     rx, rh = scales
     return x if rx is None else x * rx, h * rh
 
 
 def _mean_squares(p: PyTree, x: jax.Array, h: jax.Array) -> PyTree:
-    """Those of the input's part and of the recurrent one."""
+    """Returns the mean squares of the input's part and of the recurrent part."""
     return None if p["inputs"] is None else _mean_square(p["inputs"], x), _mean_square(p["recurrent"], h)
 
 
 def _scale_factors(p: PyTree, h: jax.Array, scales: PyTree) -> PyTree:
-    """What `_back` multiplies with."""
+    """Returns the factors that `_back` multiplies by."""
     rh = scales[1]
     return scales, h, rh * rh * rh * times_t(h, p["recurrent"]["q"])
 
 
 def _back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[jax.Array, PyTree]:
-    """From the cotangents dv of the recurrent part to those of h and of the mean squares.
+    """Maps the cotangents dv of the recurrent part to those of h and of the mean squares.
 
     Args:
-      p: prepared.
-      factors: of `_scale_factors`.
-      dv: cotangents of the recurrent part of all gates.
-      along: sum over gates of the cotangents times both parts, without biases.
+      p: the prepared params.
+      factors: from `_scale_factors`.
+      dv: the cotangents of the recurrent part of all gates.
+      along: the sum over gates of the cotangents times both parts, without biases.
     """
     (rx, rh), h, k = factors
     e = dv @ p["u_t"]
@@ -153,17 +153,17 @@ def _back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[
 
 
 def _unbiased(p: PyTree, z: jax.Array) -> jax.Array:
-    """Pre-activations without biases."""
+    """Returns pre-activations without biases."""
     return z if p["b"] is None else z - jnp.broadcast_to(p["b"], z.shape)
 
 
 def _total(x: jax.Array) -> jax.Array:
-    """The sum over features, kept as one."""
+    """Returns the sum over features, keeping the axis."""
     return _mean(x) * jnp.asarray(x.shape[-1], x.dtype)
 
 
 def _lstm_rule() -> Rule:
-    """The cell is normalised too, where the output sees it."""
+    """The rule of an LSTM; the cell is also normalised where the output reads it."""
 
     def step(p: PyTree, carry: Any, x: jax.Array) -> tuple[PyTree, PyTree]:
         a, v, scales = _drive(p, x, carry.h)
@@ -201,7 +201,7 @@ def _lstm_rule() -> Rule:
 
 
 def _vanilla_rule(plain: Rule, activation: Activation, derivative: Activation) -> Rule:
-    """The plain recurrence. u is square, so h q h would cost what h u does: the norm's own derivative is cheaper."""
+    """The rule of a vanilla core. u is square, so h q h would cost as much as h u; the norm's derivative is cheaper."""
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
         a, rx = _given(p, x)
@@ -234,7 +234,7 @@ def _vanilla_rule(plain: Rule, activation: Activation, derivative: Activation) -
 
 
 def _gru_rule(plain: Rule, keep: bool) -> Rule:
-    """The reset gate acts after the matmul and its norm."""
+    """The rule of a GRU whose reset gate acts after the matmul and its norm."""
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
         n = h.shape[-1]

@@ -1,7 +1,7 @@
-"""How the cores run fast: for each its step, and its backward pass split into factors and what is left for the loop.
+"""Fast windows of the cores: the step of each, and its backward pass split into factors and the rest of the loop.
 
-Write d for the cotangent of the carry after a step. What multiplies d elementwise is a factor, formed for many steps at
-once; what is left is a product or two and the matmul that takes cotangents back through the recurrent weights.
+Let d be the cotangent of the carry after a step. Everything that multiplies d elementwise is a factor and is computed
+for many steps at once. What remains in the loop is a few products and the matmul with the recurrent weights.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ sigmoid = jax.nn.sigmoid
 
 
 def side_by_side(*arrays: jax.Array) -> jax.Array:
-    """Arrays joined along their features."""
+    """Concatenates arrays along their features."""
     return jnp.concatenate(arrays, axis=-1)
 
 
 def _affine(linear: PyTree | None, u: jax.Array, *biases: jax.Array | None) -> PyTree:
-    """[x, h] v + b, or x + h v + b where x is a pre-activation; transposed too, as the backward pass wants it."""
+    """Prepares [x, h] v + b, or x + h v + b if x is a pre-activation, also transposed for the backward pass."""
     v = u if linear is None else jnp.concatenate([linear["w"], u])
     b = [b for b in (*biases, None if linear is None else linear.get("b")) if b is not None]
     return {"v": v, "v_t": v.T, "u_t": u.T, "b": sum(b[1:], b[0]) if b else None}
 
 
 def _forward(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
-    """The affine map of one step."""
+    """Applies the affine map to one step."""
     return plus(x + h @ p["v"] if p["v"].shape[0] == h.shape[-1] else side_by_side(x, h) @ p["v"], p["b"])
 
 
 def _derivable(p: PyTree, x: jax.Array, h: jax.Array) -> jax.Array:
-    """`_forward` for many steps, in the form whose transpose gives the gradient of v_t in one matmul."""
+    """Applies `_forward` to many steps, in a form whose transpose computes the gradient of v_t in one matmul."""
     x_apart = p["v_t"].shape[1] == h.shape[-1]
     return plus(x + times_t(h, p["v_t"]) if x_apart else _joint(x, h, p["v_t"]), p["b"])
 
 
 def times_t(x: jax.Array, w_t: jax.Array) -> jax.Array:
-    """x w, for w stored transposed."""
+    """Returns x w for w stored transposed."""
     return lax.dot_general(x, w_t, (((x.ndim - 1,), (1,)), ((), ())))
 
 
 @jax.custom_jvp
 def _joint(x: jax.Array, h: jax.Array, v_t: jax.Array) -> jax.Array:
-    """[x, h] v for many steps: the weights get their gradient in one matmul, x its own without that of h."""
+    """Returns [x, h] v for many steps; the weights get their gradient by one matmul, x and h by separate ones."""
     return times_t(side_by_side(x, h), v_t)
 
 
 def _joint_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    """dx w + dh u + [x, h] dv, without the matmuls of what does not move."""
+    """Returns dx w + dh u + [x, h] dv, skipping the matmuls of zero tangents."""
     (x, h, v_t), (dx, dh, dv_t) = primals, tangents
     n = x.shape[-1]
     terms = [(dx, v_t[:, :n]), (dh, v_t[:, n:]), (side_by_side(x, h), dv_t)]
@@ -68,22 +68,22 @@ _joint.defjvp(_joint_jvp, symbolic_zeros=True)
 
 
 def _columns(linear: PyTree | None, begin: int, end: int) -> PyTree | None:
-    """The linear map onto some of the gates alone."""
+    """Restricts a linear map to some of the gates."""
     return None if linear is None else {name: leaf[..., begin:end] for name, leaf in linear.items()}
 
 
 def _transposed(linear: PyTree | None) -> PyTree | None:
-    """A linear map stored for `_through`."""
+    """Transposes a linear map for `_through`."""
     return None if linear is None else {"w_t": linear["w"].T, "b": linear.get("b")}
 
 
 def _through(linear_t: PyTree, x: jax.Array) -> jax.Array:
-    """The linear map of many steps, in the form of `_derivable`."""
+    """Applies a linear map to many steps, in the form of `_derivable`."""
     return plus(times_t(x, linear_t["w_t"]), linear_t["b"])
 
 
 def plus(a: jax.Array, b: jax.Array | None) -> jax.Array:
-    """a, with a bias added if there is one."""
+    """Adds a bias if there is one."""
     return a if b is None else a + jnp.broadcast_to(b, a.shape)
 
 
@@ -102,14 +102,14 @@ def _lstm_factors(p: PyTree, before: Any, after: Any, a: jax.Array) -> PyTree:
 
 
 def lstm_gates(c: jax.Array, t: jax.Array, a: jax.Array) -> PyTree:
-    """What takes cotangents to the gates, the cell before, and what tanh sees of the cell after; t is its value."""
+    """Returns the factors from cotangents to the gates, the previous cell and the argument of tanh; t is the tanh."""
     i, f, g, o = jnp.split(a, 4, axis=-1)
     i, f, g, o = sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o)
     return (g * i * (1 - i), c * f * (1 - f), i * (1 - g * g), t * o * (1 - o)), f, o * (1 - t * t)
 
 
 def lstm_cotangents(gates: PyTree, dc: jax.Array, dh: jax.Array) -> jax.Array:
-    """Those of all pre-activations."""
+    """Returns the cotangents of all pre-activations."""
     i, f, g, o = gates
     return side_by_side(i * dc, f * dc, g * dc, o * dh)
 
@@ -131,11 +131,11 @@ LSTM = Rule(
 )
 
 
-# Vanilla: carry h. These activations have a derivative that can be read off their value.
+# Vanilla: carry h. The derivatives of these activations are functions of their values.
 
 
 def _vanilla_rule(activation: Activation, derivative: Activation) -> Rule:
-    """The rule for an elementwise activation, with its derivative as a function of its value."""
+    """Returns the rule for an elementwise activation, with its derivative as a function of its value."""
 
     def pull(p: PyTree, factor: jax.Array, d: jax.Array) -> tuple[PyTree, PyTree]:
         da = d * factor
@@ -162,7 +162,7 @@ VANILLA = {activation: _vanilla_rule(activation, derivative) for activation, der
 
 
 def _gru_after_rule(keep: bool) -> Rule:
-    """The reset gate acts after the matmul: n = tanh(a_n + r v) with v = h u_n + b."""
+    """The rule with the reset gate after the matmul: n = tanh(a_n + r v) with v = h u_n + b."""
 
     def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
         u, n = core["u"], core["u"].shape[0]
@@ -206,7 +206,7 @@ def _gru_after_rule(keep: bool) -> Rule:
 
 
 def _gru_before_rule(keep: bool) -> Rule:
-    """The reset gate acts before the matmul: n = tanh(a_n + (r h) u_n)."""
+    """The rule with the reset gate before the matmul: n = tanh(a_n + (r h) u_n)."""
 
     def prepare(linear: PyTree | None, core: PyTree, bias: jax.Array | None) -> PyTree:
         u, n = core["u"], core["u"].shape[0]
@@ -247,12 +247,12 @@ def _gru_before_rule(keep: bool) -> Rule:
 
 
 def mix(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> jax.Array:
-    """The state after a step of a GRU."""
+    """Returns the state after a step of a GRU."""
     return new + z * (h - new) if keep else h + z * (new - h)
 
 
 def _mix_factors(keep: bool, h: jax.Array, z: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What takes d to h directly, and to the pre-activations of z and of n."""
+    """Returns the factors from d to h directly, and to the pre-activations of z and of n."""
     k = z if keep else 1 - z
     dz = (h - new if keep else new - h) * z * (1 - z)
     return k, dz, (1 - k) * (1 - new * new)

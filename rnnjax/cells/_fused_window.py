@@ -1,16 +1,16 @@
-"""Windows for gated cores: hand-written backward passes that give the gradient of the scan in less time.
+"""Fast windows for gated cores: hand-written backward passes with the gradient of the scan in less time.
 
-Autodiff of a scan saves what each operation wants and adds to the weights' gradient at every step. Here a window is
-cut into pieces of about twenty steps. In the backward pass of a piece everything that does not depend on the cotangents
-is formed for all its steps at once (`factors`), a loop does the few products that do (`pull`), and one matmul a piece
-gives the gradient of the weights. The parts:
+Autodiff of a scan saves the residuals of each operation and accumulates the weights' gradient at every step. Here a
+window is cut into pieces of about twenty steps. In the backward pass of a piece, everything that does not depend on the
+cotangents is computed for all its steps at once (`factors`), a loop computes the few products that do (`pull`), and one
+matmul per piece computes the gradient of the weights. The parts:
 
 - `_forward_scan` runs the loop, without a derivative.
-- `_attach_gradient` gives these values the hand-written derivative in the pre-activations and the carry.
-- `_pre_activations` hands these cotangents on to weights and inputs, by matmuls that JAX itself transposes and batches.
-  That is what keeps `vmap` right and fast: batches, populations, gradients per example.
+- `_attach_gradient` gives its values the hand-written derivative with respect to pre-activations and carry.
+- `_pre_activations` passes these cotangents on to weights and inputs, by matmuls that JAX transposes and batches.
+  This keeps `vmap` correct and fast: batches, populations, gradients per example.
 
-There is no forward mode: `without_fast(cell)` scans.
+There is no forward mode: `without_fast(cell)` scans instead.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from rnnjax.base._seq import first_step_shape, tree_zeros, zero_invalid
 
 
 class Rule(NamedTuple):
-    """One kind of core, for `layer_window` and `core_window`. Arrays it needs are in p, none in closures.
+    """A kind of core, for `layer_window` and `core_window`. All arrays it uses are in p, none in closures.
 
     Attributes:
-      prepare: (params of the parts before the core, core params, extra bias or None) -> p, once per window. With None
-        for the parts before, the inputs are pre-activations.
-      step: (p, carry, x) -> (carry, saved), one step forward, and what more the backward pass wants of it.
+      prepare: (params of the parts before the core, core params, extra bias or None) -> p, once per window. If the
+        params of the parts before are None, the inputs are pre-activations.
+      step: (p, carry, x) -> (carry, saved): one step forward, and values saved for the backward pass.
       pre: (p, x, before, saved) -> the pre-activations that depend on weights or inputs, as a function of p and x; for
         all steps of a piece at once, where `before` are the carries before each step.
-      factors: (p, before, after, saved) -> what `pull` multiplies with, for all steps of a piece at once.
-      pull: (p, factors, d) -> (d, dpre): from the cotangent of the carry after one step to that before, and to those
-        of the pre-activations.
+      factors: (p, before, after, saved) -> the factors of `pull`, for all steps of a piece at once.
+      pull: (p, factors, d) -> (d, dpre): maps the cotangent of the carry after one step to that of the carry before and
+        those of the pre-activations.
       output: carry -> y.
     """
 
@@ -52,9 +52,9 @@ class Rule(NamedTuple):
 
 
 class _Steps(NamedTuple):
-    """The inputs of a window, the marks of a `Seq`, and which units hold their state, a tree like the carry.
+    """The inputs of a window, the marks of a `Seq`, and which units are held, as a tree like the carry.
 
-    Without its inputs it is what the backward pass reads.
+    Without its inputs, it is read by the backward pass.
     """
 
     x: Any
@@ -64,14 +64,14 @@ class _Steps(NamedTuple):
 
 
 def _tree_select(flags: PyTree, a: PyTree, b: PyTree) -> PyTree:
-    """`jnp.where` over trees of one structure."""
+    """`jnp.where` over trees of the same structure."""
     return jax.tree.map(jnp.where, flags, a, b)
 
 
 def _scan_piece(
     rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps
 ) -> tuple[PyTree, PyTree, PyTree, PyTree]:
-    """The scan of a piece: the carry after it; after each step the carry, that had no unit held, and what is saved."""
+    """Scans a piece; returns the last carry and, per step, the carry, the carry before holding, and saved values."""
 
     def body(h: PyTree, s: _Steps) -> tuple[PyTree, PyTree]:
         h = h if s.first is None else tree_where(s.first, start, h)
@@ -85,7 +85,7 @@ def _scan_piece(
 
 
 class _Piece(NamedTuple):
-    """What the backward pass of a piece reads."""
+    """The values that the backward pass of a piece reads."""
 
     p: PyTree
     start: PyTree
@@ -96,7 +96,7 @@ class _Piece(NamedTuple):
     saved: PyTree
 
     def before(self) -> PyTree:
-        """The carry before each step, restarts done."""
+        """Returns the carry before each step, after restarts."""
         shifted = jax.tree.map(lambda h, hs: jnp.concatenate([h[None], hs[:-1]]), self.carry, self.after)
         if self.marks.first is None:
             return shifted
@@ -107,9 +107,9 @@ class _Piece(NamedTuple):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _forward_scan(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps) -> tuple[PyTree, _Piece]:
-    """The loop, without a derivative of its own: that is left to `_attach_gradient`.
+    """Runs the loop without a derivative of its own, which `_attach_gradient` provides.
 
-    Unlike stop_gradient this holds for one level of differentiation: a second one goes through the loop.
+    Unlike stop_gradient this affects only one level of differentiation: a second one goes through the loop.
     """
     last, after, new, saved = _scan_piece(rule, p, start, carry, s)
     return last, _Piece(p, start, carry, s._replace(x=None), after, new, saved)
@@ -119,17 +119,17 @@ _forward_scan.defvjp(lambda *args: (_forward_scan.fun(*args), ()), lambda rule, 
 
 
 def _pre_activations(rule: Rule, p: PyTree, x: jax.Array, piece: _Piece) -> PyTree:
-    """What hands cotangents on to p and x; nobody reads the value, so it is never computed."""
+    """Passes cotangents on to p and x; the value is unused and therefore never computed."""
 
     def pre(p: PyTree, x: jax.Array, piece: _Piece) -> PyTree:
         return rule.pre(p, x, piece.before(), piece.saved)
 
-    return jax.checkpoint(pre, prevent_cse=False)(p, x, piece)  # keeps what `attach` keeps anyway, not [x, h]
+    return jax.checkpoint(pre, prevent_cse=False)(p, x, piece)  # saves what `attach` saves anyway, not [x, h]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attach_gradient(rule: Rule, pre: PyTree, start: PyTree, carry: PyTree, piece: _Piece, out: PyTree) -> PyTree:
-    """out = (last carry, ys), with its derivative in the pre-activations, the carry before and the restart carry."""
+    """Returns out = (last carry, ys) with a derivative by the pre-activations, the previous and the restart carry."""
     return out
 
 
@@ -158,7 +158,7 @@ def _attach_gradient_bwd(rule: Rule, piece: _Piece, cotangents: PyTree) -> tuple
 
 
 def _output_vjp(rule: Rule, carry: PyTree, dy: jax.Array) -> PyTree:
-    """The cotangent of the carry from that of the output, which is a leaf of it."""
+    """Maps the cotangent of the output, which is a leaf of the carry, to that of the carry."""
     return jax.vjp(rule.output, carry)[1](dy)[0]
 
 
@@ -166,7 +166,7 @@ _attach_gradient.defvjp(lambda rule, pre, start, carry, piece, out: (out, piece)
 
 
 def _run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps) -> tuple[PyTree, jax.Array]:
-    """A few steps: their values, and their derivative."""
+    """Runs a few steps, with their derivative."""
     last, piece = _forward_scan(rule, p, start, carry, s)
     ys = rule.output(piece.after)
     ys = ys if s.valid is None else tree_where(s.valid, ys, tree_zeros(ys))
@@ -174,7 +174,7 @@ def _run_piece(rule: Rule, p: PyTree, start: PyTree, carry: PyTree, s: _Steps) -
 
 
 def piece_length(steps: int) -> int:
-    """About twenty: temporaries stay in cache, and the matmuls for the weights are large. Best if it divides."""
+    """Returns about twenty, a divisor if possible: temporaries fit in cache and the weights' matmuls are large."""
     if steps <= 40:
         return steps
     return min((k for k in range(14, 33) if steps % k == 0), key=lambda k: abs(k - 20), default=20)
@@ -190,7 +190,7 @@ def fused_scan(
     length: Callable[[int], int] = piece_length,
     hold: PyTree | None = None,
 ) -> tuple[PyTree, PyTree]:
-    """A whole window, piece by piece."""
+    """Runs a whole window, piece by piece."""
     marked = zero_invalid(xs) if isinstance(xs, Seq) else Seq(xs)
     s = _Steps(marked.x, _boolean(marked.valid), _boolean(marked.first), hold)
     start = None if s.first is None else start
@@ -200,13 +200,13 @@ def fused_scan(
 
 
 def _boolean(marks: jax.Array | None) -> jax.Array | None:
-    """Marks as booleans, which have no cotangents."""
+    """Converts marks to booleans, which have no cotangents."""
     return None if marks is None else marks.astype(bool)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fused:
-    """A window that can hold units and start anew elsewhere: `zoneout` and `learn_carry` keep it.
+    """A window that supports held units and another restart carry, so that `zoneout` and `learn_carry` can keep it.
 
     Attributes:
       run: (weights, carry, xs, hold, start) -> (carry, ys). hold has a boolean for each step and unit of the carry, or
@@ -216,22 +216,22 @@ class Fused:
     run: Callable[[PyTree, PyTree, PyTree, PyTree | None, PyTree | None], tuple[PyTree, PyTree]]
 
     def __call__(self, w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        """The window as every cell has it."""
+        """Runs the window with the signature of `Cell.window`."""
         return self.run(w, carry, xs, None, None)
 
 
 def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
-    """The core with a window on pre-activations.
+    """Returns the core with a fast window on pre-activations.
 
     Args:
-      rule: how this kind of core runs fast.
-      core: the core; its step must be the one that the rule speeds up.
-      bias: from one input, an array to be added to all pre-activations.
+      rule: the rule of this kind of core.
+      core: the core; its step must compute the same as the rule.
+      bias: from one input, an array to add to all pre-activations.
     """
 
     def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:
         x = first_step_shape(without_marks(xs))
-        jax.eval_shape(core.step, w, carry, x)  # its complaints are ours
+        jax.eval_shape(core.step, w, carry, x)  # raises the errors of the core's step
         p = rule.prepare(None, w, None if bias is None else bias(x))
         start = core.initial_carry(w, x) if start is None else start
         return fused_scan(rule, core, p, start, carry, xs, hold=hold)
@@ -240,10 +240,10 @@ def core_window(rule: Rule, core: Cell, bias: Callable[[jax.Array], jax.Array] |
 
 
 def layer_window(rule: Rule, layer: Cell, bias: Callable[[jax.Array], jax.Array] | None = None) -> Cell:
-    """`stack(linear(...), core)`, perhaps with a layer norm between, with a window in which the input's matmul stays.
+    """Returns `stack(linear(...), core)`, perhaps with layer norm, with a fast window that includes the input's matmul.
 
-    On the CPU a slice of pre-activations computed beforehand would be read inside the gates' loop, which then is not
-    vectorised; joined with the recurrent matmul the input's costs little.
+    On the CPU, reading pre-computed pre-activations inside the gates' loop would prevent its vectorisation; joined with
+    the recurrent matmul, the input's matmul costs little.
     """
 
     def fast(w: PyTree, carry: PyTree, xs: PyTree, hold: PyTree | None, start: PyTree | None) -> tuple[PyTree, PyTree]:

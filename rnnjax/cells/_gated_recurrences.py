@@ -1,4 +1,4 @@
-"""Elementwise recurrences whose gates depend on the input, or nearly: RG-LRU, QRNN, SRU, and traces that turn."""
+"""Elementwise recurrences with input-dependent gates: RG-LRU, QRNN, SRU; and rotating traces: RTU."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True) -> Cell:
         z = x_t w + b;  r, i = sigmoid(z w_r + b_r), sigmoid(z w_i + b_i);  a = sigmoid(decay) ^ (sharpness r)
         h_t = a h_{t-1} + sqrt(1 - a^2) i z
 
-    The block's convolution and GeLU gate are cells of their own. Params of the core: w_r, w_i `[hidden, hidden]`; b_r,
-    b_i, decay `[hidden]`. At the start sigmoid(decay) ^ 8 is uniform from 0.9 to 0.999.
+    The block's convolution and GeLU gate are separate cells. Params of the core: w_r, w_i `[hidden, hidden]`; b_r, b_i,
+    decay `[hidden]`. Initially sigmoid(decay) ^ 8 is uniform from 0.9 to 0.999.
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       sharpness: c of the paper.
-      bias: of the input's linear map.
+      bias: whether the input's linear map has a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -51,22 +51,22 @@ def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True) -> Cell:
     def drive(p: PyTree, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         r, i = (jax.nn.sigmoid(z @ p["w_" + gate] + p["b_" + gate]) for gate in ("r", "i"))
         log_a = as_dtype(sharpness, z) * r * jax.nn.log_sigmoid(p["decay"])
-        # The bound keeps the slope of the root finite where a is 1.
+        # The bound keeps the derivative of the square root finite where a is 1.
         return jnp.exp(log_a), jnp.sqrt(jnp.maximum(-jnp.expm1(2 * log_a), as_dtype(1e-12, z))) * i * z
 
     return stack(linear(hidden, bias), linear_recurrent(hidden, init, drive))
 
 
 def qrnn(hidden: int, width: int = 2, bias: bool = True) -> Cell:
-    """The quasi-recurrent network: gates from a convolution in time, and pooling by forget and output gates.
+    """The quasi-recurrent network: gates from a convolution over time, pooled by forget and output gates.
 
         z, f, o = [x_t, ..., x_{t-width+1}] w + b
         c_t = sigmoid(f) c_{t-1} + (1 - sigmoid(f)) tanh(z);  y_t = sigmoid(o) c_t
 
     Args:
-      hidden: units.
-      width: inputs under the convolution, at least 1.
-      bias: of the convolution.
+      hidden: the number of units.
+      width: the width of the convolution, at least 1.
+      bias: whether the convolution has a bias.
 
     Raises:
       ValueError: width is below 1.
@@ -94,17 +94,18 @@ def qrnn(hidden: int, width: int = 2, bias: bool = True) -> Cell:
 
 
 def sru(hidden: int, bias: bool = True) -> Cell:
-    """The simple recurrent unit: each unit's gates see its own cell alone, and its output a highway from the input.
+    """The simple recurrent unit: each unit's gates depend on its own cell only, with a highway from input to output.
 
         z, f, r, s = x_t w + b
         f = sigmoid(f + v_f c_{t-1});  c_t = f c_{t-1} + (1 - f) z
         r = sigmoid(r + v_r c_{t-1});  y_t = r c_t + (1 - r) s
 
-    Params: ({w, b}, {v `[2, hidden]`}), the rows of v f, r. s stands for the input itself, of whatever width.
+    Params: ({w, b}, {v `[2, hidden]`}), rows of v: f, r. s replaces the input in the highway, so the input may have any
+    width.
 
     Args:
-      hidden: units.
-      bias: of the input's linear map.
+      hidden: the number of units.
+      bias: whether the input's linear map has a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -128,7 +129,7 @@ def sru(hidden: int, bias: bool = True) -> Cell:
 
 
 def rtu(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:
-    """Linear recurrent trace units: pairs of real numbers that turn and fade, made for exact online gradients.
+    """Linear recurrent trace units: pairs of real numbers that rotate and decay, suited to exact online gradients.
 
         r = exp(-exp(nu)), theta = exp(phase);  (p, q): the halves of the state
         p_t = r (cos(theta) p_{t-1} - sin(theta) q_{t-1}) + sqrt(1 - r^2) (x_t w + b)_p
@@ -138,9 +139,9 @@ def rtu(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
     Params: ({w `[features, hidden]`, b}, {nu, phase `[hidden / 2]`}).
 
     Args:
-      hidden: outputs, two a pair: an even number.
-      r_min, r_max: between which r starts.
-      max_phase: largest angle that theta starts with.
+      hidden: the number of outputs, two per pair: an even number.
+      r_min, r_max: the range of the initial r.
+      max_phase: the largest initial theta.
 
     Raises:
       ValueError: hidden is odd.

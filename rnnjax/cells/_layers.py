@@ -1,4 +1,4 @@
-"""Layers: a linear map of the input, and a core."""
+"""Layers: a linear map of the input followed by a core."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rnnjax.cells._lstm import lstm_core, on_forget, peephole_core
 def _layer(
     core: Cell, width: int, bias: bool = True, normalise: bool = False, w_init: Initializer = lecun_normal
 ) -> Cell:
-    """`stack(linear(width), core)`; with layer norm the input's part is normalised too, its bias after that."""
+    """Returns `stack(linear(width), core)`; with layer norm the input's part is normalised before its bias is added."""
     if normalise:
         return stack(linear(width, bias=False, w_init=w_init), layer_norm_cell(), core)
     return stack(linear(width, bias, w_init), core)
@@ -65,7 +65,7 @@ def lstm(
         c_t = sigmoid(f + forget_bias) c_{t-1} + sigmoid(i) tanh(g)
         h_t = sigmoid(o) tanh(c_t)
 
-    Example: four times the parameters of a vanilla RNN.
+    Example: it has four times the parameters of a vanilla RNN.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> params = lstm(4).init(jax.random.key(0), jnp.ones(3))
       >>> sum(p.size for p in jax.tree.leaves(params))  # 4 * 4 (3 + 4 + 1)
@@ -102,8 +102,8 @@ def gru(
 ) -> Cell:
     """The GRU: `stack(linear(3 hidden), gru_core(hidden))`, params ({w, b}, {u}), gates r, z, n.
 
-    The default is Cho's (and the lectures') form, h_t = z h_{t-1} + (1 - z) n with the reset before the matmul;
-    `gru(h, reset_after=True, recurrent_bias=True)` is cuDNN's. See `gru_core` for all four conventions.
+    The default is the form of Cho et al., h_t = z h_{t-1} + (1 - z) n with the reset before the matmul;
+    `gru(h, reset_after=True, recurrent_bias=True)` is the form of cuDNN. See `gru_core` for all four conventions.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -133,7 +133,7 @@ def mgu(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
 
 
 def _scaled_identity(scale: Any) -> Initializer:
-    """An initialiser: scale times the identity."""
+    """Returns an initialiser: scale times the identity."""
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
         return jnp.asarray(scale, dtype) * jnp.eye(shape[0], shape[1], dtype=dtype)
@@ -142,11 +142,11 @@ def _scaled_identity(scale: Any) -> Initializer:
 
 
 def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
-    """A vanilla RNN of rectified linear units whose recurrent matrix starts as scale times the identity.
+    """A vanilla RNN of rectified linear units whose recurrent matrix is initialised to scale times the identity.
 
-        h_t = relu(x_t w + b + h_{t-1} u),  u = scale I and w ~ N(0, 0.001^2) at the start
+        h_t = relu(x_t w + b + h_{t-1} u),  initially u = scale I and w ~ N(0, 0.001^2)
 
-    Example: it starts as a sum of its inputs.
+    Example: initially it sums its inputs.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> w, core = irnn(4).init(jax.random.key(0), jnp.ones(3))
       >>> bool((core["u"] == jnp.eye(4)).all())
@@ -162,11 +162,11 @@ def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
 
 
 def elman(hidden: int, bias: bool = True) -> Cell:
-    """The Elman network as he wrote it: context units hold a copy of the hidden layer, whose units are logistic.
+    """The original Elman network: context units hold a copy of the hidden layer, whose units are logistic.
 
         context_t = h_{t-1};   h_t = sigmoid(x_t w + b + context_t u)
 
-    `truncate` at each step makes the context an input like any other, and learning standard backpropagation.
+    With `truncate` at each step the context is an input like any other, and training is standard backpropagation.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax

@@ -1,4 +1,4 @@
-"""Cells of one or two gates: what remains of the LSTM and the GRU when one leaves out most of it."""
+"""Cells with one or two gates, simplified from the LSTM and the GRU."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _Pair = tuple[jax.Array, jax.Array]
 
 
 def janet(hidden: int, forget_bias: Any = 1.0, beta: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
-    """Just another network: the LSTM with its forget gate alone.
+    """JANET (just another network): an LSTM with only a forget gate.
 
         f, g = x_t w + b + h_{t-1} u
         h_t = sigmoid(f + forget_bias) h_{t-1} + (1 - sigmoid(f + forget_bias - beta)) tanh(g)
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       forget_bias: added to f at run time, not stored in params.
-      beta: how much more is let in than is forgotten.
-      u_init: initialiser of each gate's `[hidden, hidden]`.
+      beta: the offset between the input and the forget gate; larger values write more.
+      u_init: the initialiser of each gate's `[hidden, hidden]`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -50,11 +50,11 @@ def janet(hidden: int, forget_bias: Any = 1.0, beta: Any = 1.0, u_init: Initiali
 
 
 def ligru(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The light GRU: no reset gate, and rectified candidates.
+    """The light GRU: no reset gate, and a rectified candidate.
 
         z, n = x_t w + b + h_{t-1} u;  h_t = sigmoid(z) h_{t-1} + (1 - sigmoid(z)) relu(n)
 
-    Without the paper's batch normalisation of x_t w.
+    The paper's batch normalisation of x_t w is omitted.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -81,10 +81,10 @@ def ugrnn(hidden: int, gate_bias: Any = 1.0, bias: bool = True, u_init: Initiali
         h_t = sigmoid(g + gate_bias) h_{t-1} + (1 - sigmoid(g + gate_bias)) tanh(c)
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       gate_bias: added to g at run time, not stored in params.
-      bias: of the input's linear map.
-      u_init: initialiser of each gate's `[hidden, hidden]`.
+      bias: whether the input's linear map has a bias.
+      u_init: the initialiser of each gate's `[hidden, hidden]`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -107,7 +107,7 @@ def ugrnn(hidden: int, gate_bias: Any = 1.0, bias: bool = True, u_init: Initiali
 
 
 def minimal_rnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The MinimalRNN: the state is a weighted mean of the inputs' codes, by one gate.
+    """The MinimalRNN: one gate averages the state with a code of the input.
 
         z = tanh(x_t w + b);  g = sigmoid(h_{t-1} u + z v + b_g);  h_t = g h_{t-1} + (1 - g) z
 
@@ -133,12 +133,12 @@ def minimal_rnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal
 
 
 def ran(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The recurrent additive network: a weighted sum of inputs, by gates that see the output.
+    """The recurrent additive network: a weighted sum of inputs, with gates that depend on the output.
 
         i, f, c = x_t w + b;  i, f = sigmoid(i + h_{t-1} u_i), sigmoid(f + h_{t-1} u_f)
         c_t = i c + f c_{t-1};  h_t = tanh(c_t)
 
-    The carry is c: h is tanh of it. Params: ({w, b}, {u `[hidden, 2 hidden]`}), order i, f, c.
+    The carry is c, and h is its tanh. Params: ({w, b}, {u `[hidden, 2 hidden]`}), order i, f, c.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -160,7 +160,7 @@ def ran(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
 
 
 def star(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The stackable recurrent cell: one gate, and gradients that keep their size from layer to layer.
+    """The stackable recurrent cell: one gate, designed to preserve the size of gradients across layers.
 
         k, z = x_t w + b;  k = sigmoid(k + h_{t-1} u);  h_t = tanh((1 - k) h_{t-1} + k tanh(z))
 
@@ -186,11 +186,11 @@ def star(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Ce
 
 
 def atr(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The addition-subtraction twin-gated network: both gates from one sum and one difference.
+    """The addition-subtraction twin-gated network: its two gates come from one sum and one difference.
 
         p = x_t w + b;  q = h_{t-1} u;  h_t = sigmoid(p + q) p + sigmoid(p - q) h_{t-1}
 
-    Example: as many parameters as a vanilla RNN.
+    Example: it has as many parameters as a vanilla RNN.
       >>> import jax, jax.numpy as jnp
       >>> params = atr(4).init(jax.random.key(0), jnp.ones(3))
       >>> sum(p.size for p in jax.tree.leaves(params))  # 4 (3 + 4 + 1)
@@ -210,7 +210,7 @@ def atr(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
 
 
 def cfn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The chaos-free network: without input its state goes to zero, whatever its weights.
+    """The chaos-free network: without input its state decays to zero, whatever its weights.
 
         f, i, n = x_t w + b;  f, i = sigmoid(f + h_{t-1} u_f), sigmoid(i + h_{t-1} u_i)
         h_t = f tanh(h_{t-1}) + i tanh(n)

@@ -1,4 +1,4 @@
-"""Linear attention and its kin: matrix memories that write what they see and differ in how they fade."""
+"""Linear attention and related cells: matrix memories that differ in how they decay."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from rnnjax.cells._matrix_memory import Write, head_size, matrix_recurrent
 
 
 def split_heads(z: jax.Array, n: int, heads: int, size: int) -> list[jax.Array]:
-    """The first n slices of heads * size numbers, each `[heads, size]`."""
+    """Returns the first n slices of heads * size numbers, each as `[heads, size]`."""
     return list(z[: n * heads * size].reshape(n, heads, size))
 
 
 def linear_attention(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
-    """Linear attention: all keys and values so far in one matrix, read by queries.
+    """Linear attention: the sum of all key-value products so far in a matrix, read by queries.
 
         q, k = phi(x_t w_q), phi(x_t w_k);  v = x_t w_v;  phi(a) = elu(a) + 1
         M_t = M_{t-1} + k v;  n_t = n_{t-1} + k;  y_t = q . M_t / q . n_t
 
-    n is one more column of the carry `[heads, keys, values + 1]`. Params: w `[features, 3 hidden]`, order q, k, v; b.
+    n is stored as one more column of the carry `[heads, keys, values + 1]`. Params: w `[features, 3 hidden]`, order q,
+    k, v; b.
 
     Args:
-      hidden: units of all heads together, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -61,18 +62,18 @@ def linear_attention(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
 
 
 def retnet(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
-    """Retention: a matrix memory that fades at one fixed rate a head.
+    """Retention: a matrix memory with a fixed decay rate per head.
 
         q, k, v = x_t w_q, x_t w_k / sqrt(keys), x_t w_v
         M_t = gamma M_{t-1} + k v;  gamma = 1 - 2^(-5 - head), head = 0 .. heads - 1;  y_t = q . M_t
 
-    Without the rotation of queries and keys by position, and without the norm and gate of the layer. Params: w
-    `[features, 3 hidden]`, order q, k, v; b.
+    The rotation of queries and keys by position and the layer's norm and gate are omitted. Params: w `[features, 3
+    hidden]`, order q, k, v; b.
 
     Args:
-      hidden: units of all heads together, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -98,19 +99,19 @@ def retnet(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
 
 
 def gla(hidden: int, heads: int = 1, slowness: Any = 16.0, bias: bool = True) -> Cell:
-    """Gated linear attention: each key of a matrix memory fades as the input says.
+    """Gated linear attention: each key of a matrix memory has an input-dependent decay.
 
         q, k, v = x_t w_q / sqrt(keys), x_t w_k, x_t w_v;  alpha = sigmoid(x_t w_a + b_a) ^ (1 / slowness)
         M_t = alpha M_{t-1} + k v, a factor for each key;  y_t = q . M_t
 
-    w_a has full rank, where the paper's has rank 16; the layer's norm and output gate are cells of their own. Params:
-    w `[features, 4 hidden]`, order q, k, v, a; b.
+    w_a has full rank, whereas the paper's has rank 16; the layer's norm and output gate are separate cells. Params: w
+    `[features, 4 hidden]`, order q, k, v, a; b.
 
     Args:
-      hidden: units of all heads together, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
-      slowness: tau of the paper; above 1 gates start near 1.
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
+      slowness: tau of the paper; above 1 the initial gates are close to 1.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -138,19 +139,20 @@ def gla(hidden: int, heads: int = 1, slowness: Any = 16.0, bias: bool = True) ->
 
 
 def mamba2(hidden: int, states: int = 16, heads: int = 1, bias: bool = True) -> Cell:
-    """State space duality, the recurrence of Mamba-2: one decay a head, inputs and outputs of the state by the input.
+    """State space duality, the recurrence of Mamba-2: one decay per head, with input-dependent B and C.
 
         v, B, C = x_t w_v `[hidden]`, x_t w_B `[states]`, x_t w_C `[states]`;  dt = softplus(x_t w_dt + b_dt) `[heads]`
         M_t = exp(-exp(rate) dt) M_{t-1} + dt B v;  y_t = C . M_t + d v
 
-    B and C are the same for all heads. The block's convolution, gate and norm are cells of their own. Params: ({w, b},
-    {rate, d `[heads]`}); w in the order v, B, C, dt. The rates start at ln 1 .. ln 16, evenly, d at 1.
+    B and C are shared by all heads. The block's convolution, gate and norm are separate cells. Params: ({w, b}, {rate,
+    d `[heads]`}); w in the order v, B, C, dt. The initial rates are evenly spaced from ln 1 to ln 16, the initial d is
+    1.
 
     Args:
-      hidden: units of all heads together, and outputs.
-      states: rows of each head's state.
-      heads: of hidden / heads units.
-      bias: of the input's linear map.
+      hidden: the total number of units of all heads, and the number of outputs.
+      states: the number of rows of each head's state.
+      heads: the number of heads, each with hidden / heads units.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.

@@ -1,7 +1,7 @@
-"""Linear recurrences: cells whose state moves by h_t = a_t h_{t-1} + b_t, elementwise, with a and b free of h.
+"""Linear recurrences: cells with h_t = a_t h_{t-1} + b_t, elementwise, where a and b do not depend on h.
 
-So all a and b of a window are formed at once, by one matmul, and what is left in time is a product and a sum an
-element: a loop on a CPU, an associative scan elsewhere. `linear_recurrent` makes such a cell from three functions.
+All a and b of a window are computed at once, by one matmul. What remains over time is a product and a sum per element:
+a loop on a CPU, an associative scan elsewhere. `linear_recurrent` builds such a cell from three functions.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _Read = Callable[[PyTree, jax.Array, jax.Array], jax.Array]
 
 
 def _advance(a: jax.Array, b: jax.Array, h: jax.Array) -> jax.Array:
-    """One step; where a is zero nothing of h remains, not even an inf."""
+    """Advances one step; where a is zero, h has no effect, even if it is inf."""
     return jnp.where(a == 0, b, a * h + b)
 
 
 def one_by_one(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
-    """The recurrence as a loop: least work and least memory."""
+    """Computes the recurrence as a loop, with the least work and memory."""
     return lax.scan(lambda h, ab: (_advance(ab[0], ab[1], h),) * 2, h, (a, b), reverse=reverse)[1]
 
 
 def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
-    """The recurrence as an associative scan: log T passes over all steps."""
+    """Computes the recurrence as an associative scan: log T passes over all steps."""
 
     def combine(early: PyTree, late: PyTree) -> PyTree:
         return early[0] * late[0], _advance(late[0], late[1], early[1])
@@ -47,14 +47,14 @@ def in_parallel(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool) -> jax.
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def linear_scan(a: jax.Array, b: jax.Array, h: jax.Array, reverse: bool = False) -> jax.Array:
-    """All states of h_t = a_t h_{t-1} + b_t, elementwise. Where a_t is zero, h_t = b_t whatever was before.
+    """Returns all states of h_t = a_t h_{t-1} + b_t, elementwise. If a_t is zero, h_t = b_t whatever came before.
 
-    Its gradient is one more such scan, the other way round. There is no forward mode; cells have `without_fast`.
+    Its gradient is one more such scan in the other direction. It has no forward mode; for cells, see `without_fast`.
 
     Args:
       a, b: `[T, ...]`, real or complex.
-      h: the state before, `[...]`.
-      reverse: from the last step to the first.
+      h: the previous state, `[...]`.
+      reverse: run from the last step to the first.
 
     Returns:
       `[T, ...]`
@@ -84,7 +84,7 @@ def _scan_bwd(reverse: bool, kept: PyTree, d: jax.Array) -> tuple[jax.Array, ...
 
 
 def _shifted(a: jax.Array, h: jax.Array, reverse: bool) -> jax.Array:
-    """a one step later in the direction of reading, h at its head."""
+    """Shifts a by one step in the direction of the recurrence, with h in the first place."""
     return jnp.concatenate([a[1:], h[None]] if reverse else [h[None], a[:-1]])
 
 
@@ -92,17 +92,17 @@ linear_scan.defvjp(_scan_fwd, _scan_bwd)
 
 
 def _halves(z: jax.Array, dtype: Any) -> jax.Array:
-    """A complex vector as a real one, real parts before imaginary ones."""
+    """Returns a complex vector as a real one, real parts before imaginary parts."""
     return jnp.concatenate([z.real, z.imag], -1).astype(dtype)
 
 
 def joined(h: jax.Array) -> jax.Array:
-    """The complex vector of `_halves`; of at least single precision, there is no other."""
+    """Returns the complex vector of `_halves`, in at least single precision, as complex numbers require."""
     return lax.complex(*jnp.split(h if jnp.finfo(h.dtype).bits >= 32 else h.astype(jnp.float32), 2, axis=-1))
 
 
 def scaled(r: jax.Array, z: jax.Array) -> jax.Array:
-    """A complex array times a real one."""
+    """Multiplies a complex array by a real one."""
     r = r.astype(z.real.dtype)
     return lax.complex(r * z.real, r * z.imag)
 
@@ -114,18 +114,18 @@ def linear_recurrent(
     read: _Read | None = None,
     is_complex: bool = False,
 ) -> Cell:
-    """A cell of a linear recurrence; its window forms all coefficients at once.
+    """Returns a cell with a linear recurrence; its window computes all coefficients at once.
 
         a_t, b_t = drive(params, x_t);  h_t = a_t h_{t-1} + b_t;  y_t = read(params, h_t, x_t)
 
     Args:
-      states: numbers of the state, real or complex; the carry is real: `[states]`, or `[2 states]`, real parts first.
+      states: the size of the state, real or complex; the carry is real: `[states]`, or `[2 states]`, real parts first.
       init: (key, x) -> params.
       drive: (params, x) -> (a, b), each `[states]`.
       read: (params, h, x) -> y; None: y is h.
-      is_complex: whether a, b and h are.
+      is_complex: whether a, b and h are complex.
 
-    Example: exponential averages over two learned times.
+    Example: exponential averages with two learned time constants.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> def drive(p, x):
       ...     a = jax.nn.sigmoid(p["rate"])
@@ -167,7 +167,7 @@ def linear_recurrent(
 
 
 def _marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Coefficients that obey the marks of a Seq: hold where it is not valid, start anew where it is first."""
+    """Adapts coefficients to the marks of a Seq: the state is kept where invalid and reset where first."""
     if not isinstance(xs, Seq):
         return a, b
     if xs.valid is not None:
@@ -185,9 +185,9 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
     hidden]`. |lambda| < 1 whatever they are.
 
     Args:
-      hidden: complex states, and outputs.
-      r_min, r_max: ring in which lambda starts, uniformly; near 1 it remembers long.
-      max_phase: largest phase that lambda starts with, in radians.
+      hidden: the number of complex states, and of outputs.
+      r_min, r_max: the ring in which lambda is initialised uniformly; near 1 the memory is long.
+      max_phase: the largest initial phase of lambda, in radians.
 
     Example:
       >>> import jax, rnnjax
@@ -230,18 +230,18 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
 
 
 def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
-    """Diagonal state spaces: a linear map to `hidden` signals, each filtered by `states` complex modes of its own.
+    """Diagonal state spaces: a linear map to `hidden` signals, each filtered by `states` complex modes.
 
         z = x w + b;  A_n = -exp(decay_n) + i frequency_n;  dt = exp(step)
         h_t = exp(dt A) h_{t-1} + (exp(dt A) - 1) / A z_t;  y_t = 2 Re(h_t . c) + d z_t
 
-    Params of the core: decay, frequency, c_re, c_im `[hidden, states]`, step, d `[hidden]`. It starts with the
-    frequencies pi n and decays 1/2 (S4D-Lin).
+    Params of the core: decay, frequency, c_re, c_im `[hidden, states]`, step, d `[hidden]`. The initial frequencies are
+    pi n, the initial decays 1/2 (S4D-Lin).
 
     Args:
-      hidden: signals, and outputs.
-      states: modes of each signal.
-      dt_min, dt_max: the steps start between them, uniformly on a logarithmic scale.
+      hidden: the number of signals, and of outputs.
+      states: the number of modes per signal.
+      dt_min, dt_max: the range of the initial steps, uniform on a logarithmic scale.
 
     Example:
       >>> import jax, rnnjax
@@ -285,7 +285,7 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
 
 
 def mingru(hidden: int) -> Cell:
-    """The GRU whose gate does not see its state: a linear map to z, n, and a linear recurrence.
+    """A GRU whose gate does not depend on the state: a linear map to z, n, and a linear recurrence.
 
         z, n = x_t w + b;  h_t = (1 - sigmoid(z)) h_{t-1} + sigmoid(z) n
 
@@ -307,13 +307,13 @@ def mingru(hidden: int) -> Cell:
 
 
 def minlstm(hidden: int, forget_bias: Any = 1.0) -> Cell:
-    """The LSTM whose gates do not see its state; forget and input gate share one whole.
+    """An LSTM whose gates do not depend on the state; forget and input gate are normalised to sum to one.
 
         f, i, n = x_t w + b;  f, i = sigmoid(f + forget_bias), sigmoid(i)
         h_t = f / (f + i) h_{t-1} + i / (f + i) n
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       forget_bias: added to f at run time, not stored in params.
 
     Example:
@@ -329,7 +329,7 @@ def minlstm(hidden: int, forget_bias: Any = 1.0) -> Cell:
 
     def drive(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         f, i, n = jnp.split(x, 3)
-        odds = jax.nn.log_sigmoid(i) - jax.nn.log_sigmoid(f + as_dtype(forget_bias, x))  # no 0 / 0 where both are shut
+        odds = jax.nn.log_sigmoid(i) - jax.nn.log_sigmoid(f + as_dtype(forget_bias, x))  # avoids 0 / 0 if both are 0
         return jax.nn.sigmoid(-odds), jax.nn.sigmoid(odds) * n
 
     return stack(linear(3 * hidden), linear_recurrent(hidden, lambda key, x: (), drive))

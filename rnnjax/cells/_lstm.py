@@ -1,4 +1,4 @@
-"""LSTM cores: the carry of hidden and memory, with and without peepholes."""
+"""LSTM cores, with and without peepholes, and their carry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LSTMCarry(NamedTuple):
 
 
 def _twice(h: jax.Array) -> LSTMCarry:
-    """The zero state of an LSTM."""
+    """Returns the zero state of an LSTM."""
     return LSTMCarry(h, h)
 
 
@@ -45,10 +45,10 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
         h_t = sigmoid(o) tanh(c_t)
 
     Args:
-      hidden: units.
+      hidden: the number of units.
       forget_bias: added to f at run time, not stored in params.
-      u_init: initialiser of each gate's `[hidden, hidden]`.
-      layer_norm: normalise h u (with a gain) and, for h alone, c (with a gain and a bias).
+      u_init: the initialiser of each gate's `[hidden, hidden]`.
+      layer_norm: normalise h u (with a gain) and, where h reads it, c (with a gain and a bias).
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -66,8 +66,8 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
     def lstm(p: PyTree, carry: LSTMCarry, z: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         i, f, g, o = jnp.split(z + recurrent_drive(p, carry.h), 4, axis=-1)
         c = jax.nn.sigmoid(f + as_dtype(forget_bias, z)) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        seen = standardize(c) * p["c_gain"] + p["c_bias"] if layer_norm else c
-        h = jax.nn.sigmoid(o) * jnp.tanh(seen)
+        normalised = standardize(c) * p["c_gain"] + p["c_bias"] if layer_norm else c
+        h = jax.nn.sigmoid(o) * jnp.tanh(normalised)
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
@@ -76,18 +76,18 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
 
 
 def on_forget(hidden: int, forget_bias: Any) -> Callable[[jax.Array], jax.Array]:
-    """The forget bias as an array over all gates, in the dtype of x."""
+    """Returns the forget bias as an array over all gates, in the dtype of x."""
     return lambda x: jnp.zeros(4 * hidden, x.dtype).at[hidden : 2 * hidden].set(as_dtype(forget_bias, x))
 
 
 def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
-    """An LSTM whose gates see the cell through diagonal weights p `[3, hidden]`, on z `[4 hidden]` (i, f, g, o).
+    """An LSTM whose gates read the cell through diagonal weights p `[3, hidden]`, on z `[4 hidden]` (i, f, g, o).
 
         i, f, g, o = z_t + h_{t-1} u
         c_t = sigmoid(f + p_f c_{t-1} + forget_bias) c_{t-1} + sigmoid(i + p_i c_{t-1}) tanh(g)
         h_t = sigmoid(o + p_o c_t) tanh(c_t)
 
-    The rows of p are i, f, o; they start at zero, where this is the plain LSTM.
+    The rows of p are i, f, o; they are initialised to zero, as in the plain LSTM.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""Matrix memories: cells whose state is a matrix a head, written by outer products and read by a query.
+"""Matrix memories: cells whose state is one matrix per head, written by outer products and read by a query.
 
-The step writes once. The window takes a chunk of steps at a time: matmuls inside a chunk, the memory from one chunk to
-the next. One such window serves every member of the family, which differ in their gates alone: `matrix_recurrent`.
+The step writes once. The window processes a chunk of steps at a time: matmuls within a chunk, the memory from one chunk
+to the next. This window serves the whole family, whose members differ only in their gates: `matrix_recurrent`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, Seq, check_size, tree_where, without_marks
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
-_CHUNK, _CHUNK_BY_KEY = 32, 8  # steps at a time, powers of two; fewer where each key fades by itself
+_CHUNK, _CHUNK_BY_KEY = 32, 8  # steps per chunk, powers of two; fewer if each key has its own decay
 
 
 class Write(NamedTuple):
-    """What one step does to a matrix memory `[heads, keys, values]`.
+    """The update of a matrix memory `[heads, keys, values]` in one step.
 
     Attributes:
-      q: where to read, `[heads, keys]`.
-      k: where to write, `[heads, keys]`.
-      v: what to write, `[heads, values]`.
-      log_decay: logarithm of what remains of the memory, `[heads, 1]` or `[heads, keys]`, at most 0.
-      gain: how strongly to write, `[heads]`.
+      q: the query to read with, `[heads, keys]`.
+      k: the key to write at, `[heads, keys]`.
+      v: the value to write, `[heads, values]`.
+      log_decay: the logarithm of the decay factor, `[heads, 1]` or `[heads, keys]`, at most 0.
+      gain: the strength of the write, `[heads]`.
     """
 
     q: jax.Array
@@ -38,7 +38,7 @@ class Write(NamedTuple):
 
 
 def write_once(memory: jax.Array, w: Write, delta: bool = False) -> tuple[jax.Array, jax.Array]:
-    """One write: the memory after it `[heads, keys, values]`, and what is read `[heads, values]`."""
+    """Writes once; returns the new memory `[heads, keys, values]` and the value read `[heads, values]`."""
     memory = jnp.exp(w.log_decay)[..., None] * memory
     v = w.v - jnp.einsum("hk,hkv->hv", w.k, memory) if delta else w.v
     memory = memory + (w.gain[:, None] * w.k)[..., None] * v[:, None]
@@ -48,18 +48,18 @@ def write_once(memory: jax.Array, w: Write, delta: bool = False) -> tuple[jax.Ar
 def write_all(
     memory: jax.Array, writes: Write, starts: jax.Array | None = None, delta: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """All writes of a window, a chunk at a time: `write_once` in a loop, with an empty memory where `starts` is true.
+    """Computes the writes of a window, chunk by chunk: `write_once` in a loop, with an empty memory at `starts`.
 
-    Once a number is not finite, all that follows is nan, up to the next start.
+    After a number that is not finite, everything is nan until the next start.
 
     Args:
-      memory: the state before, `[heads, keys, values]`.
-      writes: with a leading axis `[T]`.
+      memory: the previous state, `[heads, keys, values]`.
+      writes: the writes, with a leading axis `[T]`.
       starts: `[T]`, or None.
-      delta: subtract from v what the memory holds at k.
+      delta: subtract from v the value that the memory holds at k.
 
     Returns:
-      (memory, ys): after the last write, and what each reads, `[T, heads, values]`.
+      (memory, ys): the memory after the last write, and the values read, `[T, heads, values]`.
     """
     dtype, steps = memory.dtype, len(writes.gain)
     starts = jnp.zeros(steps, bool) if starts is None else starts
@@ -81,29 +81,29 @@ def write_all(
 
 
 def _lost(whole: jax.Array, start: jax.Array, starts: jax.Array) -> jax.Array:
-    """Whether something not finite has come since the memory was last empty, `[T]`."""
+    """Returns whether a number that is not finite has occurred since the last start, `[T]`."""
     at = jnp.arange(1, 1 + len(whole))
     bad = jnp.maximum(lax.cummax(jnp.where(whole, -1, at)), jnp.where(start, -1, 0))
     return bad >= lax.cummax(jnp.where(starts, at, 0))
 
 
 def _at_least_single(tree: PyTree) -> PyTree:
-    """Sums over a chunk want at least single precision."""
+    """Converts to at least single precision, as sums over a chunk require."""
     return jax.tree.map(lambda a: a if jnp.finfo(a.dtype).bits >= 32 else a.astype(jnp.float32), tree)
 
 
 def _in_pieces(a: jax.Array, size: int) -> jax.Array:
-    """`[T, ...]` as `[pieces, size, ...]`; zeros fill the last, and write nothing."""
+    """Reshapes `[T, ...]` to `[pieces, size, ...]`, padded with zeros, which write nothing."""
     full = jnp.concatenate([a, jnp.zeros((-len(a) % size, *a.shape[1:]), a.dtype)])
     return full.reshape(-1, size, *a.shape[1:])
 
 
 def _write_chunk(memory: jax.Array, w: Write, starts: jax.Array, delta: bool) -> tuple[jax.Array, jax.Array]:
-    """The writes of one chunk, all at once; every intermediate has the heads first.
+    """Computes the writes of one chunk at once; in every intermediate the heads are the first axis.
 
         y = R q memory + A u;  u = gain (v - R k memory - B u)  with delta, gain v without
 
-    A[t, s] and B[t, s] are q_t . k_s and k_t . k_s, faded from s to t; R is what is left at t of the start.
+    A[t, s] and B[t, s] are q_t . k_s and k_t . k_s with the decay from s to t; R is the decay from the start to t.
     """
     q, k, v, fade, gain = (jnp.moveaxis(a, 1, 0) for a in w)
     gain, older, zero = gain[..., None], jnp.tri(len(starts), k=-1, dtype=bool), jnp.zeros((), k.dtype)
@@ -123,9 +123,9 @@ def _write_chunk(memory: jax.Array, w: Write, starts: jax.Array, delta: bool) ->
 
 
 def _inverse_of_one_plus(below: jax.Array) -> jax.Array:
-    """(I + below)^-1 of `[heads, n, n]` below the diagonal, n a power of two: blocks of twice the size a turn.
+    """Returns (I + below)^-1 for `[heads, n, n]` below the diagonal, n a power of two, by doubling the block size.
 
-    By matmuls alone. A triangular solver inside a loop stands still for ever on a CPU (jaxlib 0.10).
+    It uses only matmuls: a triangular solve inside a loop can hang on a CPU (jaxlib 0.10).
     """
     heads, steps, _ = below.shape
     inverse, size = jnp.ones((heads, steps, 1, 1), below.dtype), 1
@@ -141,9 +141,9 @@ def _inverse_of_one_plus(below: jax.Array) -> jax.Array:
 
 
 def _fading(fade: jax.Array, starts: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What remains at t of s `[heads, T, T, .]`, and of the memory before `[heads, T, .]`; nothing beyond a start.
+    """Returns the decay from s to t `[heads, T, T, .]`, and from before to t `[heads, T, .]`; it is 0 across a start.
 
-    Logarithms are summed from s to t: a difference of sums from the beginning would lose small ones beside large.
+    Logarithms are summed from s to t: a difference of cumulative sums would lose small ones next to large ones.
     """
     steps, zero = len(starts), jnp.zeros((), fade.dtype)
     part, upto, older = jnp.cumsum(starts), jnp.tri(steps, dtype=fade.dtype), jnp.tri(steps, k=-1, dtype=bool)
@@ -163,7 +163,7 @@ def matrix_recurrent(
     delta: bool = False,
     writes: int = 1,
 ) -> Cell:
-    """A cell whose state is a matrix a head; its window goes a chunk at a time, by matmuls.
+    """Returns a cell whose state is one matrix per head; its window is computed chunk by chunk, with matmuls.
 
         q, k, v, log_decay, gain = drive(params, x_t)
         M = exp(log_decay) M_{t-1};  M_t = M + gain k (v - k . M)    with delta; gain k v without
@@ -174,13 +174,13 @@ def matrix_recurrent(
       drive: (params, x) -> `Write`, with a leading axis `[writes]` if there are several.
       init: (key, x) -> params.
       read: (params, y `[heads, values]`, x) -> output.
-      delta: write the difference to what the memory holds at k: the delta rule.
-      writes: how many a step; the last is followed by the reading.
+      delta: write the difference to the value that the memory holds at k: the delta rule.
+      writes: the number of writes per step; the memory is read after the last one.
 
     Raises:
       ValueError: a number of heads, keys, values or writes is below 1.
 
-    Example: a memory of one key, that forgets half a step.
+    Example: a memory with one key that decays by half per step.
       >>> import jax.numpy as jnp, rnnjax
       >>> def drive(p, x):
       ...     one = jnp.ones((1, 1), x.dtype)
@@ -222,7 +222,7 @@ def matrix_recurrent(
 
 
 def held(xs: PyTree, w: Write) -> Write:
-    """Writes that write nothing, and forget nothing, where a Seq is not valid."""
+    """Returns writes without effect and without decay where a Seq is invalid."""
     if not isinstance(xs, Seq) or xs.valid is None:
         return w
     fade, gain = tree_where(xs.valid, (w.log_decay, w.gain), tree_zeros((w.log_decay, w.gain)))
@@ -230,7 +230,7 @@ def held(xs: PyTree, w: Write) -> Write:
 
 
 def head_size(name: str, hidden: int, heads: int) -> int:
-    """Units of each head.
+    """Returns the number of units per head.
 
     Raises:
       ValueError: the heads do not divide the units.

@@ -1,4 +1,4 @@
-"""Networks that are differential equations, discretised so that gradients neither explode nor vanish."""
+"""Discretised differential equations, designed so that gradients neither explode nor vanish."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rnnjax.cells._feedforward import linear
 
 
 class OscillatorCarry(NamedTuple):
-    """The state of an oscillator, position y and velocity z; of a `lem`, its two states. Both `[hidden]`."""
+    """The state of an oscillator, position y and velocity z, or the two states of a `lem`. Both `[hidden]`."""
 
     y: jax.Array
     z: jax.Array
 
 
 def _at_rest(h: jax.Array) -> OscillatorCarry:
-    """Both zero."""
+    """Returns the zero state."""
     return OscillatorCarry(h, h)
 
 
@@ -42,12 +42,12 @@ def cornn(
     b}, {u, v `[hidden, hidden]`}).
 
     Args:
-      hidden: oscillators, and outputs.
-      dt: step of time.
-      gamma: squared frequency.
-      epsilon: damping.
-      bias: of the input's linear map.
-      u_init: initialiser of u and v.
+      hidden: the number of oscillators, and of outputs.
+      dt: the time step.
+      gamma: the squared frequency.
+      epsilon: the damping.
+      bias: whether the input's linear map has a bias.
+      u_init: the initialiser of u and v.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -73,24 +73,24 @@ def cornn(
 
 
 def _small(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Uniform from -0.1 to 0.1."""
+    """Draws numbers uniformly from -0.1 to 0.1."""
     return jax.random.uniform(key, shape, dtype, -0.1, 0.1)
 
 
 def unicornn(hidden: int, dt: Any = 0.19, alpha: Any = 30.65, bias: bool = True) -> Cell:
-    """UnICORNN: undamped oscillators, independent of each other, each with its own step of time.
+    """UnICORNN: undamped, independent oscillators, each with its own time step.
 
         dt_i = dt sigmoid(c)
         z_t = z_{t-1} - dt_i (tanh(u y_{t-1} + x_t w + b) + alpha y_{t-1});  y_t = y_{t-1} + dt_i z_t
 
-    The map of one step keeps volume in the space of y and z. The residual connection between layers is `residual`.
+    The map of one step preserves volume in the space of y and z. The residual connection between layers is `residual`.
     Params: ({w, b}, {u, c `[hidden]`}).
 
     Args:
-      hidden: oscillators, and outputs.
-      dt: largest step of time.
-      alpha: squared frequency.
-      bias: of the input's linear map.
+      hidden: the number of oscillators, and of outputs.
+      dt: the largest time step.
+      alpha: the squared frequency.
+      bias: whether the input's linear map has a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -115,7 +115,7 @@ def unicornn(hidden: int, dt: Any = 0.19, alpha: Any = 30.65, bias: bool = True)
 
 
 def lem(hidden: int, dt: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """Long expressive memory: two coupled states, each with steps of time that it learns to choose.
+    """Long expressive memory: two coupled states with learned, input-dependent time steps.
 
         a, c, g, n = x_t w + b
         d_z, d_y = dt sigmoid(a + y_{t-1} u_a), dt sigmoid(c + y_{t-1} u_c)
@@ -125,12 +125,12 @@ def lem(hidden: int, dt: Any = 1.0, bias: bool = True, u_init: Initializer = ort
     Params: ({w, b}, {u `[hidden, 4 hidden]`}), order a, c, g, n.
 
     Args:
-      hidden: units, and outputs.
-      dt: largest step of time.
-      bias: of the input's linear map.
-      u_init: initialiser of each `[hidden, hidden]`.
+      hidden: the number of units, and of outputs.
+      dt: the largest time step.
+      bias: whether the input's linear map has a bias.
+      u_init: the initialiser of each `[hidden, hidden]`.
 
-    Example: as many parameters as an LSTM.
+    Example: it has as many parameters as an LSTM.
       >>> import jax, jax.numpy as jnp
       >>> params = lem(4).init(jax.random.key(0), jnp.ones(3))
       >>> sum(p.size for p in jax.tree.leaves(params))  # 4 * 4 (3 + 4 + 1)
@@ -152,20 +152,20 @@ def lem(hidden: int, dt: Any = 1.0, bias: bool = True, u_init: Initializer = ort
 
 
 def antisymmetric_rnn(hidden: int, dt: Any = 0.1, gamma: Any = 0.01, gated: bool = False, bias: bool = True) -> Cell:
-    """The antisymmetric RNN: Euler steps of an equation whose Jacobian has no real eigenvalues but for the diffusion.
+    """The antisymmetric RNN: Euler steps of an equation whose Jacobian has imaginary eigenvalues, except for diffusion.
 
         s = h_{t-1} (u - u^T) - gamma h_{t-1}
         h_t = h_{t-1} + dt tanh(x_t w + b + s)                                     gated=False
         h_t = h_{t-1} + dt sigmoid(x_t w_z + b_z + s) tanh(x_t w + b + s)          gated=True
 
-    Params: ({w, b}, {u `[hidden, hidden]`}); gated, w has 2 hidden columns, order z, h.
+    Params: ({w, b}, {u `[hidden, hidden]`}); if gated, w has 2 hidden columns, order z, h.
 
     Args:
-      hidden: units, and outputs.
-      dt: step of time, epsilon of the paper.
-      gamma: diffusion, which keeps Euler's steps stable.
-      gated: with the input gate.
-      bias: of the input's linear map.
+      hidden: the number of units, and of outputs.
+      dt: the time step, epsilon of the paper.
+      gamma: the diffusion, which keeps Euler's method stable.
+      gated: whether to use the input gate.
+      bias: whether the input's linear map has a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Outputs that come back: recurrence through what a network said, alone or beside that of its hidden units."""
+"""Output feedback: recurrence through a network's outputs, alone or together with its hidden state."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _Form = Callable[[jax.Array | None, jax.Array], jax.Array]
 
 
 def _sampled(key: jax.Array | None, logits: jax.Array) -> jax.Array:
-    """A unit vector drawn with the probabilities of the logits; it has no gradient."""
+    """Draws a unit vector with the probabilities of the logits; it has no gradient."""
     if key is None:
-        raise ValueError('feedback(form="sample") draws its outputs and needs a key')
+        raise ValueError('feedback(form="sample") is random and needs a key')
     return jax.nn.one_hot(jax.random.categorical(key, logits), logits.shape[-1], dtype=logits.dtype)
 
 
@@ -35,22 +35,22 @@ _FORMS: dict[str, _Form] = {
 
 @wrapper
 def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any = 0.0) -> Cell:
-    """Gives a cell what it said before as further features of its input; context units remember it.
+    """Adds a cell's previous outputs to its input features, through context units.
 
         y_t = cell([x_t, c_t]);   c_{t+1} = decay c_t + form(y_t);   c_1 = y0
 
-    Params are those of the cell: trained on the targets' history (`teacher_forced`) it runs free here. Around a cell
-    without memory this is recurrence through the output alone, with decay a Jordan network; around a recurrent one it
-    is both. The carry is (carry of the cell, c).
+    The params are those of the cell: trained on the targets' history (`teacher_forced`), it runs freely here. Around a
+    cell without memory, the outputs are the only recurrence; with a decay, this is a Jordan network. Around a recurrent
+    cell, both recurrences act. The carry is (carry of the cell, c).
 
     Args:
-      cell: of one step, from `[features of x + features of y]` to y.
-      y0: what counts as said before the first step, `[features of y]`.
-      form: what comes back: "output" as it is, "softmax" of it, a "sample" of that softmax as a unit vector (which
-        needs a key), or a function (key, y) -> `[features of y]`.
-      decay: what context units keep of themselves, in [0, 1).
+      cell: a single-step cell, from `[features of x + features of y]` to y.
+      y0: the output assumed before the first step, `[features of y]`.
+      form: what is fed back: the "output" itself, its "softmax", a "sample" of that softmax as a unit vector (which
+        requires a key), or a function (key, y) -> `[features of y]`.
+      decay: the fraction of their value that context units keep, in [0, 1).
 
-    Example: a sum that is only known from what was said.
+    Example: a sum that is stored only in the outputs.
       >>> import jax.numpy as jnp, rnnjax
       >>> adder = feedback(rnnjax.pointwise(lambda xy: xy.sum(keepdims=True)), jnp.zeros(1))
       >>> print(rnnjax.run(rnnjax.unroll(adder), (), jnp.ones((4, 1)))[1][:, 0])
@@ -59,7 +59,7 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
     Reference: Jordan, Serial order: a parallel distributed processing approach, 1986.
     """
     check_rate("feedback: decay", decay)
-    given = _FORMS[form] if isinstance(form, str) else form
+    feed_back = _FORMS[form] if isinstance(form, str) else form
     read = cell.output
 
     def joined(x: jax.Array, context: Any) -> jax.Array:
@@ -71,8 +71,8 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
 
     def step(w: PyTree, carry: PyTree, x: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, jax.Array]:
         inner, y = cell.step(w, carry[0], joined(x, carry[1]), key)
-        said = given(fold(key, _FEEDBACK_TAG), y).astype(x.dtype)
-        return (inner, as_dtype(decay, x) * carry[1] + said), y
+        fed_back = feed_back(fold(key, _FEEDBACK_TAG), y).astype(x.dtype)
+        return (inner, as_dtype(decay, x) * carry[1] + fed_back), y
 
     return Cell(
         lambda key, x: cell.init(key, jax.eval_shape(joined, x, y0)),
@@ -84,16 +84,16 @@ def feedback(cell: Cell, y0: ArrayLike, form: str | _Form = "output", decay: Any
 
 
 def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0) -> jax.Array:
-    """The inputs that `feedback(cell, y0, decay=decay)` would see had it said ys: what `unroll(cell)` is trained on.
+    """Returns the inputs that `feedback(cell, y0, decay=decay)` reads if its outputs are ys, to train `unroll(cell)`.
 
         [x_t, c_t];   c_{t+1} = decay c_t + y_t;   c_1 = y0
 
-    No step waits for an output, so around a cell without memory a whole window is one matmul a layer.
+    No step waits for an output, so for a cell without memory a whole window is one matmul per layer.
 
     Args:
       xs: `[T, features]`.
-      ys: targets in the form in which they come back, `[T, features of y]`.
-      y0, decay: as those of `feedback`.
+      ys: the targets, in the form that is fed back, `[T, features of y]`.
+      y0, decay: as in `feedback`.
 
     Returns:
       `[T, features + features of y]`
@@ -112,16 +112,16 @@ def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0
 
 
 def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str | _Form = "output") -> Cell:
-    """The Jordan network, whose only memory is what it said: context units, which feed themselves, and a hidden layer.
+    """The Jordan network: a hidden layer and context units, which store only past outputs.
 
         h_t = tanh([x_t, c_t] w + b);   y_t = h_t v + b';   c_{t+1} = decay c_t + form(y_t)
 
-    With decay 0 it is recurrence through the output alone.
+    With decay 0 the only recurrence is through the last output.
 
     Args:
-      hidden: units of the layer, which keeps nothing.
-      outputs: features of y; None: as many as hidden units.
-      decay, form: of what comes back, see `feedback`.
+      hidden: the number of units of the hidden layer, which has no memory.
+      outputs: the number of features of y; None: the number of hidden units.
+      decay, form: as in `feedback`.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -135,5 +135,5 @@ def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str 
     check_size("jordan: hidden", hidden)
     if outputs is not None:
         check_size("jordan: outputs", outputs)
-    said = hidden if outputs is None else outputs
-    return feedback(stack(linear(hidden), pointwise(jnp.tanh), linear(said)), jnp.zeros(said), form, decay)
+    width = hidden if outputs is None else outputs
+    return feedback(stack(linear(hidden), pointwise(jnp.tanh), linear(width)), jnp.zeros(width), form, decay)

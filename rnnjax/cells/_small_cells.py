@@ -1,4 +1,4 @@
-"""Cells for small devices, and cells that remember by two stable states: FastRNN, FastGRNN, BRC, nBRC."""
+"""Cells for small devices, and cells with bistable units: FastRNN, FastGRNN, BRC, nBRC."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _Pair = tuple[jax.Array, jax.Array]
 
 
 def _at(value: float) -> Initializer:
-    """An initialiser: one number everywhere."""
+    """Returns an initialiser with one constant value."""
     return jax.nn.initializers.constant(value)
 
 
 def fastrnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """FastRNN: a vanilla RNN with a weighted residual connection of two numbers.
+    """FastRNN: a vanilla RNN with a residual connection weighted by two numbers.
 
         h_t = sigmoid(alpha) tanh(x_t w + b + h_{t-1} u) + sigmoid(beta) h_{t-1}
 
-    Params: ({w, b}, {u, alpha, beta `[1]`}); alpha starts at -3 and beta at 3, as in the authors' code.
+    Params: ({w, b}, {u, alpha, beta `[1]`}); the initial alpha is -3 and beta 3, as in the authors' code.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -46,12 +46,12 @@ def fastrnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) ->
 
 
 def fastgrnn(hidden: int, u_init: Initializer = orthogonal) -> Cell:
-    """FastGRNN: gate and candidate share their matrices, and differ in their biases.
+    """FastGRNN: gate and candidate share their matrices and differ in their biases.
 
         a = x_t w + h_{t-1} u;  g = sigmoid(a + b_g)
         h_t = (sigmoid(zeta) (1 - g) + sigmoid(nu)) tanh(a + b_h) + g h_{t-1}
 
-    Params: ({w}, {u, b_g, b_h `[hidden]`, zeta, nu `[1]`}); zeta starts at 1 and nu at -4, as in the authors' code.
+    Params: ({w}, {u, b_g, b_h `[hidden]`, zeta, nu `[1]`}); the initial zeta is 1 and nu -4, as in the authors' code.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -76,7 +76,7 @@ def fastgrnn(hidden: int, u_init: Initializer = orthogonal) -> Cell:
 
 
 def _bistable(z: jax.Array, to_a: jax.Array, to_c: jax.Array, h: jax.Array) -> _Pair:
-    """The update that both kinds share; z in the order a, c, n."""
+    """Applies the update that both kinds share; z in the order a, c, n."""
     a, c, n = jnp.split(z, 3)
     a, c = 1 + jnp.tanh(a + to_a), sigmoid(c + to_c)
     h = c * h + (1 - c) * jnp.tanh(n + a * h)
@@ -84,12 +84,12 @@ def _bistable(z: jax.Array, to_a: jax.Array, to_c: jax.Array, h: jax.Array) -> _
 
 
 def brc(hidden: int, bias: bool = True) -> Cell:
-    """The bistable recurrent cell: each unit alone, with one stable state or two, as the input says.
+    """The bistable recurrent cell: independent units with one or two stable states, depending on the input.
 
         a, c, n = x_t w + b;  a = 1 + tanh(a + v_a h_{t-1});  c = sigmoid(c + v_c h_{t-1})
         h_t = c h_{t-1} + (1 - c) tanh(n + a h_{t-1})
 
-    Params: ({w, b}, {v `[2, hidden]`}), the rows of v a, c.
+    Params: ({w, b}, {v `[2, hidden]`}), rows of v: a, c.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -109,7 +109,7 @@ def brc(hidden: int, bias: bool = True) -> Cell:
 
 
 def nbrc(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
-    """The bistable recurrent cell whose gates see all units (neuromodulated).
+    """The neuromodulated bistable recurrent cell, whose gates depend on all units.
 
         a, c, n = x_t w + b;  a = 1 + tanh(a + h_{t-1} u_a);  c = sigmoid(c + h_{t-1} u_c)
         h_t = c h_{t-1} + (1 - c) tanh(n + a h_{t-1})

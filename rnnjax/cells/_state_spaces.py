@@ -1,4 +1,4 @@
-"""State spaces: S5, of many inputs and outputs, and S6, whose steps, inputs and outputs depend on the input."""
+"""State spaces: S5, with many inputs and outputs, and S6, whose step sizes, inputs and outputs depend on the input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from rnnjax.cells._linear_recurrence import joined, linear_recurrent, scaled
 
 @functools.cache
 def _hippo_normal(states: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues with positive imaginary part of the normal part of HiPPO-LegS of size 2 states, and eigenvectors.
+    """Returns the eigenvalues with positive imaginary part of the normal part of HiPPO-LegS, and their eigenvectors.
+
+    The matrix has size 2 states.
 
     S[n, k] = -1/2 on the diagonal, -/+ sqrt((n + 1/2)(k + 1/2)) below and above it
     """
@@ -29,19 +31,19 @@ def _hippo_normal(states: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def s5(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
-    """S5: one state space of `states` complex modes for all inputs and outputs together.
+    """S5: one state space of `states` complex modes shared by all inputs and outputs.
 
         lambda = -exp(decay) + i frequency;  dt = exp(step);  a = exp(dt lambda)
         h_t = a h_{t-1} + (a - 1) / lambda (x_t B);  y_t = 2 Re(h_t C) + x_t D
 
-    Each mode stands for itself and its conjugate. The poles start as those of the normal part of HiPPO-LegS, and B and
-    C in their basis. The layer's GELU, gate and norm are cells of their own. Params: decay, frequency, step `[states]`;
-    b_re, b_im `[features, states]`; c_re, c_im `[states, hidden]`; d `[features, hidden]`.
+    Each mode stands for itself and its conjugate. The initial poles are those of the normal part of HiPPO-LegS, and B
+    and C are initialised in their basis. The layer's GELU, gate and norm are separate cells. Params: decay, frequency,
+    step `[states]`; b_re, b_im `[features, states]`; c_re, c_im `[states, hidden]`; d `[features, hidden]`.
 
     Args:
-      hidden: outputs.
-      states: complex modes.
-      dt_min, dt_max: the steps start between them, uniformly on a logarithmic scale.
+      hidden: the number of outputs.
+      states: the number of complex modes.
+      dt_min, dt_max: the range of the initial steps, uniform on a logarithmic scale.
 
     Raises:
       ValueError: there is no mode.
@@ -91,20 +93,20 @@ def s5(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) ->
 
 
 def s6(hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
-    """S6, the selective state space of Mamba: the input chooses the step, what enters the state and what is read of it.
+    """S6, the selective state space of Mamba: step sizes, inputs and outputs of the state depend on the input.
 
         z = x_t w + b;  dt = softplus(z w_1 w_2 + step) `[hidden]`;  B, C = z w_B, z w_C `[states]`
         h_t = exp(-dt exp(rate)) h_{t-1} + dt B z, for each unit and state;  y_t = h_t . C + d z
 
-    The input enters by Euler's rule, as in Mamba's code; the block's convolution, SiLU and gate are cells of their own.
-    Params of the core: w_dt `[hidden, rank]`, u_dt `[rank, hidden]`, w_b, w_c `[hidden, states]`, rate `[hidden,
-    states]`, step, d `[hidden]`. The rates start at ln 1 .. ln states, dt between dt_min and dt_max, d at 1.
+    The input is discretised by Euler's rule, as in Mamba's code; the block's convolution, SiLU and gate are separate
+    cells. Params of the core: w_dt `[hidden, rank]`, u_dt `[rank, hidden]`, w_b, w_c `[hidden, states]`, rate `[hidden,
+    states]`, step, d `[hidden]`. The initial rates are ln 1 .. ln states, dt is between dt_min and dt_max, d is 1.
 
     Args:
-      hidden: units, and outputs.
-      states: of each unit.
-      rank: of the map from z to the steps; 0: hidden / 16, rounded up.
-      dt_min, dt_max: the steps start between them, uniformly on a logarithmic scale.
+      hidden: the number of units, and of outputs.
+      states: the number of states per unit.
+      rank: the rank of the map from z to the steps; 0: hidden / 16, rounded up.
+      dt_min, dt_max: the range of the initial steps, uniform on a logarithmic scale.
 
     Raises:
       ValueError: there is no state, or the rank is negative.

@@ -1,4 +1,4 @@
-"""Stochastic binary units: networks whose state is drawn, hot or cold."""
+"""Networks of stochastic binary units, with a temperature."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Binary(NamedTuple):
     """The state of binary units.
 
     Attributes:
-      h: 0 or 1 each, `[hidden]`.
-      log_probability: of all draws since the start, `[]`, in float32 at least.
+      h: each 0 or 1, `[hidden]`.
+      log_probability: that of all draws since the start, `[]`, in at least float32.
     """
 
     h: jax.Array
@@ -26,12 +26,12 @@ class Binary(NamedTuple):
 
 
 def _bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool = True) -> jax.Array:
-    """Draws 1 with probability sigmoid(logit), else 0; the likelier one without a key.
+    """Draws 1 with probability sigmoid(logit), otherwise 0; without a key, takes the more probable value.
 
     Args:
-      key: of the draw, or None.
-      logits: of any shape.
-      straight_through: the derivative is that of sigmoid(logit), as if the draw were its mean; else zero.
+      key: the key of the draw, or None.
+      logits: an array of any shape.
+      straight_through: if set, the derivative is that of sigmoid(logit), as if the draw were its mean; otherwise zero.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -43,7 +43,7 @@ def _bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool 
     """
     p = jax.nn.sigmoid(logits)
     on = logits > 0 if key is None else jax.random.bernoulli(key, lax.stop_gradient(p))
-    # a comparison with nan is false: nan must not become a 0
+    # comparisons with nan are false, but nan must not become 0
     s = jnp.where(jnp.isnan(logits), logits, on.astype(logits.dtype))
     return p + lax.stop_gradient(s - p) if straight_through else s
 
@@ -52,7 +52,7 @@ def binary(temperature: Any = 1.0) -> Cell:
     """Stochastic binary units without memory, with straight-through gradients: y ~ Bernoulli(sigmoid(x / temperature)).
 
     Args:
-      temperature: above 0, perhaps a tracer.
+      temperature: above 0; it may be a tracer.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -73,18 +73,18 @@ def binary_core(
 
         h_t ~ Bernoulli(sigmoid((z_t + h_{t-1} u) / temperature))
 
-    With straight-through gradients it is trained as any core: the gradient is that of the means, biased. With "score"
-    no gradient passes through a draw; `estimators.score_function` takes it, without bias, from the log-probability of
-    the draws that the carry sums up. Without a key each unit takes its likelier value.
+    With straight-through gradients it is trained like any core; the gradient is that of the means and is biased. With
+    "score" no gradient passes through a draw: `estimators.score_function` computes it, without bias, from the
+    log-probability of the draws, which the carry accumulates. Without a key each unit takes its more probable value.
 
     Args:
-      hidden: units.
-      temperature: above 0, perhaps a tracer; towards 0 the units become thresholds.
+      hidden: the number of units.
+      temperature: above 0; it may be a tracer. Towards 0 the units become thresholds.
       gradient: "straight_through" or "score".
-      u_init: initialiser of u `[hidden, hidden]`.
+      u_init: the initialiser of u `[hidden, hidden]`.
 
     Raises:
-      ValueError: another kind of gradient.
+      ValueError: the kind of gradient is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -118,7 +118,7 @@ def binary_core(
 
 
 def log_probability(carry: PyTree) -> jax.Array:
-    """The log-probability of all draws that the binary units in a carry have made.
+    """Returns the log-probability of all draws of the binary units in a carry.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -132,21 +132,21 @@ def log_probability(carry: PyTree) -> jax.Array:
 
 
 def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
-    """The uniform, fully connected network: every unit sees every other, and each in its turn is drawn anew at a step.
+    """A fully connected network of symmetric binary units, each redrawn in turn once per step.
 
-        h_i ~ Bernoulli(sigmoid((z_i + sum_j u_ij h_j) / temperature)),  i = 1 .. hidden, the others as they are
+        h_i ~ Bernoulli(sigmoid((z_i + sum_j u_ij h_j) / temperature)),  i = 1 .. hidden, with the others unchanged
         energy(h) = - 1/2 h' u h - z' h
 
-    u is made symmetric, its diagonal zero. With z held still the network visits its states with probability
-    proportional to exp(-energy / temperature); cooled down slowly it settles where the energy is least. Without a key
-    each unit takes its likelier value: descent.
+    u is made symmetric, with a zero diagonal. For constant z the network visits states with probability proportional to
+    exp(-energy / temperature); cooled slowly it settles in a state of least energy. Without a key each unit takes its
+    more probable value, which descends the energy.
 
     Args:
-      hidden: units.
-      temperature: above 0, perhaps a tracer; None: it comes with each input, which is then (z, temperature).
-      u_init: initialiser of u `[hidden, hidden]`.
+      hidden: the number of units.
+      temperature: above 0; it may be a tracer. None: each input is (z, temperature).
+      u_init: the initialiser of u `[hidden, hidden]`.
 
-    Example: two units that like each other, cold.
+    Example: two units with a positive connection, at low temperature.
       >>> import jax.numpy as jnp, rnnjax
       >>> pair = {"u": jnp.array([[0.0, 2.0], [2.0, 0.0]])}
       >>> h, y = rnnjax.run(boltzmann_core(2), pair, jnp.array([-1.0, -1.0]), jnp.array([0.0, 1.0]))
@@ -182,7 +182,7 @@ def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = or
 
 
 def symmetric(u: jax.Array) -> jax.Array:
-    """The symmetric part of a matrix, its diagonal zero.
+    """Returns the symmetric part of a matrix, with a zero diagonal.
 
     Example:
       >>> import jax.numpy as jnp
@@ -194,7 +194,7 @@ def symmetric(u: jax.Array) -> jax.Array:
 
 
 def energy(u: jax.Array, z: jax.Array, h: jax.Array) -> jax.Array:
-    """- 1/2 h' u h - z' h, u made symmetric without its diagonal.
+    """Returns - 1/2 h' u h - z' h, with u made symmetric with a zero diagonal.
 
     Example:
       >>> import jax.numpy as jnp
@@ -205,11 +205,11 @@ def energy(u: jax.Array, z: jax.Array, h: jax.Array) -> jax.Array:
 
 
 def stored(patterns: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Hebb's weights and biases, (u `[n, n]`, z `[n]`), of which patterns of 0 and 1 `[m, n]` are states of low energy.
+    """Returns Hebb's weights and biases, (u `[n, n]`, z `[n]`), which store patterns of 0 and 1 `[m, n]` at low energy.
 
         J = sum over patterns of s s' / n, without diagonal, s = 2 h - 1;   u = 4 J,  z = - 2 J 1
 
-    which makes energy(h) that of Hopfield's network, - 1/2 s' J s, up to a constant.
+    With these, energy(h) is that of Hopfield's network, - 1/2 s' J s, up to a constant.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax

@@ -1,4 +1,4 @@
-"""The two cells of xLSTM: exponential gates, kept from overflow by a running maximum of their logarithms."""
+"""The two cells of xLSTM: exponential gates, stabilised by a running maximum of their logarithms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rnnjax.cells._matrix_memory import Write, head_size, held, write_all, write
 class SLSTMCarry(NamedTuple):
     """The state of an sLSTM: cell, normaliser, output and stabiliser, all `[hidden]`.
 
-    c and n are those of the equations, times exp(-m).
+    c and n are those of the equations times exp(-m).
     """
 
     c: jax.Array
@@ -32,7 +32,7 @@ class SLSTMCarry(NamedTuple):
 class MLSTMCarry(NamedTuple):
     """The state of an mLSTM: memory and normaliser `[heads, keys, values + 1]`, stabiliser `[heads]`.
 
-    The last column of the memory is the normaliser. It is that of the equations, times exp(-m).
+    The last column of the memory is the normaliser. The memory is that of the equations times exp(-m).
     """
 
     memory: jax.Array
@@ -40,21 +40,21 @@ class MLSTMCarry(NamedTuple):
 
 
 def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
-    """The sLSTM: an LSTM with exponential gates and a normaliser, whose units mix within heads.
+    """The sLSTM: an LSTM with exponential gates and a normaliser, whose units mix only within a head.
 
-        z, i, f, o = x_t w + b + h_{t-1} u;  u: one block a head
+        z, i, f, o = x_t w + b + h_{t-1} u;  u: one block per head
         c_t = exp(f + forget_bias) c_{t-1} + exp(i) tanh(z);  n_t = exp(f + forget_bias) n_{t-1} + exp(i)
         h_t = sigmoid(o) c_t / n_t
 
-    Computed with the stabiliser m_t = max(f + forget_bias + m_{t-1}, i), and i at the first step: c and n are kept
-    times exp(-m), so that n is at least 1. The forget gate is the exponential one of the two that the paper allows.
-    Params: ({w, b}, {u `[heads, size, 4 size]`}), order z, i, f, o.
+    Computed with the stabiliser m_t = max(f + forget_bias + m_{t-1}, i), and i at the first step: c and n are stored
+    times exp(-m), so that n is at least 1. Of the two forget gates of the paper, this is the exponential one. Params:
+    ({w, b}, {u `[heads, size, 4 size]`}), order z, i, f, o.
 
     Args:
-      hidden: units, and outputs.
-      heads: blocks of u.
+      hidden: the number of units, and of outputs.
+      heads: the number of blocks of u.
       forget_bias: added to f at run time, not stored in params.
-      u_init: initialiser of one gate of one head, `[size, size]`.
+      u_init: the initialiser of one gate of one head, `[size, size]`.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -100,21 +100,21 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
 
 
 def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True) -> Cell:
-    """The mLSTM: a matrix memory with exponential gates and a normaliser; its window goes a chunk at a time.
+    """The mLSTM: a matrix memory with exponential gates and a normaliser; its window is computed chunk by chunk.
 
         q, k, v = x_t w_q, x_t w_k / sqrt(keys), x_t w_v;  i, f = x_t w_i + b_i, x_t w_f + b_f;  o = x_t w_o + b_o
         M_t = sigmoid(f + forget_bias) M_{t-1} + exp(i) k v;  n_t = sigmoid(f + forget_bias) n_{t-1} + exp(i) k
         y_t = sigmoid(o) (q . M_t) / max(|q . n_t|, 1)
 
-    Computed with the stabiliser m_t = max(log sigmoid(f + forget_bias) + m_{t-1}, i): M and n are kept times exp(-m).
-    The forget gate is the sigmoid of the two that the paper allows. Params: w `[features, 4 hidden + 2 heads]`, order
-    q, k, v, o, i, f; b.
+    Computed with the stabiliser m_t = max(log sigmoid(f + forget_bias) + m_{t-1}, i): M and n are stored times exp(-m).
+    Of the two forget gates of the paper, this is the sigmoid. Params: w `[features, 4 hidden + 2 heads]`, order q, k,
+    v, o, i, f; b.
 
     Args:
-      hidden: units of all heads together, and outputs.
-      heads: memories, each of hidden / heads keys and as many values.
+      hidden: the total number of units of all heads, and the number of outputs.
+      heads: the number of memories, each with hidden / heads keys and as many values.
       forget_bias: added to f at run time, not stored in params.
-      bias: of the input's linear map.
+      bias: whether the input's linear map has a bias.
 
     Raises:
       ValueError: the heads do not divide the units.
@@ -142,7 +142,7 @@ def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True
         return Write(q, k * as_dtype(size**-0.5, z), v, (f + before - m)[:, None], jnp.exp(i - m))
 
     def read(y: jax.Array, m: jax.Array, z: jax.Array) -> jax.Array:
-        least = jnp.exp(jnp.minimum(-m, as_dtype(80.0, m)))[:, None]  # beyond it y is 0 all the same
+        least = jnp.exp(jnp.minimum(-m, as_dtype(80.0, m)))[:, None]  # beyond it y is 0 in any case
         whole = jnp.maximum(jnp.abs(y[:, -1:]), least)
         return jax.nn.sigmoid(z[3 * hidden : 4 * hidden]) * (y[:, :-1] / whole).reshape(-1)
 
@@ -170,7 +170,7 @@ def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True
 
 
 def _stabilisers(m: jax.Array, i: jax.Array, f: jax.Array, xs: PyTree) -> tuple[jax.Array, jax.Array]:
-    """The stabiliser before and after each step, `[T, heads]`, by the marks of a Seq."""
+    """Returns the stabiliser before and after each step, `[T, heads]`, respecting the marks of a Seq."""
     valid, first = (xs.valid, xs.first) if isinstance(xs, Seq) else (None, None)
 
     def body(m: jax.Array, step: PyTree) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

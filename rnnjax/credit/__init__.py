@@ -1,4 +1,4 @@
-"""Rules of credit assignment: functions from a cell to a cell with the same values and another gradient.
+"""Credit assignment rules: functions from a cell to a cell with the same values and a different gradient.
 
 Belongs here: real-time recurrent learning and its approximations, truncation. Does not belong here: estimators that
 need a whole batch or several evaluations of a loss (`estimators`).

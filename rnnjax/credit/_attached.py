@@ -1,4 +1,4 @@
-"""What the rules share: a carry with a derivative of its own, and which weights it can depend on."""
+"""Shared parts of the rules: a carry with a given derivative, and the weights that it can depend on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jax.interpreters import partial_eval
 from rnnjax.base import Cell, PyTree
 from rnnjax.base._cell import fold
 
-LIMIT = 2**33  # bytes of one example's influence
+LIMIT = 2**33  # bytes of the influence of one example
 
 
 class NotAdmitted(ValueError):
-    """A rule that a cell or its data do not have the form for, or that would not fit in memory.
+    """Raised if a rule does not support a cell or its data, or would not fit in memory.
 
     Example:
       >>> raise NotAdmitted("uoro draws random signs: give it a key")
@@ -30,13 +30,13 @@ class NotAdmitted(ValueError):
 
 
 class Outer(NamedTuple):
-    """An influence of rank one, left (x) right: `[N]` and as the weights."""
+    """An influence of rank one, left (x) right: `[N]` and a tree like the weights."""
 
     left: jax.Array
     right: jax.Array
 
     def along(self, d: jax.Array) -> jax.Array:
-        """What a change of the weights does, in the time of their number."""
+        """Returns the effect of a change of the weights, in time linear in their number."""
         return self.left * jnp.tensordot(self.right, d, d.ndim)
 
 
@@ -47,26 +47,26 @@ class Kroneckers(NamedTuple):
     right: jax.Array
 
     def along(self, d: jax.Array) -> jax.Array:
-        """What a change of the matrix does."""
+        """Returns the effect of a change of the matrix."""
         return jnp.einsum("rnm,rm->n", self.right, self.left @ d)
 
 
 def inner_output(cell: Cell) -> Callable[[PyTree], PyTree] | None:
-    """The output of a rule around a cell: that of the cell, read from its carry inside the rule's."""
+    """Returns the output function of a rule: that of the cell, applied to the wrapped carry."""
     read = cell.output
     return None if read is None else lambda state: read(state.carry)
 
 
 @jax.custom_jvp
 def attach_influence(weights: list[jax.Array], carry: PyTree, influence: list[Any]) -> PyTree:
-    """The value of `carry`, with the derivative `influence` in the weights and none in anything else.
+    """Returns `carry` with the derivative `influence` with respect to the weights, and no other derivative.
 
         d carry = sum_l influence_l . d weights_l
 
     Args:
       weights: arrays.
-      carry: a tree of N numbers in all.
-      influence: for each array of weights one `[N, *its shape]`, as it is or in factors.
+      carry: a tree with N numbers in total.
+      influence: for each array of weights, an array `[N, *its shape]` or its factors.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -89,41 +89,41 @@ def _attached_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
 
 @jax.custom_jvp
 def without_key(weights: PyTree, carry: PyTree) -> PyTree:
-    """The carry; who asks for its derivative is told that the rule needs a key."""
+    """Returns the carry; differentiating it raises an error that the rule needs a key."""
     return carry
 
 
 @without_key.defjvp
 def _without_key_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PyTree, PyTree]:
-    raise NotAdmitted("uoro, kf_rtrl, kronecker_sum and random_truncate draw at random: their gradient needs a key")
+    raise NotAdmitted("uoro, kf_rtrl, optimal_kronecker and random_truncate are random: their gradient needs a key")
 
 
 def of_window(key: jax.Array, tag: int) -> jax.Array:
-    """A key for what a wrapper itself draws, once a step or once a window: keys have the time axes of the input."""
+    """Returns a key for a wrapper's own draws, whether per step or per window: keys have the time axes of the input."""
     return fold(key.ravel()[0] if key.ndim else key, tag)
 
 
 def flat(tree: PyTree) -> jax.Array:
-    """All numbers of a tree in one vector."""
+    """Returns all numbers of a tree as one vector."""
     return ravel_pytree(tree)[0]
 
 
 class Kept(NamedTuple):
-    """The weights that a carry can come to depend on; the others, as those of a readout, need no influence.
+    """The weights that a carry can depend on; all others, such as those of a readout, need no influence.
 
     Attributes:
-      which: their places among the leaves of the weights.
+      which: their indices among the leaves of the weights.
     """
 
     which: tuple[int, ...]
 
     def of(self, weights: PyTree) -> list[jax.Array]:
-        """Their values."""
+        """Returns their values."""
         leaves = jax.tree.leaves(weights)
         return [leaves[i] for i in self.which]
 
     def put(self, weights: PyTree, values: list[jax.Array]) -> PyTree:
-        """The weights with these values in place of theirs."""
+        """Returns the weights with their values replaced."""
         leaves, structure = jax.tree.flatten(weights)
         for i, value in zip(self.which, values):
             leaves[i] = value
@@ -131,7 +131,7 @@ class Kept(NamedTuple):
 
 
 def kept(cell: Cell, weights: PyTree, x: PyTree) -> Kept:
-    """Finds them in what the step and the initial carry compute; no value is read."""
+    """Finds the weights that the step and the initial carry use for the carry; only shapes are needed."""
 
     def both(weights: PyTree, carry: PyTree, x: PyTree) -> PyTree:
         return cell.step(weights, carry, x, None)[0], cell.initial_carry(weights, x)
@@ -144,22 +144,22 @@ def kept(cell: Cell, weights: PyTree, x: PyTree) -> Kept:
 
 
 def jacobian(f: Callable[[PyTree], jax.Array], at: PyTree) -> PyTree:
-    """The derivative of a vector `[N]` in a tree: leaves `[N, ...]`, by N backward passes side by side."""
+    """Returns the derivative of a vector `[N]` by a tree, leaves `[N, ...]`, using N parallel backward passes."""
     y, pull = jax.vjp(f, at)
     return jax.vmap(lambda d: pull(d)[0])(jnp.eye(y.size, dtype=y.dtype))
 
 
 def start(cell: Cell, weights: PyTree, x: PyTree, which: Kept) -> tuple[PyTree, list[jax.Array]]:
-    """The initial carry and its influence, which is not zero where it is learned."""
-    still = lax.stop_gradient(weights)
-    influence = jacobian(lambda w: flat(cell.initial_carry(which.put(still, w), x)), which.of(still))
+    """Returns the initial carry and its influence, which is not zero if the initial carry is learned."""
+    frozen = lax.stop_gradient(weights)
+    influence = jacobian(lambda w: flat(cell.initial_carry(which.put(frozen, w), x)), which.of(frozen))
     return cell.initial_carry(weights, x), lax.stop_gradient(influence)
 
 
 def affordable(
     rule: str, cell: Cell, weights: PyTree, x: PyTree, which: Kept, limit: int, numbers: int | None = None
 ) -> None:
-    """Refuses an influence above the limit before it takes any memory; of so many numbers, or kept in full."""
+    """Rejects an influence above the limit before it is allocated; `numbers` overrides its full size."""
     carry = jax.eval_shape(cell.initial_carry, *jax.eval_shape(lambda *tree: tree, weights, x))
     n, p = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (carry, which.of(weights)))
     size = (n * p if numbers is None else numbers) * max((w.dtype.itemsize for w in which.of(weights)), default=0)

@@ -1,4 +1,4 @@
-"""Eligibility traces: influences that pass from step to step through the units' own state alone."""
+"""Eligibility traces: influences that pass from step to step only through each unit's own state."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from rnnjax.credit._sparsity import finder
 
 @wrapper
 def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
-    """Eligibility propagation: RTRL without the derivative that comes back through recurrent matrices.
+    """Eligibility propagation: RTRL without the derivative that flows through recurrent matrices.
 
         e_t = d step / d weights + (d h_t / d h_{t-1} with h_{t-1} u held still) e_{t-1}
 
-    What is left is a unit's own memory: the forget gate times the cell of an LSTM, the leak of a leaky unit, the update
-    gate of a GRU; nothing for a vanilla network, where this is truncation at every step. A product is recurrent if its
-    vector depends on a part of the carry that it leads to; connections between layers pass derivatives as always. The
-    trace holds what a weight can reach in this way: two numbers for each weight of an LSTM.
+    The remaining derivative is a unit's own memory: the forget gate times the cell in an LSTM, the leak of a leaky
+    unit, the update gate of a GRU. A vanilla network has none, so there this is truncation at every step. A product is
+    recurrent if its vector depends on a part of the carry that the product affects; connections between layers pass
+    derivatives as usual. The trace stores what a weight can reach in this way: two numbers per weight of an LSTM.
 
     Args:
-      cell: of one step, whose recurrent connections are products of weights with a vector.
-      limit: bytes of one example's influence.
+      cell: a single-step cell whose recurrent connections are products of weights with a vector.
+      limit: the most bytes for the influence of one example.
 
     Raises:
-      NotAdmitted: no such product is found (a recurrence by Fourier transform or by elementwise weights), or weights
-        act on the state before it (a GRU that resets before the product).
+      NotAdmitted: there is no such product (the recurrence is a Fourier transform or elementwise), or weights act on
+        the state before it (a GRU that resets before the product).
 
-    Example: without recurrent weights nothing is held still, and this would be RTRL.
+    Example: a cell without recurrent weights is rejected, because this would be RTRL.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell, x = eprop(rnnjax.linear(4)), jnp.ones(3)
       >>> cell.initial_carry(cell.init(jax.random.key(0), x), x)
@@ -44,26 +44,26 @@ def eprop(cell: Cell, limit: int = LIMIT) -> Cell:
 
 @wrapper
 def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
-    """Random-feedback local online learning, its temporal half: the leaky trace of a network with one state a unit.
+    """The temporal part of random-feedback local online learning: the leaky trace of a network with one state per unit.
 
         h_t = (1 - a) h_{t-1} + a f(z_t),   p_t = (1 - a) p_{t-1} + a f'(z_t) (x) v_t
 
-    It is `eprop` for cells whose carry is one array. The error reaches the units through the readout's own weights,
-    not through random ones.
+    It is `eprop` for cells whose carry is one array. The error reaches the units through the readout weights, not
+    through random ones.
 
     Args:
-      cell: of one step, with one array of state.
-      limit: bytes of one example's influence.
+      cell: a single-step cell with one array of state.
+      limit: the most bytes for the influence of one example.
 
     Raises:
-      NotAdmitted: another number of arrays in the carry (an LSTM), or no recurrent product.
+      NotAdmitted: the carry has another number of arrays (an LSTM), or there is no recurrent product.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell, x = rflo(rnnjax.lstm(4)), jnp.ones(3)
       >>> cell.initial_carry(cell.init(jax.random.key(0), x), x)
       Traceback (most recent call last):
-      rnnjax.credit.NotAdmitted: rflo: the carry has 2 arrays, and a leaky network has one; eprop takes more
+      rnnjax.credit.NotAdmitted: rflo: the carry has 2 arrays, but a leaky network has one; use eprop
 
     Reference: Murray, Local online learning in recurrent networks with random feedback, 2019.
     """
@@ -71,7 +71,7 @@ def rflo(cell: Cell, limit: int = LIMIT) -> Cell:
 
 
 def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = None) -> Cell:
-    """RTRL of the cell with its recurrent products cut, all that is left; a cell without any is refused."""
+    """Applies RTRL to a cell with its recurrent products cut, storing only what is left; rejects a cell without any."""
 
     def recurrent(weights: PyTree, x: PyTree) -> frozenset[int]:
         w, x = jax.eval_shape(lambda *tree: tree, weights, x)
@@ -79,13 +79,13 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
         n, (which, gated, hidden) = len(jax.tree.leaves(carry)), loops(cell.step, w, carry, x)
         if gated:
             raise NotAdmitted(f"{rule}: weights act between the state and a recurrent matrix, as in a GRU that resets "
-                              "before the product; gru(n, reset_after=True) is admitted")  # fmt: skip
+                              "before the product; use gru(n, reset_after=True)")  # fmt: skip
         if hidden:
             raise NotAdmitted(f"{rule}: this cell's step has products inside loops or hand-written derivatives")
         if not which:
             raise NotAdmitted(f"{rule}: this cell has no product of a recurrent matrix with its state")
         if arrays is not None and n != arrays:
-            raise NotAdmitted(f"{rule}: the carry has {n} arrays, and a leaky network has one; eprop takes more")
+            raise NotAdmitted(f"{rule}: the carry has {n} arrays, but a leaky network has one; use eprop")
         return which
 
     def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:

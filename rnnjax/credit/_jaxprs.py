@@ -1,4 +1,4 @@
-"""A look inside a step: where its weights meet vectors in products, and what happens if those are tapped or cut."""
+"""Inspection of the jaxpr of a step: where weights multiply vectors, with ways to tap or cut these products."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _WEIGHTS = "weights"
 
 
 class _Value(NamedTuple):
-    """A value on its way through a step.
+    """A value inside a step.
 
     Attributes:
       value: the array.
-      of: what it depends on: WEIGHTS, ("carry", place of a leaf), ("product", number of a product).
-      leaf: its place among the leaves of the weights, if it is one of them as it is.
+      of: what it depends on: WEIGHTS, ("carry", index of a leaf), ("product", number of a product).
+      leaf: its index among the leaves of the weights, if it is an unmodified leaf.
     """
 
     value: Any
@@ -35,22 +35,22 @@ _Visit = Callable[["JaxprEqn", list[_Value]], list[_Value] | None]
 
 
 class _Walked(NamedTuple):
-    """What a step gives when its operations are done one by one: trees of `_Value`s."""
+    """The results of a step evaluated operation by operation: trees of `_Value`s."""
 
     carry: PyTree
     y: PyTree
 
     def values(self) -> tuple[PyTree, PyTree]:
-        """(carry, y) as arrays."""
+        """Returns (carry, y) as arrays."""
         return jax.tree.map(lambda v: v.value, tuple(self), is_leaf=lambda v: isinstance(v, _Value))
 
     def carry_of(self) -> list[frozenset[Any]]:
-        """What each leaf of the carry depends on."""
+        """Returns what each leaf of the carry depends on."""
         return [v.of for v in jax.tree.leaves(self.carry, is_leaf=lambda v: isinstance(v, _Value))]
 
 
 def _walk(step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, visit: _Visit) -> _Walked:
-    """Does a step operation by operation; `visit` may give the results of one in its own way."""
+    """Evaluates a step operation by operation; `visit` may override the result of an operation."""
     closed, shape = jax.make_jaxpr(step, return_shape=True)(w, h, x, key)
     leaves = [_Value(a, frozenset({_WEIGHTS}), i) for i, a in enumerate(jax.tree.leaves(w))]
     leaves += [_Value(a, frozenset({("carry", i)})) for i, a in enumerate(jax.tree.leaves(h))]
@@ -59,8 +59,8 @@ def _walk(step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, vi
 
 
 def _evaluate(closed: ClosedJaxpr, args: list[_Value], visit: _Visit) -> list[_Value]:
-    """The operations of a program, one after another; those of jitted parts too."""
-    from jax.extend.core import Literal  # imports Pallas, so only where it is used
+    """Evaluates the operations of a program in order, including those of jitted parts."""
+    from jax.extend.core import Literal  # imported here because it imports Pallas
 
     known: dict[Any, _Value] = dict(zip(closed.jaxpr.constvars, map(_Value, closed.consts)))
     known |= dict(zip(closed.jaxpr.invars, args))
@@ -79,19 +79,19 @@ def _evaluate(closed: ClosedJaxpr, args: list[_Value], visit: _Visit) -> list[_V
 
 
 def _bind(eqn: JaxprEqn, ins: list[_Value]) -> list[_Value]:
-    """An operation as it is."""
+    """Evaluates an operation unchanged."""
     out = eqn.primitive.bind(*(v.value for v in ins), **eqn.primitive.get_bind_params(eqn.params))
     of: frozenset[Any] = frozenset().union(*(v.of for v in ins))
     return [_Value(a, of) for a in (out if eqn.primitive.multiple_results else [out])]
 
 
 class Products(NamedTuple):
-    """The matrices of weights as factors of products.
+    """The weight matrices that are factors of products.
 
     Attributes:
-      carry: the next one.
-      inputs: {leaf: v} where a product v w of a vector and a matrix of weights was met.
-      uses: {leaf: how often it is used}, in whatever way.
+      carry: the next carry.
+      inputs: {leaf: v} for each product v w of a vector and a weight matrix.
+      uses: {leaf: how often it is used}, in any way.
     """
 
     carry: PyTree
@@ -102,7 +102,7 @@ class Products(NamedTuple):
 def products(
     step: Step, w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None, taps: dict[int, jax.Array] | None = None
 ) -> Products:
-    """Finds the products v w in a step; what taps has for a leaf is added to its product."""
+    """Finds the products v w in a step; `taps[leaf]`, if present, is added to the product of that leaf."""
     inputs: dict[int, jax.Array] = {}
     uses: dict[int, int] = {}
 
@@ -121,7 +121,7 @@ def products(
 
 
 def _vector_times_leaf(eqn: JaxprEqn, ins: list[_Value]) -> tuple[Any, int | None]:
-    """v and the place of w, if the operation is a product v w."""
+    """Returns v and the index of w if the operation is a product v w."""
     if eqn.primitive.name != "dot_general":
         return None, None
     (left, right), batch = eqn.params["dimension_numbers"]
@@ -131,12 +131,12 @@ def _vector_times_leaf(eqn: JaxprEqn, ins: list[_Value]) -> tuple[Any, int | Non
 
 
 class _Loops(NamedTuple):
-    """The recurrent products of a step: those of weights with what depends on a leaf of the carry that they lead to.
+    """The recurrent products of a step: weights times a value that depends on a leaf of the carry that they affect.
 
     Attributes:
       which: their numbers, in the order of `_walk`.
       gated: whether weights act between the carry and one of these products.
-      hidden: whether there are products inside loops and branches, where nobody looks.
+      hidden: whether there are products inside loops and branches, which are not inspected.
     """
 
     which: frozenset[int]
@@ -145,7 +145,7 @@ class _Loops(NamedTuple):
 
 
 def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> _Loops:
-    """Finds the recurrent products; reads no values."""
+    """Finds the recurrent products; only shapes are needed."""
     from jax.extend.core import jaxprs_in_params
 
     vectors: list[frozenset[Any]] = []
@@ -170,7 +170,7 @@ def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> _Loops:
 
 
 def _vector_with_weights(eqn: JaxprEqn, ins: list[_Value]) -> int | None:
-    """Which operand depends on the carry, in a product whose other one is made of weights alone."""
+    """Returns which operand depends on the carry, in a product whose other operand depends on weights only."""
     if eqn.primitive.name != "dot_general":
         return None
     moving = [any(d[0] == "carry" for d in v.of if d != _WEIGHTS) for v in ins]
@@ -179,7 +179,7 @@ def _vector_with_weights(eqn: JaxprEqn, ins: list[_Value]) -> int | None:
 
 
 def cut(step: Step, which: frozenset[int]) -> Step:
-    """The step, the vectors in its products `which` held still for every derivative."""
+    """Returns the step with the vectors in its products `which` excluded from differentiation."""
 
     def held(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         met = [0]

@@ -1,4 +1,4 @@
-"""Random Kronecker factors: the influence of a matrix of weights as a vector times a small matrix, or a few such."""
+"""Random Kronecker factors: the influence of a weight matrix as a sum of a few products of a vector and a matrix."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from rnnjax.credit._uoro import initial_or_carry, norm_balance, signs
 
 _KRONECKER_TAG = 0x0503
 
-# (key, left [r + 1, K], right [r + 1, N, M]) -> r products with the same sum, on average; the newest one is the last.
+# (key, left [r + 1, K], right [r + 1, N, M]) -> r products with the same expected sum; the newest one is the last.
 _Reduce = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @wrapping_carry
 class _Kronecker(NamedTuple):
-    """A carry and, for each matrix of weights, r random pairs the sum of whose products is on average its influence.
+    """A carry and, for each weight matrix, r random pairs whose products sum to its influence in expectation.
 
     Attributes:
-      carry: of the cell inside.
+      carry: the carry of the wrapped cell.
       left: `[r, K]` for each matrix `[K, M]`.
       right: `[r, N, M]` for each matrix.
       exact: the influence of all other weights that matter, `[N, *shape]` each.
-      fresh: 1 where the carry is an initial one; else 0.
+      fresh: 1 if the carry is an initial one, otherwise 0.
     """
 
     carry: PyTree
@@ -59,15 +59,16 @@ def kf_rtrl(cell: Cell) -> Cell:
         a_t = e1 p1 a_{t-1} + e2 p2 v_t,   A_t = e1 D_t A_{t-1} / p1 + e2 B_t / p2,   e random signs
         p1 = (|D A| / |a|)^(1/2),  p2 = (|B| / |v|)^(1/2),  D = d step / d h
 
-    Unbiased, with far less noise than UORO: the signs mix two terms, not all units. Each matrix of weights has a pair;
-    vectors (biases, a learned carry) have their exact influence. Order N^3 a step, and N^2 numbers.
+    Unbiased, with far less noise than UORO: the signs mix two terms instead of all units. Each weight matrix has one
+    pair; vectors (biases, a learned carry) have their exact influence. The cost is of order N^3 per step, the memory
+    N^2.
 
     Args:
-      cell: of one step, whose matrices of weights each enter as one product v w.
+      cell: a single-step cell in which each weight matrix is used in exactly one product v w.
 
     Raises:
-      NotAdmitted: a matrix enters otherwise (a table of embeddings, a GRU that resets before the product), or the
-        gradient is asked for without a key.
+      NotAdmitted: a matrix is used in another way (an embedding table, a GRU that resets before the product), or the
+        gradient is computed without a key.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -86,23 +87,23 @@ def kf_rtrl(cell: Cell) -> Cell:
 
 @wrapper
 def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
-    """Optimal Kronecker-sum approximation of RTRL: as `kf_rtrl`, with r pairs, and signs where they do least harm.
+    """Optimal Kronecker-sum approximation of RTRL: like `kf_rtrl` with r pairs and random signs of least variance.
 
         sum of r + 1 products = Q (sum_i d_i s_i t_i') R',   d_1 >= ... >= d_{r+1} the singular values between them
         the largest d_i are kept as they are; the rest, r - m in place of r + 1 - m, with random signs,
 
-    which among all unbiased sums of r products has the least variance at each step. More pairs are less noise, for r
+    which has the least variance of all unbiased sums of r products at each step. More pairs give less noise, for r
     times the memory and the cost of `kf_rtrl`.
 
     Args:
-      cell: of one step, whose matrices of weights each enter as one product v w.
-      rank: r, pairs for each matrix, at least 1.
+      cell: a single-step cell in which each weight matrix is used in exactly one product v w.
+      rank: r, the number of pairs per matrix, at least 1.
 
     Raises:
-      ValueError: rank below 1.
-      NotAdmitted: a matrix enters otherwise, or the gradient is asked for without a key.
+      ValueError: rank is below 1.
+      NotAdmitted: a matrix is used in another way, or the gradient is computed without a key.
 
-    Example: as many pairs as there were steps are the whole influence.
+    Example: with as many pairs as steps, the influence is exact.
       >>> import jax, numpy as np, rnnjax
       >>> xs = jax.random.normal(jax.random.key(0), (4, 2))
       >>> cell = rnnjax.vanilla(3)
@@ -120,13 +121,13 @@ def optimal_kronecker(cell: Cell, rank: int = 1) -> Cell:
 
 
 def _mix_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two products as one, each with a random sign, in balance."""
+    """Combines two products into one, each with a random sign, with balanced norms."""
     e, p = signs(key, 2, left.dtype), jnp.stack([norm_balance(b, a) for a, b in zip(left, right)])
     return jnp.tensordot(e * p, left, 1)[None], jnp.tensordot(e / p, right, 1)[None]
 
 
 def _reduce_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """r + 1 products as r, with the least variance."""
+    """Reduces r + 1 products to r with the least variance."""
     (qa, ra), (qb, rb) = orthonormal_axes(left), orthonormal_axes(right.reshape(len(right), -1))
     s, d, t = small_svd(ra @ rb.T)
     size, z = least_variance_split(d)
@@ -135,11 +136,11 @@ def _reduce_products(key: jax.Array, left: jax.Array, right: jax.Array) -> tuple
 
 
 def orthonormal_axes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Vectors `[n, K]` as q r `[K, n] [n, n]`, the columns of q orthonormal, or zero where directions are fewer."""
+    """Returns vectors `[n, K]` as q r `[K, n] [n, n]`; columns of q are orthonormal, or zero if the rank is lower."""
     q: list[jax.Array] = []
     for v in rows:
         rest = v
-        for e in q + q:  # twice is enough
+        for e in q + q:  # two passes are enough
             rest = rest - jnp.vdot(e, rest) * e
         size = jnp.linalg.norm(rest)
         q.append(jnp.where(size > 1e-5 * jnp.linalg.norm(v), rest / jnp.where(size > 0, size, 1), jnp.zeros_like(v)))
@@ -148,9 +149,9 @@ def orthonormal_axes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def small_svd(c: jax.Array, sweeps: int = 8) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """s, d, t of a small matrix s diag(d) t', the largest d first; by Jacobi rotations, which batch.
+    """Returns s, d, t of a small matrix s diag(d) t', the largest d first, by Jacobi rotations, which can be batched.
 
-    LAPACK, called for thousands of such matrices from several places of one program, has been seen to wait for itself.
+    LAPACK can deadlock when it is called for thousands of such matrices from several places of one program.
     """
     pairs = [(p, q) for p in range(len(c)) for q in range(p + 1, len(c))]
 
@@ -171,14 +172,14 @@ def small_svd(c: jax.Array, sweeps: int = 8) -> tuple[jax.Array, jax.Array, jax.
 
 
 def least_variance_split(d: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """From singular values d `[r + 1]` to c and a unit vector z: the diagonal of diag(c) (1 - z z') diag(c) is d.
+    """Returns c and a unit vector z such that the diagonal of diag(c) (1 - z z') diag(c) is d, for singular values d.
 
-    Up to m values are kept (c^2 = d, z = 0); among the rest, of which none is above its share, c^2 is the same for all.
+    The m largest values are kept (c^2 = d, z = 0); the others, none above its share of their sum, get equal c^2.
     """
     n = d.size
     places = jnp.arange(n)
-    rest = jnp.cumsum(d[::-1])[::-1]  # of d_m and those below
-    left_over = (n - 1 - places).astype(d.dtype)  # products for the values from m on
+    rest = jnp.cumsum(d[::-1])[::-1]  # sums of d_m and all below
+    left_over = (n - 1 - places).astype(d.dtype)  # products left for the values from m on
     m = jnp.argmax((left_over * d <= rest) & (places < n - 1))
     tail, share = places >= m, rest[m] / jnp.maximum(left_over[m], 1)
     none = share <= jnp.finfo(d.dtype).tiny
@@ -188,14 +189,14 @@ def least_variance_split(d: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def orthogonal_complement(z: jax.Array) -> jax.Array:
-    """Orthonormal columns `[n, n - 1]` that are orthogonal to a unit vector: a reflection of all axes but the first."""
+    """Returns orthonormal columns `[n, n - 1]` orthogonal to a unit vector: a reflection of all axes but the first."""
     one = jnp.eye(z.size, dtype=z.dtype)
     w = z + jnp.where(z[0] < 0, -one[0], one[0])
     return (one - 2 * jnp.outer(w, w) / jnp.vdot(w, w))[:, 1:]
 
 
 def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
-    """RTRL with the influence of each matrix as a sum of products, and a way to have no more of them after a step."""
+    """RTRL with the influence of each matrix as a sum of products, which `reduce` keeps at a fixed number."""
     slow = without_fast(cell)
 
     def initial_carry(weights: PyTree, x: PyTree) -> _Kronecker:
@@ -225,27 +226,27 @@ def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
 
 
 class _Form(NamedTuple):
-    """The weights that matter: matrices with a Kronecker factor each, and others."""
+    """The weights that matter: matrices with a Kronecker factor each, and all others."""
 
     matrices: Kept
     others: Kept
 
 
 def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
-    """Sorts the weights; refuses a matrix that does not enter as one product with a vector."""
+    """Sorts the weights; rejects a matrix that is not used in exactly one product with a vector."""
     shapes = jax.eval_shape(lambda *tree: tree, weights, x)
     which, leaves = kept(cell, *shapes), jax.tree.leaves(shapes[0])
     matrices = Kept(tuple(i for i in which.which if leaves[i].ndim > 1))
     carry = jax.eval_shape(cell.initial_carry, *shapes)
-    found: list[Products] = []
+    step_products: list[Products] = []
 
     def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
-        found.append(products(cell.step, w, h, x, None))
+        step_products.append(products(cell.step, w, h, x, None))
         return ()
 
     jax.eval_shape(look, shapes[0], carry, shapes[1])
     for i in matrices.which:
-        if found[0].uses.get(i, 0) != 1 or i not in found[0].inputs:
+        if step_products[0].uses.get(i, 0) != 1 or i not in step_products[0].inputs:
             raise NotAdmitted(f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
                               "than as one product v w with a vector v")  # fmt: skip
     return _Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
@@ -254,7 +255,7 @@ def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
 def _step_kronecker(
     cell: Cell, form: _Form, reduce: _Reduce, w: PyTree, state: _Kronecker, x: PyTree, key: jax.Array
 ) -> _Kronecker:
-    """The pairs and the exact part after a step; the carry is still to come."""
+    """Returns the pairs and the exact part after a step; the carry is set later."""
     carry = initial_or_carry(cell, w, state.fresh, state.carry, x)
     inputs = products(cell.step, w, carry, x, key).inputs
     v = [inputs[i] for i in form.matrices.which]

@@ -1,4 +1,4 @@
-"""Real-time recurrent learning: the influence of the weights on the carry, carried forward in full."""
+"""Real-time recurrent learning: the full influence of the weights on the carry, carried forward in time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rnnjax.credit._attached import LIMIT, Kept, affordable, attach_influence, f
 
 @wrapping_carry
 class CarryWithInfluence(NamedTuple):
-    """A carry and what is known of how the weights made it. All zeros but the carry: nothing made it.
+    """A carry and the influence of the weights on it; an influence of zeros means an initial carry.
 
     Attributes:
-      carry: of the cell inside.
-      influence: d carry / d weights, for each array of weights that matters `[N, *shape]`.
+      carry: the carry of the wrapped cell.
+      influence: d carry / d weights, `[N, *shape]` for each array of weights that matters.
     """
 
     carry: PyTree
@@ -26,23 +26,23 @@ class CarryWithInfluence(NamedTuple):
 
 @wrapper
 def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
-    """Real-time recurrent learning: the exact gradient without a look back, for any cell.
+    """Real-time recurrent learning: the exact gradient, computed forward in time, for any cell.
 
         J_t = d step / d weights + (d step / d h) J_{t-1},   J_0 = d initial_carry / d weights
 
-    `unroll(rtrl(cell))` carries the influence J from step to step; `chunk(rtrl(unroll(cell)), k)` goes back through
-    windows of k steps and carries J from window to window, which for N units and k = N is the algorithm of order N^3
-    a step. Exact for the weights of `cell` alone: what reaches it through x, or through a closure as an attention
-    memory does, gets a gradient cut at its edge. J is one for each example.
+    `unroll(rtrl(cell))` carries the influence J from step to step. `chunk(rtrl(unroll(cell)), k)` propagates backwards
+    within windows of k steps and carries J from window to window; for N units and k = N this is the algorithm of order
+    N^3 per step. It is exact for the weights of `cell` only: the gradient of anything that enters through x, or through
+    a closure such as an attention memory, is cut at the edge of the window. Every example has its own J.
 
     Args:
-      cell: of one step or of windows.
-      limit: bytes of one example's influence.
+      cell: a single-step cell or a window cell.
+      limit: the most bytes for the influence of one example.
 
     Raises:
-      NotAdmitted: an influence above the limit, before it takes memory.
+      NotAdmitted: the influence would exceed the limit; raised before it is allocated.
 
-    Example: the gradient of a window cut at every step.
+    Example: the gradient of a window, truncated at every step.
       >>> import jax, numpy as np, rnnjax
       >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
       >>> cell = rnnjax.vanilla(4)
@@ -65,12 +65,12 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
     ) -> tuple[CarryWithInfluence, PyTree]:
         which = kept(cell, w, x)
         carry, y = _step_influence(cell, which, w, state, x, key)
-        still = lax.stop_gradient((w, x))
+        frozen = lax.stop_gradient((w, x))
 
         def after(values: list[jax.Array]) -> jax.Array:
-            return flat(_step_influence(cell, which, which.put(still[0], values), state, still[1], key)[0])
+            return flat(_step_influence(cell, which, which.put(frozen[0], values), state, frozen[1], key)[0])
 
-        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(still[0])))), y
+        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(frozen[0])))), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
@@ -78,6 +78,6 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
 def _step_influence(
     cell: Cell, which: Kept, w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None
 ) -> tuple[PyTree, PyTree]:
-    """The step from a carry to which its influence is attached."""
+    """Runs a step from a carry with its influence attached."""
     carry, influence = lax.stop_gradient((state.carry, state.influence))
     return cell.step(w, attach_influence(which.of(w), carry, influence), x, key)

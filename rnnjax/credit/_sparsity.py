@@ -1,4 +1,4 @@
-"""Which weights can touch which numbers of the state: found once, from Jacobians of the step, as lists of places."""
+"""Sparsity patterns: which weights affect which numbers of the state, found once from Jacobians of the step."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from rnnjax.credit._jaxprs import products
 if TYPE_CHECKING:
     from jax.extend.core import ClosedJaxpr
 
-_DRAWS, _BLOCK = 8, 2**24  # points at which derivatives are looked at, and numbers looked at together
-_KINDS = 12  # of shapes of a class beyond which shapes are rounded up, so that few programs serve all
+_DRAWS, _BLOCK = 8, 2**24  # the number of random points, and the most numbers to process at once
+_KINDS = 12  # with more shapes of classes than this, shapes are rounded up, to compile fewer programs
 
 
 class Group(NamedTuple):
-    """Classes of weights of one array that touch equally many numbers of the state; places beyond the end are padding.
+    """Classes of weights of one array that affect equally many numbers of the state, padded by indices beyond the end.
 
     Attributes:
-      leaf: which of the weights that matter.
-      rows: numbers of the state that each class keeps an influence on, `[classes, k]`.
-      members: the weights of each class, places in the flat array, `[classes, m]`.
-      at_once: whether a row is touched within one step `[classes, k]`.
-      colour: the backward passes that see each row: of a step's derivative in the weights `[classes, k]`,
-      ahead: and in the carry `[classes, k]`.
-      leads: whether a step leads from the row of the last axis to that of the one before, `[classes, k, k]`.
+      leaf: the index among the weights that matter.
+      rows: the numbers of the state on which each class keeps an influence, `[classes, k]`.
+      members: the weights of each class, indices into the flat array, `[classes, m]`.
+      at_once: whether a row is affected within one step `[classes, k]`.
+      colour: the backward pass that computes each row: for a step's derivative with respect to the weights `[classes,
+        k]`,
+      ahead: and with respect to the carry `[classes, k]`.
+      leads: whether, in one step, the row of the last axis affects that of the axis before, `[classes, k, k]`.
     """
 
     leaf: int
@@ -43,12 +44,12 @@ class Group(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """The places of an influence that are kept.
+    """The entries of an influence that are kept.
 
     Attributes:
       which: the weights that matter.
       groups: where their influence may be other than zero.
-      colours, ahead: for each backward pass the rows that it may see together, `[passes, N]`.
+      colours, ahead: for each backward pass, the rows that it computes together, `[passes, N]`.
       full: whether every weight that matters reaches everything.
     """
 
@@ -59,12 +60,12 @@ class Pattern(NamedTuple):
     full: bool
 
     def size(self) -> int:
-        """How many numbers are kept."""
+        """Returns how many numbers are kept."""
         return sum(g.rows.size * g.members.shape[1] for g in self.groups)
 
 
 def finder(cell: Cell, n: int | None) -> Callable[[PyTree, PyTree], Pattern]:
-    """(weights, x) -> the pattern after n steps, None: after any number; each shape is looked at once."""
+    """Returns a function (weights, x) -> the pattern after n steps, or any number if None, cached by shape."""
     known: dict[Any, Pattern] = {}
 
     def find(weights: PyTree, x: PyTree) -> Pattern:
@@ -79,7 +80,7 @@ def finder(cell: Cell, n: int | None) -> Callable[[PyTree, PyTree], Pattern]:
 
 
 def _pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
-    """The pattern of n steps, from the shapes of weights and input."""
+    """Returns the pattern after n steps, from the shapes of weights and input."""
     which = kept(cell, weights, x)
     classes, leads = _dependencies(cell, which, weights, x)
     sets = [_reachable(c.rows, leads, n) for c in classes]
@@ -94,10 +95,10 @@ def _pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
 
 
 class _Classes(NamedTuple):
-    """The weights of one array, sorted by what they touch at once.
+    """The weights of one array, grouped by the numbers of the state that they affect in one step.
 
     Attributes:
-      rows: for each class, whether it touches each number of the state `[classes, N]`.
+      rows: for each class, whether it affects each number of the state `[classes, N]`.
       members: the weights of each class.
     """
 
@@ -106,9 +107,10 @@ class _Classes(NamedTuple):
 
 
 def _dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[_Classes], np.ndarray]:
-    """What weights touch at once, and which number of the state leads to which: other than zero at one of some points.
+    """Returns what the weights affect in one step, and which number of the state affects which, from several points.
 
-    A matrix that enters as one product v w is looked at one column at a time.
+    In a matrix that is used in exactly one product v w, the entries of a column affect the same numbers, so columns are
+    examined instead of entries.
     """
     carry = jax.eval_shape(cell.initial_carry, weights, x)
     tied = _product_columns(cell, which, weights, carry, x)
@@ -150,7 +152,7 @@ def _dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[
 
 
 def _product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
-    """The matrices that enter a step as one product v w, and a start not at all."""
+    """Returns the matrices that a step uses in exactly one product v w and that the initial carry does not use."""
     found: list[Any] = []
 
     def look(w: PyTree, h: PyTree, x: PyTree) -> PyTree:
@@ -163,25 +165,25 @@ def _product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x:
 
 
 def _concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:
-    """A program whose constants are numbers: a tracer among them, whose value nobody knows, is one like any other."""
+    """Returns a program whose constants are numbers; random numbers replace tracers, whose values are unknown."""
 
     def number(c: Any) -> Any:
         return _sample_leaf(np.random.default_rng(0), c.aval, True) if isinstance(c, jax.core.Tracer) else c
 
-    from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # imports Pallas
+    from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # imported here because it imports Pallas
 
     return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, [number(c) for c in closed.consts]))
 
 
 def _sample_points(args: PyTree) -> Iterator[PyTree]:
-    """Numbers in place of shapes: positive ones, at which a rectifier is open, and ones of both signs, in turn."""
+    """Yields random numbers in place of shapes: in turn positive, so that rectifiers are active, and of both signs."""
     for i in range(_DRAWS):
         random = np.random.default_rng(i)
         yield jax.tree.map(lambda leaf, i=i, random=random: _sample_leaf(random, leaf, i % 2 == 0), args)
 
 
 def _sample_leaf(random: np.random.Generator, leaf: Any, positive: bool) -> np.ndarray:
-    """Numbers for a leaf, small enough that sums over many do not saturate; symbols and marks are 0."""
+    """Returns random numbers for a leaf, small enough not to saturate in sums; symbols and marks are 0."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.zeros(leaf.shape, leaf.dtype)
     values = random.uniform(0.1, 1.0, leaf.shape) if positive else random.standard_normal(leaf.shape)
@@ -189,7 +191,7 @@ def _sample_leaf(random: np.random.Generator, leaf: Any, positive: bool) -> np.n
 
 
 def _union_over_points(touched: Callable[[jax.Array, PyTree], PyTree], at: list[PyTree], n: int, block: int) -> PyTree:
-    """What was touched at any of the points, rows `[N, ...]` of bits, a block of rows at a time."""
+    """Returns which rows are affected at any of the points, `[N, ...]` bits, computed in blocks of rows."""
     blocks = []
     for begin in range(0, n, block):
         rows = np.minimum(np.arange(begin, begin + block), n - 1)
@@ -200,9 +202,9 @@ def _union_over_points(touched: Callable[[jax.Array, PyTree], PyTree], at: list[
 
 
 def _sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: bool) -> _Classes:
-    """Sorts the weights of an array, or its columns, by what they touch; those that touch nothing are left out.
+    """Groups the weights of an array, or its columns, by what they affect; those that affect nothing are left out.
 
-    Of a table in which an integer looks up, a row that was not met touches what the others touch.
+    In a table indexed by an integer, a row that was not looked up is taken to affect the same as the others.
     """
     size = int(np.prod(shape))
     if lookup and not tied and len(shape) > 1:
@@ -212,7 +214,7 @@ def _sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: 
         )
     kinds, kind = np.unique(np.packbits(bits, axis=0).T, axis=0, return_inverse=True)
     rows = np.unpackbits(kinds, axis=1, count=len(bits)).astype(bool)
-    places = np.arange(size).reshape(-1, len(kind))  # under each column its entries
+    places = np.arange(size).reshape(-1, len(kind))  # in each column, its entries
     order = np.argsort(kind.ravel(), kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(kind.ravel(), minlength=len(rows)))[:-1])
     some = [i for i in range(len(rows)) if rows[i].any()]
@@ -220,12 +222,12 @@ def _sort_classes(bits: np.ndarray, shape: tuple[int, ...], tied: bool, lookup: 
 
 
 def _pattern_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The product of two patterns."""
+    """Returns the product of two patterns."""
     return np.asarray(a.astype(np.float32) @ b.astype(np.float32) > 0)
 
 
 def _reachable(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray:
-    """The patterns after n - 1 more steps; None: after so many that nothing new is reached."""
+    """Returns the patterns after n - 1 more steps; None: after as many as it takes to reach nothing new."""
     for _ in range(len(leads) if n is None else n - 1):
         more = rows | _pattern_product(rows, leads.T)
         if (more == rows).all():
@@ -235,7 +237,7 @@ def _reachable(rows: np.ndarray, leads: np.ndarray, n: int | None) -> np.ndarray
 
 
 def _colouring(conflict: np.ndarray) -> np.ndarray:
-    """A colour for each row, so that rows in conflict have different ones; greedy."""
+    """Returns a colour for each row such that rows in conflict differ, by a greedy search."""
     colour = np.zeros(len(conflict), np.int32)
     for row in range(len(conflict)):
         taken = np.zeros(len(conflict) + 1, bool)
@@ -245,14 +247,14 @@ def _colouring(conflict: np.ndarray) -> np.ndarray:
 
 
 def _rows_by_colour(colour: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """The rows of each colour, `[colours, N]`, as far as they are used."""
+    """Returns the used rows of each colour, `[colours, N]`."""
     return (np.arange(colour.max(initial=-1) + 1)[:, None] == colour) & used
 
 
 def _group_classes(
     leaf: int, parts: _Classes, sets: np.ndarray, colour: np.ndarray, ahead: np.ndarray, leads: np.ndarray
 ) -> Iterator[Group]:
-    """The classes of an array in groups of equal shape, or nearly so where there are many shapes."""
+    """Yields the classes of an array in groups of equal shape, or of nearly equal shape if there are many shapes."""
     shapes = [(int(s.sum()), len(m)) for s, m in zip(sets, parts.members)]
     if len(set(shapes)) > _KINDS:
         shapes = [(min(_next_power_of_two(k), sets.shape[1]), _next_power_of_two(m)) for k, m in shapes]
@@ -275,10 +277,10 @@ def _group_classes(
 
 
 def _next_power_of_two(n: int) -> int:
-    """The next power of two."""
+    """Returns the next power of two."""
     return 1 << (n - 1).bit_length()
 
 
 def _pad_places(places: np.ndarray, length: int, beyond: int) -> np.ndarray:
-    """Places, and padding beyond the end."""
+    """Pads indices with an index beyond the end."""
     return np.pad(places, (0, length - len(places)), constant_values=beyond).astype(np.int32)

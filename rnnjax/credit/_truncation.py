@@ -1,4 +1,4 @@
-"""Truncation: the incoming carry with no derivative at all, or with one that is there by chance."""
+"""Truncation: an incoming carry with no derivative, or with one at random."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ARTBP_TAG = 0x0504
 
 @wrapper
 def truncate(cell: Cell) -> Cell:
-    """Forgets how the incoming carry came about: d h_{t-1} / d params = 0, the values unchanged.
+    """Stops the gradient at the incoming carry: d h_{t-1} / d params = 0, with values unchanged.
 
-    Where it stands is its scope. `chunk(truncate(unroll(cell)), k)` under `jax.grad` is truncated backpropagation
-    through windows of k steps, each loss looking back to the start of its window; `unroll(truncate(cell))` looks
-    back one step. A learned initial carry gets its gradient where a `Seq` starts anew inside the window.
+    Its position determines its scope. `chunk(truncate(unroll(cell)), k)` under `jax.grad` is truncated backpropagation
+    through windows of k steps, where each loss looks back to the start of its window; `unroll(truncate(cell))` looks
+    back one step. A learned initial carry receives its gradient if a `Seq` restarts inside the window.
 
-    Example: a gradient of values that agree.
+    Example: the values agree, the gradients differ.
       >>> import jax, numpy as np, rnnjax
       >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
       >>> exact = rnnjax.unroll(rnnjax.vanilla(4))
@@ -46,19 +46,19 @@ def truncate(cell: Cell) -> Cell:
 
 @wrapper
 def random_truncate(cell: Cell, rate: Any) -> Cell:
-    """Anticipated reweighted truncated backpropagation: forgets at random, and makes up for it where it does not.
+    """Anticipated reweighted truncated backpropagation: truncates at random, and rescales the gradient otherwise.
 
         d h_{t-1} -> 0 with probability rate, else d h_{t-1} / (1 - rate)
 
-    The gradient is unbiased, and looks back 1 / rate steps on average. `unroll(random_truncate(cell, rate))` may forget
-    at any step, `chunk(random_truncate(unroll(cell), rate), k)` at every k-th.
+    The gradient is unbiased and looks back 1 / rate steps on average. `unroll(random_truncate(cell, rate))` may
+    truncate at any step, `chunk(random_truncate(unroll(cell), rate), k)` at every k-th.
 
     Args:
-      cell: of one step, or of windows.
-      rate: in [0, 1), perhaps a tracer.
+      cell: a single-step cell or a window cell.
+      rate: in [0, 1); it may be a tracer.
 
     Raises:
-      NotAdmitted: its gradient is asked for without a key.
+      NotAdmitted: the gradient is computed without a key.
 
     Example: the mean over many keys.
       >>> import jax, rnnjax
@@ -87,6 +87,6 @@ def random_truncate(cell: Cell, rate: Any) -> Cell:
 
 
 def _rescaled(h: jax.Array, factor: jax.Array) -> jax.Array:
-    """h, its derivative multiplied by a factor."""
-    still = lax.stop_gradient(h)
-    return still + factor * (h - still)
+    """Returns h with its derivative multiplied by a factor."""
+    frozen = lax.stop_gradient(h)
+    return frozen + factor * (h - frozen)

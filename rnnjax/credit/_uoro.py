@@ -1,4 +1,4 @@
-"""UORO: a random influence of rank one, unbiased, and as small as the weights."""
+"""UORO: an unbiased random influence of rank one, as small as the weights."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _UORO_TAG = 0x0502
 
 
 def signs(key: jax.Array, n: int, dtype: Any) -> jax.Array:
-    """n numbers that are 1 or -1 with equal probability."""
+    """Returns n numbers that are 1 or -1 with equal probability."""
     return jax.random.rademacher(key, (n,), dtype)
 
 
 def norm_balance(a: PyTree, b: PyTree) -> jax.Array:
-    """The square root of |a| / |b|: with this factor two terms weigh alike, and the variance is least."""
+    """Returns the square root of |a| / |b|, the factor that balances two terms and minimises the variance."""
     tiny = jnp.asarray(1e-7, flat(b).dtype)
     return jnp.sqrt((jnp.linalg.norm(flat(a)) + tiny) / (jnp.linalg.norm(flat(b)) + tiny))
 
 
 @wrapping_carry
 class _RankOne(NamedTuple):
-    """A carry and a random pair whose product is, on average, its influence.
+    """A carry and a random pair whose product is its influence in expectation.
 
     Attributes:
-      carry: of the cell inside.
+      carry: the carry of the wrapped cell.
       left: `[N]`.
-      right: as the weights that matter.
-      fresh: 1 where the carry is an initial one, whose derivative is known; else 0.
+      right: a tree like the weights that matter.
+      fresh: 1 if the carry is an initial one, whose derivative is known; otherwise 0.
     """
 
     carry: PyTree
@@ -50,15 +50,15 @@ def uoro(cell: Cell) -> Cell:
         s_t = r0 D_t s_{t-1} + r1 e,   v_t = v_{t-1} / r0 + e' I_t / r1,   e random signs
         r0 = (|v| / |D s|)^(1/2),  r1 = (|e' I| / |e|)^(1/2),  I = d step / d weights,  D = d step / d h
 
-    `chunk(uoro(unroll(cell)), k)` is a mixed rule, exact within windows of k steps and random beyond them. The gradient
-    is unbiased and noisy, and costs about three times the step for any cell. Its key is that of the
-    step; without one the values are the cell's, and asking for a gradient is refused.
+    `chunk(uoro(unroll(cell)), k)` is a mixed rule: exact within windows of k steps and random beyond them. The gradient
+    is unbiased and noisy, and costs about three times the step, for any cell. It uses the key of the step; without a
+    key the values are those of the cell, and computing a gradient raises an error.
 
     Args:
-      cell: of one step, or of windows.
+      cell: a single-step cell or a window cell.
 
     Raises:
-      NotAdmitted: a gradient without a key.
+      NotAdmitted: a gradient is computed without a key.
 
     Example: the mean over many keys.
       >>> import jax, rnnjax
@@ -83,27 +83,27 @@ def uoro(cell: Cell) -> Cell:
         return _RankOne(carry, jnp.zeros_like(flat(carry)), right, jnp.ones_like(flat(carry)[:1]))
 
     def step(w: PyTree, state: _RankOne, x: PyTree, key: jax.Array | None = None) -> tuple[_RankOne, PyTree]:
-        which, held = kept(cell, w, x), lax.stop_gradient(state)
+        which, frozen = kept(cell, w, x), lax.stop_gradient(state)
         if key is None:
-            carry, y = cell.step(w, without_key(w, held.carry), x, key)
+            carry, y = cell.step(w, without_key(w, frozen.carry), x, key)
             return state._replace(carry=carry), y
-        before = attach_influence(which.of(w), held.carry, [Outer(held.left, v) for v in held.right])
-        carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
-        left, right = _step_rank_one(slow, which, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
-        return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(held.fresh)), y
+        before = attach_influence(which.of(w), frozen.carry, [Outer(frozen.left, v) for v in frozen.right])
+        carry, y = cell.step(w, initial_or_carry(cell, w, frozen.fresh, before, x), x, key)
+        left, right = _step_rank_one(slow, which, lax.stop_gradient(w), frozen, lax.stop_gradient(x), key)
+        return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(frozen.fresh)), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
 def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: PyTree) -> PyTree:
-    """The initial carry as a function of the weights where fresh, which is the carry there; else the carry."""
+    """Returns the initial carry as a function of the weights if fresh, otherwise the carry; the values are equal."""
     return tree_where(fresh[0] > 0, cell.initial_carry(w, x), carry)
 
 
 def _step_rank_one(
     cell: Cell, which: Kept, w: PyTree, state: _RankOne, x: PyTree, key: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """The pair after a step of a cell that has a forward mode."""
+    """Returns the pair after a step of a cell that has a forward mode."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
         new = which.put(w, values)

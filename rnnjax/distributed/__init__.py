@@ -1,4 +1,4 @@
-"""Training over several devices and processes.
+"""Training on several devices and processes.
 
 Belongs here: meshes, sharding, checkpoints of sharded arrays. Does not belong here: a sweep's job queue (`runs`).
 """

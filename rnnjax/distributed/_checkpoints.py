@@ -1,4 +1,4 @@
-"""Checkpoints of a run on several machines: process 0 writes and reads, the others are told."""
+"""Checkpoints of a run on several machines: process 0 writes and reads, and sends the state to the others."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from rnnjax.runs import Checkpoints
 
 
 class Shared(Checkpoints):
-    """`Checkpoints` whose folder only process 0 sees; every process calls each method, at the same time.
+    """A `Checkpoints` whose folder only process 0 accesses; all processes must call each method together.
 
-    The files are those of `Checkpoints`: a run may be taken up by fewer or more devices than wrote them.
+    The files are those of `Checkpoints`, so a run may resume on more or fewer devices than it was saved from.
     """
 
     def save(self, step: int, state: PyTree) -> None:
-        """Gathers the leaves, one after another, and writes them."""
+        """Gathers the leaves one by one and writes them."""
         whole = jax.tree.map(_whole, state)
         if is_leader():
             super().save(step, whole)
 
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
-        """What process 0 finds, laid out as `like`."""
+        """Returns the checkpoint that process 0 reads, laid out as `like`."""
         here = jax.tree.map(_like, like)
-        found = super().restore(here) if is_leader() else None
-        step = from_leader(-1 if found is None else found[0])
+        restored = super().restore(here) if is_leader() else None
+        step = from_leader(-1 if restored is None else restored[0])
         if step < 0:
             return None
-        state = here if found is None else found[1]
+        state = here if restored is None else restored[1]
         return step, jax.tree.map(_laid_out, state, like)
 
 
@@ -42,17 +42,17 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _bits(leaf: Any) -> Any:
-    """A key as the integers that it is made of."""
+    """Returns a key as the integers that it consists of; any other leaf unchanged."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
 def _as(like: Any, bits: Any) -> Any:
-    """Integers as a key, where `like` is one."""
+    """Returns integers as a key if `like` is one."""
     return jax.random.wrap_key_data(jnp.asarray(bits), impl=jax.random.key_impl(like)) if _is_key(like) else bits
 
 
 def _whole(leaf: Any) -> Any:
-    """A leaf on the host, whole."""
+    """Returns a whole leaf on the host."""
     if not isinstance(leaf, jax.Array):
         return leaf
     bits = _bits(leaf)
@@ -62,7 +62,7 @@ def _whole(leaf: Any) -> Any:
 
 
 def _like(leaf: Any) -> Any:
-    """What is restored in place of a leaf: an array of the host."""
+    """Returns a placeholder to restore a leaf into: an array on the host."""
     if not isinstance(leaf, jax.Array):
         return leaf
     bits = jax.eval_shape(_bits, leaf)
@@ -70,10 +70,10 @@ def _like(leaf: Any) -> Any:
 
 
 def _laid_out(host: Any, like: Any) -> Any:
-    """The leaf of process 0, where and as `like` is."""
+    """Returns the leaf of process 0, laid out as `like`."""
     here = np.asarray(_bits(host))
-    told = multihost_utils.broadcast_one_to_all(np.frombuffer(here.tobytes(), np.uint8))
-    array = np.frombuffer(np.asarray(told).tobytes(), here.dtype).reshape(here.shape)
+    received = multihost_utils.broadcast_one_to_all(np.frombuffer(here.tobytes(), np.uint8))
+    array = np.frombuffer(np.asarray(received).tobytes(), here.dtype).reshape(here.shape)
     if not isinstance(like, jax.Array):
         return array[()]
     bits = _bits(like)

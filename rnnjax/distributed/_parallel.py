@@ -1,8 +1,7 @@
-"""One run on many devices: each takes a part of every batch, and what they find is added up.
+"""One run on many devices: each processes a part of every batch, and the estimates are summed.
 
-Params, optimiser and data lie on every device, whole; a batch and the carries that go on from it are cut along their
-examples. A program means the same as on one device: what is drawn does not depend on how many there are, and results
-differ by the rounding of sums in another order.
+Params, optimiser state and data are replicated on every device; a batch and the carries it produces are sharded by
+example. The result does not depend on the number of devices, except for rounding in sums of a different order.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from rnnjax.training import Progress, Trainer
 
 
 def mesh(devices: int = 0) -> Mesh | None:
-    """The devices of a run, in a row; None: one, the default.
+    """Returns the devices of a run as a one-dimensional mesh; None: one device, the default.
 
     Args:
-      devices: how many; 0: one where this process is alone, all of all processes where it is not.
+      devices: how many; 0: one if there is only this process, otherwise all devices of all processes.
 
     Raises:
-      UserError: there are not as many, or fewer than all where there are several processes.
+      UserError: there are fewer devices, or several processes would not use all of theirs.
 
     Example:
       >>> mesh() is None
@@ -40,19 +39,21 @@ def mesh(devices: int = 0) -> Mesh | None:
       Traceback (most recent call last):
       rnnjax.base.UserError: --devices=1000: there is 1 (...)
     """
-    found = jax.devices()
+    available = jax.devices()
     if jax.process_count() > 1:
-        if devices not in (0, len(found)):
-            raise UserError(f"--devices={devices}: several processes use all of their devices, which are {len(found)}")
-        return Mesh(np.array(found), (EXAMPLES,))
-    if devices > len(found):
-        are = "there is 1" if len(found) == 1 else f"there are {len(found)}"
-        raise UserError(f"--devices={devices}: {are} ({found[0].device_kind})")
-    return Mesh(np.array(found[:devices]), (EXAMPLES,)) if devices > 1 else None
+        if devices not in (0, len(available)):
+            raise UserError(
+                f"--devices={devices}: several processes use all of their devices, which are {len(available)}"
+            )
+        return Mesh(np.array(available), (EXAMPLES,))
+    if devices > len(available):
+        are = "there is 1" if len(available) == 1 else f"there are {len(available)}"
+        raise UserError(f"--devices={devices}: {are} ({available[0].device_kind})")
+    return Mesh(np.array(available[:devices]), (EXAMPLES,)) if devices > 1 else None
 
 
 def shard_stream(stream: Any, devices: Mesh | None) -> Any:
-    """A stream (or None) whose batches are cut along their examples where the devices divide them, whole elsewhere."""
+    """Returns a stream (or None) whose batches are sharded by example if the devices divide them, else replicated."""
     if devices is None or stream is None:
         return stream
 
@@ -64,10 +65,10 @@ def shard_stream(stream: Any, devices: Mesh | None) -> Any:
 
 
 def _sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
-    """An estimator of which each device has its own, for its part of the batch; their estimates are added up once.
+    """Returns an estimator that runs on each device for its part of the batch and sums the estimates once.
 
-    Only where `estimator.adds` says that this is the same estimate. Others are left to XLA, which shares out their
-    work as it sees fit: the result is as right, with a sum over devices in every step of a backward pass.
+    This requires `estimator.adds`. XLA partitions all other estimators; the result is the same, with a sum over devices
+    in every step of the backward pass.
     """
     if devices is None or not estimator.adds:
         return estimator
@@ -90,17 +91,17 @@ def _sum_over_devices(estimator: Estimator, devices: Mesh | None) -> Estimator:
 
 
 def on_devices(trainer: Trainer, devices: Mesh | None) -> Trainer:
-    """The parts of a training run on many devices."""
+    """Returns the parts of a training run for many devices."""
     return trainer._replace(
         stream=shard_stream(trainer.stream, devices), estimator=_sum_over_devices(trainer.estimator, devices)
     )
 
 
 def constrain_sharding(trainer: Trainer, progress: Progress, data: PyTree, devices: Mesh | None) -> Progress:
-    """Says, inside a compiled function, where a run lies: the estimator's state by examples, all else whole.
+    """Constrains, under jit, where a run is stored: the estimator's state is sharded by example, the rest replicated.
 
     Raises:
-      UserError: the devices do not divide the batch.
+      UserError: the number of devices does not divide the batch.
     """
     if devices is None:
         return progress
@@ -119,10 +120,10 @@ def _assert_divides(devices: Mesh, batch: Batch) -> None:
 
 
 def replicate(tree: PyTree, devices: Mesh | None) -> PyTree:
-    """Arrays of this process on all devices, whole.
+    """Replicates arrays of this process on all devices.
 
     Raises:
-      UserError: another process has others.
+      UserError: another process has different data.
 
     Example:
       >>> import jax.numpy as jnp
@@ -145,13 +146,13 @@ def replicate(tree: PyTree, devices: Mesh | None) -> PyTree:
 
 
 def to_local(tree: PyTree, devices: Mesh | None) -> PyTree:
-    """Whole arrays of several processes as arrays of one device of this: what is done with them needs no other."""
+    """Returns replicated arrays as arrays on one local device, so that work on them needs no other process."""
     alone = devices is None or jax.process_count() == 1
     return tree if alone else jax.tree.map(lambda a: a.addressable_data(0), tree)
 
 
 def _cut(tree: PyTree, devices: Mesh, n: int) -> PyTree:
-    """Leaves with n examples cut, others whole; all whole where n cannot be divided."""
+    """Shards leaves with n examples and replicates the rest; replicates all if the devices do not divide n."""
 
     def place(a: jax.Array) -> jax.Array:
         spec = P(EXAMPLES) if n and n % devices.size == 0 and a.ndim and a.shape[0] == n else P()

@@ -1,7 +1,7 @@
-"""Processes that run one program together: how they start, agree, and end, all or none.
+"""Processes that run one program together: how they start, agree, and stop together.
 
-JAX's distributed runtime connects them. Process 0 leads: it alone writes and speaks. If one fails it says why where all
-can read it, and each has a thread that reads it and ends its process: nobody waits for one who will not come.
+JAX's distributed runtime connects them. Process 0 leads: only it writes and prints. A process that fails publishes the
+reason; a thread in every other process reads it and exits, so no process waits for one that is gone.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ _patience = [100]  # seconds, see `start`
 def start(
     coordinator: str, num_processes: int = 0, process_id: int = -1, lost_after: int = 100, name: str = ""
 ) -> None:
-    """Joins this process to the others, before JAX is first used.
+    """Connects this process to the others. Call it before JAX is first used.
 
     Args:
-      coordinator: HOST:PORT of process 0, or how JAX finds everything in the environment: auto, slurm, ompi, ...
-      num_processes: how many there are; needed with HOST:PORT only.
-      process_id: which one this is, from 0.
-      lost_after: seconds without a word after which another process counts as lost.
-      name: of the program, for the line that says what went wrong.
+      coordinator: HOST:PORT of process 0, or how JAX finds it in the environment: auto, slurm, ompi, ...
+      num_processes: the number of processes; needed with HOST:PORT only.
+      process_id: the number of this process, from 0.
+      lost_after: seconds without contact after which a process counts as lost.
+      name: the name of the program, for error messages.
 
     Raises:
-      UserError: the others did not come, or the arguments are not those of a group of processes.
+      UserError: the other processes did not connect, or the arguments do not describe a group of processes.
 
     Example:
       >>> start("127.0.0.1:1234", num_processes=2, process_id=2)
       Traceback (most recent call last):
       rnnjax.base.UserError: --process_id=2: the 2 processes are numbered from 0
     """
-    given: dict[str, Any] = {"cluster_detection_method": None if coordinator == "auto" else coordinator}
+    arguments: dict[str, Any] = {"cluster_detection_method": None if coordinator == "auto" else coordinator}
     if ":" in coordinator:
         _assert_numbered(coordinator, num_processes, process_id)
-        given = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from us
+        arguments = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
+    jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     _patience.append(lost_after)
     impatient = threading.Timer(lost_after, _give_up, (f"--coordinator={coordinator}", lost_after, name))
     impatient.daemon = True
     impatient.start()
     try:
         jax.distributed.initialize(
-            **given,
-            initialization_timeout=lost_after + 60,  # JAX ends the process then; we have said why before
+            **arguments,
+            initialization_timeout=lost_after + 60,  # JAX then ends the process; `_give_up` prints why before that
             heartbeat_timeout_seconds=lost_after,
             shutdown_timeout_seconds=lost_after,
         )
@@ -80,7 +80,7 @@ def start(
 
 
 def _give_up(flag: str, seconds: int, name: str) -> None:
-    """Ends this process, for which the others have not come; JAX would abort it."""
+    """Exits because the other processes have not connected; otherwise JAX would abort without a reason."""
     line = f"{flag}: the processes did not come together in {seconds} seconds (--lost_after)"
     print(f"{name}: {line}", file=sys.stderr, flush=True)
     os._exit(1)
@@ -96,19 +96,19 @@ def _assert_numbered(coordinator: str, num_processes: int, process_id: int) -> N
 
 
 def running() -> bool:
-    """Whether this process is one of several."""
+    """Returns whether this process is one of several."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_leader() -> bool:
-    """Whether this is process 0, which writes and speaks; a process alone is that."""
+    """Returns whether this is process 0, which writes and prints; always true for a single process."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def from_leader(value: int) -> int:
-    """What process 0 says the value is.
+    """Returns the value of process 0.
 
-    Example: alone, one agrees with oneself.
+    Example: a single process returns its own value.
       >>> from_leader(3)
       3
     """
@@ -116,7 +116,7 @@ def from_leader(value: int) -> int:
 
 
 def max_over_processes(value: int) -> int:
-    """The largest value that any process has; 0 where none has any.
+    """Returns the largest value over all processes; 0 if none has one.
 
     Example:
       >>> max_over_processes(15)
@@ -126,12 +126,14 @@ def max_over_processes(value: int) -> int:
 
 
 def share(members: Sequence[_T], process_id: int | None = None, num_processes: int | None = None) -> list[_T]:
-    """The members that fall to a process: every n-th, so that costs which rise along the list are shared as well.
+    """Returns the members that a process is responsible for: every n-th.
+
+    Costs that rise along the list are therefore shared evenly.
 
     Args:
-      members: of a study, in an order that all processes know.
+      members: the members of a study, in the same order in all processes.
       process_id: None: this process.
-      num_processes: None: as many as there are.
+      num_processes: None: the actual number.
 
     Example:
       >>> [share("abcde", i, 2) for i in (0, 1)]
@@ -142,14 +144,14 @@ def share(members: Sequence[_T], process_id: int | None = None, num_processes: i
 
 
 def agree(what: str, mine: Mapping[str, str]) -> None:
-    """Waits until all processes have come here, and refuses one that was started otherwise than process 0.
+    """Waits for all processes, and rejects one that was started with other settings than process 0.
 
     Args:
-      what: is compared; another word in each call.
-      mine: what this process has, by name.
+      what: the name of what is compared, unique for each call.
+      mine: the settings of this process, by name.
 
     Raises:
-      UserError: process 0 has something else under a name.
+      UserError: a setting differs from that of process 0.
     """
     if not running():
         return
@@ -165,38 +167,38 @@ def agree(what: str, mine: Mapping[str, str]) -> None:
 
 
 def stop() -> None:
-    """Waits until all processes have come here, then parts them."""
+    """Waits until all processes have arrived, then disconnects."""
     if jax.distributed.is_initialized():
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("stop")
         _ended.set()
-        for thread in _watching:  # a question left open would hold up the parting
+        for thread in _watching:  # a pending request would delay the shutdown
             thread.join()
         jax.distributed.shutdown()
 
 
 def fail(line: str, name: str = "") -> None:
-    """Ends this process with status 1, and with it all others; process 0 prints the line."""
-    _speaking.acquire()  # for ever: whoever comes second has nothing to add
-    told = line if is_leader() else f"process {jax.process_index()}: {line}"
+    """Exits with status 1 and makes all other processes exit; process 0 prints the line."""
+    _speaking.acquire()  # never released: a second failure has nothing to add
+    message = line if is_leader() else f"process {jax.process_index()}: {line}"
     try:
-        _client().key_value_set(_FAILURE, told)
-    except Exception:  # another one told first, or there is nobody left to tell
-        told = _told(1000) or told
-    _end(told, name)
+        _client().key_value_set(_FAILURE, message)
+    except Exception:  # another process reported first, or none is left to notify
+        message = _told(1000) or message
+    _end(message, name)
 
 
 def what_happened(error: BaseException) -> str | None:
-    """The line for an exception that came from the loss of another process; None: it is of another kind."""
+    """Returns the message for an exception caused by the loss of another process; None for any other exception."""
     if not _LOST.search(str(error)):
         return None
-    return _told(300) or (  # who fails says so before its connections break
+    return _told(300) or (  # a failing process reports before its connections break
         "a process of this run is lost; the same command, given to all of them, goes on from the last checkpoint"
     )
 
 
 def _client() -> Any:
-    """The connection to the coordinator. JAX has no public name for it; orbax goes the same way."""
+    """Returns the connection to the coordinator. JAX has no public name for it; orbax accesses it the same way."""
     from jax._src import distributed
 
     return distributed.global_state.client
@@ -210,22 +212,22 @@ def _told(milliseconds: int) -> str | None:
 
 
 def _watch(name: str) -> None:
-    """Ends this process when another says that it failed, or when the coordinator is gone."""
+    """Exits this process when another one reports a failure or the coordinator is gone."""
     while not _ended.is_set():
         try:
-            told = _client().blocking_key_value_get(_FAILURE, 1000)
+            message = _client().blocking_key_value_get(_FAILURE, 1000)
         except Exception as error:
             if "DEADLINE" in str(error):
                 continue
-            told = ""
+            message = ""
         if not _ended.is_set():
             _speaking.acquire()
-            _end(told, name)
+            _end(message, name)
 
 
-def _end(told: str, name: str) -> None:
-    """The last words: of process 0 for all, or of each where process 0 is gone without any."""
-    if is_leader() or not told:
-        print(f"{name}: {told or 'process 0, which leads, is lost'}", file=sys.stderr, flush=True)
-        time.sleep(1.0 if told else 0.0)  # the others read it here
+def _end(message: str, name: str) -> None:
+    """Prints the final message: process 0 prints for all; if it is gone without a report, each process prints."""
+    if is_leader() or not message:
+        print(f"{name}: {message or 'process 0, the leader, is lost'}", file=sys.stderr, flush=True)
+        time.sleep(1.0 if message else 0.0)  # the other processes read it here
     os._exit(1)

@@ -1,6 +1,6 @@
-"""Measures of a recurrent network as a dynamical system: fixed points, Lyapunov exponents, gradient flow, memory.
+"""Analysis of a recurrent network as a dynamical system: fixed points, Lyapunov exponents, gradient flow, memory.
 
-Belongs here: numbers about a cell. Does not belong here: pictures (`plotting`).
+Belongs here: quantities computed from a cell. Does not belong here: figures (`plotting`).
 """
 
 from typing import TYPE_CHECKING

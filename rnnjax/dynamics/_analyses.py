@@ -1,4 +1,4 @@
-"""All that is asked of one network on one sequence: gradient flow, bounds, spectra of products, eigenvalues."""
+"""All measures of one network on one sequence: gradient flow, bounds, spectra of products, eigenvalues."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from rnnjax.dynamics._flow import gradient_flow, memory_length, trajectory
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
 from rnnjax.unitary import BoundFactor, halves_matrix
 
-_MOST_NUMBERS = 2**25  # numbers in all Jacobians that are kept
-_LAGS = 16  # at which products are taken apart
-_CLOUDS = 8  # steps whose Jacobians give eigenvalues
+_MOST_NUMBERS = 2**25  # the most numbers in all stored Jacobians
+_LAGS = 16  # the number of lags with singular values
+_CLOUDS = 8  # the number of steps whose Jacobians are returned
 
 
 class Analysis(NamedTuple):
-    """What a network does to changes of its state along one sequence of T steps. Logarithms are natural.
+    """How perturbations of the state of a network evolve along one sequence of T steps. Logarithms are natural.
 
     Attributes:
-      norms: `[T + 1]`, of d h_T / d h_t, as in `gradient_flow`.
+      norms: `[T + 1]`, norms of d h_T / d h_t, as in `gradient_flow`.
       memory: the effective memory in steps, `memory_length(norms)`.
-      cells: `[T + 1]`, of d c_T / d c_t of the memory cells of an LSTM alone; None: it has none.
-      lags: `[k]`, for which T - t `logs` are.
+      cells: `[T + 1]`, norms of d c_T / d c_t of the memory cells of an LSTM only; None: there are none.
+      lags: `[k]`, the lags T - t of `logs`.
       logs: `[k, N]`, the logarithms of the singular values of d h_T / d h_t, the largest first.
-      bound: `[S + 1]`, the logarithm of prod ||J_s|| over the last S steps, those that there was room for.
-      activation: `[S + 1]`, that of prod ||D_s|| ||W||; None: not of that form.
-      jacobians: `[m, N, N]`, of some steps, the last among them.
-      matrices: the recurrent matrices that are square.
+      bound: `[S + 1]`, the logarithm of prod ||J_s|| over the last S steps, as many as fit in memory.
+      activation: `[S + 1]`, the logarithm of prod ||D_s|| ||W||; None: the network does not have that form.
+      jacobians: `[m, N, N]`, Jacobians of some steps, including the last.
+      matrices: the square recurrent matrices.
     """
 
     norms: jax.Array
@@ -49,18 +49,18 @@ class Analysis(NamedTuple):
 
 
 def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Analysis:
-    """What a network does to changes of its state along one sequence; can be jitted.
+    """Analyses how perturbations of the state of a network evolve along one sequence; can be jitted.
 
     Args:
-      cell: of windows, as experiments train it; it must go step by step.
+      cell: a window cell, as experiments train it, whose window runs step by step.
       params: of the cell.
       xs: one sequence `[T, ...]`, or a `Seq`.
-      plain: whether it is one layer h = tanh(W h + ..), for which there is the other bound too.
+      plain: whether it is a single layer h = tanh(W h + ..), for which `activation` is computed too.
 
     Raises:
-      ValueError: the cell carries nothing from step to step.
+      ValueError: the cell has no state.
 
-    Example: a rotation by 0.9 forgets as 0.9^lag: below 1 / e from lag 10 on.
+    Example: under a rotation scaled by 0.9 the norm is 0.9^lag: below 1 / e from lag 10 on.
       >>> import jax.numpy as jnp, rnnjax
       >>> u = 0.9 * jnp.array([[0.6, 0.8], [-0.8, 0.6]])
       >>> cell = rnnjax.unroll(rnnjax.recurrent(2, lambda p, h, z: (h @ p["u"] + z,) * 2))
@@ -73,9 +73,11 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
     size = system.start.size
     if not size:
         raise ValueError("this network carries no state from step to step")
-    seen = min(steps, max(1, _MOST_NUMBERS // size**2))
-    js = jacobians(step, params, jax.tree.map(lambda a: a[steps - seen :], xs), system.carry(states[steps - seen]))
-    lags = np.unique(np.geomspace(1, seen, _LAGS).round().astype(int))
+    kept_steps = min(steps, max(1, _MOST_NUMBERS // size**2))
+    js = jacobians(
+        step, params, jax.tree.map(lambda a: a[steps - kept_steps :], xs), system.carry(states[steps - kept_steps])
+    )
+    lags = np.unique(np.geomspace(1, kept_steps, _LAGS).round().astype(int))
     flow, found = gradient_flow(step, params, xs), matrices(cell.weights(params))
     has_cells = bool(memory_cells(system.carry(system.start)))
     form = plain and [u.shape for u in found] == [(size, size)]
@@ -84,16 +86,16 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
         memory=memory_length(flow.norms),
         cells=gradient_flow(step, params, xs, part=memory_cells).norms if has_cells else None,
         lags=jnp.asarray(lags),
-        logs=spectra(js, at=seen - lags),
+        logs=spectra(js, at=kept_steps - lags),
         bound=jacobian_bound(js),
-        activation=activation_bound(jnp.tanh, found[0], jnp.arctanh(states[-seen:])) if form else None,
-        jacobians=js[np.unique(np.linspace(0, seen - 1, _CLOUDS).round().astype(int))],
+        activation=activation_bound(jnp.tanh, found[0], jnp.arctanh(states[-kept_steps:])) if form else None,
+        jacobians=js[np.unique(np.linspace(0, kept_steps - 1, _CLOUDS).round().astype(int))],
         matrices=found,
     )
 
 
 def goes_stepwise(cell: Cell, params: PyTree, xs: PyTree) -> bool:
-    """Whether the first steps one by one leave the same state as their window: not so where it is read from both ends.
+    """Returns whether a window gives the same state as its steps one by one; a bidirectional cell does not.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -110,22 +112,22 @@ def goes_stepwise(cell: Cell, params: PyTree, xs: PyTree) -> bool:
 
 
 def matrices(weights: PyTree) -> list[jax.Array]:
-    """The recurrent matrices u that are square, bound unitary factors among them, as real ones.
+    """Returns the square recurrent matrices u as real ones, including those of unitary maps.
 
     Args:
-      weights: what `cell.weights` gives.
+      weights: from `cell.weights`.
 
-    Example: an LSTM has a matrix a gate, which are not a map of its state.
+    Example: the matrix of an LSTM, one block per gate, is not square.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cells = rnnjax.vanilla(3), rnnjax.urnn(4), rnnjax.lstm(2)
       >>> [[u.shape for u in matrices(c.weights(c.init(jax.random.key(0), jnp.ones(2))))] for c in cells]
       [[(3, 3)], [(8, 8)], []]
     """
-    at = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
-    bound = [halves_matrix(w.matrix()) for _, w in at if isinstance(w, BoundFactor)]
-    return bound + [w for path, w in at if not isinstance(w, BoundFactor) and is_recurrent(path) and _is_square(w)]
+    leaves = jax.tree.leaves_with_path(weights, is_leaf=lambda w: isinstance(w, BoundFactor))
+    bound = [halves_matrix(w.matrix()) for _, w in leaves if isinstance(w, BoundFactor)]
+    return bound + [w for path, w in leaves if not isinstance(w, BoundFactor) and is_recurrent(path) and _is_square(w)]
 
 
 def _is_square(w: jax.Array) -> bool:
-    """Whether this is a square matrix."""
+    """Returns whether this is a square matrix."""
     return w.ndim == 2 and w.shape[0] == w.shape[1]

@@ -14,11 +14,11 @@ from rnnjax.base import Cell, PyTree
 
 
 class Flow(NamedTuple):
-    """How much of a change of each state arrives at the last one.
+    """Norms of the gradients d h_T / d h_t and of the states along one sequence.
 
     Attributes:
-      norms: `[T + 1]`, of d h_T / d h_t for t = 0 .. T; the last is 1.
-      states: `[T + 1]`, the norms of the states themselves.
+      norms: `[T + 1]`, norms of d h_T / d h_t for t = 0 .. T; the last one is 1.
+      states: `[T + 1]`, norms of the states themselves.
     """
 
     norms: jax.Array
@@ -26,12 +26,12 @@ class Flow(NamedTuple):
 
 
 class _Map(NamedTuple):
-    """A cell as a map of vectors.
+    """A cell as a map on vectors.
 
     Attributes:
-      advance: (h, x) -> h', with h the whole carry as one vector `[N]`.
+      advance: (h, x) -> h', where h is the whole carry flattened to a vector `[N]`.
       start: h_0 `[N]`.
-      carry: from a vector back to a carry.
+      carry: converts a vector back to a carry.
     """
 
     advance: Callable[[jax.Array, PyTree], jax.Array]
@@ -40,15 +40,15 @@ class _Map(NamedTuple):
 
 
 def as_map(cell: Cell, params: PyTree, x: PyTree, carry: PyTree = None) -> _Map:
-    """A cell as a map (h, x) -> h' of vectors of N numbers.
+    """Returns a cell as a map (h, x) -> h' on vectors of length N.
 
     Args:
-      cell: of one step (`base.single` gives that of a cell of windows).
-      params: of the cell.
+      cell: a single-step cell (`base.single` turns a window cell into one).
+      params: the cell's params.
       x: one input.
-      carry: h_0; None: the initial one.
+      carry: h_0; None: the cell's initial carry.
 
-    Example: a map of its own, `h -> h'`, is what the cell does under one fixed input.
+    Example: with the input held fixed, the cell is a map `h -> h'`.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell, x = rnnjax.lstm(3), jnp.zeros(2)
       >>> advance, h, _ = as_map(cell, cell.init(jax.random.key(0), x), x)
@@ -62,7 +62,7 @@ def as_map(cell: Cell, params: PyTree, x: PyTree, carry: PyTree = None) -> _Map:
 
 
 def trajectory(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> tuple[_Map, jax.Array]:
-    """A cell as a map, and its states h_0 .. h_T, `[T + 1, N]`.
+    """Returns a cell as a map, and its states h_0 .. h_T, `[T + 1, N]`.
 
     Args:
       cell, params, carry: as in `as_map`.
@@ -86,22 +86,23 @@ def gradient_flow(
     carry: PyTree = None,
     part: Callable[[PyTree], PyTree] = lambda carry: carry,
 ) -> Flow:
-    """The norm of d h_T / d h_t for every t, the whole carry taken as one vector h of N numbers.
+    """Returns the norm of d h_T / d h_t for every t, where h is the whole carry flattened to a vector of length N.
 
         norm(t) = ||d h_T / d h_t||_F / N^(1/2),  d h_T / d h_t = J_T .. J_{t+1},  J_s = d h_s / d h_{s-1}
 
-    It is the root mean square of the singular values: 1 where every direction keeps its length, as under a unitary map.
-    The product is ordered, and formed from the left: N vectors run back through the steps, no J_s is kept.
+    The norm is the root mean square of the singular values. It is 1 if every direction keeps its length, as under a
+    unitary map. The product is accumulated from the left: N vectors are pulled back through the steps, and no J_s is
+    stored.
 
     Args:
-      cell: of one step (`base.single` gives that of a cell of windows).
-      params: of the cell.
+      cell: a single-step cell (`base.single` turns a window cell into one).
+      params: the cell's params.
       xs: the inputs of one example, `[T, ...]`.
-      carry: h_0; None: the initial one.
-      part: selects what of the carry starts and arrives, as in `lambda carry: carry[1].c` for the d c_T / d c_t of an
-        LSTM; on the way a change may take the other parts too.
+      carry: h_0; None: the cell's initial carry.
+      part: selects the part of the carry to differentiate and to differentiate by, for example
+        `lambda carry: carry[1].c` for d c_T / d c_t of an LSTM. Paths through the other parts are included.
 
-    Example: a rotation by 0.9 forgets as 0.9^(T - t).
+    Example: under a rotation scaled by 0.9 the norm is 0.9^(T - t).
       >>> import jax.numpy as jnp, numpy as np, rnnjax
       >>> u = 0.9 * jnp.array([[0.6, 0.8], [-0.8, 0.6]])
       >>> cell = rnnjax.recurrent(2, lambda p, h, z: (h @ p["u"] + z,) * 2)
@@ -124,21 +125,21 @@ def gradient_flow(
 
 
 def _rms(rows: jax.Array) -> jax.Array:
-    """The root mean square singular value of a square matrix."""
+    """Returns the root mean square of the singular values of a square matrix."""
     return jnp.linalg.norm(rows) / jnp.sqrt(jnp.asarray(len(rows), rows.dtype))
 
 
 def loss_flow(
     loss: Callable[[PyTree, PyTree], jax.Array], cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None
 ) -> jax.Array:
-    """The norm of d L / d h_t for every t, `[T + 1]`: what of a loss reaches each state.
+    """Returns the norm of d L / d h_t for every t, `[T + 1]`: how strongly the loss depends on each state.
 
     Args:
-      loss: (carries h_1 .. h_T, outputs y_1 .. y_T), time first -> L. What L takes from y_t does not pass through the
-        carry h_t: a readout of the state itself is written as one of the carries.
+      loss: (carries h_1 .. h_T, outputs y_1 .. y_T), time first -> L. The dependence of L on y_t does not pass through
+        the carry h_t, so a readout of the state itself must be computed from the carries.
       cell, params, xs, carry: as in `gradient_flow`.
 
-    Example: L = h_T reaches h_t by 0.5^(T - t).
+    Example: if L = h_T, the gradient with respect to h_t is 0.5^(T - t).
       >>> import jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.recurrent(1, lambda p, h, z: (h @ p["u"] + z,) * 2)
       >>> print(loss_flow(lambda hs, ys: hs[-1, 0], cell, {"u": jnp.full((1, 1), 0.5)}, jnp.ones((3, 1))))
@@ -160,11 +161,11 @@ def loss_flow(
 
 
 def memory_length(norms: jax.Array, share: float = 1 / jnp.e) -> jax.Array:
-    """The effective memory: the first lag T - t at which less than a share of a change arrives; T if there is none.
+    """Returns the effective memory: the first lag T - t at which the norm drops below `share`; T if it never does.
 
     Args:
       norms: `[T + 1]`, from `gradient_flow`.
-      share: 1 / e of it by default.
+      share: the threshold, 1 / e by default.
 
     Example: 0.9^lag is below 1 / e from lag 10 on.
       >>> import jax.numpy as jnp
@@ -178,15 +179,15 @@ def memory_length(norms: jax.Array, share: float = 1 / jnp.e) -> jax.Array:
 def powers(
     a: jax.Array, h: jax.Array, steps: int, activation: Callable[[jax.Array], jax.Array] = lambda h: h
 ) -> jax.Array:
-    """The norms of h, a h, .., a^steps h, `[steps + 1]`, with an activation after each step if one is given.
+    """Returns the norms of h, a h, .., a^steps h, `[steps + 1]`, optionally with an activation after each step.
 
-    Below spectral radius 1 they vanish in the end, but the powers of a matrix that is not normal may grow first.
+    With spectral radius below 1 the norms decay in the end, but for a matrix that is not normal they may grow first.
 
     Args:
       a: `[N, N]`.
       h: `[N]`.
       steps: how many times a is applied.
-      activation: what bounds the state, `jnp.tanh` for instance.
+      activation: applied after each step, for example `jnp.tanh` to bound the state.
 
     Example:
       >>> import jax.numpy as jnp

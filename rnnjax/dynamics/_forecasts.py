@@ -1,4 +1,4 @@
-"""A network that was trained to say the next state of a system, left alone with its own outputs."""
+"""Forecasts of a network that was trained to predict the next state of a system and then reads its own outputs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rnnjax.base import Cell, PyTree
 
 
 def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array:
-    """Outputs of a network that reads a sequence, and then each of its own outputs as the next input.
+    """Returns the outputs of a network that reads a sequence and then its own outputs as inputs.
 
     Args:
-      cell: of one step, from x `[D]` to an estimate y `[D]` of the next x.
-      params: of the cell.
-      xs: what it reads first, `[T, D]`.
-      steps: how many outputs, the first being the one after all of xs.
+      cell: a single-step cell that maps x `[D]` to a prediction y `[D]` of the next x.
+      params: the cell's params.
+      xs: the sequence to read first, `[T, D]`.
+      steps: the number of outputs; the first one follows the last of xs.
 
     Returns:
-      `[steps, D]`: estimates of x_{T+1} .. x_{T+steps}.
+      `[steps, D]`: predictions of x_{T+1} .. x_{T+steps}.
 
-    Example: a cell that doubles.
+    Example: a cell that doubles its input.
       >>> import jax.numpy as jnp, rnnjax
       >>> print(free_run(rnnjax.pointwise(lambda x: 2 * x), (), jnp.ones((5, 1)), 3)[:, 0])
       [2. 4. 8.]
@@ -34,13 +34,13 @@ def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array
 
 
 def left_alone(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
-    """A network that reads its own outputs, as a map of vectors: for its exponents, its orbits, its fixed points.
+    """Returns a network that reads its own outputs as a map on vectors, to compute exponents, orbits or fixed points.
 
     Args:
       cell, params, xs: as in `free_run`.
 
     Returns:
-      (f, v): the map v -> v' of its carry and, at the end of the vector, its output; v after it has read xs.
+      (f, v): f maps v -> v', where v is the carry followed by the output; v is the value after reading xs.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -59,13 +59,13 @@ def left_alone(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[Callable[[jax
 
 
 def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array:
-    """How many steps a forecast holds: until its error first exceeds a limit.
+    """Returns the number of steps before the error of a forecast first exceeds a limit.
 
         error_t = ||y_t - x_t||_2 / D^(1/2)
 
     Args:
-      ys, truth: `[T, D]`, of the system in units of its own standard deviation.
-      limit: of the error.
+      ys, truth: `[T, D]`, in units of the standard deviation of the system.
+      limit: the largest error allowed.
 
     Example:
       >>> import jax.numpy as jnp
@@ -73,5 +73,5 @@ def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array
       2
     """
     errors = jnp.sqrt(((ys - truth) ** 2).mean(1))
-    wrong = ~(errors <= jnp.asarray(limit, errors.dtype))  # nan is wrong too
+    wrong = ~(errors <= jnp.asarray(limit, errors.dtype))  # nan counts as wrong
     return jnp.where(wrong.any(), wrong.argmax(), len(errors))

@@ -1,4 +1,4 @@
-"""Lyapunov exponents: the mean rates at which a system stretches and shrinks small changes of its state."""
+"""Lyapunov exponents: the mean rates at which a system stretches and contracts small perturbations of its state."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def lyapunov(
     every: int = 1,
     count: int | None = None,
 ) -> jax.Array:
-    """The Lyapunov exponents of h -> f(h), the largest first, in nats per unit of time.
+    """Returns the Lyapunov exponents of h -> f(h), the largest first, in nats per unit of time.
 
         J_t Q = Q' R,  exponent_i = mean over t of log abs R_ii / dt
 
-    Directions run forward as Jacobian-vector products and are made orthogonal again; no Jacobian is formed.
+    The directions are propagated by Jacobian-vector products and reorthogonalised; no Jacobian is formed.
 
     Args:
-      f: a map `[N] -> [N]`; for an ordinary differential equation `rk4(field, dt)`.
-      h: where to start, `[N]`.
-      steps: how many are averaged, a multiple of `every`.
-      discard: steps before those, until the orbit lies on the attractor and the directions have turned.
-      dt: time of a step.
+      f: a map `[N] -> [N]`; for an ordinary differential equation use `rk4(field, dt)`.
+      h: the initial state, `[N]`.
+      steps: the number of steps to average over, a multiple of `every`.
+      discard: steps to run first, until the orbit is on the attractor and the directions have aligned.
+      dt: the time per step.
       every: steps between two orthogonalisations.
-      count: how many of the largest exponents; None: all N.
+      count: how many of the largest exponents to compute; None: all N.
 
     Raises:
-      ValueError: `steps` or `discard` is no multiple of `every`.
+      ValueError: `steps` or `discard` is not a multiple of `every`.
 
-    Example: those of a linear map are the logarithms of the moduli of its eigenvalues.
+    Example: the exponents of a linear map are the logarithms of the moduli of its eigenvalues.
       >>> import jax.numpy as jnp
       >>> a = jnp.array([[0.5, 1.0], [0.0, 2.0]])
       >>> print(lyapunov(lambda h: a @ h, jnp.zeros(2), steps=50, discard=50).round(4))
@@ -54,17 +54,18 @@ def lyapunov(
 def cell_lyapunov(
     cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None, discard: int = 0, count: int | None = None
 ) -> jax.Array:
-    """The Lyapunov exponents of a cell driven by inputs, in nats per step, the largest first.
+    """Returns the Lyapunov exponents of a cell driven by inputs, in nats per step, the largest first.
 
-    Below 0 the network forgets where it started (echo states); above 0 it is chaotic; 0 keeps.
+    If the largest is below 0, the network forgets its initial state (the echo state property); if it is above 0, the
+    network is chaotic; at 0, perturbations neither grow nor decay.
 
     Args:
-      cell: of one step.
-      params: of the cell.
+      cell: a single-step cell.
+      params: the cell's params.
       xs: the inputs `[T, ...]`.
-      carry: where to start; None: the initial carry.
-      discard: the first steps, which are not averaged.
-      count: how many of the largest exponents; None: all N numbers of the carry.
+      carry: the initial state; None: the cell's initial carry.
+      discard: how many of the first steps to leave out of the average.
+      count: how many of the largest exponents to compute; None: all N, the size of the carry.
 
     Example: h' = 0.5 h + z.
       >>> import jax.numpy as jnp, rnnjax
@@ -80,9 +81,9 @@ def cell_lyapunov(
 
 
 def _random_frame(count: int, h: jax.Array) -> jax.Array:
-    """Orthonormal directions `[count, N]` in no special position, the first of them the same whatever the count.
+    """Returns random orthonormal directions `[count, N]`; the first one does not depend on the count.
 
-    Unit vectors would not do: those of a diagonal system never turn towards the fastest direction.
+    Unit vectors do not work: in a diagonal system they never turn towards the fastest direction.
     """
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), jnp.arange(count))
     return jnp.linalg.qr(jax.vmap(lambda key: jax.random.normal(key, (h.size,), h.dtype))(keys).T)[0].T
@@ -97,7 +98,7 @@ def _rates(
     every: int,
     count: int | None,
 ) -> jax.Array:
-    """The mean of log abs R_ii over the steps that are not discarded, per step, sorted."""
+    """Returns the sorted means of log abs R_ii per step, over the steps that are not discarded."""
     if steps < 1 or discard < 0 or steps % every or discard % every:
         raise ValueError(f"{discard} steps to discard and {steps} to average: multiples of {every}, at least one")
     if count is not None and not 1 <= count <= h.size:

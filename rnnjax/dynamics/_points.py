@@ -1,4 +1,4 @@
-"""Fixed and slow points of a map, found from many starts at once, and what happens near them."""
+"""Fixed points and slow points of a map, searched for from many starting points at once, and their stability."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Points(NamedTuple):
 
     Attributes:
       h: the points `[k, N]`.
-      speed: `[k]`, how far f moves each: ||f(h) - h||.
-      eigenvalues: complex `[k, N]`, of the Jacobian of f there, the largest modulus first.
-      unstable: `[k]`, directions that grow: 0 at a stable point, N at a repeller, between at a saddle.
-      starts: `[k]`, how many starts ended there.
+      speed: `[k]`, the distance ||f(h) - h|| that f moves each point.
+      eigenvalues: complex `[k, N]`, the eigenvalues of the Jacobian of f there, the largest modulus first.
+      unstable: `[k]`, the number of unstable directions: 0 at a stable point, N at a repeller, in between at a saddle.
+      starts: `[k]`, how many starts converged to each point.
     """
 
     h: np.ndarray
@@ -36,21 +36,21 @@ def fixed_points(
     tolerance: float = 1e-4,
     distance: float = 1e-2,
 ) -> Points:
-    """The fixed points of h -> f(h) that descents from many starts lead to, stable or not, each once.
+    """Returns the fixed points of h -> f(h) found from many starts, stable or not, each listed once.
 
         minimise ||f(h) - h||^2:  (A^T A + m I) dh = -A^T (f(h) - h),  A = df/dh - I
 
-    Levenberg and Marquardt's damped Newton steps: m grows where a step does not help and falls where it does. All
-    starts run as one program; those that end at a faster place than the tolerance are left out.
+    The method is Levenberg and Marquardt's damped Newton step: m grows if a step does not help and shrinks if it does.
+    All starts run in one program. Starts that end with a speed above the tolerance are dropped.
 
     Args:
-      f: a map `[N] -> [N]`: a system, or `as_map` of a cell under one fixed input.
+      f: a map `[N] -> [N]`: a system, or `as_map` of a cell with the input held fixed.
       starts: `[n, N]`.
-      steps: of each descent.
-      tolerance: the largest ||f(h) - h||; a larger one lets slow points in, where a descent got stuck.
-      distance: points nearer than this to each other are one.
+      steps: Newton steps per start.
+      tolerance: the largest ||f(h) - h|| accepted; a larger value also admits slow points, where the search got stuck.
+      distance: points closer to each other than this count as one.
 
-    Example: tanh(2 h) has a stable point on either side, and an unstable one between.
+    Example: tanh(2 h) has two stable points and an unstable one between them.
       >>> import jax.numpy as jnp
       >>> points = fixed_points(lambda h: jnp.tanh(2 * h), jnp.linspace(-2, 2, 20)[:, None])
       >>> sorted(f"{h:.3f}" for h in abs(points.h[:, 0])), points.unstable.tolist()
@@ -62,7 +62,7 @@ def fixed_points(
     ends = jax.jit(jax.vmap(lambda h: _settle(f, h, steps)))(starts)
     speed = np.asarray(jax.jit(jax.vmap(lambda h: jnp.linalg.norm(f(h) - h)))(ends))
     h, speed, counts = _distinct(np.asarray(ends), speed, tolerance, distance)
-    # No gradient and no compiled program: eigenvalues of general matrices are found by LAPACK alone.
+    # Not differentiable and not jitted: only LAPACK computes the eigenvalues of general matrices.
     eigenvalues = np.linalg.eigvals(np.asarray(jax.jit(jax.vmap(jax.jacfwd(f)))(jnp.asarray(h))))
     eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-abs(eigenvalues), axis=1), axis=1)
     unstable = (abs(eigenvalues) > 1).sum(1)
@@ -71,7 +71,7 @@ def fixed_points(
 
 
 def _settle(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> jax.Array:
-    """Where damped Newton steps on f(h) - h lead to from one start."""
+    """Returns the end of a sequence of damped Newton steps on f(h) - h from one start."""
     eye, least = jnp.eye(h.size, dtype=h.dtype), jnp.finfo(h.dtype).eps
 
     def gap(h: jax.Array) -> jax.Array:
@@ -90,7 +90,7 @@ def _settle(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> ja
 def _distinct(
     h: np.ndarray, speed: np.ndarray, tolerance: float, distance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The slowest of each group of near points, their speeds, and how many belong to each."""
+    """Returns the slowest point of each group of near points, their speeds, and the size of each group."""
     order = [i for i in np.argsort(speed) if speed[i] <= tolerance]
     kept: list[int] = []
     counts: list[int] = []

@@ -1,4 +1,4 @@
-"""What a state still knows of past inputs, as a linear probe reads it."""
+"""Linear probes of how much a state remembers of past inputs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import jax.numpy as jnp
 
 
 def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6) -> jax.Array:
-    """How much of the input a lag ago a linear probe reads from the state: R^2 against lag.
+    """Returns R^2 against lag: how well a linear probe recovers past inputs from the state.
 
         x_{t - k} ~ w_k h_t + b_k,  w_k = argmin ||X_k - H w||^2 + ridge n ||w||^2,  R^2 = 1 - error / variance
 
-    One factorisation, QR of [H; (ridge n)^(1/2) I], serves all lags. The first half of the sequences is fitted, R^2 is
-    of the other half: near 0, or a little below, where nothing is known.
+    One factorisation, the QR of [H; (ridge n)^(1/2) I], serves all lags. The probe is fitted on the first half of the
+    sequences, and R^2 is computed on the other half. It is near 0, or slightly below, if the state remembers nothing.
 
     Args:
       states: h_1 .. h_T of B sequences, `[B, T, N]`.
-      xs: inputs of independent steps `[B, T]`, one number each.
-      lags: 0 .. lags - 1 are probed, each at the steps t >= lags - 1.
-      ridge: penalty, for states of size 1.
+      xs: inputs `[B, T]`, one number per step, independent over time.
+      lags: the lags 0 .. lags - 1 are probed, each at the steps t >= lags - 1.
+      ridge: the penalty, for states of order 1.
 
     Returns:
       `[lags]`.
@@ -51,10 +51,10 @@ def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-
 
 
 def memory_capacity(r2: jax.Array) -> jax.Array:
-    """The sum of R^2 over the lags: how many past inputs a state holds, at most as many as it has numbers.
+    """Returns the sum of R^2 over the lags: how many past inputs a state holds, at most N, the size of the state.
 
     Args:
-      r2: from `memory_curve`, of enough lags; what is negative counts as 0.
+      r2: from `memory_curve`, with enough lags; negative values count as 0.
 
     Example:
       >>> float(memory_capacity(jnp.array([1.0, 0.75, -0.25])))

@@ -1,4 +1,4 @@
-"""Jacobians of the steps of a cell, and what their products can and cannot do: spectra and bounds."""
+"""Jacobians of the steps of a cell, and the spectra and bounds of their products."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 from rnnjax.base import Cell, PyTree
 from rnnjax.dynamics._flow import trajectory
 
-_FARTHEST = 60.0  # e to this is still a number in single precision
+_FARTHEST = 60.0  # exp(60) is still finite in single precision
 
 
 def jacobians(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> jax.Array:
-    """J_s = d h_s / d h_{s-1} for s = 1 .. T along a sequence, `[T, N, N]`, the carry taken as one vector.
+    """Returns J_s = d h_s / d h_{s-1} for s = 1 .. T along a sequence, `[T, N, N]`, with the carry as one vector.
 
     Args:
       cell, params, xs, carry: as in `gradient_flow`.
@@ -34,18 +34,19 @@ def jacobians(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> j
 
 
 def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax.Array:
-    """The logarithms of the singular values of J_T .. J_{t+1} for every t, `[T + 1, N]`, the largest first.
+    """Returns the logarithms of the singular values of J_T .. J_{t+1} for every t, `[T + 1, N]`, the largest first.
 
-    The products themselves leave the range of floats. Each step splits off an orthogonal matrix, J^T Q = Q' R; the
-    product of the R is kept as exp(d) U, with the lengths d as logarithms and U near the identity. Sweeps of R <-
-    QR(R^T) then make U diagonal: values a factor apart converge by that factor to the fourth each. The largest,
-    down to the square root of the rounding unit times the first, are then taken from an SVD; the others may be off
-    by some per cent where many are close to each other. A value of zero shows as one that is smaller by rounding.
+    The products themselves overflow and underflow. Therefore each step splits off an orthogonal matrix, J^T Q = Q' R,
+    and the product of the R is stored as exp(d) U, where d holds logarithms of scales and U is close to the identity.
+    Sweeps of R <- QR(R^T) then make U diagonal: two values that differ by some factor converge by its fourth power per
+    sweep. The largest values, down to the square root of the rounding unit times the first, are then computed by an
+    SVD. The others may be off by a few per cent if many are close together. A value of zero is returned as a tiny value
+    due to rounding.
 
     Args:
       js: Jacobians `[T, N, N]`.
-      sweeps: how often.
-      at: for which t, each below T, instead of all: `[k, N]`.
+      sweeps: the number of sweeps.
+      at: the t to compute, each below T, instead of all: the result is `[k, N]`.
 
     Example: a thousand steps of diag(2, 1 / 2).
       >>> import jax.numpy as jnp
@@ -58,7 +59,7 @@ def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax
     """
     n, dtype = js.shape[-1], js.dtype
     eye = jnp.eye(n, dtype=dtype)
-    # Any orthogonal matrix does; with a random one the lengths soon stand in descending order.
+    # Any orthogonal matrix works; with a random one the scales soon are in descending order.
     q = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (n, n), dtype))[0]
 
     def back(state: tuple[jax.Array, jax.Array, jax.Array], j: jax.Array) -> tuple[PyTree, PyTree]:
@@ -79,14 +80,14 @@ def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax
 
 
 def _graded(r: jax.Array, d: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(d', u') such that r exp(d) u = exp(d') u' with ones, but for the sign, on the diagonal of r exp(d) exp(-d')."""
+    """Returns (d', u') with r exp(d) u = exp(d') u'; the diagonal of r exp(d) exp(-d') is 1 up to the sign."""
     floor = jnp.finfo(r.dtype).eps * jnp.abs(r).max()
     new = d + jnp.log(jnp.maximum(jnp.abs(jnp.diagonal(r)), jnp.maximum(floor, jnp.finfo(r.dtype).tiny)))
     return new, r * jnp.exp(jnp.clip(d[None, :] - new[:, None], -_FARTHEST, _FARTHEST)) @ u
 
 
 def _sharpened(d: jax.Array, u: jax.Array) -> jax.Array:
-    """The logarithms of the singular values of exp(d) u, those near the largest by an SVD, the others as they stand."""
+    """Returns the logarithms of the singular values of exp(d) u: the largest by an SVD, the others taken from d."""
     d_max, eps = d.max(), jnp.finfo(d.dtype).eps
     scaled = jnp.exp(jnp.maximum(d - d_max, -_FARTHEST))[:, None] * u
     exact = d_max + jnp.log(jnp.maximum(jnp.linalg.svd(scaled, compute_uv=False), eps**2))
@@ -94,7 +95,7 @@ def _sharpened(d: jax.Array, u: jax.Array) -> jax.Array:
 
 
 def jacobian_bound(js: jax.Array) -> jax.Array:
-    """The logarithm of the bound on d h_T / d h_t of any cell, `[T + 1]`: log prod_{s > t} ||J_s||_2.
+    """Returns the logarithm of a bound on d h_T / d h_t of any cell, `[T + 1]`: log prod_{s > t} ||J_s||_2.
 
     Args:
       js: Jacobians `[T, N, N]`.
@@ -104,17 +105,17 @@ def jacobian_bound(js: jax.Array) -> jax.Array:
       >>> print(jnp.exp(jacobian_bound(2 * jnp.tile(jnp.eye(3), (2, 1, 1)))).round(3))
       [4. 2. 1.]
     """
-    # One after another: the layout that a batched SVD asks for would reach an FFT of the step, which XLA then refuses.
+    # One at a time: the layout of a batched SVD would propagate to an FFT inside the step, which XLA then rejects.
     return _summed_from(lax.map(lambda j: jnp.log(jnp.linalg.norm(j, ord=2)), js))
 
 
 def activation_bound(activation: Callable[[jax.Array], jax.Array], u: jax.Array, a: jax.Array) -> jax.Array:
-    """The logarithm of the bound for h = activation(a), a_t = h_{t-1} u + ..: log prod_{s > t} ||D_s|| ||u||_2.
+    """Returns the logarithm of the bound for h = activation(a), a_t = h_{t-1} u + ..: log prod_{s > t} ||D_s|| ||u||_2.
 
     D_s = diag activation'(a_s). It is never below `jacobian_bound`, since ||D_s u^T|| <= ||D_s|| ||u||.
 
     Args:
-      activation: elementwise.
+      activation: an elementwise function.
       u: the recurrent matrix `[N, N]`.
       a: pre-activations `[T, N]`.
 
@@ -130,5 +131,5 @@ def activation_bound(activation: Callable[[jax.Array], jax.Array], u: jax.Array,
 
 
 def _summed_from(logs: jax.Array) -> jax.Array:
-    """The sums from each place to the end, and 0 at the end."""
+    """Returns the sums from each position to the end, followed by 0."""
     return jnp.append(jnp.cumsum(logs[::-1])[::-1], jnp.zeros((), logs.dtype))

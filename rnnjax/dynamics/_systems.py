@@ -13,7 +13,7 @@ _System = Callable[[jax.Array], jax.Array]
 
 
 def gingerbread(h: jax.Array) -> jax.Array:
-    """The gingerbread-man map on `[2]`: chaos around hexagonal islands of order; it keeps areas.
+    """The gingerbread-man map on `[2]`: chaos around hexagonal islands of order; it preserves area.
 
         x' = 1 - y + abs(x),  y' = x
 
@@ -45,7 +45,7 @@ def henon(h: jax.Array) -> jax.Array:
 
 
 def lorenz(h: jax.Array) -> jax.Array:
-    """The vector field of Lorenz's convection on `[3]`; `rk4(lorenz, dt)` is a map.
+    """The vector field of the Lorenz system on `[3]`; `rk4(lorenz, dt)` turns it into a map.
 
         x' = 10 (y - x),  y' = x (28 - z) - y,  z' = x y - 8/3 z
 
@@ -61,11 +61,11 @@ def lorenz(h: jax.Array) -> jax.Array:
 
 
 def rk4(field: _System, dt: float) -> _System:
-    """The map that one step of the classical Runge-Kutta method makes of dh/dt = field(h).
+    """Returns the map of one classical Runge-Kutta step of dh/dt = field(h).
 
     Args:
       field: `[N] -> [N]`.
-      dt: time of a step.
+      dt: the time per step.
 
     Example: dh/dt = -h.
       >>> import jax.numpy as jnp
@@ -84,15 +84,15 @@ def rk4(field: _System, dt: float) -> _System:
 
 
 def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> _System:
-    """Mackey and Glass's delayed feedback: a map of the history x(t - delay) .. x(t), `[delay / dt + 1]`.
+    """Returns the Mackey-Glass delayed feedback as a map on the history x(t - delay) .. x(t), `[delay / dt + 1]`.
 
         dx/dt = 0.2 x(t - delay) / (1 + x(t - delay)^10) - 0.1 x
 
-    One step of the Runge-Kutta method; half-way between two of its points the past is their mean.
+    Each application is one Runge-Kutta step; the delayed value at half a step is the mean of its two neighbours.
 
     Args:
-      delay: chaotic from about 17 on.
-      dt: time of a step; the delay is rounded to steps.
+      delay: the system is chaotic from about 17 on.
+      dt: the time per step; the delay is rounded to whole steps.
 
     Example: 1 is a fixed point.
       >>> import jax.numpy as jnp
@@ -119,11 +119,11 @@ def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> _System:
 
 
 def logistic(r: Any) -> _System:
-    """The logistic map on `[1]` with growth r, which may be a tracer.
+    """Returns the logistic map on `[1]` with growth rate r, which may be a tracer.
 
         x' = r x (1 - x)
 
-    Example: at r = 2 one half is a fixed point.
+    Example: at r = 2, one half is a fixed point.
       >>> import jax.numpy as jnp
       >>> print(logistic(2.0)(jnp.array([0.5])))
       [0.5]
@@ -136,14 +136,14 @@ def logistic(r: Any) -> _System:
 def orbit(
     f: _System, h: jax.Array, steps: int, discard: int = 0, see: Callable[[jax.Array], jax.Array] = lambda h: h
 ) -> jax.Array:
-    """h_1 .. h_steps of h' = f(h), `[steps, N]`.
+    """Returns the orbit h_1 .. h_steps of h' = f(h), `[steps, N]`.
 
     Args:
       f: the map.
       h: h_0 `[N]`.
-      steps: how many.
-      discard: steps before those.
-      see: what is kept of a state.
+      steps: the number of states to return.
+      discard: steps to run before those.
+      see: what to record of each state.
 
     Example:
       >>> import jax.numpy as jnp
@@ -162,15 +162,16 @@ def bifurcation(
     discard: int = 500,
     see: Callable[[jax.Array], jax.Array] = lambda h: h[0],
 ) -> jax.Array:
-    """Where orbits settle for each value of a parameter, all values at once: `[values, starts * steps]`.
+    """Returns the states on which orbits settle, for all values of a parameter at once: `[values, starts * steps]`.
 
     Args:
-      family: from the parameter to the map.
-      values: of the parameter, `[k]`.
-      starts: of the orbits, `[n, N]`: where there are several attractors, one alone shows one of them.
-      steps: that are kept of each orbit.
-      discard: steps before those.
-      see: from a state to the number that is kept of it.
+      family: maps a parameter value to the system.
+      values: the values of the parameter, `[k]`.
+      starts: the initial states of the orbits, `[n, N]`; with several attractors, one start would show only one of
+        them.
+      steps: how many states of each orbit to record.
+      discard: steps to run before those.
+      see: maps a state to the number to record.
 
     Example: tanh(w h) has one attractor, then two.
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The unfolded computational graph of a cell, read off its program."""
+"""The unfolded computational graph of a cell, derived from its jaxpr."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _Kind = Literal["input", "state", "output", "target", "loss"]
 
 
 class Node(NamedTuple):
-    """A value of the unfolded program.
+    """A value in the unfolded program.
 
     Attributes:
-      kind: what it is.
-      name: of the value; values of other steps have the same.
-      t: the step, 0 for the states before the first; one beyond the last for the whole loss.
+      kind: input, state, output, target or loss.
+      name: the name of the value, the same at every step.
+      t: the step: 0 for the initial states, T + 1 for the total loss.
     """
 
     kind: _Kind
@@ -30,7 +30,7 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """That one value enters another with no other node between, and by which parameters, by name."""
+    """A direct dependence of one value on another, with the names of the parameters involved."""
 
     source: Node
     target: Node
@@ -41,9 +41,9 @@ class Graph(NamedTuple):
     """An unfolded computational graph.
 
     Attributes:
-      nodes: in the order in which they are computed, inputs first.
-      edges: between them.
-      loose: parameters that enter a node by themselves, by node.
+      nodes: in the order of computation, inputs first.
+      edges: the edges between them.
+      loose: for each node, the parameters that enter it independently of any other node.
     """
 
     nodes: list[Node]
@@ -52,7 +52,7 @@ class Graph(NamedTuple):
 
 
 class _Reach(NamedTuple):
-    """What a variable depends on: nodes, each with the parameters on the way, and parameters that met no node yet."""
+    """The nodes a variable depends on, each with the parameters on the way, and parameters not yet tied to a node."""
 
     nodes: dict[Node, frozenset[str]] = {}  # noqa: RUF012
     loose: frozenset[str] = frozenset()
@@ -64,20 +64,21 @@ def unfold(
     xs: PyTree,
     loss: Callable[[Any, jax.Array], jax.Array] = lambda y, target: ((y - target) ** 2).sum(),
 ) -> Graph:
-    """The computational graph of a cell over T steps and of the sum of its losses, from the jaxpr of that program.
+    """Returns the computational graph of a cell over T steps and of the sum of its losses, read from the jaxpr.
 
         h_t, o_t = step(h_{t-1}, x_t),  L_t = loss(o_t, y_t),  L = sum_t L_t
 
-    A value is a node if it is an input, a leaf of the carry, an output, a target or a loss. An edge says that the
-    program uses one in another, and by which parameters: those that meet it first, as u in h u.
+    A node is an input, a leaf of the carry, an output, a target or a loss. An edge from one node to another means that
+    the program uses the first to compute the second. It lists the parameters that act on the first node, such as u in h
+    u.
 
     Args:
-      cell: of one step.
-      params: of the cell.
-      xs: inputs `[T, ...]`; their values are not looked at.
-      loss: (output, target of its shape) -> L_t.
+      cell: a single-step cell.
+      params: the cell's params.
+      xs: inputs `[T, ...]`; only their shapes matter.
+      loss: (output, target of the same shape) -> L_t.
 
-    Example: in a vanilla network the state before is reached by u, the input by w and b.
+    Example: in a vanilla network, u connects the previous state to the new one; w and b connect the input.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell, xs = rnnjax.vanilla(4), jnp.ones((2, 3))
       >>> for source, target, by in unfold(cell, cell.init(jax.random.key(0), xs[0]), xs).edges[:3]:
@@ -97,15 +98,15 @@ def unfold(
         weights, out, total = cell.weights(params), [], None
         for x, target in zip(xs, targets):
             carry, y = cell.step(weights, carry, x, None)
-            lost = sum(jax.tree.leaves(jax.tree.map(loss, y, target)))
-            total = lost if total is None else total + lost
-            out.append((carry, y, lost))
+            step_loss = sum(jax.tree.leaves(jax.tree.map(loss, y, target)))
+            total = step_loss if total is None else total + step_loss
+            out.append((carry, y, step_loss))
         return [*out, total]
 
     steps = [jax.tree.map(lambda a, t=t: a[t], xs) for t in range(tau)]
     traced = jax.make_jaxpr(program)(params, start, steps, targets).jaxpr
     states = _distinct([_ending(p, "h") for p in _paths(start)])
-    each = [(Node("state", n, 0)) for n in states]
+    initial = [(Node("state", n, 0)) for n in states]
     inputs = [Node("input", n, t + 1) for t in range(tau) for n in _names("x", steps[0])]
     goals = [Node("target", n, t + 1) for t in range(tau) for n in _names("y", y)]
     groups: list[tuple[_Kind, list[str]]] = [("state", states), ("output", _names("o", y)), ("loss", ["L"])]
@@ -113,29 +114,29 @@ def unfold(
     weights = _distinct([_ending(p, "w") for p in _paths(params)])
     reach = [
         *(_Reach(loose=frozenset([w])) for w in weights),
-        *(_Reach({n: frozenset()}) for n in each + inputs + goals),
+        *(_Reach({n: frozenset()}) for n in initial + inputs + goals),
     ]
-    return _followed(traced, reach, each + inputs + goals, [*results, Node("loss", "L", tau + 1)])
+    return _followed(traced, reach, initial + inputs + goals, [*results, Node("loss", "L", tau + 1)])
 
 
 def _paths(tree: PyTree) -> list[Any]:
-    """The paths of the leaves."""
+    """Returns the paths of the leaves."""
     return [path for path, _ in jax.tree.leaves_with_path(tree)]
 
 
 def _ending(path: Any, otherwise: str) -> str:
-    """The last part of a path that is a name."""
+    """Returns the last part of a path that is a name."""
     parts = [part for part in path_name(path).split("/") if part and not part.isdecimal()]
     return parts[-1] if parts else otherwise
 
 
 def _names(letter: str, tree: PyTree) -> list[str]:
-    """A name for each leaf."""
+    """Returns a name for each leaf."""
     return _distinct([letter for _ in jax.tree.leaves(tree)])
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Names that occur several times, numbered."""
+    """Returns the names, numbering those that occur more than once."""
     counts, seen = Counter(names), Counter[str]()
     out = []
     for name in names:
@@ -145,7 +146,7 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _followed(jaxpr: Any, reach: list[_Reach], given: list[Node], results: list[Node]) -> Graph:
-    """The graph of a program whose variables in are reached as said and whose variables out are nodes."""
+    """Returns the graph of a program, given what its inputs depend on and which nodes its outputs are."""
     known = dict(zip(jaxpr.invars, reach))
     wanted: dict[Any, list[Node]] = {}
     for var, node in zip(jaxpr.outvars, results):
@@ -161,36 +162,36 @@ def _followed(jaxpr: Any, reach: list[_Reach], given: list[Node], results: list[
             found = _Reach({node: frozenset()})
         return found
 
-    for var in {id(v): v for v in jaxpr.outvars if v in known}.values():  # handed through as it came
+    for var in {id(v): v for v in jaxpr.outvars if v in known}.values():  # outputs that are unchanged inputs
         known[var] = mark(var, known[var])
     _walk(jaxpr, known, mark)
     return graph
 
 
 def _walk(jaxpr: Any, known: dict[Any, _Reach], mark: Callable[[Any, _Reach], _Reach]) -> None:
-    """Follows what reaches each variable, into the programs that a program calls too."""
+    """Computes what each variable depends on, descending into called programs."""
     for eqn in jaxpr.eqns:
-        came = [_Reach() if hasattr(v, "val") else known.get(v, _Reach()) for v in eqn.invars]
+        operands = [_Reach() if hasattr(v, "val") else known.get(v, _Reach()) for v in eqn.invars]
         called = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if eqn.primitive.name in _CALLS else None
         called = getattr(called, "jaxpr", called)
-        if called is not None and len(called.invars) == len(came):
-            inside = dict(zip(called.invars, came))
-            _walk(called, inside, lambda var, found: found)
-            left = [_Reach() if hasattr(v, "val") else inside.get(v, _Reach()) for v in called.outvars]
+        if called is not None and len(called.invars) == len(operands):
+            inside = dict(zip(called.invars, operands))
+            _walk(called, inside, lambda var, reach: reach)
+            results = [_Reach() if hasattr(v, "val") else inside.get(v, _Reach()) for v in called.outvars]
         else:
-            left = [_joined(came)] * len(eqn.outvars)
-        for var, found in zip(eqn.outvars, left):
-            known[var] = mark(var, found)
+            results = [_joined(operands)] * len(eqn.outvars)
+        for var, reach in zip(eqn.outvars, results):
+            known[var] = mark(var, reach)
 
 
 _CALLS = ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "core_call")
 
 
-def _joined(came: Iterable[_Reach]) -> _Reach:
-    """What reaches the result of an operation: parameters that met no node yet meet those of the other operands."""
+def _joined(operands: Iterable[_Reach]) -> _Reach:
+    """Combines the dependences of the operands; parameters not yet tied to a node join the nodes of the others."""
     nodes: dict[Node, frozenset[str]] = {}
-    loose = frozenset[str]().union(*(r.loose for r in came))
-    for r in came:
+    loose = frozenset[str]().union(*(r.loose for r in operands))
+    for r in operands:
         for node, by in r.nodes.items():
             nodes[node] = nodes.get(node, frozenset()) | by | loose
     return _Reach(nodes, frozenset() if nodes else loose)

@@ -1,6 +1,6 @@
-"""From a batch to a gradient: backpropagation, evolution strategies, score functions, buckets.
+"""Gradient estimators: backpropagation, evolution strategies, score functions, bucketing.
 
-Belongs here: a function that estimates a gradient. Does not belong here: the loop that uses it (`training`).
+Belongs here: functions that estimate a gradient from a batch. Does not belong here: the training loop (`training`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Schedules of a temperature."""
+"""Simulated annealing and its temperature schedules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnjax.losses import Objective
 
 
 def exponential_cooling(first: Any = 0.1, pace: Any = 500.0) -> Callable[[jax.Array], jax.Array]:
-    """Temperatures that fall exponentially: first exp(- i / pace).
+    """Returns a temperature that decays exponentially: first exp(- i / pace).
 
     Example:
       >>> round(float(exponential_cooling(1.0, 10.0)(10)), 3)
@@ -33,26 +33,26 @@ def anneal(
     scale: Any = 0.1,
     part: Any = 1.0,
 ) -> Estimator:
-    """Simulated annealing: a random move of the params, made if the loss falls, and sometimes if it rises.
+    """Simulated annealing: a random move of the params, accepted if the loss falls, and sometimes if it rises.
 
         v ~ N(0, scale^2) in each number with probability part, else 0;
         params + v with probability min(1, exp(- (L(params + v) - L(params)) / temperature(i)))
 
-    No derivative is taken, so that units may be thresholds and losses counts of mistakes; both losses are of the same
-    batch and the same noise. The "gradient" is minus the move, for plain gradient descent at rate 1 without clipping:
+    No derivative is taken, so units may have thresholds and the loss may count mistakes. Both losses use the same batch
+    and the same noise. The "gradient" is minus the move, for gradient descent at rate 1 without clipping:
     `optax.sgd(1.0)`, or `--rule=anneal --optimizer=sgd --learning_rate=1 --clip_norm=0`.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them; its mean is the energy.
-      temperature: from the number of moves tried so far; None: `exponential_cooling()`.
-      scale: size of a move, perhaps a tracer.
-      part: of the numbers that a move changes, perhaps a tracer.
+      cell: a window cell.
+      objective: (outputs, batch) -> metrics of one example, including "loss"; its mean is the energy.
+      temperature: a function of the number of moves tried so far; None: `exponential_cooling()`.
+      scale: the size of a move; it may be a tracer.
+      part: the fraction of the numbers that a move changes; it may be a tracer.
 
     Raises:
-      ValueError: no key, or a stream whose carries go on from batch to batch.
+      ValueError: there is no key, or the stream passes carries from batch to batch.
 
-    Example: the bottom of a parabola, from its values.
+    Example: find the minimum of a parabola from its values.
       >>> import jax, jax.numpy as jnp, optax, rnnjax
       >>> from rnnjax import data, losses, training
       >>> cell = rnnjax.unroll(rnnjax.linear(1, bias=False))
@@ -76,7 +76,7 @@ def anneal(
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
-            raise ValueError("anneal moves at random: it needs a key")
+            raise ValueError("anneal is random: it needs a key")
         check_whole_sequences("anneal", batch)
         chosen = directions(jax.random.fold_in(key, MOVE_TAG + 1), params, 1)
         move = jax.tree.map(lambda v, c: random_move(v[0], c[0], scale, part), directions(key, params, 1), chosen)

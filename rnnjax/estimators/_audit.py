@@ -1,4 +1,4 @@
-"""How good an estimate of the gradient is: its distance from the exact one, and how far back it reaches."""
+"""Audits of gradient estimates: their distance from the exact gradient, and how far back in time they reach."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from rnnjax.estimators._base import Estimator, batch_size_of, duration_of
 
 _TOTAL = "total"
 
-# These programs run once: most of their time is XLA's.
+# These programs run once, so compilation dominates their time.
 _QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Quality(NamedTuple):
-    """How n estimates compare with the exact gradient g; |.| is the Euclidean norm.
+    """Statistics of n estimates compared with the exact gradient g; |.| is the Euclidean norm.
 
     Attributes:
-      bias: |mean - g| / |g|. Of an unbiased rule it is about `error`, since a mean of n is not the expectation.
-      error: the standard error of that, (variance / n)^(1/2).
+      bias: |mean - g| / |g|. For an unbiased rule it is about `error`, since the mean of n estimates is not exact.
+      error: the standard error of the mean, (variance / n)^(1/2).
       variance: E |estimate - mean|^2 / |g|^2.
-      cosine: of the angle between an estimate and g, on average.
-      ratio: |estimate| / |g|, on average.
+      cosine: the mean cosine of the angle between an estimate and g.
+      ratio: the mean of |estimate| / |g|.
     """
 
     bias: float
@@ -44,11 +44,11 @@ class Quality(NamedTuple):
 
 
 def compare(draws: ArrayLike, exact: ArrayLike) -> Quality:
-    """Bias, variance, cosine and norm ratio of estimates.
+    """Returns bias, variance, cosine and norm ratio of estimates.
 
     Args:
-      draws: `[n, ...]`, one estimate a row; a rule without chance gives one.
-      exact: `[...]`; where it is zero everything is nan.
+      draws: `[n, ...]`, one estimate per row; a deterministic rule gives one.
+      exact: `[...]`; if it is zero, everything is nan.
 
     Example: two estimates on either side of (1, 0).
       >>> [round(x, 3) for x in compare([[1.0, 1.0], [1.0, -1.0]], [1.0, 0.0])]
@@ -68,11 +68,11 @@ def compare(draws: ArrayLike, exact: ArrayLike) -> Quality:
 
 
 def compare_leaves(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
-    """`compare` in total, and for each leaf of the params by its path.
+    """Returns `compare` in total and for each leaf of the params by its path.
 
     Args:
-      draws: as params, leaves `[n, ...]`.
-      exact: as params.
+      draws: a tree like params, with leaves `[n, ...]`.
+      exact: a tree like params.
 
     Example:
       >>> import numpy as np
@@ -87,28 +87,28 @@ def compare_leaves(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
 
 
 def _flatten_double(tree: PyTree, axes: int = 0) -> np.ndarray:
-    """All numbers of a tree in one vector, in double precision; leading axes that all leaves share stay."""
+    """Returns all numbers of a tree as one vector in double precision, keeping leading axes that all leaves share."""
     leaves = [np.asarray(a, np.float64) for a in jax.tree.leaves(tree)]
     return np.concatenate([a.reshape(*a.shape[:axes], -1) for a in leaves], axis=-1)
 
 
 def estimates(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array, n: int) -> PyTree:
-    """Gradients of the sum of the losses of a batch of whole sequences, under n keys.
+    """Returns gradients of the summed losses of a batch of whole sequences, for n keys.
 
     Args:
-      estimator: what is audited.
-      params: of its cell.
-      batch: without `restart`.
-      key: for n draws.
-      n: how many.
+      estimator: the estimator to audit.
+      params: the params of its cell.
+      batch: a batch without `restart`.
+      key: the key to draw from.
+      n: the number of draws.
 
     Returns:
-      As params, leaves `[n, ...]`, or `[1, ...]` where nothing depends on the key.
+      A tree like params, with leaves `[n, ...]`, or `[1, ...]` if nothing depends on the key.
 
     Raises:
-      ValueError: the cell does not admit the rule.
+      ValueError: the rule does not support the cell.
 
-    Example: backpropagation leaves nothing to chance.
+    Example: backpropagation is deterministic.
       >>> import jax, rnnjax
       >>> from rnnjax import estimators, losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(1)))
@@ -131,7 +131,7 @@ def estimates(estimator: Estimator, params: PyTree, batch: Batch, key: jax.Array
 
 
 def _depends_on_key(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> bool:
-    """Whether the result of f(key, ...) depends on the key.
+    """Returns whether the result of f(key, ...) depends on the key.
 
     Example:
       >>> import jax
@@ -144,13 +144,13 @@ def _depends_on_key(f: Callable[..., PyTree], key: jax.Array, *args: Any) -> boo
 
 
 class _Marks(NamedTuple):
-    """The input of a network whose params are used from a step on, `[T, ...]`; without marks it is as ever.
+    """The input `[T, ...]` of a network that uses its params only from one step s on.
 
     Attributes:
       x: the input.
-      before: before that step.
-      fresh: the first step of all, where it is before that step.
-      cut: that step, unless it is the first of all.
+      before: marks the steps before s.
+      fresh: marks the first step of the sequence if s is later.
+      cut: marks s, unless it is the first step of the sequence.
     """
 
     x: Any
@@ -160,15 +160,15 @@ class _Marks(NamedTuple):
 
 
 def _gate_params(cell: Cell, params: PyTree) -> Cell:
-    """The cell whose params are used from a step on; before it their present values stand in, as constants.
+    """Returns a cell that uses its params from a marked step on, and constants of the same value before it.
 
-    It holds for whatever a rule does with the params, be it to differentiate or to move them.
+    It works for any rule, whether the rule differentiates with respect to the params or perturbs them.
 
     Args:
-      cell: of windows.
-      params: their present values.
+      cell: a window cell.
+      params: the constants.
 
-    Example: the first of two steps is left out.
+    Example: the first of two steps does not use the params.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.unroll(rnnjax.linear(1, bias=False))
       >>> late = _gate_params(cell, {"w": jnp.ones((1, 1))})
@@ -186,13 +186,13 @@ def _gate_params(cell: Cell, params: PyTree) -> Cell:
 
 
 def sever_params(cell: Cell, params: PyTree) -> Cell:
-    """As `_gate_params`, for rules that differentiate and must see the weights as they are: the carry is cut there.
+    """Returns a cell like `_gate_params` that cuts the carry instead, for rules that need the unmodified weights.
 
-    For losses from that step on the two are the same.
+    For losses from the marked step on, the two have the same gradient.
 
     Args:
-      cell: of windows.
-      params: not read.
+      cell: a window cell.
+      params: not used.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -212,7 +212,7 @@ def sever_params(cell: Cell, params: PyTree) -> Cell:
 
 
 def _marked_windows(inner: Cell, step: Step) -> Cell:
-    """The cell of windows with this step, whose input has marks."""
+    """Returns the window cell that runs this step on marked inputs."""
     return unroll(Cell(lambda key, x: inner.init(key, x.x), lambda w, x: inner.initial_carry(w, x.x), step,
                        inner.weights))  # fmt: skip
 
@@ -220,31 +220,31 @@ def _marked_windows(inner: Cell, step: Step) -> Cell:
 def by_lag(
     make: Callable[[Cell], Estimator], cell: Cell, params: PyTree, batch: Batch, lags: Sequence[int], keys: jax.Array
 ) -> PyTree:
-    """An estimate, cut up by how many steps back from its loss the credit goes.
+    """Splits an estimate by lag: the number of steps from the loss back to the use of the params.
 
         g = sum_t sum_a d L_t / d params_{t-a},   params_s: the copy that step s uses
 
-    For each t with a loss the estimate is made of that loss alone, for a network that uses the params from step t - a
-    on and constants of the same value before it (`_gate_params`; `sever_params` where the rule does not admit that),
-    so nobody looks inside the rule. What changes when the params are used one step earlier is what the rule says
-    about that lag. The initial carry counts as part of the first step. The parts add up to the estimate, of a random
-    rule on average.
+    For each t with a loss, the estimate of that loss alone is computed for a network that uses the params from step t -
+    a on and constants of the same value before it (`_gate_params`, or `sever_params` if the rule does not support
+    that). This treats the rule as a black box: the change when the params are used one step earlier is the rule's
+    estimate for that lag. The initial carry counts as part of the first step. The parts add up to the estimate; for a
+    random rule, they do on average.
 
     Args:
-      make: from a cell to the estimator that is audited.
-      cell: of windows.
-      params: of the cell.
-      batch: of whole sequences.
+      make: builds the estimator to audit from a cell.
+      cell: a window cell.
+      params: the params of the cell.
+      batch: a batch of whole sequences.
       lags: ascending; the last is at least T - 1.
       keys: `[n]`.
 
     Returns:
-      As params, leaves `[n, len(lags), ...]`: the part of lags above the one before and up to this one.
+      A tree like params, with leaves `[n, len(lags), ...]`: the part of the lags above the previous one up to this one.
 
     Raises:
-      ValueError: the cell does not admit the rule.
+      ValueError: the rule does not support the cell.
 
-    Example: truncated to two steps a rule gives nothing for two and more.
+    Example: a rule truncated to two steps gives nothing for lags of two and more.
       >>> import jax, rnnjax
       >>> from rnnjax import estimators, losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(1)))
@@ -281,18 +281,18 @@ def by_lag(
 
 
 def _steps_with_loss(batch: Batch) -> jax.Array:
-    """The steps at which any example has a loss."""
+    """Returns the steps at which any example has a loss."""
     return jnp.arange(duration_of(batch)) if batch.mask is None else jnp.flatnonzero(batch.mask.any(0))
 
 
 class Lag(NamedTuple):
-    """What reaches a range of lags.
+    """How well a range of lags is estimated.
 
     Attributes:
-      norm: of the exact gradient's part, over the norm of the whole exact gradient.
-      delivered: how much of this part an estimate contains, its projection; 1: all, 0: nothing, below: the opposite.
-      error: the standard error of that over the draws.
-      off: |mean - part| / |part|, what is wrong with it in all directions.
+      norm: the norm of this part of the exact gradient, divided by the norm of the whole exact gradient.
+      delivered: the estimate projected onto this part; 1: all of it, 0: nothing, negative: the opposite direction.
+      error: the standard error of `delivered` over the draws.
+      off: |mean - part| / |part|, the relative error in all directions.
     """
 
     norm: float
@@ -302,11 +302,11 @@ class Lag(NamedTuple):
 
 
 def credit_delivered(draws: PyTree, exact: PyTree) -> list[Lag]:
-    """How much of each part of the exact gradient arrives.
+    """Returns how much of each part of the exact gradient is recovered.
 
     Args:
       draws: from `by_lag`, leaves `[n, lags, ...]`.
-      exact: the same of the exact rule, n = 1.
+      exact: the same for the exact rule, n = 1.
 
     Example:
       >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Backpropagation through each batch, through windows of it, and through windows that overlap."""
+"""Backpropagation through whole batches, through windows of them, and through overlapping windows."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from rnnjax.losses import Metrics, Objective
 
 
 def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
-    """Backpropagation through each batch, or through each `window` steps of it: truncated backpropagation.
+    """Backpropagation through each batch, or, if truncated, through windows of `window` steps.
 
-    With a window the sum of the gradients of all windows is formed inside one loop, the carry passed on as a number.
-    It is the gradient of `chunk(truncate(unroll(cell)), window)`, in the memory of one window. A credit wrapper in
-    the cell has its say within the window.
+    With a window, the gradients of all windows are summed inside one loop, and no gradient flows through the carry
+    between windows. The result is the gradient of `chunk(truncate(unroll(cell)), window)`, with the memory of one
+    window. A credit wrapper in the cell applies within each window.
 
-    Where a batch has `restart` the carry goes from batch to batch (stateful training) and gradients stop between
-    them; where not, every batch is a set of fresh sequences.
+    If a batch has `restart`, the carry is passed from batch to batch (stateful training) and gradients stop between
+    batches; otherwise every batch is a set of independent sequences.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
-      window: steps; a shorter rest comes last. None: the whole batch.
+      cell: a window cell.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
+      window: in steps; the last window may be shorter. None: the whole batch.
 
-    Example: truncated backpropagation two ways.
+    Example: truncated backpropagation in two ways.
       >>> import jax, numpy as np, rnnjax
       >>> from rnnjax import losses, tasks
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.lstm(4), rnnjax.linear(9)))
@@ -83,11 +83,11 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
 
 
 class _Replay(NamedTuple):
-    """What truncated backpropagation keeps in order to look back: `[B, ...]`.
+    """The past that `sliding_tbptt` stores in order to replay it, `[B, ...]`.
 
     Attributes:
-      carry: before the first of the steps kept.
-      xs: the last `look - advance` inputs, as a `Seq`; not valid where there were none, first where a row restarted.
+      carry: the carry before the first of the stored steps.
+      xs: the last `look - advance` inputs as a `Seq`; invalid before the start, with `first` set where a row restarted.
     """
 
     carry: PyTree
@@ -95,22 +95,22 @@ class _Replay(NamedTuple):
 
 
 def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> Estimator:
-    """Truncated backpropagation with windows that overlap: every k1 steps, the losses of these, back through k2 steps.
+    """Truncated backpropagation with overlapping windows: every k1 steps, their losses propagate back through k2 steps.
 
-    The k2 - k1 steps before are replayed under the current params from a carry that is kept as a number, which stays
-    where it was made: at a carry of older params. With k1 = 1 and k2 = a + 1 each loss looks back exactly a steps; with
-    k1 = k2 this is `backprop(cell, objective, k1)`. Noise is drawn anew in a replay.
+    The previous k2 - k1 steps are replayed under the current params from a stored carry, which was computed with older
+    params. With k1 = 1 and k2 = a + 1 each loss looks back exactly a steps; with k1 = k2 this is
+    `backprop(cell, objective, k1)`. A replay draws new noise.
 
     Args:
-      cell: a cell of windows, plain and `Seq`.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
-      advance: k1, steps from one estimate to the next.
-      look: k2, steps a loss looks back at most, its own included; at least k1.
+      cell: a window cell that accepts plain inputs and `Seq`.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
+      advance: k1, the number of steps from one estimate to the next.
+      look: k2, the largest number of steps a loss looks back, including its own; at least k1.
 
     Raises:
-      ValueError: advance below 1, or look below advance.
+      ValueError: advance is below 1, or look is below advance.
 
-    Example: as long a look back as there are steps.
+    Example: look back over the whole sequence.
       >>> import jax, numpy as np, rnnjax
       >>> from rnnjax import losses, tasks
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
@@ -167,7 +167,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
 
 
 def _join_past(past: Seq, batch: Batch) -> Seq:
-    """Past and new inputs of each example; where a row restarts its first new step is marked, and forgets the past."""
+    """Joins past and new inputs of each example; a restarting row is marked at its first new step, its past dropped."""
     new = batch.x if isinstance(batch.x, Seq) else Seq(batch.x)
     b, r = batch_size_of(batch), duration_of(batch)
     valid = jnp.ones((b, r), bool) if new.valid is None else new.valid.astype(bool)

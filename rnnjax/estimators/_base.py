@@ -1,4 +1,4 @@
-"""Gradients of a stream, one window at a time, in memory that does not grow with the stream."""
+"""Gradients of a stream, computed window by window in memory that does not grow with the length of the stream."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.losses import Metrics, Objective
 
-EXAMPLES = "examples"  # the axis along which devices share out a batch
+EXAMPLES = "examples"  # the mesh axis along which a batch is sharded
 
 
 class Estimate(NamedTuple):
-    """A gradient and what was seen on the way; estimates of parts add up.
+    """A gradient and metrics; estimates of parts can be added.
 
     Attributes:
       grads: the gradient of the sum of the losses that count, shaped as params.
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     metrics: Metrics
 
     def mean_grads(self) -> PyTree:
-        """The gradient of the mean loss; zero where nothing counts."""
+        """Returns the gradient of the mean loss; zero if no loss counts."""
         count = jnp.maximum(self.metrics["loss"].weight, 1)
         return jax.tree.map(lambda g: g / count.astype(g.dtype), self.grads)
 
@@ -46,14 +46,14 @@ _Grad = Callable[..., tuple[Estimate, PyTree]]
 
 
 class Estimator(NamedTuple):
-    """How a gradient is found: a state before the stream, and one window of it at a time.
+    """A gradient estimator: an initial state and a function that processes one window at a time.
 
     Attributes:
-      init: (params, batch) -> state; the batch for its shapes only.
+      init: (params, batch) -> state; only the shapes of the batch are used.
       grad: (params, state, batch, key=None) -> (Estimate, state).
-      adds: whether estimates of parts of a batch add up to that of the batch, and the state holds examples first. Then
-        devices may each take a part, and grad takes one more argument, the name of the axis along which they do: the
-        noise of an example is that which it has in the whole batch.
+      adds: whether estimates of parts of a batch add up to that of the batch, and the first axis of the state is the
+        examples. Then each device may process a part, and grad takes one more argument, the name of the device axis,
+        so that the noise of an example is the same as in the whole batch.
     """
 
     init: _Init
@@ -70,15 +70,15 @@ def score(
     key: jax.Array | None = None,
     axis: str | None = None,
 ) -> tuple[Metrics, PyTree]:
-    """Runs a batch and sums its metrics over the examples. The weights map runs once, outside the examples.
+    """Runs a batch and sums its metrics over the examples. `cell.weights` runs once for all examples.
 
     Args:
-      cell: a cell of windows.
+      cell: a window cell.
       objective: (outputs, batch) -> metrics, of one example.
-      params: of the cell.
-      carry: `[B, ...]` from the window before; not read where `batch.restart` is None.
-      batch: of B examples.
-      key: noise, a different one for each example; None: none.
+      params: the params of the cell.
+      carry: `[B, ...]` from the previous window; ignored if `batch.restart` is None.
+      batch: a batch of B examples.
+      key: a key for noise, split over the examples; None: no noise.
       axis: the axis along which devices share out a batch of which this is one's part; None: it is the whole.
 
     Returns:
@@ -107,12 +107,12 @@ def score(
 
 
 def batch_size_of(batch: Batch) -> int:
-    """Examples in a batch."""
+    """Returns the number of examples in a batch."""
     return num_steps(batch.x)
 
 
 def keys_of(key: jax.Array | None, batch: Batch, axis: str | None = None) -> jax.Array | None:
-    """A key for each example; where devices share out a batch along an axis, those that they have in the whole of it.
+    """Returns a key for each example; on a batch sharded along a device axis, the keys are those of the whole batch.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -129,12 +129,12 @@ def keys_of(key: jax.Array | None, batch: Batch, axis: str | None = None) -> jax
 
 
 def over_windows(piece: _Grad, start: Callable[[PyTree, Batch], PyTree], window: int | None) -> Estimator:
-    """An estimator of batches from that of one window, the state passed on; estimates add up.
+    """Returns an estimator of batches from an estimator of one window; the state is passed on, the estimates are added.
 
     Args:
-      piece: the gradient of a window, whose batch always says which rows restart.
+      piece: the gradient of one window, whose batch always has `restart`.
       start: (params, batch) -> the state before the first window.
-      window: steps; a shorter rest comes last. None: the whole batch.
+      window: in steps; the last window may be shorter. None: the whole batch.
     """
 
     def init(params: PyTree, batch: Batch) -> PyTree:
@@ -162,19 +162,19 @@ def over_windows(piece: _Grad, start: Callable[[PyTree, Batch], PyTree], window:
 
 
 def initial_carries(cell: Cell, params: PyTree, batch: Batch) -> PyTree:
-    """The initial carries `[B, ...]` of a batch."""
+    """Returns the initial carries `[B, ...]` of a batch."""
     weights = cell.weights(params)
     start = cell.initial_carry(weights, first_step_shape(batch.x))
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (batch_size_of(batch), *a.shape)), start)
 
 
 def duration_of(batch: Batch) -> int:
-    """Steps of each example."""
+    """Returns the number of steps of each example."""
     return num_steps(first_step_shape(without_marks(batch.x)))
 
 
 def _split_windows(batch: Batch, length: int) -> tuple[Batch, Batch | None]:
-    """A batch in windows: leaves `[n, B, length, ...]`, and what is left over. The first alone may restart."""
+    """Splits a batch into windows, leaves `[n, B, length, ...]`, and a remainder. Only the first window may restart."""
     steps, b = duration_of(batch), batch_size_of(batch)
     k = min(length, steps)
     n = steps // k

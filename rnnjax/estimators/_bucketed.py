@@ -1,4 +1,4 @@
-"""Batches of different lengths in one program: each is cut to the shortest of a few lengths that holds it."""
+"""Batches of different lengths in one program: each is cut to the shortest of a few lengths that fits."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from rnnjax.estimators._base import Estimate, Estimator
 
 
 def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
-    """An estimator that does not compute what is padding in the whole batch.
+    """Returns an estimator that skips padding common to the whole batch.
 
-    A batch comes padded to the longest row that there is. Of it only the first n steps are computed, n being the
-    shortest of the lengths beyond which nothing counts; the program has a branch for each. The gradient is the same.
-    It is worth as much as the batches are of similar length inside (`data.streams.alike`).
+    Batches are padded to the longest sequence of the data. Only the first n steps are computed, where n is the smallest
+    length that includes every step that counts; the program has a branch for each length. The gradient is unchanged.
+    The saving is largest if the sequences within a batch have similar lengths (`data.streams.alike`).
 
     Args:
-      estimator: of batches without `restart`, whose inputs are marked as valid, as a `Seq`, or whose mask is.
-      lengths: ascending; what is longer than the last is taken whole.
+      estimator: an estimator for batches without `restart` that have a mask, or a `Seq` input with valid marks.
+      lengths: ascending; a batch longer than the last is processed whole.
 
     Raises:
-      ValueError: at the first batch, if nothing in it is marked, or if it has `restart`.
+      ValueError: at the first batch, if it has neither a mask nor valid marks, or if it has `restart`.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
@@ -55,20 +55,20 @@ def bucketed(estimator: Estimator, lengths: Sequence[int]) -> Estimator:
 
 
 def _step_marks(batch: Batch) -> list[jax.Array]:
-    """What says where a batch counts, `[B, T]` each."""
+    """Returns the arrays `[B, T]` that mark which steps of a batch count."""
     nodes = jax.tree.leaves(batch.x, is_leaf=lambda node: isinstance(node, Seq))
-    found = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
-    found += [] if batch.mask is None else [batch.mask]
-    if not found or batch.restart is not None:
-        raise ValueError("bucketed needs batches of fresh sequences whose steps are marked as valid, or have a mask")
-    return found
+    marks = [node.valid for node in nodes if isinstance(node, Seq) and node.valid is not None]
+    marks += [] if batch.mask is None else [batch.mask]
+    if not marks or batch.restart is not None:
+        raise ValueError("bucketed needs batches of fresh sequences with steps marked as valid, or with a mask")
+    return marks
 
 
 def _used_steps(batch: Batch) -> jax.Array:
-    """Steps of a batch beyond which nothing counts."""
+    """Returns the number of steps of a batch beyond which nothing counts."""
     return jnp.stack([jnp.max(jnp.where(m, 1 + jnp.arange(m.shape[1])[None], 0)) for m in _step_marks(batch)]).max()
 
 
 def _truncate_batch(batch: Batch, n: int) -> Batch:
-    """The first n steps of each example."""
+    """Returns the first n steps of each example."""
     return jax.tree.map(lambda a: a[:, :n] if a.ndim > 1 else a, batch)

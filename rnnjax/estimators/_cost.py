@@ -1,4 +1,4 @@
-"""What an update costs: memory of the compiled program and of the state it passes on, arithmetic, time."""
+"""The cost of an update: memory of the compiled program and of the state it passes on, operations, and time."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Update(NamedTuple):
-    """One update of a stream, compiled.
+    """One compiled update of a stream.
 
     Attributes:
-      steps: it advances by.
+      steps: the steps that it advances.
       state: bytes passed from update to update: carries, influences, perturbations.
-      temporary: bytes of the compiled program beside its arguments and results.
-      flops: of its program.
-      call: () -> the estimate, computed.
+      temporary: bytes that the compiled program uses besides its arguments and results.
+      flops: operations of the program.
+      call: () -> the computed estimate.
     """
 
     steps: int
@@ -39,7 +39,7 @@ class Update(NamedTuple):
 
     @property
     def memory(self) -> int:
-        """Bytes in all."""
+        """Returns the total bytes."""
         return self.state + self.temporary
 
 
@@ -47,16 +47,16 @@ def compile_update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.
     """Compiles the estimate of one window of a stream, whose state is passed on, or of whole sequences.
 
     Args:
-      estimator: for this window as a whole.
-      params: of its cell.
+      estimator: an estimator that processes this window as a whole.
+      params: the params of its cell.
       batch: the window.
-      key: for the estimate.
-      stream: whether the window is one of a stream.
+      key: the key for the estimate.
+      stream: whether the window is part of a stream.
 
     Raises:
-      ValueError: the cell does not admit the rule.
+      ValueError: the rule does not support the cell.
 
-    Example: the influence of 4 x 7 weights on 4 units, for each of 2 examples, beside their states of 4.
+    Example: the influence of 4 x 7 weights on 4 units for each of 2 examples, and their states of 4 numbers.
       >>> import jax, rnnjax
       >>> from rnnjax import estimators, losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(1)))
@@ -80,16 +80,16 @@ def compile_update(estimator: Estimator, params: PyTree, batch: Batch, key: jax.
 
 
 def flops(f: Callable[..., Any], *args: Any) -> int:
-    """Operations of a program, a loop as often as it runs: 2 m n k for a matrix product, one a number for the rest.
+    """Returns the operations of a program: 2 m n k for a matrix product and one per number otherwise, including loops.
 
-    XLA's own count takes the body of a loop once. What the result does not need is not counted; moving, selecting and
-    comparing are not arithmetic.
+    XLA's own count includes the body of a loop only once. Operations that the result does not need are not counted, and
+    moving, selecting and comparing do not count as operations.
 
     Args:
-      f: to be traced.
-      *args: arrays.
+      f: the function to trace.
+      *args: its arguments, arrays.
 
-    Example: three times a vector of 4 through a matrix, and a hyperbolic tangent.
+    Example: three products of a vector of 4 and a matrix, each followed by tanh.
       >>> import jax, jax.numpy as jnp
       >>> step = lambda h, _: (jnp.tanh(h @ jnp.ones((4, 4))), None)
       >>> flops(lambda h: jax.lax.scan(step, h, None, 3)[0], jnp.ones(4))
@@ -109,8 +109,8 @@ _FREE = frozenset((
 
 
 def _count_operations(jaxpr: Jaxpr) -> int:
-    """Operations of a program."""
-    from jax.extend.core import jaxprs_in_params  # imports Pallas, so only where it is used
+    """Returns the operations of a jaxpr."""
+    from jax.extend.core import jaxprs_in_params  # imported here because it imports Pallas
 
     total = 0
     for eqn in jaxpr.eqns:
@@ -128,24 +128,24 @@ def _count_operations(jaxpr: Jaxpr) -> int:
 
 
 def _atom_shape(atom: Any) -> tuple[int, ...]:
-    """Of a value of a program."""
+    """Returns the shape of a value in a jaxpr."""
     return tuple(getattr(atom.aval, "shape", ()))
 
 
 def _atom_size(atom: Any) -> int:
-    """How many numbers a value of a program has."""
+    """Returns the size of a value in a jaxpr."""
     return math.prod(_atom_shape(atom))
 
 
 def median_seconds(
     call: Callable[[], Any], least: float = 0.05, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """The median time of a call, after one that does not count, of as many as fit.
+    """Returns the median time of a call, after one warm-up call, over as many calls as fit.
 
     Args:
-      call: returns when it is done.
-      least: seconds to spend.
-      clock: wall time, or `time.process_time` on a machine with other work.
+      call: a function that returns when its work is done.
+      least: the minimal total time in seconds.
+      clock: wall time by default; `time.process_time` on a machine with other work.
 
     Example:
       >>> 0.001 < median_seconds(lambda: time.sleep(0.001), least=0.005) < 1

@@ -1,4 +1,4 @@
-"""Gradients from random directions: derivatives along them, or differences of losses; no backward pass, no memory."""
+"""Gradients from random directions: directional derivatives or loss differences; no backward pass, no stored states."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DIRECTION_TAG = 0x0505
 
 
 class _CarryWithMoves(NamedTuple):
-    """What goes on from window to window, for each example.
+    """The state passed from window to window, for each example.
 
     Attributes:
-      carry: of the network itself, or of the two that were moved apart.
+      carry: the carry of the network, or of the two perturbed networks.
       other: the derivative of the carry along the direction, or nothing.
-      direction: where the params were moved to, in one window or in all since the start.
+      direction: the perturbation of the params in this window, or the sum since the start.
     """
 
     carry: PyTree
@@ -33,23 +33,23 @@ class _CarryWithMoves(NamedTuple):
 
 
 def directions(key: jax.Array | None, params: PyTree, n: int) -> PyTree:
-    """n standard normal directions, `[n, ...]` each leaf."""
+    """Returns n standard normal directions, `[n, ...]` per leaf."""
     if key is None:
-        raise ValueError("a rule that goes along random directions needs a key")
+        raise ValueError("a rule with random directions needs a key")
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(fold(key, _DIRECTION_TAG), len(leaves))
     return jax.tree.unflatten(structure, [jax.random.normal(k, (n, *p.shape), p.dtype) for k, p in zip(keys, leaves)])
 
 
 def _weighted_directions(slopes: jax.Array, along: PyTree) -> PyTree:
-    """The sum over examples of slope times direction."""
+    """Returns the sum over examples of slope times direction."""
     return jax.tree.map(lambda v: jnp.tensordot(slopes.astype(v.dtype), v, 1), along)
 
 
 def _per_example(
     cell: Cell, objective: Objective, key: jax.Array | None
 ) -> Callable[..., tuple[jax.Array, tuple[Metrics, PyTree]]]:
-    """(params, carry, one example, its key) -> (loss, (metrics, carry)); restarts done."""
+    """Returns a function (params, carry, one example, its key) -> (loss, (metrics, carry)) that handles restarts."""
 
     def run(params: PyTree, carry: PyTree, batch: Batch, noise: jax.Array | None) -> tuple[jax.Array, tuple[Any, Any]]:
         weights = cell.weights(params, weights_key(key))
@@ -62,32 +62,33 @@ def _per_example(
 
 
 def _example_keys(key: jax.Array | None, n: int) -> jax.Array | None:
-    """A key for each example."""
+    """Returns a key for each example."""
     return None if key is None else jax.random.split(key, n)
 
 
 def _sum_metrics(metrics: Metrics) -> Metrics:
-    """Metrics over the examples."""
+    """Sums metrics over the examples."""
     return jax.tree.map(lambda a: a.sum(0), metrics)
 
 
 def forward(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
-    """Forward gradients: the derivative along one random direction for each example, times that direction.
+    """Forward gradients: the derivative along one random direction per example, times that direction.
 
         g = sum over examples of (dL . v) v,   v ~ N(0, 1)
 
-    Unbiased, since E[v v'] = 1, by forward mode alone: memory of one step. From window to window the direction and the
-    derivative of the carry along it are kept until a row restarts, so that windows do not truncate.
+    Unbiased, since E[v v'] = 1. Only forward mode is used, with the memory of one step. The direction and the
+    derivative of the carry along it persist from window to window until a row restarts, so windows do not truncate the
+    gradient.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
-      window: steps; None: the whole batch.
+      cell: a window cell.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
+      window: in steps; None: the whole batch.
 
     Raises:
-      ValueError: no key.
+      ValueError: there is no key.
 
-    Example: right on average.
+    Example: the estimate is correct on average.
       >>> import jax, rnnjax
       >>> from rnnjax import data, losses
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.vanilla(2), rnnjax.linear(1)))
@@ -137,7 +138,7 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
 
 
 def _antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
-    """Params moved along a direction and against it."""
+    """Returns params shifted along a direction and against it."""
 
     def moved(by: Any) -> PyTree:
         return jax.tree.map(lambda p, v: p + jnp.asarray(by, p.dtype) * v, params, direction)
@@ -146,22 +147,22 @@ def _antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[P
 
 
 def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
-    """Antithetic evolution strategies, one pair for each example; with a window truncated, each window on its own.
+    """Antithetic evolution strategies with one pair per example; with a window, each window is truncated.
 
         g = sum over examples of (L(params + sigma v) - L(params - sigma v)) / (2 sigma) v,   v ~ N(0, 1)
 
-    The gradient of the loss smoothed over a normal distribution, from values alone. From window to window the carry of
-    the params themselves is passed on, so that a window of k steps is as blind beyond them as truncated
-    backpropagation. Metrics are those of the params themselves.
+    Estimates the gradient of the loss smoothed by a normal distribution, from loss values alone. The carry of the
+    unperturbed network is passed from window to window, so windows of k steps truncate as in truncated backpropagation.
+    The metrics are those of the unperturbed network.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
-      window: steps; None: the whole batch.
-      sigma: how far params are moved, perhaps a tracer.
+      cell: a window cell.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
+      window: in steps; None: the whole batch.
+      sigma: the size of the perturbation; it may be a tracer.
 
     Raises:
-      ValueError: no key.
+      ValueError: there is no key.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -195,21 +196,22 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
 
 
 def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
-    """Persistent evolution strategies: a fresh pair of moves in every window, each with the carry that it has made.
+    """Persistent evolution strategies: every window draws a new pair of perturbations, and each keeps its own carry.
 
         g = sum over examples and windows of (L+ - L-) / (2 sigma) xi,   xi = sum of the v since the row restarted
 
-    The sum of all moves that went into a carry makes up for truncation: unbiased for the smoothed loss at any window,
-    with variance that grows with the number of windows. Metrics are the mean of the two moved networks'.
+    Weighting by the sum of all perturbations since the start corrects the truncation: the estimate is unbiased for the
+    smoothed loss at any window, with variance that grows with the number of windows. The metrics are the mean of the
+    two perturbed networks.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
-      window: steps; None: the whole batch.
-      sigma: how far params are moved, perhaps a tracer.
+      cell: a window cell.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
+      window: in steps; None: the whole batch.
+      sigma: the size of the perturbation; it may be a tracer.
 
     Raises:
-      ValueError: no key.
+      ValueError: there is no key.
 
     Example:
       >>> import jax, rnnjax
@@ -231,20 +233,20 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
 
 
 def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
-    """Noise-reuse evolution strategies: as `pes`, with the same pair of moves in all windows until a row restarts.
+    """Noise-reuse evolution strategies: like `pes`, with the same pair of perturbations until a row restarts.
 
         g = sum over examples and windows of (L+ - L-) / (2 sigma) v,   v drawn where the row restarts
 
-    Unbiased for the smoothed loss, with less variance than `pes` where the losses of windows are alike.
+    Unbiased for the smoothed loss, with less variance than `pes` if the losses of the windows are similar.
 
     Args:
-      cell: a cell of windows.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
-      window: steps; None: the whole batch.
-      sigma: how far params are moved, perhaps a tracer.
+      cell: a window cell.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
+      window: in steps; None: the whole batch.
+      sigma: the size of the perturbation; it may be a tracer.
 
     Raises:
-      ValueError: no key.
+      ValueError: there is no key.
 
     Example:
       >>> import jax, rnnjax
@@ -265,7 +267,7 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
 
 
 def _with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
-    """Pairs of networks that keep their carries; moves are drawn for every window (fresh), or at a restart."""
+    """Runs pairs of perturbed networks that keep their carries; perturbations are drawn per window or per restart."""
 
     def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)

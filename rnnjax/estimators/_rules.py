@@ -1,4 +1,4 @@
-"""Estimators by name: (cell of windows, objective, truncation) -> Estimator; truncation 0: none given."""
+"""Estimators by name: (window cell, objective, truncation) -> Estimator; truncation 0: none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Rule = Callable[[Cell, Objective, int], Estimator]
 
 
 def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Full backpropagation through each batch; window 0."""
+    """Full backpropagation through each batch, without a window."""
     if window:
         raise NotAdmitted(f"bptt looks back over the whole sequence: a truncation of {window} belongs to tbptt")
     return backprop(cell, objective)
@@ -30,19 +30,19 @@ def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
 def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
     """Truncated backpropagation through windows of `window` steps."""
     if not window:
-        raise NotAdmitted("tbptt needs a truncation: the steps it looks back at most")
+        raise NotAdmitted("tbptt needs a truncation: the most steps that it looks back")
     return backprop(cell, objective, window)
 
 
 def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """The lectures' truncated backpropagation: each loss looks back as many steps."""
+    """Truncated backpropagation in which each loss looks back the same number of steps."""
     if not window:
-        raise NotAdmitted("sliding_tbptt needs a truncation: the steps that each loss looks back")
+        raise NotAdmitted("sliding_tbptt needs a truncation: the number of steps that each loss looks back")
     return sliding_tbptt(cell, objective, 1, window)
 
 
 def _with_influence(wrap: Callable[[Cell], Cell]) -> _Rule:
-    """A rule that carries an influence: the window only says after how many steps the gradient is summed."""
+    """Returns a rule that carries an influence; the window only sets after how many steps the gradient is summed."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         wrapped = wrap(cell)
@@ -60,37 +60,37 @@ def _with_influence(wrap: Callable[[Cell], Cell]) -> _Rule:
 
 
 def _example(xs: PyTree) -> PyTree:
-    """The first of a batch."""
+    """Returns the first example of a batch."""
     return jax.tree.map(lambda a: a[0], xs)
 
 
 def _batch_of_flags(batch: Batch) -> jax.ShapeDtypeStruct:
-    """The shape of a batch's restarts."""
+    """Returns the shape of a batch's restarts."""
     return jax.ShapeDtypeStruct((jax.tree.leaves(batch.x)[0].shape[0],), bool)
 
 
 def _each_step(wrap: Callable[[Cell], Cell]) -> Callable[[Cell], Cell]:
-    """A wrapper of cells of one step, for cells of windows."""
+    """Turns a wrapper of single-step cells into a wrapper of window cells."""
     return lambda cell: unroll(wrap(as_step_cell(cell)))
 
 
 def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]) -> _Rule:
-    """A rule whose point is to see across windows, and which therefore needs them."""
+    """Returns a rule that passes information across windows, and therefore needs a window."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if not window:
-            raise NotAdmitted(f"{name} needs a truncation: the steps from one pair of losses to the next")
+            raise NotAdmitted(f"{name} needs a truncation: the number of steps from one pair of losses to the next")
         return make(cell, objective, window)
 
     return rule
 
 
 def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _Rule:
-    """A rule of whole sequences, which knows no windows."""
+    """Returns a rule for whole sequences, without windows."""
 
     def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
         if window:
-            raise NotAdmitted(f"{name} takes whole sequences: a truncation of {window} is not for it")
+            raise NotAdmitted(f"{name} takes whole sequences and no truncation, got {window}")
         return make(cell, objective)
 
     return rule

@@ -1,4 +1,4 @@
-"""Gradients through draws, and moves without gradients."""
+"""Score-function gradients through random draws, and random moves."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ MOVE_TAG = 0x0506
 
 
 def score_function(cell: Cell, objective: Objective) -> Estimator:
-    """The score-function gradient of networks with stochastic units, without bias.
+    """Returns the unbiased score-function gradient of networks with stochastic units.
 
         g = sum over examples of dL + (L - b) d log p(draws),   b = mean loss of the other examples
 
-    The units are `binary_core(..., gradient="score")`; what else there is in the network gets its gradient dL as
-    always. A batch of one has b = 0.
+    The units are `binary_core(..., gradient="score")`; the rest of the network receives the usual gradient dL. A batch
+    of one has b = 0.
 
     Args:
-      cell: a cell of windows whose carries hold `Binary` states.
-      objective: (outputs, batch) -> metrics of one example, "loss" among them.
+      cell: a window cell whose carries hold `Binary` states.
+      objective: (outputs, batch) -> metrics of one example, including "loss".
 
     Raises:
-      ValueError: no key, or a stream whose carries go on from batch to batch.
+      ValueError: there is no key, or the stream passes carries from batch to batch.
 
-    Example: right on average.
+    Example: the estimate is correct on average.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> from rnnjax import data, losses
       >>> net = rnnjax.unroll(rnnjax.cells.binary_core(1, gradient="score"))
@@ -54,7 +54,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
         if key is None:
-            raise ValueError("score_function draws: it needs a key")
+            raise ValueError("score_function is random: it needs a key")
         check_whole_sequences("score_function", batch)
 
         def example(weights: PyTree, batch: Batch, key: jax.Array) -> tuple[Metrics, jax.Array]:
@@ -65,8 +65,8 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
             weights = cell.weights(params, weights_key(key))
             metrics, log_p = jax.vmap(partial(example, weights))(batch, jax.random.split(key, batch_size_of(batch)))
             loss = metrics["loss"].total
-            others = (loss.sum() - loss) / max(batch_size_of(batch) - 1, 1)
-            credit = lax.stop_gradient(loss - others) * log_p.astype(loss.dtype)
+            baseline = (loss.sum() - loss) / max(batch_size_of(batch) - 1, 1)
+            credit = lax.stop_gradient(loss - baseline) * log_p.astype(loss.dtype)
             return (loss + credit).sum(), jax.tree.map(lambda a: a.sum(0), metrics)
 
         grads, metrics = jax.grad(surrogate, has_aux=True)(params)
@@ -76,11 +76,11 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
 
 
 def check_whole_sequences(name: str, batch: Batch) -> None:
-    """Refuses batches that continue others."""
+    """Rejects batches that continue previous ones."""
     if batch.restart is not None:
-        raise NotAdmitted(f"{name} takes whole sequences, not a stream whose carries go on from batch to batch")
+        raise NotAdmitted(f"{name} takes whole sequences, not a stream that passes carries from batch to batch")
 
 
 def random_move(v: jax.Array, chosen: jax.Array, scale: Any, part: Any) -> jax.Array:
-    """A part of the entries of v, by where a normal number lies, times scale."""
+    """Returns the normal numbers v times scale, and 0 for all but a random fraction of the entries."""
     return jnp.where(jax.scipy.stats.norm.cdf(chosen) < part, v * jnp.asarray(scale, v.dtype), jnp.zeros_like(v))

@@ -1,4 +1,4 @@
-"""Weights and layers of other libraries: PyTorch, Keras, Flax; parameters as plain files, networks as programs.
+"""Conversion of weights and layers from and to PyTorch, Keras and Flax; params and programs as single files.
 
 Belongs here: conversions. Does not belong here: benchmarks against those libraries.
 """

@@ -1,4 +1,4 @@
-"""flax: linen modules as cells, and cells as linen RNN cells."""
+"""Flax: linen modules as cells, and cells as linen RNN cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOISE = "dropout"
 
 
 class _FlaxCell(nn.RNNCellBase):
-    """What `to_flax` returns; its params are those of the cell, under the name "cell"."""
+    """The module that `to_flax` returns; its params are the cell's params under the name "cell"."""
 
     cell: Cell
     feature_axes: int = 1
@@ -37,12 +37,12 @@ class _FlaxCell(nn.RNNCellBase):
         return step(weights, carry, x, keys)
 
     def noise(self, stream: str) -> jax.Array | None:
-        """A key of the stream, or None where the caller gave none: evaluation."""
+        """Returns a key from the stream, or None if the caller gave none, as in evaluation."""
         return _typed(self.make_rng(stream)) if self.has_rng(stream) else None
 
     @nn.nowrap
     def initialize_carry(self, rng: jax.Array, input_shape: tuple[int, ...]) -> PyTree:
-        """The state before the first input, for every example of the batch."""
+        """Returns the initial state for every example of the batch."""
         split_at = len(input_shape) - self.feature_axes
         one = jax.ShapeDtypeStruct(input_shape[split_at:], self.dtype)
         bound = self.scope is not None and self.has_variable("params", "cell")
@@ -52,23 +52,23 @@ class _FlaxCell(nn.RNNCellBase):
 
     @property
     def num_feature_axes(self) -> int:
-        """Axes of one input."""
+        """The number of axes of one input."""
         return self.feature_axes
 
 
 def to_flax(cell: Cell, feature_axes: int = 1, dtype: Any = jnp.float32) -> nn.RNNCellBase:
-    """A flax linen RNN cell that computes what a cell of one step computes; use it in `flax.linen.RNN`.
+    """Returns a flax linen RNN cell that computes the same as a single-step cell, for use in `flax.linen.RNN`.
 
-    Its params are `{"params": {"cell": params}}` with the cell's own params, so that trained ones go either way.
-    Leading axes of the input are batch axes. Noise comes from the stream "dropout" (another mask for each example and
-    step) and for DropConnect from "dropconnect"; without them it is off. `flax.linen.RNN` hands on only the streams
-    named in split_rngs: `{"params": False, "dropout": True, "dropconnect": False}`. The weights map runs once per step
-    there, and a window of the cell's own is not used.
+    Its params are `{"params": {"cell": params}}` with the cell's own params, so trained params convert in both
+    directions. Leading axes of the input are batch axes. Noise uses the stream "dropout" (a different mask for each
+    example and step), and DropConnect uses "dropconnect"; without these streams noise is off. `flax.linen.RNN` passes
+    on only the streams named in split_rngs: `{"params": False, "dropout": True, "dropconnect": False}`. In flax,
+    `cell.weights` runs once per step, and `cell.window` is not used.
 
     Args:
-      cell: a cell of one step, `lstm(8)` or a stack of such; not `unroll(...)` or `bidirectional(...)`.
-      feature_axes: axes of one input: 1 for a vector, 0 for a symbol.
-      dtype: of the input.
+      cell: a single-step cell, such as `lstm(8)` or a stack; not `unroll(...)` or `bidirectional(...)`.
+      feature_axes: the number of axes of one input: 1 for a vector, 0 for a symbol.
+      dtype: the dtype of the input.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -86,22 +86,23 @@ def to_flax(cell: Cell, feature_axes: int = 1, dtype: Any = jnp.float32) -> nn.R
 
 
 def _typed(key: jax.Array) -> jax.Array:
-    """A new-style key, also from the old uint32 form, whose axis would be taken for time."""
+    """Returns a typed key, converting the old uint32 form, whose axis would be mistaken for time."""
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
 def from_flax(module: nn.Module, streams: Sequence[str] = (_NOISE,)) -> Cell:
-    """A flax linen module as a cell: without memory, or, of an RNNCellBase, recurrent. Params are flax's "params".
+    """Returns a flax linen module as a cell: recurrent for an RNNCellBase, otherwise without state.
 
-    The key goes into the module's rng streams. Without a key noise is off: every `flax.linen.Dropout` inside is
-    passed over, and arguments of the module's call named deterministic, train or training are set accordingly.
+    The params are flax's "params". The key is passed to the module's rng streams. Without a key noise is off: every
+    `flax.linen.Dropout` inside is skipped, and arguments of the call named deterministic, train or training are set to
+    match.
 
     Args:
-      module: any linen module of one example, or an RNNCellBase. `unroll` what comes of the latter.
-      streams: the rng streams that take the key.
+      module: any linen module that acts on one example, or an RNNCellBase. Apply `unroll` to the result for the latter.
+      streams: the rng streams that receive the key.
 
     Raises:
-      ValueError: the module keeps statistics or other variables beside params (at init or at the first call), is a
+      ValueError: the module has statistics or other variables besides params (at init or at the first call), is a
         `flax.linen.RNN` or `Bidirectional` (convert its cells), or is not a linen module.
 
     Example: a convolutional encoder before an LSTM.
@@ -166,7 +167,7 @@ def from_flax(module: nn.Module, streams: Sequence[str] = (_NOISE,)) -> Cell:
 
 
 def _recurrent(module: nn.RNNCellBase, init: Any, apply: Any) -> Cell:
-    """The cell of an RNNCellBase; its carry starts as in `flax.linen.RNN`."""
+    """Returns the cell of an RNNCellBase; its initial carry is that of `flax.linen.RNN`."""
 
     def start(x: Any) -> PyTree:
         return module.initialize_carry(jax.random.key(0), x.shape)

@@ -1,4 +1,4 @@
-"""The weights of flax's own recurrent cells."""
+"""Conversion of the params of flax's own recurrent cells."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ _BIASED = {"lstm": ("hi", "hf", "hg", "ho"), "gru": ("ir", "iz", "in", "hn"), "v
 def from_flax_params(
     params: Mapping[str, Any], activation: str = "tanh", forget_bias: float = 1.0
 ) -> tuple[Cell, PyTree]:
-    """The cell of one step, and its params, that compute what flax's LSTMCell, GRUCell or SimpleCell computes.
+    """Returns the single-step cell and params that compute the same as flax's LSTMCell, GRUCell or SimpleCell.
 
-    Unlike `from_flax(module)`, which runs flax's code, this gives rnnjax's `lstm`, `gru(hidden, reset_after=True,
-    recurrent_bias=True)` or `vanilla`. An LSTM's forget bias moves out of b: the params are those of `lstm(hidden)`.
+    Unlike `from_flax(module)`, which runs flax's code, this returns rnnjax's `lstm`, `gru(hidden, reset_after=True,
+    recurrent_bias=True)` or `vanilla`. The forget bias of an LSTM is subtracted from b, so the params fit
+    `lstm(hidden)`.
 
     Args:
       params: the cell's params, e.g. variables["params"]["cell"] of a `flax.linen.RNN`.
-      activation: tanh, relu, sigmoid or linear, of a SimpleCell; params do not tell.
-      forget_bias: of the `lstm` that is built; it is subtracted from b, so 0.0 takes b over to the last bit.
+      activation: tanh, relu, sigmoid or linear; for a SimpleCell, whose params do not determine it.
+      forget_bias: that of the returned `lstm`; it is subtracted from b, so 0.0 copies b exactly.
 
     Returns:
       (cell, params).
 
     Raises:
-      ValueError: unknown or missing names, wrong shapes, an MGUCell (its gate works the other way than `mgu`'s).
+      ValueError: unknown or missing names, wrong shapes, or an MGUCell (its gate is the opposite of that of `mgu`).
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -73,7 +74,7 @@ def from_flax_params(
 
 
 def _kind_of(params: Mapping[str, Any]) -> str:
-    """Whose params these are, by their names."""
+    """Returns the kind of cell the params belong to, judged by their names."""
     for kind, names in _GATES.items():
         if set(params) == {side + g for side in "ih" for g in names}:
             return kind
@@ -90,15 +91,15 @@ def _kind_of(params: Mapping[str, Any]) -> str:
 def to_flax_params(
     params: PyTree, forget_bias: float = 1.0, reset_after: bool = False, keep: bool = True
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The params of the flax LSTMCell (OptimizedLSTMCell), GRUCell or SimpleCell that computes the same.
+    """Returns the params of the flax LSTMCell (OptimizedLSTMCell), GRUCell or SimpleCell that computes the same.
 
     Args:
-      params: of one layer, `lstm`, `vanilla` or `gru`.
-      forget_bias, reset_after, keep: what `lstm` or `gru` was built with, and with the same defaults, since params
-        do not tell; a recurrent bias implies reset_after.
+      params: the params of one `lstm`, `vanilla` or `gru` layer.
+      forget_bias, reset_after, keep: the arguments that `lstm` or `gru` was built with, with the same defaults; the
+        params do not determine them. A recurrent bias implies reset_after.
 
     Returns:
-      kernels and biases by flax's names; biases that the layer has not are zero.
+      kernels and biases under flax's names; biases that the layer does not have are zero.
 
     Raises:
       ValueError: flax has no such cell (layer norm, peepholes, a GRU that resets before the matmul).
@@ -108,10 +109,10 @@ def to_flax_params(
       >>> sorted(to_flax_params(rnnjax.vanilla(4).init(jax.random.key(0), jnp.ones(3))))
       ['h', 'i']
     """
-    found = find(params)
-    if len(found) != 1 or len(found[0]) != 1:
-        raise ValueError("params of one layer in one direction are expected: convert others part by part")
-    (name, one), *_ = found[0]
+    layers = find(params)
+    if len(layers) != 1 or len(layers[0]) != 1:
+        raise ValueError("expected the params of one layer in one direction: convert others part by part")
+    (name, one), *_ = layers[0]
     layer = resets_after(exported(name, one, forget_bias, reset_after, keep), "flax")
     names = _GATES[layer.kind]
     blocks = {"i": np.split(layer.w, len(names), axis=1), "h": np.split(layer.u, len(names), axis=1)}

@@ -1,4 +1,4 @@
-"""Weights of Keras's SimpleRNN, LSTM and GRU: the lists of arrays of get_weights and set_weights; no Keras needed."""
+"""Weights of Keras's SimpleRNN, LSTM and GRU as the lists of get_weights and set_weights; Keras is not needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rnnjax.interop._layers import (
 from rnnjax.wrappers import Directions, bidirectional
 from rnnjax.wrappers import last as last_output
 
-_SWAP = (1, 0, 2)  # Keras's gates z, r, h and ours r, z, n, either way
+_SWAP = (1, 0, 2)  # converts between Keras's gate order z, r, h and ours, r, z, n, in both directions
 
 
 def from_keras(
@@ -34,22 +34,22 @@ def from_keras(
     forget_bias: float = 1.0,
     both_ways: bool = False,
 ) -> tuple[Cell, PyTree]:
-    """The cell and params that compute what a Keras SimpleRNN, LSTM or GRU computes on one sequence `[T, features]`.
+    """Returns a cell and params that compute the same as a Keras SimpleRNN, LSTM or GRU on a sequence `[T, features]`.
 
         i, f, c, o = x kernel + h recurrent_kernel + bias       LSTM: i, f, g, o here
         z, r, h    = x kernel + h recurrent_kernel + bias       GRU: r, z, n here; z keeps the state in both
 
-    Two or three arrays are one direction, four or six a Bidirectional (merge_mode="concat"). The cell is a window
-    cell: `unroll(layer)` or `bidirectional(layer)`. For several Keras layers stack the cells and gather the params in
-    a tuple. An LSTM's forget bias moves out of the bias: the params are those of `lstm(hidden)`.
+    Two or three arrays are one direction, four or six a Bidirectional (merge_mode="concat"). The cell is a window cell:
+    `unroll(layer)` or `bidirectional(layer)`. For several Keras layers, stack the cells and collect the params in a
+    tuple. The forget bias of an LSTM is subtracted from the bias, so the params fit `lstm(hidden)`.
 
     Args:
-      source: `layer.get_weights()`, or the layer itself, whose own activation, reset_after and return_sequences then
-        count. Dropout inside the layer is left behind.
-      activation: tanh, relu, sigmoid or linear, of a SimpleRNN; a list does not tell.
-      reset_after: of a GRU without bias; a bias tells (one row: reset before the matmul, two rows: after).
-      last: the output at the last step alone, as with return_sequences=False; of both directions their last states.
-      forget_bias: of the `lstm` that is built; it is subtracted from b, so 0.0 takes b over to the last bit.
+      source: `layer.get_weights()`, or the layer itself; a layer's own activation, reset_after and return_sequences
+        override the arguments. Dropout inside the layer is ignored.
+      activation: tanh, relu, sigmoid or linear; for a SimpleRNN, whose weights do not determine it.
+      reset_after: for a GRU without bias; a bias determines it (one row: reset before the matmul, two rows: after).
+      last: return only the last output, as return_sequences=False does; for two directions, the last state of each.
+      forget_bias: that of the returned `lstm`; it is subtracted from b, so 0.0 copies b exactly.
       both_ways: four or six arrays are a Bidirectional. Must be said where the layer has as many features as units:
         there two layers, one on the other, look the same.
 
@@ -57,7 +57,8 @@ def from_keras(
       (cell, params).
 
     Raises:
-      ValueError: wrong number or shapes of arrays, or a setting of the layer that has no counterpart; it says which.
+      ValueError: a wrong number or shape of arrays, or a setting of the layer that is not supported; the message names
+        it.
 
     Example:
       >>> import numpy as np, rnnjax
@@ -106,7 +107,7 @@ def _check_directions(first: tuple[int, ...], second: tuple[int, ...], recurrent
 
 
 def _settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:
-    """(activation, reset_after, last) of a layer's configuration; refuses what has no counterpart here."""
+    """Returns (activation, reset_after, last) from a layer's configuration, and rejects settings not supported here."""
 
     def want(key: str, value: Any, *allowed: Any) -> None:
         if value not in allowed:
@@ -128,7 +129,7 @@ def _settings(config: dict[str, Any], name: str) -> tuple[str, bool, bool]:
 
 
 def _read(weights: Sequence[Any], reset_after: bool, which: str) -> Layer:
-    """The layer of one direction's arrays."""
+    """Returns the layer of one direction."""
     u = shaped(f"{which}recurrent_kernel", weights[1], None, None)
     hidden, n = gates(f"{which}recurrent_kernel", u)
     w = shaped(f"{which}kernel", weights[0], None, n * hidden)
@@ -144,7 +145,7 @@ def _read(weights: Sequence[Any], reset_after: bool, which: str) -> Layer:
 
 
 def _swapped(layer: Layer) -> Layer:
-    """A GRU with its first two gates exchanged."""
+    """Returns a GRU with its first two gates swapped."""
     b = None if layer.b is None else reorder(layer.b, _SWAP)
     return layer._replace(w=reorder(layer.w, _SWAP), u=reorder(layer.u, _SWAP), b=b)
 
@@ -152,21 +153,22 @@ def _swapped(layer: Layer) -> Layer:
 def to_keras(
     params: PyTree, forget_bias: float = 1.0, reset_after: bool = False, keep: bool = True
 ) -> list[np.ndarray]:
-    """The list for `set_weights` of the Keras SimpleRNN, LSTM, GRU or Bidirectional that computes the same.
+    """Returns the list for `set_weights` of the Keras SimpleRNN, LSTM, GRU or Bidirectional that computes the same.
 
-    A GRU with a recurrent bias, or with reset_after=True, is for `keras.layers.GRU(hidden, reset_after=True)`, any
-    other for reset_after=False. Without any bias the list is for use_bias=False.
+    A GRU with a recurrent bias or with reset_after=True needs `keras.layers.GRU(hidden, reset_after=True)`; any other
+    needs reset_after=False. If there is no bias, the layer needs use_bias=False.
 
     Args:
-      params: of one layer, `lstm`, `vanilla` or `gru`, or of a `bidirectional` of one; of a stack, part by part.
-      forget_bias, reset_after, keep: what `lstm` or `gru` was built with, and with the same defaults, since params
-        do not tell; a recurrent bias implies reset_after.
+      params: the params of one `lstm`, `vanilla` or `gru` layer, or of one `bidirectional`. Convert a stack part by
+        part.
+      forget_bias, reset_after, keep: the arguments that `lstm` or `gru` was built with, with the same defaults; the
+        params do not determine them. A recurrent bias implies reset_after.
 
     Returns:
-      [kernel, recurrent_kernel, bias], then those of the backward direction if there is one.
+      [kernel, recurrent_kernel, bias], followed by those of the backward direction if there is one.
 
     Raises:
-      ValueError: Keras has no such layer (an MGU, layer norm, peepholes), or params are those of several.
+      ValueError: Keras has no such layer (an MGU, layer norm, peepholes), or the params belong to several layers.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -176,14 +178,14 @@ def to_keras(
     """
     found = find(params)
     if len(found) != 1:
-        raise ValueError(f"params of one layer are expected, these hold {len(found)}: convert a stack part by part")
+        raise ValueError(f"expected the params of one layer, these hold {len(found)}: convert a stack part by part")
     layers = [exported(name, p, forget_bias, reset_after, keep) for name, p in found[0]]
     bias = any(layer.b is not None or layer.inner is not None for layer in layers)
     return [a for layer in layers for a in _arrays(layer, bias)]
 
 
 def _arrays(layer: Layer, bias: bool) -> list[np.ndarray]:
-    """One direction's arrays."""
+    """Returns the arrays of one direction."""
     ours = [layer.w, layer.u]
     if bias and layer.reset_after:
         ours.append(np.stack([outer_bias(layer), inner_bias(layer)]))

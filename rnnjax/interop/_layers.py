@@ -1,4 +1,4 @@
-"""The weights of one recurrent layer: what every foreign format is read into, and written from."""
+"""The weights of one recurrent layer: the common form between rnnjax and every other library."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class Layer(NamedTuple):
-    """A layer with rnnjax's gates (i, f, g, o of an LSTM; r, z, n of a GRU, z keeps) and no bias but these.
+    """A layer with rnnjax's gate order (LSTM: i, f, g, o; GRU: r, z, n, where z keeps the state).
 
     Attributes:
       w: `[features, gates * hidden]`.
       u: `[hidden, gates * hidden]`.
-      b: `[gates * hidden]` or None; the whole bias, an LSTM's forget bias included.
-      inner: `[hidden]` or None: a GRU's bias inside the reset.
-      reset_after: where a GRU resets.
+      b: `[gates * hidden]` or None; the whole bias, including an LSTM's forget bias.
+      inner: `[hidden]` or None: the bias inside the reset of a GRU.
+      reset_after: whether a GRU resets after the matmul.
     """
 
     w: np.ndarray
@@ -41,13 +41,13 @@ class Layer(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """vanilla, gru or lstm, from the shape of u."""
+        """vanilla, gru or lstm, by the shape of u."""
         return _KINDS[self.u.shape[1] // self.u.shape[0]]
 
 
 def _floats(name: str, value: Any) -> np.ndarray:
-    """An array, tensor or list of numbers as a floating numpy array."""
-    if hasattr(value, "detach"):  # a torch tensor; numpy has no bfloat16 of its own
+    """Converts an array, tensor or list of numbers to a floating numpy array."""
+    if hasattr(value, "detach"):  # a torch tensor; numpy has no native bfloat16
         value = value.detach().cpu()
         value = value.float().numpy().astype(jnp.bfloat16) if "bfloat16" in str(value.dtype) else value.numpy()
     array = np.asarray(value)
@@ -57,7 +57,7 @@ def _floats(name: str, value: Any) -> np.ndarray:
 
 
 def shaped(name: str, value: Any, *shape: int | None) -> np.ndarray:
-    """The array, or an error that names it where its shape is another; None fits any length."""
+    """Returns the array after checking its shape, where None matches any length; the error names the array."""
     array = _floats(name, value)
     if array.ndim != len(shape) or any(want not in (None, n) for want, n in zip(shape, array.shape)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
@@ -66,7 +66,7 @@ def shaped(name: str, value: Any, *shape: int | None) -> np.ndarray:
 
 
 def gates(name: str, u: np.ndarray, hidden_first: bool = True) -> tuple[int, int]:
-    """(hidden, gates) of a recurrent matrix; hidden_first=False: it is stored as `[gates * hidden, hidden]`."""
+    """Returns (hidden, gates) of a recurrent matrix; if not hidden_first it is stored as `[gates * hidden, hidden]`."""
     hidden, width = u.shape if hidden_first else u.shape[::-1]
     if hidden < 1 or width not in {n * hidden for n in _KINDS}:
         form = "[hidden, n hidden]" if hidden_first else "[n hidden, hidden]"
@@ -77,13 +77,13 @@ def gates(name: str, u: np.ndarray, hidden_first: bool = True) -> tuple[int, int
 
 
 def reorder(a: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-    """The gates of an array, blocks of its last axis, in another order."""
+    """Reorders the gates of an array, which are blocks of its last axis."""
     blocks = np.split(a, len(order), axis=-1)
     return np.concatenate([blocks[i] for i in order], axis=-1)
 
 
 def _shifted(layer: Layer, forget_bias: float) -> Layer:
-    """An LSTM with forget_bias added to the bias of f; a bias appears where there was none and it is not zero."""
+    """Adds forget_bias to the bias of f of an LSTM, creating the bias if necessary."""
     if layer.kind != "lstm" or forget_bias == 0:
         return layer
     hidden = layer.u.shape[0]
@@ -93,7 +93,7 @@ def _shifted(layer: Layer, forget_bias: float) -> Layer:
 
 
 def imported(layer: Layer, activation: Activation, forget_bias: float) -> tuple[Cell, PyTree]:
-    """The rnnjax cell of one step, and its params."""
+    """Returns the single-step rnnjax cell and its params."""
     layer = _shifted(layer, -forget_bias)
     hidden, bias = layer.u.shape[0], layer.b is not None
     cells = {
@@ -107,7 +107,7 @@ def imported(layer: Layer, activation: Activation, forget_bias: float) -> tuple[
 
 
 def exported(name: str, params: PyTree, forget_bias: float, reset_after: bool, keep: bool) -> Layer:
-    """A layer from params ({w, b}, {u}) and the factory's arguments, which the params do not tell."""
+    """Returns the layer of params ({w, b}, {u}), given the factory's arguments that params do not determine."""
     linear, core = params
     for part, known, more in (linear, {"w", "b"}, f"{name}[0]"), (core, {"u", "b"}, f"{name}[1]"):
         if unknown := sorted(set(part) - known):
@@ -126,12 +126,12 @@ def exported(name: str, params: PyTree, forget_bias: float, reset_after: bool, k
 
 
 def _writable(a: np.ndarray) -> np.ndarray:
-    """A copy; bfloat16, which other libraries cannot read from numpy, as float32."""
+    """Returns a copy, with bfloat16, which other libraries cannot read from numpy, as float32."""
     return np.array(a, np.float32 if a.dtype == jnp.bfloat16 else a.dtype)
 
 
 def _flipped(layer: Layer) -> Layer:
-    """A GRU with its update gate negated: sigmoid(-a) = 1 - sigmoid(a)."""
+    """Negates the update gate of a GRU: sigmoid(-a) = 1 - sigmoid(a)."""
     if layer.kind != "gru":
         return layer
     sign = np.repeat(np.array([1, -1, 1], layer.u.dtype), layer.u.shape[0])
@@ -139,7 +139,7 @@ def _flipped(layer: Layer) -> Layer:
 
 
 def resets_after(layer: Layer, library: str) -> Layer:
-    """Refuses a GRU that resets before the matmul where a library has no such thing."""
+    """Returns the layer, or rejects a GRU that resets before the matmul if the library has none."""
     if layer.kind == "gru" and not layer.reset_after:
         raise ValueError(
             f"{library} has no GRU that resets before the matmul, as gru(hidden) does: train gru(hidden, "
@@ -150,12 +150,12 @@ def resets_after(layer: Layer, library: str) -> Layer:
 
 
 def outer_bias(layer: Layer) -> np.ndarray:
-    """The bias of all gates but for a GRU's inside the reset; zero where there is none."""
+    """Returns the bias of all gates except the one inside the reset of a GRU; zero if there is none."""
     return np.zeros(layer.u.shape[1:], layer.u.dtype) if layer.b is None else layer.b
 
 
 def inner_bias(layer: Layer) -> np.ndarray:
-    """The recurrent bias of all gates: zero but inside a GRU's reset."""
+    """Returns the recurrent bias of all gates: zero except inside the reset of a GRU."""
     b = np.zeros(layer.u.shape[1:], layer.u.dtype)
     if layer.inner is not None:
         b[-layer.u.shape[0] :] = layer.inner
@@ -163,7 +163,7 @@ def inner_bias(layer: Layer) -> np.ndarray:
 
 
 def find(params: PyTree, name: str = "params") -> list[tuple[tuple[str, PyTree], ...]]:
-    """The layers in params of stacks and bidirectional cells, in order; of each its one or two directions, named."""
+    """Returns the layers in the params of stacks and bidirectional cells, in order: one or two directions each."""
     if isinstance(params, Directions):
         halves = find(params.forward, f"{name}.forward") + find(params.backward, f"{name}.backward")
         if [len(h) for h in halves] != [1, 1]:
@@ -174,4 +174,6 @@ def find(params: PyTree, name: str = "params") -> list[tuple[tuple[str, PyTree],
     if isinstance(params, (tuple, list, dict)):
         parts = params.items() if isinstance(params, dict) else enumerate(params)
         return [layer for key, part in parts for layer in find(part, f"{name}[{key!r}]")]
-    raise ValueError(f"{name} is not part of a recurrent layer ({{w, b}}, {{u}}): give the params of those alone")
+    raise ValueError(
+        f"{name} is not part of a recurrent layer ({{w, b}}, {{u}}): pass the params of the recurrent layers only"
+    )

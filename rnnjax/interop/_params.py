@@ -1,4 +1,4 @@
-"""Parameters as plain files: .npz, which NumPy reads, or .safetensors, which most other libraries read."""
+"""Params as single files: .npz, which NumPy reads, or .safetensors, which most other libraries read."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def save_params(path: str | os.PathLike[str], params: PyTree) -> None:
     """Writes params to a file, each array under the name of its path, such as "0/w".
 
     Args:
-      path: of the file; its ending says the format: .npz or .safetensors.
-      params: of a cell.
+      path: the file; its extension is the format, .npz or .safetensors.
+      params: the params of a cell.
 
     Raises:
-      ValueError: another ending, two arrays of one name, or a dtype that the format has not.
+      ValueError: the extension is unknown, two arrays have the same name, or the format does not support a dtype.
 
     Example:
       >>> import tempfile, rnnjax
@@ -51,17 +51,17 @@ def save_params(path: str | os.PathLike[str], params: PyTree) -> None:
 
 
 def load_params(path: str | os.PathLike[str], like: PyTree) -> PyTree:
-    """Params from a file that `save_params` or another program wrote.
+    """Reads params from a file that `save_params` or another program wrote.
 
     Args:
-      path: of a .npz or a .safetensors.
-      like: params of the same cell; shapes and dtypes alone, by `jax.eval_shape(cell.init, key, x)`, will do.
+      path: a .npz or .safetensors file.
+      like: params of the same cell; shapes and dtypes from `jax.eval_shape(cell.init, key, x)` are enough.
 
     Returns:
       params like those, cast to their dtypes.
 
     Raises:
-      ValueError: an array is missing, is one too many, or has another shape: the first few are named; or the file is
+      ValueError: an array is missing, unexpected or of another shape (the message names the first few), or the file is
         damaged.
 
     Example:
@@ -76,37 +76,37 @@ def load_params(path: str | os.PathLike[str], like: PyTree) -> PyTree:
     kind, content = _kind(path), Path(path).read_bytes()
     try:
         arrays = _from_npz(content) if kind == ".npz" else _from_safetensors(content)
-    except Exception as error:  # zip, NumPy and JSON each raise their own
+    except Exception as error:  # zip, NumPy and JSON raise different errors
         raise ValueError(f"{os.fspath(path)} is damaged, or no {kind} file: {error}") from error
     return fit_params(like, arrays, os.fspath(path))[0]
 
 
 def _params_by_name(params: PyTree) -> dict[str, np.ndarray]:
-    """The arrays of params by the names of their paths.
+    """Returns the arrays of params by the names of their paths.
 
     Raises:
-      ValueError: two have the same name.
+      ValueError: two arrays have the same name.
     """
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for path, leaf in jax.tree.leaves_with_path(params):
         name = path_name(path)
-        if name in found:
-            raise ValueError(f"two parameters are called {name}")
-        found[name] = np.asarray(leaf)
-    return found
+        if name in arrays:
+            raise ValueError(f"two parameters are named {name}")
+        arrays[name] = np.asarray(leaf)
+    return arrays
 
 
 def fit_params(like: PyTree, arrays: Mapping[str, Any], source: str, partial: bool = False) -> tuple[PyTree, list[str]]:
-    """Params from arrays by name, and what does not fit, a line each.
+    """Returns params from arrays by name, and a line for each array that does not fit.
 
     Args:
-      like: the params wanted: arrays, or shapes and dtypes.
-      arrays: by the names of their paths.
-      source: where they come from, for the message.
-      partial: leave what does not fit as it is in `like`.
+      like: the expected params: arrays, or shapes and dtypes.
+      arrays: arrays by the names of their paths.
+      source: the origin of the arrays, for the message.
+      partial: keep the values of `like` where an array does not fit.
 
     Raises:
-      ValueError: something does not fit, and `partial` is off.
+      ValueError: an array does not fit and `partial` is off.
     """
     named = {path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(like)}
     misfits = [f"{name} {list(leaf.shape)} is missing in it" for name, leaf in named.items() if name not in arrays]
@@ -129,15 +129,15 @@ def fit_params(like: PyTree, arrays: Mapping[str, Any], source: str, partial: bo
 def _kind(path: str | os.PathLike[str]) -> str:
     kind = Path(path).suffix
     if kind not in (".npz", ".safetensors"):
-        raise ValueError(f"{os.fspath(path)}: a name that ends in .npz or .safetensors, please")
+        raise ValueError(f"{os.fspath(path)}: expected a name that ends in .npz or .safetensors")
     return kind
 
 
 def _to_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """A zip of one .npy for each array; what NumPy's own writer does, which keeps a few names for itself."""
+    """Writes a zip with one .npy per array, like NumPy's own writer, but without its reserved names."""
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
-            raise ValueError(f"{name} is {array.dtype}, which NumPy's format has not: write a .safetensors")
+            raise ValueError(f"{name} is {array.dtype}, which .npz does not support: use .safetensors")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as files:
         for name, array in arrays.items():
@@ -152,27 +152,27 @@ def _from_npz(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _to_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Eight bytes with the length of the header, the header as JSON, the arrays one after another, low bytes first."""
+    """Writes the length of the header in eight bytes, the header as JSON, and the arrays, all little-endian."""
     header: dict[str, Any] = {}
     parts: list[bytes] = []
-    at = 0
+    offset = 0
     for name, array in arrays.items():
         if str(array.dtype) not in _CODES:
-            raise ValueError(f"{name} is {array.dtype}, which safetensors has not")
+            raise ValueError(f"{name} is {array.dtype}, which .safetensors does not support")
         parts.append(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-        place = [at, at + len(parts[-1])]
+        place = [offset, offset + len(parts[-1])]
         header[name] = {"dtype": _CODES[str(array.dtype)], "shape": list(array.shape), "data_offsets": place}
-        at = place[1]
+        offset = place[1]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + b"".join(parts)
 
 
 def _from_safetensors(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays, by name; metadata are left out."""
+    """Returns the arrays by name, without the metadata."""
     start = 8 + struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8:start])
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, said in header.items():
         if name != "__metadata__":
             dtype, (begin, end) = jnp.dtype(_DTYPES[said["dtype"]]), said["data_offsets"]
@@ -180,6 +180,6 @@ def _from_safetensors(content: bytes) -> dict[str, np.ndarray]:
                 not 0 <= begin <= end <= len(content) - start
                 or end - begin != math.prod(said["shape"]) * dtype.itemsize
             ):
-                raise ValueError(f"{name} does not fill its place")
-            found[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"])
-    return found
+                raise ValueError(f"{name} has the wrong size")
+            arrays[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"])
+    return arrays

@@ -1,8 +1,8 @@
-"""A trained network as a program that runs without its code: StableHLO by jax.export, and a manifest beside it.
+"""A trained network as a program that runs without its code: StableHLO from jax.export, with a manifest.
 
-manifest.json    what the inputs and outputs of each program are, where it runs, its sha256
-window.bin       from windows of inputs to outputs: a batch of any size, of any length where the network allows
-step.bin         (carry, x) -> (carry, y), one step of one sequence; where the network goes from step to step
+manifest.json    the inputs and outputs of each program, the platforms it runs on, its sha256
+window.bin       from windows of inputs to outputs: for any batch size, and any length if the network supports it
+step.bin         (carry, x) -> (carry, y), one step of one sequence; if the network runs step by step
 carry.npz        the carry before the first step
 """
 
@@ -33,17 +33,17 @@ _PLATFORMS = ("cpu", "cuda", "tpu")
 def save_program(
     path: str | os.PathLike[str], cell: Cell, params: PyTree, example: PyTree, notes: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes a network with its parameters as a program for CPU, CUDA and TPU, into a folder.
+    """Writes a network with its params as a program for CPU, CUDA and TPU, into a folder.
 
-    JAX alone runs it: `jax.export.deserialize(bytearray(open("window.bin", "rb").read())).call(xs)`, with xs
-    `[batch, T, ...]`. An input of several arrays is given as so many arguments, in the order of the manifest.
+    Only JAX is needed to run it: `jax.export.deserialize(bytearray(open("window.bin", "rb").read())).call(xs)`, with xs
+    `[batch, T, ...]`. An input with several arrays becomes several arguments, in the order of the manifest.
 
     Args:
-      path: a folder, made if it is not there.
-      cell: of windows.
-      params: of the cell.
+      path: a folder, created if necessary.
+      cell: a window cell.
+      params: the params of the cell.
       example: one input of the cell, or its shapes and dtypes.
-      notes: what else the manifest is to say.
+      notes: further entries of the manifest.
 
     Raises:
       ValueError: the cell cannot be exported, or flatbuffers is not installed.
@@ -81,10 +81,10 @@ def save_program(
 
 
 def load_program(path: str | os.PathLike[str]) -> Callable[..., PyTree]:
-    """The program of windows in a folder that `save_program` wrote: from a batch of inputs to a batch of outputs.
+    """Returns the window program in a folder that `save_program` wrote: from a batch of inputs to a batch of outputs.
 
     Raises:
-      ValueError: there is none, or it is not what was written.
+      ValueError: there is no program, or it has been modified.
 
     Example: see `save_program`.
       >>> load_program("nowhere")
@@ -93,19 +93,19 @@ def load_program(path: str | os.PathLike[str]) -> Callable[..., PyTree]:
     """
     folder = Path(path)
     try:
-        said = json.loads((folder / "manifest.json").read_bytes())["files"]["window.bin"]
+        checksum = json.loads((folder / "manifest.json").read_bytes())["files"]["window.bin"]
         content = (folder / "window.bin").read_bytes()
     except (OSError, ValueError, KeyError, TypeError) as error:
         file = "window.bin" if isinstance(error, OSError) and "window.bin" in str(error) else "manifest.json"
         raise ValueError(f"{os.fspath(path)} holds no program: {file} cannot be read") from error
-    if hashlib.sha256(content).hexdigest() != said:
+    if hashlib.sha256(content).hexdigest() != checksum:
         raise ValueError(f"{os.fspath(path)}: window.bin has changed")
     call: Callable[..., PyTree] = export.deserialize(bytearray(content)).call
     return call
 
 
 def _window(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, str]:
-    """The program of a batch of windows, and whether they may be of any length."""
+    """Returns the program of a batch of windows, and a description of the lengths it accepts."""
     leaves, structure = jax.tree.flatten(example)
 
     def applied(cell: Cell) -> Callable[..., Any]:
@@ -117,7 +117,7 @@ def _window(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, str]:
 
     lengths = dict.fromkeys(a.shape[0] for a in leaves if a.ndim)
     names = {n: "time" if len(lengths) == 1 else f"time_{i}" for i, n in enumerate(lengths)}
-    for made in (lambda: cell, lambda: without_fast(cell)):  # a fast window may be made for one length: scan
+    for made in (lambda: cell, lambda: without_fast(cell)):  # if a fast window needs a fixed length, scan
         with contextlib.suppress(Exception):
             return _exported(applied(made()), leaves, names), "any length"
     try:
@@ -127,7 +127,7 @@ def _window(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, str]:
 
 
 def _exported(apply: Callable[..., Any], leaves: list[Any], names: Mapping[int, str]) -> Any:
-    """A program whose batch, and whose lengths that have a name, may be any."""
+    """Exports a program with a variable batch size, and variable lengths where they have a name."""
     texts = [", ".join(["batch", *(names.get(n, str(n)) if i == 0 else str(n) for i, n in enumerate(a.shape))])
              for a in leaves]  # fmt: skip
     scope = export.SymbolicScope()
@@ -137,7 +137,7 @@ def _exported(apply: Callable[..., Any], leaves: list[Any], names: Mapping[int, 
 
 
 def _step(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, list[jax.Array]] | None:
-    """The program of one step, carries as lists of arrays, and the first carry; None: it does not go by steps."""
+    """Returns the program of one step, with carries as lists of arrays, and the first carry; None if it has no step."""
     try:
         if not goes_stepwise(cell, params, jax.tree.map(_some, example)):
             return None
@@ -157,12 +157,12 @@ def _step(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, list[jax.Ar
 
 
 def _alone(leaves: list[jax.Array]) -> Any:
-    """The only array of a list, or the list."""
+    """Returns the only array of a list, or the list."""
     return leaves[0] if len(leaves) == 1 else leaves
 
 
 def _some(a: Any) -> jax.Array:
-    """An input of a shape, no two steps of it alike; symbols are 0 and 1, marks are set."""
+    """Returns an example input of this shape whose steps all differ; symbols are 0 and 1, marks are set."""
     if jnp.issubdtype(a.dtype, jnp.inexact):
         return jnp.sin(1.7 * jnp.arange(np.prod(a.shape))).reshape(a.shape).astype(a.dtype)
     steps = jnp.minimum(jnp.arange(a.shape[0]), 1).reshape(-1, *[1] * (a.ndim - 1)) if a.ndim else jnp.zeros(())
@@ -178,7 +178,7 @@ def _said(a: Any) -> str:
 
 
 def _write(path: Path, program: Any) -> str:
-    """Writes a program; its sha256."""
+    """Writes a program and returns its sha256."""
     try:
         content = bytes(program.serialize())
     except ImportError as error:

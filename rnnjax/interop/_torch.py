@@ -1,4 +1,4 @@
-"""Weights of torch.nn.RNN, LSTM and GRU; a state dict is a dict of arrays, so torch itself is not needed."""
+"""Weights of torch.nn.RNN, LSTM and GRU; a state dict is a dict of arrays, so torch is not needed."""
 
 from __future__ import annotations
 
@@ -27,29 +27,30 @@ from rnnjax.wrappers import Directions, bidirectional
 def from_torch(
     source: Any, nonlinearity: str = "tanh", dropout: float = 0.0, prefix: str = "", forget_bias: float = 1.0
 ) -> tuple[Cell, PyTree]:
-    """The cell and params that compute what a torch.nn.RNN, LSTM or GRU computes on one sequence `[T, features]`.
+    """Returns the cell and params that compute the same as a torch.nn.RNN, LSTM or GRU on a sequence `[T, features]`.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh              w = W_ih', u = W_hh', b = b_ih + b_hh (RNN likewise)
         n = tanh(W_in x + b_in + r (W_hn h + b_hn))             GRU: b_hn stays inside the reset
 
-    The cell is a window cell: `unroll(layer)`, or `bidirectional(layer)`, or a `stack` of these, for as many layers
-    and directions as there are. An LSTM's forget bias moves out of b: the params are those of `lstm(hidden)`. A GRU is
-    `gru(hidden, reset_after=True, recurrent_bias=True)`. So params of one direction also fit `stack(lstm(hidden),
-    lstm(hidden))`, step by step.
+    The cell is a window cell: `unroll(layer)` or `bidirectional(layer)`, or a `stack` of one per torch layer. The
+    forget bias of an LSTM is subtracted from b, so the params fit `lstm(hidden)`. A GRU becomes `gru(hidden,
+    reset_after=True, recurrent_bias=True)`. The params of a one-directional network therefore also fit a single-step
+    stack such as `stack(lstm(hidden), lstm(hidden))`.
 
     Args:
-      source: a state dict (its values arrays, tensors or nested lists), or the torch module, whose own nonlinearity
-        and dropout then count.
-      nonlinearity: tanh or relu; a state dict of an RNN does not tell.
-      dropout: between layers, where a key is given; a state dict does not tell.
-      prefix: what stands before the names in the state dict of a larger model, e.g. "encoder.lstm.".
-      forget_bias: of the `lstm` that is built; it is subtracted from b, so 0.0 takes b over to the last bit.
+      source: a state dict (of arrays, tensors or nested lists), or the torch module; a module's own nonlinearity and
+        dropout override the arguments.
+      nonlinearity: tanh or relu; for an RNN, whose state dict does not determine it.
+      dropout: the rate between layers, active if a key is given; a state dict does not contain it.
+      prefix: the prefix of the names in the state dict of a larger model, e.g. "encoder.lstm.".
+      forget_bias: that of the returned `lstm`; it is subtracted from b, so 0.0 copies b exactly.
 
     Returns:
       (cell, params).
 
     Raises:
-      ValueError: a name is missing or unknown (projections too), or an array has the wrong shape; it says which.
+      ValueError: a name is missing or unknown (such as projections), or an array has the wrong shape; the message names
+        it.
 
     Example:
       >>> import numpy as np, rnnjax
@@ -81,7 +82,7 @@ def from_torch(
 
 
 def _read(state: Mapping[str, Any], prefix: str) -> list[list[Layer]]:
-    """The layers of a state dict, each with its directions."""
+    """Returns the layers of a state dict, each as a list of its directions."""
     names = {name.removeprefix(prefix) for name in state if name.startswith(prefix)}
     suffixes = ["", "_reverse"] if "weight_ih_l0_reverse" in names else [""]
     kinds = ["weight_ih", "weight_hh"] + (["bias_ih", "bias_hh"] if "bias_ih_l0" in names else [])
@@ -118,23 +119,23 @@ def _read(state: Mapping[str, Any], prefix: str) -> list[list[Layer]]:
 def to_torch(
     params: PyTree, prefix: str = "", forget_bias: float = 1.0, reset_after: bool = False, keep: bool = True
 ) -> dict[str, np.ndarray]:
-    """The state dict of the torch.nn.RNN, LSTM or GRU that computes what layers with these params compute.
+    """Returns the state dict of the torch.nn.RNN, LSTM or GRU that computes the same as layers with these params.
 
-    Layers are those of `lstm`, `vanilla` or `gru`, alone, in a `stack`, or in `bidirectional`; parts without params
-    (dropout) are passed over. The whole bias goes into bias_ih, and bias_hh is zero but inside the reset of a GRU.
+    The layers are `lstm`, `vanilla` or `gru`, alone, in a `stack` or in `bidirectional`; parts without params (dropout)
+    are skipped. The whole bias is stored in bias_ih; bias_hh is zero except inside the reset of a GRU.
 
     Args:
-      params: of the recurrent layers alone, without embedding or read-out.
-      prefix: put before each name, e.g. "encoder.lstm.".
-      forget_bias, reset_after, keep: what `lstm` or `gru` was built with, and with the same defaults, since params
-        do not tell; a recurrent bias implies reset_after.
+      params: the params of the recurrent layers only, without embedding or readout.
+      prefix: the prefix of each name, e.g. "encoder.lstm.".
+      forget_bias, reset_after, keep: the arguments that `lstm` or `gru` was built with, with the same defaults; the
+        params do not determine them. A recurrent bias implies reset_after.
 
     Returns:
       numpy arrays by name: `module.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})`.
 
     Raises:
-      ValueError: torch has no such layer (an MGU, layer norm, peepholes, a GRU that resets before the matmul), or
-        its layers differ where torch's are alike.
+      ValueError: torch has no such layer (an MGU, layer norm, peepholes, a GRU that resets before the matmul), or the
+        layers differ in a way that one torch module does not support.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -142,8 +143,8 @@ def to_torch(
       >>> {name: a.shape for name, a in to_torch(params).items()}
       {'weight_ih_l0': (16, 3), 'weight_hh_l0': (16, 4), 'bias_ih_l0': (16,), 'bias_hh_l0': (16,)}
     """
-    found = find(params)
-    layers = [[exported(name, p, forget_bias, reset_after, keep) for name, p in parts] for parts in found]
+    named_layers = find(params)
+    layers = [[exported(name, p, forget_bias, reset_after, keep) for name, p in parts] for parts in named_layers]
     _check_alike(layers)
     flat = [resets_after(layer, "torch") for directions in layers for layer in directions]
     biased = any(layer.b is not None or layer.inner is not None for layer in flat)
@@ -158,7 +159,7 @@ def to_torch(
 
 
 def _check_alike(layers: list[list[Layer]]) -> None:
-    """Refuses layers that differ in kind, size or directions, which one torch module cannot hold."""
+    """Rejects layers that differ in kind, size or directions, which one torch module cannot represent."""
     if not layers:
         raise ValueError("params hold no recurrent layer ({w, b}, {u})")
     first = layers[0][0]

@@ -1,6 +1,6 @@
-"""From arrays to figures.
+"""Figures drawn from arrays.
 
-Belongs here: what draws. Does not belong here: what computes the numbers drawn (`dynamics`).
+Belongs here: drawing. Does not belong here: computing the numbers to draw (`dynamics`).
 """
 
 from typing import TYPE_CHECKING

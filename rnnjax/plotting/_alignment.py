@@ -1,4 +1,4 @@
-"""The picture of an alignment: what a decoder attends to while it writes each word."""
+"""Figures of alignments: what a decoder attends to while it generates each word."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rnnjax.plotting._curves import save
 def alignment(
     path: str | os.PathLike[str], weights: ArrayLike, source: Sequence[str], target: Sequence[str], title: str = ""
 ) -> None:
-    """Draws an alignment: a row for each word written, a column for each word read, dark where it was attended to.
+    """Draws an alignment: a row per generated word, a column per source word, darker for a larger weight.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
+      path: the file to write; png, pdf or svg, by its extension.
       weights: `[T, S]`, from 0 to 1.
       source: S words.
       target: T words.
-      title: stands above.
+      title: the title above the figure.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -40,7 +40,7 @@ def alignment(
 
 
 def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[str], title: str = "") -> Figure:
-    """The figure that `alignment` writes.
+    """Returns the figure that `alignment` writes.
 
     Example:
       >>> import numpy as np

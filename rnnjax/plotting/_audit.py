@@ -1,4 +1,4 @@
-"""Pictures of an audit of gradient estimates, from arrays."""
+"""Figures of an audit of gradient estimates, drawn from arrays."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves, save
 
-_FLOOR = 1e-8  # what is drawn at the left edge is this or less
+_FLOOR = 1e-8  # smaller values are drawn at the left edge
 
 
 class Line(NamedTuple):
-    """What is drawn of one rule.
+    """The numbers to draw for one rule.
 
     Attributes:
-      bias: distance of the mean estimate from the exact gradient, of its norm.
-      error: standard error of that.
-      noise: standard deviation of an estimate, of the same norm; 0: none.
-      delivered: the share of the exact gradient that arrives, for each range of lags.
-      errors: standard errors of these.
+      bias: the distance of the mean estimate from the exact gradient, divided by the norm of the exact gradient.
+      error: the standard error of the bias.
+      noise: the standard deviation of one estimate, divided by the same norm; 0: none.
+      delivered: for each range of lags, the fraction of the exact gradient that the rule recovers.
+      errors: the standard errors of `delivered`.
     """
 
     bias: float
@@ -37,12 +37,12 @@ class Line(NamedTuple):
 
 
 class AuditPanel(NamedTuple):
-    """What is drawn of one network.
+    """The numbers to draw for one network.
 
     Attributes:
-      lines: by the name of the rule.
-      lags: names of the ranges of lags.
-      norms: of the part of the exact gradient that each range has.
+      lines: the lines by the name of the rule.
+      lags: the names of the ranges of lags.
+      norms: for each range, the norm of its part of the exact gradient.
     """
 
     lines: Mapping[str, Line]
@@ -51,14 +51,14 @@ class AuditPanel(NamedTuple):
 
 
 def audits(path: str | os.PathLike[str], panels: Mapping[str, AuditPanel]) -> None:
-    """Draws for each network how far each rule is from the exact gradient, and how far back each rule reaches.
+    """Draws, for each network, how far each rule is from the exact gradient and how far back in time it reaches.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
-      panels: by the name of the network.
+      path: the file to write; png, pdf or svg, by its extension.
+      panels: the panels by the name of the network.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -72,7 +72,7 @@ def audits(path: str | os.PathLike[str], panels: Mapping[str, AuditPanel]) -> No
 
 
 def draw_audits(panels: Mapping[str, AuditPanel]) -> Figure:
-    """The figure that `audits` writes.
+    """Returns the figure that `audits` writes.
 
     Example:
       >>> rule = Line(0.1, 0.0, 0.0, [1.0, 0.5], [0.0, 0.0])
@@ -92,7 +92,7 @@ def draw_audits(panels: Mapping[str, AuditPanel]) -> Figure:
 
 
 def _draw_errors(axes: Axes, name: str, panel: AuditPanel) -> None:
-    """Bias as a dot with two standard errors, noise as a ring, on a logarithmic axis."""
+    """Draws the bias as a dot with two standard errors and the noise as a ring, on a logarithmic axis."""
     axes.set_xscale("log")
     for i, line in enumerate(panel.lines.values()):
         bias, colour = max(line.bias, _FLOOR), COLOURS[1] if line.noise else COLOURS[0]
@@ -114,7 +114,7 @@ def _draw_errors(axes: Axes, name: str, panel: AuditPanel) -> None:
 
 
 def _draw_lags(axes: Axes, panel: AuditPanel) -> None:
-    """The share that arrives as a number in a coloured field, grey where chance hides it; above, what there is."""
+    """Draws the recovered fractions as numbers in coloured cells, grey if dominated by noise."""
     shares = np.array([np.asarray(line.delivered, float) for line in panel.lines.values()])
     errors = np.array([np.asarray(line.errors, float) for line in panel.lines.values()])
     unsure = 2 * errors > 0.5
@@ -135,15 +135,15 @@ def _draw_lags(axes: Axes, panel: AuditPanel) -> None:
 
 
 def against_window(path: str | os.PathLike[str], lines: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> None:
-    """Draws the error of the gradient over the window.
+    """Draws the error of the gradient against the window.
 
     Args:
-      path: the picture to write.
+      path: the file to write.
       lines: (windows, errors) by name.
-      title: stands above.
+      title: the title above the figure.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -156,7 +156,7 @@ def against_window(path: str | os.PathLike[str], lines: Mapping[str, tuple[Array
 
 
 def draw_against_window(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> Figure:
-    """The figure that `against_window` writes.
+    """Returns the figure that `against_window` writes.
 
     Example:
       >>> draw_against_window({"lstm": ([1, 10], [0.5, 0.1])}, "tbptt").axes[0].get_xscale()

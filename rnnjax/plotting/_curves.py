@@ -1,4 +1,4 @@
-"""Pictures, from arrays. Each is drawn on a Figure of its own: matplotlib's global state stays as the user has it."""
+"""Learning curves and image galleries. Each is drawn on its own Figure; pyplot's global state stays untouched."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from numpy.typing import ArrayLike
 
 from rnnjax.runs import atomic_write
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart, the pale ones left out; then line styles.
+# Okabe and Ito's colour-blind safe palette without its pale colours; line styles to combine them with.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 STYLES = ("-", "--", "-.", ":")
 GREY, DASHES = "#555555", (0, (5, 3))
-LOG_SPAN = 30.0  # a strong curve that spans more than this factor is drawn on a logarithmic axis
+LOG_SPAN = 30.0  # an axis becomes logarithmic if a validation curve spans more than this factor
 
 
 class _Label(NamedTuple):
-    """What stands beside a line, level with its end."""
+    """A label beside a line, level with the end of the line."""
 
     name: str
     y: float
@@ -38,9 +38,9 @@ class Run(NamedTuple):
     """The learning curves of one run.
 
     Attributes:
-      steps: where `train` was measured, [n].
-      train: the training loss, [n]; nan: a gap.
-      valid_steps: where `valid` was measured, [m].
+      steps: the steps at which `train` was measured, [n].
+      train: the training loss, [n]; nan leaves a gap.
+      valid_steps: the steps at which `valid` was measured, [m].
       valid: the validation loss, [m].
     """
 
@@ -60,19 +60,19 @@ def curves(
     baselines: Mapping[str, float] | None = None,
     log: bool | None = None,
 ) -> None:
-    """Draws learning curves: training light, validation strong, one colour a run.
+    """Draws learning curves: a colour per run, pale for training and strong for validation.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
-      runs: by the name that stands beside the curve.
-      ylabel: what is drawn, with its unit: "cross-entropy (nats per step)".
-      xlabel: what it is drawn over.
-      title: stands above.
-      baselines: horizontal lines by their names.
-      log: a logarithmic axis; None: where all is positive and spans more than a factor of 30.
+      path: the file to write; png, pdf or svg, by its extension.
+      runs: the runs by the name to write beside the curve.
+      ylabel: the quantity, with its unit: "cross-entropy (nats per step)".
+      xlabel: the quantity on the horizontal axis.
+      title: the title above the figure.
+      baselines: horizontal lines by name.
+      log: whether the axis is logarithmic; None: if all values are positive and span more than a factor of 30.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -94,7 +94,7 @@ def draw_curves(
     baselines: Mapping[str, float] | None = None,
     log: bool | None = None,
 ) -> Figure:
-    """The figure that `curves` writes, for whoever wants to add to it.
+    """Returns the figure that `curves` writes, to add to it.
 
     Example:
       >>> figure = draw_curves({"lstm": Run([1, 2], [2.0, 1.0])}, ylabel="loss (nats)")
@@ -119,17 +119,17 @@ def draw_curves(
 def gallery(
     path: str | os.PathLike[str], images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = ""
 ) -> None:
-    """Draws images, above each what was said of it, and where that is wrong also what it is.
+    """Draws images with the prediction above each, and the true label too where the prediction is wrong.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
+      path: the file to write; png, pdf or svg, by its extension.
       images: grey values `[n, height, width]`, n at least 1.
-      labels: what they are, [n].
-      said: what was said, [n].
-      title: stands above.
+      labels: the true labels, [n].
+      said: the predicted labels, [n].
+      title: the title above the figure.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -142,7 +142,7 @@ def gallery(
 
 
 def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = "") -> Figure:
-    """The figure that `gallery` writes.
+    """Returns the figure that `gallery` writes.
 
     Example:
       >>> import numpy as np
@@ -166,10 +166,10 @@ def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], 
 
 
 def save(path: str | os.PathLike[str], figure: Figure) -> None:
-    """Writes a figure; png, pdf or svg by the ending of the path.
+    """Writes a figure to a file: png, pdf or svg, by the extension of the path.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -185,12 +185,12 @@ def save(path: str | os.PathLike[str], figure: Figure) -> None:
 
 
 def _numbers(values: ArrayLike) -> np.ndarray:
-    """Floats; None, as in a JSON file, is nan."""
+    """Returns the values as floats; None, which stands for nan in a JSON file, becomes nan."""
     return np.atleast_1d(np.asarray(values, float))
 
 
 def _scale(axes: Axes, strong: Sequence[np.ndarray], light: Sequence[np.ndarray], log: bool | None) -> None:
-    """Linear or logarithmic, with limits that a few wild training losses do not stretch."""
+    """Sets a linear or logarithmic axis, with limits that ignore a few extreme training losses."""
     shown = np.concatenate([*strong, *(_calm(values) for values in light), np.zeros(0)])
     shown = shown[np.isfinite(shown)]
     if not shown.size:
@@ -212,13 +212,13 @@ def _scale(axes: Axes, strong: Sequence[np.ndarray], light: Sequence[np.ndarray]
 
 
 def _calm(values: np.ndarray) -> np.ndarray:
-    """Training losses without the wildest two of a hundred at either end."""
+    """Returns the training losses without the two per cent most extreme values at either end."""
     values = values[np.isfinite(values)]
     return np.quantile(values, [0.02, 0.98]) if values.size else values
 
 
 def _draw_run(axes: Axes, i: int, name: str, run: Run) -> _Label:
-    """Draws one run, and says what to write beside it."""
+    """Draws one run and returns the label to write beside it."""
     colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]
     train, valid = _numbers(run.train), _numbers(run.valid)
     if valid.size:
@@ -248,7 +248,7 @@ def _dress(axes: Axes, xlabel: str, ylabel: str, title: str, both: bool) -> None
 
 
 def _label(figure: Figure, axes: Axes, labels: Sequence[_Label]) -> None:
-    """Writes each name at the right, level with the end of its line, moved where two would touch."""
+    """Writes each name at the right, level with the end of its line, moved where two labels would overlap."""
     low, high = axes.get_ylim()
     labels = sorted(labels, key=lambda label: label.y)
     heights = [axes.transData.transform((0, np.clip(label.y, low, high)))[1] for label in labels]
@@ -261,7 +261,7 @@ def _label(figure: Figure, axes: Axes, labels: Sequence[_Label]) -> None:
 
 
 def _apart(heights: Sequence[float], distance: float, bottom: float) -> list[float]:
-    """Ascending heights moved to lie a distance apart: those that touch spread about their mean, above the bottom."""
+    """Spaces ascending heights a distance apart: overlapping ones spread about their mean, above the bottom."""
     groups: list[list[float]] = []
     for height in heights:
         groups.append([height])

@@ -1,4 +1,4 @@
-"""Pictures of dynamics, from arrays."""
+"""Figures of dynamical systems, drawn from arrays."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, GREY, STYLES, save
 
-_FEWEST, _MOST = 1e-20, 1e20  # what is beyond is not drawn
-_LOWEST = 2.0  # exponents below minus this are not drawn: at superstable points they fall without end
+_FEWEST, _MOST = 1e-20, 1e20  # values outside this range are not drawn
+_LOWEST = 2.0  # exponents below minus this are not drawn: at superstable points they diverge to -inf
 
 
 class Panel(NamedTuple):
-    """What is drawn of one network.
+    """The lines to draw for one network.
 
     Attributes:
-      lines: natural logarithms over time, by name; from the fourth on as bands behind the first three. A line goes
-        straight through times where it is nan.
-      note: stands below the title.
+      lines: natural logarithms over time, by name. From the fourth line on they are drawn as bands behind the first
+        three. A line is drawn straight across times where it is nan.
+      note: a note below the title.
     """
 
     lines: Mapping[str, ArrayLike]
@@ -33,15 +33,15 @@ class Panel(NamedTuple):
 
 
 def flows(path: str | os.PathLike[str], panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> None:
-    """Draws lines given as natural logarithms, one panel a network, on one logarithmic axis.
+    """Draws lines given as natural logarithms, one panel per network, on a shared logarithmic axis.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
-      panels: by the name of the network.
-      xlabel, ylabel: what is drawn.
+      path: the file to write; png, pdf or svg, by its extension.
+      panels: the panels by the name of the network.
+      xlabel, ylabel: the labels of the axes.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -54,7 +54,7 @@ def flows(path: str | os.PathLike[str], panels: Mapping[str, Panel], xlabel: str
 
 
 def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
-    """The figure that `flows` writes.
+    """Returns the figure that `flows` writes.
 
     Example:
       >>> draw_flows({"lstm": Panel({"bound": [0.2, 0.1, 0.0]})}, "t (steps)", "norm").axes[0].get_yscale()
@@ -93,7 +93,7 @@ def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
 
 
 def _limits(panels: Mapping[str, Panel]) -> tuple[float, float]:
-    """Powers of ten that hold all lines, within reason."""
+    """Returns the powers of ten that enclose all lines, up to a limit."""
     logs = np.concatenate([np.asarray(a, float) for p in panels.values() for a in p.lines.values()]) / np.log(10)
     logs = logs[np.isfinite(logs)]
     low, high = np.floor(logs.min(initial=-0.5)), np.ceil(logs.max(initial=0.5))
@@ -107,17 +107,17 @@ def portrait(
     title: str,
     names: Sequence[str] = "xy",
 ) -> None:
-    """Draws a phase portrait: where many points of a chaotic system are, as a density, and single orbits.
+    """Draws a phase portrait: the density of the points of a chaotic system, and single orbits.
 
     Args:
-      path: the picture to write.
-      points: `[n, 2]`; a million take no longer to draw than a thousand.
+      path: the file to write.
+      points: `[n, 2]`; a million points take no longer to draw than a thousand.
       orbits: points `[k, 2]` by the name of the orbit.
-      title: stands above.
-      names: of the two axes.
+      title: the title above the figure.
+      names: the names of the two axes.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -132,7 +132,7 @@ def portrait(
 def draw_portrait(
     points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: Sequence[str] = "xy"
 ) -> Figure:
-    """The figure that `portrait` writes.
+    """Returns the figure that `portrait` writes.
 
     Example:
       >>> import numpy as np
@@ -172,18 +172,18 @@ def bifurcations(
     names: tuple[str, str],
     title: str = "",
 ) -> None:
-    """Draws a bifurcation diagram, as a density, and below it the largest Lyapunov exponent.
+    """Draws a bifurcation diagram as a density, with the largest Lyapunov exponent below it.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
-      values: of the parameter, `[k]`, evenly spaced.
-      points: where orbits settle for each, `[k, n]`.
-      exponents: `[k]`, in nats a step.
-      names: of the parameter and of what is seen of the state.
-      title: stands above.
+      path: the file to write; png, pdf or svg, by its extension.
+      values: the values of the parameter, `[k]`, evenly spaced.
+      points: the states on which orbits settle for each value, `[k, n]`.
+      exponents: `[k]`, in nats per step.
+      names: the names of the parameter and of the recorded quantity.
+      title: the title above the figure.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -198,7 +198,7 @@ def bifurcations(
 def draw_bifurcations(
     values: ArrayLike, points: ArrayLike, exponents: ArrayLike, names: tuple[str, str], title: str = ""
 ) -> Figure:
-    """The figure that `bifurcations` writes.
+    """Returns the figure that `bifurcations` writes.
 
     Example:
       >>> draw_bifurcations([1, 2], [[0.0], [0.5]], [0.0, -9.0], ("r", "x")).axes[1].get_xlabel()

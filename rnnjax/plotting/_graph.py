@@ -1,4 +1,4 @@
-"""Pictures of unfolded computational graphs, laid out from the graph alone."""
+"""Figures of unfolded computational graphs; the layout is computed from the graph alone."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _RADIUS, _ACROSS, _UP, _ASIDE = (
     2.6,
     1.5,
     1.05,
-)  # of a node, between steps, between ranks, between nodes of one place
-_MOST = 3  # parameters whose names fit on an edge
+)  # radius of a node; distance between steps, between ranks, and between nodes that share a position
+_MOST = 3  # with more parameters than this, an edge shows their number instead of their names
 
 _Places = dict[Node, tuple[float, float]]
 
 
 def unfolded(path: str | os.PathLike[str], graph: Graph, title: str = "") -> None:
-    """Draws an unfolded computational graph: time to the right, what is computed from what upwards.
+    """Draws an unfolded computational graph: time runs to the right, dependences run upwards.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
+      path: the file to write; png, pdf or svg, by its extension.
       graph: from `dynamics.unfold`.
-      title: stands above.
+      title: the title above the figure.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -51,7 +51,7 @@ def unfolded(path: str | os.PathLike[str], graph: Graph, title: str = "") -> Non
 
 
 def draw_unfolded(graph: Graph, title: str = "") -> Figure:
-    """The figure that `unfolded` writes.
+    """Returns the figure that `unfolded` writes.
 
     Example:
       >>> x, h = Node("input", "x", 1), Node("state", "h", 1)
@@ -94,15 +94,16 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
 
 
 def layout(graph: Graph) -> _Places:
-    """Where nodes lie: to the right by their step, upwards by the longest way to them within it.
+    """Returns the positions of the nodes: x is the step, y is the length of the longest path to the node within it.
 
-    A target stands beside its loss, the sum of the losses over the middle; what would share a place lies side by side.
+    A target is drawn beside its loss and the total loss above the middle. Nodes that share a position are set side by
+    side.
     """
     into = defaultdict(list)
     for source, target, _ in graph.edges:
         into[target].append(source)
     ranks: dict[Node, int] = {}
-    for node in graph.nodes:  # in the order in which they are computed
+    for node in graph.nodes:  # in the order of computation
         within = [ranks[n] for n in into[node] if n.t == node.t]
         ranks[node] = 1 + max(within, default=-1)
     final = max(graph.nodes, key=lambda n: n.t)
@@ -110,7 +111,7 @@ def layout(graph: Graph) -> _Places:
         if source.kind == "target":
             ranks[source] = ranks[target]
         if source.t == 0 and target[:2] == source[:2]:
-            ranks[source] = ranks[target]  # a state before the first step, level with itself
+            ranks[source] = ranks[target]  # the initial state is level with its successor
         if target is final and final.kind == "loss":
             ranks[final] = 1 + max(ranks[n] for n in into[final])
     middle = (1 + max((n.t for n in into[final]), default=1)) / 2
@@ -122,7 +123,7 @@ def layout(graph: Graph) -> _Places:
 
 
 def _bent(edge: Edge, places: _Places) -> float:
-    """How much an arrow is bent: where another node lies in its way."""
+    """Returns the curvature of an arrow: not 0 if another node lies in its way."""
     (ax, ay), (bx, by) = places[edge.source], places[edge.target]
     for node, (x, y) in places.items():
         if node in edge[:2]:
@@ -135,21 +136,21 @@ def _bent(edge: Edge, places: _Places) -> float:
 
 
 def _beside(edge: Edge, places: _Places, bend: float) -> tuple[float, float]:
-    """Where the parameters of an edge are written: on its arrow, where it is bent nearer to its end."""
+    """Returns the position of the label of an edge: on its arrow, nearer to the end if the arrow is curved."""
     a, b = np.array(places[edge.source]), np.array(places[edge.target])
     (dx, dy), t = b - a, 0.7 if bend else 0.45
-    control = (a + b) / 2 + bend * np.array([dy, -dx])  # of the quadratic curve that arc3 draws
+    control = (a + b) / 2 + bend * np.array([dy, -dx])  # the control point of the quadratic curve that arc3 draws
     x, y = (1 - t) ** 2 * a + 2 * t * (1 - t) * control + t**2 * b
     return float(x), float(y)
 
 
 def symbol(name: str, t: str = "") -> str:
-    """A name as mathematics: h2 at step 3 is h with 2 above and 3 below."""
+    """Returns a name in mathematical notation: h2 at step 3 is h with superscript 2 and subscript 3."""
     letter, number = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
     word = letter if len(letter) == 1 else rf"\mathrm{{{letter}}}".replace("_", r"\_")
     return f"${word}" + (f"^{{({number})}}" if number else "") + (f"_{{{t}}}" if t else "") + "$"
 
 
 def _told(params: tuple[str, ...]) -> str:
-    """The names of some parameters, or how many there are."""
+    """Returns the names of the parameters, or their number if there are many."""
     return ", ".join(map(symbol, params)) if len(params) <= _MOST else f"{len(params)} parameters"

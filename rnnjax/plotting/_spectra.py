@@ -1,4 +1,4 @@
-"""Pictures of eigenvalues and singular values, from arrays."""
+"""Figures of eigenvalues and singular values, drawn from arrays."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, DASHES, GREY, save
 
-_FAR = 3.0  # eigenvalues beyond this modulus are told, not drawn
-_LINES = 6  # lags whose spectra are drawn
-_DEEP = 20.0  # powers of ten below the largest value that are drawn
+_FAR = 3.0  # eigenvalues beyond this modulus are counted, not drawn
+_LINES = 6  # the number of lags whose spectra are drawn
+_DEEP = 20.0  # how many powers of ten below the largest value are drawn
 
 
 def singular_values(path: str | os.PathLike[str], panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
-    """Draws the singular values of d h_T / d h_t in order of size, one line a lag, one panel a network.
+    """Draws the singular values of d h_T / d h_t in descending order, one line per lag and one panel per network.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
+      path: the file to write; png, pdf or svg, by its extension.
       panels: (lags `[k]`, natural logarithms of the values `[k, N]`) by name.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -41,7 +41,7 @@ def singular_values(path: str | os.PathLike[str], panels: Mapping[str, tuple[Arr
 
 
 def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
-    """The figure that `singular_values` writes.
+    """Returns the figure that `singular_values` writes.
 
     Example:
       >>> draw_singular_values({"trained": ([1], [[0.0, -1.0]])}).axes[0].get_title("left")
@@ -71,14 +71,14 @@ def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> F
 
 
 def clouds(path: str | os.PathLike[str], rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> None:
-    """Draws clouds of eigenvalues in the complex plane with the unit circle.
+    """Draws clouds of eigenvalues in the complex plane together with the unit circle.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
-      rows: by the name of what they belong to, by the time in training: the eigenvalues, an array for each matrix.
+      path: the file to write; png, pdf or svg, by its extension.
+      rows: eigenvalues, an array per matrix, by the name of the row and then by the time in training.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -91,7 +91,7 @@ def clouds(path: str | os.PathLike[str], rows: Mapping[str, Mapping[str, Sequenc
 
 
 def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure:
-    """The figure that `clouds` writes.
+    """Returns the figure that `clouds` writes.
 
     Example:
       >>> draw_clouds({"recurrent matrix": {"step 0": [[1j, -1j]]}}).axes[0].get_ylabel()
@@ -114,7 +114,7 @@ def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure
 
 
 def _cloud(axes: Axes, matrices: Sequence[ArrayLike], radius: float) -> None:
-    """One cloud, the unit circle around it; what lies outside the picture is counted."""
+    """Draws one cloud and the unit circle, and writes how many eigenvalues lie outside the axes."""
     turn = np.exp(2j * np.pi * np.linspace(0, 1, 200))
     axes.plot(turn.real, turn.imag, color=GREY, linewidth=1, linestyle=DASHES, zorder=1)
     values = np.concatenate([np.ravel(np.asarray(a, complex)) for a in matrices]) if matrices else np.zeros(0, complex)
@@ -130,7 +130,7 @@ def _cloud(axes: Axes, matrices: Sequence[ArrayLike], radius: float) -> None:
 
 
 def _dressed(axes: Axes) -> None:
-    """No frame at the top and the right, a light grid behind."""
+    """Removes the top and right spines and draws a light grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)

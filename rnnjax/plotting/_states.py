@@ -1,4 +1,4 @@
-"""Pictures of what a network's states do, from arrays."""
+"""Figures of the states of a network, drawn from arrays."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from numpy.typing import ArrayLike
 
 from rnnjax.plotting._curves import COLOURS, GREY, STYLES, save
 
-_MARKS = ("o", "X", "^", "s", "D", "v")  # of points with 0, 1, 2, .. unstable directions
+_MARKS = ("o", "X", "^", "s", "D", "v")  # for points with 0, 1, 2, .. unstable directions
 
 
 def projection(
     path: str | os.PathLike[str], trajectories: ArrayLike, points: ArrayLike, unstable: ArrayLike, title: str
 ) -> None:
-    """Draws trajectories and fixed points in the space of the first three principal components of the trajectories.
+    """Draws trajectories and fixed points projected onto the first three principal components of the trajectories.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
+      path: the file to write; png, pdf or svg, by its extension.
       trajectories: states `[n, T, N]`, N at least 3.
-      points: `[k, N]`.
-      unstable: how many directions grow at each, [k].
-      title: stands above.
+      points: the fixed points `[k, N]`.
+      unstable: the number of unstable directions at each point, [k].
+      title: the title above the figure.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -43,7 +43,7 @@ def projection(
 
 
 def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayLike, title: str) -> Figure:
-    """The figure that `projection` writes.
+    """Returns the figure that `projection` writes.
 
     Example:
       >>> import numpy as np
@@ -77,23 +77,23 @@ def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayL
 
 
 def principal(states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean of some states, their first three principal axes `[N, 3]`, and the shares of the variance these hold."""
+    """Returns the mean of the states, their first three principal axes `[N, 3]`, and the explained variance ratios."""
     mean = states.mean(0)
     values, axes = np.linalg.svd(states - mean, full_matrices=False)[1:]
     return mean, axes[:3].T, values[:3] ** 2 / (values**2).sum()
 
 
 def sentence(path: str | os.PathLike[str], words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> None:
-    """Draws a number for each word of a sentence on a logarithmic axis, one line a network.
+    """Draws one number per word of a sentence on a logarithmic axis, one line per network.
 
     Args:
-      path: the picture to write; png, pdf or svg by its ending.
-      words: under the axis, [T].
+      path: the file to write; png, pdf or svg, by its extension.
+      words: the words along the axis, [T].
       lines: natural logarithms for the first words, [T] or fewer, by name.
-      ylabel: what is drawn.
+      ylabel: the label of the vertical axis.
 
     Raises:
-      UserError: the picture cannot be written.
+      UserError: the file cannot be written.
 
     Example:
       >>> import pathlib, tempfile
@@ -106,7 +106,7 @@ def sentence(path: str | os.PathLike[str], words: Sequence[str], lines: Mapping[
 
 
 def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> Figure:
-    """The figure that `sentence` writes.
+    """Returns the figure that `sentence` writes.
 
     Example:
       >>> figure = draw_sentence(["the", "sky", "?"], {"lstm": [-1.0, 0.0]}, "norm")

@@ -1,4 +1,4 @@
-"""Synthetic tasks: from a random key to an example.
+"""Synthetic tasks: functions from a random key to an example.
 
 Belongs here: generators. Does not belong here: anything that reads a file (`data`).
 """

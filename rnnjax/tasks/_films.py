@@ -1,4 +1,4 @@
-"""Short films of a shape: how it moves, one label a film, and what happens to it, one label a frame; drawn by a key."""
+"""Short random films of a shape, to classify its movement in each film or its events in each frame."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from rnnjax.data import Batch
 from rnnjax.tasks._shapes import COLOURS, SHAPES, SIDE, index_from_uniform, paint
 from rnnjax.tasks._synthetic import Task
 
-MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # by pairs: there and back
+MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # pairs of opposites
 EVENTS = ("away", "comes", "comes back", "moves", "turns", "rests", "leaves")
-_WAYS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.0, 0.0))  # the last one is to rest
-SMALLEST, LARGEST = 0.07, 0.25  # half of the width, in sides of the frame
-_RADIUS = 0.2  # of a circle
-SLOWEST, FASTEST = 0.05, 0.07  # a frame: sides, of the change of size, or half turns
-STEP = 0.1  # sides a frame, of an event
+_WAYS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (0.0, 0.0))  # the last one is rest
+SMALLEST, LARGEST = 0.07, 0.25  # half the width of a shape, in sides of the frame
+_RADIUS = 0.2  # of a circular path
+SLOWEST, FASTEST = 0.05, 0.07  # per frame: in sides, in changes of size, or in half turns
+STEP = 0.1  # sides per frame, for a movement in `shape_events`
 _COMES, _LEAVES, _CHANGES, _BACK = (
     0.4,
     0.2,
     0.4,
     0.5,
-)  # chances a frame; of what comes, to be what has been there before
+)  # probabilities per frame; the last one is that a shape that comes is the one that left
 
 _Arrays = tuple[jax.Array, ...]
 
 
 def _film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array) -> jax.Array:
-    """Pictures `[frames, SIDE, SIDE, 3]` of one shape where it is there; kind `[frames, 2]` is its colour and form."""
+    """Draws frames `[frames, SIDE, SIDE, 3]` of one shape, where present; kind `[frames, 2]` is its colour and form."""
     background = 0.15 + 0.1 * jax.random.uniform(key, (len(kind), SIDE, SIDE, 3))
     tint = jnp.asarray(np.array(list(COLOURS.values()), np.float32))[kind[:, 0]]
     return jax.vmap(paint)(background, kind[:, 1], tint, half, centre, there)
 
 
 def _colour_and_form(u: jax.Array) -> jax.Array:
-    """A colour and a form, from two numbers in [0, 1)."""
+    """Returns a colour and a form from two numbers in [0, 1)."""
     return jnp.stack([index_from_uniform(u[0], len(COLOURS)), index_from_uniform(u[1], len(SHAPES))])
 
 
 def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Array]:
-    """Where a shape is in each frame `[frames, 2]`, and half of its width `[frames]`.
+    """Returns the position of a shape in each frame `[frames, 2]` and half its width `[frames]`.
 
-    Frames are a torus: what leaves on one side comes in on the other; what has grown to the largest is the smallest
-    next. So each frame alone has a shape of any size anywhere, whatever the movement.
+    A frame is a torus: a shape that leaves on one side returns on the opposite one, and a shape that has grown to the
+    largest size restarts at the smallest. A single frame therefore shows any size at any position, whatever the
+    movement.
 
     Args:
-      move: its place in `MOVES`.
-      u: five numbers in [0, 1): x, y, place on the circle, size, pace.
-      frames: how many.
+      move: an index into `MOVES`.
+      u: five numbers in [0, 1): x, y, angle on the circle, size, speed.
+      frames: the number of frames.
     """
     t, pace = jnp.arange(frames, dtype=u.dtype), SLOWEST + (FASTEST - SLOWEST) * u[4]
     turns, grows = (jnp.where(move // 2 == pair, 1 - 2 * (move % 2), 0).astype(u.dtype) for pair in (2, 3))
@@ -63,20 +64,20 @@ def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Arr
 
 
 def moving_shapes(frames: int = 6) -> Task:
-    """A shape that moves left, right, up or down, in a circle either way, or grows or shrinks: one label a film.
+    """Returns a task to classify how a shape changes: it moves left, right, up, down or in a circle, grows or shrinks.
 
-    One frame says nothing about the label: the best guess from it is right in 1 of 8. All frames without their order
-    say half of it: each movement is another one played backwards, so that at most 1 of 2 is right.
+    One frame contains no information about the label: the best guess is correct in 1 of 8 cases. All frames without
+    their order narrow the label to two: each movement is another one in reverse, so at most 1 of 2 is correct.
 
     Args:
-      frames: of a film, at least 2.
+      frames: the number of frames per film, at least 2.
 
     Raises:
       ValueError: fewer than 2 frames.
 
     Returns:
-      a task: x `[frames, 24, 24, 3]` in [0, 1], y an integer, the place in `MOVES`. Its baseline, the loss of the best
-      that sees one frame, is ln 8.
+      A task: x `[frames, 24, 24, 3]` in [0, 1], y an integer index into `MOVES`. The baseline, the loss of the best
+      predictor that sees one frame, is ln 8.
 
     Example:
       >>> import jax
@@ -98,21 +99,21 @@ def moving_shapes(frames: int = 6) -> Task:
 
 
 def shape_events(frames: int = 16) -> Task:
-    """A shape that comes, moves, turns, rests and leaves, and then itself or another comes: a label for each frame.
+    """Returns a task to label each frame of a film in which shapes come, move, turn, rest and leave.
 
-    What a label takes: "away" and "leaves" (the first frame without it) are told apart by one frame before, and so are
-    "moves" and "rests"; "turns" by two; "comes back", the colour that was there last, not "comes", another one, by a
-    memory over the whole gap.
+    What each label requires: one previous frame tells "leaves" (the first frame without the shape) from "away", and
+    "moves" from "rests". "turns" requires two. "comes back" (the colour that left last) and "comes" (another one)
+    require memory across the whole gap.
 
     Args:
-      frames: of a film, at least 2.
+      frames: the number of frames per film, at least 2.
 
     Raises:
       ValueError: fewer than 2 frames.
 
     Returns:
-      a task: x `[frames, 24, 24, 3]` in [0, 1], y integers `[frames]`, places in `EVENTS`. Its baseline is the loss of
-      the best that sees one frame: whether a shape is there.
+      A task: x `[frames, 24, 24, 3]` in [0, 1], y integers `[frames]`, indices into `EVENTS`. The baseline is the loss
+      of the best predictor that sees one frame, that is, whether a shape is present.
 
     Example:
       >>> import jax
@@ -122,7 +123,7 @@ def shape_events(frames: int = 16) -> Task:
     """
     check_size("shape_events: frames", frames, 2)
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
-    still = len(_WAYS) - 1
+    rest = len(_WAYS) - 1
 
     def next_frame(carry: _Arrays, u: jax.Array) -> tuple[_Arrays, _Arrays]:
         there, kind, way, centre = carry
@@ -136,19 +137,19 @@ def shape_events(frames: int = 16) -> Task:
         )
         kind = jnp.where(arrives & ~same, other, kind)
         new = jnp.where(u[4] < _CHANGES, index_from_uniform(u[5], len(_WAYS)), way)
-        new = jnp.where(there, new, still)
-        turned = (way != still) & (new != way)
-        moved = jnp.where(new == still, rests, jnp.where(turned, turns, moves))
+        new = jnp.where(there, new, rest)
+        turned = (way != rest) & (new != way)
+        moved = jnp.where(new == rest, rests, jnp.where(turned, turns, moves))
         y = jnp.where(there, jnp.where(departs, leaves, moved), jnp.where(arrives, jnp.where(same, back, comes), away))
         stepped = centre + STEP * jnp.asarray(np.array(_WAYS, np.float32))[new]
         centre = jnp.where(arrives, u[6:8], stepped) % 1
         there = arrives | there & ~departs
-        return (there, kind, jnp.where(there, new, still), centre), (y, there, kind, centre)
+        return (there, kind, jnp.where(there, new, rest), centre), (y, there, kind, centre)
 
     def sample(key: jax.Array) -> Batch:
         ku, kf = jax.random.split(key)
         u = jax.random.uniform(ku, (frames, 9))
-        nothing: _Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(still), jnp.zeros(2))
+        nothing: _Arrays = (jnp.array(False), jnp.full(2, -1), jnp.int32(rest), jnp.zeros(2))
         _, (y, there, kind, centre) = jax.lax.scan(next_frame, nothing, u)
         half = jnp.tile(0.12 + 0.06 * u[0, 8], frames)
         return Batch(_film(kf, kind, half, centre, there), y)
@@ -157,9 +158,9 @@ def shape_events(frames: int = 16) -> Task:
 
 
 def _entropy_of_a_frame(frames: int) -> float:
-    """Nats that a label of `shape_events` has left when one knows whether a shape is there."""
+    """Returns the entropy in nats of a label of `shape_events` given whether a shape is present."""
     away, comes, back, moves, turns, rests, leaves = range(len(EVENTS))
-    unknown, gone, resting, going = 1.0, 0.0, 0.0, 0.0  # chances before a frame
+    unknown, gone, resting, going = 1.0, 0.0, 0.0, 0.0  # probabilities before a frame
     counts = np.zeros(len(EVENTS))
     for _ in range(frames):
         new, out = _COMES * (unknown + gone), _LEAVES * (resting + going)

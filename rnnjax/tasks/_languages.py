@@ -1,4 +1,4 @@
-"""Formal languages: state tracking by finite automata, and brackets, which need a stack."""
+"""Formal languages: finite automata, which require state tracking, and brackets, which require a stack."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from rnnjax.tasks._synthetic import Task
 
 
 def automaton(length: int, moves: npt.ArrayLike) -> Task:
-    """Say the state of a finite automaton that reads symbols drawn at random.
+    """Returns a task to output the state of a finite automaton that reads random symbols.
 
         state_0 = 0;  state_t = moves[state_{t-1}, x_t];  y_t = state_t
 
-    Cross-entropy in nats over all steps. The baseline is exact: the entropy of the state given the present symbol.
+    The loss is the cross-entropy in nats over all steps. The baseline is exact: the entropy of the state given the
+    present symbol.
 
     Args:
-      length: steps.
-      moves: integers `[states, symbols]`, the next state of each.
+      length: the number of steps.
+      moves: integers `[states, symbols]`, the next state for each state and symbol.
 
     Returns:
       A task of x, y integers `[length]`.
 
     Raises:
-      ValueError: moves is no table of states.
+      ValueError: moves is not a table of states.
 
-    Example: a switch that stays on.
+    Example: a switch that stays on once it is set.
       >>> import jax
       >>> batch = automaton(6, [[0, 1], [1, 1]]).sample(jax.random.key(0))
       >>> bool((batch.y == jax.lax.cummax(batch.x)).all())
@@ -64,7 +65,7 @@ def automaton(length: int, moves: npt.ArrayLike) -> Task:
 
 
 def _entropy_given_symbol(table: np.ndarray, length: int) -> float:
-    """Entropy of the state after a step given its symbol, the step drawn uniformly."""
+    """Returns the entropy of the state after a step given its symbol, averaged over the steps."""
     states, symbols = table.shape
     now, joint = np.eye(states)[0], np.zeros((symbols, states))
     for _ in range(length):
@@ -77,12 +78,12 @@ def _entropy_given_symbol(table: np.ndarray, length: int) -> float:
 
 
 def parity(length: int) -> Task:
-    """Say whether the number of ones so far is odd.
+    """Returns a task to output whether the number of ones so far is odd.
 
     A linear recurrence whose eigenvalues are real and positive cannot learn it for all lengths.
 
     Args:
-      length: steps.
+      length: the number of steps.
 
     Returns:
       A task of x, y bits `[length]`.
@@ -100,14 +101,14 @@ def parity(length: int) -> Task:
 
 
 def permutation_words(length: int, n: int = 3) -> Task:
-    """Say the product of the permutations so far: the word problem of the group S_n.
+    """Returns a task to output the product of the permutations so far: the word problem of the group S_n.
 
-    x and y number the n! permutations in lexicographic order, 0 is the identity. Each factor is applied after those
-    before it. At n = 5 no fixed number of parallel steps solves it, as far as is known.
+    x and y number the n! permutations in lexicographic order; 0 is the identity. Each factor is applied after the
+    previous ones. At n = 5, no fixed number of parallel steps is known to solve it.
 
     Args:
-      length: steps.
-      n: things that change places, from 2 to 5.
+      length: the number of steps.
+      n: the number of permuted items, from 2 to 5.
 
     Returns:
       A task of x, y integers below n!, `[length]`.
@@ -133,24 +134,25 @@ def permutation_words(length: int, n: int = 3) -> Task:
 
 
 def dyck(length: int, kinds: int = 2, depth: int = 4) -> Task:
-    """Say which bracket has to close next, in a text of well-matched brackets of several kinds.
+    """Returns a task to output which bracket must close next, in well-matched brackets of several kinds.
 
         x_t opens a kind (0 .. kinds - 1) or closes it (kinds .. 2 kinds - 1)
         y_t = kind of the innermost bracket that is open after step t, or `kinds` if none is
 
-    A bracket opens where none is open, closes at full depth, and does either with probability 1/2 between; its kind is
-    uniform. Cross-entropy in nats over all steps; the baseline is exact: it knows x_t alone.
+    A bracket opens if none is open, closes at full depth, and does either with probability 1/2 otherwise; its kind is
+    uniform. The loss is the cross-entropy in nats over all steps; the baseline is exact, for a predictor that sees only
+    x_t.
 
     Args:
-      length: steps.
-      kinds: of brackets.
-      depth: most that are open at once.
+      length: the number of steps.
+      kinds: the number of kinds of brackets.
+      depth: the most brackets that are open at once.
 
     Returns:
       A task of x, y integers `[length]`.
 
     Raises:
-      ValueError: there is no kind, or no depth.
+      ValueError: kinds or depth is below 1.
 
     Example:
       >>> import jax
@@ -185,7 +187,7 @@ def dyck(length: int, kinds: int = 2, depth: int = 4) -> Task:
 
 
 def _entropy_after_closing(length: int, kinds: int, depth: int) -> float:
-    """Entropy of what closes next, given the present bracket: after one that opens there is none."""
+    """Returns the entropy of the next closing bracket given the present one; it is 0 after an opening bracket."""
     now, emptied, left = np.eye(depth + 1)[0], 0.0, 0.0
     for _ in range(length):
         up = np.where(np.arange(depth + 1) == 0, 1.0, np.where(np.arange(depth + 1) == depth, 0.0, 0.5))

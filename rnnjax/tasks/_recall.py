@@ -1,4 +1,4 @@
-"""Tasks of recall: what was seen once is asked for later, by its order, by what came before it, or by its key."""
+"""Recall tasks: earlier symbols are requested later, by order, by the symbol before them, or by a key."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from rnnjax.tasks._synthetic import Task
 
 
 def selective_copying(length: int = 256, count: int = 16, symbols: int = 16) -> Task:
-    """Write down, in order, the symbols that were scattered among blanks.
+    """Returns a task to output, in order, symbols that were scattered among blanks.
 
         x = `length` steps: s_1 .. s_K at random places, blanks elsewhere; then K cues      y = s_1 .. s_K at the cues
 
-    T = length + count steps. Tokens: 0 .. symbols - 1, then the blank, then the cue. Cross-entropy in nats over the
-    cues; without memory the best is ln(symbols).
+    T = length + count steps. Tokens: 0 .. symbols - 1, then the blank, then the cue. The loss is the cross-entropy in
+    nats over the cues; without memory the best value is ln(symbols).
 
     Args:
-      length: steps in which the symbols are, 4,096 in the paper.
-      count: K, symbols to remember.
-      symbols: kinds of symbol.
+      length: the number of steps with symbols, 4,096 in the paper.
+      count: K, the number of symbols to remember.
+      symbols: the number of different symbols.
 
     Returns:
-      A task of x, y integers `[length + count]`, of which the last `count` count.
+      A task of x, y integers `[length + count]`; only the last `count` steps count.
 
     Raises:
       ValueError: there are more symbols to remember than steps, or fewer than one.
@@ -58,19 +58,20 @@ def selective_copying(length: int = 256, count: int = 16, symbols: int = 16) -> 
 
 
 def induction(length: int = 256, symbols: int = 16) -> Task:
-    """Say what came after the mark when it was seen before: induction heads.
+    """Returns a task to output the symbol that followed the earlier occurrence of a mark: induction heads.
 
         x = symbols at random; the mark stands at one place among them, and at the last step      y = what followed it
 
-    Tokens: 0 .. symbols - 1, then the mark. Cross-entropy in nats at the last step; without memory the best is
-    ln(symbols).
+    Tokens: 0 .. symbols - 1, then the mark. The loss is the cross-entropy in nats at the last step; without memory the
+      best
+    value is ln(symbols).
 
     Args:
-      length: steps, at least 3.
-      symbols: kinds of symbol.
+      length: the number of steps, at least 3.
+      symbols: the number of different symbols.
 
     Returns:
-      A task of x, y integers `[length]`, of which the last step counts.
+      A task of x, y integers `[length]`; only the last step counts.
 
     Raises:
       ValueError: length is below 3.
@@ -100,23 +101,23 @@ def induction(length: int = 256, symbols: int = 16) -> Task:
 
 
 def associative_recall(pairs: int = 8, gap: int = 32, keys: int = 64, values: int = 64) -> Task:
-    """Multi-query associative recall: pairs of key and value, then each key again, in any order, at any place.
+    """Multi-query associative recall: pairs of a key and a value, then each key again, in random order and positions.
 
         x = k_1 v_1 .. k_P v_P, then `gap` steps with k_1 .. k_P at random places and blanks between them
-        y = v_i where k_i is asked
+        y = v_i where k_i is requested
 
     T = 2 pairs + gap. The keys of an example differ; its values are drawn with replacement. Tokens: keys, values, then
-    the blank. Cross-entropy in nats over the questions; without memory the best is ln(values). The places are uniform,
-    where the paper's follow a power law.
+    the blank. The loss is the cross-entropy in nats over the requests; without memory the best value is ln(values).
+    Positions are uniform, whereas the paper's follow a power law.
 
     Args:
-      pairs: P, to remember.
-      gap: steps after them, at least as many as there are pairs.
-      keys: kinds of key, at least as many as there are pairs.
-      values: kinds of value.
+      pairs: P, the number of pairs to remember.
+      gap: the number of steps after them, at least the number of pairs.
+      keys: the number of different keys, at least the number of pairs.
+      values: the number of different values.
 
     Returns:
-      A task of x integers, y integers below `values`, both `[2 pairs + gap]`, of which the questions count.
+      A task of x integers, y integers below `values`, both `[2 pairs + gap]`; only the requests count.
 
     Raises:
       ValueError: there are too few steps or too few keys for the pairs.

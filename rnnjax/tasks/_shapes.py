@@ -1,4 +1,4 @@
-"""Small pictures of shapes and sentences about them, drawn by a key; some combinations are kept for the test."""
+"""Small random pictures of shapes and sentences about them; some combinations are held out for testing."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ COLOURS = {
     "white": (1.0, 1.0, 1.0), "purple": (0.7, 0.1, 0.8), "orange": (1.0, 0.5, 0.0), "cyan": (0.1, 0.9, 0.9),
     "pink": (1.0, 0.6, 0.75), "brown": (0.6, 0.35, 0.1), "teal": (0.0, 0.55, 0.55), "lime": (0.6, 1.0, 0.1),
 }  # fmt: skip
-_TINGE = 0.1  # how far each part of a colour may be from its own
-SIZES = {"small": 0.11, "large": 0.19}  # half of the width, in sides of the picture
-_RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first to the second: the picture tells which is first
+_TINGE = 0.1  # how far each channel may be from the nominal colour
+SIZES = {"small": 0.11, "large": 0.19}  # half the width, in sides of the picture
+_RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first shape to the second
 _PLACES = {
     "at the top": (0, -1), "at the bottom": (0, 1), "on the left": (-1, 0), "on the right": (1, 0),
     "in the middle": (0, 0),
 }  # fmt: skip
-FAR = 0.26  # from the middle, in sides
+FAR = 0.26  # distance from the centre, in sides
 HELD_OUT = tuple(zip(COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
 WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *_RELATIONS, *_PLACES]).split()))
-LONGEST = 11  # symbols of a sentence, the end symbol included
+LONGEST = 11  # symbols of a sentence, including the end symbol
 
 
 def encode_words(text: str) -> list[int]:
-    """The words of a text as symbols; 0 is the end.
+    """Returns the words of a text as symbols, followed by 0 for the end.
 
     Example:
       >>> [WORDS[symbol] for symbol in encode_words("a small red cross")]
@@ -43,22 +43,22 @@ def encode_words(text: str) -> list[int]:
 
 
 def _table(texts: tuple[str, ...], size: int) -> np.ndarray:
-    """Texts as rows of symbols, -1 where a text is shorter."""
+    """Returns texts as rows of symbols, padded with -1."""
     return np.array([encode_words(t) + [-1] * (size - len(t.split())) for t in texts], np.int32)
 
 
 def paint(
     picture: jax.Array, shape: jax.Array, tint: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array
 ) -> jax.Array:
-    """A picture with a shape on it, if it is there; what is beyond one edge comes in at the opposite one.
+    """Paints a shape onto a picture, if it is present; parts beyond one edge appear at the opposite one.
 
     Args:
       picture: `[SIDE, SIDE, 3]`.
-      shape: its place in `SHAPES`.
-      tint: `[3]`.
-      half: of its width, in sides.
+      shape: an index into `SHAPES`.
+      tint: the colour `[3]`.
+      half: half its width, in sides.
       centre: x and y, in sides from the upper left corner.
-      there: whether it is.
+      there: whether the shape is present.
     """
     at = (jnp.arange(SIDE, dtype=half.dtype) + 0.5) / SIDE
     away = at[:, None] - centre[None]
@@ -76,22 +76,24 @@ def paint(
 
 
 def index_from_uniform(u: jax.Array, n: int) -> jax.Array:
-    """A whole number below n, from a number in [0, 1)."""
+    """Returns an integer below n from a number in [0, 1)."""
     return (u * n).astype(jnp.int32)
 
 
 def scenes(held_out: bool = False) -> Task:
-    """Pictures of one or two shapes, a sentence about each; x is a `SourceTarget`, the sentence a word late.
+    """Returns a task to describe pictures of one or two shapes; x is a `SourceTarget`, the sentence shifted by a word.
 
-    `a small red cross on the left`, `a large blue cross left of a small white square`: every other picture has one
-    shape. Place, colour and background differ a little each time.
+    Examples: `a small red cross on the left`, `a large blue cross left of a small white square`. Half of the pictures
+      have
+    one shape. Position, colour and background vary slightly.
 
     Args:
-      held_out: whether one shape, the first or the second, is of `HELD_OUT`, which no other picture has.
+      held_out: if set, one of the shapes is of `HELD_OUT`; otherwise none is.
 
     Returns:
-      a task: x.source `[24, 24, 3]` in [0, 1], x.target and y integers `[11]`, words by their place in `WORDS`, 0 at
-      the end, mask `[11]`. Its baseline is the loss a symbol of who knows the language and sees nothing, not held out.
+      A task: x.source `[24, 24, 3]` in [0, 1], x.target and y integers `[11]`, indices into `WORDS` with 0 at the end,
+      mask `[11]`. The baseline is the loss per symbol of a predictor that knows the language but does not
+      see the picture, without held-out shapes.
 
     Example:
       >>> import jax
@@ -123,7 +125,7 @@ def scenes(held_out: bool = False) -> Task:
 
     def sample(key: jax.Array) -> Batch:
         ku, kb = jax.random.split(key)
-        u = jax.random.uniform(ku, (18,))  # one draw, for each compiles by itself
+        u = jax.random.uniform(ku, (18,))  # one draw, since each draw costs compile time
         two = u[0] < 0.5
         at_second = two & (u[1] < 0.5)
         first, second = thing(u[2:4], held_out & ~at_second), thing(u[4:6], held_out & at_second)
@@ -145,5 +147,5 @@ def scenes(held_out: bool = False) -> Task:
 
     one = math.log(len(others) * len(SIZES))
     entropy = math.log(2) + one + (math.log(len(_PLACES)) + one + math.log(len(_RELATIONS))) / 2
-    symbols = 1 + (7 + 9.5) / 2  # of two shapes 9 or 10
+    symbols = 1 + (7 + 9.5) / 2  # with two shapes there are 9 or 10
     return Task(sample, entropy / symbols)

@@ -1,4 +1,4 @@
-"""Words written with a pen, drawn by a key: the path of the pen, not the picture."""
+"""Random handwritten words, given as the path of the pen and not as a picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnnjax.base import Seq, check_size
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
-# Corners of each letter in a box of one by two, the writing line at 0.
+# The corners of each letter in a box of width one and height two, with the baseline at 0.
 _SHAPES = {
     "c": "0.9,0.8 0.5,1 0.1,0.7 0.1,0.3 0.5,0 0.9,0.2",
     "l": "0.1,2 0.1,1 0.1,0.2 0.4,0",
@@ -26,28 +26,29 @@ _SHAPES = {
     "h": "0.1,2 0.1,0 0.1,0.8 0.6,1 0.9,0.7 0.9,0",
 }
 LETTERS = tuple(_SHAPES)
-STEP = 0.45  # how far the pen goes from one point to the next, on average
-PITCH = 1.4  # from letter to letter
+STEP = 0.45  # mean distance of the pen between two points
+PITCH = 1.4  # distance between letters
 
 
 def _corners() -> np.ndarray:
-    """The corners `[letters, corners, 2]`, the last one repeated where there are fewer."""
+    """Returns the corners `[letters, corners, 2]`, padded by repeating the last one."""
     rows = [[tuple(map(float, p.split(","))) for p in shape.split()] for shape in _SHAPES.values()]
     longest = max(map(len, rows))
     return np.array([row + [row[-1]] * (longest - len(row)) for row in rows], np.float32)
 
 
 def words(shortest: int, longest: int) -> Task:
-    """Words of random letters, written: x is a `Seq` of (dx, dy, lifted) `[T, 3]`, y the letters from 1, then zeros.
+    """Returns a task of handwritten words: x is a `Seq` of (dx, dy, lifted) `[T, 3]`, y the letters from 1, then zeros.
 
-    Size, slant, place and every corner of a letter differ each time, and so does the speed of the pen, so that no
-    number of points tells where a letter ends. Between letters the pen is lifted. T has room for the longest words.
+    Size, slant, position and every corner of a letter vary, and so does the speed of the pen, so the number of points
+    does not tell where a letter ends. The pen is lifted between letters. T is large enough for the longest words.
 
     Args:
-      shortest, longest: letters of a word, drawn evenly.
+      shortest, longest: the range of word lengths, drawn uniformly.
 
     Returns:
-      a task; its baseline is the loss of who knows the letters and not the pen: the entropy of a word, in nats.
+      A task. The baseline is the loss of a predictor that knows the letter frequencies but not the pen: the entropy of
+      a word, in nats.
 
     Example:
       >>> import jax
@@ -71,7 +72,7 @@ def words(shortest: int, longest: int) -> Task:
         y = at[..., 1] * (1 + 0.2 * high) + 0.1 * dy
         x = x + PITCH * jnp.arange(longest, dtype=x.dtype)[:, None]
         noise = 0.06 * jax.random.normal(kc, (longest, count, 2))
-        # A corner that is repeated stays one.
+        # A repeated corner stays repeated.
         same = jnp.minimum(jnp.arange(count)[None], jnp.asarray(sizes)[letters][:, None] - 1)
         points = jnp.stack([x, y], -1) + jnp.take_along_axis(noise, same[..., None], axis=1)
         there = (jnp.arange(longest) < n)[:, None, None]
@@ -84,7 +85,7 @@ def words(shortest: int, longest: int) -> Task:
 
 
 def _pen(points: jax.Array, lifted: jax.Array, key: jax.Array, room: int) -> Seq:
-    """A pen's way along corners `[n, 2]`, at uneven speed; lifted `[n]`: on its way to a corner it does not write."""
+    """Returns points along corners `[n, 2]` at varying speed; lifted `[n]`: the pen does not write on its way there."""
     length = jnp.sqrt(jnp.square(points[1:] - points[:-1]).sum(-1))
     far = jnp.concatenate([jnp.zeros(1, points.dtype), jnp.cumsum(length)])
     at = jnp.cumsum(STEP * jax.random.uniform(key, (room,), points.dtype, 0.6, 1.4))

@@ -1,4 +1,4 @@
-"""Synthetic tasks: a key gives an example, on the device, as fast as the model can eat."""
+"""Synthetic tasks whose examples are generated from a key, on the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Task(NamedTuple):
     """A distribution over examples.
 
     Attributes:
-      sample: key -> Batch of one example, without the batch axis; `batch(key, n)` makes n.
+      sample: key -> a Batch of one example, without the batch axis; `batch(key, n)` returns n of them.
       baseline: the expected loss of the best predictor without memory.
     """
 
@@ -25,22 +25,22 @@ class Task(NamedTuple):
     baseline: float
 
     def batch(self, key: jax.Array, n: int) -> Batch:
-        """n examples."""
+        """Returns n examples."""
         return jax.vmap(self.sample)(jax.random.split(key, n))
 
 
 def copying(delay: int, length: int = 10, symbols: int = 8) -> Task:
-    """Remember `length` symbols over `delay` blanks, then write them down.
+    """Returns a task to remember `length` symbols over `delay` blanks and then output them.
 
         x = s_1 .. s_K, delay - 1 blanks, the cue, K blanks      y = delay + K blanks, s_1 .. s_K
 
-    T = delay + 2 K steps. Tokens: 0 .. symbols - 1, then the blank, then the cue (in x alone). Cross-entropy in nats
-    over all steps; without memory the best is K ln(symbols) / (delay + 2 K).
+    T = delay + 2 K steps. Tokens: 0 .. symbols - 1, then the blank, then the cue (in x only). The loss is the
+    cross-entropy in nats over all steps; without memory the best value is K ln(symbols) / (delay + 2 K).
 
     Args:
       delay: T of the papers.
-      length: K, symbols to remember.
-      symbols: kinds of symbol.
+      length: K, the number of symbols to remember.
+      symbols: the number of different symbols.
 
     Returns:
       A task of x, y integers `[T]`.
@@ -71,17 +71,17 @@ def copying(delay: int, length: int = 10, symbols: int = 8) -> Task:
 
 
 def adding(length: int) -> Task:
-    """Add two numbers that were marked long ago, one in each half.
+    """Returns a task to add two numbers that are marked in the input, one in each half.
 
         x_t = (u_t, m_t), u_t ~ U(0, 1), m_t = 1 at one t of each half      y = sum of m_t u_t, at the last step
 
-    Mean squared error at the last step; who always says 1 has 1/6.
+    The loss is the mean squared error at the last step; always predicting 1 gives 1/6.
 
     Args:
-      length: steps, at least 2.
+      length: the number of steps, at least 2.
 
     Returns:
-      A task of x `[length, 2]`, y `[length, 1]`, of which the last step counts.
+      A task of x `[length, 2]`, y `[length, 1]`; only the last step counts.
 
     Example:
       >>> import jax
@@ -106,17 +106,17 @@ def adding(length: int) -> Task:
 
 
 def flipflop(length: int, bits: int = 3, rate: float = 0.2) -> Task:
-    """Remember the last pulse on each of several wires.
+    """Returns a task to remember the last pulse on each of several channels.
 
         x_t = -1 or 1 with probability rate, else 0; x_1 is never 0      y_t = x_t if x_t is not 0 else y_{t-1}
 
-    Mean squared error over all steps and wires; who sees x_t alone says 0 where it is 0, and has
-    (1 - rate) (length - 1) / length.
+    The loss is the mean squared error over all steps and channels. The best predictor that sees x_t only outputs 0
+    where x_t is 0, and has the loss (1 - rate) (length - 1) / length.
 
     Args:
-      length: steps.
-      bits: wires.
-      rate: pulses a step on each.
+      length: the number of steps.
+      bits: the number of channels.
+      rate: the probability of a pulse per step and channel.
 
     Returns:
       A task of x, y `[length, bits]`.
@@ -145,16 +145,16 @@ def flipflop(length: int, bits: int = 3, rate: float = 0.2) -> Task:
 
 
 def echo(length: int, delay: int, features: int = 1) -> Task:
-    """Say what was heard some steps ago.
+    """Returns a task to output the input of some steps ago.
 
         x_t ~ N(0, I)      y_t = the first number of x_{t - delay}, for t > delay
 
-    Mean squared error over the steps that have such a past; who remembers nothing says 0 and has 1.
+    The loss is the mean squared error over the steps t > delay; without memory the best output is 0, with loss 1.
 
     Args:
-      length: steps, more than the delay.
+      length: the number of steps, more than the delay.
       delay: in steps.
-      features: numbers in each input; all but the first are there to be ignored.
+      features: the size of each input; all but the first number are distractors.
 
     Returns:
       A task of x `[length, features]`, y `[length, 1]`.
@@ -179,7 +179,7 @@ def echo(length: int, delay: int, features: int = 1) -> Task:
 
 
 def task_stream(task: Task, batch_size: int, length: int = 0) -> Stream:
-    """Fresh examples of a synthetic task, for ever; with a length, that many batches for evaluation.
+    """Returns an endless stream of fresh examples of a task, or, with a length, that many batches for evaluation.
 
     Example:
       >>> import jax

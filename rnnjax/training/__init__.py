@@ -1,6 +1,6 @@
-"""Pure training loops, optimizers, and populations of runs. No files, no flags.
+"""Pure training loops, optimisers and populations of runs.
 
-Belongs here: functions of arrays. Does not belong here: checkpoints (`runs`), command lines (`app`).
+Belongs here: functions of arrays, without files or flags. Does not belong here: checkpoints (`runs`), commands (`app`).
 """
 
 from typing import TYPE_CHECKING

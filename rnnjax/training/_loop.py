@@ -1,4 +1,4 @@
-"""One jitted loop: many steps a call, its state a donated pytree that holds all there is to a run."""
+"""A jitted training loop: many steps per call, with the whole state of the run in one donated pytree."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rnnjax.losses import Mean, Metrics, Objective
 
 
 class TrainState(NamedTuple):
-    """Everything a run is: with it and the data, the rest of the run is determined bit for bit.
+    """The state of a run. Together with the data it determines the rest of the run bit for bit.
 
     Attributes:
-      step: updates so far.
+      step: the number of updates so far.
       params: the parameters.
-      opt_state: of the optimiser.
-      estimator: of the gradient estimator: carries, influences, perturbations.
-      position: of the data stream.
-      key: of the run; step s uses fold_in(key, s).
+      opt_state: the state of the optimiser.
+      estimator: the state of the gradient estimator: carries, influences, perturbations.
+      position: the position in the data stream.
+      key: the key of the run; step s uses fold_in(key, s).
     """
 
     step: jax.Array
@@ -40,12 +40,12 @@ class TrainState(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A run under way: what the loop takes and gives, and what a checkpoint holds.
+    """A run in progress: the argument and result of the loop, and the content of a checkpoint.
 
     Attributes:
-      state: after the last step.
-      metrics: their sums since whoever reports them set them to zero.
-      finite: whether loss and gradient have been so far; if not, the last step done is the first that broke.
+      state: the state after the last step.
+      metrics: sums of the metrics since they were last reset.
+      finite: whether loss and gradient have been finite so far; if not, the last step was the first that was not.
     """
 
     state: TrainState
@@ -57,10 +57,10 @@ class Trainer(NamedTuple):
     """The parts of a training run, all pure.
 
     Attributes:
-      cell: of windows.
-      estimator: of gradients of the objective.
-      optimizer: from optax.
-      stream: of training batches.
+      cell: a window cell.
+      estimator: estimates the gradient of the objective.
+      optimizer: an optax optimiser.
+      stream: the stream of training batches.
     """
 
     cell: Cell
@@ -70,7 +70,7 @@ class Trainer(NamedTuple):
 
 
 def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
-    """The run before its first step. Call it under jit, or leaves may share a buffer and cannot be donated.
+    """Returns the run before its first step. Call it under jit; otherwise leaves may share a buffer and block donation.
 
     Example:
       >>> import jax, optax, rnnjax
@@ -95,7 +95,7 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
 
 
 def _step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
-    """One batch, one estimate, one update. Metrics are those of the objective and the norm of the mean gradient."""
+    """Runs one update on one batch. The metrics are those of the objective and the norm of the mean gradient."""
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch, position = trainer.stream.next(data, state.position, data_key)
     estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
@@ -110,12 +110,12 @@ def _step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState
 
 
 def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
-    """n steps in one call; it stops early at a loss or gradient that is not finite.
+    """Runs n steps in one call; it stops early at a loss or gradient that is not finite.
 
-    n is a number, not a shape: every n runs the same compiled program, so where a run is cut does not change a bit
-    of it. Jit it with `progress` donated.
+    n is an array and not a static argument, so every n runs the same compiled program, and the result does not depend
+    on where a run is split. Jit it with `progress` donated.
 
-    Example: ten steps that regress to a constant.
+    Example: ten steps of regression to a constant.
       >>> import rnnjax
       >>> from rnnjax import estimators, losses, tasks
       >>> cell = rnnjax.unroll(rnnjax.stack(rnnjax.gru(4), rnnjax.linear(1)))
@@ -138,15 +138,16 @@ def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress
 
 
 def _finite(metrics: Metrics) -> jax.Array:
-    """Whether the loss and the norm of the gradient are."""
+    """Returns whether the loss and the norm of the gradient are finite."""
     return jnp.isfinite(metrics["loss"].total) & jnp.isfinite(metrics["grad_norm"].total)
 
 
 def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., Metrics]:
-    """One pass over a stream without learning: (params, data, key) -> metrics. The same key gives the same examples.
+    """Returns a function (params, data, key) -> metrics that evaluates one pass over a stream.
 
-    Noise is off. Where batches have `restart` the carry goes from batch to batch. A fourth argument is the number of
-    batches in place of the stream's; it may be a tracer, so that one compiled program scores few or many.
+    The same key gives the same examples. Noise is off. If batches have `restart`, the carry is passed from batch to
+    batch. An optional fourth argument replaces the stream's number of batches; it may be a tracer, so that one compiled
+    program evaluates any number of batches.
 
     Example:
       >>> import jax, rnnjax

@@ -1,6 +1,6 @@
-"""Optimisers by name, and what surrounds them: schedule, warm-up, clipping, decay, settings by parameter name.
+"""Optimisers by name, with learning rate schedules, warm-up, clipping, weight decay and settings per parameter name.
 
-Everything is optax. Numbers may be tracers, so that a study of learning rates is one program.
+Everything is optax. Numbers may be tracers, so that a search over learning rates compiles once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Schedule = Callable[[jax.Array], jax.Array]
 
 
 def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0) -> _Schedule:
-    """A learning rate as a function of the step: a linear warm-up, then from value to final * value at `steps`.
+    """Returns a schedule step -> value: a linear warm-up, then a decay from value to final * value at `steps`.
 
         constant      value
         linear        value (1 - p + p final)                    p = (step - warmup) / (steps - warmup), at most 1
@@ -32,14 +32,14 @@ def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0
         exponential   value final^p
 
     Args:
-      value: the peak, perhaps a tracer.
-      kind: one of the four names.
-      steps: of the whole run.
-      warmup: steps of the warm-up from zero.
-      final: the last rate as a fraction of the peak; above zero for exponential.
+      value: the peak, which may be a tracer.
+      kind: constant, linear, cosine or exponential.
+      steps: the length of the run.
+      warmup: the number of warm-up steps from zero.
+      final: the final value as a fraction of the peak; above zero for exponential.
 
     Raises:
-      ValueError: an unknown kind.
+      ValueError: the kind is unknown.
 
     Example:
       >>> rate = decayed(0.1, "linear", steps=100, final=0.5)
@@ -64,7 +64,7 @@ def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0
 
 
 def _by_name(pattern: str, params: PyTree) -> PyTree:
-    """Booleans shaped as params: whose name has a match of the regular expression, anywhere in it.
+    """Returns booleans shaped as params: whether the name of each parameter contains a match of the regular expression.
 
     Example:
       >>> import jax.numpy as jnp
@@ -75,10 +75,10 @@ def _by_name(pattern: str, params: PyTree) -> PyTree:
 
 
 def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
-    """Scales the updates of parameters by name: the learning rate of a group, 0 to freeze it.
+    """Returns a transformation that scales updates by parameter name: a learning rate per group, or 0 to freeze it.
 
     Args:
-      factors: regular expression -> factor; of several that match, the last counts.
+      factors: regular expression -> factor; if several match, the last one applies.
 
     Raises:
       ValueError: at init, if a pattern matches no parameter.
@@ -110,7 +110,7 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
 
 
 def _clip_by_norm(limit: Any) -> optax.GradientTransformation:
-    """Scales the gradient down to a global norm of `limit`, which may be a tracer; 0 leaves it alone."""
+    """Scales the gradient down to a global norm of `limit`, which may be a tracer; 0 turns clipping off."""
 
     def update(grads: PyTree, state: optax.EmptyState, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
         norm = optax.tree.norm(jax.tree.map(at_least_single, grads))
@@ -121,7 +121,7 @@ def _clip_by_norm(limit: Any) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-# The direction of each optimiser, before the learning rate. RMSprop with the decay of the papers that used it.
+# The direction of each optimiser, before the learning rate. RMSprop's decay is that of the papers that used it.
 DIRECTIONS: dict[str, Callable[[], optax.GradientTransformation]] = {
     "adam": optax.scale_by_adam,
     "adamw": optax.scale_by_adam,
@@ -137,15 +137,16 @@ DIRECTIONS: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 
 _Make = Callable[..., optax.GradientTransformation]
-_PROBE_STEPS, _PROBE_RATE = 10, 0.01  # on the quadratic
+_PROBE_STEPS, _PROBE_RATE = 10, 0.01  # to test an optimiser on a quadratic
 
 
 class _Kind(NamedTuple):
-    """What is known of a function that gives an optax transformation.
+    """Properties of a function that returns an optax transformation.
 
     Attributes:
-      full: its updates go down as they are: it holds a rate and the sign. Else they point up, along the gradient.
-      given: what it takes as `learning_rate`: "schedule", "number", or "" if it needs none.
+      full: whether the updates include the learning rate and the sign, and so descend; otherwise they point along the
+        gradient.
+      given: the form of `learning_rate` that it takes: "schedule", "number", or "" if it takes none.
     """
 
     full: bool
@@ -154,10 +155,10 @@ class _Kind(NamedTuple):
 
 @functools.cache
 def kind_of(make: _Make) -> _Kind:
-    """Finds out on a quadratic what a function of a user's gives. The updates say whether they go up or down.
+    """Determines on a quadratic what a user's function returns: a full optimiser or a direction.
 
     Raises:
-      ValueError: it gives no transformation, needs arguments that we do not have, or goes neither up nor down.
+      ValueError: it returns no transformation, needs other arguments, or neither descends nor ascends.
 
     Example:
       >>> kind_of(optax.adam), kind_of(optax.scale_by_adam)
@@ -171,21 +172,21 @@ def kind_of(make: _Make) -> _Kind:
     needed = [p.name for p in known if p.default is p.empty and p.kind not in alone]
     missing = [name for name in needed if name != "learning_rate"]
     if missing:
-        raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: give a function that "
-                         "needs learning_rate at most")  # fmt: skip
+        raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: pass a function that "
+                         "needs no other than learning_rate")  # fmt: skip
     wanted: dict[str, Any] = {"schedule": lambda step: _PROBE_RATE, "number": _PROBE_RATE} if needed else {"": None}
     problem = ""
     for given, rate in wanted.items():
         try:
-            with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):  # as optax is written
+            with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):  # optax needs it
                 return _Kind(_goes_down(make(rate) if given else make()), given)
-        except Exception as error:  # whatever a user's function raises
+        except Exception as error:  # a user's function may raise anything
             problem = problem or (str(error) or type(error).__name__)
     raise ValueError(problem)
 
 
 def _goes_down(tx: Any) -> bool:
-    """Whether the updates of a transformation go down a quadratic; they may as well point up it."""
+    """Returns whether the updates of a transformation descend a quadratic; otherwise they ascend it."""
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(f"it gives a {type(tx).__name__}, not an optax transformation")
     params = {"w": jnp.linspace(-2.0, 1.5, 16).reshape(4, 4), "b": jnp.linspace(1.0, 2.0, 4)}
@@ -203,14 +204,14 @@ def _goes_down(tx: Any) -> bool:
             total += float(optax.tree.vdot(updates, grads)) / size
         params = optax.apply_updates(params, jax.tree.map(lambda u: jnp.clip(u, -1, 1), updates))
     if not abs(total) > 0.1 * _PROBE_STEPS:
-        raise ValueError("its updates go neither up nor down a quadratic: it is no optimiser, nor a direction of one")
+        raise ValueError("its updates go neither up nor down a quadratic: it is neither an optimiser nor a direction")
     return total < 0
 
 
 def _decay_at(
     schedule: _Schedule, weight_decay: Any, decays: Callable[[PyTree], PyTree]
 ) -> optax.GradientTransformation:
-    """Takes rate(step) weight_decay params off: decay beside an optimiser that has a rate of its own."""
+    """Subtracts rate(step) weight_decay params: weight decay for an optimiser with a learning rate of its own."""
     steps = optax.chain(optax.add_decayed_weights(weight_decay, decays), optax.scale_by_learning_rate(schedule))
 
     def update(updates: PyTree, state: PyTree, params: PyTree | None = None) -> tuple[PyTree, PyTree]:
@@ -228,25 +229,25 @@ def optimizer(
     no_decay: str = NOT_DECAYED,
     scales: dict[str, Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Clip, find a direction, decay the weights, scale by name, take the step.
+    """Returns an optimiser that clips, finds a direction, decays the weights, scales by name and takes the step.
 
         params <- params - rate(step) scale (direction(clip(grads)) + weight_decay params)
 
-    Decay is decoupled from the direction. Numbers may be tracers. A full optimiser takes the step itself, with
-    `schedule` if it needs a learning rate, else with its own; `weight_decay` and `scales` act as before. An update
-    that needs `value`, the loss, gets it if it is given.
+    Weight decay is decoupled from the direction. Numbers may be tracers. If `direction` is a full optimiser, it takes
+    the step itself, with `schedule` if it needs a learning rate and otherwise with its own; `weight_decay` and `scales`
+    apply as usual. An optimiser whose update needs the loss receives it as `value`.
 
     Args:
-      direction: one of `DIRECTIONS`, any function that gives an optax transformation without a learning rate, or one
-        that gives a full optimiser. `kind_of` finds out which it is.
+      direction: one of `DIRECTIONS`, a function that returns an optax transformation without a learning rate, or one
+        that returns a full optimiser. `kind_of` determines which it is.
       schedule: step -> learning rate.
-      clip_norm: limit of the global norm; 0: none.
-      weight_decay: per step, times the learning rate; not for names that match `no_decay`.
-      no_decay: regular expression; the default is that of the contract, biases, gains, peepholes, learned carries.
+      clip_norm: the largest global norm; 0: no clipping.
+      weight_decay: per step, times the learning rate; not applied to names that match `no_decay`.
+      no_decay: a regular expression; by default biases, gains, peepholes and learned carries, by the contract's names.
       scales: learning rate factors by name, see `scale_by_name`.
 
     Raises:
-      ValueError: a function that gives neither.
+      ValueError: `direction` is neither.
 
     Example:
       >>> import jax.numpy as jnp, optax

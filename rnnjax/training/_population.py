@@ -1,4 +1,4 @@
-"""Populations: many members trained in one compiled program, each its own numbers, none disturbed by another."""
+"""Populations: many members with different numbers, trained in one compiled program without affecting each other."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _AXIS = "members"
 
 
 def host_devices(n: int = 0) -> None:
-    """Makes n devices of this CPU, so that there is something to share work out over; 0: one for each core.
+    """Splits this CPU into n devices, so that work can be distributed over them; 0: one per core.
 
-    Before JAX starts its backend: once that runs it is too late, and nothing changes.
+    Call it before JAX starts its backend; after that it has no effect.
 
     Example:
       >>> import jax
@@ -37,12 +37,12 @@ def host_devices(n: int = 0) -> None:
 
 
 def chosen(strategy: str = "auto") -> str:
-    """What `auto` stands for here: shard where there are several devices, else map on a CPU, vmap elsewhere.
+    """Returns the strategy that `auto` selects: shard with several devices, otherwise map on a CPU and vmap elsewhere.
 
-    Batched small matmuls have no good kernel on a CPU: there vmap loses to one member after another.
+    Batched small matmuls are slow on a CPU, so there vmap is slower than running the members one by one.
 
     Raises:
-      ValueError: there is no such strategy.
+      ValueError: the strategy is unknown.
 
     Example:
       >>> chosen("vmap"), chosen() in ("map", "vmap", "shard")
@@ -58,23 +58,23 @@ def chosen(strategy: str = "auto") -> str:
 
 
 def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: int = 0) -> _Population:
-    """A function of one member as a function of many: (member, *shared) -> out becomes (members, *shared) -> outs.
+    """Returns a function of many members from a function of one: (members, *shared) -> outs.
 
         outs[i] = f(members[i], *shared)
 
-    `map` runs one member after another: outs[i] is bitwise what it is alone. `vmap` runs all at once: to rounding.
-    `shard` shares them out over the devices of this process and runs those of one device by map on a CPU, by vmap
-    elsewhere. A loop inside f that stops for one member goes on for the others.
+    `map` runs the members one by one, so outs[i] is bitwise equal to a run alone. `vmap` runs all at once, equal up to
+    rounding. `shard` distributes the members over the devices of this process; each device runs its own by map on a CPU
+    and by vmap elsewhere. If a loop inside f stops for one member, it continues for the others.
 
     Args:
-      f: pure; what stands in `member` may be traced.
+      f: a pure function (member, *shared) -> out; everything in `member` may be traced.
       strategy: map, vmap, shard, or auto, see `chosen`.
-      member_batch: where members run by vmap, so many at once at most, batch after batch: it bounds the memory; 0: all.
+      member_batch: under vmap, how many members to run at once, which limits the memory; 0: all.
 
     Raises:
-      ValueError: there is no such strategy.
+      ValueError: the strategy is unknown.
 
-    Example: a number of steps for each member.
+    Example: a different number of steps for each member.
       >>> import jax.numpy as jnp
       >>> from jax import lax
       >>> def doubled(n, x):
@@ -94,12 +94,12 @@ def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: i
 
 
 def _mesh() -> Mesh:
-    """The devices of this process, in a row."""
+    """Returns the devices of this process as a one-dimensional mesh."""
     return Mesh(np.array(jax.local_devices()), (_AXIS,))
 
 
 def _sharded(run: _Population) -> _Population:
-    """The members shared out over the devices; the last one is repeated until they divide."""
+    """Distributes the members over the devices, repeating the last one until the number divides."""
 
     def shared_out(members: PyTree, *shared: PyTree) -> PyTree:
         n, devices = jax.tree.leaves(members)[0].shape[0], _mesh()
@@ -115,12 +115,12 @@ def _sharded(run: _Population) -> _Population:
 
 
 def replicated(tree: PyTree, strategy: str = "auto") -> PyTree:
-    """What all members share, laid on every device once, where `population` would move it at each call."""
+    """Puts the data that all members share on every device once; otherwise `population` would copy it at each call."""
     return jax.device_put(tree, NamedSharding(_mesh(), PartitionSpec())) if chosen(strategy) == "shard" else tree
 
 
 def spread(members: PyTree, strategy: str = "auto") -> PyTree:
-    """Members laid where `population` leaves them: shared out over the devices, if that is how they are trained.
+    """Puts members where `population` leaves them: distributed over the devices under shard, otherwise unchanged.
 
     Example:
       >>> import jax.numpy as jnp
@@ -135,9 +135,9 @@ def spread(members: PyTree, strategy: str = "auto") -> PyTree:
 
 
 def interquartile_mean(scores: ArrayLike) -> float:
-    """The mean of the middle half of the scores, which a few wild ones do not move; an inf beyond it does not count.
+    """Returns the mean of the middle half of the scores, which outliers, even infinite ones, do not affect.
 
-    The outer quarters are cut off exactly: a score that a quartile divides counts in part.
+    The outer quarters are cut exactly: a score on the boundary counts in part.
 
     Example:
       >>> interquartile_mean([1.0, 2.0, 3.0, 1e9]), interquartile_mean([5.0])
@@ -149,13 +149,13 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
 
 def bootstrap(scores: ArrayLike, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """A confidence interval of the interquartile mean, from scores drawn anew with replacement.
+    """Returns a bootstrap confidence interval of the interquartile mean.
 
     Args:
-      scores: of independent members, `[n]`.
-      level: of confidence.
-      draws: how often all n are drawn anew.
-      seed: of the draws.
+      scores: scores of independent members, `[n]`.
+      level: the confidence level.
+      draws: the number of bootstrap samples, each of n scores with replacement.
+      seed: the seed of the samples.
 
     Example:
       >>> low, high = bootstrap([1.0, 2.0, 3.0, 4.0])
@@ -170,7 +170,7 @@ def bootstrap(scores: ArrayLike, level: float = 0.95, draws: int = 2000, seed: i
 
 
 def _middle(ordered: np.ndarray) -> np.ndarray:
-    """The mean of the middle half of each row of ordered scores, `[rows, n]` -> `[rows]`."""
+    """Returns the mean of the middle half of each row of sorted scores, `[rows, n]` -> `[rows]`."""
     n = ordered.shape[-1]
     weights = np.clip(np.minimum(np.arange(1, n + 1), 0.75 * n) - np.maximum(np.arange(n), 0.25 * n), 0, None)
     counted = np.where(weights > 0, ordered, 0.0)  # 0 * inf is nan
@@ -178,7 +178,7 @@ def _middle(ordered: np.ndarray) -> np.ndarray:
 
 
 def survivors(scores: ArrayLike, part: int) -> np.ndarray:
-    """The places of the best 1/part of the members, at least one, in their order; nan is worst.
+    """Returns the indices of the best 1/part of the members, at least one, in ascending order; nan is worst.
 
     Example:
       >>> survivors([0.3, float("nan"), 0.1, 0.2, 0.5, 0.4], part=3)
@@ -192,14 +192,15 @@ def survivors(scores: ArrayLike, part: int) -> np.ndarray:
 
 
 def exploit(key: jax.Array, scores: jax.Array, part: float = 0.25) -> jax.Array:
-    """Population based training, first half: from whom each member goes on, `[n]`; for most it is the member itself.
+    """Returns the member that each member continues from, `[n]`, as in population based training.
 
-    Each of the worst `part` takes over from one of the best `part`, drawn at random, if that one is better.
+    Each of the worst `part` copies a random one of the best `part` if that one is better. All others continue
+    themselves.
 
     Args:
-      key: of the draw.
+      key: a random key.
       scores: losses `[n]`; nan is worst.
-      part: at most a half.
+      part: a fraction, at most a half.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -218,7 +219,7 @@ def exploit(key: jax.Array, scores: jax.Array, part: float = 0.25) -> jax.Array:
 
 
 def explore(key: jax.Array, numbers: jax.Array, low: Any, high: Any, factor: float = 1.25) -> jax.Array:
-    """Population based training, second half: numbers `[n]` times or divided by a factor, kept within their range.
+    """Multiplies or divides numbers `[n]` by a factor at random, within a range, as in population based training.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""Functions from a cell to a cell that change its values.
+"""Wrappers: functions from a cell to a cell that change its values.
 
-Shortcuts, noise, shared parameters, dtype, conditioning, direction. Belongs here: a transform that works on every
-cell. Does not belong here: a transform that changes gradients alone (`credit`).
+Shortcuts, noise, shared parameters, dtype, conditioning, direction. Belongs here: transforms that work on every cell.
+Does not belong here: transforms that change gradients only (`credit`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Windows read from both ends, and the one output of a window read to its end."""
+"""Bidirectional cells, and the last output of a window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnjax.base._seq import keys_along_time, with_marks_of
 
 
 class Directions(NamedTuple):
-    """What belongs to the two directions of a bidirectional cell: params, weights, carries.
+    """The params, weights or carries of the two directions of a bidirectional cell.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -29,17 +29,17 @@ class Directions(NamedTuple):
 
 @wrapper
 def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = False) -> Cell:
-    """Two cells that read a window from its two ends; input is a window `[T, ...]`, plain or a `Seq`.
+    """Two cells that read a window from its two ends; the input is a window `[T, ...]`, plain or a `Seq`.
 
-        y_t = [h_t, g_t]            h read x_1 .. x_t, g read x_T .. x_t
-        y = [h_T, g_1]              last=True: the last state of each direction, both having read everything
+        y_t = [h_t, g_t]            h has read x_1 .. x_t, g has read x_T .. x_t
+        y = [h_T, g_1]              last=True: the final state of each direction, both having read everything
 
-    For many-to-one use `last=True`: of [h_T, g_T] the backward half has seen x_T alone. It cannot run online.
-    In a Seq a document begins, for the backward cell, at its last step; invalid steps are passed over.
+    For many-to-one tasks use `last=True`: in [h_T, g_T] the backward half has read x_T only. A bidirectional cell
+    cannot run online. In a Seq, a document begins at its last step for the backward cell; invalid steps are skipped.
 
     Args:
-      forward, backward: cells of one step; backward None: a second one like the first. Params are of each its own.
-      last: one output for the window instead of one for each step; zero if no step is valid.
+      forward, backward: single-step cells; backward None: a second one like the first. Each has its own params.
+      last: return one output for the window instead of one per step; zero if no step is valid.
 
     Example:
       >>> import jax, rnnjax
@@ -72,19 +72,19 @@ def bidirectional(forward: Cell, backward: Cell | None = None, last: bool = Fals
 
 
 def _end_output(ys: PyTree, first: bool = False) -> PyTree:
-    """The output at the last (or first) valid step of a window; zero if there is none."""
+    """Returns the output at the last (or first) valid step of a window; zero if there is none."""
     if not isinstance(ys, Seq) or ys.valid is None:
         return jax.tree.map(lambda y: y[0 if first else -1], without_marks(ys))
     valid = ys.valid.astype(bool)
     at = jnp.argmax(valid) if first else valid.size - 1 - jnp.argmax(valid[::-1])
-    return jax.tree.map(lambda y: y[at], ys.x)  # where none is valid every output is zero
+    return jax.tree.map(lambda y: y[at], ys.x)  # if no step is valid, every output is zero
 
 
 @wrapper
 def last(cell: Cell) -> Cell:
-    """The window cell that gives only the output at the last valid step: many to one.
+    """Returns the window cell that outputs only the last valid step: many to one.
 
-    For both directions take `bidirectional(..., last=True)`.
+    For both directions use `bidirectional(..., last=True)`.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax

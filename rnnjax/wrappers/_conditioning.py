@@ -1,4 +1,4 @@
-"""Conditioning a cell on a context vector, and the bridge from one network's last state to another's first."""
+"""Conditioning a cell on a context vector, and initialising one network's state from another's last state."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CONDITIONINGS = ("carry", "input", "both", "gate")
 
 
 def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
-    """f on what a cell recurs on: all leaves of a carry but the other fields of a `wrapping_carry`.
+    """Applies f to the recurrent leaves: all leaves of a carry except the other fields of a `wrapping_carry`.
 
-    What a wrapper keeps for itself beside the carry of the cell inside (`CarryWithAttention`) stays.
+    Fields that a wrapper keeps beside the wrapped carry (`CarryWithAttention`) are unchanged.
 
     Example:
       >>> from rnnjax.wrappers._scheduled_sampling import _CarryWithOutput as Fed
@@ -38,25 +38,25 @@ def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
 
 
 def recurrent_leaves(carry: PyTree) -> list[jax.Array]:
-    """What a cell recurs on, as a list."""
-    found: list[jax.Array] = []
-    _map_recurrent(found.append, carry)
-    return found
+    """Returns the recurrent leaves of a carry as a list."""
+    leaves: list[jax.Array] = []
+    _map_recurrent(leaves.append, carry)
+    return leaves
 
 
 def with_recurrent_leaves(carry: PyTree, values: list[jax.Array]) -> PyTree:
-    """A carry with other values in the places of `recurrent_leaves`."""
+    """Returns a carry with the values of its `recurrent_leaves` replaced."""
     rest = iter(values)
     return _map_recurrent(lambda a: next(rest), carry)
 
 
 def vector_to_carry(carry: PyTree) -> Cell:
-    """The cell that makes a carry like this of a vector: tanh(v w + b), cut in pieces."""
+    """Returns the cell that maps a vector to a carry of this form: tanh(v w + b), split into pieces."""
     return linear(sum(int(np.prod(a.shape)) for a in recurrent_leaves(carry)))
 
 
 def carry_from_vector(weights: PyTree, vector: jax.Array, carry: PyTree) -> PyTree:
-    """A carry whose states a vector decides, by weights of `vector_to_carry`."""
+    """Returns a carry computed from a vector with the weights of `vector_to_carry`."""
     shapes = [a.shape for a in recurrent_leaves(carry)]
     flat = jnp.tanh(vector_to_carry(carry).step(weights, (), vector)[1])
     pieces = jnp.split(flat, np.cumsum([int(np.prod(s)) for s in shapes])[:-1])
@@ -65,24 +65,24 @@ def carry_from_vector(weights: PyTree, vector: jax.Array, carry: PyTree) -> PyTr
 
 @wrapper
 def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
-    """A cell that knows a context vector c, the same at every step.
+    """Conditions a cell on a context vector c, the same at every step.
 
-        carry    h_0 = tanh(c w + b)                     its initial state, in every leaf
+        carry    h_0 = tanh(c w + b)                     the initial state, in every leaf
         input    step(h_{t-1}, [x_t, c])                 an input at each step
-        both     both of them
+        both     both of these
         gate     step(h_{t-1}, x_t (1 + c w_1 + b_1) + c w_2 + b_2)          each feature scaled and shifted
 
-    The context is a closure of the step, not part of the carry. Params are {"cell"} and, as needed, {"carry"} and
+    The step closes over the context; it is not part of the carry. Params are {"cell"} and, as needed, {"carry"} and
     {"gate"}.
 
     Args:
-      cell: of floating inputs.
-      context: `[C]`; of zeros for `init`, which reads its shape alone.
-      how: one of these names.
+      cell: a cell with floating inputs.
+      context: `[C]`; may be zeros for `init`, which only uses its shape.
+      how: one of the names above.
 
     Raises:
-      ValueError: another name; a restart inside a window that it wraps: `unroll(condition(cell))`, not
-        `condition(unroll(cell))`, where the context is in the initial state.
+      ValueError: the name is unknown; or a window inside restarts while the context sets the initial state: use
+        `unroll(condition(cell))`, not `condition(unroll(cell))`.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -140,7 +140,7 @@ def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
     slow, fast = (
         scan_window(whole),
         around(unroll(inner).step),
-    )  # a window inside would start anew from the inner cell's carry
+    )  # a window inside would restart from the carry of the inner cell
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         return (slow if starts and may_restart(xs) else fast)(w, carry, xs, keys)
@@ -149,5 +149,5 @@ def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
 
 
 def may_restart(xs: PyTree) -> bool:
-    """Whether a window may start anew inside."""
+    """Returns whether a window may contain a restart."""
     return isinstance(xs, Seq) and xs.first is not None

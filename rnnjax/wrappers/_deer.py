@@ -1,4 +1,4 @@
-"""A window evaluated in parallel in time: Newton's method on all states at once, for any cell."""
+"""Parallel evaluation of a window over time: Newton's method on all states at once, for any cell."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from rnnjax.base import Cell, PyTree, Seq, check_number, check_size, with_resets
 from rnnjax.base._seq import num_steps
 from rnnjax.cells import linear_scan
 
-_Map = Callable[[jax.Array], jax.Array]  # of all states at once, [T, n]
+_Map = Callable[[jax.Array], jax.Array]  # a map of all states at once, [T, n]
 
 
 def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: int | None = None) -> Cell:
-    """The same cell, its window found by iteration instead of step by step: values and gradients are those of the scan.
+    """Returns the same cell with a parallel iterative window; values and gradients are those of the scan.
 
         d_t = J_t d_{t-1} + (step(h_{t-1}, x_t) - h_t);  h <- h + d, for all t at once
 
     J_t is the Jacobian of step t, `[n, n]` for a carry of n numbers. Each iteration makes at least one more step exact,
-    so T of them always do; a network that forgets needs few. The gradient is that of the solution (implicit function
-    theorem): one more such recurrence, with full Jacobians.
+    so T iterations always suffice; a network that forgets needs few. The gradient is that of the solution, by the
+    implicit function theorem: one more such recurrence, with full Jacobians.
 
-    It pays where there are many idle processors, long windows and a small carry: T n^3 work an iteration, and memory of
-    T n^2, buy a depth of log T. On a CPU the scan is always faster. A nan in a window makes all its states nan, those
-    after a restart too.
+    It pays off with many idle processors, long windows and a small carry: it reduces the depth to log T for T n^3 work
+    per iteration and T n^2 memory. On a CPU the scan is always faster. A nan in a window makes all its states nan,
+    including those after a restart.
 
     Args:
-      cell: of one step.
-      tolerance: it ends when no state is farther than this from the step of the one before.
-      diagonal: iterate with the diagonals of the Jacobians: cheaper iterations, more of them.
-      iterations: at most so many; None: T, which always suffices.
+      cell: a single-step cell.
+      tolerance: stop when no state differs by more than this from the step of its predecessor.
+      diagonal: use only the diagonals of the Jacobians: cheaper but more iterations.
+      iterations: the most iterations; None: T, which always suffices.
 
     Example:
       >>> import jax, numpy as np, rnnjax
@@ -75,18 +75,18 @@ def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: 
 
 
 def _previous_states(start: jax.Array, states: jax.Array) -> jax.Array:
-    """The state before each step."""
+    """Returns the state before each step."""
     return jnp.concatenate([start[None], states[:-1]])
 
 
 def _newton_iterate(gap: _Map, guess: jax.Array, tolerance: jax.Array, most: int, diagonal: bool) -> jax.Array:
-    """Where the gap is at most the tolerance; nan where it is not a number."""
+    """Iterates until the gap is at most the tolerance; the result is nan where the gap is."""
 
     def improve(at: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         states, _, n = at
         distance, slope = jax.linearize(gap, states)
         new = states + _newton_step(slope, distance, diagonal)
-        new = jnp.where(jnp.isfinite(new), new, jnp.zeros_like(new))  # far from the solution it may overflow
+        new = jnp.where(jnp.isfinite(new), new, jnp.zeros_like(new))  # may overflow far from the solution
         return new, jnp.abs(gap(new)).max(), n + 1
 
     def more(at: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -98,7 +98,7 @@ def _newton_iterate(gap: _Map, guess: jax.Array, tolerance: jax.Array, most: int
 
 
 def _newton_step(slope: _Map, distance: jax.Array, diagonal: bool = False) -> jax.Array:
-    """The d of slope(d) = -distance, where slope(d)_t = J_t d_{t-1} - d_t."""
+    """Returns the d with slope(d) = -distance, where slope(d)_t = J_t d_{t-1} - d_t."""
     steps, n = distance.shape
     units = jnp.broadcast_to(jnp.eye(n, dtype=distance.dtype)[:, None], (n, steps, n))
     jacobians = jnp.moveaxis(jax.vmap(slope)(units) + units, 0, -1)  # column k of J_t is J_t e_k
@@ -108,7 +108,7 @@ def _newton_step(slope: _Map, distance: jax.Array, diagonal: bool = False) -> ja
 
 
 def matrix_scan(a: jax.Array, b: jax.Array) -> jax.Array:
-    """All d_t = a_t d_{t-1} + b_t from zero, a `[T, n, n]`: a loop on a CPU, an associative scan elsewhere."""
+    """Returns all d_t = a_t d_{t-1} + b_t from zero, a `[T, n, n]`: a loop on a CPU, an associative scan elsewhere."""
 
     def loop(a: jax.Array, b: jax.Array) -> jax.Array:
         return lax.scan(lambda d, ab: (ab[0] @ d + ab[1],) * 2, jnp.zeros_like(b[0]), (a, b))[1]

@@ -1,4 +1,4 @@
-"""A cell computed in another floating-point type."""
+"""Running a cell in another floating-point type."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rnnjax.base._cell import Step
 
 @wrapper
 def cast(cell: Cell, dtype: Any) -> Cell:
-    """Computes in another dtype; parameters are kept in float32 at least, inputs and outputs are converted.
+    """Computes in another dtype; params are stored in at least float32, inputs and outputs are converted.
 
-    The weights map runs in the precision of the params; what comes of it is converted once per window.
+    `cell.weights` runs in the precision of the params; its result is converted once per window.
 
     Args:
-      cell: what to wrap, usually a whole network of windows.
+      cell: the cell to wrap, usually a whole network on windows.
       dtype: a floating dtype; bfloat16 is mixed precision.
 
     Example:
@@ -51,7 +51,7 @@ def cast(cell: Cell, dtype: Any) -> Cell:
 
 
 def _cast_floats(tree: PyTree, dtype: Any) -> PyTree:
-    """A tree with its floating leaves, or their shapes, in another dtype."""
+    """Returns a tree with its floating leaves, or their shapes, in another dtype."""
 
     def convert(a: Any) -> Any:
         if not jnp.issubdtype(a.dtype, jnp.floating):

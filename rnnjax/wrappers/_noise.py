@@ -20,21 +20,21 @@ from rnnjax.cells._fused_window import Fused
 
 @wrapper
 def zoneout(cell: Cell, rate: Any) -> Cell:
-    """Each unit keeps its previous state with probability rate at each step; without a key, its expectation.
+    """Keeps the previous state of each unit with probability rate at each step; without a key, the expectation.
 
         s_t = m s_{t-1} + (1 - m) step(s_{t-1}, x_t),  m ~ Bernoulli(rate);   m = rate without a key
 
-    Acts on every leaf of the carry. The output is then that of s_t: `cell.output(s_t)`, or, for a cell that does not
-    say its output, the arrays of s_t that its step hands out as they are.
+    Acts on every leaf of the carry. The output is then that of s_t: `cell.output(s_t)`, or, for a cell without
+    `output`, the arrays of s_t that its step returns unchanged.
 
     Args:
-      cell: what to wrap, a core or a layer.
-      rate: in [0, 1), perhaps a tracer.
+      cell: the cell to wrap, a core or a layer.
+      rate: in [0, 1); it may be a tracer.
 
     Raises:
-      ValueError: at the first step, if the output is more than a part of the carry, as after a readout.
+      ValueError: at the first step, if the output is not a part of the carry, as after a readout.
 
-    Example: at rate 1 nothing moves.
+    Example: at rate 1 the state never changes.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = zoneout(rnnjax.vanilla_core(2), 1.0)
       >>> h, y = rnnjax.run(cell, {"u": jnp.eye(2)}, jnp.ones(2), jnp.array([3.0, 4.0]), jax.random.key(0))
@@ -50,8 +50,8 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         leaves = jax.tree.leaves(new)
         keys = split(fold(key, ZONEOUT_TAG), len(leaves))
         mixed = [_mix_held(rate, k, old, leaf) for k, old, leaf in zip(keys, jax.tree.leaves(carry), leaves)]
-        held = jax.tree.unflatten(jax.tree.structure(new), mixed)
-        return held, _output_of(cell, w, carry, x, key)(held) if leaves else y
+        new_carry = jax.tree.unflatten(jax.tree.structure(new), mixed)
+        return new_carry, _output_of(cell, w, carry, x, key)(new_carry) if leaves else y
 
     zoned = with_step(cell, step).replace(output=cell.output)
     slow, fast = scan_window(zoned), cell.window
@@ -70,7 +70,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 
 
 def _output_of(cell: Cell, *args: Any) -> Callable[[PyTree], PyTree]:
-    """carry -> y of a cell: what it says, or what its step shows."""
+    """Returns carry -> y of a cell: its `output`, or the one detected in its step."""
     read = output_in_carry(cell.step, *args) if cell.output is None else cell.output
     if read is None:
         raise ValueError(
@@ -81,7 +81,7 @@ def _output_of(cell: Cell, *args: Any) -> Callable[[PyTree], PyTree]:
 
 
 def _mix_held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) -> jax.Array:
-    """old with probability rate and new otherwise; without a key the mean of the two."""
+    """Returns old with probability rate and new otherwise; without a key, the mean of the two."""
     p = as_dtype(rate, new)
     return new + p * (old - new) if key is None else jnp.where(bernoulli(key, p, new.shape), old, new)
 
@@ -91,8 +91,8 @@ def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
 
     Args:
       core: a cell whose params are a dict.
-      rate: in [0, 1), perhaps a tracer.
-      *names: which weights; the recurrent ones, "u", if none is named.
+      rate: in [0, 1); it may be a tracer.
+      *names: the names of the weights; the recurrent ones, "u", if none is given.
 
     Example:
       >>> import jax, jax.numpy as jnp

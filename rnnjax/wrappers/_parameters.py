@@ -16,12 +16,12 @@ from rnnjax.cells._fused_window import Fused
 
 @wrapper
 def learn_carry(cell: Cell) -> Cell:
-    """Makes the initial carry a parameter; it starts where the cell's own did. Params are {"cell", "carry"}.
+    """Makes the initial carry a parameter, initialised with the cell's own. Params are {"cell", "carry"}.
 
-    Its gradient comes through windows that begin with no carry given and, in a `Seq`, through each restart.
+    Its gradient comes from windows that start without a given carry and, in a `Seq`, from each restart.
 
     Raises:
-      ValueError: at a restart inside what it wraps: `unroll(learn_carry(cell))`, not `learn_carry(unroll(cell))`.
+      ValueError: a window inside restarts: use `unroll(learn_carry(cell))`, not `learn_carry(unroll(cell))`.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -42,7 +42,7 @@ def learn_carry(cell: Cell) -> Cell:
         return inner.step(w, carry, x, key)
 
     learned = inner.replace(init=init, initial_carry=lambda w, x: w["carry"], step=step)
-    slow, fast = scan_window(learned), inner.window  # the inner window would start anew from the inner cell's carry
+    slow, fast = scan_window(learned), inner.window  # the inner window would restart from the carry of the inner cell
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         if isinstance(cell.window, Fused):
@@ -54,19 +54,20 @@ def learn_carry(cell: Cell) -> Cell:
 
 
 def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
-    """Replaces named parameters of a core by functions of them, evaluated once per window, outside every loop.
+    """Replaces named parameters of a core by functions of them, evaluated once per window, outside the loop.
 
         u = map(params["u"])
 
     Args:
-      core: a cell whose params are a dict, before it goes into a stack.
-      **maps: parameter name = function. One with an `init(key, u) -> raw` makes its own parameters in place of u, as
-        those of `rnnjax.unitary` do.
+      core: a cell whose params are a dict; wrap it before it goes into a stack.
+      **maps: parameter name = function. A map with an `init(key, u) -> raw`, such as those of `rnnjax.unitary`, creates
+      its
+        own parameters in place of u.
 
     Raises:
-      ValueError: when params are made or used, if the core has no such parameter.
+      ValueError: the core has no such parameter; raised when params are created or used.
 
-    Example: a recurrence that keeps norms.
+    Example: a recurrence that preserves norms.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> orthogonal = lambda a: jax.scipy.linalg.expm(a - a.T)
       >>> core = parametrize(rnnjax.vanilla_core(4, activation=lambda z: z), u=orthogonal)
@@ -95,14 +96,14 @@ def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
 
 
 def tie_weights(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callable[[PyTree], PyTree]) -> Cell:
-    """Shares weights: the place that `put` fills holds no parameter and is given `get(params)` once per window.
+    """Shares weights: the place that `put` fills has no parameter and receives `get(params)` once per window.
 
     Args:
-      cell: what to wrap.
+      cell: the cell to wrap.
       put: (params, value) -> params with the value in its place.
       get: params -> value.
 
-    Example: an output layer that is its embedding, transposed.
+    Example: an output layer that is the transpose of the embedding.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> net = rnnjax.stack(embed=rnnjax.embed(10, 4), core=rnnjax.lstm(4), read=rnnjax.linear(10))
       >>> net = tie_weights(

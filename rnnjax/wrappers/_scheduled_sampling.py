@@ -1,4 +1,4 @@
-"""From teacher forcing to free running: whether a network reads what is given or what it said itself."""
+"""Teacher forcing, free running and scheduled sampling: whether a network reads given inputs or its own outputs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _Schedule = Callable[[jax.Array], Any]
 
 
 class SampledInput(NamedTuple):
-    """An input that may be replaced by the network's own.
+    """An input that the network's own output may replace.
 
     Attributes:
-      x: what is given.
-      eps: `[]`, the probability that it is read.
+      x: the given input.
+      eps: `[]`, the probability to read it.
     """
 
     x: Any
@@ -34,12 +34,12 @@ class SampledInput(NamedTuple):
 
 @wrapping_carry
 class _CarryWithOutput(NamedTuple):
-    """A carry and what the network said last.
+    """A carry and the last output of the network.
 
     Attributes:
-      carry: of the cell inside.
-      y: its last output.
-      said: 1 where there is one, 0 at the start.
+      carry: the carry of the wrapped cell.
+      y: the last output.
+      said: 1 if there is an output, 0 at the start.
     """
 
     carry: PyTree
@@ -49,21 +49,21 @@ class _CarryWithOutput(NamedTuple):
 
 @wrapper
 def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree], PyTree] = greedy) -> Cell:
-    """Reads each given input with probability eps, and in its place pick(its own last output) otherwise.
+    """Reads each given input with probability eps and otherwise pick(the last output of the network).
 
         x'_t = x_t with probability eps, else pick(y_{t-1});   (h_t, y_t) = step(h_{t-1}, x'_t)
 
-    eps = 1 is teacher forcing, eps = 0 free running, what lies between is scheduled sampling when eps falls during
-    training. The first input is always the given one. Without a key nothing is drawn: the given input is read unless
-    eps is 0. Gradients go through `pick` as far as it lets them, not through a symbol.
+    eps = 1 is teacher forcing and eps = 0 is free running; lowering eps during training is scheduled sampling. The
+    first input is always the given one. Without a key nothing is drawn: the given input is read unless eps is 0.
+    Gradients flow through `pick` if it is differentiable, but not through a symbol.
 
     Args:
-      cell: of one step; what `pick` makes of its outputs is like its inputs.
-      eps: in [0, 1], perhaps a tracer; None: it comes with each input, which is then a `SampledInput`.
-      pick: (key, output) -> input: `greedy`, `temperature(t)` (with a key), or `lambda key, y: y` for outputs that are
-        read as they are.
+      cell: a single-step cell; `pick` turns its outputs into something like its inputs.
+      eps: in [0, 1], possibly a tracer; None: each input is a `SampledInput` with its own eps.
+      pick: (key, output) -> input: `greedy`, `temperature(t)` (with a key), or `lambda key, y: y` if outputs can be
+        read unchanged.
 
-    Example: a counter that is told where to begin.
+    Example: a counter that is given its initial value.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> count = rnnjax.pointwise(lambda x: x + 1)
       >>> cell = rnnjax.unroll(scheduled_sampling(count, 0.0, pick=lambda key, y: y))
@@ -102,7 +102,7 @@ def scheduled_sampling(cell: Cell, eps: Any = None, pick: Callable[[Any, PyTree]
 
 
 def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:
-    """How eps falls with the number i of updates: max(last, f(i)).
+    """Returns a schedule of eps over the number i of updates: max(last, f(i)).
 
         constant          f = last
         linear            f = 1 - i / pace
@@ -110,12 +110,12 @@ def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:
         inverse_sigmoid   f = pace / (pace + exp(i / pace))
 
     Args:
-      kind: one of these names.
-      pace: updates, perhaps a tracer.
-      last: where it ends, perhaps a tracer.
+      kind: one of the names above.
+      pace: in updates; it may be a tracer.
+      last: the final value; it may be a tracer.
 
     Raises:
-      ValueError: another kind.
+      ValueError: the kind is unknown.
 
     Example:
       >>> [round(float(sampling_schedule("linear", 100)(i)), 2) for i in (0, 50, 200)]
@@ -131,7 +131,7 @@ def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:
         "inverse_sigmoid": lambda i, k: jax.nn.sigmoid(jnp.log(k) - i / k),
     }
     if kind not in kinds:
-        raise ValueError(f"falling({kind!r}, ...): one of {', '.join(kinds)}")
+        raise ValueError(f"sampling_schedule({kind!r}, ...): expected one of {', '.join(kinds)}")
 
     def schedule(i: jax.Array) -> jax.Array:
         i, k = jnp.asarray(i).astype(jnp.float32), jnp.asarray(pace, jnp.float32)
@@ -141,13 +141,13 @@ def sampling_schedule(kind: str, pace: Any, last: Any = 0.0) -> _Schedule:
 
 
 def with_sampling(stream: Stream, schedule: _Schedule) -> Stream:
-    """A stream of inputs with the probability that each is read: `SampledInput(x, eps)`, eps by the number of updates.
+    """Adds to a stream the probability that each input is read: `SampledInput(x, eps)`, eps by the number of updates.
 
-    Where the input is a `SourceTarget` it is the decoder's that is marked.
+    If the input is a `SourceTarget`, this applies to the decoder's input.
 
     Args:
-      stream: of batches.
-      schedule: from the number of batches so far to eps, `[]` or one for each step `[T]`.
+      stream: a stream of batches.
+      schedule: from the number of batches so far to eps, `[]` or one per step `[T]`.
 
     Example:
       >>> import jax
@@ -169,13 +169,13 @@ def with_sampling(stream: Stream, schedule: _Schedule) -> Stream:
 
 
 def _each_step(eps: jax.Array, x: PyTree) -> jax.Array:
-    """eps `[B, T]` for inputs `[B, T, ...]`, from `[]` or `[T]`."""
+    """Returns eps `[B, T]` for inputs `[B, T, ...]`, from `[]` or `[T]`."""
     examples, steps = num_steps(x), num_steps(first_step_shape(x))
     return jnp.tile(jnp.broadcast_to(eps, (1, steps)), (examples, 1))
 
 
 def _within(x: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
-    """An input with f of what is given in it: without marks, and of a pair the target."""
+    """Applies f to the given inputs inside an input: those of a `Seq`, or the target of a `SourceTarget`."""
     if isinstance(x, SourceTarget):
         return x._replace(target=_within(x.target, f))
     return x._replace(x=f(x.x)) if isinstance(x, Seq) else f(x)

@@ -1,4 +1,4 @@
-"""Cell -> Cell: shortcuts, direction, regularisation, learned states, constrained and shared weights."""
+"""Shortcuts around a cell: concatenation, residual and highway connections."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rnnjax.cells import linear
 
 @wrapper
 def concat_skip(cell: Cell) -> Cell:
-    """A shortcut by concatenation: everything after sees both the input and the output of the cell.
+    """A shortcut by concatenation: the next layer receives both the input and the output of the cell.
 
         y = [x, cell(x)]
 
-    `stack(dense(lstm(n)), dense(lstm(n)), linear(m))`: each layer sees all before it, and the last sees every layer.
+    In `stack(concat_skip(lstm(n)), concat_skip(lstm(n)), linear(m))` each layer reads the outputs of all before it.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -36,7 +36,7 @@ def concat_skip(cell: Cell) -> Cell:
 
 
 def _join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -> Cell:
-    """The cell whose output is joined with its input: join(weights, x, y)."""
+    """Returns the cell whose output is joined with its input: join(weights, x, y)."""
 
     def around(step: Step) -> Step:
         def joint(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
@@ -50,12 +50,12 @@ def _join_output(cell: Cell, join: Callable[[PyTree, PyTree, PyTree], PyTree]) -
 
 @wrapper
 def residual(cell: Cell) -> Cell:
-    """A shortcut around a cell.
+    """A residual shortcut around a cell.
 
         y = x + cell(x)
 
     Raises:
-      ValueError: the output of the cell has another shape than its input.
+      ValueError: the cell's output has another shape than its input.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -75,18 +75,18 @@ def residual(cell: Cell) -> Cell:
 
 @wrapper
 def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
-    """A gated shortcut around a cell: a gate that sees the data decides how much is carried past it.
+    """A gated shortcut around a cell: a gate computed from the input decides how much of it bypasses the cell.
 
         t = sigmoid(x w + b + gate_bias),  y = t cell(x) + (1 - t) x
 
     Params are {"cell", "gate": {"w", "b"}}.
 
     Args:
-      cell: input and output have the same features.
-      gate_bias: added to the gate at run time; below zero the shortcut is open at the start.
+      cell: a cell whose input and output have the same features.
+      gate_bias: added to the gate at run time; below zero, mostly the shortcut is used at the start.
 
     Raises:
-      ValueError: the output of the cell has another shape than its input.
+      ValueError: the cell's output has another shape than its input.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -113,7 +113,7 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
 
 
 def _check_same_shape(name: str, x: PyTree, y: PyTree) -> None:
-    """Refuses a shortcut between unequal shapes."""
+    """Rejects a shortcut between unequal shapes."""
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
         raise ValueError(f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "
                          f"{jax.tree.map(jnp.shape, x)}: the shapes must agree")  # fmt: skip

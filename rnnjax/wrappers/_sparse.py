@@ -1,4 +1,4 @@
-"""Weights that are not there: fixed patterns of connections, and nothing stored for the others."""
+"""Sparse weights with a fixed pattern of connections, storing only the connections that exist."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rnnjax.base._cell import Step
 
 @wrapper
 def sparse(core: Cell, **masks: ArrayLike) -> Cell:
-    """Keeps of named weights the entries where a fixed mask is not zero, as one vector of numbers.
+    """Keeps the entries of named weights where a fixed mask is not zero, stored as one vector.
 
         params["u"] `[entries]`,   u = zeros,  u[where mask] = params["u"]
 
-    Products are those of the full matrix: what is saved is memory, of params, optimisers and influences. `snap` of a
-    sparse recurrence is small and `rtrl` of it smaller by the density. At the start entries are those of the core,
-    larger by the square root of one over the density, so that their sum of squares is kept on average.
+    Products use the full matrix; what is saved is memory of params, optimisers and influences. The influence of `snap`
+    on a sparse recurrence is small, and that of `rtrl` is smaller by the density. The initial entries are those of the
+    core, scaled by the square root of one over the density, which keeps their expected sum of squares.
 
     Args:
-      core: a cell whose params are a dict, before it goes into a stack.
-      **masks: parameter name = array of the parameter's shape, numbers known when the cell is built.
+      core: a cell whose params are a dict; wrap it before it goes into a stack.
+      **masks: parameter name = array of the parameter's shape, with concrete values.
 
     Raises:
-      ValueError: when params are made, if the core has no such parameter or a mask another shape.
+      ValueError: when params are created, if the core has no such parameter or a mask has another shape.
 
-    Example: a ring of units, each with its neighbour.
+    Example: a ring of units, each connected to its neighbour.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> core = sparse(rnnjax.vanilla_core(5), u=np.roll(np.eye(5), 1, axis=1))
       >>> core.init(jax.random.key(0), jnp.zeros(5))["u"].shape
