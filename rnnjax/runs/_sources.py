@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -120,9 +121,16 @@ def _source(module: ModuleType) -> Path | None:
 
 def _is_installed(path: Path) -> bool:
     """Whether a file belongs to Python or to an installed package."""
-    ours = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "scripts")]
-    owned = {*ours, *(folder.resolve() for folder in ours)}
-    return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(path.is_relative_to(p) for p in owned)
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    return any(path.is_relative_to(folder) for folder in _python_folders())
+
+
+@functools.cache
+def _python_folders() -> set[Path]:
+    """The folders of the standard library and of installed scripts."""
+    folders = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "scripts")]
+    return {*folders, *(folder.resolve() for folder in folders)}
 
 
 def _key(name: str, module: ModuleType, path: Path) -> str:
