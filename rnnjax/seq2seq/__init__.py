@@ -1,6 +1,6 @@
-"""Attention, and the encoder-decoder.
+"""Attention and the encoder-decoder.
 
-Belongs here: networks from one sequence to another. Does not belong here: decoding from their logits (`decoding`).
+Belongs here: networks that map one sequence to another. Does not belong here: decoding from their logits (`decoding`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Attention: a memory of places, scored by a query, read as their weighted mean; and the cells that read it."""
+"""Attention: a query scores the positions of a memory and reads their weighted mean."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rnnjax.cells import linear, pointwise
 
 
 class Memory(NamedTuple):
-    """What is attended to: S places.
+    """The S positions that are attended to.
 
     Attributes:
-      values: `[S, M]`, what is read.
-      keys: `[S, K]`, what is scored, made of the values once a source.
-      valid: `[S]` booleans, or None: all are.
+      values: `[S, M]`, which are averaged.
+      keys: `[S, K]`, which are scored; computed from the values once per source.
+      valid: booleans `[S]`; None means that all positions are valid.
     """
 
     values: Any
@@ -29,11 +29,11 @@ class Memory(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What was attended to before.
+    """The attention of earlier steps.
 
     Attributes:
-      weights: `[S]`, of the last step.
-      cover: `[S]`, the sum of all so far; () for a score that does not read it.
+      weights: `[S]`, the weights of the last step.
+      cover: `[S]`, the sum of all weights so far; () for a score that does not use it.
     """
 
     weights: Any = ()
@@ -41,14 +41,14 @@ class Past(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """How well a query fits the places of a memory.
+    """A score of how well a query matches the positions of a memory.
 
     Attributes:
-      keys: a cell without memory, from values to keys.
+      keys: a stateless cell that maps values to keys.
       init: (key, query, memory) -> params of the score.
       score: (params, query `[Q]`, keys `[S, K]`, past) -> `[S]`.
-      coverage: whether the score reads how much each place has been attended to so far.
-      location: whether it reads how the last step attended.
+      coverage: whether the score uses the sum of all weights so far.
+      location: whether the score uses the weights of the last step.
     """
 
     keys: Cell
@@ -60,13 +60,13 @@ class Attention(NamedTuple):
 
 @wrapping_carry
 class CarryWithAttention(NamedTuple):
-    """The carry of a cell that attends.
+    """The carry of a cell with attention.
 
     Attributes:
-      carry: of the cell inside; for `bahdanau` with its last output, the query.
-      fed: the last output, where it is fed back; else ().
-      weights: `[S]`, how the last step attended: the alignment.
-      cover: `[S]`, the sum of all weights so far, where the score reads it; else ().
+      carry: the carry of the inner cell; for `bahdanau`, together with its last output, the query.
+      fed: the last output if it is fed back, else ().
+      weights: `[S]`, the attention weights of the last step: the alignment.
+      cover: `[S]`, the sum of all weights so far if the score uses it, else ().
     """
 
     carry: PyTree
@@ -76,7 +76,7 @@ class CarryWithAttention(NamedTuple):
 
 
 def dot() -> Attention:
-    """Luong's dot score; queries and values have the same features.
+    """Luong's dot score, for queries and values with the same number of features.
 
         e_s = q . v_s
 
@@ -93,7 +93,7 @@ def dot() -> Attention:
 def general(hidden: int) -> Attention:
     """Luong's general score.
 
-        e_s = q . (v_s w)          w [M, hidden], multiplied once a source
+        e_s = q . (v_s w)          w [M, hidden], multiplied once per source
 
     Args:
       hidden: features of the query.
@@ -110,7 +110,7 @@ def general(hidden: int) -> Attention:
 
 
 def _inner_product_score(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
-    """The score of a query by inner products."""
+    """Scores each key by its inner product with the query."""
     if keys.shape[-1] != query.shape[-1]:
         raise ValueError(f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
                          f"general({query.shape[-1]}) makes keys that have")  # fmt: skip
@@ -118,18 +118,18 @@ def _inner_product_score(params: PyTree, query: jax.Array, keys: jax.Array, past
 
 
 def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attention:
-    """Bahdanau's score, by a small network; Luong's concat, v . tanh([q, v_s] w), is the same with its w in two parts.
+    """Bahdanau's additive score, a small network.
 
-        e_s = v . tanh(q w + v_s u + c a_s + f * b_s)          v_s u once a source
+        e_s = v . tanh(q w + v_s u + c a_s + f * b_s)          v_s u once per source
 
-    With coverage a_s is the sum of what s was attended to so far; with location f is convolved with the weights b of
-    the last step, so that it knows what lies next to where it was: what it learns holds for longer sources. Params are
-    {"w", "v"} and "c" and "f" as needed.
+    Luong's concat score v . tanh([q, v_s] w) is the same, with its w split in two. With coverage, a_s is the sum of all
+    past weights of position s. With location, f is convolved with the weights b of the last step, so the score depends
+    on where the last step attended; this generalises to longer sources. Params are {"w", "v"}, and "c" and "f" if used.
 
     Args:
       hidden: units of the network.
-      coverage: whether it knows how much each place has been attended to.
-      location: places around each whose last weights it knows, an odd number; 0: none.
+      coverage: whether the score uses the sum of all weights so far.
+      location: width of the convolution over the last weights, an odd number; 0 for none.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -163,17 +163,17 @@ def additive(hidden: int, coverage: bool = False, location: int = 0) -> Attentio
 
 
 def _local_weights(weights: jax.Array, places: int) -> jax.Array:
-    """The weights around each place `[S, places]`, zero beyond the ends."""
+    """Returns the weights around each position `[S, places]`, zero beyond the ends."""
     n, padded = weights.shape[0], jnp.pad(weights, places // 2)
     return jnp.stack([padded[i : i + n] for i in range(places)], axis=1)
 
 
 def encode_memory(attention: Attention, weights: PyTree, encoded: PyTree) -> Memory:
-    """The memory that an encoder's outputs are.
+    """Returns the memory made from the outputs of an encoder.
 
     Args:
-      attention: whose keys it needs.
-      weights: of `attention.keys`.
+      attention: the attention that scores the memory.
+      weights: the weights of `attention.keys`.
       encoded: `[S, M]`, plain or a `Seq`.
 
     Example:
@@ -187,13 +187,13 @@ def encode_memory(attention: Attention, weights: PyTree, encoded: PyTree) -> Mem
 
 
 def attend(scores: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
-    """Reads a memory where the scores say.
+    """Reads a memory with a softmax over the scores.
 
-        a = softmax(e) over the valid places,  c = sum_s a_s v_s          both zero where no place is valid
+        a = softmax(e) over the valid positions,  c = sum_s a_s v_s          both zero where no position is valid
 
     Args:
       scores: e `[S]`.
-      memory: of S places.
+      memory: of S positions.
 
     Returns:
       (c `[M]`, a `[S]`)
@@ -215,12 +215,12 @@ def attend(scores: jax.Array, memory: Memory) -> tuple[jax.Array, jax.Array]:
 def attend_once(
     attention: Attention, params: PyTree, query: jax.Array, memory: Memory, past: Past
 ) -> tuple[jax.Array, jax.Array, Any]:
-    """One look at a memory: the context, the weights, and the cover with them."""
+    """Attends once: returns the context, the weights and the updated cover."""
     context, weights = attend(attention.score(params, query, jnp.asarray(memory.keys, query.dtype), past), memory)
     return context, weights, past.cover + weights if attention.coverage else ()
 
 
 def initial_attention(attention: Attention, carry: PyTree, fed: Any, memory: Memory, dtype: Any) -> CarryWithAttention:
-    """The carry before the first look."""
+    """Returns the carry before the first step."""
     nowhere = jnp.zeros(memory.values.shape[0], dtype)
     return CarryWithAttention(carry, fed, nowhere, nowhere if attention.coverage else ())

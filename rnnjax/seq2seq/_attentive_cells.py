@@ -1,4 +1,4 @@
-"""Decoder cells that attend: Bahdanau's and Luong's, and the alignments they computed."""
+"""Decoder cells with attention, Bahdanau's and Luong's, and the alignments that they compute."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from rnnjax.seq2seq._attention import Attention, CarryWithAttention, Memory, Pas
 
 
 def _widen_input(x: Any, width: int) -> jax.ShapeDtypeStruct:
-    """The shape of an input with so many features more."""
+    """Returns the shape of an input with `width` more features."""
     return jax.ShapeDtypeStruct((*x.shape[:-1], x.shape[-1] + width), x.dtype)
 
 
 @wrapper
 def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
-    """A cell that looks into a memory before each step, with its last output as the query.
+    """A cell that attends before each step, with its last output as the query.
 
         c_t = attend(score(y_{t-1}));   (h_t, y_t) = core(h_{t-1}, [x_t, c_t]);   the output is [y_t, c_t]
 
-    The memory is a closure of the step: it is neither copied from step to step nor part of the carry. y_0 is zero, or
-    what `encoder_decoder`'s bridge makes it. Params are {"core", "score"}.
+    The step closes over the memory, so it is neither copied from step to step nor part of the carry. y_0 is zero unless
+    the bridge of `encoder_decoder` sets it. Params are {"core", "score"}.
 
     Args:
-      core: any cell of one step whose output is an array, a stack of several layers perhaps.
-      attention: `additive(hidden)`, or another.
-      memory: of a source; of zeros for `init`, which reads its shapes alone.
+      core: a one-step cell whose output is an array; it may be a stack of layers.
+      attention: `additive(hidden)` or another score.
+      memory: of the source; `init` only reads its shapes, so zeros will do there.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -72,27 +72,27 @@ def bahdanau(core: Cell, attention: Attention, memory: Memory) -> Cell:
 
 
 def _core_weights(core: Cell) -> Callable[..., PyTree]:
-    """The weights map of a cell with a core: that of the core."""
+    """Returns the weights map of a cell with the given core."""
     return lambda params, key=None: {**params, "core": core.weights(params["core"], key)}
 
 
 @wrapper
 def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bool = False) -> Cell:
-    """A cell that looks into a memory after each step, with its output as the query.
+    """A cell that attends after each step, with its output as the query.
 
         (h_t, y_t) = core(h_{t-1}, x_t);   c_t = attend(score(y_t));   o_t = tanh([c_t, y_t] w)
         core(h_{t-1}, [x_t, o_{t-1}])          with input feeding
 
-    The memory is a closure of the step, as for `bahdanau`. Where it does not read what it did before (input
-    feeding, coverage, location) the cell has a window:
-    the core's, and then all looks at once. Params are {"core", "score", "mix"}.
+    The step closes over the memory, as in `bahdanau`. Unless it depends on its own past (input feeding, coverage,
+    location), the cell has a window: it runs the core's window first, then attends at all steps at once.
+    Params are {"core", "score", "mix"}.
 
     Args:
-      core: any cell of one step whose output is an array.
-      attention: `dot()`, `general(hidden)`, `additive(hidden)` (Luong's concat), or another.
-      memory: of a source; of zeros for `init`, which reads its shapes alone.
+      core: a one-step cell whose output is an array.
+      attention: `dot()`, `general(hidden)`, `additive(hidden)` (Luong's concat) or another score.
+      memory: of the source; `init` only reads its shapes, so zeros will do there.
       width: features of the output.
-      feed: input feeding.
+      feed: whether to feed the last output back as an input (input feeding).
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -151,7 +151,7 @@ def luong(core: Cell, attention: Attention, memory: Memory, width: int, feed: bo
 
 
 def _final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Array:
-    """The alignment after a window: of its last valid step, or nowhere where it started anew after that."""
+    """Returns the alignment after a window: that of its last valid step, or zero if it restarted after that step."""
     if not isinstance(xs, Seq) or (xs.valid is None and xs.first is None):
         return weights[-1]
     length = weights.shape[0]
@@ -162,15 +162,15 @@ def _final_weights(weights: jax.Array, xs: PyTree, before: jax.Array) -> jax.Arr
 
 
 def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
-    """How a cell that attends, a stack with one in it perhaps, does so at each step: `[T, S]`.
+    """Returns the attention weights of a cell at each step, `[T, S]`.
 
     Args:
-      cell: of one step, as `EncoderDecoder.begin` gives it.
+      cell: a one-step cell with attention, perhaps inside a stack, such as `EncoderDecoder.begin` returns.
       params: of the cell.
       xs: a window of its inputs.
 
     Raises:
-      ValueError: nothing in it attends.
+      ValueError: no part of the cell has attention.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax

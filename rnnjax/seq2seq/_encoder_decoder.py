@@ -1,4 +1,4 @@
-"""Encoder and decoder: one network reads, another writes what the first has read."""
+"""Encoder-decoder networks: the encoder reads a source, and the decoder writes a target."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Carries(NamedTuple):
     """The carries of an encoder-decoder.
 
     Attributes:
-      encoder: before its source, and after.
-      decoder: after its target; before it, it is not read: each source has a start of its own.
+      encoder: before and after its source.
+      decoder: after its target. Its value before the target is ignored, since each source sets a new one.
     """
 
     encoder: PyTree
@@ -35,13 +35,13 @@ class Carries(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """A decoder that reads a memory, and how its weights come of its params, which no memory is needed for.
+    """A decoder that reads a memory, with a map from its params to its weights that needs no memory.
 
     Attributes:
-      make: memory -> a cell of one step, which reads the memory in its step, its window and its initial carry.
-      weights: (params, key) -> weights, the weights map of each such cell; by default they are the params.
+      make: memory -> a one-step cell, which reads the memory in its step, its window and its initial carry.
+      weights: (params, key) -> weights, the weights map of each such cell; by default the params are the weights.
 
-    Example: a decoder with a unitary recurrence, which makes its matrix once a window.
+    Example: a decoder with a unitary recurrence, which computes its matrix once per window.
       >>> import rnnjax
       >>> from rnnjax import seq2seq
       >>> def make(memory):
@@ -58,7 +58,7 @@ _Bind = Callable[[PyTree, PyTree, Any], tuple[Cell, PyTree]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EncoderDecoder(Cell):
-    """A cell of windows, from a `SourceTarget` to the decoder's outputs, that also gives its decoder, step by step.
+    """A window cell that maps a `SourceTarget` to the decoder's outputs, and can also run its decoder step by step.
 
     Attributes:
       bind: see `begin`.
@@ -67,22 +67,22 @@ class EncoderDecoder(Cell):
     bind: _Bind | None = None
 
     def begin(self, params: PyTree, source: PyTree, key: jax.Array | None = None) -> tuple[Cell, PyTree]:
-        """Reads a source: (the decoder as a cell of one step, its params).
+        """Reads a source and returns (the decoder as a one-step cell, its params).
 
-        The cell starts where the encoder ended, and has the source in its closure. Its step is the one that `unroll`
-        scans in training.
+        The cell starts where the encoder ended and closes over the source. Its step is the one that `unroll` scans in
+        training.
 
         Args:
-          params: of the whole.
+          params: of the whole network.
           source: of one example.
-          key: noise for the encoder; None: none.
+          key: noise for the encoder; None for no noise.
         """
         assert self.bind is not None
         cell, _ = self.bind(self.weights(params), source, key)
         return cell, params["decoder"]
 
     def replace(self, **changes: Any) -> Cell:
-        """A plain cell with some functions changed: its decoder might no longer tell the truth."""
+        """Returns a plain `Cell` with some functions changed, since `bind` may no longer match them."""
         return Cell(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Cell)}).replace(**changes)
 
 
@@ -92,30 +92,32 @@ def encoder_decoder(
     attention: Attention | None = None,
     bridge: bool = True,
 ) -> EncoderDecoder:
-    """One cell reads a source, another, which starts where the first ended, writes; its input is a `SourceTarget`.
+    """An encoder that reads a source and a decoder that starts from its final state; the input is a `SourceTarget`.
 
         (e, v) = encoder(source);   h_0 = bridge(e);   (h_t, y_t) = decoder(memory of v)(h_{t-1}, target_t)
 
-    The bridge hands the encoder's last carry over where its leaves have the shapes of those of the decoder's; else
-    each state of the decoder is tanh(e w + b), e being all of the encoder's; without states in the encoder, or with
-    bridge=False, the decoder starts as it does by itself. What the encoder puts out is given to `decoder` once for a
-    source and is then a closure of the step: as a `Memory` with attention, as it is without.
+    If the encoder's final carry and the decoder's carry have leaves of the same shapes, the bridge passes the carry on
+    unchanged. Otherwise each state of the decoder is tanh(e w + b), where e holds all states of the encoder. If the
+    encoder has no state, or with bridge=False, the decoder starts from its own initial carry. The encoder's outputs are
+    passed to `decoder` once per source, and the step closes over them: as a `Memory` with attention, unchanged without.
 
-    Under `rtrl` and its kin, which are exact for their own weights alone, what reaches the decoder through its
-    closure is not learned from: the encoder gets no gradient, and nothing says so.
+    `rtrl` and related rules are exact for their own weights only. They do not propagate gradients through the decoder's
+    closure: the encoder gets no gradient, and no error is raised.
 
     Params are {"encoder", "keys", "bridge", "decoder"}; those of the keys and the bridge may be empty.
 
     Args:
-      encoder: a cell of windows (or of whatever the source is), such as `bidirectional(...)`.
-      decoder: a cell of one step; a `Decoder`, which makes one of a memory; or a function memory -> cell, for cells
-        whose weights are their params.
-      attention: how a decoder that attends makes its keys.
-      bridge: whether the decoder's initial carry is made of the encoder's last one.
+      encoder: a window cell (or a cell of whatever the source is), such as `bidirectional(...)`.
+      decoder: a one-step cell; a `Decoder`, which makes one from a memory; or a function memory -> cell, for cells
+        whose params are their weights.
+      attention: defines the keys for a decoder with attention.
+      bridge: whether the decoder's initial carry is computed from the encoder's final one.
 
     Raises:
-      ValueError: a source or target that starts anew inside its window; a decoder that makes other weights of its
-        params than it says.
+      ValueError: a source or target restarts inside its window, or a decoder does not compute its weights as its
+        `Decoder` declares.
+
+    Example: a decoder with attention, in training and step by step.
 
     Example: a decoder that attends, in training and step by step.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
@@ -205,14 +207,14 @@ def encoder_decoder(
 
 
 def _as_decoder(decoder: Cell | Decoder | Callable[[Any], Cell]) -> Decoder:
-    """What makes a decoder of a memory, and its weights map."""
+    """Returns the `Decoder` for any of the accepted forms."""
     if isinstance(decoder, Cell):
         return Decoder(lambda memory: decoder, decoder.weights)
     return decoder if isinstance(decoder, Decoder) else Decoder(decoder)
 
 
 def _check_weights(form: Decoder, cell: Cell, params: PyTree) -> None:
-    """Refuses a decoder whose params would be taken for its weights, and are not."""
+    """Refuses a decoder whose params are not its weights but would be used as such."""
     if form.weights is not identity:
         return
     program, made = jax.make_jaxpr(cell.weights, return_shape=True)(params, jax.random.key(0))
@@ -223,15 +225,15 @@ def _check_weights(form: Decoder, cell: Cell, params: PyTree) -> None:
 
 
 def _same_shapes(have: list[jax.Array], want: list[jax.Array]) -> bool:
-    """Whether states can be handed over as they are."""
+    """Returns whether states can be passed on unchanged."""
     return [a.shape for a in have] == [a.shape for a in want]
 
 
 def _concat_flat(arrays: list[jax.Array]) -> jax.Array:
-    """All numbers of some arrays, one after another."""
+    """Concatenates arrays into one flat vector."""
     return jnp.concatenate([a.ravel() for a in arrays])
 
 
 def _at_first_step(target: PyTree) -> PyTree:
-    """The shape of one input of a decoder."""
+    """Returns the shape of one input of a decoder."""
     return jax.eval_shape(lambda t: jax.tree.map(lambda a: a[0], t), without_marks(target))
