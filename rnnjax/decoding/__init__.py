@@ -1,6 +1,6 @@
-"""From logits to symbols: sampling, beam search, CTC prefixes, autoregressive generation.
+"""From logits to symbols: sampling, beam search, CTC prefix search and autoregressive generation.
 
-Belongs here: what happens after training. Does not belong here: losses.
+Belongs here: generating outputs with a trained network. Does not belong here: losses.
 """
 
 from typing import TYPE_CHECKING

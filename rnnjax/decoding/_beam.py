@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts, several at a time."""
+"""Beam search for the most likely texts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NEVER = -jnp.inf
 
 
 class Search(NamedTuple):
-    """A search under way.
+    """The state of a running search.
 
     Attributes:
-      t: symbols written.
+      t: number of symbols written.
       carry: of each open hypothesis `[width, ...]`.
-      logits: `[width, symbols]`, of what comes next.
-      open: hypotheses without an end yet, best first.
-      done: those that have ended, best first; -inf where there are fewer than width.
+      logits: `[width, symbols]`, for the next symbol.
+      open: hypotheses that have not ended, best first.
+      done: hypotheses that have ended, best first; scores of -inf fill up the list if there are fewer than width.
     """
 
     t: jax.Array
@@ -44,28 +44,28 @@ def beam_search(
     length_penalty: Any = 0.0,
     forced: jax.Array | None = None,
 ) -> Decoded:
-    """The best texts that it finds, best first: n-best.
+    """Returns the `width` best texts that beam search finds, best first.
 
         score = log p(text) / ((5 + length) / 6)^length_penalty
 
-    At each step all continuations of the open hypotheses are compared. Those with an end symbol are done, if they
-    are among the `width` likeliest; the `width` likeliest without one stay open. It stops when `width` are done, or
-    at n symbols; then what is still open counts as it is, its length n, without an end. A width of 1 is `write` with
-    `greedy`; a width of all texts there are is exhaustive search.
+    Each step compares all continuations of the open hypotheses. Those with an end symbol are done if they are among the
+    `width` most likely ones; the `width` most likely ones without an end symbol stay open. The search stops when
+    `width` hypotheses are done or after n symbols. Hypotheses that are still open then count with length n and no end
+    symbol. A width of 1 is `decode` with `greedy`; a width of all possible texts is exhaustive search.
 
     Args:
-      cell, params, carry, logits: as for `generate`: a cell of one step from a symbol `[]` to logits `[symbols]`.
-      n: the limit.
-      width: hypotheses kept, and given; it may exceed the number of symbols, and of texts: then the last have a
-        log-probability of -inf and a length of 0.
-      end: the symbol after which nothing is written; -1: none.
-      length_penalty: 0: none; above, longer texts are favoured. Perhaps a tracer.
-      forced: as for `write`.
+      cell, params, carry, logits: as for `generate`: a one-step cell from a symbol `[]` to logits `[symbols]`.
+      n: the maximal length.
+      width: number of hypotheses kept and returned. It may exceed the number of symbols or of texts; the surplus
+        hypotheses have a log-probability of -inf and a length of 0.
+      end: the symbol that ends a text; -1 for none.
+      length_penalty: 0 for none; larger values favour longer texts. It may be a tracer.
+      forced: as for `decode`.
 
     Returns:
       `Decoded` with a leading axis `[width]`.
 
-    Example: 1 is likelier than 0 at first, but then nothing is certain.
+    Example: 1 is the more likely first symbol, but every continuation of it is uncertain.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> table = jnp.log(jnp.array([[0.0, 0.0, 1.0], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0]]))
       >>> cell = rnnjax.pointwise(lambda s: table[s])
@@ -114,13 +114,13 @@ def beam_search(
 
 
 def _empty_beam(width: int, n: int, end: int, dtype: Any) -> Decoded:
-    """As many hypotheses, none of them possible."""
+    """Returns `width` impossible hypotheses."""
     never = jnp.full(width, _NEVER, dtype)
     return Decoded(jnp.full((width, n), end, jnp.int32), jnp.zeros(width, jnp.int32), never, never)
 
 
 def _mask_hypotheses(found: Decoded, kept: jax.Array) -> Decoded:
-    """Hypotheses of which those that are not kept are impossible."""
+    """Marks the hypotheses that are not kept as impossible."""
     kept = kept & (found.log_probability != _NEVER)
     return Decoded(
         found.symbols,
@@ -131,14 +131,14 @@ def _mask_hypotheses(found: Decoded, kept: jax.Array) -> Decoded:
 
 
 def _merge_best(width: int, a: Decoded, b: Decoded) -> Decoded:
-    """The best of two lists."""
+    """Returns the best hypotheses of two lists."""
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), a, b)
     _, rank = lax.top_k(both.score, width)
     return jax.tree.map(lambda a: a[rank], both)
 
 
 def _best_open(width: int, found: Decoded) -> tuple[Decoded, jax.Array]:
-    """The best of a list, filled up where it is shorter, and where they stood in it."""
+    """Returns the best hypotheses of a list, padded to `width`, and their indices in it."""
     _, rank = lax.top_k(found.log_probability, min(width, found.length.size))
     rank = jnp.concatenate([rank, jnp.zeros(width - rank.size, rank.dtype)])
     real = jnp.arange(width) < found.length.size

@@ -1,4 +1,4 @@
-"""From the frames of a connectionist temporal classifier to labels: the best path, and the best prefixes."""
+"""Decodes the outputs of connectionist temporal classification: best path and prefix beam search."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NEVER = -jnp.inf
 
 
 class Prefixes(NamedTuple):
-    """Label sequences that may have been read so far, best first.
+    """Label sequences that the frames so far may stand for, best first.
 
     Attributes:
       symbols: `[width, n]`, 0 after the end.
       length: `[width]`
-      blank: `[width]`, log-probability of all paths to the labels that end with a blank.
-      label: `[width]`, of those that end with the last label.
+      blank: `[width]`, the log-probability of all paths to these labels that end with a blank.
+      label: `[width]`, of all paths that end with the last label.
     """
 
     symbols: jax.Array
@@ -33,14 +33,14 @@ class Prefixes(NamedTuple):
 
 
 def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-    """The likeliest symbol of each frame, repetitions made one, then blanks left out: greedy decoding.
+    """Greedy decoding: takes the most likely symbol of each frame, merges repetitions, then drops the blanks.
 
     Args:
       logits: `[T, symbols]`; symbol 0 is the blank.
-      valid: `[T]` booleans, or None: all frames are.
+      valid: booleans `[T]`; None means that all frames are valid.
 
     Returns:
-      (labels `[T]`, 0 after the last; how many there are `[]`)
+      (labels `[T]`, 0 after the last one; their number `[]`)
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -56,29 +56,29 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
 
 
 def _compact(symbols: jax.Array, kept: jax.Array) -> jax.Array:
-    """The symbols that are kept, blanks after them."""
+    """Moves the kept symbols to the front and fills up with blanks."""
     order = jnp.argsort(~kept, stable=True)
     return jnp.where(kept[order], symbols[order], _BLANK)
 
 
 def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Array | None = None) -> Decoded:
-    """The likeliest label sequences, each the sum of all its paths, best first; `jax.vmap` takes a batch.
+    """Returns the most likely label sequences, summed over all their paths, best first; use `jax.vmap` for a batch.
 
-        p(labels) = sum of p(path) over the paths that `best_path` would make these labels of
+        p(labels) = sum of p(path) over the paths that `best_path` would reduce to these labels
 
-    Of the prefixes read so far the `width` likeliest are kept at each frame. A width of all sequences that there are
-    is exhaustive search; `best_path` finds the sequence of the best path, which another may exceed in sum.
+    Each frame keeps the `width` most likely prefixes. A width of all possible sequences is exhaustive search. The
+    sequence of the single best path, which `best_path` returns, need not be the most likely sequence.
 
     Args:
       logits: `[T, symbols]`; symbol 0 is the blank.
-      width: prefixes kept, and given; where there are fewer the last have a log-probability of -inf.
-      n: labels at most; 0: T. What would be longer is not considered.
-      valid: `[T]` booleans, or None: all frames are. The others are passed over.
+      width: number of prefixes kept and returned; if there are fewer, the last ones have a log-probability of -inf.
+      n: maximal number of labels; 0 for T. Longer sequences are not considered.
+      valid: booleans `[T]`; None means that all frames are valid. Invalid frames are skipped.
 
     Returns:
       `Decoded` with a leading axis `[width]`; its symbols are 0 after the end.
 
-    Example: the best path is blank, blank; the label 1 has three paths.
+    Example: the best path is blank, blank, but three paths lead to the label 1.
       >>> import jax.numpy as jnp
       >>> found = prefix_beam_search(jnp.log(jnp.array([[0.6, 0.4], [0.6, 0.4]])), width=2)
       >>> for labels, p in zip(found.symbols, jnp.exp(found.log_probability)):
@@ -104,27 +104,25 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
     never = jnp.full(width, _NEVER, log_p.dtype)
     start = Prefixes(
         jnp.full((width, n), _BLANK, jnp.int32), jnp.zeros(width, jnp.int32), never.at[0].set(0), never
-    )  # only the empty one
+    )  # only the empty prefix
     beam, _ = lax.scan(body, start, (jnp.where(there[:, None], log_p, jnp.zeros_like(log_p)), there))
     total = jnp.logaddexp(beam.blank, beam.label)
     return Decoded(beam.symbols, beam.length, total, total)
 
 
 def _extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
-    """The prefixes after one more frame, of log-probabilities p `[symbols]`."""
+    """Extends the prefixes by one frame with log-probabilities p `[symbols]`."""
     width, n = beam.symbols.shape
     v = p.shape[0]
     total = jnp.logaddexp(beam.blank, beam.label)
     last = jnp.take_along_axis(beam.symbols, jnp.maximum(beam.length - 1, 0)[:, None], axis=1)[:, 0]
-    again = jnp.arange(v)[None] == last[:, None]  # [width, symbols]; a label twice takes a blank between
+    again = jnp.arange(v)[None] == last[:, None]  # [width, symbols]; a repeated label needs a blank in between
     longer = jnp.where(again, beam.blank[:, None], total[:, None]) + p[None]
     longer = jnp.where((jnp.arange(v) == _BLANK)[None] | (beam.length >= n)[:, None], _NEVER, longer)
     blank = total + p[_BLANK]
     label = jnp.where(beam.length > 0, beam.label + p[last], _NEVER)
 
-    parent = _prefix_parents(
-        beam, total
-    )  # [i, j]: j is i with one label more, which comes to the same as extending i by it
+    parent = _prefix_parents(beam, total)  # [i, j]: j is i plus one label, so j is the same as i extended by that label
     gained = jnp.where(parent, longer[:, last], _NEVER).max(0)
     label = jnp.logaddexp(label, gained)
     longer = jnp.where((parent[:, :, None] & again[None]).any(1), _NEVER, longer)
@@ -143,7 +141,7 @@ def _extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:
 
 
 def _prefix_parents(beam: Prefixes, total: jax.Array) -> jax.Array:
-    """`[width, width]`: whether the second is the first and one label more; both are possible."""
+    """`[width, width]`: whether the second prefix is the first plus one label; both must be possible."""
     n = beam.symbols.shape[1]
     agree = (beam.symbols[:, None] == beam.symbols[None]) | (jnp.arange(n)[None, None] >= beam.length[:, None, None])
     possible = total != _NEVER

@@ -1,4 +1,4 @@
-"""Writing symbol by symbol, and the log-probability of what is written: one step function for both."""
+"""Generates symbols one by one and computes their log-probabilities, with the same step function."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rnnjax.decoding._sampling import Sampler
 
 
 class Decoded(NamedTuple):
-    """What a network wrote; several, in order, with a leading axis.
+    """A text that a network wrote; with a leading axis, several texts in order.
 
     Attributes:
-      symbols: integers `[n]`, the end symbol included; after it, the end symbol again.
-      length: `[]`, how many there are, the end symbol included; n without one where none came before the limit.
-      log_probability: `[]`, of these symbols, in float32 at least.
-      score: `[]`, by which hypotheses are ordered: the log-probability, divided by the length penalty if there is one.
+      symbols: integers `[n]`, including the end symbol, which also fills the rest.
+      length: `[]`, the number of symbols including the end symbol; n if none came before the limit.
+      log_probability: `[]`, of these symbols, at least in float32.
+      score: `[]`, which orders hypotheses: the log-probability, divided by the length penalty if there is one.
     """
 
     symbols: jax.Array
@@ -32,18 +32,18 @@ class Decoded(NamedTuple):
 def generate(
     cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, n: int, pick: Sampler, key: jax.Array
 ) -> jax.Array:
-    """Writes n symbols, each read back as the next input.
+    """Generates n symbols; each is the input of the next step.
 
         s_t = pick(logits_{t-1});  (h_t, logits_t) = step(h_{t-1}, s_t)
 
     Args:
-      cell: a cell of one step, from a symbol (an integer `[]`) to logits `[symbols]`.
+      cell: a one-step cell, from a symbol (an integer `[]`) to logits `[symbols]`.
       params: of the cell.
-      carry: the state after what has been read.
-      logits: the output at the last symbol read.
-      n: how many to write.
+      carry: the state after the prompt.
+      logits: the output at the last symbol of the prompt.
+      n: number of symbols to generate.
       pick: (key, logits) -> symbol: `temperature(t)`, `greedy`, `top_k(k)`, `nucleus(p)`.
-      key: of the draws.
+      key: for sampling.
 
     Returns:
       integers `[n]`
@@ -79,13 +79,13 @@ def decode(
     end: int,
     forced: jax.Array | None = None,
 ) -> Decoded:
-    """Writes until the end symbol, n symbols at most, as `generate` does; `jax.vmap` stops when all of a batch end.
+    """Generates until the end symbol, at most n symbols; under `jax.vmap` it stops when the whole batch has ended.
 
     Args:
       cell, params, carry, logits, pick, key: as for `generate`.
-      n: the limit. What has no end symbol by then stays without one.
-      end: the symbol after which nothing is written.
-      forced: integers `[up to n]`, what must stand first; below 0, or past its end, the network is free.
+      n: the maximal length. A text that has not ended by then has no end symbol.
+      end: the symbol that ends a text.
+      forced: integers `[up to n]`, a prefix that the text must start with; below 0, or past its end, symbols are free.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -119,19 +119,19 @@ def decode(
 
 
 def pad_forced(forced: jax.Array | None, n: int) -> jax.Array:
-    """Forced symbols `[n]`, -1 where nothing is forced."""
+    """Pads forced symbols to `[n]` with -1, which forces nothing."""
     free = jnp.full(n, -1, jnp.int32)
     return free if forced is None else free.at[: forced.shape[0]].set(forced[:n].astype(jnp.int32))
 
 
 def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, symbols: jax.Array) -> jax.Array:
-    """log p(s_t given s_<t) for each symbol of a text `[n]`: the text is read, by the cell's window if it has one.
+    """Returns log p(s_t given s_<t) for each symbol of a text `[n]`, using the cell's window if it has one.
 
     Args:
       cell, params, carry, logits: as for `generate`.
       symbols: integers `[n]`.
 
-    Example: what was written, read again.
+    Example: the log-probability of a generated text.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> from rnnjax.decoding import temperature
       >>> cell = rnnjax.stack(rnnjax.one_hot(5), rnnjax.gru(4), rnnjax.linear(5))

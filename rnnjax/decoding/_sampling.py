@@ -1,4 +1,4 @@
-"""How a symbol is picked from logits: the likeliest, or drawn from all of them or some."""
+"""Samplers, which pick a symbol from logits: the most likely one, or a draw from all or some of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Sampler = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def temperature(t: Any) -> Sampler:
-    """Draws a symbol with probability softmax(logits / t); below 1 the likely ones are favoured, 0 is `greedy`.
+    """Draws a symbol with probability softmax(logits / t); t below 1 favours likely symbols, and 0 is `greedy`.
 
     Args:
-      t: from 0, perhaps a tracer.
+      t: at least 0; may be a tracer.
 
     Raises:
       ValueError: t is negative or not finite.
@@ -37,13 +37,13 @@ def temperature(t: Any) -> Sampler:
 
 
 def _safe_temperature(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whether the temperature is 0, and what logits are divided by: never 0."""
+    """Returns whether the temperature is 0, and a divisor for the logits that is never 0."""
     by = jnp.asarray(t, logits.dtype)
     return by == 0, jnp.where(by == 0, jnp.ones_like(by), by)
 
 
 def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
-    """The likeliest symbol; the key is not read.
+    """Returns the most likely symbol; the key is ignored.
 
     Example:
       >>> import jax.numpy as jnp
@@ -54,11 +54,11 @@ def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
 
 
 def top_k(k: int, t: Any = 1.0) -> Sampler:
-    """Draws as `temperature(t)` does, from the k likeliest symbols alone.
+    """Draws like `temperature(t)`, but only from the k most likely symbols.
 
     Args:
-      k: at least 1; above the number of symbols it leaves none out.
-      t: from 0, perhaps a tracer.
+      k: at least 1; if it exceeds the number of symbols, all are used.
+      t: at least 0; may be a tracer.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -80,13 +80,13 @@ def top_k(k: int, t: Any = 1.0) -> Sampler:
 
 
 def nucleus(p: Any, t: Any = 1.0) -> Sampler:
-    """Draws from the fewest likely symbols whose probabilities, after the temperature, add up to p at least.
+    """Draws from the smallest set of most likely symbols whose probabilities, after the temperature, sum to at least p.
 
     Args:
-      p: in (0, 1], perhaps a tracer; the likeliest symbol is always among them.
-      t: from 0, perhaps a tracer.
+      p: in (0, 1], may be a tracer; the most likely symbol is always in the set.
+      t: at least 0; may be a tracer.
 
-    Example: of 0.6, 0.3 and 0.1 the last is left out.
+    Example: of 0.6, 0.3 and 0.1, the last is excluded.
       >>> import jax, jax.numpy as jnp
       >>> keys = jax.random.split(jax.random.key(0), 100)
       >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
@@ -100,7 +100,7 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         order = jnp.argsort(-logits)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # in half precision the sum would stop
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # a sum in half precision stops growing
         probabilities = jax.nn.softmax(logits[order] / _safe_temperature(t, logits)[1])
         before = jnp.cumsum(probabilities) - probabilities
         kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
