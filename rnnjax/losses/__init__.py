@@ -1,6 +1,6 @@
-"""Objectives and their means over valid steps, with the CTC loss; confusion, macro F1 and F1 of spans.
+"""Losses, metrics and their means over valid steps: CTC, confusion matrix, macro F1 and F1 of spans.
 
-Belongs here: a function of outputs and targets. Does not belong here: gradients (`estimators`) or optimizers
+Belongs here: functions of outputs and targets. Does not belong here: gradients (`estimators`) or optimizers
 (`training`).
 """
 

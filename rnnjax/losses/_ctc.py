@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: labels in order, without saying when; their loss and their errors."""
+"""Connectionist temporal classification, which learns labels in order without their timing: loss and error rate."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rnnjax.data import Batch
 from rnnjax.decoding import best_path
 from rnnjax.losses._losses import Mean, Metrics
 
-# The log-probability of a symbol that cannot be, finite so that no 0 * inf arises; and more nats than the path of any
-# target takes: the recursion below lets what is not there in at 100,000.
+# The log-probability of an impossible symbol. It is finite, so that 0 * inf never occurs, and exceeds in nats the cost
+# of the path of any target: the recursion below starts impossible states at 100,000.
 _UNHEARD_OF, _NO_PATH = -1e30, 5e4
 
 
 def frames_needed(labels: jax.Array) -> jax.Array:
-    """The fewest frames that can say some labels: one each, and a blank between two that are alike.
+    """Returns the fewest frames that labels need: one each, and a blank between two equal neighbours.
 
     Args:
       labels: integers `[N]` from 1, then zeros.
@@ -37,21 +37,21 @@ def frames_needed(labels: jax.Array) -> jax.Array:
 
 
 def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """- log p(labels), in nats: of all paths that become the labels.
+    """Returns - log p(labels) in nats, summed over all paths that reduce to the labels.
 
         p(labels) = sum over paths of prod_t softmax(logits_t)[path_t]
 
-    A path becomes labels when repetitions are made one and then blanks, symbol 0, left out.
+    A path reduces to labels by merging repetitions and then dropping the blanks, symbol 0.
 
     Args:
-      logits: `[T, 1 + labels]`; in half precision they are taken as single.
-      labels: integers `[N]` from 1, then zeros; none at all is a target too. One below 0 is no symbol, not padding.
-      valid: `[T]` booleans, or None: all frames are.
+      logits: `[T, 1 + labels]`; half precision is converted to single.
+      labels: integers `[N]` from 1, padded with zeros; an empty target is allowed. A label below 0 is invalid, not
+        padding.
+      valid: booleans `[T]`; None means that all frames are valid.
 
     Returns:
-      `[]`; inf, with a gradient of zero, where there are fewer frames than the labels need, and where a label is no
-      symbol: below 0, or not below their number. nan where a valid
-      logit is nan or inf.
+      `[]`; inf, with a gradient of zero, if there are fewer frames than the labels need, or if a label is invalid:
+      below 0, or not below the number of symbols. nan if a valid logit is nan or inf.
 
     Example: one label in two frames: 1 1, 1 blank, blank 1.
       >>> import jax, jax.numpy as jnp
@@ -65,7 +65,7 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
     fit = jnp.isfinite(logits.max())
     log_p = jax.nn.log_softmax(jnp.where(fit, logits, jnp.zeros_like(logits)))
     never = jnp.isneginf(log_p)
-    with jax.numpy_dtype_promotion("standard"):  # optax has not been written for strict promotion
+    with jax.numpy_dtype_promotion("standard"):  # optax does not support strict promotion
         nats = optax.ctc_loss(
             jnp.where(never, _UNHEARD_OF, log_p)[None],
             (~there)[None].astype(logits.dtype),
@@ -78,17 +78,17 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
 
 
 def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
-    """The objective of saying labels in order, of one example.
+    """The objective of predicting labels in order, for one example.
 
-    Metrics are "loss", nats a target; "label_error", the edit distance of the best path to the target, over the labels;
-    "too_long", the part of the targets that have too few frames or a label that is no symbol. These are in no other
-    metric and not learned from.
+    Metrics are "loss", nats per target; "label_error", the edit distance between best path and target divided by the
+    number of labels; and "too_long", the fraction of targets that have too few frames or an invalid label. Those
+    targets count in no other metric, and the network does not train on them.
 
     Args:
       outputs: logits `[T, 1 + labels]`, plain or a `Seq`.
-      batch: with targets y, integers `[N]` from 1, then zeros, and a mask `[]`: whether the example counts.
+      batch: with targets y, integers `[N]` from 1, padded with zeros, and a mask `[]`: whether the example counts.
 
-    Example: the second target takes three frames.
+    Example: the second target needs three frames.
       >>> import jax, jax.numpy as jnp
       >>> objective = jax.jit(label_ctc)
       >>> metrics = objective(jnp.zeros((2, 3)), Batch(x=None, y=jnp.array([1, 2])))
@@ -100,7 +100,7 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     logits, valid = without_marks(outputs), outputs.valid if isinstance(outputs, Seq) else None
     there = jnp.asarray(True) if batch.mask is None else batch.mask
     nats = ctc(logits, batch.y, valid)
-    fits = ~jnp.isposinf(nats)  # nan is no fault of the target: it reaches the loss
+    fits = ~jnp.isposinf(nats)  # nan comes from the logits, not the target: it reaches the loss
     said, n = best_path(logits, valid)
     wrong = edit_distance(batch.y, said, (batch.y != 0).sum(), n)
 
@@ -116,11 +116,11 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
 
 
 def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax.Array:
-    """The fewest symbols to put in, leave out or change that turn the first n of a into the first m of b.
+    """Returns the fewest insertions, deletions and substitutions that turn the first n of a into the first m of b.
 
     Args:
-      a, b: integers `[N]` and `[M]`; the shorter first is faster.
-      n, m: `[]`, how many of them there are.
+      a, b: integers `[N]` and `[M]`; faster with the shorter one first.
+      n, m: `[]`, the number of symbols in each.
 
     Returns:
       integers `[]`
@@ -139,7 +139,7 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
         symbol, i = here
         changed = row[:-1] + (b != symbol).astype(row.dtype)
         without = jnp.concatenate([row[:1] + 1, jnp.minimum(changed, row[1:] + 1)])
-        # Symbols put in: the least of without[k] + (j - k) over k <= j.
+        # Insertions: the minimum of without[k] + (j - k) over k <= j.
         after = lax.cummin(without - at) + at
         return jnp.where(i < n, after, row), None
 
@@ -150,16 +150,16 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
 def check_lengths(
     frames: Sequence[int], labels: Sequence[np.ndarray], names: Sequence[str], symbols: int | None = None
 ) -> None:
-    """Refuses data in which a target needs more frames than there are, or has a label that is no symbol.
+    """Refuses data with a target that needs more frames than there are, or that has an invalid label.
 
     Args:
-      frames: of each example, as the loss will see them.
-      labels: of each, from 1.
-      names: of each, for the message.
-      symbols: how many the logits have, the blank among them; None: not known, then labels are only not below 1.
+      frames: number of frames of each example, as the loss sees them.
+      labels: of each example, from 1.
+      names: of each example, for the message.
+      symbols: number of logits, including the blank; None if unknown, then labels are only checked to be at least 1.
 
     Raises:
-      ValueError: of the first that does.
+      ValueError: names the first such example.
 
     Example:
       >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Losses of one step, none of them reduced, and the means that add up over steps, windows, examples and devices."""
+"""Unreduced losses of one step, and means that can be summed over steps, windows, examples and devices."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rnnjax.data import Batch
 
 
 class Mean(NamedTuple):
-    """A mean kept as its two sums, so that means of parts add up to the mean of the whole.
+    """A mean stored as two sums, so that the means of parts add up to the mean of the whole.
 
     Attributes:
       total: sum of the values that count.
-      weight: how many there are.
+      weight: number of values that count.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -34,7 +34,7 @@ class Mean(NamedTuple):
     weight: jax.Array
 
     def value(self) -> jax.Array:
-        """total / weight; nan where nothing counts."""
+        """Returns total / weight; nan if nothing counts."""
         return self.total / self.weight
 
 
@@ -45,13 +45,13 @@ Objective = Callable[[PyTree, Batch], Metrics]
 
 
 def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
-    """The mean of the values that count. What is masked is never read: nan and inf there do no harm.
+    """Returns the mean of the values that count. Masked values are never read, so nan and inf there are harmless.
 
-    Both sums are in float32 at least: in half precision a sum stops growing after some hundred terms.
+    Both sums are at least in float32: in half precision, a sum stops growing after some hundred terms.
 
     Args:
       values: of any shape.
-      mask: booleans, broadcast against the leading axes of the values; None: all count.
+      mask: booleans, broadcast against the leading axes of the values; None means that all count.
 
     Example:
       >>> import jax.numpy as jnp
@@ -66,18 +66,18 @@ def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """- log softmax(logits)[label], in nats.
+    """Returns - log softmax(logits)[label], in nats.
 
     Args:
-      logits: `[..., classes]`; in half precision they are taken as single.
-      labels: integers `[...]`. One that is no class, below 0 or too large, has a loss of nan and a gradient of zero:
-        where it stands for padding, `mean` with a mask leaves it out.
+      logits: `[..., classes]`; half precision is converted to single.
+      labels: integers `[...]`. A label that is not a class, below 0 or too large, has a loss of nan and a gradient of
+        zero; use `mean` with a mask to leave out labels that stand for padding.
 
     Returns:
       `[...]`
 
     Raises:
-      ValueError: labels that are not integers, or not one for each row of logits.
+      ValueError: labels are not integers, or their shape does not match the logits.
 
     Example:
       >>> import jax.numpy as jnp
@@ -97,7 +97,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """- y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise, in float32 at least.
+    """Returns - y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise, at least in float32.
 
     Example:
       >>> import jax.numpy as jnp
@@ -106,13 +106,13 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     known, unknown = _split_nonfinite(labels)
     z, endless = _split_nonfinite(logits)
-    sure = endless == jnp.inf  # costs nothing where it is right
+    sure = endless == jnp.inf  # the loss is zero where the label agrees
     endless = jnp.where(sure & (known == (logits > 0).astype(known.dtype)), jnp.zeros_like(endless), endless)
     return jnp.where(sure, jnp.zeros_like(z), optax.sigmoid_binary_cross_entropy(z, known)) + endless + unknown
 
 
 def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
-    """(y - target)^2, elementwise, without a factor of one half, in float32 at least.
+    """Returns (y - target)^2, elementwise, without a factor of one half, at least in float32.
 
     Example:
       >>> import jax.numpy as jnp
@@ -125,9 +125,9 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Numbers with zeros for nan and inf, and what to add to a loss so that it is nan or inf there all the same.
+    """Replaces nan and inf by zeros, and returns what to add to a loss so that it is still nan or inf there.
 
-    A masked loss has a cotangent of zero, and zero times the derivative at nan would be nan.
+    A masked loss has a cotangent of zero, but zero times the derivative at nan would be nan.
     """
     x = at_least_single(jnp.asarray(x))
     finite = jnp.isfinite(x)
@@ -135,7 +135,7 @@ def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
-    """Where a target counts: by the batch's mask, and where the output is of a valid step.
+    """Returns where a target counts: the batch's mask is true and the step of the output is valid.
 
     Example:
       >>> outputs = Seq(jnp.zeros((3, 2)), valid=jnp.array([True, True, False]))
@@ -149,16 +149,16 @@ def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
 
 
 def classify(outputs: PyTree, batch: Batch) -> Metrics:
-    """The objective of classifying each step: cross-entropy in nats ("loss") and accuracy, of one example.
+    """The objective of classifying each step: cross-entropy in nats ("loss") and accuracy, for one example.
 
-    Where a logit is nan both are. Where a label that counts is no class the loss is nan.
+    Both are nan if a logit is nan. The loss is nan if a label that counts is not a class.
 
     Args:
       outputs: logits `[T, classes]`, plain or a `Seq`.
       batch: with targets y, integers `[T]`.
 
     Raises:
-      ValueError: a label that counts is no class, where its value is known (not under jit).
+      ValueError: a label that counts is not a class; only checked when its value is known (not under jit).
 
     Example:
       >>> import jax.numpy as jnp
@@ -174,7 +174,7 @@ def classify(outputs: PyTree, batch: Batch) -> Metrics:
 
 
 def _check_labels(labels: jax.Array, mask: jax.Array | None, classes: int) -> None:
-    """Refuses a label that counts and is no class, as far as labels and mask are known."""
+    """Refuses a label that counts but is not a class, if labels and mask are known."""
     if isinstance(labels, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
         return
     y = np.asarray(labels)
@@ -186,7 +186,7 @@ def _check_labels(labels: jax.Array, mask: jax.Array | None, classes: int) -> No
 
 
 def regress(outputs: PyTree, batch: Batch) -> Metrics:
-    """The objective of fitting each step: mean squared error over steps and features ("loss"), of one example.
+    """The objective of fitting each step: mean squared error over steps and features ("loss"), for one example.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What a classifier is judged by beside its loss: confusion, F1 by class, F1 of whole spans. On the host, in numpy."""
+"""Measures of a classifier besides its loss: confusion matrix, F1 per class, F1 of spans. They run in numpy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 
 class F1(NamedTuple):
-    """Precision, recall and their harmonic mean; 0 where there is nothing to divide by."""
+    """Precision, recall and their harmonic mean; 0 where a denominator is 0."""
 
     precision: float
     recall: float
@@ -20,21 +20,21 @@ class F1(NamedTuple):
 def confusion_matrix(
     predicted: ArrayLike, labels: ArrayLike, classes: int, mask: ArrayLike | None = None
 ) -> np.ndarray:
-    """How often each class was taken for each.
+    """Counts how often each class was predicted as each class.
 
-        m_ij = how many of class i were said to be j
+        m_ij = number of examples of class i that were predicted as j
 
     Args:
       predicted: integers of any shape.
       labels: integers of the same shape.
-      classes: how many there are.
-      mask: booleans of the same shape, which of them count; None: all.
+      classes: number of classes.
+      mask: booleans of the same shape; None means that all count.
 
     Returns:
       integers `[classes, classes]`, a row for each class.
 
     Raises:
-      ValueError: the shapes differ, or a label that counts is no class.
+      ValueError: the shapes differ, or a label that counts is not a class.
 
     Example:
       >>> print(confusion_matrix([0, 1, 1, 0], [0, 1, 0, 9], classes=2, mask=[True, True, True, False]))
@@ -49,7 +49,7 @@ def confusion_matrix(
 
 
 def _counted(predicted: ArrayLike, labels: ArrayLike, mask: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
-    """The integers that count, in one row each."""
+    """Returns the integers that count, flattened."""
     said, true = np.asarray(predicted), np.asarray(labels)
     counts = np.ones(true.shape, bool) if mask is None else np.asarray(mask, bool)
     if not said.shape == true.shape == counts.shape:
@@ -62,11 +62,11 @@ def _counted(predicted: ArrayLike, labels: ArrayLike, mask: ArrayLike | None) ->
 
 
 def macro_f1(confusion: ArrayLike) -> float:
-    """The mean over classes of F1, all classes alike however rare.
+    """Returns the mean F1 over classes, with equal weight for each class.
 
         F1_i = 2 m_ii / (row sum i + column sum i)
 
-    A class that neither is there nor was said does not count.
+    A class that occurs neither in the labels nor in the predictions does not count.
 
     Args:
       confusion: `[classes, classes]`, from `confusion_matrix`.
@@ -87,10 +87,11 @@ def macro_f1(confusion: ArrayLike) -> float:
 
 
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """The entities that a sentence's tags name, in order.
+    """Returns the entities that the tags of a sentence mark, in order.
 
-    B- begins one, I- goes on, O is outside; E- ends one and S- is one by itself (IOBES), as L- and U- are (BILOU). An
-    I- or E- after another kind, or after what has ended, begins one, as in CoNLL's own measure.
+    B- begins an entity, I- continues it, and O is outside. E- ends one and S- is one by itself (IOBES), as are L- and
+    U- (BILOU). An I- or E- of another kind than the open entity, or with no open entity, begins a new one, as in
+    CoNLL's own measure.
 
     Args:
       tags: of one sentence, "O" or a letter, a hyphen and a kind.
@@ -99,7 +100,7 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
       (kind, first word, word after the last) of each.
 
     Raises:
-      ValueError: a tag of another form.
+      ValueError: a tag has another form.
 
     Example:
       >>> spans(["B-PER", "I-PER", "O", "S-LOC", "I-LOC", "B-LOC"])
@@ -111,7 +112,7 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def _walk(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """Entity by entity."""
+    """Yields one entity at a time."""
     kind, start = "", -1  # start -1: outside
     for i, tag in enumerate([*tags, "O"]):
         letter, _, here = tag.partition("-")
@@ -128,18 +129,18 @@ def _walk(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
 
 
 def span_f1(predicted: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> F1:
-    """CoNLL's measure: precision, recall and F1 of whole entities, of the right kind and with both borders right.
+    """CoNLL's measure: precision, recall and F1 of whole entities; kind and both boundaries must be correct.
 
-        precision = right / said,  recall = right / there,  F1 = 2 right / (said + there)
+        precision = correct / predicted,  recall = correct / labelled,  F1 = 2 correct / (predicted + labelled)
 
     Args:
       predicted: tags of each sentence, as `spans` reads them.
-      labels: the true ones.
+      labels: the correct tags.
 
     Raises:
-      ValueError: sentences of different lengths, or a tag of another form.
+      ValueError: sentences have different lengths, or a tag has another form.
 
-    Example: one of two is found, with a border wrong in the other.
+    Example: one of two entities is correct; the other has a wrong boundary.
       >>> span_f1([["B-PER", "O", "B-LOC"]], [["B-PER", "O", "B-LOC"]])
       F1(precision=1.0, recall=1.0, f1=1.0)
       >>> span_f1([["B-PER", "O", "B-LOC"]], [["B-PER", "I-PER", "B-LOC"]])
