@@ -1,6 +1,6 @@
-"""Recursive networks: tree cells, packed forests, and generators of trees.
+"""Recursive networks: tree cells, packed forests and tree generators.
 
-Belongs here: whatever runs over a tree. Does not belong here: sequences.
+Belongs here: everything that runs over a tree. Does not belong here: sequences.
 """
 
 from typing import TYPE_CHECKING

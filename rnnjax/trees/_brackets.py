@@ -1,4 +1,4 @@
-"""Trees as brackets, and back: (3 (2 It) (4 (2 's) (4 lovely))). Nothing here recurses, so no chain is too deep."""
+"""Trees in bracket notation and back: (3 (2 It) (4 (2 's) (4 lovely))). No function recurses, so depth is unlimited."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rnnjax.base import UserError
 from rnnjax.data._files import read_text
 from rnnjax.data._opening import UTF8
 
-_SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may hold other kinds of space: the treebank has "8 1/2" as one
+_SYMBOL = re.compile(r"[()]|[^ \t\r\n()]+")  # a word may contain other kinds of space: "8 1/2" is one in the treebank
 
 
 class Tree(NamedTuple):
-    """An ordered tree, its nodes numbered as their brackets close: children before their parent, the root last.
+    """An ordered tree. Nodes are numbered in the order in which their brackets close: children first, the root last.
 
     Attributes:
-      labels: of each node; "": it has none.
-      words: of each leaf; "": an inner node.
-      children: of each node, in order; (): a leaf.
+      labels: of each node; "" for a node without a label.
+      words: of each leaf; "" for an inner node.
+      children: of each node, in order; () for a leaf.
     """
 
     labels: tuple[str, ...]
@@ -29,12 +29,12 @@ class Tree(NamedTuple):
     children: tuple[tuple[int, ...], ...]
 
     def sentence(self) -> list[str]:
-        """The words, from left to right."""
+        """Returns the words from left to right."""
         return [word for word, below in zip(self.words, self.children) if not below]
 
 
 class _Symbol(NamedTuple):
-    """A bracket, a label or a word, and where it stands."""
+    """A bracket, a label or a word, with its line and column."""
 
     text: str
     line: int
@@ -42,7 +42,7 @@ class _Symbol(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """A bracket that is still open: itself, the label and word read so far, the subtrees so far."""
+    """An open bracket, with the label, the word and the subtrees read so far."""
 
     symbol: _Symbol
     said: list[str]
@@ -50,16 +50,16 @@ class _Open(NamedTuple):
 
 
 def parse(text: str, name: str = "the text") -> list[Tree]:
-    """The trees in a text of brackets: `(label word)` is a leaf, `(label subtree subtree ...)` an inner node.
+    """Parses the trees in a bracketed text: `(label word)` is a leaf, `(label subtree subtree ...)` an inner node.
 
-    A label may be missing: `(word)`, `(subtree subtree)`. Trees may spread over lines, or share one.
+    A label may be missing: `(word)`, `(subtree subtree)`. A tree may span lines, and a line may hold several trees.
 
     Args:
-      text: brackets.
+      text: the brackets.
       name: of the text, for messages.
 
     Raises:
-      UserError: the brackets do not match, or a node is empty, or mixes words and subtrees; line and column are named.
+      UserError: brackets do not match, or a node is empty or mixes words and subtrees; names the line and the column.
 
     Example:
       >>> tree = parse("(3 (2 not) (1 bad))")[0]
@@ -76,14 +76,14 @@ def parse(text: str, name: str = "the text") -> list[Tree]:
 
 
 def read_trees(path: str, encoding: str = UTF8) -> list[Tree]:
-    """The trees in a text file, which gzip may have compressed.
+    """Reads the trees in a text file, which may be compressed with gzip.
 
     Args:
       path: of the file.
-      encoding: of its characters; a byte order mark says it better.
+      encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: the file cannot be read, holds no tree, or its brackets are wrong.
+      UserError: the file cannot be read, contains no tree, or has wrong brackets.
 
     Example:
       >>> read_trees("nowhere.txt")
@@ -97,10 +97,10 @@ def read_trees(path: str, encoding: str = UTF8) -> list[Tree]:
 
 
 def to_brackets(tree: Tree) -> str:
-    """A tree as brackets on one line; `parse` reads it back.
+    """Writes a tree as brackets on one line; `parse` reads it back.
 
     Raises:
-      UserError: a label or a word has a bracket or a space in it, or a leaf has no word.
+      UserError: a label or a word contains a bracket or a space, or a leaf has no word.
 
     Example:
       >>> to_brackets(parse("( 3\\n (2 not) ( bad ) )")[0])
@@ -110,17 +110,17 @@ def to_brackets(tree: Tree) -> str:
 
 
 def linearise(tree: Tree) -> list[str]:
-    """A tree as a sequence of symbols: brackets, labels and words. `delinearise` takes it back.
+    """Turns a tree into a sequence of symbols: brackets, labels and words. `delinearise` is its inverse.
 
     Raises:
-      UserError: a label or a word has a bracket or a space in it, or a leaf has no word.
+      UserError: a label or a word contains a bracket or a space, or a leaf has no word.
 
     Example:
       >>> linearise(parse("(3 (2 not) (1 bad))")[0])
       ['(', '3', '(', '2', 'not', ')', '(', '1', 'bad', ')', ')']
     """
     symbols: list[str] = []
-    todo: list[int | None] = [len(tree.labels) - 1]  # nodes to write; None: a bracket to close
+    todo: list[int | None] = [len(tree.labels) - 1]  # nodes to write; None stands for a bracket to close
     while todo:
         node = todo.pop()
         if node is None:
@@ -137,10 +137,10 @@ def linearise(tree: Tree) -> list[str]:
 
 
 def delinearise(symbols: Iterable[str]) -> Tree:
-    """The tree of a sequence of symbols.
+    """Builds the tree of a sequence of symbols.
 
     Raises:
-      UserError: they are not those of one tree; the place in the sequence is named as a column.
+      UserError: the symbols are not those of exactly one tree; gives the position in the sequence as a column.
 
     Example:
       >>> delinearise(["(", "bad", ")"]).sentence()
@@ -153,7 +153,7 @@ def delinearise(symbols: Iterable[str]) -> Tree:
 
 
 def _parse_symbols(symbols: Iterable[_Symbol], name: str) -> Iterator[Tree]:
-    """Trees from symbols, one after another."""
+    """Yields the trees in a sequence of symbols."""
     stack: list[_Open] = []
     nodes: list[tuple[str, str, tuple[int, ...]]] = []
     for symbol in symbols:
@@ -180,7 +180,7 @@ def _parse_symbols(symbols: Iterable[_Symbol], name: str) -> Iterator[Tree]:
 
 
 def _close_node(node: _Open, name: str) -> tuple[str, str, tuple[int, ...]]:
-    """Label, word and children of a node whose bracket has closed."""
+    """Returns the label, word and children of a node whose bracket has closed."""
     if node.children:
         return "".join(node.said), "", tuple(node.children)
     if not node.said:
@@ -189,7 +189,7 @@ def _close_node(node: _Open, name: str) -> tuple[str, str, tuple[int, ...]]:
 
 
 def _raise_parse_error(name: str, symbol: _Symbol, fault: str) -> NoReturn:
-    """Says what is wrong, and where."""
+    """Raises a `UserError` with the fault and its position."""
     raise UserError(f"{name}, line {symbol.line}, column {symbol.column}: {fault}")
 
 
@@ -197,7 +197,7 @@ _Split = Callable[[int], Sequence[int]]
 
 
 def chain(n: int) -> tuple[int, ...]:
-    """The split that makes a tree as deep as a sentence is long: the first word, and the rest.
+    """A split that makes the tree as deep as the sentence is long: the first word, and the rest.
 
     Example:
       >>> to_brackets(shaped("abc", chain))
@@ -207,7 +207,7 @@ def chain(n: int) -> tuple[int, ...]:
 
 
 def balanced(n: int) -> tuple[int, ...]:
-    """The split that makes a tree of depth log n.
+    """A split that makes a tree of depth log n.
 
     Example:
       >>> to_brackets(shaped("abcd", balanced))
@@ -217,7 +217,7 @@ def balanced(n: int) -> tuple[int, ...]:
 
 
 def at_random(rng: np.random.Generator, arity: int = 2) -> _Split:
-    """A split at random places, into 2 to `arity` parts.
+    """A split at random positions, into 2 to `arity` parts.
 
     Example:
       >>> import numpy as np
@@ -234,12 +234,12 @@ def at_random(rng: np.random.Generator, arity: int = 2) -> _Split:
 
 
 def shaped(words: Sequence[str], split: _Split, label: Callable[[], str] = lambda: "") -> Tree:
-    """A tree over words.
+    """Builds a tree over words.
 
     Args:
       words: at least one.
-      split: how many words each child of a node gets, from how many the node has, at least two.
-      label: gives the label of each node, from the root on.
+      split: maps the number of words of a node, at least two, to the number of words of each child.
+      label: returns the label of each node, called from the root down.
 
     Example:
       >>> import numpy as np
@@ -248,7 +248,7 @@ def shaped(words: Sequence[str], split: _Split, label: Callable[[], str] = lambd
     """
     symbols: list[str] = []
     left = iter(words)
-    todo: list[int] = [len(words)]  # leaves of the subtrees to come; 0: a bracket to close
+    todo: list[int] = [len(words)]  # numbers of leaves of the pending subtrees; 0 stands for a bracket to close
     while todo:
         n = todo.pop()
         if not n:

@@ -1,4 +1,4 @@
-"""Recursive networks as step functions: from a leaf's input, and from the states of children, to a state."""
+"""Recursive networks as step functions, from a leaf's input or from the children's states to a state."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from rnnjax.cells import LSTMCarry
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TreeCell:
-    """What a recursive network does at a node; `upward` makes a Cell of forests of it.
+    """The functions of a recursive network at a node; `fold_forest` turns them into a Cell over forests.
 
     Attributes:
-      init: (key, x) -> params; x: the input of one leaf, for its shape.
-      leaf: (weights, x, key=None) -> the state of a leaf. A cell that draws noise reads the key, which is another at
-        each node; without one there is none.
-      node: (weights, children, present, key=None) -> the state of an inner node. The states of the children are
-        stacked, their leaves `[arity, ...]`; present `[arity]` says which there are, and the others are zero.
-      weights: (params, key) -> weights, once for a whole batch.
-      read: state -> what is seen of it, h.
+      init: (key, x) -> params, where x is the input of one leaf, for its shape.
+      leaf: (weights, x, key=None) -> the state of a leaf. The key is for cells that draw noise and differs from node
+        to node.
+      node: (weights, children, present, key=None) -> the state of an inner node. The children's states are stacked:
+        their leaves are `[arity, ...]`. present `[arity]` marks the children that exist; the others are zero.
+      weights: (params, key) -> weights, once per batch.
+      read: state -> its visible part, h.
       write: (state, h) -> the state with another h.
     """
 
@@ -38,31 +38,31 @@ class TreeCell:
     write: Callable[[PyTree, PyTree], PyTree] = lambda state, h: h
 
     def replace(self, **changes: Any) -> TreeCell:
-        """The same cell with some of its functions changed."""
+        """Returns a copy with some functions changed."""
         return dataclasses.replace(self, **changes)
 
 
 def _check_two_children(name: str, present: jax.Array) -> None:
-    """Refuses nodes of another arity than two."""
+    """Refuses nodes whose arity is not two."""
     if present.shape != (2,):
         raise ValueError(f"{name} joins two children, and these trees have nodes of up to {present.shape[0]}: "
                          "child_sum joins any number")  # fmt: skip
 
 
 def _matrices(key: jax.Array, children: int, gates: int, hidden: int, dtype: Any) -> jax.Array:
-    """A matrix for each child `[children, hidden, gates * hidden]`, the block of each gate orthogonal."""
+    """Draws a matrix for each child `[children, hidden, gates * hidden]`, with an orthogonal block per gate."""
     keys = jax.random.split(key, (children, gates))
     blocks = [[draw_initial(orthogonal, k, (hidden, hidden), dtype) for k in row] for row in keys]
     return jnp.stack([jnp.concatenate(row, 1) for row in blocks])
 
 
 def _sum_children(h: jax.Array, u: jax.Array) -> jax.Array:
-    """sum_k h_k u_k, by one product of matrices: many nodes at once are faster so than child by child."""
+    """Returns sum_k h_k u_k as a single matrix product, which is faster for many nodes than one product per child."""
     return h.reshape(-1) @ u.reshape(h.size, -1)
 
 
 def recnn(hidden: int) -> TreeCell:
-    """The recursive network: the same affine map at every node.
+    """The recursive network, with the same affine map at every node.
 
         leaf: h = x w          node: h = tanh(h_left u_left + h_right u_right + b)
 
@@ -72,7 +72,7 @@ def recnn(hidden: int) -> TreeCell:
       hidden: units.
 
     Raises:
-      ValueError: a node has more than two children. Where one is missing it counts as zero.
+      ValueError: a node has more than two children. A missing child counts as zero.
 
     Example:
       >>> import jax.numpy as jnp
@@ -102,20 +102,20 @@ def recnn(hidden: int) -> TreeCell:
 
 
 def rntn(hidden: int, scale: Any = 0.1) -> TreeCell:
-    """The recursive neural tensor network: the children multiply each other as well.
+    """The recursive neural tensor network, in which the children also interact by multiplication.
 
         leaf: h = x w          node: h_k = tanh(g^T t_k g / (2 hidden) + (g u)_k + b_k),  g = [h_left; h_right]
 
-    Params: those of `recnn`, and t `[hidden, 2 hidden, 2 hidden]`. The paper's tensor is t / (2 hidden): an entry of it
-    is one of (2 hidden)^2 in a sum, and optimisers whose steps are of one size for all parameters, such as Adam, would
-    else move that sum so far at once that nothing but single words is learned.
+    Params: those of `recnn`, and t `[hidden, 2 hidden, 2 hidden]`. The paper's tensor is t / (2 hidden). Each entry is
+    one of (2 hidden)^2 in a sum. Without the scaling, optimisers with the same step size for all parameters, such as
+    Adam, would move that sum so far at once that the network learns from single words only.
 
     Args:
       hidden: units.
-      scale: standard deviation of t at the start.
+      scale: initial standard deviation of t.
 
     Raises:
-      ValueError: a node has more than two children. Where one is missing it counts as zero.
+      ValueError: a node has more than two children. A missing child counts as zero.
 
     Example: without t it is the recursive network.
       >>> import jax, jax.numpy as jnp
@@ -146,19 +146,19 @@ def rntn(hidden: int, scale: Any = 0.1) -> TreeCell:
 
 
 def _gated(z: jax.Array) -> LSTMCarry:
-    """The state of a leaf, from pre-activations i, g, o: there is nothing to forget."""
+    """Returns the state of a leaf from the pre-activations i, g, o; a leaf has nothing to forget."""
     i, g, o = jnp.split(z, 3)
     c = jax.nn.sigmoid(i) * jnp.tanh(g)
     return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
 
 
 def _without_forgetting(b: jax.Array, hidden: int) -> jax.Array:
-    """The biases of i, g, o, which are the first and the last two of a node's gates."""
+    """Returns the biases of i, g, o, which are the first and the last two of a node's gates."""
     return jnp.concatenate([b[:hidden], b[-2 * hidden :]])
 
 
 def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
-    """The binary Tree-LSTM: a matrix and a forget gate for each child, which sees both; gates i, f_left, f_right, g, o.
+    """The binary Tree-LSTM. Each child has its own matrix and its own forget gate; gates i, f_left, f_right, g, o.
 
         leaf: i, g, o = x w + b
         node: i, f_left, f_right, g, o = h_left u_left + h_right u_right + b
@@ -170,10 +170,10 @@ def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
 
     Args:
       hidden: units.
-      forget_bias: added to both f at run time, not stored in params.
+      forget_bias: added to both forget gates at run time, not stored in params.
 
     Raises:
-      ValueError: a node has more than two children. Where one is missing it counts as zero.
+      ValueError: a node has more than two children. A missing child counts as zero.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -209,7 +209,7 @@ def tree_lstm(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
 
 
 def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
-    """The child-sum Tree-LSTM, for any number of children in any order; gates i, f, g, o.
+    """The child-sum Tree-LSTM, for any number of unordered children; gates i, f, g, o.
 
         leaf: i, g, o = x w + b
         node: i, _, g, o = (sum_k h_k) u + b,   f_k = h_k u_f + b_f
@@ -220,7 +220,7 @@ def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
 
     Args:
       hidden: units.
-      forget_bias: added to each f at run time, not stored in params.
+      forget_bias: added to each forget gate at run time, not stored in params.
 
     Example: the order of the children does not matter.
       >>> import jax, jax.numpy as jnp
@@ -252,7 +252,7 @@ def child_sum(hidden: int, forget_bias: Any = 1.0) -> TreeCell:
         i, _, g, o = jnp.split(below.h.sum(0) @ p["u"] + p["b"], 4)
         u, b = (p[name][..., hidden : 2 * hidden] for name in ("u", "b"))
         forget = jax.vmap(lambda h: jax.nn.sigmoid(h @ u + b + as_dtype(forget_bias, h)))(below.h)
-        c = (forget * below.c).sum(0) + jax.nn.sigmoid(i) * jnp.tanh(g)  # c is zero where there is no child
+        c = (forget * below.c).sum(0) + jax.nn.sigmoid(i) * jnp.tanh(g)  # c is zero for a missing child
         return LSTMCarry(c, jax.nn.sigmoid(o) * jnp.tanh(c))
 
     return TreeCell(init, leaf, node, read=lambda state: state.h, write=lambda state, h: state._replace(h=h))

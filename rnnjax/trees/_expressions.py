@@ -1,4 +1,4 @@
-"""Expressions that are worth what their structure says: ListOps and arithmetic modulo ten; trees for sequences."""
+"""Expressions whose value depends on their structure, ListOps and arithmetic modulo ten, and trees as sequences."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def expression(
     most: int = 5,
     deep: float = 0.25,
 ) -> Tree:
-    """A random expression. An inner node has an operation for its first child, and 2 to `most` arguments.
+    """Draws a random expression. The first child of an inner node is an operation; 2 to `most` arguments follow.
 
     Args:
-      rng: to draw from.
-      depth: of the expression: operations on the longest way from the root to a digit.
-      operations: name -> what it makes of its arguments, digits; those of `ARITHMETIC` take two.
-      most: arguments.
-      deep: how often an argument is an expression, where it may be a digit.
+      rng: the random generator.
+      depth: of the expression: the number of operations on the longest path from the root to a digit.
+      operations: name -> function of the arguments, which are digits; those of `ARITHMETIC` take two.
+      most: maximal number of arguments.
+      deep: how often an argument is an expression where it could be a digit.
 
     Returns:
-      A tree whose labels are the values of its nodes; operations have none.
+      A tree whose labels are the values of its nodes; operations have no label.
 
     Example:
       >>> import numpy as np
@@ -52,7 +52,7 @@ def expression(
     Reference: Nangia, Bowman, ListOps: a diagnostic dataset for latent tree learning, 2018.
     """
     symbols: list[str] = []
-    todo: list[int | None] = [depth]  # depths of the expressions to come; None: a bracket to close
+    todo: list[int | None] = [depth]  # depths of the pending expressions; None stands for a bracket to close
     while todo:
         n = todo.pop()
         if n is None:
@@ -68,10 +68,10 @@ def expression(
 
 
 def with_values(tree: Tree, operations: Mapping[str, _Operation]) -> Tree:
-    """An expression with the values of its nodes for labels.
+    """Labels the nodes of an expression with their values.
 
     Raises:
-      KeyError: there is no such operation.
+      KeyError: an operation is unknown.
 
     Example:
       >>> from rnnjax.trees import parse
@@ -89,9 +89,9 @@ def with_values(tree: Tree, operations: Mapping[str, _Operation]) -> Tree:
 
 
 def bracketed(tree: Tree) -> list[str]:
-    """The words of a tree and the brackets of its inner nodes, without labels: what a sequence model may read.
+    """Returns the words of a tree and the brackets of its inner nodes, without labels, as input for a sequence model.
 
-    The i-th closing bracket, and the i-th word, are those of the i-th inner node, and leaf, in the order of the tree.
+    The i-th closing bracket belongs to the i-th inner node of the tree, and the i-th word to its i-th leaf.
 
     Example:
       >>> from rnnjax.trees import parse
@@ -113,7 +113,7 @@ def bracketed(tree: Tree) -> list[str]:
 
 
 def binarised(tree: Tree) -> Tree:
-    """The tree with at most two children at a node: more are joined from left to right, at nodes without a label.
+    """Returns the tree with at most two children per node: others are joined from left to right under unlabelled nodes.
 
     Example:
       >>> from rnnjax.trees import parse, to_brackets
@@ -123,7 +123,7 @@ def binarised(tree: Tree) -> Tree:
     labels: list[str] = []
     words: list[str] = []
     children: list[tuple[int, ...]] = []
-    number: list[int] = []  # of each node in the new tree
+    number: list[int] = []  # the index of each node in the new tree
 
     def add(label: str, word: str, below: tuple[int, ...]) -> int:
         labels.append(label)
@@ -131,7 +131,7 @@ def binarised(tree: Tree) -> Tree:
         children.append(below)
         return len(labels) - 1
 
-    pending: dict[int, int] = {}  # the node that joins the children so far, of each node that is still open
+    pending: dict[int, int] = {}  # for each open node, the node that joins its children so far
     parent = {child: (node, k) for node, below in enumerate(tree.children) for k, child in enumerate(below)}
     for node, below in enumerate(tree.children):
         last = (pending.pop(node), number[below[-1]]) if len(below) > 1 else tuple(number[child] for child in below)

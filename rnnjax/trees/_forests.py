@@ -1,4 +1,4 @@
-"""The fold over a forest: from the leaves to the roots, many trees in one program; and what a sequence makes of it."""
+"""The fold over a forest, from the leaves to the roots for many trees at once, and a sequence model for comparison."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rnnjax.trees._packing import Forest
 
 
 def fold_forest(tree: TreeCell) -> Cell:
-    """The cell whose input is a whole forest: states from the leaves to the roots, row by row, in one scan.
+    """A cell whose input is a whole forest: it computes states from the leaves to the roots, row by row, in one scan.
 
         h[place] = leaf(x[place]), or node(h[children of place])
 
-    Backpropagation through structure is the derivative of it.
+    Its derivative is backpropagation through structure.
 
     Args:
-      tree: what happens at a node.
+      tree: the functions at a node.
 
     Returns:
-      A cell from a `Forest`, its leaves features `[L, d]`, to what `read` sees at each place `[places, ...]`; zero
-      where there is no node.
+      A cell from a `Forest` whose leaves are features `[L, d]` to the `read` part of each state `[places, ...]`; zero
+      at places without a node.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -67,27 +67,27 @@ def fold_forest(tree: TreeCell) -> Cell:
 
 
 def _child_registers(forest: Forest) -> jax.Array:
-    """The registers that hold the children `[rows, width, arity]`; -1: none does, it is a leaf or there is none."""
+    """Returns the registers of the children `[rows, width, arity]`; -1 for a leaf or a missing child."""
     start, (rows, width, _), registers = forest.valid.shape[0], forest.children.shape, forest.kept.shape[1]
     places = start + rows * width
     firsts = start + width * jnp.arange(rows, dtype=jnp.int32)[:, None]
-    at = jnp.where(forest.kept < 0, places, firsts + forest.kept)  # beyond the end: dropped
+    at = jnp.where(forest.kept < 0, places, firsts + forest.kept)  # indices beyond the end are dropped
     numbers = jnp.broadcast_to(jnp.arange(registers, dtype=jnp.int32), at.shape)
     of_place = jnp.full(places, -1, jnp.int32).at[at].set(numbers, mode="drop")
     return jnp.where(forest.children < 0, -1, of_place[forest.children])
 
 
 def _gather_or_zero(states: PyTree, places: jax.Array) -> PyTree:
-    """What stands at some places; zero at those that there are not."""
+    """Returns the states at the given places; zero where a place does not exist."""
     return jax.tree.map(lambda a: a.at[places].get(mode="fill", fill_value=0, wrap_negative_indices=False), states)
 
 
 @wrapper
 def at_leaves(cell: Cell) -> Cell:
-    """A cell of one step at each leaf of a forest, such as an embedding; the shape of the trees passes through.
+    """Applies a one-step cell, such as an embedding, to each leaf of a forest, and keeps the shape of the trees.
 
     Args:
-      cell: without memory, or it would read on from tree to tree.
+      cell: a stateless cell; a state would carry over from tree to tree.
 
     Example:
       >>> import jax, rnnjax
@@ -114,12 +114,12 @@ def at_leaves(cell: Cell) -> Cell:
 
 @wrapper
 def in_reading_order(cell: Cell) -> Cell:
-    """A recurrent cell that reads the leaves of each tree from left to right, its last output given to the root.
+    """Runs a recurrent cell over the leaves of each tree from left to right, and returns its last output at the root.
 
-    What a sequence model makes of the same sentences. At all other places the output is zero.
+    This is the sequence model to compare a recursive network with. The output is zero at all other places.
 
     Args:
-      cell: of one step.
+      cell: a one-step cell.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -137,7 +137,7 @@ def in_reading_order(cell: Cell) -> Cell:
     def step(w: PyTree, carry: PyTree, forest: Forest, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry, ys = inner.step(w, carry, sentence(forest), key)
         places = forest.valid.shape[0] + forest.children.shape[0] * forest.children.shape[1]
-        roots = jnp.where(forest.roots < 0, places, forest.roots)  # beyond the end: dropped
+        roots = jnp.where(forest.roots < 0, places, forest.roots)  # indices beyond the end are dropped
         return carry, jax.tree.map(
             lambda a: (
                 jnp.zeros((places, *a.shape[1:]), a.dtype).at[roots].set(_gather_or_zero(a, forest.ends), mode="drop")
@@ -154,7 +154,7 @@ def in_reading_order(cell: Cell) -> Cell:
 
 
 def at_roots(outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
-    """Outputs and targets of the roots alone, of one forest.
+    """Selects the outputs and targets at the roots of one forest.
 
     Example:
       >>> import jax, jax.numpy as jnp

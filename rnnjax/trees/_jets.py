@@ -1,4 +1,4 @@
-"""Jets of particles by a splitting process: trees that are not language."""
+"""Jets of particles from a splitting process: trees from outside language."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ _Momentum = tuple[float, float, float, float]  # E, px, py, pz in GeV, with c = 
 
 
 class Jet(NamedTuple):
-    """A jet and how it came about.
+    """A jet and its history.
 
     Attributes:
-      tree: of splittings; the leaves, all called "p", are the particles that are seen.
-      momenta: E, px, py, pz of each node `[nodes, 4]`, in GeV; that of a node is the sum of those of its children.
+      tree: of splittings; the leaves, all labelled "p", are the observed particles.
+      momenta: E, px, py, pz of each node `[nodes, 4]`, in GeV; that of a node is the sum over its children.
     """
 
     tree: Tree
     momenta: np.ndarray
 
     def particles(self) -> np.ndarray:
-        """The momenta of the leaves, `[leaves, 4]`, in reading order."""
+        """Returns the momenta of the leaves, `[leaves, 4]`, from left to right."""
         return self.momenta[[not below for below in self.tree.children]]
 
 
 def jet(
     rng: np.random.Generator, momentum: float, mass: float, rate: float, cut: float = 4.0, first: float | None = None
 ) -> Jet:
-    """A jet along the x axis. Whatever has a mass m above the cut splits in two, in any direction of its rest frame.
+    """Draws a jet along the x axis. A particle with a mass m above the cut splits in two, isotropically at rest.
 
         m_1^2 / m^2, m_2^2 / m^2 ~ Exponential(rate), both drawn again until m_1 + m_2 < m
 
-    A high rate makes light children: two narrow prongs. Energy and momentum are conserved in each splitting.
+    A high rate makes light children: two narrow prongs. Each splitting conserves energy and momentum.
 
     Args:
-      rng: to draw from.
+      rng: the random generator.
       momentum, mass: of the whole jet, in GeV.
       rate: of the squared masses.
       cut: particles below this mass are stable, in GeV.
-      first: another rate for the first splitting; None: the same.
+      first: another rate for the first splitting; None for the same.
 
     Example:
       >>> import numpy as np
@@ -50,7 +50,7 @@ def jet(
       >>> print(one.momenta[-1].round(1), (one.particles().sum(0) - one.momenta[-1]).round(9) + 0)
       [407.9 400.    0.    0. ] [0. 0. 0. 0.]
 
-    Reference: Cranmer, Macaluso, Pappadopulo, Toy generative model for jets, 2019, here without its details.
+    Reference: Cranmer, Macaluso, Pappadopulo, Toy generative model for jets, 2019, simplified here.
     """
     symbols: list[str] = []
     momenta: list[_Momentum] = []
@@ -58,7 +58,7 @@ def jet(
     now = rate if first is None else first
     while todo:
         at = todo.pop()
-        if len(at) == 4:  # a node whose children are done
+        if len(at) == 4:  # both children of the node are done
             symbols.append(")")
             momenta.append(at)
             continue
@@ -76,15 +76,15 @@ def jet(
 
 
 def shares(rng: np.random.Generator, rate: float) -> tuple[float, float]:
-    """The masses of two children over that of their parent."""
+    """Draws the masses of two children relative to that of their parent."""
     a = b = 1.0
-    while a + b >= 1:  # squares below 1 are drawn by their distribution function, or a low rate would take for ever
+    while a + b >= 1:  # squares below 1 come from the inverse distribution function, or a low rate would take very long
         a, b = np.sqrt(-np.log1p(rng.random(2) * np.expm1(-rate)) / rate).tolist()
     return a, b
 
 
 def _decay(rng: np.random.Generator, p: _Momentum, m: float, a: float, b: float) -> tuple[_Momentum, _Momentum]:
-    """The momenta of two particles of masses a and b into which one of mass m > a + b decays."""
+    """Returns the momenta of the two particles of masses a and b into which one of mass m > a + b decays."""
     energy = (m * m + a * a - b * b) / (2 * m)
     size = math.sqrt(max(energy * energy - a * a, 0.0))
     z, phi = rng.uniform(-1, 1), rng.uniform(0, 2 * math.pi)

@@ -1,4 +1,4 @@
-"""Differently shaped trees as arrays of one shape: packed into rows of nodes that can be computed together."""
+"""Packs trees of different shapes into arrays of one shape: rows of nodes that are computed together."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 from rnnjax.data import Batch
 from rnnjax.trees._brackets import Tree
 
-_NOWHERE = -1  # the place of a child or a tree that there is not
+_NOWHERE = -1  # the place of a missing child or tree
 
 
 class Forest(NamedTuple):
-    """Some trees as arrays. Leaf i has place i, and place `len(leaves) + r * width + j` belongs to node j of row r.
+    """Several trees as arrays. Leaf i is at place i, and node j of row r is at place `len(leaves) + r * width + j`.
 
-    A row comes after the rows of all its children, so that its nodes can be computed together.
+    A row comes after the rows of all its children, so all its nodes can be computed together.
 
     Attributes:
-      leaves: what stands at the leaves, in reading order, `[L, ...]`: numbers of words, or features.
-      valid: `[L]`, where there is a leaf and not padding.
-      first: `[L]`, where a tree begins.
-      children: places `[rows, width, arity]`; -1: there is none. A place is the child of one node at most.
-      kept: `[rows, registers]`: the nodes of each row, by number in it, whose states are kept until their parents need
-        them; -1: a register holds on to what it has. Few are needed at a time, so the loop carries little.
-      roots: places `[trees]`; -1: there is no such tree.
-      ends: places of the last leaves, `[trees]`; -1: there is no such tree.
+      leaves: the inputs of the leaves from left to right, `[L, ...]`: word indices or features.
+      valid: `[L]`, true for leaves, false for padding.
+      first: `[L]`, true where a tree begins.
+      children: places `[rows, width, arity]`; -1 for a missing child. A place is the child of at most one node.
+      kept: `[rows, registers]`: the nodes of each row, by their index in it, whose states are stored until a parent
+        needs them; -1 leaves a register unchanged. Few are needed at a time, so the carry of the loop is small.
+      roots: places `[trees]`; -1 for a missing tree.
+      ends: places of the last leaves, `[trees]`; -1 for a missing tree.
     """
 
     leaves: Any
@@ -42,7 +42,7 @@ class Forest(NamedTuple):
 
 
 class Size(NamedTuple):
-    """The shape of a forest: programs are compiled once for each."""
+    """The shape of a forest; each shape is compiled once."""
 
     leaves: int
     rows: int
@@ -53,7 +53,7 @@ class Size(NamedTuple):
 
 
 def rounded(n: int) -> int:
-    """The next number that is a power of two, or three of them: few sizes, at most half too large.
+    """Rounds up to a power of two or three times one, which gives few sizes, at most half too large.
 
     Example:
       >>> [rounded(n) for n in (0, 1, 5, 7, 9, 40)]
@@ -73,9 +73,9 @@ class _Node(NamedTuple):
 
 
 def schedule(trees: Sequence[Tree], width: int) -> list[list[_Node]]:
-    """The inner nodes of some trees in rows of at most `width`, each row after those of its children; as few as can be.
+    """Schedules the inner nodes of trees in as few rows of at most `width` as possible, children before their parents.
 
-    Of the nodes whose children are done those furthest from their root go first.
+    Of the nodes whose children are done, those farthest from their root go first.
 
     Example:
       >>> from rnnjax.trees import parse
@@ -117,9 +117,9 @@ def schedule(trees: Sequence[Tree], width: int) -> list[list[_Node]]:
 
 
 def registers(trees: Sequence[Tree], rows: Sequence[Sequence[_Node]]) -> list[list[int]]:
-    """The nodes of each row, by number in it, that registers take, as `Forest.kept` has them; as few as can be.
+    """Assigns registers to nodes, as few as possible: for each row, the indices that `Forest.kept` holds.
 
-    A register is free again in the row in which the parent of its node stands.
+    A register is free again in the row of its node's parent.
 
     Example:
       >>> from rnnjax.trees import parse
@@ -138,7 +138,7 @@ def registers(trees: Sequence[Tree], rows: Sequence[Sequence[_Node]]) -> list[li
         kept.append({})
         for j, node in enumerate(row):
             if node.node == len(trees[node.tree].children) - 1:
-                continue  # a root, for which nobody waits
+                continue  # a root: no node needs its state
             if not free:
                 free.append(count)
                 count += 1
@@ -148,10 +148,10 @@ def registers(trees: Sequence[Tree], rows: Sequence[Sequence[_Node]]) -> list[li
 
 
 def vocabulary(trees: Sequence[Tree], least: int = 1) -> dict[str, int]:
-    """A number for each word that occurs, from 1 on; 0 is for those that are not known.
+    """Numbers the words that occur, starting at 1; 0 stands for unknown words.
 
     Args:
-      trees: to learn from.
+      trees: the training trees.
       least: how often a word must occur.
 
     Example:
@@ -170,17 +170,17 @@ def pack(
     width: int | None = None,
     size: Size | None = None,
 ) -> Batch:
-    """Groups of trees as a batch of forests, one for each group.
+    """Packs groups of trees into a batch with one forest per group.
 
     Args:
       groups: of trees.
-      words: their numbers; a word that is not there has number 0.
-      classes: numbers of labels; a node whose label is not there does not count.
-      width: nodes of a row; None: as many as a group has trees.
-      size: to pad to; None: the smallest of few sizes that holds all groups, see `rounded`.
+      words: index of each word; a missing word has index 0.
+      classes: index of each label; nodes with a missing label do not count.
+      width: nodes per row; None for as many as a group has trees.
+      size: to pad to; None for the smallest `rounded` size that fits all groups.
 
     Returns:
-      Batch of x: `Forest`, y: labels `[groups, places]`, mask: where there is one.
+      Batch of x: `Forest`, y: labels `[groups, places]`, mask: true where a place has a label.
 
     Raises:
       ValueError: the size is too small.
@@ -204,7 +204,7 @@ def pack(
 def _needed(
     groups: Sequence[Sequence[Tree]], rows: Sequence[list[list[_Node]]], kept: Sequence[list[list[int]]], width: int
 ) -> Size:
-    """The smallest of few sizes that holds all groups."""
+    """Returns the smallest rounded size that fits all groups."""
     leaves = max(sum(not below for tree in trees for below in tree.children) for trees in groups)
     arity = max(len(below) for trees in groups for tree in trees for below in tree.children)
     most = max((len(taken) for group in kept for taken in group), default=0)
@@ -220,7 +220,7 @@ def _packed(
     classes: Mapping[str, int],
     size: Size,
 ) -> Batch:
-    """One forest, with its labels."""
+    """Returns one forest and its labels."""
     leaves = [_Node(t, i) for t, tree in enumerate(trees) for i, below in enumerate(tree.children) if not below]
     at = {node: place for place, node in enumerate(leaves)}
     at |= {node: size.leaves + r * size.width + j for r, row in enumerate(rows) for j, node in enumerate(row)}

@@ -1,4 +1,4 @@
-"""Trees in groups of about equal size: forests, which are packed once."""
+"""Groups of trees of about equal size."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rnnjax.trees._brackets import Tree
 
 
 def balanced_groups(trees: Sequence[Tree], each: int) -> list[list[Tree]]:
-    """Trees in groups of `each`, dealt out by size, to and fro: the groups have about equally many nodes.
+    """Deals out trees by size, back and forth, so that all groups have about the same number of nodes.
 
     Args:
       trees: at least one.
-      each: trees of a group; the last round may not reach all groups.
+      each: trees per group; some groups may have one less.
 
     Example:
       >>> from rnnjax.trees import parse

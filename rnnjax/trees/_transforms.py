@@ -1,4 +1,4 @@
-"""TreeCell -> TreeCell: what happens to the state of a node before its parent sees it."""
+"""TreeCell -> TreeCell: transforms of the state of a node before its parent reads it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rnnjax.trees._cells import TreeCell
 
 
 def at_nodes(tree: TreeCell, cell: Cell) -> TreeCell:
-    """What each node shows, leaves among them, passes through a cell without memory: `dropout`, `layer_norm`, ...
+    """Applies a stateless cell, such as `dropout` or `layer_norm`, to the visible state of each node, leaves included.
 
-        h <- cell(h), for the parent and for whoever reads; the memory c of a Tree-LSTM is left alone
+        h <- cell(h), for the parent and for the output; the memory c of a Tree-LSTM is unchanged
 
-    Params are {"tree", "cell"}. Noise is another at each node. The cells of parameters, `parametrize` and
-    `dropconnect`, take a TreeCell as they take a core.
+    Params are {"tree", "cell"}. Each node draws its own noise. The cells of parameters, `parametrize` and
+    `dropconnect`, accept a TreeCell in place of a core.
 
     Args:
-      tree: what happens at a node.
-      cell: from h to h, of one step.
+      tree: the functions at a node.
+      cell: a one-step cell from h to h.
 
     Raises:
-      ValueError: when params are made, if the cell has memory, or changes the shape of h.
+      ValueError: when params are made, if the cell has a state or changes the shape of h.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -67,7 +67,7 @@ def at_nodes(tree: TreeCell, cell: Cell) -> TreeCell:
 
 
 def _memory_and_output(cell: Cell, params: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
-    """The carry of a cell before its step, and its output."""
+    """Returns the carry of a cell before its step, and its output."""
     w = cell.weights(params)
     carry = cell.initial_carry(w, x)
     return carry, cell.step(w, carry, x)[1]
