@@ -1,6 +1,6 @@
 """Unitary and orthogonal recurrences.
 
-Factors and their products, parametrizations, modrelu, and the cells built on them. Belongs here: what keeps norms.
+Factors and their products, parametrizations, modrelu, and the cells built on them. Belongs here: whatever keeps norms.
 Does not belong here: any other recurrence.
 """
 

@@ -17,9 +17,9 @@ from rnnjax.unitary._meshes import butterfly, tunable
 from rnnjax.unitary._pairs import ComplexPair, halves_matrix, modrelu, modrelu_halves, on_halves, to_complex, to_pair
 from rnnjax.unitary._windows import MATMUL, Linear, Plan, fast_window, polished, recurrence, with_transpose
 
-# Units up to which the window takes the dense matrix. Measured on a CPU: at 128 units, batch 20 and 128 steps they are
-# level in the gradient, factors are 1.3 times as fast forwards, and only a matrix is polished, so that norms are kept
-# to 1e-4 over 10,000 steps. Elsewhere a guess, not measured.
+# Up to this many units the window uses the dense matrix. Measured on a CPU with 128 units, batch 20 and 128 steps:
+# gradients take equally long, and factors are 1.3 times as fast forwards. But only a matrix can be polished, which
+# keeps norms to 1e-4 over 10,000 steps. The value is not measured on other hardware.
 _DENSE_UNTIL, _DENSE_ELSEWHERE = {"cpu": 128}, 256
 
 _FACTORS = Linear(
@@ -27,7 +27,7 @@ _FACTORS = Linear(
     lambda w, g: on_halves(w.adjoint, g),
     lambda w, hs: jax.vmap(lambda h: on_halves(w.apply, h))(hs),
 )
-# Pieces of two steps: what the factors leave behind for their gradient stays in cache (a fourth less time than twenty).
+# Pieces of two steps: the residuals of the factors then stay in cache (a quarter less time than with twenty).
 AS_FACTORS = Plan(recurrence(_FACTORS, modrelu_halves, lambda w, dtype: w), lambda steps: min(steps, 2))
 AS_MATRIX = Plan(
     recurrence(MATMUL, modrelu_halves, lambda w, dtype: with_transpose(polished(halves_matrix(w.matrix(dtype)))))
@@ -35,7 +35,7 @@ AS_MATRIX = Plan(
 
 
 def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -> Cell:
-    """The unitary evolution on pre-activations z `[2 hidden]`: real parts, then imaginary parts.
+    """The unitary recurrence on pre-activations z `[2 hidden]`, real parts first, then imaginary parts.
 
         h_t = modrelu(W h_{t-1} + z_t, b),  W = D3 R2 F^-1 D2 P R1 F D1
         y_t = [re h_t, im h_t]
@@ -44,13 +44,13 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
 
     Args:
       hidden: complex units.
-      factor: any other unitary map W.
-      permutation: seed of the fixed permutation P; params do not hold it.
+      factor: another unitary map W; None for the one above.
+      permutation: seed of the fixed permutation P, which is not part of params.
 
     Raises:
       ValueError: at the first step, if z is not `[2 hidden]`.
 
-    Example: with b = 0 and no input, the norm of the state is kept.
+    Example: with b = 0 and no input, the state keeps its norm.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> cell = rnnjax.unroll(urnn_core(8))
       >>> params = cell.init(jax.random.key(0), jnp.zeros((100, 16))) | {"b": jnp.zeros(8)}
@@ -112,9 +112,10 @@ def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
 
 
 def plan(factor: Factor, hidden: int, steps: int) -> Plan:
-    """By a dense matrix, formed once in the window, or by the factors.
+    """Chooses between a dense matrix, formed once per window, and the factors.
 
-    The matrix costs n applications of the factors, so it needs steps; a remat of short chunks goes by factors.
+    Forming the matrix costs n applications of the factors, which only pays off over many steps. A remat of short chunks
+    uses the factors.
     """
     few = hidden <= _DENSE_UNTIL.get(jax.default_backend(), _DENSE_ELSEWHERE) and 4 * steps >= hidden
     return AS_MATRIX if factor.matrix is not None or few else AS_FACTORS
@@ -128,8 +129,8 @@ def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | 
     Args:
       hidden: complex units.
       permutation: seed of the fixed permutation P.
-      bias: of the input map V; with bias=False it is the cell of the reference.
-      factor: any other unitary map W, a product of your own for instance.
+      bias: whether the input map V has a bias; the cell of the reference has none.
+      factor: another unitary map W, such as a product of your own; None for the one above.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -151,11 +152,11 @@ def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
 
     Args:
       hidden: complex units, an even number.
-      capacity: layers of the tunable mesh; None: the mesh of the fast Fourier transform, hidden a power of two.
-      bias: of the input map V.
+      capacity: layers of the tunable mesh; None for the mesh of the fast Fourier transform, which needs a power of two.
+      bias: whether the input map V has a bias.
 
     Raises:
-      ValueError: hidden is odd, or not a power of two where capacity is None.
+      ValueError: hidden is odd, or not a power of two if capacity is None.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,6 +1,6 @@
-"""Unitary maps as factors: each with init, apply and adjoint, and a product of factors is a factor.
+"""Unitary maps as factors, each with init, apply and adjoint. A product of factors is a factor too.
 
-The unitary evolution of the lectures, W = D3 R2 F^-1 D2 P R1 F D1, reads as it is written:
+The unitary evolution, W = D3 R2 F^-1 D2 P R1 F D1, is written as in the equation:
 
     d1, d2, d3, r1, r2 = diagonal(), diagonal(), diagonal(), reflection(), reflection()
     w = product(d3, r2, inverse_fourier(), d2, permutation(seed), r1, fourier(), d1)
@@ -23,7 +23,7 @@ from rnnjax.unitary._pairs import ComplexPair, not_zero, to_complex, to_pair, un
 
 
 def uniform(bound: Any) -> Initializer:
-    """Initial values from U(-bound, bound)."""
+    """Returns an initialiser that draws from U(-bound, bound)."""
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
@@ -32,12 +32,12 @@ class Factor:
     """A unitary map of C^n as pure functions.
 
         init(key, n, dtype) -> params       leaves are real: angles, or `ComplexPair`s
-        weights(params) -> weights          once per window, real too; params themselves if not given
+        weights(params) -> weights          once per window, real too; by default the params themselves
         apply(weights, h) -> W h            h is complex `[n]`
-        adjoint(weights, h) -> W* h         which undoes apply
-        matrix(weights) -> W                `[n, n]`, a `ComplexPair`, where the map is stored as one anyway
+        adjoint(weights, h) -> W* h         the inverse of apply
+        matrix(weights) -> W                `[n, n]`, a `ComplexPair`, if the map is stored as a matrix anyway
 
-    Example: the adjoint undoes the map.
+    Example: the adjoint is the inverse.
       >>> import jax, jax.numpy as jnp, numpy as np
       >>> w, h = product(fourier(), reflection()), jnp.array([1.0, 2.0j, 3.0])
       >>> weights = w.weights(w.init(jax.random.key(0), 3, jnp.float32))
@@ -54,7 +54,7 @@ class Factor:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundFactor:
-    """A factor with its weights: the unitary map itself, a pytree whose leaves are the weights.
+    """A factor together with its weights: a unitary map, as a pytree whose leaves are the weights.
 
     Example:
       >>> import jax.numpy as jnp
@@ -68,25 +68,25 @@ class BoundFactor:
     n: int = dataclasses.field(metadata={"static": True})
 
     def apply(self, h: jax.Array) -> jax.Array:
-        """W h."""
+        """Returns W h."""
         return self.factor.apply(self.weights, h)
 
     def adjoint(self, h: jax.Array) -> jax.Array:
-        """W* h."""
+        """Returns W* h."""
         return self.factor.adjoint(self.weights, h)
 
     def matrix(self, dtype: Any = jnp.float32) -> ComplexPair:
-        """W itself, `[n, n]`."""
+        """Returns W, `[n, n]`."""
         return dense(self.factor, self.weights, self.n, dtype)
 
 
 def _constant(apply: Callable[[jax.Array], jax.Array], adjoint: Callable[[jax.Array], jax.Array]) -> Factor:
-    """A factor without params."""
+    """Returns a factor without params."""
     return Factor(lambda key, n, dtype: (), lambda _, h: apply(h), lambda _, h: adjoint(h))
 
 
 def diagonal() -> Factor:
-    """D: a phase for each component, theta ~ U(-pi, pi).
+    """D: a phase for each component, initially theta ~ U(-pi, pi).
 
         (D h)_j = exp(i theta_j) h_j
 
@@ -107,23 +107,23 @@ def diagonal() -> Factor:
 
 
 def turns(angles: PyTree) -> PyTree:
-    """The weights of angles by name: cos and sin of each; the angles themselves in half precision."""
+    """Returns cos and sin of each named angle as weights; in half precision, the angles themselves."""
     return angles if any(jnp.finfo(a.dtype).bits < 32 for a in angles.values()) else bound_turns(angles)
 
 
 def bound_turns(weights: PyTree) -> PyTree:
-    """Pairs of cos and sin, of weights that are angles yet or pairs already."""
+    """Returns pairs of cos and sin from weights that are angles or already pairs."""
     return {k: a if isinstance(a, tuple) else unit_circle(at_least_single(a)) for k, a in weights.items()}
 
 
 def reflection() -> Factor:
-    """R: the complex Householder reflection at the hyperplane orthogonal to v, v ~ U(-1, 1) in both parts.
+    """R: the complex Householder reflection in the hyperplane orthogonal to v, initially v ~ U(-1, 1) in both parts.
 
         R h = h - 2 v <v, h> / ||v||^2,  <v, h> = sum_j conj(v_j) h_j
 
-    It is its own adjoint and its own inverse; a zero v reflects nothing.
+    It is its own adjoint and its own inverse; for v = 0 it is the identity.
 
-    Example: v itself is turned around.
+    Example: v itself is negated.
       >>> import jax.numpy as jnp
       >>> r, v = reflection(), ComplexPair(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
       >>> print(r.apply({"v": v}, jnp.array([1.0, 1.0j])).imag)
@@ -155,7 +155,7 @@ def fourier() -> Factor:
 
 
 def inverse_fourier() -> Factor:
-    """F^-1: the inverse of `fourier`, which is its adjoint.
+    """F^-1: the inverse of `fourier`, which is also its adjoint.
 
     Example:
       >>> import jax.numpy as jnp
@@ -166,12 +166,12 @@ def inverse_fourier() -> Factor:
 
 
 def permutation(seed: int = 0) -> Factor:
-    """P: one fixed random permutation of the components, no parameter.
+    """P: a fixed random permutation of the components, without params.
 
         (P h)_j = h_{pi(j)}
 
     Args:
-      seed: which permutation; never the identity where n > 1.
+      seed: selects the permutation; it is never the identity if n > 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -191,13 +191,13 @@ def permutation(seed: int = 0) -> Factor:
 
 
 def _permuted(h: jax.Array, pi: np.ndarray) -> jax.Array:
-    """h[pi], as the solution of y[pi^-1] = h: so its transpose is a gather too, where that of a gather is a scatter."""
+    """Returns h[pi] as the solution of y[pi^-1] = h, so that its transpose is a gather; a gather's own is a scatter."""
     inverse = np.argsort(pi)
     return jax.lax.custom_linear_solve(lambda y: y[inverse], h, lambda _, h: h[pi], lambda _, g: g[inverse])
 
 
 def product(*factors: Factor) -> Factor:
-    """The product of factors, which is a factor: `product(a, b).apply` is a of b of h, as in the equation W = A B.
+    """The product of factors, in the order of the equation: `product(a, b)` is W = A B, which applies b first.
 
     Params are a tuple, one entry for each factor.
 
@@ -230,12 +230,12 @@ def product(*factors: Factor) -> Factor:
 
 
 def evolution(seed: int = 0) -> Factor:
-    """The map of the unitary evolution RNN, of 7 n real parameters at a cost of n log n.
+    """The map of the unitary evolution RNN, with 7 n real parameters and a cost of n log n.
 
         W = D3 R2 F^-1 D2 P R1 F D1
 
     Args:
-      seed: which permutation P is.
+      seed: of the permutation P.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -250,7 +250,7 @@ def evolution(seed: int = 0) -> Factor:
 
 
 def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> ComplexPair:
-    """The matrix `[n, n]` of a factor with its weights, as a pair: its own, or its map of the columns of the identity.
+    """Returns the matrix `[n, n]` of a factor as a pair: the stored one, or its columns applied to the identity.
 
     Example:
       >>> print(dense(fourier(), (), 2).re.round(3))

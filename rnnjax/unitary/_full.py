@@ -1,4 +1,4 @@
-"""Unitary factors that are matrices, formed once per window: accumulated reflections, full capacity."""
+"""Unitary factors that are formed as matrices once per window: accumulated reflections and full capacity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnjax.unitary._windows import matmul_full_precision, polished
 
 
 def reflections(count: int) -> Factor:
-    """The product of complex Householder reflections, accumulated: two thin matmuls instead of a chain.
+    """The product of complex Householder reflections, accumulated: two thin matmuls in place of a chain.
 
         W = R_1 .. R_k = I - Y T Y*,  T^-1 = striu(Y* Y) + diag(Y* Y) / 2;  params: the columns v_i of Y
 
@@ -60,12 +60,12 @@ def reflections(count: int) -> Factor:
 
 
 def full_capacity(init: SkewInit = henaff) -> Factor:
-    """Every unitary matrix, by the exponential of a skew-Hermitian one.
+    """Every unitary matrix, as the exponential of a skew-Hermitian matrix.
 
-        W = exp(A + i S),  A = -A^T,  S = S^T;  params: A packed, S as its upper half
+        W = exp(A + i S),  A = -A^T,  S = S^T;  params: A packed, and the upper half of S
 
     Args:
-      init: of the packed A; S starts at zero, where W is a real rotation.
+      init: of the packed A. S starts at zero, so W starts as a real rotation.
 
     Example: n^2 parameters.
       >>> import jax, jax.numpy as jnp
@@ -86,7 +86,7 @@ def full_capacity(init: SkewInit = henaff) -> Factor:
         half = jnp.zeros_like(a).at[np.triu_indices(n)]
         s = half.set(at_least_single(p["s"]), unique_indices=True, mode="promise_in_bounds")
         s = s + jnp.triu(s, 1).T
-        e = polished(expm(jnp.block([[a, -s], [s, a]])))  # of a + i s, as a real matrix
+        e = polished(expm(jnp.block([[a, -s], [s, a]])))  # the exponential of a + i s as a real matrix
         return ComplexPair(e[:n, :n].astype(p["a"].dtype), e[n:, :n].astype(p["a"].dtype))
 
     def apply(w: ComplexPair, h: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
-"""Parametrisations of a recurrent matrix: from free real parameters to a matrix with a law.
+"""Parametrisations of a recurrent matrix: maps from free real parameters to a matrix with a constraint.
 
-For `rnnjax.parametrize(core, u=exponential())`, which makes the parameters and evaluates the map once per window.
-No map needs an eigenvalue or Schur decomposition, so all lower for every backend.
+They are used in `rnnjax.parametrize(core, u=exponential())`, which makes the parameters and evaluates the map once per
+window. No map needs an eigenvalue or Schur decomposition, so all of them compile for every backend.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rnnjax.unitary._windows import matmul_full_precision, polished
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parametrization:
-    """A map from free parameters to a matrix `[n, n]`; called, it applies itself.
+    """A map from free parameters to a matrix `[n, n]`; calling it applies the map.
 
     init(key, n, dtype) -> raw        real leaves
     apply(raw) -> u                   in at least single precision
@@ -33,7 +33,7 @@ class Parametrization:
     apply: Callable[[PyTree], jax.Array]
 
     def init(self, key: jax.Array, u: Any) -> PyTree:
-        """Raw parameters for a matrix like u.
+        """Returns raw parameters for a matrix of the shape of u.
 
         Raises:
           ValueError: u is not square.
@@ -48,12 +48,12 @@ class Parametrization:
 
 
 def packed(init: SkewInit, key: jax.Array, n: int, dtype: Any) -> jax.Array:
-    """A packed skew matrix, drawn in at least single precision."""
+    """Draws a packed skew matrix in at least single precision."""
     return draw_initial(lambda k, shape, d: init(k, n, d), key, (), dtype)
 
 
 def exponential(init: SkewInit = henaff) -> Parametrization:
-    """Every rotation of R^n, by the exponential of a skew-symmetric matrix.
+    """Every rotation of R^n, as the exponential of a skew-symmetric matrix.
 
         u = exp(A),  A = -A^T;  raw: the entries of A above its diagonal
 
@@ -79,16 +79,16 @@ def check_signs(negative: int, n: int) -> None:
 
 
 def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
-    """Rotations by the Cayley transform; scaled by signs, every orthogonal matrix is within reach for some D.
+    """Rotations by the Cayley transform; scaled by signs, every orthogonal matrix is reachable for some D.
 
         u = (I + A)^-1 (I - A) D,  A = -A^T,  D = diag(1, .., 1, -1, .., -1)
 
-    I + A is never singular, but towards an eigenvalue -1 of u D the entries of A grow without bound: `cayley_condition`
-    says how far that has gone.
+    I + A is never singular. As an eigenvalue of u D approaches -1, though, the entries of A grow without bound;
+    `cayley_condition` measures this.
 
     Args:
       init: of the packed A.
-      negative: how many entries of D are -1.
+      negative: number of entries of D that are -1.
 
     Raises:
       ValueError: when params are made, if there are more negative entries than units.
@@ -118,12 +118,12 @@ def cayley(init: SkewInit = cayley_start, negative: int = 0) -> Parametrization:
 
 
 def cayley_condition(raw: jax.Array) -> jax.Array:
-    """The reciprocal condition number of I + A in the Cayley transform, from the raw A. A metric while training.
+    """The reciprocal condition number of I + A in the Cayley transform, from the raw A; a metric for training.
 
         1 / (||I + A||_1 ||(I + A)^-1||_1),  between 0 and 1
 
-    About this many times the rounding unit is lost in u: near 1e-6 a float32 has no digit left, so start anew from
-    another D before that, or leave the transform for `exponential`.
+    The error of u is about the rounding unit divided by this number. Near 1e-6, a float32 has no correct digit left:
+    restart with another D before that, or use `exponential` instead.
 
     Args:
       raw: of `cayley`, the entries of A above its diagonal.
@@ -142,12 +142,12 @@ def cayley_condition(raw: jax.Array) -> jax.Array:
 
 
 def householder(reflections: int) -> Parametrization:
-    """The product of reflections, accumulated: three matmuls and one triangular inverse instead of a chain.
+    """The product of reflections, accumulated: three matmuls and one triangular inverse in place of a chain.
 
         u = H_1 .. H_k,  H_i = I - 2 v_i v_i^T / ||v_i||^2;   raw: v `[k, n]`
         u = I - V^T T V,  T^-1 = striu(V V^T) + diag(V V^T) / 2
 
-    A zero v reflects nothing. With k = n every orthogonal matrix whose determinant is (-1)^n is within reach.
+    For v = 0 a reflection is the identity. With k = n, every orthogonal matrix with determinant (-1)^n is reachable.
 
     Args:
       reflections: k.
@@ -179,7 +179,7 @@ def householder(reflections: int) -> Parametrization:
 
 
 class Schur(NamedTuple):
-    """A real matrix with known spectrum: basis P (packed skew), planes (angle, modulus), what flows between planes."""
+    """A real matrix of known spectrum: basis P (packed skew), planes (angle, modulus), coupling between the planes."""
 
     p: jax.Array
     theta: jax.Array
@@ -194,20 +194,20 @@ def check_even(n: int) -> None:
 
 
 def _planes(c: jax.Array, s: jax.Array) -> jax.Array:
-    """The matrix of blocks (c -s; s c) along the diagonal."""
+    """Returns the matrix with the blocks (c -s; s c) on its diagonal."""
     first = np.arange(0, 2 * len(c), 2)
     return jnp.diag(jnp.repeat(c, 2)).at[first, first + 1].set(-s).at[first + 1, first].set(s)
 
 
 def schur(basis: SkewInit = henaff) -> Parametrization:
-    """A non-normal matrix in Schur form, its eigenvalues gamma exp(+-i theta) in the open; n is even.
+    """A non-normal matrix in Schur form with explicit eigenvalues gamma exp(+-i theta); n is even.
 
         u = P (Lambda + T) P^T,  P = exp(A),  Lambda = blocks gamma_j R(theta_j),  T strictly above those blocks
 
-    It starts with gamma = 1, theta ~ U(-pi, pi) and T = 0, where it is orthogonal.
+    It starts with gamma = 1, theta ~ U(-pi, pi) and T = 0, and is then orthogonal.
 
     Args:
-      basis: initial packed A.
+      basis: initialiser of the packed A.
 
     Raises:
       ValueError: when params are made, if n is odd.
@@ -239,13 +239,13 @@ def schur(basis: SkewInit = henaff) -> Parametrization:
         rotation = polished(matmul_full_precision(matmul_full_precision(p, _planes(c, s)), p.T))
         return rotation + matmul_full_precision(
             matmul_full_precision(p, m), p.T
-        )  # apart, so that where gamma = 1 and T = 0 norms are kept
+        )  # added separately, so that norms are kept if gamma = 1 and T = 0
 
     return Parametrization(init_raw, apply)
 
 
 def unconstrained(u_init: Initializer = orthogonal) -> Parametrization:
-    """No law: the matrix itself is the parameter.
+    """No constraint: the matrix itself is the parameter.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -256,7 +256,7 @@ def unconstrained(u_init: Initializer = orthogonal) -> Parametrization:
 
 
 def orthogonality_error(u: jax.Array) -> jax.Array:
-    """How far a matrix is from orthogonal: the largest entry of abs(u^T u - I). A metric while training.
+    """Returns the largest entry of abs(u^T u - I), the distance from orthogonality; a metric for training.
 
     Example:
       >>> import jax.numpy as jnp

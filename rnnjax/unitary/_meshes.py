@@ -1,4 +1,4 @@
-"""Unitary factors of small parts: layers of Givens rotations, their two meshes, Kronecker products."""
+"""Unitary factors built from small parts: layers of Givens rotations, two meshes of them, and Kronecker products."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rnnjax.unitary._factors import Factor, bound_turns, diagonal, product, turn
 
 
 def givens(stride: int = 1, offset: int = 0) -> Factor:
-    """A layer of n / 2 rotations at once, of the pairs (j, j + stride), each by an angle and a phase ~ U(-pi, pi).
+    """A layer of n / 2 simultaneous rotations of the pairs (j, j + stride), with angles and phases from U(-pi, pi).
 
         (a, b) <- (exp(i phi) (cos(theta) a - sin(theta) b), sin(theta) a + cos(theta) b)
 
     Args:
       stride: distance within a pair; n must be a multiple of 2 stride.
-      offset: where the pairs begin; those past the end begin again at the front.
+      offset: index of the first pair; pairs past the end wrap around to the front.
 
     Raises:
       ValueError: stride is below one; when params are made, if n is not a multiple of 2 stride.
 
-    Example: two components turned by 90 degrees.
+    Example: a rotation of two components by 90 degrees.
       >>> import jax.numpy as jnp
       >>> quarter = {"theta": jnp.array([jnp.pi / 2]), "phi": jnp.zeros(1)}
       >>> print(givens().apply(quarter, jnp.array([1.0 + 0j, 0.0])).real.round(6) + 0.0)
@@ -64,7 +64,7 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
 
 
 def tunable(capacity: int) -> Factor:
-    """The tunable mesh: layers of rotations of neighbours, the second shifted by one, and so on; n even.
+    """The tunable mesh: layers of rotations of neighbours, every second layer shifted by one; n is even.
 
         W = D G_1 G_2 .. G_L
 
@@ -96,7 +96,7 @@ def butterfly(n: int) -> Factor:
       n: units, a power of two.
 
     Raises:
-      ValueError: n is not a power of two; when params are made, if there are not n units.
+      ValueError: n is not a power of two; when params are made, if the number of units is not n.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -124,7 +124,7 @@ def kronecker(*parts: tuple[Factor, int]) -> Factor:
         W = A (x) B (x) ..,  n = n_A n_B ..
 
     Args:
-      *parts: (factor, its size), the slowest index first.
+      *parts: pairs (factor, its size), the slowest index first.
 
     Raises:
       ValueError: no parts; when params are made, if the sizes do not multiply to n.

@@ -1,4 +1,4 @@
-"""Real recurrences with modReLU whose matrix obeys a law: expRNN, scoRNN, nnRNN, and the gated GORU."""
+"""Real recurrences with modReLU and a constrained matrix: expRNN, scoRNN, nnRNN, and the gated GORU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnnjax.unitary._windows import MATMUL, Plan, fast_window, gated, matmul_ful
 
 
 def _modrelu_real(z: jax.Array, b: jax.Array) -> jax.Array:
-    """modReLU of a real vector, in its dtype."""
+    """Applies modReLU to a real vector in its own dtype."""
     return modrelu(at_least_single(z), at_least_single(b)).astype(z.dtype)
 
 
@@ -27,7 +27,7 @@ _PLAIN, _GATED = Plan(recurrence(MATMUL, _modrelu_real, with_transpose)), Plan(g
 
 
 def _check_width(name: str, width: int, z: Any) -> None:
-    """Refuses pre-activations of another shape than `[width]`."""
+    """Refuses pre-activations whose shape is not `[width]`."""
     if jnp.shape(z) != (width,):
         raise ValueError(
             f"{name} takes the pre-activations [{width}] of one step, got {list(jnp.shape(z))}: put linear({width}) "
@@ -36,7 +36,7 @@ def _check_width(name: str, width: int, z: Any) -> None:
 
 
 def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
-    """A recurrence with modReLU on pre-activations z `[hidden]`, its matrix given by a parametrisation.
+    """A recurrence with modReLU on pre-activations z `[hidden]`, with a matrix from a parametrisation.
 
         h_t = modrelu(h_{t-1} u + z_t, b)
 
@@ -44,12 +44,12 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
 
     Args:
       hidden: units.
-      u: `exponential()`, `cayley()`, `householder(k)`, `schur()`, `dynamic()`; None: `unconstrained()`.
+      u: `exponential()`, `cayley()`, `householder(k)`, `schur()`, `dynamic()`; None for `unconstrained()`.
 
     Raises:
-      ValueError: if z is not `[hidden]`.
+      ValueError: z is not `[hidden]`.
 
-    Example: with b = 0 and no input the norm of the state is kept.
+    Example: with b = 0 and no input, the state keeps its norm.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> cell = rnnjax.unroll(modrelu_core(8, exponential()))
       >>> params = cell.init(jax.random.key(0), jnp.zeros((100, 8))) | {"b": jnp.zeros(8)}
@@ -86,8 +86,8 @@ def exprnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
 
     Args:
       hidden: units.
-      start: initial A, `henaff`, `cayley_start`, `random_skew()`.
-      bias: of the input map.
+      start: initialiser of A: `henaff`, `cayley_start`, `random_skew()`.
+      bias: whether the input map has a bias.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -108,9 +108,9 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
 
     Args:
       hidden: units.
-      negative: entries -1 of D; None: half of them.
-      start: initial A.
-      bias: of the input map.
+      negative: number of entries -1 of D; None for half of them.
+      start: initialiser of A.
+      bias: whether the input map has a bias.
 
     Raises:
       ValueError: there are more negative entries than units.
@@ -138,8 +138,8 @@ def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
 
     Args:
       hidden: units.
-      start: initial A of the basis P = exp(A).
-      bias: of the input map.
+      start: initialiser of A in the basis P = exp(A).
+      bias: whether the input map has a bias.
 
     Raises:
       ValueError: hidden is odd.
@@ -167,11 +167,11 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
 
     Args:
       hidden: units.
-      u: parametrisation of the orthogonal u; None: `exponential()`.
-      gates_init: initialiser of each gate's `[hidden, hidden]`.
+      u: parametrisation of the orthogonal u; None for `exponential()`.
+      gates_init: initialiser of the `[hidden, hidden]` matrix of each gate.
 
     Raises:
-      ValueError: if a is not `[3 hidden]`.
+      ValueError: a is not `[3 hidden]`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -209,10 +209,10 @@ def goru(hidden: int, u: Parametrization | None = None, bias: bool = True, openn
 
     Args:
       hidden: units.
-      u: parametrisation of the orthogonal u; None: `exponential()`.
-      bias: of the input map; without it the gates start half open.
-      openness: where the biases of the gates start. At 5 the cell starts as an orthogonal recurrence and learns to
-        forget; at 0 it forgets by half a step and does not learn to copy over 100 steps.
+      u: parametrisation of the orthogonal u; None for `exponential()`.
+      bias: whether the input map has a bias; without one the gates start half open.
+      openness: initial value of the gate biases. At 5 the cell starts as an orthogonal recurrence and learns to forget;
+        at 0 it forgets half of its state at each step and does not learn to copy over 100 steps.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Complex numbers as real pairs, and the nonlinearity that acts on their modulus."""
+"""Complex numbers as pairs of reals, and the nonlinearity that acts on their modulus."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from rnnjax.base._numerics import at_least_single
 
 
 class ComplexPair(NamedTuple):
-    """A complex array as two real ones, so that no optimiser, checkpoint or learning rule meets a complex leaf."""
+    """A complex array as two real ones, so that optimisers, checkpoints and learning rules only see real leaves."""
 
     re: jax.Array
     im: jax.Array
 
 
 def to_complex(pair: ComplexPair) -> jax.Array:
-    """The complex array of a pair."""
+    """Returns the complex array of a pair."""
     return jax.lax.complex(at_least_single(pair.re), at_least_single(pair.im))
 
 
 def to_pair(z: jax.Array, dtype: Any) -> ComplexPair:
-    """The pair of a complex array, in a real dtype."""
+    """Returns the pair of a complex array, in a real dtype."""
     return ComplexPair(z.real.astype(dtype), z.imag.astype(dtype))
 
 
 def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
-    """Shifts the modulus by b, cut off at zero, and keeps the phase (for a real z: the sign).
+    """Shifts the modulus by b, clipped at zero, and keeps the phase (the sign, for a real z).
 
         modrelu(z) = relu(|z| + b) z / |z|
 
-    Value and gradient are finite everywhere. A real z has the slope one wherever it passes, at zero too: a state at
-    rest (dark pixels before the first stroke, say) hands gradients on as they are. A complex z goes on linearly to zero
-    below epsilon. At b = 0 it is the identity, exactly.
+    Value and gradient are finite everywhere. For a real z the slope is one wherever the output is not clipped, at zero
+    too, so a state at rest (blank pixels before the first stroke, say) passes gradients on unchanged. For a complex z
+    below epsilon the function is linear. At b = 0 it is exactly the identity.
 
     Args:
       z: a real or complex array.
-      b: a real array that broadcasts against z; below zero it makes a dead zone of that radius.
-      epsilon: modulus below which the slope stays constant, for a complex z.
+      b: a real array that broadcasts against z; if negative, outputs are zero within that radius.
+      epsilon: modulus below which the slope is constant, for a complex z.
 
     Example:
       >>> import jax.numpy as jnp
@@ -50,33 +50,34 @@ def modrelu(z: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     Reference: Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016.
     """
     if not jnp.iscomplexobj(z):
-        return jnp.where(jnp.abs(z) + b < 0, jnp.zeros_like(z), z + b * jnp.sign(z))  # so that nan stays nan
+        return jnp.where(jnp.abs(z) + b < 0, jnp.zeros_like(z), z + b * jnp.sign(z))  # keeps nan
     return z * _gain(jnp.real(z * jnp.conj(z)), b, epsilon).astype(z.dtype)
 
 
 def _gain(square: jax.Array, b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
-    """What modrelu multiplies z by, from |z|^2."""
+    """Returns the factor by which modrelu scales z, from |z|^2."""
     modulus = jnp.sqrt(jnp.maximum(square, jnp.asarray(epsilon * epsilon, square.dtype)))
     return jax.nn.relu(1 + b / modulus)
 
 
 def modrelu_halves(z: jax.Array, b: jax.Array) -> jax.Array:
-    """modrelu of real and imaginary parts one after the other, `[2 n]`, in real arithmetic."""
+    """Applies modrelu to a vector of real parts, then imaginary parts, `[2 n]`, in real arithmetic."""
     re, im = jnp.split(z, 2)
     g = _gain(re * re + im * im, b)
     return jnp.concatenate([g * re, g * im])
 
 
 def not_zero(square: jax.Array) -> jax.Array:
-    """A squared norm fit to divide by: over it a zero vector is zero, and its gradient is finite."""
+    """Makes a squared norm safe to divide by: a zero vector divided by it is zero, with a finite gradient."""
     return jnp.maximum(square, jnp.asarray(1e-12, square.dtype))
 
 
 def unit_circle(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """cos and sin of an angle, such that cos^2 + sin^2 is nearer to 1 than the rounding of either would have it.
+    """Returns cos and sin of an angle, with cos^2 + sin^2 closer to 1 than rounding each separately gives.
 
-    Each rounded by itself, their squares are off by up to 2^-24, the same at every step. Here the larger is one of the
-    numbers next to it, and the smaller what is left for it, if that is no farther than 2^-21: whichever fits best.
+    If each is rounded separately, the sum of squares is off by up to 2^-24, by the same amount at every step. Here the
+    larger one is rounded to one of its neighbours, and the smaller one is computed from it if it changes by at most
+    2^-21. The best such pair is returned.
     """
     c, s = jnp.cos(angle), jnp.sin(angle)
     if c.dtype != jnp.float32:
@@ -92,13 +93,13 @@ def unit_circle(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _fitting(large: jax.Array, small: jax.Array) -> jax.Array:
-    """The smaller of cos and sin that goes with the larger, if it is near."""
+    """Returns the smaller of cos and sin that matches the larger one, if it is close."""
     move = _circle_gap(large, small) / (2 * jnp.maximum(small, jnp.asarray(1e-3, small.dtype)))
     return jnp.where(jnp.abs(move) < 2.0**-21, small + move, small)
 
 
 def _circle_gap(c: jax.Array, s: jax.Array) -> jax.Array:
-    """1 - c^2 - s^2, to about 2^-35: squares and sums of the high parts are exact, for they have 12 bits."""
+    """Returns 1 - c^2 - s^2 to about 2^-35: the high parts have 12 bits, so their squares and sums are exact."""
     unit = jnp.asarray(2.0**11, c.dtype)
     c_high, s_high = jnp.round(c * unit) / unit, jnp.round(s * unit) / unit
     c_low, s_low = c - c_high, s - s_high
@@ -106,13 +107,13 @@ def _circle_gap(c: jax.Array, s: jax.Array) -> jax.Array:
 
 
 def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:
-    """A map of complex vectors applied to real and imaginary parts one after the other."""
+    """Applies a map of complex vectors to a vector of real parts, then imaginary parts."""
     z = f(jax.lax.complex(*jnp.split(h, 2)))
     return jnp.concatenate([z.real, z.imag])
 
 
 def halves_matrix(w: ComplexPair) -> jax.Array:
-    """The real `[2 n, 2 n]` matrix u for which h u is W h, h being real parts and imaginary parts.
+    """Returns the real `[2 n, 2 n]` matrix u for which h u is W h, where h holds real parts, then imaginary parts.
 
     Example:
       >>> i = ComplexPair(jnp.zeros((1, 1)), jnp.ones((1, 1)))

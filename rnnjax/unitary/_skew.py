@@ -1,4 +1,4 @@
-"""Skew-symmetric matrices: how they are stored, where they start, and their exponential."""
+"""Skew-symmetric matrices: their storage, initialisers and exponential."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SkewInit = Callable[[jax.Array, int, Any], jax.Array]  # (key, n, dtype) -> pack
 
 
 def skew(packed: jax.Array) -> jax.Array:
-    """The skew-symmetric matrix `[n, n]` of the entries above its diagonal, row by row, `[n (n - 1) / 2]`.
+    """Returns the skew-symmetric matrix `[n, n]` from the entries above its diagonal, row by row, `[n (n - 1) / 2]`.
 
     Raises:
-      ValueError: there is no such n.
+      ValueError: no n matches the number of entries.
 
     Example:
       >>> import jax.numpy as jnp
@@ -38,19 +38,19 @@ def skew(packed: jax.Array) -> jax.Array:
 
 
 def _rotations(angles: jax.Array, n: int) -> jax.Array:
-    """The packed skew matrix that turns each plane (2j, 2j + 1) by its angle, `[n // 2]`, and nothing else."""
+    """Returns the packed skew matrix that rotates each plane (2j, 2j + 1) by its angle, `[n // 2]`."""
     rows, columns = np.triu_indices(n, 1)
     planes = np.flatnonzero((columns == rows + 1) & (rows % 2 == 0))
     return jnp.zeros(len(rows), angles.dtype).at[planes].set(angles)
 
 
 def any_angles(key: jax.Array, planes: int, dtype: Any) -> jax.Array:
-    """Angles from U(-pi, pi)."""
+    """Draws angles from U(-pi, pi)."""
     return jax.random.uniform(key, (planes,), dtype, -np.pi, np.pi)
 
 
 def henaff(key: jax.Array, n: int, dtype: Any) -> jax.Array:
-    """Initial values of a packed skew matrix: block diagonal, each plane turned by an angle from U(-pi, pi).
+    """Initialises a packed skew matrix: block diagonal, with a rotation of each plane by an angle from U(-pi, pi).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -66,11 +66,11 @@ def henaff(key: jax.Array, n: int, dtype: Any) -> jax.Array:
 
 
 def cayley_start(key: jax.Array, n: int, dtype: Any) -> jax.Array:
-    """Initial values of a packed skew matrix: block diagonal, its entries the tangents of half an angle.
+    """Initialises a packed skew matrix: block diagonal, with entries that are tangents of half an angle.
 
         s = -sqrt((1 - cos t) / (1 + cos t)) = -tan(t / 2),  t ~ U(0, pi / 2)
 
-    Through the Cayley transform these are rotations by t.
+    The Cayley transform turns these into rotations by t.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -84,7 +84,7 @@ def cayley_start(key: jax.Array, n: int, dtype: Any) -> jax.Array:
 
 
 def random_skew(scale: Any = 1.0) -> SkewInit:
-    """Initial values of a packed skew matrix: all entries from N(0, scale^2 / n).
+    """Initialises a packed skew matrix with all entries from N(0, scale^2 / n).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -99,15 +99,15 @@ def random_skew(scale: Any = 1.0) -> SkewInit:
 
 
 def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
-    """The exponential of a square matrix by matmuls alone: a series of degree 15, scaled and squared.
+    """The exponential of a square matrix by matmuls only: a series of degree 15 with scaling and squaring.
 
         exp(a) = (sum_k (a / 2^s)^k / k!)^(2^s)
 
-    Its gradient is that of the same operations, exact to rounding, forwards and backwards.
+    Its gradient is that of these operations, exact up to rounding in forward and reverse mode.
 
     Args:
       a: `[n, n]`.
-      squarings: the most there can be; norms up to 2^(squarings + 1) keep full accuracy.
+      squarings: maximal number of squarings; norms up to 2^(squarings + 1) keep full accuracy.
 
     Raises:
       ValueError: a is not square.
@@ -123,7 +123,7 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
     """
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"expm takes a square matrix, got {list(a.shape)}")
-    radius = 0.5 if a.dtype == jnp.float64 else 2.0  # where the 16th term is below rounding
+    radius = 0.5 if a.dtype == jnp.float64 else 2.0  # the 16th term is below rounding within this norm
     powers = [jnp.eye(a.shape[0], dtype=a.dtype), a]
     for _ in range(3):
         powers.append(matmul_full_precision(powers[-1], a))
@@ -144,9 +144,9 @@ def expm(a: jax.Array, squarings: int = 12) -> jax.Array:
 
 
 def _power_norm_bound(a: jax.Array, fourth: jax.Array) -> jax.Array:
-    """max(||a^4||^(1/4), (||a^4|| ||a||)^(1/5)), which bounds ||a^k||^(1/k) from k = 12 on: all the series leaves out.
+    """Returns max(||a^4||^(1/4), (||a^4|| ||a||)^(1/5)), a bound of ||a^k||^(1/k) for the truncated terms, k >= 12.
 
-    For a dense rotation it is far below ||a||, so there are fewer squarings.
+    For a dense rotation it is far below ||a||, so fewer squarings are needed.
     """
     of_a, of_fourth = (lax.stop_gradient(jnp.abs(m).sum(0).max()) for m in (a, fourth))
     return jnp.maximum(of_fourth**0.25, of_fourth**0.2 * of_a**0.2)

@@ -1,4 +1,4 @@
-"""Dynamic trivialisation: a rotation as a base and a short way from it, the base moved while training."""
+"""Dynamic trivialisation: a rotation as a base times a small rotation, with a base that moves during training."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Trivialized(NamedTuple):
-    """A rotation as a fixed base and a packed skew matrix that leads away from it."""
+    """A rotation as a fixed base and the packed skew matrix of a rotation away from it."""
 
     a: jax.Array
     base: jax.Array
 
 
 def dynamic(init: SkewInit = henaff) -> Parametrization:
-    """Dynamic trivialisation: the exponential around a base that `rebase` moves to where training stands.
+    """Dynamic trivialisation: the exponential around a base, which `rebase` moves to the current u.
 
         u = base exp(A),  A = -A^T, zero after each rebase
 
-    The base gets no gradient (exclude it from weight decay). Near A = 0 the map does not bend the gradient.
+    The base gets no gradient (exclude it from weight decay). Near A = 0 the map does not distort the gradient.
 
     Example: rebasing does not move u.
       >>> import jax, jax.numpy as jnp, numpy as np
@@ -52,9 +52,9 @@ def dynamic(init: SkewInit = henaff) -> Parametrization:
 
 
 def rebase(params: PyTree) -> PyTree:
-    """Params in which every `Trivialized` has its base where u is and a = 0; whatever else they hold stays.
+    """Returns params in which the base of every `Trivialized` is its u, with a = 0; all others are unchanged.
 
-    The new base is brought back to orthogonality (one Newton step), so rounding does not add up.
+    One Newton step makes the new base orthogonal again, so rounding errors do not accumulate.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,16 +74,16 @@ def rebase(params: PyTree) -> PyTree:
 
 
 class _RebasingState(NamedTuple):
-    """Updates so far."""
+    """The number of updates so far."""
 
     updates: jax.Array
 
 
 def rebasing(every: int) -> optax.GradientTransformationExtraArgs:
-    """An optax transform that applies `rebase` after each k-th update; the last of its chain.
+    """An optax transform that applies `rebase` after every k-th update; put it last in the chain.
 
     Args:
-      every: k. Whatever moments the optimiser keeps it keeps.
+      every: k. The moments of the optimiser are not changed.
 
     Raises:
       ValueError: k is below one.

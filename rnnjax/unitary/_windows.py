@@ -1,7 +1,7 @@
-"""How whole windows of these recurrences run fast, plain or a `Seq`: rules for `rnnjax.cells`.
+"""Fast windows for these recurrences, plain or a `Seq`: rules for `rnnjax.cells`.
 
-The backward loop holds W transposed and the derivative of the nonlinearity, nothing else; what belongs to the
-parameters of W is formed after it, for all steps of a piece at once.
+The backward loop only multiplies by W transposed and by the derivative of the nonlinearity. The gradients of the
+parameters of W are computed after it, for all steps of a piece at once.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _Activation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Linear(NamedTuple):
-    """A linear map W of real vectors, u being what it is made of.
+    """A linear map W of real vectors with parameters u.
 
     Attributes:
       apply: (u, h) -> W h.
       transpose: (u, g) -> W^T g.
-      each: (u, hs) -> W h for many h at once, in the form whose gradient in u is fast.
+      each: (u, hs) -> W h for many h at once, in a form whose gradient in u is fast.
     """
 
     apply: Callable[[PyTree, jax.Array], jax.Array]
@@ -40,15 +40,15 @@ class Linear(NamedTuple):
 
 
 def matmul_full_precision(h: jax.Array, u: jax.Array) -> jax.Array:
-    """h u in full precision wherever it runs: a matmul of fewer bits would not keep norms."""
+    """Returns h u in full precision on every backend: a matmul in lower precision would not keep norms."""
     return jnp.matmul(h, u, precision=lax.Precision.HIGHEST)
 
 
 def orthogonality_gap(u: jax.Array) -> jax.Array:
-    """I - u^T u, to about the square of the dtype's precision.
+    """Returns I - u^T u, to about the square of the dtype's precision.
 
     Entries are split into high, middle and low parts. The first two have so few bits that their products and sums are
-    exact in whatever order they are added: 2 bits + log2 n is at most the length of a mantissa.
+    exact in any order of summation: 2 bits + log2 n is at most the length of a mantissa.
     """
     n = u.shape[0]
     bits = (jnp.finfo(u.dtype).nmant + 1 - math.ceil(math.log2(max(n, 2)))) // 2
@@ -64,19 +64,19 @@ def orthogonality_gap(u: jax.Array) -> jax.Array:
 
 
 def polished(u: jax.Array) -> jax.Array:
-    """An orthogonal matrix brought nearer to one by a Newton step, for rounding adds up over thousands of steps.
+    """Brings a nearly orthogonal matrix closer to one by a Newton step, so that rounding errors do not add up over time.
 
         u + u (I - u^T u) / 2
 
-    In plain float32 the gap I - u^T u is as wrong as it is large, and the step leaves an error of the size of the one
-    that it removes. To twice that precision, only the rounding of the entries of u is left. The step's own derivative
-    is zero where u is orthogonal, so none is taken.
+    In plain float32 the error of the gap I - u^T u is as large as the gap, so the step would gain nothing. With the gap
+    at twice that precision, only the rounding of the entries of u remains. The step's own derivative is zero where u is
+    orthogonal, so it is not differentiated.
     """
     return u + lax.stop_gradient(matmul_full_precision(u, orthogonality_gap(u))) / 2
 
 
 def with_transpose(u: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
-    """A matrix and its transpose, made once: what `MATMUL` takes."""
+    """Returns a matrix and its transpose, the form that `MATMUL` takes."""
     return u, u.T
 
 
@@ -94,8 +94,8 @@ def recurrence(linear: Linear, act: _Activation, bind: Callable[[PyTree, Any], P
 
     Args:
       linear: W.
-      act: of one step's `[n]` and b.
-      bind: from the weights u and the dtype of the states to what `linear` takes, once per window.
+      act: a function of one step's `[n]` and b.
+      bind: (weights u, dtype of the states) -> the argument of `linear`, once per window.
     """
 
     def step(p: PyTree, h: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -156,19 +156,19 @@ def gated(act: _Activation) -> Rule:
 
 
 def _every_step(b: jax.Array, zs: jax.Array) -> jax.Array:
-    """b for each step, so that its cotangents are those of a pre-activation."""
+    """Repeats b for each step, so that its cotangents have the shape of those of a pre-activation."""
     return jnp.broadcast_to(b, (len(zs), *b.shape))
 
 
 class Plan(NamedTuple):
-    """By which rule a window runs, and how long its pieces are, from their number of steps."""
+    """The rule that runs a window, and the length of its pieces as a function of its number of steps."""
 
     rule: Rule
     length: Callable[[int], int] = piece_length
 
 
 def _same(carry: PyTree) -> PyTree:
-    """A carry that is the state itself."""
+    """Returns the carry unchanged, for cells whose carry is the state."""
     return carry
 
 
@@ -178,18 +178,18 @@ def fast_window(
     state: Callable[[PyTree], jax.Array] = _same,
     carry_of: Callable[[jax.Array], PyTree] = _same,
 ) -> Step:
-    """The window of a core by a rule, in at least single precision whatever the input.
+    """Returns the window of a core that runs by a rule, in at least single precision for any input.
 
     Args:
-      cell: the core; its step must be the one that the rule speeds up.
-      plan: from the steps of a window.
-      state: from the carry of the cell to that of the rule.
-      carry_of: and back.
+      cell: the core; the rule must be equivalent to its step.
+      plan: number of steps of a window -> `Plan`.
+      state: carry of the cell -> carry of the rule.
+      carry_of: carry of the rule -> carry of the cell.
     """
 
     def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         x = first_step_shape(without_marks(xs))
-        jax.eval_shape(cell.step, w, carry, x)  # its complaints are ours
+        jax.eval_shape(cell.step, w, carry, x)  # raises the errors of the step
         start, carry = state(cell.initial_carry(w, x)), state(carry)
         w, start, carry, inputs = jax.tree.map(at_least_single, (w, start, carry, without_marks(xs)))
         rule, length = plan(num_steps(inputs))
