@@ -64,7 +64,7 @@ def orthogonality_gap(u: jax.Array) -> jax.Array:
 
 
 def polished(u: jax.Array) -> jax.Array:
-    """Brings a nearly orthogonal matrix closer to one by a Newton step, so that rounding errors do not add up over time.
+    """Makes a nearly orthogonal matrix more orthogonal by a Newton step, so that rounding errors do not accumulate.
 
         u + u (I - u^T u) / 2
 
