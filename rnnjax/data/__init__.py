@@ -1,7 +1,7 @@
-"""From files to arrays, and from arrays to batches and streams.
+"""Reads files into arrays, and turns arrays into batches and streams.
 
-Belongs here: readers, vocabularies, batching. Does not belong here: synthetic tasks (`tasks`). Files are data:
-nothing here runs what it reads, and every size has a limit.
+Belongs here: readers, vocabularies, batching. Does not belong here: synthetic tasks (`tasks`). Files are data: this
+folder never executes what it reads, and limits every size.
 """
 
 from typing import TYPE_CHECKING

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 
 class Batch(NamedTuple):
-    """What training sees at once: examples first, then time.
+    """A batch of examples; the first axis is the example, the second is time.
 
     Attributes:
       x: inputs `[B, T, ...]`, plain or a `Seq`.
       y: targets, `[B, T, ...]`.
-      mask: `[B, T]`, where the target counts; None: everywhere.
-      restart: `[B]`, whether the carry starts anew before this window; None: always, and none is kept between batches.
+      mask: `[B, T]`, true where the target counts; None means that all count.
+      restart: `[B]`, whether the carry is reset before this window; None resets always and keeps no carry between
+        batches.
     """
 
     x: Any

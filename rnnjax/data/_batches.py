@@ -1,4 +1,4 @@
-"""Sequences of different lengths -> rectangles: padded, packed side by side, or in batches of similar length."""
+"""Turns sequences of different lengths into rectangular arrays: padded, packed, or bucketed by length."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rnnjax.data._batch import Batch
 
 
 def padded(xs: Sequence[np.ndarray], steps: int = 0) -> Seq:
-    """Sequences side by side, each from the beginning of a row of its own.
+    """Pads sequences to one length, one sequence per row.
 
     Args:
       xs: arrays `[T_i, ...]`; T_i may be 0.
-      steps: of a row; 0: as many as the longest has.
+      steps: length of a row; 0 for the length of the longest sequence.
 
     Returns:
       a `Seq` of x `[n, T, ...]`, zero where not valid, and valid `[n, T]`.
 
     Raises:
-      UserError: one is longer than a row.
+      UserError: a sequence is longer than a row.
 
     Example:
       >>> import numpy as np
@@ -40,16 +40,17 @@ def padded(xs: Sequence[np.ndarray], steps: int = 0) -> Seq:
 
 
 def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Batch:
-    """Sequences with a target at each step, several in a row where they fit: less padding, the same losses.
+    """Packs sequences with a target at each step into shared rows: less padding, the same losses.
 
-    `first` marks where one begins. The longest go first, each into the fullest row that has room for it.
+    `first` marks the beginning of each sequence. The longest sequences are placed first, each in the fullest row that
+    it fits.
 
     Args:
       xs, ys: arrays `[T_i, ...]`, pairwise of the same length.
-      steps: of a row.
+      steps: length of a row.
 
     Raises:
-      UserError: one is longer than a row.
+      UserError: a sequence is longer than a row.
 
     Example:
       >>> import numpy as np
@@ -69,7 +70,7 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
 
 
 def _best_fit(lengths: Sequence[int], steps: int) -> list[list[int]]:
-    """Which sequences share a row: best fit, the longest first."""
+    """Assigns sequences to rows by best fit, longest first."""
     rows: list[list[int]] = []
     by_room: dict[int, list[int]] = {}
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -85,7 +86,7 @@ def _best_fit(lengths: Sequence[int], steps: int) -> list[list[int]]:
 
 
 def split_long(xs: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
-    """Sequences in pieces of at most so many steps, as equal as can be.
+    """Splits sequences into pieces of at most `steps` steps, of lengths as equal as possible.
 
     Example:
       >>> import numpy as np
@@ -96,32 +97,32 @@ def split_long(xs: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
 
 
 def bucketed(lengths: Sequence[int], batch_size: int, seed: int = 0, epoch: int = 0) -> list[np.ndarray]:
-    """An epoch of batches of similar lengths: little padding, in random order, every sequence once.
+    """Returns the batches of an epoch, each with similar lengths: little padding, random order, every sequence once.
 
-    A pure function of the seed and the epoch: (epoch, batches done) is where a run stands, and all that its checkpoint
-    needs. A program is compiled for each length of a padded batch, so give `padded` few different `steps`.
+    This is a pure function of the seed and the epoch, so a checkpoint only needs (epoch, batches done). Each length of
+    a padded batch compiles a program, so use few different `steps` in `padded`.
 
     Args:
       lengths: of the sequences.
-      batch_size: sequences of a batch; the last has what is left.
-      seed, epoch: another order for each.
+      batch_size: sequences per batch; the last batch has the remainder.
+      seed, epoch: determine the order.
 
     Returns:
-      places of the sequences, one array for each batch.
+      indices of the sequences, one array per batch.
 
     Example:
       >>> sorted(sorted(batch.tolist()) for batch in bucketed([5, 1, 4, 2], batch_size=2))
       [[0, 2], [1, 3]]
     """
     rng = np.random.default_rng([seed, epoch])
-    mixed = rng.permutation(len(lengths))  # so that ties fall otherwise in each epoch
+    mixed = rng.permutation(len(lengths))  # so that ties are ordered differently in each epoch
     order = mixed[np.argsort(np.asarray(lengths)[mixed], kind="stable")]
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def within_length(lengths: Sequence[int], steps: int) -> tuple[np.ndarray, int]:
-    """The places of sequences of at most so many steps, and how many are left out. Say so to whoever reads the result.
+    """Returns the indices of sequences of at most `steps` steps, and the number of others; report that number.
 
     Example:
       >>> within_length([3, 9, 5], 5)

@@ -1,4 +1,4 @@
-"""A list of what was read that also says what was not."""
+"""A list of records that also counts what its reader skipped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _T = TypeVar("_T")
 
 
 class Counted(list[_T]):
-    """What a reader found, and what it passed over on the way.
+    """The records that a reader returned, and counts of what it skipped.
 
     Attributes:
-      passed: how many things of each kind are no record.
+      passed: number of skipped items of each kind.
 
     Example:
       >>> Counted(["a", "b"], {"other files": 2}).note()
@@ -25,6 +25,6 @@ class Counted(list[_T]):
         self.passed: Counter[str] = Counter(passed or {})
 
     def note(self) -> str:
-        """What was passed over, in words; "": nothing was."""
+        """Returns a note of what was skipped; "" if nothing was."""
         said = ", ".join(f"{n} {kind}" for kind, n in self.passed.items() if n)
         return said and f"passed over: {said}"

@@ -1,4 +1,4 @@
-"""Public files, downloaded into a cache and checked; archives unpacked where they cannot do harm."""
+"""Downloads public files into a cache and verifies them; unpacks archives safely."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LIMIT = 1 << 30  # bytes of all files of an archive together
 
 
 class Remote(NamedTuple):
-    """A file that can be had.
+    """A file that can be downloaded.
 
     Attributes:
-      url: where.
-      sha256: of its bytes, in hexadecimal digits.
-      size: bytes that it may have at most.
+      url: its address.
+      sha256: its checksum, in hexadecimal digits.
+      size: maximal number of bytes.
     """
 
     url: str
@@ -54,21 +54,21 @@ REGISTRY: Mapping[str, Remote] = {
 
 
 def _cache_folder() -> Path:
-    """Where downloads are kept: $RNNJAX_CACHE, or rnnjax/data in the user's cache folder."""
+    """Returns the folder of downloads: $RNNJAX_CACHE, or rnnjax/data in the user's cache folder."""
     own = os.environ.get("RNNJAX_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnjax" / "data"
 
 
 def fetch(name: str, cache: str = "", registry: Mapping[str, Remote] = REGISTRY) -> str:
-    """The path of a public file, downloaded once and checked by its checksum at every call.
+    """Returns the path of a public file, which is downloaded once and verified by its checksum on every call.
 
     Args:
-      name: in the registry; experiments take `--data=fetch:NAME`.
-      cache: the folder that keeps it; "": `$RNNJAX_CACHE`, or one in the user's cache folder.
-      registry: the files there are.
+      name: in the registry; experiments accept `--data=fetch:NAME`.
+      cache: the folder of downloads; "" for `$RNNJAX_CACHE`, or else one in the user's cache folder.
+      registry: the available files.
 
     Raises:
-      UserError: there is no such name, pooch is not installed, the file cannot be had, or it is not the one expected.
+      UserError: the name is unknown, pooch is not installed, the download fails, or the file is not the expected one.
 
     Example:
       >>> fetch("mnist")
@@ -88,12 +88,12 @@ def fetch(name: str, cache: str = "", registry: Mapping[str, Remote] = REGISTRY)
                 remote.url, f"sha256:{remote.sha256}", name, folder, downloader=_limited_download(remote.size)
             )
         )
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's of a checksum are ValueErrors
+    except (OSError, ValueError) as error:  # requests raises OSErrors, pooch raises ValueErrors for a wrong checksum
         raise UserError(f"cannot fetch {name} from {remote.url}: {error}") from error
 
 
 def _limited_download(size: int) -> Callable[..., None]:
-    """A download that stops as soon as there are more bytes than expected."""
+    """Returns a downloader that stops at more bytes than expected."""
 
     def download(url: str, output: str, manager: Any) -> None:
         import requests
@@ -112,9 +112,9 @@ class Member(NamedTuple):
     """A file in an archive.
 
     Attributes:
-      name: inside the folder that it would be unpacked into.
-      size: bytes, as the archive says.
-      open: opens it.
+      name: relative to the folder that it would be unpacked into.
+      size: in bytes, according to the archive.
+      open: opens the file.
       archive: the path of the archive, for messages.
     """
 
@@ -124,10 +124,10 @@ class Member(NamedTuple):
     archive: str = ""
 
     def pieces(self) -> Iterator[bytes]:
-        """Its bytes, piece by piece.
+        """Yields its bytes in pieces.
 
         Raises:
-          UserError: they are damaged or encrypted, or more or fewer than the archive says.
+          UserError: they are damaged or encrypted, or their number is not the one in the archive.
         """
         where, there = f"{self.archive}: the member {self.name!r}", 0
         with reader_errors(where, "is damaged, or packed in a way that is not read"):
@@ -147,19 +147,19 @@ class Member(NamedTuple):
 
 
 def unpack(archive: str, folder: str, limit: int = _LIMIT) -> list[str]:
-    """Unpacks a tar or zip archive, compressed or not, into a new folder; all of it or nothing.
+    """Unpacks a tar or zip archive, compressed or not, into a new folder, completely or not at all.
 
     Args:
       archive: the file.
-      folder: where to; must not be there yet.
-      limit: bytes of all files together, checked before any is written and while they are.
+      folder: the target, which must not exist.
+      limit: bytes of all files together, checked before and during writing.
 
     Returns:
       the paths of the files, relative to the folder.
 
     Raises:
-      UserError: it is no archive, or damaged; a member would lie outside the folder, or is a link or a device; there
-        is too much in it; or the folder is there.
+      UserError: the file is not an archive or is damaged; a member would lie outside the folder, or is a link or a
+        device; there are too many bytes; or the folder exists.
 
     Example:
       >>> unpack("nowhere.tar.gz", "data")
@@ -179,14 +179,14 @@ def unpack(archive: str, folder: str, limit: int = _LIMIT) -> list[str]:
 
 @contextlib.contextmanager
 def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
-    """The members of an archive that are files, while it is open.
+    """Opens an archive and returns the members that are files, for use in a `with` statement.
 
     Args:
       archive: its path.
       limit: bytes of all files together, counted while the archive is read.
 
     Raises:
-      UserError: it is no archive, or damaged, or holds too much, or a member is no file inside it.
+      UserError: the file is not an archive, is damaged or too large, or a member is not a file inside it.
     """
     with as_user_error("read", archive), open(archive, "rb"):
         pass
@@ -209,7 +209,7 @@ def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
 
 
 def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Member]:
-    """Members, as long as they are not too much together: the rest of an archive is not looked at."""
+    """Returns the members; raises as soon as they exceed the limit, without reading the rest of the archive."""
     members, total = [], 0
     for member in found:
         total += member.size
@@ -220,7 +220,7 @@ def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Memb
 
 
 def _check_tar_end(archive: str, tar: tarfile.TarFile) -> None:
-    """Refuses a tar archive that does not end where its members do: tarfile says nothing of what it does not read."""
+    """Refuses a tar archive with data after its last member, which tarfile would silently ignore."""
     tar.fileobj.seek(tar.offset)
     rest = tar.fileobj.read(_PIECE)
     if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
@@ -228,11 +228,11 @@ def _check_tar_end(archive: str, tar: tarfile.TarFile) -> None:
         raise UserError(f"{archive} is a damaged tar archive: after {tar.offset} bytes its members end, and {fault}")
 
 
-_END, _LONGEST_END = b"PK\5\6", 22 + 65535  # of a zip archive: its signature, and its bytes with the longest comment
+_END, _LONGEST_END = b"PK\5\6", 22 + 65535  # of a zip archive: its end signature, and its size with the longest comment
 
 
 def _check_zip_end(archive: str, file: zipfile.ZipFile) -> None:
-    """Refuses a zip archive whose list is shorter than its end says: zipfile says nothing of members it has lost."""
+    """Refuses a zip archive that lists fewer members than its end record counts, which zipfile does not notice."""
     with open(archive, "rb") as raw:
         raw.seek(-min(os.path.getsize(archive), _LONGEST_END), os.SEEK_END)
         tail = raw.read()
@@ -243,14 +243,14 @@ def _check_zip_end(archive: str, file: zipfile.ZipFile) -> None:
 
 
 def _zip_member(archive: str, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    """A member of a zip archive."""
+    """Returns a member of a zip archive."""
     if stat.S_ISLNK(info.external_attr >> 16):
         raise UserError(f"{archive}: the member {info.filename!r} is a link")
     return Member(_safe_member_name(archive, info.filename), info.file_size, lambda: file.open(info), archive)
 
 
 def _tar_member(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
-    """A member of a tar archive."""
+    """Returns a member of a tar archive."""
     if info.size < 0:
         raise UserError(f"{archive}: the member {info.name!r} has {info.size} bytes")
     if not info.isfile():
@@ -261,7 +261,7 @@ def _tar_member(archive: str, file: tarfile.TarFile, info: tarfile.TarInfo) -> M
 
 
 def _safe_member_name(archive: str, name: str) -> str:
-    """The name of a member, if it stays in the folder."""
+    """Returns the name of a member if it stays inside the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts:
         raise UserError(f"{archive}: the member {name!r} has no name")
@@ -271,7 +271,7 @@ def _safe_member_name(archive: str, name: str) -> str:
 
 
 def _copy_member(member: Member, path: Path) -> None:
-    """Writes a member, and no more of it than it said."""
+    """Writes a member, up to the size that the archive states."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as target:
         for piece in member.pieces():

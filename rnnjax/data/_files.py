@@ -1,4 +1,4 @@
-"""Files in standard formats -> arrays. Files are data: nothing here runs what it reads, and every size has a limit."""
+"""Reads files in standard formats. Files are data: nothing here executes what it reads, and every size has a limit."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from rnnjax.data._guard import reader_errors
 from rnnjax.data._opening import UTF8, decode_text
 
 _GZIP = b"\x1f\x8b"
-_LIMIT = 1 << 30  # bytes of a file, and of what comes out of a compressed one
+_LIMIT = 1 << 30  # bytes of a file, and of the content of a compressed one
 PIECE = 1 << 20
 
 
 def find(path: str, data_dir: str = "") -> str:
-    """A path as it is given or, where nothing is there, the same below the folder of data sets.
+    """Returns a path as given or, if nothing is there, the same path below the folder of data sets.
 
     Args:
-      path: `fetch:NAME` is the path of a public file, which is downloaded if need be: see `fetch`.
-      data_dir: the folder of data sets; "": none.
+      path: `fetch:NAME` stands for a public file, which is downloaded if necessary: see `fetch`.
+      data_dir: the folder of data sets; "" for none.
 
     Raises:
-      UserError: there is a folder of data sets, and the path is neither there nor below it.
+      UserError: a folder of data sets is given, and the path exists neither by itself nor below it.
 
     Example:
       >>> find("nowhere.txt")
@@ -43,23 +43,23 @@ def find(path: str, data_dir: str = "") -> str:
 
 
 def _locate(path: str, data_dir: str) -> str:
-    """Where `find` looks: the path itself if nothing is anywhere."""
+    """Returns the path that `find` chooses; the path itself if nothing exists."""
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
     below = Path(data_dir) / path
-    with reader_errors(f"{path[:40]!r}", "is no path"):  # such as one of a name that is too long
+    with reader_errors(f"{path[:40]!r}", "is no path"):  # for example a name that is too long
         return str(below) if not Path(path).exists() and data_dir and below.exists() else path
 
 
 def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
-    """The same for a folder, which must be there.
+    """Returns an existing folder, found as by `find`.
 
     Args:
-      path, data_dir: as `find` takes them.
-      flag: what gave the path, for the message.
+      path, data_dir: as for `find`.
+      flag: name of the flag that gave the path, for the message.
 
     Raises:
-      UserError: there is no such folder.
+      UserError: the folder does not exist.
 
     Example:
       >>> find_folder("nowhere", "/data")
@@ -76,14 +76,14 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
 
 
 def read_bytes(path: str, limit: int = _LIMIT) -> bytes:
-    """The bytes of a file, or, if they are gzip's, what was compressed.
+    """Returns the bytes of a file, decompressed if it is a gzip file.
 
     Args:
       path: of the file.
-      limit: more bytes than that are refused, before memory is taken for them.
+      limit: maximal number of bytes; larger files are refused before memory is allocated.
 
     Raises:
-      UserError: there is no such file, it is too large, or its gzip data are damaged.
+      UserError: the file does not exist, is too large, or its gzip data are damaged.
 
     Example:
       >>> read_bytes("nowhere.gz")
@@ -99,7 +99,7 @@ def read_bytes(path: str, limit: int = _LIMIT) -> bytes:
 
 
 def _read_bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
-    """All bytes of a stream, which are read piece by piece up to a limit."""
+    """Reads all bytes of a stream in pieces, up to a limit."""
     pieces, size = [], 0
     while piece := file.read(PIECE):
         size += len(piece)
@@ -110,14 +110,14 @@ def _read_bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
 
 
 def read_lines(path: str, encoding: str = UTF8) -> list[str]:
-    """The lines of a text file without their ends; see `opening` for what ends a line.
+    """Returns the lines of a text file without their line ends; `opening` defines what ends a line.
 
     Args:
-      path: of the file, which gzip may have compressed.
-      encoding: of its characters; a byte order mark says it better.
+      path: of the file, which may be compressed with gzip.
+      encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
+      UserError: the file cannot be read, is empty, or has a line in another encoding, which is named.
 
     Example:
       >>> read_lines("nowhere.txt")
@@ -128,10 +128,10 @@ def read_lines(path: str, encoding: str = UTF8) -> list[str]:
 
 
 def read_text(path: str, encoding: str = UTF8) -> str:
-    """The text of a file, every end of a line written as "\\n".
+    """Returns the text of a file, with every line end as "\\n".
 
     Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
+      UserError: the file cannot be read, is empty, or has a line in another encoding, which is named.
 
     Example:
       >>> read_text("nowhere.txt")
@@ -145,7 +145,7 @@ def read_text(path: str, encoding: str = UTF8) -> str:
 
 
 def read_blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str]]]:
-    """The runs of lines between blank lines, each line with its number.
+    """Yields the blocks of lines between blank lines, each line with its number.
 
     Raises:
       UserError: the file cannot be read.
@@ -167,7 +167,7 @@ def read_blocks(path: str, encoding: str = UTF8) -> Iterator[list[tuple[int, str
 
 
 def raise_at_line(path: str, line: int, fault: str) -> NoReturn:
-    """Says what is wrong in a file, and in which line.
+    """Raises a `UserError` about a line of a file.
 
     Raises:
       UserError: always.

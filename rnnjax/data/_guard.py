@@ -1,4 +1,4 @@
-"""One guard for all readers: whatever a damaged file does to a library becomes one line."""
+"""One guard for all readers: any error that a damaged file causes in a library becomes a one-line message."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from rnnjax.base import UserError
 
-# What the readers of the standard library, numpy and scipy raise on bytes that are not what they should be. ValueError
-# has the errors of JSON and of encodings, RuntimeError has RecursionError, NotImplementedError and encrypted members.
+# The errors that the readers of the standard library, numpy and scipy raise on malformed bytes. ValueError includes
+# those of JSON and of encodings; RuntimeError includes RecursionError, NotImplementedError and encrypted members.
 _FAULTS = (
     ArithmeticError,
     EOFError,
@@ -37,11 +37,11 @@ _FAULTS = (
 
 @contextlib.contextmanager
 def reader_errors(name: str, fault: str = "is damaged, or of a form that is not read") -> Iterator[None]:
-    """Turns what a reader raises on a faulty file into a `UserError` of one line. Keep what it encloses small.
+    """Turns an error of a reader on a malformed file into a one-line `UserError`. Wrap as little code as possible.
 
     Args:
-      name: of the file, and of the member if it is an archive.
-      fault: what is said of it.
+      name: of the file, and of the member in an archive.
+      fault: the message, which follows the name.
 
     Raises:
       UserError: in place of any of `_FAULTS`.

@@ -1,4 +1,4 @@
-"""Images with labels: idx files and scikit-learn's digits, read pixel by pixel, in shuffled epochs."""
+"""Images with labels, from idx files or scikit-learn's digits, as sequences of pixels in shuffled epochs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rnnjax.data._stream import Stream
 from rnnjax.data._streams import one_pass
 
 _MOST_AXES = 8  # of an idx file
-# The third byte of an idx file says of what kind its numbers are; they are big-endian.
+# The third byte of an idx file gives the type of its numbers, which are big-endian.
 _KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: str) -> np.ndarray:
-    """The array in an idx file, plain or compressed with gzip.
+    """Returns the array in an idx file, plain or compressed with gzip.
 
     Raises:
-      UserError: there is no such file, it is no idx file, or its length is not what its header says.
+      UserError: the file does not exist, is not an idx file, or its length does not match its header.
 
     Example:
       >>> read_idx("nowhere-idx1-ubyte")
@@ -63,10 +63,10 @@ class Images(NamedTuple):
 
 
 def read_images(images: str, labels: str) -> Images:
-    """Images and labels from their two idx files.
+    """Reads images and labels from their two idx files.
 
     Raises:
-      UserError: one of them cannot be read, is of another kind, or they do not belong together.
+      UserError: a file cannot be read or has the wrong type, or the two do not match.
     """
     x, y = read_idx(images), read_idx(labels)
     for path, array, rank, what in ((images, x, x.ndim >= 2, "images"), (labels, y, y.ndim == 1, "labels")):
@@ -80,10 +80,10 @@ def read_images(images: str, labels: str) -> Images:
 
 
 def idx_folder(folder: str) -> tuple[Images, Images]:
-    """The training and the test images in a folder with the four files of MNIST, by their usual names.
+    """Reads the training and test images from a folder with the four MNIST files under their usual names.
 
     Raises:
-      UserError: a file is missing or wrong, or the two sets do not belong together.
+      UserError: a file is missing or wrong, or the two sets do not match.
 
     Example:
       >>> idx_folder("nowhere")
@@ -110,7 +110,7 @@ def idx_folder(folder: str) -> tuple[Images, Images]:
 
 
 def digits() -> Images:
-    """The 1,797 digits of 8 x 8 pixels that come with scikit-learn, their 17 levels of grey spread over 0 to 255.
+    """Returns the 1,797 digits of 8 x 8 pixels from scikit-learn, with their 17 grey levels scaled to 0 to 255.
 
     Raises:
       UserError: scikit-learn is not installed.
@@ -129,12 +129,12 @@ def digits() -> Images:
 
 
 def split(images: Images, part: float, seed: int = 0) -> tuple[Images, Images]:
-    """Images in two, drawn at random once for all: what remains, and the given part.
+    """Splits images at random in two: the remainder, and the given fraction.
 
     Args:
       images: all of them.
-      part: in [0, 1).
-      seed: another seed, another split.
+      part: the fraction, in [0, 1).
+      seed: selects the split.
 
     Example:
       >>> import numpy as np
@@ -149,7 +149,7 @@ def split(images: Images, part: float, seed: int = 0) -> tuple[Images, Images]:
 
 
 def permuted(images: Images, seed: int = 0) -> Images:
-    """The same images with their pixels in another order, drawn once for all. `unpermuted` takes it back.
+    """Returns the images with their pixels in another order, the same for all. `unpermuted` is the inverse.
 
     Example:
       >>> import numpy as np
@@ -160,7 +160,7 @@ def permuted(images: Images, seed: int = 0) -> Images:
 
 
 def unpermuted(images: Images, seed: int = 0) -> Images:
-    """The images that `permuted` was given.
+    """Returns the images before `permuted`.
 
     Example:
       >>> import numpy as np
@@ -171,7 +171,7 @@ def unpermuted(images: Images, seed: int = 0) -> Images:
 
 
 def pixels(images: Images, at: jax.Array, mask: jax.Array | None = None) -> Batch:
-    """A batch of the images at the given places: x `[B, T, 1]` in [0, 1], y `[B]`.
+    """Returns the batch of images at the given indices: x `[B, T, 1]` in [0, 1], y `[B]`.
 
     Example:
       >>> import numpy as np
@@ -184,11 +184,11 @@ def pixels(images: Images, at: jax.Array, mask: jax.Array | None = None) -> Batc
 
 
 class _Epoch(NamedTuple):
-    """Where a shuffled stream stands.
+    """The position of a shuffled stream.
 
     Attributes:
       order: of the images in this epoch, int32 `[n]`.
-      at: batches of it that have been.
+      at: number of its batches so far.
     """
 
     order: jax.Array
@@ -196,12 +196,12 @@ class _Epoch(NamedTuple):
 
 
 def shuffled_images(name: str, batch_size: int) -> Stream:
-    """The stream of batches of `data[name]`, which are `Images`, in epochs of another order each.
+    """Returns the stream of batches of `data[name]`, which is an `Images`, in a new random order each epoch.
 
-    An image comes at most once in an epoch; those that do not fill a batch wait for the next.
+    An epoch has each image at most once; images that do not fill a batch wait for a later epoch.
 
     Raises:
-      UserError: at its beginning, if there are fewer images than a batch takes.
+      UserError: at the start, if there are fewer images than the batch size.
 
     Example:
       >>> import jax, numpy as np
@@ -235,7 +235,7 @@ def shuffled_images(name: str, batch_size: int) -> Stream:
 
 
 def images_in_order(name: str, batch_size: int, n: int) -> Stream:
-    """One pass over the n images of `data[name]`, each once; what fills up the last batch is masked.
+    """Returns a stream with each of the n images of `data[name]` once; the padding of the last batch is masked.
 
     Example:
       >>> import jax, numpy as np

@@ -1,4 +1,4 @@
-"""Texts with a label each: one a line in a file, or one file a class in a folder."""
+"""Texts with a label each: one per line of a file, or one file per class in a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Labelled(NamedTuple):
 
     Attributes:
       xs: the examples: texts, or arrays `[T, ...]` of different lengths.
-      y: which of the classes, int32 `[n]`.
+      y: index of the class, int32 `[n]`.
       classes: their names.
     """
 
@@ -29,25 +29,25 @@ class Labelled(NamedTuple):
     classes: tuple[str, ...]
 
     def at(self, places: Sequence[int] | np.ndarray) -> Labelled:
-        """The examples at some places."""
+        """Returns the examples at the given indices."""
         return Labelled([self.xs[i] for i in places], self.y[list(places)], self.classes)
 
 
 def read_labelled(
     path: str, classes: Sequence[str] = (), separator: str = "\t", encoding: str = UTF8, complete: bool = True
 ) -> Labelled:
-    """A file with one text a line, its label before it.
+    """Reads a file with one text per line, each after its label.
 
     Args:
-      path: a text file, which gzip may have compressed. Blank lines are passed over.
-      classes: those there may be; (): those there are, in order of first appearance.
+      path: a text file, which may be compressed with gzip. Blank lines are skipped.
+      classes: the possible classes; () for those that occur, in order of first appearance.
       separator: between a label and its text.
       complete: whether each of `classes` must occur.
-      encoding: of its characters; a byte order mark says it better.
+      encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: a line, which is named, has no label, no text or a label that is none of the classes; or a class is
-        empty; or the first line names the columns; or most lines have a label of their own.
+      UserError: a line, which is named, has no label, no text, or a label that is not one of the classes; a class is
+        empty; the first line holds column names; or most labels occur only once.
 
     Example:
       >>> import pathlib, tempfile
@@ -78,12 +78,12 @@ def read_labelled(
     return found
 
 
-_COLUMNS = ("label", "labels", "class", "category", "target", "sentiment")  # what a first line calls its labels
-_MANY = 20  # lines that tell whether the labels are in the other column
+_COLUMNS = ("label", "labels", "class", "category", "target", "sentiment")  # names of the label column in a header
+_MANY = 20  # lines needed to decide that the labels are in the other column
 
 
 def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
-    """Refuses a first line of names, which would be a class of its own, and texts that stand where labels are due."""
+    """Refuses a header line, which would become a class of its own, and texts in the column of the labels."""
     each = Counter(label for _, label in labels)
     line, first = labels[0] if labels else (0, "")
     if len(labels) > 1 and each[first] == 1 and first.lower() in _COLUMNS:
@@ -94,7 +94,7 @@ def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
 
 
 def name_some(classes: Sequence[str], most: int = 10) -> str:
-    """The names of classes as a message has them.
+    """Lists the names of classes for a message.
 
     Example:
       >>> name_some("abcd", most=2)
@@ -105,16 +105,16 @@ def name_some(classes: Sequence[str], most: int = 10) -> str:
 
 
 def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
-    """Examples whose labels are mapped to classes by name.
+    """Returns examples whose labels are mapped to classes by name.
 
     Args:
       xs: the examples.
-      labels: of each, with the line that has it.
-      classes: in their order.
+      labels: of each, with its line number.
+      classes: in order.
       path: of the file, for the message.
 
     Raises:
-      UserError: a label, whose line is named, is none of the classes.
+      UserError: a label, whose line is named, is not one of the classes.
 
     Example:
       >>> with_classes(["no", "yes"], [(1, "bad"), (2, "good")], ("good", "bad", "fair"), "test.tsv").y.tolist()
@@ -128,17 +128,17 @@ def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str
 
 
 def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
-    """A folder with a text file for each class, named after it, one example a line: surnames by language.
+    """Reads a folder with one text file per class, named after the class, one example per line, such as surnames.
 
-    Blank lines are passed over; so is what has a name that begins with a dot.
+    Blank lines and hidden files are skipped.
 
     Args:
-      folder: where they lie.
-      encoding: of their characters; a byte order mark says it better.
+      folder: of the files.
+      encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: there are fewer than two such files, or folders among them, or files of different endings, or two of
-        the same class; or one has no example or is not of this encoding.
+      UserError: there are fewer than two such files, or folders among them, or files with different extensions, or two
+        of the same class; or a file has no example or another encoding.
 
     Example:
       >>> import pathlib, tempfile
@@ -160,7 +160,7 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
 
 
 def _class_names(folder: str, paths: Sequence[Path]) -> tuple[str, ...]:
-    """The names of the classes, if these are the files of classes and of nothing else."""
+    """Returns the names of the classes, if the files are those of classes and nothing else."""
     files = [path for path in paths if path.is_file()]
     if len(files) < 2:
         raise UserError(f"{folder} has {len(files)} files: one is needed for each of at least two classes")
@@ -179,12 +179,12 @@ def _class_names(folder: str, paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _plain(path: Path) -> Path:
-    """A path without the ending that gzip adds."""
+    """Returns a path without the .gz extension."""
     return path.with_suffix("") if path.suffix == ".gz" else path
 
 
 def random_split(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
-    """The numbers below n in random parts, drawn once for all: what remains, then a part for each of `parts`.
+    """Splits the numbers below n at random: first the remainder, then one part for each fraction in `parts`.
 
     Example:
       >>> [len(part) for part in random_split(100, 0.1, 0.2)]
@@ -197,13 +197,13 @@ def random_split(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
 
 
 def drop_duplicates(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
-    """The same parts, the last without what comes in the others too; and how much that is.
+    """Removes from the last part what also occurs in the other parts; returns the parts and the number removed.
 
-    A random split of a list in which some examples come twice puts known ones into the test.
+    If some examples of a list occur twice, a random split puts training examples into the test part.
 
     Args:
-      keys: of the examples: equal ones are the same.
-      parts: places, those of the test last.
+      keys: of the examples; equal keys mean equal examples.
+      parts: indices, with the test part last.
 
     Example:
       >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Piano rolls: which of 88 keys sound in each frame, from .mat and JSON files."""
+"""Piano rolls from .mat and JSON files: which of 88 keys sound in each frame."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from rnnjax.data._opening import MARKS, decode_text
 
 KEYS, LOWEST = 88, 21  # of a piano; its lowest key is MIDI note 21
 _PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "test": ("testdata", "test")}
-_MOST = 1 << 28  # bytes of a file of music, and of what is compressed in it
-_COMPRESSED = 15  # the type of an element of a .mat file that zlib has compressed
+_MOST = 1 << 28  # bytes of a file of music, and of the compressed data in it
+_COMPRESSED = 15  # the type of an element of a .mat file that is compressed with zlib
 
 _Rolls = dict[str, list[np.ndarray]]
 
 
 def read_rolls(path: str) -> _Rolls:
-    """Pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
+    """Reads pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
 
     A .mat file has cells traindata, validdata and testdata of such matrices. A JSON file has lists train, valid and
-    test of pieces, a piece being a list of frames and a frame a list of MIDI notes, 21 to 108. A note below 0, null or
-    NaN is none. A frame that is null or NaN is a rest.
+    test of pieces. A piece is a list of frames, and a frame a list of MIDI notes, 21 to 108. A note that is below 0,
+    null or NaN is ignored. A frame that is null or NaN is a rest.
 
     Raises:
-      UserError: the file is damaged, of another format or too large, or a piece, which is named, is no piano roll.
+      UserError: the file is damaged, too large or in another format, or a piece, which is named, is not a piano roll.
 
     Example:
       >>> import pathlib, tempfile
@@ -50,19 +50,19 @@ def read_rolls(path: str) -> _Rolls:
 
 
 def _parse_mat(path: str, content: bytes) -> _Rolls:
-    """The parts of a .mat file."""
+    """Parses the parts of a .mat file."""
     from scipy.io import loadmat
 
     _inflated(path, content)
     try:
         found = loadmat(io.BytesIO(content), variable_names=[name for names in _PARTS.values() for name in names])
-    except Exception as error:  # scipy has no one error for what is wrong in a file
+    except Exception as error:  # scipy has no common error for malformed files
         raise UserError(f"{path} is no .mat file, or a damaged one: {error}") from error
     return _parts(path, found, lambda piece, where: _roll(piece, where))
 
 
 def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
-    """Sees that what is compressed in a .mat file (version 5) is not too much, before scipy takes memory for it."""
+    """Checks that the compressed data of a .mat file (version 5) are not too large, before scipy allocates memory."""
     at = 128
     while content[:6] == b"MATLAB" and at + 8 <= len(content):
         kind, size = struct.unpack("<II" if content[126:128] == b"IM" else ">II", content[at : at + 8])
@@ -79,7 +79,7 @@ def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
 
 
 def _parse_json(path: str, content: bytes) -> _Rolls:
-    """The parts of a JSON file."""
+    """Parses the parts of a JSON file."""
     try:
         found = json.loads(decode_text(content, path), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -90,7 +90,7 @@ def _parse_json(path: str, content: bytes) -> _Rolls:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON none of whose names comes twice, of which one would be lost."""
+    """Builds a JSON object and refuses duplicate names, of which json would drop one."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -99,7 +99,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
-    """The pieces of each part."""
+    """Returns the pieces of each part."""
     rolls: _Rolls = {}
     for part, names in _PARTS.items():
         if all(name in found for name in names):
@@ -114,7 +114,7 @@ def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
 
 
 def _roll(piece: Any, where: str) -> np.ndarray:
-    """A matrix of zeros and ones."""
+    """Returns a piano roll as a matrix of zeros and ones."""
     array = np.asarray(piece)
     if array.ndim != 2 or array.shape[1] != KEYS or not len(array) or array.dtype == object:
         raise UserError(f"{where}: {array.dtype} {list(array.shape)} is no piano roll [T, {KEYS}]")
@@ -125,7 +125,7 @@ def _roll(piece: Any, where: str) -> np.ndarray:
 
 
 def _notes(piece: Any, where: str) -> np.ndarray:
-    """A list of lists of MIDI notes."""
+    """Returns the piano roll of a list of lists of MIDI notes."""
     if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or _rest(frame) for frame in piece):
         raise UserError(f"{where} is no list of frames")
     array = np.zeros((len(piece), KEYS), np.uint8)
@@ -143,5 +143,5 @@ def _notes(piece: Any, where: str) -> np.ndarray:
 
 
 def _rest(note: Any) -> bool:
-    """Whether a note or a frame says that nothing sounds: null, or NaN, which is unequal to itself."""
+    """Returns whether a note or a frame is a rest: null, or NaN, which is unequal to itself."""
     return note is None or (isinstance(note, float) and note != note)

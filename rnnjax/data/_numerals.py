@@ -1,4 +1,4 @@
-"""Numbers as they are written: all of a field is a number, or the field is refused by file and line."""
+"""Parses numbers in text: a field is either entirely a number, or refused with file and line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rnnjax.data._files import raise_at_line
 
 POINT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?(nan|inf(inity)?)", re.IGNORECASE)
-_GAPS = " \u00a0\u2007\u2009\u202f'\u2019"  # between thousands
-_OTHER = re.compile("[^\t -~]")  # characters at some of which numpy would cut a number in two
+_GAPS = " \u00a0\u2007\u2009\u202f'\u2019"  # thousands separators
+_OTHER = re.compile("[^\t -~]")  # characters at some of which numpy would split a number
 _LONGEST = 1000  # characters of a number
 _SHOWN = 40  # characters of a field in a message
 
@@ -21,12 +21,12 @@ _Rows = Sequence[tuple[int, str]]
 
 
 def _shorten(text: str) -> str:
-    """A field as a message has it: what is long is cut."""
+    """Shortens a long field for a message."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> float:
-    """A finite number of ASCII digits with a decimal point, or a `UserError` that says where there is none."""
+    """Parses a finite number of ASCII digits with a decimal point; raises a `UserError` that names the line otherwise."""
     if _INFINITE.fullmatch(text):
         raise_at_line(path, line, f"{text!r} is not finite")
     if len(text) > _LONGEST or not POINT.fullmatch(text):
@@ -38,15 +38,15 @@ def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> fl
 
 
 def parse_matrix(rows: _Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
-    """Lines of numbers between spaces as a matrix; what is wrong in them is named.
+    """Parses lines of numbers separated by spaces into a matrix.
 
     Args:
-      rows: lines with their numbers in the file.
+      rows: lines with their line numbers.
       path: of the file, for messages.
       dtype: of the matrix.
 
     Raises:
-      UserError: a line has another number of numbers than the first, or something that is no finite number.
+      UserError: a line, which is named, has more or fewer numbers than the first, or a field is not a finite number.
 
     Example:
       >>> print(parse_matrix([(1, "1 2"), (4, "3 4")], "a.txt"))
@@ -59,7 +59,7 @@ def parse_matrix(rows: _Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
                 return found
         except ValueError:
             pass
-    split = [(line, re.split("[ \t]+", text.strip(" \t"))) for line, text in rows]  # slowly, to say what is wrong
+    split = [(line, re.split("[ \t]+", text.strip(" \t"))) for line, text in rows]  # slow, but finds the faulty line
     width = len(split[0][1])
     for line, row in split:
         if len(row) != width:
@@ -68,7 +68,7 @@ def parse_matrix(rows: _Rows, path: str, dtype: Any = np.float64) -> np.ndarray:
 
 
 def _normalize_number(text: str, mark: str) -> str | None:
-    """A number with a decimal point and no marks between thousands, if `text` is one whose decimal mark is `mark`.
+    """Returns a number with a decimal point and no thousands separators, if `text` is one with the decimal mark `mark`.
 
     Example:
       >>> _normalize_number("1.234,5", ","), _normalize_number("1 234.5", "."), _normalize_number("1.23,4", ",")
@@ -85,12 +85,12 @@ def _normalize_number(text: str, mark: str) -> str | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a field is a number in any form, or says that it is none: nan, inf."""
+    """Returns whether a field is a number in any form, including nan and inf."""
     return bool(_INFINITE.fullmatch(text)) or any(_normalize_number(text, mark) is not None for mark in ".,")
 
 
 def has_decimal_comma(text: str) -> bool:
-    """Whether a field is a number only if its decimal mark is a comma.
+    """Returns whether a field is a number only if its decimal mark is a comma.
 
     Example:
       >>> [has_decimal_comma(text) for text in ("3,5", "1,234", "3.5", "1.234", "a")]
@@ -100,21 +100,21 @@ def has_decimal_comma(text: str) -> bool:
 
 
 def parse_column(rows: _Rows, path: str, commas: bool = False) -> np.ndarray:
-    """Fields as numbers, all in one form: with a decimal point or comma, with or without marks between thousands.
+    """Parses fields as numbers of one form: with a decimal point or comma, with or without thousands separators.
 
-    What is a number with a decimal point as it stands is one. Marks between thousands and decimal commas are read where
-    all fields together leave one way to read them.
+    A field that is a number with a decimal point is read as such. Decimal commas and thousands separators are accepted
+    if all fields together allow only one reading.
 
     Args:
-      rows: fields with their lines.
+      rows: fields with their line numbers.
       path: of the file, for messages.
-      commas: whether other columns of the file have decimal commas: then 1.234 may be 1234.
+      commas: whether other columns of the file have decimal commas; then 1.234 may be 1234.
 
     Returns:
       float64 `[n]`
 
     Raises:
-      UserError: a field, whose line is named, is no number, or may be two different ones.
+      UserError: a field, whose line is named, is not a number or is ambiguous.
 
     Example:
       >>> parse_column([(1, "1.234,5"), (2, "-0,25")], "a.csv").tolist()

@@ -1,4 +1,4 @@
-"""Bytes -> text, one way for all readers: a byte order mark is dropped, every end of a line is the same."""
+"""Decodes bytes to text in one way for all readers: byte order marks are dropped, line ends are unified."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import re
 from rnnjax.base import UserError
 
 UTF8 = "utf-8"
-# What Unicode calls a new line: CR LF, CR, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. Form feeds stay in their line.
+# The new lines of Unicode: CR LF, CR, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. Form feeds do not end a line.
 _ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 MARKS = (
     (codecs.BOM_UTF8, UTF8),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark is a prefix of this one
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PROBE = 4096  # characters that are looked at for zeros
+_PROBE = 4096  # characters that are searched for zeros
 
 
 def _unify_line_ends(text: str) -> str:
-    """A text with every end of a line written as a line feed.
+    """Returns a text with every line end as a line feed.
 
     Example:
       >>> _unify_line_ends("to\\r\\nbe\\u2028or\\x85not")
@@ -31,16 +31,16 @@ def _unify_line_ends(text: str) -> str:
 
 
 def decode_text(content: bytes, path: str, encoding: str = UTF8, feeds: bool = False) -> str:
-    """The text of bytes, without a byte order mark, its lines ended by line feeds.
+    """Decodes bytes to text without a byte order mark, with line feeds as line ends.
 
     Args:
       content: the bytes.
       path: of the file, for messages.
-      encoding: by its name in Python; a byte order mark says it better.
-      feeds: whether a text that has line feeds keeps what else may end a line.
+      encoding: its name in Python; a byte order mark takes precedence.
+      feeds: whether a text with line feeds keeps all other line ends as they are.
 
     Raises:
-      UserError: there is no such encoding, or a line, which is named, is not of it.
+      UserError: the encoding is unknown, or a line, which is named, does not have it.
 
     Example:
       >>> decode_text(b"\\xef\\xbb\\xbfto\\r\\nbe", "a.txt"), decode_text(b"caf\\xe9", "a.txt", "latin-1")

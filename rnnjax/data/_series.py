@@ -1,4 +1,4 @@
-"""Numbers over time: one-dimensional series, frames between blank lines, and .ts files."""
+"""Time series: one-dimensional series, frames between blank lines, and .ts files."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _QUOTED = re.compile('"[^"]*"')
 
 
 def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.ndarray:
-    """One column of a text of numbers: comma-, semicolon-, tab- or space-separated, with or without a header.
+    """Reads one column of a text of numbers, separated by commas, semicolons, tabs or spaces, with or without a header.
 
-    A first line without a number is a header; so is one that holds the name that is asked for, where that is no place.
-    Names and numbers may stand between quotation marks. A first line sep=; says what separates. A
-    decimal comma and marks between thousands are read where all fields of the column leave one way to read them.
+    The first line is a header if it has no number, or if it contains the requested name and the name is not an index.
+    Names and numbers may be quoted. A first line sep=; sets the separator. Decimal commas and thousands separators are
+    accepted if all fields of the column allow only one reading.
 
     Args:
-      path: a text file, which gzip may have compressed. Blank lines and lines that begin with # are passed over.
-      column: by its place, from 0 or from the end (-1), or by its name in the header; a place may be text too.
-      encoding: of its characters; a byte order mark says it better.
+      path: a text file, which may be compressed with gzip. Blank lines and lines that begin with # are skipped.
+      column: its index, from 0 or from the end (-1), or its name in the header; an index may be a string.
+      encoding: of the text; a byte order mark takes precedence.
 
     Returns:
       float64 `[n]`
 
     Raises:
-      UserError: a line, which is named, has another number of columns than the first, or no finite number in this one;
-        or it may be read in two ways.
+      UserError: a line, which is named, has more or fewer columns than the first, or no finite number in this column;
+        or it is ambiguous.
 
     Example:
       >>> import pathlib, tempfile
@@ -64,7 +64,7 @@ def read_series(path: str, column: int | str = 0, encoding: str = UTF8) -> np.nd
 
 
 def _find_column(names: list[str], column: int | str, path: str) -> tuple[int, bool]:
-    """The place of a column, and whether the first line is a header."""
+    """Returns the index of a column, and whether the first line is a header."""
     width, header = len(names), not any(map(_looks_numeric, names))
     at = int(column) if isinstance(column, int) or _PLACE.fullmatch(column) else None
     if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
@@ -79,15 +79,15 @@ def _find_column(names: list[str], column: int | str, path: str) -> tuple[int, b
 
 
 def _looks_numeric(field: str) -> bool:
-    """Whether a field is no name: a number in any form, or digits without a letter, as in dates."""
+    """Returns whether a field cannot be a name: a number in any form, or digits without letters, as in dates."""
     return is_number(field) or (any(map(str.isdigit, field)) and not any(map(str.isalpha, field)))
 
 
 def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -> list[tuple[int, list[str]]]:
-    """Lines as fields, or as one field each.
+    """Splits lines into fields, or makes one field of each.
 
     Raises:
-      UserError: one column is asked for, and each line may be one number or two.
+      UserError: one column is requested, and each line may be one number or two.
     """
     separator, rows = _split_records(texts, path)
     if separator in ";\t" or all(len(row) == 1 for _, row in rows):
@@ -97,7 +97,7 @@ def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -
     if not alone[header:] or not all(is_number(row[0]) for _, row in alone[header:]):
         return rows
     widths = {len(row) for _, row in rows[header:]}
-    if header:  # one name, and the mark in no number or in some
+    if header:  # a single name, and numbers with or without the mark
         return alone if len(rows[0][1]) == 1 else rows
     if separator == "," and not all(map(_commas_separate, (row for _, row in rows))):
         return alone
@@ -113,11 +113,11 @@ def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -
 
 
 def _split_records(texts: list[tuple[int, str]], path: str) -> tuple[str, list[tuple[int, list[str]]]]:
-    """What separates the fields, and these: semicolons, else tabs, else commas, else spaces, whichever the file has.
+    """Returns the separator and the fields: semicolons, else tabs, else commas, else spaces, whichever the file has.
 
-    The first of them that gives all lines as many columns is taken before one that does not.
+    The first separator that gives all lines the same number of columns is preferred.
     """
-    said = re.fullmatch("sep=(.)", texts[0][1].strip())  # so a spreadsheet says it
+    said = re.fullmatch("sep=(.)", texts[0][1].strip())  # spreadsheets write this
     if said and len(texts) > 1:
         return said[1], list(_records(texts[1:], said[1], path))
     bare = _QUOTED.sub("", "\n".join(text for _, text in texts))
@@ -128,7 +128,7 @@ def _split_records(texts: list[tuple[int, str]], path: str) -> tuple[str, list[t
 
 
 def _records(texts: list[tuple[int, str]], separator: str, path: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines as fields without quotation marks around them, between which a field may go on over several lines.
+    """Yields lines as fields without quotation marks; a quoted field may span several lines.
 
     Example:
       >>> list(_records([(1, '1749;01; 96.7;"a;b"'), (2, "1;2;3;4")], ";", "a.csv"))
@@ -149,23 +149,23 @@ def _records(texts: list[tuple[int, str]], separator: str, path: str) -> Iterato
 
 
 def _commas_separate(row: list[str]) -> bool:
-    """Whether the pieces between commas may be numbers of their own: none is "-0", "05", "1 234" or "1.234.567"."""
+    """Whether the pieces between commas may be separate numbers: not "-0", "05", "1 234" or "1.234.567"."""
     plain = all(POINT.fullmatch(field) for field in row)
     return plain and row[0] not in ("-0", "+0") and not re.match("0[0-9]", row[-1])
 
 
 def read_frames(path: str, encoding: str = UTF8) -> list[np.ndarray]:
-    """Utterances between blank lines, a frame of numbers a line: as the Japanese Vowels come.
+    """Reads utterances separated by blank lines, with one frame of numbers per line, as in Japanese Vowels.
 
     Args:
-      path: a text file, which gzip may have compressed.
-      encoding: of its characters; a byte order mark says it better.
+      path: a text file, which may be compressed with gzip.
+      encoding: of the text; a byte order mark takes precedence.
 
     Returns:
-      one float32 `[T, D]` for each.
+      one float32 `[T, D]` per utterance.
 
     Raises:
-      UserError: a line, which is named, has another number of numbers than the first, or something that is none.
+      UserError: a line, which is named, has more or fewer numbers than the first, or a field is not a number.
 
     Example:
       >>> import pathlib, tempfile
@@ -182,12 +182,12 @@ def read_frames(path: str, encoding: str = UTF8) -> list[np.ndarray]:
 
 
 def vowels(folder: str) -> tuple[Labelled, Labelled]:
-    """The utterances to learn from and those to test on in a folder with ae.train, size_ae.train and the like.
+    """Reads the training and test utterances from a folder with ae.train, size_ae.train, ae.test and size_ae.test.
 
-    The size files say how many utterances there are of each speaker, who follow one another.
+    The size files give the number of utterances of each speaker; the speakers follow one another.
 
     Raises:
-      UserError: a file is missing or faulty, or the sizes are not those of the utterances.
+      UserError: a file is missing or faulty, or the sizes do not match the utterances.
 
     Example:
       >>> vowels("nowhere")
@@ -215,36 +215,36 @@ def vowels(folder: str) -> tuple[Labelled, Labelled]:
 
 
 class _Header(NamedTuple):
-    """What the lines before @data of a .ts file say.
+    """The header of a .ts file: the lines before @data.
 
     Attributes:
-      said: each by its name, in lower case.
-      line: where the data begin.
+      said: the rest of each line by its name, in lower case.
+      line: number of the line where the data begin.
     """
 
     said: dict[str, list[str]]
     line: int
 
     def true(self, name: str) -> bool:
-        """Whether a name is said to be true."""
+        """Returns whether the header sets a name to true."""
         return [word.lower() for word in self.said.get(name, [])[:1]] == ["true"]
 
 
 def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Labelled:
-    """A .ts file of labelled series: a case a line, `:` between its dimensions, `,` within, its class last.
+    """Reads a .ts file of labelled series: one case per line, `:` between dimensions, `,` between values, class last.
 
     Args:
-      path: a text file, which gzip may have compressed.
-      classes: those of another file, by whose names the labels are mapped, some of which may not occur; (): those that
-        the header names, each of which must occur.
-      encoding: of its characters; a byte order mark says it better.
+      path: a text file, which may be compressed with gzip.
+      classes: class names of another file, which determine the indices and need not all occur; () for those in the
+        header, which must all occur.
+      encoding: of the text; a byte order mark takes precedence.
 
     Returns:
-      float32 `[T, D]` for each case, T of its own.
+      float32 `[T, D]` for each case, each with its own T.
 
     Raises:
-      UserError: the header is not that of labelled series; or a line, which is named, has dimensions of different
-        lengths, a missing value, or a class that the header has not; or a class is empty.
+      UserError: the header is not that of labelled series; a line, which is named, has dimensions of different lengths,
+        a missing value, or a class that is not in the header; or a class is empty.
 
     Example:
       >>> import pathlib, tempfile
@@ -284,7 +284,7 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
 
 
 def _read_header(path: str, encoding: str = UTF8) -> _Header:
-    """The lines of a .ts file that begin with @."""
+    """Reads the lines of a .ts file that begin with @."""
     said: dict[str, list[str]] = {}
     for number_, line in enumerate(read_lines(path, encoding), 1):
         words = line.split()
@@ -302,14 +302,14 @@ def _read_header(path: str, encoding: str = UTF8) -> _Header:
 
 
 def _data_lines(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
-    """The lines of data, each with its number; blank lines and remarks, which begin with #, are none."""
+    """Yields the lines of data with their line numbers; blank lines and comments, which begin with #, are skipped."""
     for line, text in enumerate(read_lines(path, encoding), 1):
         if line > after and text.strip() and not text.startswith("#"):
             yield line, [field.strip() for field in text.split(":")]
 
 
 def _stack_dimensions(dimensions: list[str], path: str, line: int) -> np.ndarray:
-    """The dimensions of a case side by side, `[T, D]`."""
+    """Stacks the dimensions of a case, `[T, D]`."""
     if any("?" in d for d in dimensions):
         raise_at_line(path, line, "a value is missing (?)")
     rows = [[parse_number(field.strip(), path, line, np.float32) for field in d.split(",")] for d in dimensions]

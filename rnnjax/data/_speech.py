@@ -21,7 +21,7 @@ from rnnjax.data._files import read_bytes
 from rnnjax.data._guard import reader_errors
 
 _LIMIT = 1 << 28  # bytes of a recording
-_ALL = 1 << 30  # bytes of all recordings together, however well they are compressed
+_ALL = 1 << 30  # bytes of all recordings together after decompression
 _FASTEST = 10_000_000  # samples a second
 _TYPES = {1: "u1", 2: "<i2", 4: "<i4"}
 
@@ -30,9 +30,9 @@ class Recording(NamedTuple):
     """A recording.
 
     Attributes:
-      name: of its file, without the ending.
+      name: of its file, without the extension.
       samples: float32 `[n]` in [-1, 1], the mean of the channels.
-      rate: samples a second.
+      rate: samples per second.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Recording(NamedTuple):
 
 
 def decode_wav(content: bytes, path: str) -> Recording:
-    """A wav file of whole numbers (PCM) of 8, 16 or 32 bits.
+    """Decodes a wav file of integers (PCM) of 8, 16 or 32 bits.
 
     Args:
       content: the bytes of the file.
       path: for the name and for messages.
 
     Raises:
-      UserError: it is no such file, is cut short, or has no sample.
+      UserError: the file has another format, is cut short, or has no samples.
 
     Example:
       >>> import io, wave
@@ -80,7 +80,7 @@ def decode_wav(content: bytes, path: str) -> Recording:
 
 
 def _files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """The files in a folder or an archive: their names, and what reads them. Nothing is written."""
+    """Yields the files of a folder or an archive as (name, function that reads it). Nothing is written to disk."""
     if Path(path).is_dir():
         for file in sorted(p for p in Path(path).rglob("*") if p.is_file()):
             yield str(file), partial(read_bytes, str(file), _LIMIT)
@@ -91,29 +91,29 @@ def _files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _is_recording(name: str) -> bool:
-    """Whether a file is a recording by its name: .wav in any case, and not hidden, as what macOS puts beside one."""
+    """Whether a file is a recording by its name: .wav in any case, and not hidden like the files that macOS adds."""
     return name.lower().endswith(".wav") and not PurePosixPath(name).name.startswith(".")
 
 
 def _member_bytes(member: Member, path: str) -> bytes:
-    """The bytes of a member of an archive."""
+    """Returns the bytes of a member of an archive."""
     if member.size > _LIMIT:
         raise UserError(f"{path}: {member.name} has more than the {_LIMIT} bytes that are read")
     return b"".join(member.pieces())
 
 
 def recordings(path: str) -> Counted[Recording]:
-    """All wav files of a folder or of a tar or zip archive, in order of their names.
+    """Reads all wav files of a folder or of a tar or zip archive, sorted by name.
 
     Args:
       path: of the folder or the archive, which is read in place.
 
     Returns:
-      a list that also counts the files that are no wav files by their names, or hidden: `.passed`, `.note()`.
+      a list that also counts hidden files and files with other names than *.wav: `.passed`, `.note()`.
 
     Raises:
-      UserError: there is none, one is damaged, or they have different rates; the archive holds links or names that
-        lead out of it.
+      UserError: there is none, one is damaged, or they have different rates; or the archive contains links or names
+        that lead out of it.
 
     Example:
       >>> recordings("nowhere.tar.gz")
@@ -139,10 +139,10 @@ def recordings(path: str) -> Counted[Recording]:
 
 
 def labels_of(name: str) -> np.ndarray:
-    """The digits in the name of a recording.
+    """Returns the digits in the name of a recording.
 
     Raises:
-      UserError: it has other things between its underscores.
+      UserError: the name has anything else between its underscores.
 
     Example:
       >>> labels_of("0_1_1")
@@ -158,20 +158,20 @@ class Frames(NamedTuple):
     """How a recording is cut into frames.
 
     Attributes:
-      size: samples of a frame.
-      hop: samples from one to the next.
+      size: samples per frame.
+      hop: samples between the starts of two frames.
     """
 
     size: int
     hop: int
 
     def count(self, samples: int) -> int:
-        """Whole frames of so many samples."""
+        """Returns the number of whole frames in this many samples."""
         return max(0, 1 + (samples - self.size) // self.hop)
 
 
 def frames(rate: int, window: float = 0.025, hop: float = 0.01) -> Frames:
-    """Frames of so many seconds, so many seconds apart.
+    """Returns frames of `window` seconds, one every `hop` seconds.
 
     Example:
       >>> frames(8000), frames(8000).count(8000)
@@ -181,14 +181,14 @@ def frames(rate: int, window: float = 0.025, hop: float = 0.01) -> Frames:
 
 
 def mel_bank(bins: int, rate: int, mels: int) -> np.ndarray:
-    """Triangles on the mel scale, from 0 to half the rate: `[bins, mels]`, the peak of each 1.
+    """Returns triangular filters on the mel scale, from 0 to half the rate: `[bins, mels]`, each with a peak of 1.
 
         mel(f) = 2595 log10(1 + f / 700)
 
     Args:
       bins: of a spectrum from 0 to half the rate.
-      rate: samples a second.
-      mels: how many triangles.
+      rate: samples per second.
+      mels: number of filters.
 
     Example:
       >>> mel_bank(5, 8000, 2).round(2)
@@ -209,25 +209,25 @@ def mel_bank(bins: int, rate: int, mels: int) -> np.ndarray:
 
 
 def log_mel(samples: jax.Array, rate: int, mels: int = 40, cut: Frames | None = None) -> jax.Array:
-    """What is heard, frame by frame: the logarithm of the energy in bands of the mel scale.
+    """Returns log-mel features: the logarithm of the energy in bands of the mel scale, for each frame.
 
         y_t = log(|FFT(hann * x[t hop : t hop + size])|^2 bank + 1e-6)
 
-    The FFT has the next power of two of points.
+    The FFT size is the next power of two.
 
     Args:
-      samples: `[n]`, at least a frame of them.
-      rate: samples a second.
-      mels: bands.
-      cut: how the samples are cut; None: `frames(rate)`.
+      samples: `[n]`, at least one frame.
+      rate: samples per second.
+      mels: number of bands.
+      cut: how the samples are cut into frames; None for `frames(rate)`.
 
     Returns:
       `[frames, mels]`, natural logarithms.
 
     Raises:
-      ValueError: fewer samples than a frame has.
+      ValueError: there are fewer samples than a frame has.
 
-    Example: a tone of 1 kHz; its band is the loudest.
+    Example: for a tone of 1 kHz, its own band is the loudest.
       >>> import jax.numpy as jnp
       >>> tone = jnp.asarray(np.sin(2 * np.pi * 1000 * np.arange(800) / 8000), jnp.float32)
       >>> features = log_mel(tone, 8000, mels=8)

@@ -1,4 +1,4 @@
-"""Stream: a source of batches that knows its position."""
+"""Stream: a source of batches with an explicit position."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rnnjax.data._batch import Batch
 
 
 class Stream(NamedTuple):
-    """Where batches come from, purely: data -> position, and (data, position, key) -> (batch, position).
+    """A pure source of batches.
 
     Attributes:
       init: data -> the position of the first batch, a pytree of arrays.
-      next: (data, position, key) -> (batch, position). A stream that draws reads the key, one that reads on does not.
-      length: batches in one pass, where the stream ends; 0: it has no end.
+      next: (data, position, key) -> (batch, position). Random streams use the key; sequential ones ignore it.
+      length: number of batches in one pass, after which the stream ends; 0 for no end.
     """
 
     init: Callable[[PyTree], PyTree]

@@ -1,4 +1,4 @@
-"""Examples that lie in memory as one `Batch` -> streams of batches, shuffled or in order."""
+"""Streams of batches from examples in memory, one `Batch`, shuffled or in order."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rnnjax.data._stream import Stream
 
 
 def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | None = None) -> Stream:
-    """The stream of batches of `data[name]`, a `Batch` of all examples, in epochs of another order each.
+    """Returns the stream of batches of `data[name]`, a `Batch` of all examples, in a new random order each epoch.
 
-    An example comes at most once in an epoch; those that do not fill a batch wait for the next. The order and the place
-    in it are the position of the stream, so they are part of a checkpoint.
+    An epoch has each example at most once; examples that do not fill a batch wait for a later epoch. The position of
+    the stream contains the order and the place in it, so a checkpoint stores both.
 
     Args:
       name: of the examples in the data.
-      batch_size: examples of a batch.
-      length: all examples -> integers `[n]`: the examples of a batch are then of similar length, the batches in random
+      batch_size: examples per batch.
+      length: all examples -> integers `[n]`; if given, batches have examples of similar length and come in random
         order, for `estimators.bucketed`.
 
     Raises:
-      UserError: at its beginning, if there are fewer examples than a batch takes.
+      UserError: at the start, if there are fewer examples than the batch size.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -63,7 +63,7 @@ def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | 
 
 
 def _similar_lengths_order(mixed: jax.Array, lengths: jax.Array, batch_size: int, key: jax.Array) -> jax.Array:
-    """An order in which each batch is of similar lengths; those that fill no batch are the last, as they were."""
+    """Returns an order whose batches have similar lengths; the examples that fill no batch come last, unsorted."""
     n = len(mixed) // batch_size
     rows = mixed[: n * batch_size]
     rows = rows[jnp.argsort(lengths[rows], stable=True)].reshape(n, batch_size)
@@ -71,7 +71,7 @@ def _similar_lengths_order(mixed: jax.Array, lengths: jax.Array, batch_size: int
 
 
 def in_order(name: str, batch_size: int, n: int) -> Stream:
-    """One pass over the n examples of `data[name]`, each once; what fills up the last batch is masked.
+    """Returns a stream with each of the n examples of `data[name]` once; the padding of the last batch is masked.
 
     Example:
       >>> import jax.numpy as jnp
@@ -93,7 +93,7 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
 
 
 def one_pass(give: Callable[[PyTree, jax.Array, jax.Array], Batch], batch_size: int, n: int) -> Stream:
-    """n examples, each once; `give(data, places, there)` makes a batch, whose places are new where `there` says so."""
+    """One pass over n examples; `give(data, places, there)` makes a batch, in which `there` is false for padding."""
 
     def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
         at = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
@@ -103,7 +103,7 @@ def one_pass(give: Callable[[PyTree, jax.Array, jax.Array], Batch], batch_size: 
 
 
 def gather_examples(examples: Batch, at: jax.Array) -> Batch:
-    """The examples at some places.
+    """Returns the examples at the given indices.
 
     Example:
       >>> print(gather_examples(Batch(x=jnp.arange(6).reshape(3, 2), y=jnp.arange(3)), jnp.array([2, 0])).x)
@@ -114,7 +114,7 @@ def gather_examples(examples: Batch, at: jax.Array) -> Batch:
 
 
 def map_batches(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
-    """The stream with each batch as `f` makes it.
+    """Returns the stream with `f` applied to each batch.
 
     Example:
       >>> import jax.numpy as jnp
@@ -132,9 +132,9 @@ def map_batches(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
 
 
 def label_last_step(batch: Batch) -> Batch:
-    """A batch with one label for each example as one with a label at each step, of which the last valid one counts.
+    """Turns a batch with one label per example into one with a label at each step, of which the last valid one counts.
 
-    For rules that go step by step: their networks have an output at each.
+    Use it with rules that run step by step, since their networks have an output at each step.
 
     Args:
       batch: x `[B, T, ...]`, plain or a `Seq`; y `[B]`; mask `[B]` or None.

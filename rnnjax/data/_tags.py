@@ -1,4 +1,4 @@
-"""Sentences with a tag for each word, in columns: the format of the CoNLL tasks."""
+"""Sentences with a tag for each word, in columns, the format of the CoNLL tasks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from rnnjax.data._counted import Counted
 from rnnjax.data._files import raise_at_line, read_blocks
 from rnnjax.data._opening import UTF8
 
-NONE = ""  # the tag of a word that has none
-_MARK, _NOTHING = "-DOCSTART-", "_"  # what stands between documents; what CoNLL-U writes where there is nothing
+NONE = ""  # the tag of a word without one
+_MARK, _NOTHING = "-DOCSTART-", "_"  # the line between documents; the empty field of CoNLL-U
 _NUMBERED = re.compile(r"[0-9]+([-.][0-9]+)?")  # the first column of CoNLL-U: 2, 2-3, 5.1
-_CONLLU = 10  # columns of CoNLL-U
+_CONLLU = 10  # number of columns of CoNLL-U
 
 _SPACES = re.compile(" +")
 _Block = list[tuple[int, str]]
 
 
 class Tagged(NamedTuple):
-    """A sentence.
+    """A tagged sentence.
 
     Attributes:
-      words: of it.
-      tags: one for each word; "": it has none.
+      words: of the sentence.
+      tags: one per word; "" for a word without one.
     """
 
     words: list[str]
@@ -34,11 +34,11 @@ class Tagged(NamedTuple):
 
 
 class Sentences(Counted[Tagged]):
-    """Sentences, and what was passed over on the way to them.
+    """Sentences, and counts of what their reader skipped.
 
     Attributes:
-      passed: how many lines of each kind are no word of a sentence.
-      untagged: how many words have no tag.
+      passed: number of skipped lines of each kind.
+      untagged: number of words without a tag.
 
     Example:
       >>> Sentences([Tagged(("the", "man"), ("DET", ""))], {"comment": 2}).untagged
@@ -50,7 +50,7 @@ class Sentences(Counted[Tagged]):
         self.untagged = sum(tag == NONE for sentence in self for tag in sentence.tags)
 
     def note(self) -> str:
-        """What was passed over, in words; "": nothing was.
+        """Returns a note of what was skipped; "" if nothing was.
 
         Example:
           >>> Sentences([Tagged(["Yes"], [""])], {"remarks": 2}).note()
@@ -60,24 +60,24 @@ class Sentences(Counted[Tagged]):
 
 
 def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -> Sentences:
-    """The sentences of a file with a word a line, its columns between tabs or spaces, blank lines between sentences.
+    """Reads sentences with one word per line, columns separated by tabs or spaces, and blank lines between sentences.
 
-    A line `-DOCSTART-` stands between documents: it ends a sentence and is no part of one. Lines before the first word
-    of a sentence that begin with "# " are remarks, unless they have as many columns as the others and a tag that other
-    words have: then # is a word. If the first column numbers the words (CoNLL-U), every line that
-    begins with # is a remark, and tokens of several words (2-3) and empty nodes (5.1) are no words. The tag _ is none.
+    A line `-DOCSTART-` separates documents: it ends a sentence and belongs to none. Lines before the first word of a
+    sentence that begin with "# " are comments, unless they have as many columns as the others and a tag that other
+    words have; then # is a word. If the first column numbers the words (CoNLL-U), every line that begins with # is a
+    comment, and multiword tokens (2-3) and empty nodes (5.1) are skipped. The tag _ stands for no tag.
 
     Args:
-      path: a text file, which gzip may have compressed.
-      word, tag: their columns, from 0 or from the end (-1).
-      encoding: of its characters; a byte order mark says it better.
+      path: a text file, which may be compressed with gzip.
+      word, tag: indices of their columns, from 0 or from the end (-1).
+      encoding: of the text; a byte order mark takes precedence.
 
     Returns:
-      a list that also counts what is no word.
+      a list that also counts the skipped lines.
 
     Raises:
-      UserError: a line, which is named, has another number of columns than the first, or no word; or no such column; or
-        the words would be the numbers of CoNLL-U; or there is no sentence.
+      UserError: a line, which is named, has more or fewer columns than the first, or no word; the column does not
+        exist; the words would be the numbers of CoNLL-U; or there is no sentence.
 
     Example:
       >>> import pathlib, tempfile
@@ -125,12 +125,12 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
 
 
 def _split_columns(text: str) -> list[str]:
-    """The columns of a line, between tabs, else spaces; other kinds of space are part of a word."""
+    """Splits a line at tabs, else at spaces; other kinds of space belong to a word."""
     return [field.strip(" ") for field in text.split("\t")] if "\t" in text else _SPACES.split(text.strip(" "))
 
 
 def _split_documents(block: _Block, passed: Counter[str]) -> Iterator[_Block]:
-    """A run of lines, cut at the marks between documents, which are counted."""
+    """Splits a block of lines at the marks between documents, which are counted."""
     part: _Block = []
     for line, text in block:
         if _split_columns(text)[0].startswith(_MARK):
@@ -143,5 +143,5 @@ def _split_documents(block: _Block, passed: Counter[str]) -> Iterator[_Block]:
 
 
 def _non_word_kind(first: str) -> str:
-    """What a line of CoNLL-U is that is no word, by its first column; "": it is a word."""
+    """Returns the kind of a CoNLL-U line that is not a word, by its first column; "" for a word."""
     return {"-": "tokens of several words", ".": "empty nodes"}.get(first.strip("0123456789"), "")

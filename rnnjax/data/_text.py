@@ -1,4 +1,4 @@
-"""Text: files to symbols, and a stream of windows that reads on where it stopped."""
+"""Text as symbols, and a stream of windows in which each window continues the one before."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rnnjax.data._stream import Stream
 
 
 def read(path: str, encoding: str = UTF8) -> str:
-    """The text of a file, which gzip may have compressed, every end of a line written as "\\n".
+    """Returns the text of a file, which may be compressed with gzip, with every line end as "\\n".
 
     Args:
       path: of the file.
-      encoding: of its characters; a byte order mark says it better, and is no part of the text.
+      encoding: of the text; a byte order mark takes precedence and is dropped.
 
     Raises:
-      UserError: there is no such file, it is empty, damaged, or a line, which is named, is not of this encoding.
+      UserError: the file does not exist, is empty or damaged, or has a line in another encoding, which is named.
 
     Example:
       >>> read("nowhere.txt")
@@ -36,14 +36,14 @@ def read(path: str, encoding: str = UTF8) -> str:
 
 
 def join_spelled(text: str, name: str = "the text") -> str:
-    """The text of a file that sets its characters apart by spaces and writes a space as _.
+    """Joins the characters of a text that separates them by spaces and writes a space as _.
 
     Args:
       text: as in the file.
       name: of the text, for the message.
 
     Raises:
-      UserError: something between two spaces is longer than one character.
+      UserError: there is more than one character between two spaces.
 
     Example:
       >>> join_spelled(" t o _ b e \\n o r \\n")
@@ -58,9 +58,9 @@ def join_spelled(text: str, name: str = "the text") -> str:
 
 
 def python_topics() -> str:
-    """A text that is on every machine with Python: the help topics of `pydoc`, about 0.7 million characters.
+    """Returns a text that comes with every Python: the help topics of `pydoc`, about 0.7 million characters.
 
-    It differs a little from one version of Python to the next.
+    It differs a little between versions of Python.
 
     Example:
       >>> len(python_topics()) > 100_000
@@ -71,7 +71,7 @@ def python_topics() -> str:
 
 
 class Alphabet(NamedTuple):
-    """The characters of a text, in order of their code; a symbol is a place in it.
+    """The characters of a text, sorted by code point; a symbol is an index into them.
 
     Example:
       >>> alphabet = Alphabet.of("to be or not")
@@ -83,14 +83,14 @@ class Alphabet(NamedTuple):
 
     @staticmethod
     def of(text: Iterable[str]) -> Alphabet:
-        """The alphabet of a text."""
+        """Returns the alphabet of a text."""
         return Alphabet("".join(sorted(set(text))))
 
     def encode(self, text: str) -> np.ndarray:
-        """Symbols, int32 `[len(text)]`.
+        """Returns the symbols of a text, int32 `[len(text)]`.
 
         Raises:
-          UserError: the text has a character that the alphabet has not.
+          UserError: the text has a character that is not in the alphabet.
         """
         codes = np.frombuffer(self.characters.encode("utf-32-le"), np.uint32)
         wanted = np.frombuffer(text.encode("utf-32-le"), np.uint32)
@@ -101,17 +101,17 @@ class Alphabet(NamedTuple):
         return at.astype(np.int32)
 
     def decode(self, symbols: Iterable[int]) -> str:
-        """The text of symbols."""
+        """Returns the text of symbols."""
         return "".join(self.characters[int(s)] for s in symbols)
 
 
 class Rows(NamedTuple):
-    """A text cut into equal rows, side by side: each row reads on, window after window, in its own part of the text.
+    """A text cut into equal rows; each row reads its own part of the text, window after window.
 
     Attributes:
       x: symbols `[rows, T]`.
-      y: the symbols that follow them `[rows, T]`.
-      mask: `[rows, T]`, where a row is text and not padding.
+      y: the following symbols `[rows, T]`.
+      mask: `[rows, T]`, true for text, false for padding.
     """
 
     x: np.ndarray | jax.Array
@@ -119,19 +119,19 @@ class Rows(NamedTuple):
     mask: np.ndarray | jax.Array
 
     def windows(self, length: int) -> int:
-        """Windows of `length` in a pass."""
+        """Returns the number of windows of `length` in a pass."""
         return int(self.x.shape[1]) // length
 
 
 def contiguous_rows(
     symbols: np.ndarray, rows: int, window: int, name: str = "the text", unit: str = "characters"
 ) -> Rows:
-    """Cuts a text into rows of whole windows; the end is padded, and every symbol but the first is predicted once.
+    """Cuts a text into rows of whole windows; the end is padded, and every symbol but the first is a target once.
 
     Args:
       symbols: `[n]`.
-      rows: how many; fewer if the text is short.
-      window: steps of a window.
+      rows: number of rows; fewer if the text is short.
+      window: steps per window.
       name, unit: of the text and of its symbols, for the message.
 
     Raises:
@@ -156,13 +156,13 @@ def contiguous_rows(
 
 
 def reading_stream(name: str, window: int, length: int = 0) -> Stream:
-    """The stream that reads `data[name]`, a `Rows`, window after window, and begins anew at its end.
+    """Returns the stream that reads `data[name]`, a `Rows`, window after window, and restarts at its end.
 
-    The carry starts anew with each pass and nowhere else: stateful training.
+    The carry is reset only at the start of each pass: stateful training.
 
     Args:
       name: of the rows in the data.
-      window: steps of a window.
+      window: steps per window.
       length: windows in a pass, for evaluation.
 
     Example:

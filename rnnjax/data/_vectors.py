@@ -1,4 +1,4 @@
-"""Tables of word vectors as text: word2vec's format, with a header, and GloVe's, without."""
+"""Tables of word vectors as text, in the formats of word2vec, with a header, and GloVe, without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnnjax.data._words import Vocabulary
 from rnnjax.runs import atomic_write
 
 _COUNT = re.compile(r"[0-9]{1,18}")
-_WIDEST = 1 << 20  # numbers of a vector
+_WIDEST = 1 << 20  # numbers per vector
 
 
 class Vectors(NamedTuple):
@@ -28,7 +28,7 @@ class Vectors(NamedTuple):
     Attributes:
       words: n of them.
       table: float32 `[n, D]`.
-      repeated: lines that were passed over because their word had come before.
+      repeated: number of lines that were skipped because their word had occurred before.
     """
 
     words: tuple[str, ...]
@@ -37,15 +37,15 @@ class Vectors(NamedTuple):
 
 
 def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
-    """Word vectors, a word and its numbers a line, between spaces; a first line `n D` is checked and not needed.
+    """Reads word vectors, one word and its numbers per line, separated by spaces; a first line `n D` is optional.
 
     Args:
-      path: a text file, which gzip may have compressed. Of a word that comes twice the first vector is kept.
-      encoding: of its characters; a byte order mark says it better.
+      path: a text file, which may be compressed with gzip. The first vector of a repeated word is kept.
+      encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: a line, which is named, has another number of numbers than the first, or something that is none; or
-        there are not as many as the header says.
+      UserError: a line, which is named, has more or fewer numbers than the first, or a field is not a number; or the
+        number of lines does not match the header.
 
     Example:
       >>> import pathlib, tempfile
@@ -71,7 +71,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
         raise_at_line(path, 1, f"this header says {said[0]} words, and {len(body)} follow")
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
-        word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may hold a space
+        word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may contain a space
         if len(fields) != width or not word:
             raise_at_line(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
         found.setdefault(word, (line, " ".join(fields)))
@@ -81,7 +81,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
 
 
 def _lines(path: str, encoding: str) -> list[str]:
-    """The lines of a file; where line feeds end them, other ends of lines are words, as large tables have them."""
+    """Returns the lines of a file; if it has line feeds, other line ends belong to words, as in large tables."""
     text = decode_text(read_bytes(path), path, encoding, feeds=True)
     if not text:
         raise UserError(f"{path} is empty")
@@ -96,12 +96,12 @@ def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
 
     Args:
       path: of the file.
-      words: n different ones, that neither are empty, end with a space or a tab, nor have an end of a line in them.
+      words: n different words; none is empty, ends with a space or a tab, or contains a line end.
       table: `[n, D]`, finite.
 
     Raises:
       UserError: the file cannot be written.
-      ValueError: the words or the table are not of this kind.
+      ValueError: the words or the table are not of this form.
 
     Example:
       >>> import numpy as np, pathlib, tempfile
@@ -129,7 +129,7 @@ class EmbeddingTable(NamedTuple):
 
     Attributes:
       init: an initialiser: the given vectors for the words that have one, small random ones for the others.
-      found: how many have one.
+      found: number of words that have a vector.
     """
 
     init: Any
@@ -137,7 +137,7 @@ class EmbeddingTable(NamedTuple):
 
 
 def embedding_table(vectors: Vectors, vocabulary: Vocabulary) -> EmbeddingTable:
-    """The table of a vocabulary, its rows looked up among the vectors as they are written and, else, in lower case.
+    """Returns the table of a vocabulary; words are looked up as written and then in lower case.
 
     Example:
       >>> import jax, numpy as np

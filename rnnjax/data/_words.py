@@ -1,4 +1,4 @@
-"""Words: a tokeniser, and a vocabulary sorted by frequency whose indices begin at 1."""
+"""Words: a tokeniser, and a vocabulary sorted by frequency, whose indices start at 1."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rnnjax.base import UserError
 from rnnjax.data._files import read_lines
 from rnnjax.data._opening import UTF8
 
-# X: what goes with the character before it; P: with the one after it; then flags, which are pairs, and other symbols.
+# X: belongs to the character before it; P: to the one after it; then flags, which are pairs, and other symbols.
 _TOKEN = (
     r"[{P}]*\w[\w{X}]*(?:['\u2019]\w[\w{X}]*)*|[\U0001f1e6-\U0001f1ff]{2}[{X}]*"
     r"|[{P}]*[^\w\s][{X}]*(?:(?<=\u200d)[^\w\s][{X}]*)*"
 )
 _WORD = re.compile(r"[^ \t\f\v]+")
-_MARKED = range(0x20000)  # here are all marks but those that choose a variant of a character
-# Also: variants, the letters of regions in flags, colours of skin, two marks of Katakana, a vowel of Thai and of Lao.
+_MARKED = range(0x20000)  # contains all marks except variation selectors
+# Also: variation selectors, regional indicators of flags, skin tones, two Katakana marks, a Thai and a Lao vowel.
 _EXTENDS = "\U000e0100-\U000e01ef\U000e0020-\U000e007f\U0001f3fb-\U0001f3ff\uff9e\uff9f\u0e33\u0eb3"
 _PREPENDED = "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 _CLOSING, _OPENING = frozenset(",.;:!?%)]}\u2026"), frozenset("([{")
@@ -30,10 +30,10 @@ _PAD, UNKNOWN, _BEGIN, END = 0, "<unk>", "<bos>", "<eos>"
 
 
 def tokenise(text: str, lower: bool = True) -> list[str]:
-    """The words of a text and its punctuation marks, in order; an apostrophe within a word belongs to it.
+    """Returns the words and punctuation marks of a text in order; an apostrophe within a word belongs to it.
 
-    Combining marks, joiners and other format characters belong to the character before them. The text is first brought
-    into its composed form (NFC). Lower case is that of Unicode, the same in every locale.
+    Combining marks, joiners and other format characters belong to the character before them. The text is first
+    normalised to its composed form (NFC). Lower case follows Unicode and does not depend on the locale.
 
     Example:
       >>> tokenise("To be, or not: that's it.")
@@ -51,7 +51,7 @@ def tokenise(text: str, lower: bool = True) -> list[str]:
 
 @functools.cache
 def _token(ascii_only: bool) -> re.Pattern[str]:
-    """What a token is; of ASCII alone no mark need be looked for."""
+    """Returns the pattern of a token; ASCII text has no combining marks to match."""
     if ascii_only:
         return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
     before = re.compile(f"[{_PREPENDED}\\u200b]")
@@ -63,10 +63,10 @@ def _token(ascii_only: bool) -> re.Pattern[str]:
 
 
 def detokenise(words: Iterable[str]) -> str:
-    """A text whose words and marks these are: no space before a comma and its like, nor after an opening bracket.
+    """Joins words and marks into a text, without a space before a comma and the like or after an opening bracket.
 
-    `tokenise` gives the same words again. The spaces of the first text are not known, so quotation marks, dashes and
-    numbers with a point keep a space on either side.
+    `tokenise` returns the same words again. The original spaces are lost, so quotation marks, dashes and numbers with a
+    point have a space on either side.
 
     Example:
       >>> detokenise(["to", "be", "(", "or", "not", ")", ",", "that", "."])
@@ -84,12 +84,12 @@ def detokenise(words: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Words by index: the first is 1, 0 pads.
+    """Words by index; the first word has index 1, and 0 is padding.
 
     Attributes:
       words: word i has the index i + 1.
 
-    Example: the more frequent first, ties by first appearance.
+    Example: more frequent words come first, ties by first appearance.
       >>> vocabulary = Vocabulary.of("to be or not to be".split())
       >>> vocabulary.words, vocabulary.encode(["not", "to"]).tolist(), vocabulary.decode([2, 0, 1])
       (('to', 'be', 'or', 'not'), [4, 1], ['be', '', 'to'])
@@ -99,16 +99,16 @@ class Vocabulary:
 
     @staticmethod
     def of(words: Iterable[str], cap: int = 0, special: Sequence[str] = ()) -> Vocabulary:
-        """The vocabulary of a text.
+        """Builds the vocabulary of a text.
 
         Args:
           words: of the text.
-          cap: at most so many words, the special ones among them; 0: all.
-          special: words that are in whether or not the text has them (`UNKNOWN`, `_BEGIN`, `END`): last, unless the
-            text has them and their frequency puts them further ahead.
+          cap: maximal number of words, including the special ones; 0 for all.
+          special: words that are always included (`UNKNOWN`, `_BEGIN`, `END`). They come last, unless they occur in the
+            text often enough for a higher rank.
 
         Raises:
-          UserError: the cap leaves no room.
+          UserError: the special words exceed the cap.
 
         Example:
           >>> Vocabulary.of("a b b c c c".split(), cap=3, special=[UNKNOWN]).words
@@ -119,23 +119,23 @@ class Vocabulary:
         ranked = [word for word, _ in Counter(words).most_common()]
         kept = ranked[: cap - len(special)] if cap else ranked
         while cap and len(kept) + len([s for s in special if s not in kept]) < cap and len(kept) < len(ranked):
-            kept.append(ranked[len(kept)])  # special words that are in by themselves leave their room
+            kept.append(ranked[len(kept)])  # special words that rank high enough leave their reserved position
         return Vocabulary((*kept, *(s for s in special if s not in kept)))
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
-        """The index of each word."""
+        """Returns the index of each word."""
         return {word: i for i, word in enumerate(self.words, 1)}
 
     def __len__(self) -> int:
-        """Indices there are, that of padding included: rows of a table, classes of an output."""
+        """Returns the number of indices, including padding: rows of a table, classes of an output."""
         return 1 + len(self.words)
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
-        """Indices, int32 `[n]`; a word that is not in it has the index of `UNKNOWN`, if that is in it.
+        """Returns indices, int32 `[n]`; an unknown word gets the index of `UNKNOWN` if the vocabulary has it.
 
         Raises:
-          UserError: neither is.
+          UserError: neither the word nor `UNKNOWN` is in the vocabulary.
         """
         unknown, words = self.index.get(UNKNOWN, _PAD), list(words)
         found = [self.index.get(word, unknown) for word in words]
@@ -144,23 +144,23 @@ class Vocabulary:
         return np.array(found, np.int32)
 
     def decode(self, indices: Iterable[int]) -> list[str]:
-        """The words of indices; "" for padding."""
+        """Returns the words of indices; "" for padding."""
         table = ("", *self.words)
         return [table[int(i)] for i in indices]
 
 
 def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
-    """The words of a file in which spaces separate them, `end` after each line; as the Penn Treebank comes.
+    """Reads the words of a file that separates them by spaces, and adds `end` after each line, as for Penn Treebank.
 
-    Spaces and tabs separate; other kinds of space, such as one at which no line breaks, are part of a word.
+    Spaces and tabs separate words; other kinds of space, such as no-break spaces, belong to a word.
 
     Args:
-      path: a text file, which gzip may have compressed.
-      end: of a line; "": none.
-      encoding: of its characters; a byte order mark says it better.
+      path: a text file, which may be compressed with gzip.
+      end: added after each line; "" for none.
+      encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: it cannot be read, is empty, or a line, which is named, is not of this encoding.
+      UserError: the file cannot be read, is empty, or has a line in another encoding, which is named.
 
     Example:
       >>> read_words("nowhere.txt")
