@@ -26,7 +26,7 @@ def _shorten(text: str) -> str:
 
 
 def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> float:
-    """Parses a finite number of ASCII digits with a decimal point; raises a `UserError` that names the line otherwise."""
+    """Parses a finite number of ASCII digits with a decimal point; raises a `UserError` that names the line if not."""
     if _INFINITE.fullmatch(text):
         raise_at_line(path, line, f"{text!r} is not finite")
     if len(text) > _LONGEST or not POINT.fullmatch(text):
