@@ -1,4 +1,8 @@
-"""The adding problem: the sum of two numbers that were marked long ago."""
+"""The adding problem: a network reads pairs of a number and a mark, and predicts the sum of the two marked numbers.
+
+It trains on fresh random sequences, and the longer they are (`--length`), the farther apart are the two numbers.
+Compare its mean squared error with 1/6, the error of always predicting 1.
+"""
 
 from absl import flags
 
@@ -17,13 +21,13 @@ FLAGS = app.common_flags(
     eval_batches=20,
     checkpoint_every=500,
 )
-flags.DEFINE_integer("length", 100, "Steps of a sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("length", 100, "Steps per sequence.", 2, flag_values=FLAGS)
 
 LEM = {2000: "5.3e-5", 5000: "4.9e-5", 10000: "2.4e-5"}
 
 
 def published(length: int) -> tuple[app.Published, ...]:
-    """Results for sequences of this length."""
+    """Returns published results for sequences of this length."""
     lem = [app.Published("LEM, 128 units", LEM[n], "tk-rusch/LEM, logged results", True) for n in LEM if n == length]
     bai = [
         app.Published(f"{model}, 70 k parameters", value, "Bai et al. 2018, table 1", False)
@@ -34,7 +38,7 @@ def published(length: int) -> tuple[app.Published, ...]:
 
 
 def build(config: app.Config) -> app.Setup:
-    """The adding problem and a network of the flags' layers between the pairs and the sum."""
+    """Builds the adding problem and a network of the flags' layers from the pairs to the sum."""
     task = tasks.adding(config.length)
     examples = task_stream(task, config.batch_size)
     return app.Setup(

@@ -1,4 +1,8 @@
-"""The audit: how good the gradient of each rule is beside exact backpropagation, how far it reaches, what it costs."""
+"""Compares the gradient of each learning rule with exact backpropagation, without training.
+
+It estimates the gradient of an untrained network on one small batch with every rule in `--rules`. The tables and the
+picture show bias, variance and cost of each estimate, and how much of the gradient arrives from each lag.
+"""
 
 from __future__ import annotations
 
@@ -36,33 +40,33 @@ from rnnjax.tasks import task_stream
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
 flags.DEFINE_list(
     "rules",
-    [rule for rule in RULES if rule != "anneal"],  # which is no estimate of a gradient
+    [rule for rule in RULES if rule != "anneal"],  # which does not estimate a gradient
     f"Rules to audit: {', '.join(RULES)}, or import paths.",
     flag_values=FLAGS,
 )
 flags.DEFINE_list("windows", ["5"], "Windows, for rules whose gradient depends on them.", flag_values=FLAGS)
-flags.DEFINE_integer("keys", 200, "Draws of each random rule.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("lag_keys", 20, "Draws of each random rule for each lag.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("keys", 200, "Number of draws for each random rule.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("lag_keys", 20, "Number of draws for each random rule and lag.", 2, flag_values=FLAGS)
 flags.DEFINE_enum(
     "task",
     "echo",
     ["echo", "adding", "copying"],
-    "echo: normal inputs, each step's target is the first input of --delay steps before; adding: a loss at the last "
-    "step alone; copying: ten symbols, or fewer in a short sequence.",
+    "echo: normal inputs, the target is the first input of --delay steps before; adding: a loss at the last step only; "
+    "copying: ten symbols, or fewer in a short sequence.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("length", 20, "Steps of each sequence.", 3, flag_values=FLAGS)
-flags.DEFINE_integer("delay", 3, "Steps that echo looks back.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 2, "Sequences of the batch whose gradient is estimated.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("length", 20, "Steps per sequence.", 3, flag_values=FLAGS)
+flags.DEFINE_integer("delay", 3, "Delay of echo in steps.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 2, "Sequences in the batch whose gradient is estimated.", 1, flag_values=FLAGS)
 
-# The gradient of these is the same for every window: it only says how often the gradient is handed over.
+# The gradient of these is the same for every window, which only sets how often they return one.
 WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "optimal_kronecker", "rflo", "eprop", "forward", "nres")
 # These take whole sequences.
 WITHOUT_WINDOW = ("bptt", "score", "anneal")
 
 
 def build(config: app.Config) -> app.Setup:
-    """The task, and the network of the flags' layers between its inputs and outputs."""
+    """Builds the task and a network of the flags' layers from its inputs to its outputs."""
     if config.dropout:
         raise UserError("--dropout: the audit compares derivatives of one and the same function, without noise")
     if config.delay >= config.length:
@@ -79,14 +83,14 @@ def build(config: app.Config) -> app.Setup:
 
 
 class Found(NamedTuple):
-    """What the audit of a rule finds.
+    """The audit of one rule.
 
     Attributes:
-      rule, window: which; window 0: none.
-      refused: why the cell does not admit the rule, and then nothing else.
-      groups: in total and for each group of params.
-      draws: 1 where the rule leaves nothing to chance.
-      lags: what it delivers of each range of lags.
+      rule, window: the rule and its window; 0 for none.
+      refused: why the cell does not support the rule; the other fields are then empty.
+      groups: the quality of the estimate in total and for each group of params.
+      draws: number of draws; 1 for a deterministic rule.
+      lags: the share of the gradient that arrives from each range of lags.
       update: one window of a stream, and the time it takes.
     """
 
@@ -101,12 +105,12 @@ class Found(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the row."""
+        """Returns the name of its row."""
         return self.rule if self.rule in WHATEVER_WINDOW or not self.window else f"{self.rule} {self.window}"
 
 
 def plan(config: app.Config) -> list[tuple[str, int]]:
-    """Rules with their windows: all of them for a rule that depends on it, the shortest for the others."""
+    """Pairs rules with windows: all windows for a rule that depends on them, the shortest for the others."""
     try:
         windows = sorted({int(text) for text in config.windows})
     except ValueError as error:
@@ -124,7 +128,7 @@ def plan(config: app.Config) -> list[tuple[str, int]]:
 
 
 def ranges(length: int) -> list[int]:
-    """The last lag of each range: single ones first, then twice as far each time."""
+    """Returns the last lag of each range: single lags first, then ranges that double in length."""
     ends = [0, 1, 2, 3, 5]
     while ends[-1] < length - 1:
         ends.append(2 * ends[-1])
@@ -132,13 +136,13 @@ def ranges(length: int) -> list[int]:
 
 
 def labels(ends: list[int]) -> list[str]:
-    """Names of ranges of lags."""
+    """Returns the names of ranges of lags."""
     begins = [0] + [end + 1 for end in ends]
     return [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(begins, ends)]
 
 
 class Audit:
-    """One network under audit: params, batch, and the exact gradient, in whole and by lag."""
+    """One network under audit: params, batch, and the exact gradient, in total and by lag."""
 
     def __init__(self, config: app.Config) -> None:
         self.config, self.setup = config, build_setup(build, config)
@@ -157,11 +161,11 @@ class Audit:
         self.exact_lags = self.parts("bptt", 0, 1)
 
     def make(self, rule: str, window: int) -> Callable[[Cell], Estimator]:
-        """The estimator of a rule, of any cell."""
+        """Returns the estimator of a rule for any cell."""
         return lambda cell: resolve("rules", rule, RULES)(cell, self.setup.objective, window)
 
     def draws(self, rule: str, window: int) -> PyTree:
-        """Its gradients."""
+        """Returns the draws of its gradient."""
         return estimates(self.make(rule, window)(self.cell), self.params, self.batch, self.key, self.config.keys)
 
     def parts(self, rule: str, window: int, n: int) -> PyTree:
@@ -212,7 +216,7 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def total(f: Found) -> dict[str, object]:
-    """A row of the first table."""
+    """Returns a row of the first table."""
     if not f.groups or f.update is None:
         return {"rule": f.name, "not admitted": f.refused}
     q = f.groups["total"]
@@ -225,12 +229,12 @@ def total(f: Found) -> dict[str, object]:
 
 
 def spread(f: Found) -> dict[str, object]:
-    """A row of the second table."""
+    """Returns a row of the second table."""
     return {"rule": f.name} | {name: q.bias for name, q in f.groups.items() if name != "total"}
 
 
 def arrived(f: Found, ends: list[int]) -> dict[str, str]:
-    """A row of the third table."""
+    """Returns a row of the third table."""
 
     def text(lag: Lag) -> str:
         return f"{lag.delivered:.2f}" + (f" +- {lag.error:.2f}" if f.draws > 1 else "")
@@ -239,7 +243,7 @@ def arrived(f: Found, ends: list[int]) -> dict[str, str]:
 
 
 def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
-    """The files."""
+    """Writes the files."""
     rows = [{"cell": c, "rule": f.rule, "truncation": f.window, "group": g, "draws": f.draws, **q._asdict()}
             for c, results in found.items() for f in results for g, q in f.groups.items()]  # fmt: skip
     rows += [{"cell": c, "rule": f.rule, "truncation": f.window, "not_admitted": f.refused}
@@ -255,7 +259,7 @@ def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows as a CSV file, with every heading that a row has."""
+    """Formats rows as a CSV file, with every heading that occurs in a row."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -265,7 +269,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def panel(results: list[Found], lags: list[str]) -> plotting.AuditPanel:
-    """What is drawn of one network."""
+    """Returns the data of the panel of one network."""
     lines = {}
     for f in results:
         if f.groups:
@@ -277,7 +281,7 @@ def panel(results: list[Found], lags: list[str]) -> plotting.AuditPanel:
 
 
 def over_windows(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:
-    """Errors over the window, of rules without chance that have at least three windows."""
+    """Returns errors against the window, for deterministic rules with at least three windows."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for cell, results in found.items():
         for rule in dict.fromkeys(f.rule for f in results):

@@ -1,4 +1,9 @@
-"""Influence balancing: near causes push the wrong way, and a gradient that looks back too little climbs the loss."""
+"""Influence balancing: truncated backpropagation can climb the loss when near and far causes have opposite effects.
+
+Each run in `--runs` trains the one parameter of a linear system with gradient descent, online. Its direct effect on the
+output has the wrong sign, and the larger effect through later steps the correct one. Look at the distance to the
+optimum: it shrinks with exact gradients and grows if the rule looks back too few steps.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +28,18 @@ FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
     "runs",
     ["tbptt:1", "tbptt:2", "tbptt:4", "tbptt:8", "tbptt:20", "tbptt:40", "rtrl:1", "uoro:1", "pes:2", "nres:2"],
-    "RULE:WINDOW, what to compare; each window is an update, and divides an episode of 40 steps.",
+    "RULE:WINDOW, the runs to compare; each window is an update, and divides an episode of 40 steps.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("time_steps", 100000, "Steps of the system in each run.", 40, flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 1e-4, "Of gradient descent, for each step of the system.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 1e-4, "Learning rate of gradient descent per step.", 0.0, flag_values=FLAGS)
 
-N, POSITIVE = 7, 3  # units, of which the first are pushed up by the parameter and the others, more of them, down
+N, POSITIVE = 7, 3  # units; the parameter raises the first POSITIVE of them and lowers the others
 EPISODE, POINTS = 40, 100
 
 
 def balance() -> Cell:
-    """s' = A s + theta (1, 1, 1, -1, -1, -1, -1), A halves and passes on the other half; the first unit is read."""
+    """s' = A s + theta (1, 1, 1, -1, -1, -1, -1), where A halves and shifts the state; the output is the first unit."""
     a = (jnp.eye(N) + jnp.eye(N, k=1)) / 2
     sign = jnp.where(jnp.arange(N) < POSITIVE, 1.0, -1.0)
 
@@ -46,7 +51,7 @@ def balance() -> Cell:
 
 
 def stream(piece: int) -> Stream:
-    """Pieces of episodes; the first unit should be 1."""
+    """Returns a stream of pieces of episodes; the target of the first unit is 1."""
 
     def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
         restart = jnp.full(1, position % (EPISODE // piece) == 0)
@@ -56,7 +61,7 @@ def stream(piece: int) -> Stream:
 
 
 def optimum() -> float:
-    """The theta of least loss over an episode, which is a parabola."""
+    """Returns the theta with the least loss over an episode; the loss is a parabola."""
     cell, xs = rnnjax.unroll(balance()), jnp.zeros((EPISODE, 1))
 
     def loss(theta: jax.Array) -> jax.Array:
@@ -66,7 +71,7 @@ def optimum() -> float:
 
 
 def distances(rule: str, window: int, rate: float, steps: int, seed: int = 0, points: int = POINTS) -> np.ndarray:
-    """|theta - optimum| on the way `[points + 1]`; infinite from where training broke off."""
+    """Returns |theta - optimum| during training `[points + 1]`; infinite from where training diverged."""
     cell = rnnjax.unroll(balance())
     estimator = resolve("runs", rule, RULES)(cell, losses.regress, 0 if rule == "bptt" else window)
     trainer = training.Trainer(cell, estimator, optax.sgd(rate * window), stream(window))
@@ -80,7 +85,7 @@ def distances(rule: str, window: int, rate: float, steps: int, seed: int = 0, po
 
 
 def rms(far: np.ndarray) -> float:
-    """Over the second half."""
+    """Returns the root mean square over the second half."""
     return float(np.sqrt((far[len(far) // 2 :] ** 2).mean()))
 
 
@@ -92,7 +97,7 @@ class Wanted(NamedTuple):
 
 
 def wanted(text: str) -> Wanted:
-    """From RULE:WINDOW."""
+    """Parses RULE:WINDOW."""
     rule, _, window = text.rpartition(":")
     if not window.isdigit() or int(window) < 1 or EPISODE % int(window):
         raise UserError(f"--runs={text}: write RULE:WINDOW with a window that divides {EPISODE}")
@@ -101,7 +106,7 @@ def wanted(text: str) -> Wanted:
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Trains under each rule, draws the distances, prints the table."""
+    """Trains with each rule, draws the distances and prints the table."""
     (config,) = configs.values()
     runs = [wanted(text) for text in config.runs]
     found = {

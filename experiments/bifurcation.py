@@ -1,4 +1,8 @@
-"""Bifurcations: where the orbits of a map settle as a parameter grows, and when they turn to chaos."""
+"""Bifurcation diagrams: the long-term orbits of a map as a parameter grows, and where they become chaotic.
+
+Nothing is trained: the maps are the logistic map, one recurrent unit and a random recurrent network (`--systems`). Look
+at the diagrams, and at the largest Lyapunov exponent below each, which is positive where the map is chaotic.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,11 @@ flags.DEFINE_list(
     "What to draw: logistic, x' = r x (1 - x); unit, h' = tanh(w h + b); network, h' = tanh(g W h) with a random W.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("columns", 1000, "Values of the parameter, for the network a fifth.", 10, flag_values=FLAGS)
-flags.DEFINE_integer("points", 1_000_000, "Points of each picture, a tenth for the network.", 1000, flag_values=FLAGS)
+flags.DEFINE_integer("columns", 1000, "Values of the parameter; a fifth of it for the network.", 10, flag_values=FLAGS)
+flags.DEFINE_integer("points", 1_000_000, "Points per picture; a tenth of it for the network.", 1000, flag_values=FLAGS)
 flags.DEFINE_float("bias", 0.1, "b of the unit.", flag_values=FLAGS)
 flags.DEFINE_integer("units", 100, "Units of the network.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 500, "Steps of each Lyapunov exponent, after as many that are not counted.", 10,
+flags.DEFINE_integer("steps", 500, "Steps for each Lyapunov exponent, after as many that are discarded.", 10,
                      flag_values=FLAGS)  # fmt: skip
 
 
@@ -35,12 +39,12 @@ class Family(NamedTuple):
     """Maps with a parameter.
 
     Attributes:
-      of: from the parameter to the map.
-      low, high: between these the parameter is varied.
+      of: parameter -> map.
+      low, high: range of the parameter.
       starts: of orbits, `[n, N]`.
-      names: of the parameter and of what is drawn of the state.
+      names: of the parameter and of the plotted state.
       title: of the picture.
-      part: how much of the values and of the points there is.
+      part: fraction of --columns and of --points to use.
     """
 
     of: Callable[[jax.Array], Callable[[jax.Array], jax.Array]]
@@ -53,7 +57,7 @@ class Family(NamedTuple):
 
 
 def logistic(config: app.Config) -> Family:
-    """The road to chaos by doubling periods."""
+    """The logistic map: period doubling and chaos."""
     return Family(dynamics.logistic, 2.5, 4.0, jnp.array([[0.4]]), ("r", "x"), "logistic map $x' = r x (1 - x)$")
 
 
@@ -65,7 +69,7 @@ def unit(config: app.Config) -> Family:
 
 
 def network(config: app.Config) -> Family:
-    """A random network: silent, then moving, then chaotic."""
+    """A random network: at rest, then oscillating, then chaotic."""
     n = config.units
     w = jax.random.normal(jax.random.key(config.seed), (n, n)) / jnp.sqrt(float(n))
     starts = 0.5 * jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), 1), (1, n))
@@ -78,7 +82,7 @@ SYSTEMS = {"logistic": logistic, "unit": unit, "network": network}
 
 
 def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Draws each system, and says where its largest exponent is above zero."""
+    """Draws each system, and reports where its largest exponent is above zero."""
     (config,) = configs.values()
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
     rows = [{"": name} | draw(name, make(config), config, workdir) for name, make in chosen.items()]
@@ -88,7 +92,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def draw(name: str, family: Family, config: app.Config, workdir: Workdir) -> dict[str, Any]:
-    """The picture of a system, and its row in the table."""
+    """Draws the picture of a system and returns its row of the table."""
     k = max(2, config.columns // family.part[0])
     values = jnp.linspace(family.low, family.high, k)
     steps = max(1, config.points // family.part[1] // k // len(family.starts))

@@ -1,4 +1,9 @@
-"""Captions: a convolutional network reads a picture of shapes, a recurrent one writes a sentence about it."""
+"""Image captioning: a convolutional network reads a picture of shapes, and a recurrent one writes a sentence about it.
+
+The network trains on fresh generated pictures and attends to positions of the picture while it writes. At the end it
+describes pictures with combinations of colour and shape that it did and did not train on. Look at the fraction of
+correct sentences for both, and at the contact sheet, which shows where it attends before each word.
+"""
 
 from __future__ import annotations
 
@@ -34,26 +39,26 @@ FLAGS = app.common_flags(
     eval_every=900,
     eval_batches=8,
 )
-flags.DEFINE_integer("channels", 32, "Of the convolutional network's last map.", 2, flag_values=FLAGS)
-flags.DEFINE_float("smoothing", 0.4, "Part of each target that is spread over all words.", 0, 0.9, flag_values=FLAGS)
+flags.DEFINE_integer("channels", 32, "Channels of the convolutional network's last map.", 2, flag_values=FLAGS)
+flags.DEFINE_float("smoothing", 0.4, "Label smoothing: probability spread over all words.", 0, 0.9, flag_values=FLAGS)
 flags.DEFINE_enum(
-    "attention", "luong", ["luong", "bahdanau"], "bahdanau: the recurrent network reads what it attends to, and may "
-    "keep it; luong: it reads words alone, and each word is chosen by its state and what it attends to then.",
+    "attention", "luong", ["luong", "bahdanau"], "bahdanau: the recurrent network reads the context, and may store it; "
+    "luong: it reads words only, and its state and the current context choose each word.",
     flag_values=FLAGS,
 )  # fmt: skip
-flags.DEFINE_integer("embedding_size", 4, "Features of a word.", 1, flag_values=FLAGS)
-flags.DEFINE_boolean("own_words", True, "Whether the decoder reads the words that it has written; if not, it knows how "
-                     "far it is by its state alone.", flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("tested", 500, "Pictures to write about at the end, of either kind.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 4, "Embedding size of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_boolean("own_words", True, "Whether the decoder reads the words that it has written; if not, only its "
+                     "state tells it how far it is.", flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer("tested", 500, "Pictures to describe at the end, of either kind.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("shown", 6, "Pictures on the contact sheet.", 1, 12, flag_values=FLAGS)
 
-MAP = tasks.SIDE // 4  # places of the map on a side
+MAP = tasks.SIDE // 4  # side length of the map
 END = 0
-KINDS = {"size": [*tasks.SIZES], "colour": [*tasks.COLOURS], "shape": [*tasks.SHAPES]}  # of words; others say where
+KINDS = {"size": [*tasks.SIZES], "colour": [*tasks.COLOURS], "shape": [*tasks.SHAPES]}  # of words; others are positions
 
 
 def network(config: app.Config) -> seq2seq.EncoderDecoder:
-    """The map of a picture is the memory of a decoder that attends to it."""
+    """Returns an encoder-decoder whose memory is the map of the picture."""
     attention, words = seq2seq.additive(config.hidden_size), len(tasks.WORDS)
 
     def decoder(memory: Any) -> rnnjax.Cell:
@@ -72,10 +77,10 @@ def network(config: app.Config) -> seq2seq.EncoderDecoder:
 
 
 def objective(smoothing: float) -> losses.Objective:
-    """Cross-entropy ("nats") and how much is right; what is minimised has that part of a target on all words alike.
+    """Returns cross-entropy ("nats") and accuracy; the minimised loss smooths the targets over all words.
 
-    A smoothed target says of every word that was not meant that it is as unlikely as any other. So what the network
-    once believed to be unlikely for its company alone, a circle that is red, it has to forget when it sees better.
+    A smoothed target makes all wrong words equally unlikely. The network then has to unlearn what it first inferred
+    from co-occurrence only, such as that circles are never red.
     """
 
     def smoothed(outputs: PyTree, batch: data.Batch) -> losses.Metrics:
@@ -88,7 +93,7 @@ def objective(smoothing: float) -> losses.Objective:
 
 
 def build(config: app.Config) -> app.Setup:
-    """The network on fresh pictures; it is tested on combinations of colour and shape that it has not seen."""
+    """Builds the network on fresh pictures; it is tested on combinations of colour and shape that are new to it."""
     seen, unseen = tasks.scenes(), tasks.scenes(held_out=True)
     return app.Setup(
         cell=network(config),
@@ -103,7 +108,7 @@ def build(config: app.Config) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Sentences about new pictures, of combinations seen and not; a contact sheet of the latter."""
+    """Describes new pictures with seen and unseen combinations; draws a contact sheet of the unseen ones."""
     config, net = result.config, network(result.config)
 
     def write(params: PyTree, picture: jax.Array) -> tuple[decoding.Decoded, jax.Array]:
@@ -131,7 +136,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def mistakes(said: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    """Part of the sentences `[n, words]` that is right, and the parts by what their first wrong word should say."""
+    """Returns the fraction of correct sentences `[n, words]`, and of errors by the kind of the first wrong word."""
     wrong = said != wanted
     first = np.take_along_axis(wanted, wrong.argmax(1)[:, None], 1)[wrong.any(1), 0]
     parts = {kind: np.isin(first, tasks.encode_words(" ".join(words))) for kind, words in KINDS.items()}
@@ -141,7 +146,7 @@ def mistakes(said: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
 
 
 def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Figure:
-    """A row a picture: itself, and what was attended to before each word."""
+    """Draws one row per picture: the picture, and the attention before each word."""
     figure = Figure(figsize=(13, 1.45 * len(pictures)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(pictures), tasks.LONGEST, squeeze=False)

@@ -1,4 +1,9 @@
-"""A character language model: learns a text, says how likely another is, and writes one like it."""
+"""A character language model: a network reads a text and predicts the next character at every step.
+
+It trains on the file in `--data` or, by default, on the help topics that come with Python. Look at the cross-entropy of
+the test part in nats per character, and at the sample that the trained network writes; `--text` asks for the
+log-probability of a text of your own.
+"""
 
 import math
 from collections.abc import Callable
@@ -32,47 +37,43 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "",
-    "A UTF-8 text file, as it is or below --data_dir. Default: the help topics that come with Python.",
+    "A UTF-8 text file, itself or below --data_dir. Default: the help topics that come with Python.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float("valid", 0.05, "Part of the text, before the test part, for validation.", 0, 0.5, flag_values=FLAGS)
-flags.DEFINE_float(
-    "test", 0.1, "Part of the text, its tail, that is scored once at the end.", 0, 0.5, flag_values=FLAGS
-)
-flags.DEFINE_string("valid_data", "", "A file of its own for validation, in place of --valid.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "test_data", "", "A file of its own for the score at the end, in place of --test.", flag_values=FLAGS
-)
+flags.DEFINE_float("valid", 0.05, "Fraction for validation, before the test part.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.1, "Fraction of the text, at its end, for the test.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_string("valid_data", "", "A separate file for validation, in place of --valid.", flag_values=FLAGS)
+flags.DEFINE_string("test_data", "", "A separate file for the test, in place of --test.", flag_values=FLAGS)
 flags.DEFINE_boolean(
-    "spelled", False, "The files set their characters apart by spaces and write a space as _.", flag_values=FLAGS
+    "spelled", False, "The files separate characters by spaces and write a space as _.", flag_values=FLAGS
 )
 flags.DEFINE_boolean(
     "epochwise",
     False,
-    "Start each training window from the initial state, not where the one before ended.",
+    "Start each training window from the initial state, not from the end of the window before.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "sampling",
     "none",
     ["none", "constant", "linear", "exponential", "inverse_sigmoid"],
-    "Scheduled sampling: how the probability that the network reads the given character, and not the one it thought "
-    "likeliest, falls; none: it always does.",
+    "Scheduled sampling: how the probability decays that the network reads the character of the text rather than its "
+    "own prediction; none: it always reads the text.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float("sampling_pace", 500.0, "Steps that the fall takes, roughly.", 1e-6, flag_values=FLAGS)
-flags.DEFINE_float("sampling_last", 0.5, "The probability below which it does not fall.", 0, 1, flag_values=FLAGS)
+flags.DEFINE_float("sampling_pace", 500.0, "Approximate number of steps of the decay.", 1e-6, flag_values=FLAGS)
+flags.DEFINE_float("sampling_last", 0.5, "Final probability of the decay.", 0, 1, flag_values=FLAGS)
 flags.DEFINE_boolean(
     "exposure",
     False,
-    "Score the second half of each window reading the text and its own characters.",
+    "Also score the second half of each window while the network reads its own characters.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("text", "", "A text whose log-probability is wanted.", flag_values=FLAGS)
+flags.DEFINE_string("text", "", "A text to compute the log-probability of.", flag_values=FLAGS)
 flags.DEFINE_integer("sample", 300, "Characters to write at the end.", 0, flag_values=FLAGS)
-flags.DEFINE_float("temperature", 0.7, "Of the sample; 0 always takes the likeliest character.", 0, flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.7, "Sampling temperature; 0 takes the likeliest character.", 0, flag_values=FLAGS)
 flags.DEFINE_string(
-    "prime", "", "What the sample continues. Default: a line break, or the first character.", flag_values=FLAGS
+    "prime", "", "Beginning of the sample. Default: a line break, or the first character.", flag_values=FLAGS
 )
 
 NNRNN = "KyleGoyette/nnRNN README"
@@ -89,7 +90,7 @@ PUBLISHED = {"shakespeare": SHAKESPEARE, "ptb.char": PTB}
 
 
 def cut(config: app.Config) -> dict[str, str]:
-    """The texts to learn, to validate and to test on: from files of their own, or cut from the end of --data."""
+    """Returns the training, validation and test texts, from separate files or cut from the end of --data."""
 
     def read(path: str) -> str:
         found = read_(find(path, config.data_dir), config.encoding)
@@ -107,11 +108,11 @@ def cut(config: app.Config) -> dict[str, str]:
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
       alphabet: of all parts.
-      lengths: windows of each part that there is.
+      lengths: number of windows of each non-empty part.
     """
 
     alphabet: Alphabet
@@ -119,7 +120,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The text in rows, in three parts."""
+    """Loads the text as rows in three parts."""
     if config.rule == "bptt":
         raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --truncation")
     if config.truncation < 1:
@@ -127,7 +128,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     cuts = cut(config)
     alphabet = Alphabet.of("".join(cuts.values()))
     for known in (config.text, config.prime):
-        alphabet.encode(known)  # refused now, not after training
+        alphabet.encode(known)  # fails now, not after training
     parts = {
         name: contiguous_rows(
             alphabet.encode(part), config.batch_size, config.truncation, f"the {name} part of the text"
@@ -140,21 +141,21 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
-    """From a character to the logits of the next."""
+    """Returns a network from a character to the logits of the next."""
     symbols = len(facts.alphabet.characters)
     net = rnnjax.stack(rnnjax.one_hot(symbols, config.dtype), config.layers(), rnnjax.linear(symbols))
     return rnnjax.cast(net, jnp.dtype(config.dtype))
 
 
 def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
-    """Nats, bits and accuracy for each character."""
+    """Nats, bits and accuracy per character."""
     metrics = losses.classify(outputs, batch)
     nats = metrics["loss"]
     return metrics | {"bits": losses.Mean(nats.total / math.log(2), nats.weight)}
 
 
 def anew(stream: Stream) -> Stream:
-    """A stream each of whose windows starts from the initial state."""
+    """Returns a stream whose windows all start from the initial state."""
 
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         batch, position = stream.next(data, position, key)
@@ -164,7 +165,7 @@ def anew(stream: Stream) -> Stream:
 
 
 def training_network(config: app.Config, facts: Facts) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
-    """The network and its stream for training under `--sampling`, and what makes a stream one of teacher forcing."""
+    """Returns the network and its stream under `--sampling`, and a function that makes a stream teacher-forced."""
     cell, train = network(config, facts), reading_stream("train", config.truncation)
     train = anew(train) if config.epochwise else train
     if config.sampling == "none":
@@ -179,7 +180,7 @@ def training_network(config: app.Config, facts: Facts) -> tuple[rnnjax.Cell, Str
 
 
 def exposure(config: app.Config, facts: Facts, params: PyTree, data: PyTree) -> dict[str, float]:
-    """Nats a character on the second half of each window, the text being read and what the network itself wrote."""
+    """Returns nats per character on the second half of each window, under teacher forcing and free running."""
     name = "test" if "test" in facts.lengths else "valid"
     if name not in facts.lengths:
         raise UserError("--exposure needs a part of the text for --test or --valid")
@@ -199,7 +200,7 @@ def exposure(config: app.Config, facts: Facts, params: PyTree, data: PyTree) -> 
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on a stream of windows that reads on."""
+    """Builds the network on a stream of consecutive windows."""
 
     cell, train, forced = training_network(config, facts)
 
@@ -222,7 +223,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def log_probability(config: app.Config, facts: Facts, params: PyTree, words: str) -> float:
-    """log p(x_2 .. x_T given x_1) by the chain rule, in nats."""
+    """Returns log p(x_2 .. x_T given x_1) by the chain rule, in nats."""
     symbols = facts.alphabet.encode(words)
     if len(symbols) < 2:
         raise UserError(f"--text={words!r}: two characters at least, the first is given")
@@ -231,7 +232,7 @@ def log_probability(config: app.Config, facts: Facts, params: PyTree, words: str
 
 
 def write(config: app.Config, facts: Facts, params: PyTree) -> str:
-    """A text that begins with the prime."""
+    """Writes a text that begins with the prime."""
     characters = facts.alphabet.characters
     prime = config.prime or ("\n" if "\n" in characters else characters[0])
     cell, symbols = network(config, facts), jnp.asarray(facts.alphabet.encode(prime))
@@ -244,7 +245,7 @@ def write(config: app.Config, facts: Facts, params: PyTree) -> str:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """The log-probability of the flag's text, and a sample."""
+    """Prints the log-probability of `--text`, and a sample."""
     config, facts = result.config, result.facts
     found: dict[str, Any] = {}
     if config.text:

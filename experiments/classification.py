@@ -1,4 +1,9 @@
-"""One label for a whole sequence: sentences in which order decides (default), intents, surnames, speakers."""
+"""Sequence classification: a network reads a whole sequence and predicts one label for it.
+
+By default it trains on generated sentences in which only word order decides; `--data` names other generated sets, or
+files of texts, surnames, spoken vowels or parse trees. Look at the test accuracy beside that of the most common class,
+and at the accuracy by length.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -59,39 +64,37 @@ flags.DEFINE_string(
     "order",
     "order: generated sentences such as `not bad , great` and `not great , bad`; clauses: such as `mr x who , as all "
     "know , is an ex-employee of company y , is running a business of his own`, and the other way round; intents: such "
-    "as `what time is it`. Otherwise, as it is or below --data_dir, a folder with a text file for each class (names), "
+    "as `what time is it`. Otherwise, itself or below --data_dir, a folder with a text file for each class (names), "
     "with train.txt, dev.txt and test.txt of trees (sst), with ae.train and size_ae.train (japanese_vowels); a .ts "
-    "file to learn from, or a file of lines LABEL<TAB>TEXT.",
+    "file to train on, or a file of lines LABEL<TAB>TEXT.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "test_data", "", "A .ts or text file of its own for the test, in place of --test.", flag_values=FLAGS
-)
+flags.DEFINE_string("test_data", "", "A separate .ts or text file for the test, in place of --test.", flag_values=FLAGS)
 flags.DEFINE_enum(
-    "task", "binary", ["binary", "fine"], "Of a folder of trees: two classes, or five.", flag_values=FLAGS
+    "task", "binary", ["binary", "fine"], "For a folder of trees: two classes, or five.", flag_values=FLAGS
 )
-flags.DEFINE_enum("units", "auto", ["auto", "words", "characters"], "What a text is read by; auto: characters where "
-                  "there is a file for each class.", flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_float("valid", 0.1, "Part of the examples to learn from, for validation.", 0.001, 0.5, flag_values=FLAGS)
-flags.DEFINE_float("test", 0.2, "Part of the examples that is tested on, where the data do not say.", 0.001, 0.5,
+flags.DEFINE_enum("units", "auto", ["auto", "words", "characters"], "The units of a text; auto: characters if there "
+                  "is a file for each class.", flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float("valid", 0.1, "Fraction of the training examples for validation.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.2, "Fraction of the examples for the test, if the data have no test part.", 0.001, 0.5,
                    flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_float("part", 1.0, "Part of the examples to learn from that is used: a small labelled set.", 0.0001, 1.0,
+flags.DEFINE_float("part", 1.0, "Fraction of the training examples to use: a small labelled set.", 0.0001, 1.0,
                    flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("longest", 60, "Steps of the longest sequence; longer ones are left out, and counted.", 1,
+flags.DEFINE_integer("longest", 60, "Steps of the longest sequence; longer ones are skipped and counted.", 1,
                      flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("vocabulary", 10000, "Words or characters that are told apart, at most.", 4, flag_values=FLAGS)
-flags.DEFINE_integer("embedding_size", 32, "Features of a word; --vectors has its own.", 1, flag_values=FLAGS)
-flags.DEFINE_string("vectors", "", "Word vectors to begin with, a text file of word2vec or GloVe.", flag_values=FLAGS)
-flags.DEFINE_boolean("frozen", False, "Leave the table of words as it is at the beginning.", flag_values=FLAGS)
-flags.DEFINE_boolean("both_ways", False, "Read each sequence from both ends.", flag_values=FLAGS)
-flags.DEFINE_boolean("pool", False, "Decide on the mean of all outputs, not on the last.", flag_values=FLAGS)
-flags.DEFINE_float("input_noise", 0.0, "Normal noise on numbers that are learned from, in their deviations.", 0.0,
+flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words or characters.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word; --vectors sets its own.", 1, flag_values=FLAGS)
+flags.DEFINE_string("vectors", "", "Initial word vectors, a text file of word2vec or GloVe.", flag_values=FLAGS)
+flags.DEFINE_boolean("frozen", False, "Keep the word vectors at their initial values.", flag_values=FLAGS)
+flags.DEFINE_boolean("both_ways", False, "Read each sequence in both directions.", flag_values=FLAGS)
+flags.DEFINE_boolean("pool", False, "Classify the mean of all outputs, not the last one.", flag_values=FLAGS)
+flags.DEFINE_float("input_noise", 0.0, "Normal noise on numeric training inputs, in standard deviations.", 0.0,
                    flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
 
 
 def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
-    """The words of parse trees and the labels of their roots."""
+    """Reads the words of parse trees and the labels of their roots."""
     fine = config.task == "fine"
     classes = ("0", "1", "2", "3", "4") if fine else ("0", "1", "3", "4")
     parts = {}
@@ -111,7 +114,7 @@ def sentences(folder: Path, config: app.Config) -> dict[str, Labelled]:
 
 
 def divided(examples: Labelled, config: app.Config, test: Labelled | None = None) -> dict[str, Labelled]:
-    """Three parts of a set that comes in one or, with a test set of its own, in two."""
+    """Splits a data set in three parts; a separate test set replaces the test part."""
     places = random_split(len(examples.xs), config.valid, *([] if test else [config.test]))
     if test is not None:
         if np.shape(test.xs[0])[1:] != np.shape(examples.xs[0])[1:]:
@@ -126,14 +129,14 @@ def divided(examples: Labelled, config: app.Config, test: Labelled | None = None
 
 
 def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
-    """The examples in three parts, and what a text is read by: words, or characters."""
+    """Reads the examples in three parts, and the units of their texts: words or characters."""
     if config.data in GENERATED:
         return GENERATED[config.data](config.sentences, config.seed), "words"
     path = Path(found_at(config.data, config.data_dir))
     if path.is_file():
         one = read_ts if path.suffix == ".ts" else partial(read_labelled, complete=False)
         examples, test = one(str(path), encoding=config.encoding), None
-        if config.test_data:  # labels are mapped by name; one that --data lacks is refused
+        if config.test_data:  # labels are mapped by name; one that is not in --data is refused
             test = one(found_at(config.test_data, config.data_dir), examples.classes, encoding=config.encoding)
         return divided(examples, config, test), "words"
     folder = find_folder(config.data, config.data_dir)
@@ -146,15 +149,15 @@ def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
       classes: names of the labels.
-      counts: examples of each part.
-      entropy: nats an example for one who knows how often each class comes.
-      commonest: how many of the test are of the commonest class, in [0, 1].
-      vocabulary: of texts; None: the examples are numbers.
-      vectors: of `--vectors`, where they are given.
+      counts: number of examples in each part.
+      entropy: nats per example of a predictor that knows the class frequencies only.
+      commonest: fraction of the test in the most common class, in [0, 1].
+      vocabulary: of texts; None for numeric examples.
+      vectors: of `--vectors`, if given.
     """
 
     classes: tuple[str, ...]
@@ -166,7 +169,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The examples as batches of three parts."""
+    """Loads the examples as batches of three parts."""
     parts, units = read(config)
     parts["train"] = reduced(parts["train"], config.part)
     vocabulary, vectors = None, None
@@ -188,7 +191,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def reduced(train: Labelled, part: float) -> Labelled:
-    """A part of the examples to learn from."""
+    """Returns a fraction of the training examples."""
     kept = train.at(random_split(len(train.xs), part)[1]) if part < 1 else train
     if not len(kept.xs):
         raise UserError(f"--part={part:g}: no example is left to learn from")
@@ -198,7 +201,7 @@ def reduced(train: Labelled, part: float) -> Labelled:
 def encoded(
     parts: dict[str, Labelled], units: str, most: int, vectors: Vectors | None
 ) -> tuple[Vocabulary, dict[str, Labelled]]:
-    """The vocabulary of the texts to learn from and of the vectors, and all texts as its numbers."""
+    """Returns the vocabulary of the training texts and of the vectors, and all texts as indices."""
     parts = {name: part._replace(xs=[split(x, units) for x in part.xs]) for name, part in parts.items()}
     every = [unit for x in parts["train"].xs for unit in x] + list(vectors.words if vectors else ())
     vocabulary = Vocabulary.of(every, most, [UNKNOWN])
@@ -206,20 +209,20 @@ def encoded(
 
 
 def by_share(train: np.ndarray, test: np.ndarray, classes: int) -> tuple[float, float]:
-    """Nats of the test for one who knows the shares of the classes, and how often the commonest is right."""
+    """Returns the test loss of predicting the class frequencies, and the accuracy of the most common class."""
     share = np.bincount(train, minlength=classes) / len(train)
     return float(-np.log(np.maximum(share[test], 1e-9)).mean()), float((test == share.argmax()).mean())
 
 
 def split(x: str | list[str], units: str) -> list[str]:
-    """A text as words or characters; words stay words."""
+    """Splits a text into words or characters; a list of words stays as it is."""
     if isinstance(x, list):
         return x
     return list(x) if units == "characters" else tokenise(x)
 
 
 def short(part: Labelled, name: str, longest: int) -> Labelled:
-    """The examples that are not too long; how many are left out is said."""
+    """Returns the examples that are not too long, and prints how many are skipped."""
     kept, out = within_length([len(x) for x in part.xs], longest)
     if not len(kept):
         raise UserError(f"--longest={longest}: no example of the {name} part is that short")
@@ -229,7 +232,7 @@ def short(part: Labelled, name: str, longest: int) -> Labelled:
 
 
 def standardised(data: dict[str, Batch]) -> dict[str, Batch]:
-    """Numbers in units in which those to learn from have mean 0 and variance 1; symbols as they are."""
+    """Scales numeric inputs to mean 0 and variance 1 on the training part; symbols stay as they are."""
     seq = data["train"].x
     if not np.issubdtype(seq.x.dtype, np.floating):
         return data
@@ -245,7 +248,7 @@ def standardised(data: dict[str, Batch]) -> dict[str, Batch]:
 
 
 def entrance(config: app.Config, facts: Facts) -> list[rnnjax.Cell]:
-    """From a symbol or the numbers of a frame to features."""
+    """Returns the layers from a symbol, or the numbers of a frame, to features."""
     if facts.vocabulary is None:
         return [noisy(config.input_noise)] if config.input_noise else []
     size, init = config.embedding_size, jax.nn.initializers.normal(1.0)
@@ -256,12 +259,12 @@ def entrance(config: app.Config, facts: Facts) -> list[rnnjax.Cell]:
 
 
 def still(cell: rnnjax.Cell) -> rnnjax.Cell:
-    """A cell whose params get no gradient."""
+    """Returns a cell whose params get no gradient."""
     return cell.replace(weights=lambda p, key=None: jax.lax.stop_gradient(cell.weights(p, key)))
 
 
 def noisy(deviation: float) -> rnnjax.Cell:
-    """Normal noise while learning, none without a key."""
+    """Returns a cell that adds normal noise in training, and none without a key."""
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return x if key is None else x + jnp.asarray(deviation, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
@@ -270,7 +273,7 @@ def noisy(deviation: float) -> rnnjax.Cell:
 
 
 def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
-    """From a sequence to logits, once after its last step; a rule that goes step by step has logits at each."""
+    """Returns a network from a sequence to logits after its last step; at each step for a step-by-step rule."""
     read, enter, layers = rnnjax.linear(len(facts.classes)), entrance(config, facts), config.layers()
     if config.both_ways:
         if config.rule != "bptt" or config.pool:
@@ -284,7 +287,7 @@ def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
 
 
 def published(config: app.Config) -> tuple[app.Published, ...]:
-    """What is remembered from papers about the data."""
+    """Returns published results, from memory, for the data."""
     if config.task == "binary" and Path(config.data).name == "sst":
         return (
             app.Published("LSTM, pretrained vectors", "84.9 %", "Tai et al. 2015, table 2", False),
@@ -294,7 +297,7 @@ def published(config: app.Config) -> tuple[app.Published, ...]:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on whole sequences."""
+    """Builds the network on whole sequences."""
     place = (lambda stream: stream) if config.rule == "bptt" else lambda s: map_batches(s, label_last_step)
 
     def scored(name: str) -> Any:
@@ -314,7 +317,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """How right the test is by length; with words, the share of the table and its words in the plane."""
+    """Reports test accuracy by length; for words, also their share of the parameters and a plot of their vectors."""
     found: dict[str, Any] = {"by_length": by_length(result)}
     vocabulary = result.facts.vocabulary
     if vocabulary is not None:
@@ -328,7 +331,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def by_length(result: app.Result) -> dict[str, float]:
-    """Part of the test that is right, by length; a table."""
+    """Returns and prints the test accuracy by length."""
     test: Batch = result.data["test"]
 
     def right(batch: Batch) -> jax.Array:
@@ -347,7 +350,7 @@ def by_length(result: app.Result) -> dict[str, float]:
 
 
 def plane(path: Path, names: tuple[str, ...], rows: np.ndarray) -> None:
-    """Words at their two main components."""
+    """Plots words in the plane of their two principal components."""
     centred = rows - rows.mean(0)
     at = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
     figure = Figure(figsize=(7, 6), layout="constrained")

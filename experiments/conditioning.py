@@ -1,4 +1,9 @@
-"""Conditioning on a context vector, the ways side by side: a sequence that begins and goes on as the vector says."""
+"""Conditioning: compares the ways to give a recurrent network a context vector.
+
+Each network trains to write an arithmetic progression modulo 11, whose first term and difference are the context. Look
+at the loss curves of the ways in `--how`, and at the fraction of sequences that each network writes correctly by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +31,15 @@ FLAGS = app.study_flags(cell="gru", hidden_size="32")
 flags.DEFINE_list(
     "how",
     [*CONDITIONINGS, "none"],
-    f"What to compare: {', '.join(CONDITIONINGS)}, and none, which is not told.",
+    f"Ways to compare: {', '.join(CONDITIONINGS)}, and none, without the context.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("length", 20, "Symbols of a sequence.", 3, flag_values=FLAGS)
-flags.DEFINE_integer("num_steps", 1000, "Updates of each run.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 64, "Sequences of an update.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("length", 20, "Symbols per sequence.", 3, flag_values=FLAGS)
+flags.DEFINE_integer("num_steps", 1000, "Updates per run.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 64, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
 
-M, POINTS = 11, 15  # symbols; points of a curve
+M, POINTS = 11, 15  # number of symbols; points per curve
 
 
 def progression(length: int) -> tasks.Task:
@@ -50,7 +55,7 @@ def progression(length: int) -> tasks.Task:
 
 
 def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
-    """A network that writes; its source is the context."""
+    """Returns a network that writes; its source is the context."""
 
     def decoder(context: Any) -> rnnjax.Cell:
         core = make_cell(config.cell, config.hidden_size, config.cell_arguments())
@@ -62,7 +67,7 @@ def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
 
 
 def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
-    """Part of the sequences that are right when the network reads itself."""
+    """Returns the fraction of correct sequences when the network reads its own outputs."""
 
     def one(x: rnnjax.SourceTarget, y: jax.Array) -> jax.Array:
         cell, inner = net.begin(params, x.source)
@@ -74,7 +79,7 @@ def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Arra
 
 
 def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
-    """Trains one network; its curve and what it comes to."""
+    """Trains one network and returns its curve and its row of the table."""
     net, task = network(config, how), progression(config.length)
     progress, loop = learner(config, net, losses.classify, task_stream(task, config.batch_size))
     test = task.batch(jax.random.key(config.seed + 1), 500)
@@ -98,7 +103,7 @@ def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Trains each way, draws the losses, prints the table."""
+    """Trains each network, draws the losses and prints the table."""
     found: dict[str, Any] = {}
     figures = {}
     for name, config in configs.items():

@@ -1,8 +1,8 @@
-"""How deep a network may be: layers one on another, plain or with shortcuts, and what the shortcuts let through.
+"""Deep recurrent networks: stacks of layers of several depths, plain or with shortcuts.
 
-Each network learns to say what it read some steps ago. Then layers are taken out of it, their input passed on instead:
-a stack with shortcuts goes on nearly as before, as an ensemble that has lost members; a plain one does not. A highway's
-gate and those of an LSTM are shortcuts that depend on the data: how far they open is counted.
+Each network trains to repeat its input of a few steps ago. Then layers are removed and replaced by their input. Look at
+the error by the number of removed layers: a stack with shortcuts degrades gracefully, like an ensemble, and a plain one
+fails. The gates of a highway and of an LSTM are shortcuts that depend on the data; a histogram shows how far they open.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.runs import Progress, Workdir, print_table
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
-flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Layers of the networks.", flag_values=FLAGS)
+flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Numbers of layers to compare.", flag_values=FLAGS)
 flags.DEFINE_list(
     "shortcuts",
     ["plain", "residual", "highway"],
-    "What leads past each layer: plain, nothing; residual; highway; dense, all that was said before.",
+    "The shortcut around each layer: plain, none; residual; highway; dense, all earlier outputs.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("subsets", 10, "Draws of layers to take out, for each number of them.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("delay", 4, "Steps between a number read and said.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("length", 30, "Steps of a sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("subsets", 10, "Random subsets of layers to remove, of each size.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("delay", 4, "Delay of the echo in steps.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("length", 30, "Steps per sequence.", 2, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 32, "Sequences a step.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 32, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 500, "Updates of each network.", 1, flag_values=FLAGS)
 
 GATE_BIAS, FORGET_BIAS = -2.0, 1.0
@@ -51,7 +51,7 @@ DOORS = {"highway": "#009E73", "LSTM forget": "#0072B2", "LSTM input": "#E69F00"
 
 
 def checked(config: app.Config) -> list[int]:
-    """The depths; whatever is wrong with the flags is said before anything is trained."""
+    """Returns the depths, and checks all flags before anything is trained."""
     try:
         depths = sorted({int(d) for d in config.depths})
     except ValueError as error:
@@ -73,28 +73,28 @@ def checked(config: app.Config) -> list[int]:
 
 
 def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
-    """The parts of a network: a map of the input, the layers, a map to the output."""
+    """Returns the parts of a network: a map of the input, the layers, a map to the output."""
     layer = make_cell(config.cell, config.hidden_size, config.cell_arguments())
     wrapped = resolve("shortcuts", shortcut, SHORTCUTS)(layer)
     return [rnnjax.linear(int(config.hidden_size)), *[wrapped] * depth, rnnjax.linear(1)]
 
 
 def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, data.Stream]:
-    """Params after training, and the stream of examples."""
+    """Returns the trained params and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
     stream = tasks.task_stream(echo(config), config.batch_size)
     return trained(config, cell, losses.regress, stream).state.params, stream
 
 
 def chosen(depth: int, subsets: int, seed: int) -> dict[int, np.ndarray]:
-    """Which of the layers are kept, `[draws, depth]`, by how many are taken out: none, each one, some at random."""
+    """Returns masks of kept layers, `[draws, depth]`, by the number removed: none, each one, random subsets."""
     rng = np.random.default_rng(seed)
     several = {n: np.stack([rng.permutation(depth) >= n for _ in range(subsets)]) for n in range(2, depth)}
     return {0: np.ones((1, depth), bool), 1: ~np.eye(depth, dtype=bool)} | several
 
 
 def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: data.Stream) -> dict[int, np.ndarray]:
-    """Mean squared errors of the network by how many of its layers are taken out."""
+    """Returns the mean squared errors of the network by the number of removed layers."""
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def error(params: PyTree, kept: jax.Array) -> jax.Array:
@@ -110,10 +110,10 @@ def scores(config: app.Config, parts: list[Cell], params: PyTree, stream: data.S
 
 
 def lesioned(layer: Cell, kept: jax.Array) -> Cell:
-    """The layer, or if it is not kept its input in place of what it adds."""
+    """Returns the layer or, if it is removed, a cell that passes on the layer's input."""
 
     def instead(x: jax.Array, y: jax.Array) -> jax.Array:
-        past = jnp.concatenate([x, jnp.zeros(y.shape[-1] - x.shape[-1], x.dtype)])  # dense: nothing is said
+        past = jnp.concatenate([x, jnp.zeros(y.shape[-1] - x.shape[-1], x.dtype)])  # dense: zeros for its own output
         return jnp.where(kept, y, past)
 
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
@@ -124,12 +124,12 @@ def lesioned(layer: Cell, kept: jax.Array) -> Cell:
 
 
 def affine(w: PyTree, xs: jax.Array) -> jax.Array:
-    """A linear layer at every step."""
+    """Applies a linear layer at every step."""
     return rnnjax.run(rnnjax.linear(w["b"].size), w, xs)[1]
 
 
 def highway_gates(parts: list[Cell], params: PyTree, xs: jax.Array) -> jax.Array:
-    """How much each layer of a highway says rather than carries past itself, `[layers, T, hidden]` in [0, 1]."""
+    """Returns how much each highway layer transforms rather than carries, `[layers, T, hidden]` in [0, 1]."""
     gates = []
     for part, w in zip(parts[:-1], params):
         if "gate" in w:
@@ -139,7 +139,7 @@ def highway_gates(parts: list[Cell], params: PyTree, xs: jax.Array) -> jax.Array
 
 
 def lstm_gates(params: PyTree, xs: jax.Array) -> dict[str, jax.Array]:
-    """The gates of the layer in linear, LSTM, linear: each `[T, hidden]` in [0, 1]."""
+    """Returns the gates of the LSTM in linear, LSTM, linear: each `[T, hidden]` in [0, 1]."""
     enter, (drive, core), _ = params
     n = core["u"].shape[0]
     xs = affine(enter, xs)
@@ -151,7 +151,7 @@ def lstm_gates(params: PyTree, xs: jax.Array) -> dict[str, jax.Array]:
 
 
 def gates(config: app.Config, highway: tuple[list[Cell], PyTree] | None) -> dict[str, np.ndarray]:
-    """Gates on fresh sequences, `[sequences, ..., T, hidden]`, of the highway and of an LSTM that learns the same."""
+    """Returns gates on fresh sequences, `[sequences, ..., T, hidden]`, of the highway and of an LSTM."""
     layer = rnnjax.lstm(int(config.hidden_size), forget_bias=FORGET_BIAS)
     lstm, stream = learn(config, [rnnjax.linear(int(config.hidden_size)), layer, rnnjax.linear(1)])
     xs = stream.next((), stream.init(()), jax.random.fold_in(jax.random.key(config.seed), 2))[0].x
@@ -163,7 +163,7 @@ def gates(config: app.Config, highway: tuple[list[Cell], PyTree] | None) -> dict
 
 
 def opened(values: np.ndarray) -> dict[str, float]:
-    """How far gates `[sequences, ..., T, hidden]` open, and how much of it is due to the data."""
+    """Summarises how far gates `[sequences, ..., T, hidden]` open, and how much that depends on the data."""
     within = np.moveaxis(values, (0, -2), (-2, -1))[..., values.shape[-2] // 2 :]  # the second half of each sequence
     return {"mean": float(values.mean()), "below 0.1": float((values < 0.1).mean()),
             "above 0.9": float((values > 0.9).mean()),
@@ -172,7 +172,7 @@ def opened(values: np.ndarray) -> dict[str, float]:
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Sweeps depths and shortcuts; tables, a summary and a picture."""
+    """Trains all depths and shortcuts; writes tables, a summary and a picture."""
     if len(configs) > 1:
         raise UserError("--cell takes one cell here")
     (config,) = configs.values()
@@ -207,7 +207,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def draw(found: dict[str, dict[int, dict[str, Any]]], values: dict[str, np.ndarray]) -> Figure:
-    """The error against depth, what each layer of the deepest is worth, what several are; how far gates open."""
+    """Draws the error against depth, the error without one and several layers, and a histogram of the gates."""
     figure = Figure(figsize=(10, 7), layout="constrained")
     (depths, each), (several, doors) = figure.subplots(2, 2)
     deepest = max(max(by) for by in found.values())
@@ -230,14 +230,14 @@ def draw(found: dict[str, dict[int, dict[str, Any]]], values: dict[str, np.ndarr
         axes.set(xlabel=xlabel, ylabel="squared error", yscale="log", title=title)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in (each, several):
-        axes.axhline(1, color="#555555", lw=1, ls=(0, (5, 3)), zorder=0)  # who says the mean
+        axes.axhline(1, color="#555555", lw=1, ls=(0, (5, 3)), zorder=0)  # the error of predicting the mean
         axes.xaxis.get_major_locator().set_params(integer=True)
     histogram(doors, values)
     return figure
 
 
 def histogram(axes: Axes, values: dict[str, np.ndarray]) -> None:
-    """How often each gate is how far open."""
+    """Draws a histogram of how far each gate opens."""
     for name, each in values.items():
         axes.hist(each.ravel(), np.linspace(0, 1, 41).tolist(), density=True, histtype="step", lw=1.8, label=name,
                   color=DOORS[name])  # fmt: skip

@@ -1,4 +1,9 @@
-"""Words that depend on words before: "the clouds are in the sky", "I grew up in China .. I speak fluent Chinese"."""
+"""Long-distance dependence: how far back a network can look for the word that decides the answer.
+
+In "the clouds are in the sky" that word is near, in "I grew up in China .. I speak fluent Chinese" it is far. Each cell
+trains on generated sentences of both kinds, once for every distance in `--lags`. Look at the accuracy against the
+distance, and at the gradient that reaches each word before and after training.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,9 @@ from rnnjax.runs import Workdir, print_table
 FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
 flags.DEFINE_list("lags", ["4", "8", "16", "32"], "Words from the country to the language.", flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 1000, "Updates for each lag.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 32, "Sentences an update.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 32, "Sentences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 1000, "Sentences of each kind to test on.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 1000, "Test sentences of each kind.", 1, flag_values=FLAGS)
 
 NEAR = {"clouds": "sky", "fish": "sea", "books": "library", "cows": "meadow", "stars": "night", "cars": "street",
         "trees": "forest", "toys": "box"}  # fmt: skip
@@ -33,24 +38,24 @@ FILLER = ["and", "there", "she", "met", "many", "good", "friends", "who", "often
           "or", "played", "music", "with", "him", "when", "it", "rained", "then", "they", "all", "moved"]  # fmt: skip
 OPENING, BEFORE, ASK = ["i", "grew", "up", "in"], ["the", "are", "in", "the"], ["i", "speak", "fluent"]
 WORDS = list(dict.fromkeys([*FILLER, *NEAR, *FAR, *OPENING, *BEFORE, *ASK]))
-LARGE = 1_000_000  # what is drawn lies below
+LARGE = 1_000_000  # upper bound of the random integers
 ANSWERS = [*NEAR.values(), *FAR.values()]
 
 
 class Sentence(NamedTuple):
-    """Words `[T]` as numbers, and what comes after them as the number of an answer."""
+    """Word indices `[T]` and the index of the answer."""
 
     words: jax.Array
     answer: jax.Array
 
 
 def ids(words: list[str]) -> jax.Array:
-    """The numbers of some words."""
+    """Returns the indices of words."""
     return jnp.array([WORDS.index(word) for word in words])
 
 
 def near(draws: jax.Array) -> Sentence:
-    """Any words, then `the clouds are in the`: the answer hangs on a word four back. Draws: `[T + 2]`."""
+    """Fillers, then `the clouds are in the`: the answer depends on the word four back. Draws: `[T + 2]`."""
     which = draws[-1] % len(NEAR)
     the, *rest = ids(BEFORE)
     end = jnp.stack([the, ids(list(NEAR))[which], *rest])
@@ -58,7 +63,7 @@ def near(draws: jax.Array) -> Sentence:
 
 
 def far(draws: jax.Array, lag: jax.Array) -> Sentence:
-    """Any words with `i grew up in china` among them, then `i speak fluent`: the answer hangs on a word lag back."""
+    """Fillers around `i grew up in china`, then `i speak fluent`: the answer depends on the word `lag` back."""
     which, words = draws[-1] % len(FAR), filler(draws)
     said = jnp.concatenate([ids(OPENING), ids(list(FAR))[which][None]])
     words = jax.lax.dynamic_update_slice(words, said, (len(words) - lag - len(OPENING),))
@@ -66,17 +71,17 @@ def far(draws: jax.Array, lag: jax.Array) -> Sentence:
 
 
 def filler(draws: jax.Array) -> jax.Array:
-    """Words that say nothing."""
+    """Returns words without information."""
     return ids(FILLER)[draws[:-2] % len(FILLER)]
 
 
 def throws(key: jax.Array, n: int, steps: int) -> jax.Array:
-    """What n sentences are made of: one call, since each call of the generator is long to compile."""
+    """Draws the random integers of n sentences in one call, since each call of the generator is slow to compile."""
     return jax.random.randint(key, (n, steps + 2), 0, LARGE)
 
 
 def sentences(steps: int, n: int, share: float) -> data.Stream:
-    """Fresh sentences, a share of them far ones; the lag is the data."""
+    """Returns a stream of fresh sentences, a share of them far ones; the lag is the data."""
 
     def one(draws: jax.Array, lag: jax.Array) -> Sentence:
         return jax.tree.map(lambda a, b: jnp.where(draws[-2] < int(share * LARGE), a, b), far(draws, lag), near(draws))
@@ -90,13 +95,13 @@ def sentences(steps: int, n: int, share: float) -> data.Stream:
 
 
 def network(config: app.Config) -> Cell:
-    """From words to logits of answers."""
+    """Returns a network from words to logits of answers."""
     words = rnnjax.embed(len(WORDS), 16, dtype=jnp.dtype(config.dtype))
     return rnnjax.stack(words, config.layers(), rnnjax.linear(len(ANSWERS)))
 
 
 def learned(config: app.Config, lags: jax.Array, steps: int) -> tuple[PyTree, PyTree, dict[str, np.ndarray]]:
-    """Params before and after training for every lag, all lags side by side in one program, and what they know."""
+    """Trains for all lags side by side in one program; returns the params before and after, and the accuracies."""
     cell = rnnjax.unroll(network(config))
     estimator = estimators.backprop(cell, losses.classify)
     rate = optax.cosine_decay_schedule(config.learning_rate, config.num_steps)
@@ -117,7 +122,7 @@ def learned(config: app.Config, lags: jax.Array, steps: int) -> tuple[PyTree, Py
 
 
 def reached(config: app.Config, params: PyTree, many: Sentence) -> np.ndarray:
-    """Mean over sentences of the log of the norm of d log p(answer) / d x_t for each embedded word x_t, `[T]`."""
+    """Returns the mean over sentences of log |d log p(answer) / d x_t| for each embedded word x_t, `[T]`."""
     rest = rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(len(ANSWERS))))
 
     @jax.jit
@@ -133,7 +138,7 @@ def reached(config: app.Config, params: PyTree, many: Sentence) -> np.ndarray:
 
 
 def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Trains each cell for every lag; accuracy against lag, and what of the answer's gradient reaches each word."""
+    """Trains each cell for every lag; reports accuracy against lag, and the gradient that reaches each word."""
     config = next(iter(configs.values()))
     lags, steps = asked(config)
     at = len(lags) // 2
@@ -164,7 +169,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def asked(config: app.Config) -> tuple[jax.Array, int]:
-    """`--lags` as numbers, and the words of a sentence."""
+    """Returns `--lags` as numbers, and the number of words per sentence."""
     try:
         lags = sorted({int(lag) for lag in config.lags})
     except ValueError as error:

@@ -1,4 +1,9 @@
-"""Dynamics: how far gradients flow through networks before training; classical systems, their Lyapunov exponents."""
+"""Dynamics: gradient flow through untrained networks, and the orbits of classical chaotic systems.
+
+Nothing is trained: each cell in `--cell` runs over random inputs, and each system in `--systems` from many starts. Look
+at how fast the norm of the gradient decays or grows with distance, at the phase portraits, and at the Lyapunov
+exponents.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +25,14 @@ from rnnjax.runs import Workdir, print_table
 FLAGS = app.study_flags(cell="vanilla,lstm,urnn", hidden_size="32")
 flags.DEFINE_integer("length", 100, "Steps of the sequence through which gradients flow.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("features", 4, "Normal inputs at each step.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("unfold", 3, "Steps of the unfolded graphs that are drawn; 0: none.", 0, 20, flag_values=FLAGS)
+flags.DEFINE_integer("unfold", 3, "Steps of the unfolded graphs to draw; 0: none.", 0, 20, flag_values=FLAGS)
 flags.DEFINE_list(
     "systems", ["gingerbread"], "Systems to draw: gingerbread, henon, lorenz, mackey_glass.", flag_values=FLAGS
 )
 flags.DEFINE_integer("points", 1_000_000, "Points of each phase portrait.", 1000, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 40_000, "Steps of each Lyapunov exponent of a system.", 100, flag_values=FLAGS)
+flags.DEFINE_integer("steps", 40_000, "Steps for each Lyapunov exponent of a system.", 100, flag_values=FLAGS)
 
-STARTS = 1000  # orbits of a portrait that run side by side
+STARTS = 1000  # orbits of a portrait, which run side by side
 
 
 class System(NamedTuple):
@@ -36,13 +41,13 @@ class System(NamedTuple):
     Attributes:
       step: the map.
       start: of the chaotic orbit.
-      known: its exponents; none: they are not measured.
+      known: its exponents from the literature; if empty, they are not measured.
       dt: time of a step.
-      plane: which coordinates are drawn.
-      names: of these two.
+      plane: the two coordinates that are drawn.
+      names: of these coordinates.
       regular: further orbits to draw, by name.
       burn: steps of each orbit before it is drawn.
-      spread: deviation of a number that is added to the whole start of each orbit, where near ones stay together long.
+      spread: standard deviation of a random offset of each start, for systems in which near orbits stay close for long.
     """
 
     step: Callable[[jax.Array], jax.Array]
@@ -72,7 +77,7 @@ SYSTEMS = {
 
 
 def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Draws gradient flow and powers of matrices, portraits of the systems, and prints exponents."""
+    """Draws gradient flow, matrix powers and portraits of the systems, and prints exponents."""
     config = next(iter(configs.values()))
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
     if any(c.dropout for c in configs.values()):
@@ -99,7 +104,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def unfolded(name: str, config: app.Config, workdir: Workdir) -> Any:
-    """Draws the network with a readout over a few steps as its program has it; where the picture is."""
+    """Draws the network with a readout over a few steps, and returns the path of the picture."""
     path = workdir.file(f"graph-{name}.{config.picture}")
     cell, xs = rnnjax.stack(config.layers(), rnnjax.linear(2)), jnp.ones((config.unfold, config.features))
     graph = dynamics.unfold(cell, cell.init(jax.random.key(0), xs[0]), xs)
@@ -108,7 +113,7 @@ def unfolded(name: str, config: app.Config, workdir: Workdir) -> Any:
 
 
 def network(config: app.Config) -> dict[str, Any]:
-    """The lines of a network's panel, as logarithms, and its row in the table."""
+    """Returns the lines of a network's panel, as logarithms, and its row of the table."""
     cell, (params_key, key) = config.layers(), jax.random.split(jax.random.key(config.seed))
     xs = jax.random.normal(key, (config.length, config.features), jnp.dtype(config.dtype))
     try:
@@ -128,13 +133,13 @@ def network(config: app.Config) -> dict[str, Any]:
 
 
 def analysed(cell: Cell, params: PyTree, xs: jax.Array, plain: bool) -> tuple[dynamics.Analysis, jax.Array]:
-    """What there is to say of one sequence, and the largest Lyapunov exponent."""
+    """Returns the analysis of one sequence and the largest Lyapunov exponent."""
     rates = dynamics.cell_lyapunov(cell, params, xs, discard=len(xs) // 5, count=1)
     return dynamics.analysis(rnnjax.unroll(cell), params, xs, plain), rates
 
 
 def powers() -> dict[str, Panel]:
-    """A^k h for A of spectral radius 0.9 and 1.2, with tanh and without, normal and not."""
+    """Returns A^k h for A of spectral radius 0.9 and 1.2, with and without tanh, normal and non-normal."""
     turn = jnp.array([[0.6, 0.8], [-0.8, 0.6]])
     h = jnp.array([0.6, 0.8])
     kinds = {
@@ -151,7 +156,7 @@ def powers() -> dict[str, Panel]:
 
 
 def draw(name: str, system: System, config: app.Config, path: Any) -> None:
-    """A portrait of many orbits that start near each other."""
+    """Draws a portrait of many orbits with nearby starts."""
     steps, plane = -(-config.points // STARTS), jnp.array(system.plane)
     key = jax.random.key(config.seed)
     near = 1e-3 * jax.random.normal(key, (STARTS, len(system.start)))
@@ -165,7 +170,7 @@ def draw(name: str, system: System, config: app.Config, path: Any) -> None:
 
 
 def measured(name: str, system: System, config: app.Config) -> list[dict[str, Any]]:
-    """Rows of exponents beside what is known of them."""
+    """Returns rows of measured exponents beside known ones."""
     every = 10 if system.dt < 1 else 1
     steps = config.steps // every * every
     starts = 1e-3 * jax.random.normal(jax.random.key(config.seed), (16, len(system.start)))

@@ -1,8 +1,8 @@
-"""Recurrence through hidden units, through outputs, through both: three tasks that tell them apart.
+"""Compares recurrence through hidden units (Elman), through outputs (Jordan) and through both, on three tasks.
 
-echo: the output is the input of two steps ago, which no output has ever held. sticky: an output repeats the one before,
-mostly, where the input says so; the rest is chance. plan: an input that does not change names a sequence to be said.
-Each network is trained by teacher forcing and then runs free; beside its loss stands the least that there can be.
+echo: the output is the input of two steps ago, which no output has held. sticky: where the input says so, an output
+mostly repeats the one before; the rest is random. plan: a constant input selects a sequence to write. Each network
+trains with teacher forcing and then runs freely. Look at its loss beside the least possible loss of each task.
 """
 
 from __future__ import annotations
@@ -27,15 +27,13 @@ from rnnjax.runs import Progress, Workdir, print_table
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
-flags.DEFINE_list(
-    "decays", ["0.3", "0.6"], "What context units keep of themselves, one network each.", flag_values=FLAGS
-)
+flags.DEFINE_list("decays", ["0.3", "0.6"], "Decay rates of context units, one network each.", flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 64, "Sequences a step.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 64, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 1500, "Updates of each network on each task.", 1, flag_values=FLAGS)
 
 STEPS, PLANS, SYMBOLS = 12, 4, 3
-STAYS, TOLD = 0.9, 0.8  # how often a sticky output stays where it is told to, and how often it is told to
+STAYS, TOLD = 0.9, 0.8  # probability that a sticky output repeats if it is told to, and that it is told to
 
 
 class Problem(NamedTuple):
@@ -43,11 +41,11 @@ class Problem(NamedTuple):
 
     Attributes:
       sample: key -> (x `[T, features]`, y integers `[T]`).
-      outputs: symbols of y.
-      least: loss of the best predictor that sees inputs and earlier outputs, nats a step.
-      unlinked: of the best that sees the inputs alone.
-      last: of the best that sees this input and the last output alone (and in echo the time).
-      free: whether an output that runs free can be right or wrong.
+      outputs: number of symbols of y.
+      least: loss of the best predictor from inputs and earlier outputs, nats per step.
+      unlinked: loss of the best predictor from the inputs only.
+      last: loss of the best predictor from this input and the last output only (and in echo the time).
+      free: whether the outputs of a free run can be checked.
     """
 
     sample: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
@@ -59,7 +57,7 @@ class Problem(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A way to remember: hidden units that see themselves or not, context units that see the outputs or not."""
+    """A form of memory: recurrent hidden units or not, context units fed by outputs or not."""
 
     hidden: bool
     linked: bool
@@ -67,7 +65,7 @@ class Network(NamedTuple):
 
 
 def echo() -> Problem:
-    """y_t = x_{t-2}, and 0 at first."""
+    """y_t = x_{t-2}; the first two targets are 0."""
 
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = jax.random.randint(key, (STEPS,), 0, 2)
@@ -77,7 +75,7 @@ def echo() -> Problem:
 
 
 def sticky() -> Problem:
-    """Where x_t says so y_t is y_{t-1} with probability 0.9; else it is drawn anew."""
+    """If x_t says so, y_t is y_{t-1} with probability 0.9; otherwise it is random."""
 
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         told, stays, fresh = jax.random.split(key, 3)
@@ -93,13 +91,13 @@ def sticky() -> Problem:
         return jax.nn.one_hot(x.astype(jnp.int32), 2), y.astype(jnp.int32)
 
     doubt = -STAYS * math.log(STAYS) - (1 - STAYS) * math.log(1 - STAYS)
-    first = math.log(2) / STEPS  # what came before the first output is not known
+    first = math.log(2) / STEPS  # the first output has no predecessor
     least = first + (STEPS - 1) / STEPS * (TOLD * doubt + (1 - TOLD) * math.log(2))
     return Problem(sample, 2, least, math.log(2), least, False)
 
 
 def plan() -> Problem:
-    """A plan, 0 to 3, at each step; what it stands for is a sequence of three symbols drawn once for all."""
+    """A plan, 0 to 3, as a constant input; each stands for a fixed random sequence of three symbols."""
     said = np.random.default_rng(0).integers(0, SYMBOLS, (PLANS, STEPS))
 
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -110,7 +108,7 @@ def plan() -> Problem:
 
 
 def doubt_after_the_last(said: np.ndarray) -> float:
-    """Entropy of a symbol given its row and the symbol before (or that there is none), nats, mean over all."""
+    """Returns the mean entropy, in nats, of a symbol given its row and the symbol before it, if there is one."""
     total = 0.0
     for row in said:
         before = np.concatenate([[-1], row[:-1]])
@@ -124,7 +122,7 @@ PROBLEMS = {"echo": echo, "sticky": sticky, "plan": plan}
 
 
 def networks(decays: list[str]) -> dict[str, Network]:
-    """The networks to compare, by name."""
+    """Returns the networks to compare, by name."""
     try:
         values = [float(decay) for decay in decays]
     except ValueError as error:
@@ -137,14 +135,14 @@ def networks(decays: list[str]) -> dict[str, Network]:
 
 
 def make_cell(network: Network, problem: Problem, config: app.Config) -> rnnjax.Cell:
-    """From [x, context] to logits."""
+    """Returns a network from [x, context] to logits."""
     n = int(config.hidden_size)
     alone = rnnjax.stack(rnnjax.linear(n), rnnjax.pointwise(jnp.tanh))
     return rnnjax.stack(config.layers() if network.hidden else alone, rnnjax.linear(problem.outputs))
 
 
 def forced(network: Network, problem: Problem) -> Callable[[jax.Array], Batch]:
-    """An example with the outputs that were right as context; zeros where the network is not told."""
+    """Returns examples whose context is the correct outputs, or zeros for networks without this feedback."""
     start = jnp.zeros(problem.outputs)
 
     def sample(key: jax.Array) -> Batch:
@@ -156,7 +154,7 @@ def forced(network: Network, problem: Problem) -> Callable[[jax.Array], Batch]:
 
 
 def free(network: Network, problem: Problem, cell: rnnjax.Cell, params: object, key: jax.Array) -> float:
-    """Part of the outputs that is right where the network is told what it said itself, its likeliest symbol."""
+    """Returns the accuracy when the network reads its own most likely symbols."""
 
     def best(key: jax.Array | None, logits: jax.Array) -> jax.Array:
         return jax.nn.one_hot(logits.argmax(), problem.outputs) * float(network.linked)
@@ -171,7 +169,7 @@ def free(network: Network, problem: Problem, cell: rnnjax.Cell, params: object, 
 
 
 def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, float | int | None]:
-    """Trains a network; its loss on fresh examples, and how it does alone."""
+    """Trains a network; returns its loss on fresh examples and its accuracy in a free run."""
     cell = make_cell(network, problem, config)
     window = rnnjax.unroll(cell)
     stream = tasks.task_stream(Task(forced(network, problem), float("nan")), config.batch_size)
@@ -187,7 +185,7 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """All networks on all tasks: tables, a summary and a picture."""
+    """Trains all networks on all tasks; writes tables, a summary and a picture."""
     if len(configs) > 1:
         raise UserError("--cell takes one cell here: it is compared with networks that have no hidden recurrence")
     (config,) = configs.values()
@@ -212,7 +210,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def draw(found: dict[str, dict[str, dict[str, float | int | None]]], problems: dict[str, Problem]) -> Figure:
-    """A panel for each task: the loss of each network, and what the best of each kind can do."""
+    """Draws a panel per task: the loss of each network, and of the best predictors."""
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     panels = figure.subplots(1, len(found), sharey=True)
     for axes, (task, rows) in zip(panels, found.items()):

@@ -1,4 +1,8 @@
-"""Three bits remembered at once: the trained network has a stable point for each of the eight memories."""
+"""The flip-flop task: a network remembers the last pulse on each of three wires, and its fixed points show how.
+
+It trains on fresh random pulses. Look at the fixed points without pulses: a trained network has a stable point for each
+of the eight memories, and unstable ones between them.
+"""
 
 from __future__ import annotations
 
@@ -28,23 +32,23 @@ FLAGS = app.common_flags(
     eval_every=500,
     checkpoint_every=500,
 )
-flags.DEFINE_integer("length", 40, "Steps of a sequence.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("bits", 3, "Wires, each with a bit to remember.", 1, 6, flag_values=FLAGS)
-flags.DEFINE_float("rate", 0.2, "Pulses a step on each wire.", 0, 1, flag_values=FLAGS)
-flags.DEFINE_integer("starts", 1000, "States from which fixed points are sought.", 10, flag_values=FLAGS)
+flags.DEFINE_integer("length", 40, "Steps per sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("bits", 3, "Number of wires, with one bit to remember each.", 1, 6, flag_values=FLAGS)
+flags.DEFINE_float("rate", 0.2, "Probability of a pulse per wire and step.", 0, 1, flag_values=FLAGS)
+flags.DEFINE_integer("starts", 1000, "Starting points of the search for fixed points.", 10, flag_values=FLAGS)
 flags.DEFINE_float("tolerance", 1e-4, "How far a step may move a fixed point.", 0, flag_values=FLAGS)
 
-DRIVEN, SETTLING = 1000, 100  # steps of inputs for the Lyapunov exponents, and those left out
+DRIVEN, SETTLING = 1000, 100  # steps of inputs for the Lyapunov exponents, and those discarded before
 SHOWN = 12  # trajectories in the picture
 
 
 def network(config: app.Config) -> rnnjax.Cell:
-    """Layers between pulses and what is remembered."""
+    """Returns a network from pulses to the remembered bits."""
     return rnnjax.stack(config.layers(), rnnjax.linear(config.bits))
 
 
 def build(config: app.Config) -> app.Setup:
-    """The flip-flop on fresh pulses."""
+    """Builds the flip-flop task on fresh pulses."""
     if config.hidden_size < 3:
         raise ValueError(f"--hidden_size={config.hidden_size}: the picture of the states needs three units")
     task = tasks.flipflop(config.length, config.bits, config.rate)
@@ -60,7 +64,7 @@ def build(config: app.Config) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """The fixed points without a pulse, a table and a picture of them; Lyapunov exponents under pulses."""
+    """Finds the fixed points without pulses and draws them; computes Lyapunov exponents under pulses."""
     config, cell = result.config, network(result.config)
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     batch = tasks.flipflop(config.length, config.bits, config.rate).batch(key, 100)
@@ -81,14 +85,14 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def points_at_rest(cell: rnnjax.Cell, params: PyTree, config: app.Config, starts: jax.Array) -> dynamics.Points:
-    """The fixed points of the network without a pulse."""
+    """Returns the fixed points of the network without pulses."""
     quiet = jnp.zeros(config.bits)
     advance = dynamics.as_map(cell, params, quiet)[0]
     return dynamics.fixed_points(lambda h: advance(h, quiet), starts, tolerance=config.tolerance)
 
 
 def stable_memories(cell: rnnjax.Cell, params: PyTree, config: app.Config, points: dynamics.Points) -> int:
-    """How many patterns of bits the network says at its stable points."""
+    """Returns how many bit patterns the network outputs at its stable points."""
     quiet = jnp.zeros(config.bits)
     carry = dynamics.as_map(cell, params, quiet)[2]
     read = jax.jit(jax.vmap(lambda h: cell.step(cell.weights(params), carry(h), quiet, None)[1]))
@@ -97,7 +101,7 @@ def stable_memories(cell: rnnjax.Cell, params: PyTree, config: app.Config, point
 
 
 def tell(config: app.Config, points: dynamics.Points, search: str, memories: int, rates: list[float]) -> None:
-    """Prints the table of fixed points, and what they mean."""
+    """Prints the table of fixed points and a summary."""
     kinds = [(int(n), points.unstable == n) for n in np.unique(points.unstable)]
     rows = [{"unstable directions": n, "points": int(own.sum()), **span(points, own)} for n, own in kinds]
     print_table(rows, title=f"{config.cell}: fixed points without a pulse, {search}")
@@ -108,7 +112,7 @@ def tell(config: app.Config, points: dynamics.Points, search: str, memories: int
 
 
 def between(key: jax.Array, states: jax.Array, n: int) -> jax.Array:
-    """Starts: states that were visited, moved at random, and states between two of them, where saddles lie."""
+    """Returns starting points: perturbed visited states, and states between two of them, where saddles lie."""
     ka, kb, km, kn = jax.random.split(key, 4)
     a, b = (states[jax.random.randint(k, (n,), 0, len(states))] for k in (ka, kb))
     mix = jnp.where(jnp.arange(n)[:, None] % 2 == 0, 0.0, jax.random.uniform(km, (n, 1)))
@@ -116,14 +120,14 @@ def between(key: jax.Array, states: jax.Array, n: int) -> jax.Array:
 
 
 def span(points: dynamics.Points, which: np.ndarray) -> dict[str, Any]:
-    """Of some points: the range of the largest modulus of an eigenvalue, and how many starts led there."""
+    """Returns the range of the largest eigenvalue modulus of some points, and how many starts led to them."""
     radii = abs(points.eigenvalues[which, 0])
     spread = f"{radii.min():.3f} to {radii.max():.3f}"
     return {"largest modulus": spread, "starts": int(points.starts[which].sum())}
 
 
 def exponents(cell: rnnjax.Cell, params: PyTree, config: app.Config) -> list[float]:
-    """The Lyapunov exponents of the trained network under pulses."""
+    """Returns the Lyapunov exponents of the trained network under pulses."""
     task = tasks.flipflop(DRIVEN, config.bits, config.rate)
     xs = task.sample(jax.random.fold_in(jax.random.key(config.seed), 2)).x
     rates = jax.jit(lambda p: dynamics.cell_lyapunov(cell, p, xs, discard=SETTLING))(params)

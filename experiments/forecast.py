@@ -1,4 +1,9 @@
-"""Universal approximation: a network learns a chaotic system from its states, and goes on alone."""
+"""Forecasts of a chaotic system: a network learns the map of a system from its states and then runs by itself.
+
+It trains to predict the next state on orbits of the Henon map, the gingerbread map or the Lorenz system (`--system`).
+Look at how many steps its own orbit stays close to the true one, and at its Lyapunov exponents beside those of the
+system.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +32,21 @@ FLAGS = app.common_flags(
     eval_every=2000,
     log_every=200,
 )
-flags.DEFINE_string("system", "henon", "What is learned: henon, gingerbread, lorenz.", flag_values=FLAGS)
-flags.DEFINE_integer("length", 30, "Steps of a sequence.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("free", 60, "Steps that the trained network goes on alone.", 1, flag_values=FLAGS)
+flags.DEFINE_string("system", "henon", "The system: henon, gingerbread, lorenz.", flag_values=FLAGS)
+flags.DEFINE_integer("length", 30, "Steps per sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("free", 60, "Steps that the trained network runs by itself.", 1, flag_values=FLAGS)
 
 BURN = 200  # steps to reach the attractor
-ORBITS = 200  # that are forecast
-SPECTRA = 16  # of them from whose ends the network is followed for its own exponents
+ORBITS = 200  # orbits to forecast
+SPECTRA = 16  # of them, whose ends start the runs for the network's own exponents
 
 
 class System(NamedTuple):
-    """A system in units of its own.
+    """A system in its own units.
 
     Attributes:
       step: the map.
-      start: from near here orbits reach the attractor.
+      start: orbits from near this state reach the attractor.
       mean, deviation: of the attractor.
       exponent: the largest Lyapunov exponent, per step.
     """
@@ -54,7 +59,7 @@ class System(NamedTuple):
 
 
 def repeated(step: Callable[[jax.Array], jax.Array], times: int) -> Callable[[jax.Array], jax.Array]:
-    """Several small steps as one."""
+    """Returns several small steps as one."""
     return lambda h: jax.lax.fori_loop(0, times, lambda _, h: step(h), h)
 
 
@@ -68,7 +73,7 @@ SYSTEMS = {
 
 
 def orbits(system: System, key: jax.Array, steps: int) -> jax.Array:
-    """States of one orbit on the attractor, `[steps, D]`, of mean 0 and deviation 1."""
+    """Returns the states of one orbit on the attractor, `[steps, D]`, scaled to mean 0 and deviation 1."""
     mean, deviation = jnp.array(system.mean), jnp.array(system.deviation)
     start = jnp.array(system.start) + 1e-2 * jax.random.normal(key, mean.shape)
     states = dynamics.orbit(system.step, start, BURN + steps)[BURN:]
@@ -86,13 +91,13 @@ def succession(system: System, length: int) -> tasks.Task:
 
 
 def network(config: app.Config) -> rnnjax.Cell:
-    """Layers between a state and the next."""
+    """Returns a network from a state to the next."""
     system = resolve("system", config.system, SYSTEMS)
     return rnnjax.stack(config.layers(), rnnjax.linear(len(system.start)))
 
 
 def build(config: app.Config) -> app.Setup:
-    """The network on orbits that start anew."""
+    """Builds the network on fresh orbits."""
     task = succession(resolve("system", config.system, SYSTEMS), config.length)
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
@@ -106,7 +111,7 @@ def build(config: app.Config) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """How long the network goes on alone before it is wrong, beside one who stays where the orbit was."""
+    """Reports how long the network's own orbit is accurate, beside a forecast that repeats the last state."""
     config = result.config
     system, cell = resolve("system", config.system, SYSTEMS), network(config)
 

@@ -1,6 +1,8 @@
-"""Two kinds of jets, told apart by their trees: even showers, and heavy particles that decay into two narrow prongs.
+"""Jet classification with recursive networks: even showers against heavy particles that decay into two narrow prongs.
 
-Both have the same energy and mass, and 11 and 9 particles in the mean. A tree is the history of its jet.
+The network trains on generated trees of particle decays; both kinds have the same energy and mass, and 11 and 9
+particles on average. Look at the area under the ROC curve beside those of the number of particles and of the optimal
+classifier.
 """
 
 import functools
@@ -31,11 +33,11 @@ FLAGS = app.common_flags(
     eval_every=50,
     checkpoint_every=300,
 )
-flags.DEFINE_integer("jets", 6000, "Jets to learn from, half of each kind.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 2000, "Jets to test on.", 2, flag_values=FLAGS)
-flags.DEFINE_float("momentum", 400.0, "Of a jet, in GeV.", 1.0, flag_values=FLAGS)
-flags.DEFINE_float("mass", 80.0, "Of a jet, in GeV.", 10.0, flag_values=FLAGS)
-flags.DEFINE_list("rates", ["3.0", "1.0"], "Of the squared masses, for each kind: a high one makes light children.",
+flags.DEFINE_integer("jets", 6000, "Training jets, half of each kind.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 2000, "Test jets.", 2, flag_values=FLAGS)
+flags.DEFINE_float("momentum", 400.0, "Momentum of a jet, in GeV.", 1.0, flag_values=FLAGS)
+flags.DEFINE_float("mass", 80.0, "Mass of a jet, in GeV.", 10.0, flag_values=FLAGS)
+flags.DEFINE_list("rates", ["3.0", "1.0"], "Rate of the squared masses, for each kind; high rates make light children.",
                   flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_float("first", 15.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
 packed_flag(FLAGS)
@@ -45,7 +47,7 @@ CUT = 4.0  # GeV: particles below this mass are stable
 
 
 def total(hidden: int) -> trees.TreeCell:
-    """No network at all: how many particles there are, and the sum of their features."""
+    """The simplest baseline: the number of particles and the sum of their features."""
 
     def count(w: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return jnp.append(x, jnp.ones((), x.dtype)) / 20
@@ -54,7 +56,7 @@ def total(hidden: int) -> trees.TreeCell:
 
 
 def bag(hidden: int) -> trees.TreeCell:
-    """No structure: a function of each particle, summed."""
+    """A model without structure: the sum of a function of each particle."""
 
     def leaf(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return jax.nn.relu(x @ p["w"] + p["b"])
@@ -67,7 +69,7 @@ CELLS = {**TREE_CELLS, "bag": bag, "total": total}
 
 
 def rates(config: app.Config) -> list[tuple[float, float]]:
-    """Of each kind, the rate of its first splitting and of the others."""
+    """Returns for each kind the rates of its first splitting and of the others."""
     try:
         usual, prongs = map(float, config.rates)
     except ValueError as error:
@@ -78,7 +80,7 @@ def rates(config: app.Config) -> list[tuple[float, float]]:
 
 
 def generated(config: app.Config, rng: np.random.Generator, n: int) -> list[trees.Jet]:
-    """n jets, the kinds in turn, each with its kind for the label of its root."""
+    """Generates n jets of alternating kinds; the label of a root is the kind."""
     jets = []
     for i in range(n):
         first, rate = rates(config)[i % 2]
@@ -89,13 +91,13 @@ def generated(config: app.Config, rng: np.random.Generator, n: int) -> list[tree
 
 
 def features(particles: np.ndarray) -> np.ndarray:
-    """What is seen of a particle, of about unit size: its energy, the logarithm of it, and where it flies."""
+    """Returns the features of a particle, of about unit size: energy, log energy, and direction."""
     energy = particles[:, :1]
     return np.concatenate([energy / 50, np.log(energy / 10), 5 * particles[:, 2:] / energy], 1).astype(np.float32)
 
 
 def packed(jets: list[trees.Jet], each: int) -> Batch:
-    """Forests with features at their leaves; the leaves of all jets are numbered, from 1 on, to find them again."""
+    """Packs jets into forests with features at the leaves; all leaves are numbered from 1 to look up their features."""
     first = np.cumsum([0, *(len(one.particles()) for one in jets)])
     numbered = []
     for one, start in zip(jets, first):
@@ -109,11 +111,11 @@ def packed(jets: list[trees.Jet], each: int) -> Batch:
 
 
 class Facts(NamedTuple):
-    """What loading makes.
+    """What `load` passes to `build`.
 
     Attributes:
-      counts: examples of each part.
-      test: the jets to test on.
+      counts: number of examples in each part.
+      test: the test jets.
     """
 
     counts: dict[str, int]
@@ -121,8 +123,8 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """Three parts, packed."""
-    forests_a_batch(config)  # refused before jets are made
+    """Generates and packs the three parts."""
+    forests_a_batch(config)  # checks the flags before jets are made
     rng = np.random.default_rng(config.seed)
     sizes = {"test": config.tested, "valid": 500, "train": config.jets}
     parts = {name: generated(config, rng, n) for name, n in sizes.items()}
@@ -132,7 +134,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on forests; a recurrent cell reads the particles one after another, as the tree orders them."""
+    """Builds the network on forests; a recurrent cell reads the particles in the order of the tree."""
     if config.cell in CELLS:
         core = trees.fold_forest(noisy(config, at_node(config, CELLS)))
     else:
@@ -151,7 +153,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """How well the kinds are told apart, beside the number of particles and the best there can be."""
+    """Reports how well the network separates the kinds, beside the number of particles and the optimum."""
     config, cell, batch = result.config, result.setup.cell, result.data["test"]
     jets: list[trees.Jet] = result.facts.test
 
@@ -176,7 +178,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positives, as parts, for each threshold; what has the same score goes together."""
+    """Returns the rates of false and true positives for each threshold; equal scores share a threshold."""
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
     wrong, found = (np.append(0, np.cumsum(part[order])[ends] / part.sum()) for part in (~positive, positive))
@@ -184,7 +186,7 @@ def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def log_ratio(one: trees.Jet, config: app.Config) -> float:
-    """log p(jet of the second kind) - log p(of the first): what sees the masses of all nodes can do no better."""
+    """Returns log p(jet, second kind) - log p(jet, first kind), optimal given the masses of all nodes."""
     squares = one.momenta[:, 0] ** 2 - (one.momenta[:, 1:] ** 2).sum(1)
     total, root = 0.0, len(squares) - 1
     for node, below in enumerate(one.tree.children):
@@ -195,13 +197,13 @@ def log_ratio(one: trees.Jet, config: app.Config) -> float:
 
 
 def log_density(rate: float, below: tuple[int, ...], squares: np.ndarray, node: int) -> float:
-    """Of the squared masses of two children over that of their parent."""
+    """Returns the log density of the squared masses of two children relative to that of their parent."""
     return -rate * float(squares[list(below)].sum() / squares[node]) - log_norm(rate)
 
 
 @functools.cache
 def log_norm(rate: float) -> float:
-    """The logarithm of the integral of exp(-rate (x + y)) where sqrt(x) + sqrt(y) < 1."""
+    """Returns the logarithm of the integral of exp(-rate (x + y)) where sqrt(x) + sqrt(y) < 1."""
     x = np.linspace(0, 1, 10_001)
     return float(np.log(np.trapezoid(np.exp(-rate * x) * -np.expm1(-rate * (1 - np.sqrt(x)) ** 2) / rate, x)))
 

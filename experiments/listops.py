@@ -1,4 +1,8 @@
-"""What an expression is worth: a network that goes by its structure, beside one that reads its brackets and words."""
+"""ListOps and arithmetic: a network evaluates nested expressions, from their trees or from their brackets and words.
+
+It trains on generated expressions up to a depth and is tested up to twice that depth. Compare the accuracy by depth of
+a recursive cell with that of a recurrent one (`--cell`).
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,16 +44,16 @@ flags.DEFINE_enum(
     "labels",
     "nodes",
     ["nodes", "roots"],
-    "What is learned from: the values of all operations (asked of a recurrent network at closing brackets), or "
-    "that of the whole expression.",
+    "Training targets: the values of all operations (for a recurrent network, at closing brackets), or only that of "
+    "the whole expression.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("depth", 3, "Operations within operations; those to test on go to twice that.", 1,
+flags.DEFINE_integer("depth", 3, "Nesting depth of operations; test expressions go to twice that depth.", 1,
                      flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("most", 4, "Arguments of an operation of listops.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("examples", 6000, "Expressions to learn from.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 200, "Expressions of each depth to test on.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("embedding_size", 32, "Features of a word or a bracket.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("most", 4, "Maximal number of arguments of a listops operation.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("examples", 6000, "Training expressions.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 200, "Test expressions of each depth.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word or a bracket.", 1, flag_values=FLAGS)
 packed_flag(FLAGS)
 
 CLASSES = {str(i): i for i in range(10)}
@@ -58,7 +62,7 @@ Parts = dict[str, list[trees.Tree]]
 
 
 def generated(config: app.Config) -> Parts:
-    """Three parts, no expression in two of them; in the test part the depths follow one another."""
+    """Generates three parts without common expressions; the test part is sorted by depth."""
     rng = np.random.default_rng(config.seed)
     operations, most = (trees.LISTOPS, config.most) if config.kind == "listops" else (trees.ARITHMETIC, 2)
     seen: set[trees.Tree] = set()
@@ -81,23 +85,23 @@ def generated(config: app.Config) -> Parts:
 
 
 def structured(config: app.Config) -> bool:
-    """Whether the network goes by the trees, or reads brackets and words from left to right."""
+    """Returns whether the network runs over the trees, or over brackets and words from left to right."""
     return config.cell in TREE_CELLS
 
 
 def operations_only(tree: trees.Tree) -> trees.Tree:
-    """The tree without the labels of digits, which are too easy to count."""
+    """Returns the tree without the labels of digits, which are too easy to count."""
     return tree._replace(labels=tuple(label * bool(below) for label, below in zip(tree.labels, tree.children)))
 
 
 def forests(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> Batch:
-    """Trees, packed; at most two children at a node, where the cell needs it."""
+    """Packs trees, with at most two children per node if the cell needs it."""
     fit = [operations_only(t if config.cell == "child_sum" else trees.binarised(t)) for t in several]
     return trees.pack(trees.balanced_groups(fit, config.packed), words, CLASSES)
 
 
 def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> Batch:
-    """Brackets and words, padded at the end; the value of an operation at its closing bracket."""
+    """Pads brackets and words at the end; the target at a closing bracket is the value of its operation."""
     read = [trees.bracketed(tree) for tree in several]
     x, y = np.zeros((2, len(read), max(map(len, read))), np.int32)
     for i, (symbols, tree) in enumerate(zip(read, several)):
@@ -108,12 +112,12 @@ def sequences(several: list[trees.Tree], words: Mapping[str, int]) -> Batch:
 
 
 class Facts(NamedTuple):
-    """What loading makes.
+    """What `load` passes to `build`.
 
     Attributes:
-      words: the numbers of words and brackets.
-      counts: examples of each part.
-      test: the expressions to test on.
+      words: indices of words and brackets.
+      counts: number of examples in each part.
+      test: the test expressions.
     """
 
     words: dict[str, int]
@@ -122,8 +126,8 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """Three parts, packed or padded."""
-    forests_a_batch(config)  # refused before expressions are made
+    """Generates the three parts, packed or padded."""
+    forests_a_batch(config)  # checks the flags before expressions are made
     parts = generated(config)
     words = trees.vocabulary(parts["train"])
     words |= {symbol: len(words) + 1 + i for i, symbol in enumerate("()")}
@@ -133,12 +137,12 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def arrays(several: list[trees.Tree], words: Mapping[str, int], config: app.Config) -> Batch:
-    """Trees for the network of the config."""
+    """Turns trees into the inputs of the network that the flags choose."""
     return forests(several, words, config) if structured(config) else sequences(several, words)
 
 
 def network(config: app.Config, words: int) -> rnnjax.Cell:
-    """From words to logits, at every node or every step."""
+    """Returns a network from words to logits, at every node or every step."""
     table_of_words = rnnjax.embed(1 + words, config.embedding_size, dtype=jnp.dtype(config.dtype))
     read = rnnjax.linear(len(CLASSES))
     if not structured(config):
@@ -148,7 +152,7 @@ def network(config: app.Config, words: int) -> rnnjax.Cell:
 
 
 def wholes(config: app.Config, outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
-    """Outputs and targets of whole expressions alone."""
+    """Returns outputs and targets of whole expressions only."""
     if structured(config):
         return trees.at_roots(outputs, batch)
     mask = jnp.asarray(batch.mask)
@@ -157,7 +161,7 @@ def wholes(config: app.Config, outputs: PyTree, batch: Batch) -> tuple[PyTree, B
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on forests or on sequences."""
+    """Builds the network on forests or on sequences."""
 
     def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
         roots = losses.classify(*wholes(config, outputs, batch))
@@ -179,7 +183,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """How many whole expressions are right, by depth: a table and a picture."""
+    """Reports the accuracy on whole expressions by depth, as a table and a picture."""
     config, setup, facts = result.config, result.setup, result.facts
 
     def right(batch: Batch) -> losses.Mean:

@@ -1,4 +1,8 @@
-"""The state as a lossy summary of the past: how much of each past input a linear probe reads back from it."""
+"""Memory of a recurrent network: how much of each past input a linear probe recovers from the state.
+
+The network trains to output its input of `--delay` steps ago, on random inputs. Look at the forgetting curves before
+and after training, which show R^2 of the probe against the lag, and at their sum, the memory capacity.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +30,19 @@ FLAGS = app.common_flags(
     eval_every=250,
     checkpoint_every=500,
 )
-flags.DEFINE_integer("delay", 10, "The network learns to say its input of so many steps ago.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("length", 60, "Steps of a sequence; more than the delay.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("lags", 40, "Lags that are probed, fewer than steps.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("probed", 200, "Sequences for the probe, half to fit it, half to score it.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("delay", 10, "The network learns to output its input of so many steps ago.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("length", 60, "Steps per sequence; more than the delay.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("lags", 40, "Number of lags to probe; fewer than --length.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("probed", 200, "Sequences for the probe, half to fit it, half to test it.", 2, flag_values=FLAGS)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
-    """Layers between the input and what it was."""
+    """Returns a network from the input to the delayed input."""
     return rnnjax.stack(config.layers(), rnnjax.linear(1))
 
 
 def build(config: app.Config) -> app.Setup:
-    """The echo of fresh noise."""
+    """Builds the echo task on fresh noise."""
     longest = max(config.delay, config.lags)
     if config.length <= longest:
         raise ValueError(f"--length={config.length}: more steps than --delay={config.delay} and --lags={config.lags}")
@@ -55,7 +59,7 @@ def build(config: app.Config) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Forgetting curves before training and after, drawn and summed."""
+    """Draws and sums the forgetting curves before and after training."""
     config, cell = result.config, network(result.config)
     key = jax.random.key(config.seed)
     xs = tasks.echo(config.length, config.delay).batch(jax.random.fold_in(key, 1), config.probed).x
@@ -80,7 +84,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def told(config: app.Config, r2: jax.Array) -> dict[str, Any]:
-    """What the table says of a forgetting curve."""
+    """Returns the row of the table for a forgetting curve."""
     at = min(config.delay, config.lags - 1)
     held = {"capacity (inputs)": float(dynamics.memory_capacity(r2)), "lags with R^2 > 1/2": int((r2 > 0.5).sum())}
     return held | {f"R^2 at lag {at}": float(r2[at])}

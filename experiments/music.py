@@ -1,4 +1,9 @@
-"""Polyphonic music: which keys sound in the next frame. By default generated tunes; or JSB chorales, Nottingham."""
+"""Polyphonic music: a network reads the keys that sound in each frame and predicts those of the next.
+
+It trains on generated tunes or, with `--data`, on piano rolls such as the JSB chorales or Nottingham. Look at the
+negative log-likelihood per frame on the test pieces, and at the picture, which shows how the network continues a piece
+by itself.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,23 +36,23 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "generated",
-    "generated: tunes over chords; or a .mat or JSON file of piano rolls, as it is or below --data_dir: "
+    "generated: tunes over chords; or a .mat or JSON file of piano rolls, itself or below --data_dir: "
     "polymusic/JSB_Chorales.mat.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("tunes", 200, "Generated tunes to learn from.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tunes", 200, "Generated training tunes.", 1, flag_values=FLAGS)
 flags.DEFINE_integer(
     "longest",
     200,
-    "Frames of the longest part of a piece that is learned from at once; the test is on whole pieces.",
+    "Frames per training sequence, to which pieces are cut; the test uses whole pieces.",
     2,
     flag_values=FLAGS,
 )
-flags.DEFINE_float("input_dropout", 0.0, "Rate of dropout of the keys that are heard.", 0, 0.999, flag_values=FLAGS)
+flags.DEFINE_float("input_dropout", 0.0, "Dropout rate of the input keys.", 0, 0.999, flag_values=FLAGS)
 flags.DEFINE_integer(
     "transpose",
     0,
-    "Half-tones by which each row of pieces is moved at most, up or down, anew whenever it is learned from.",
+    "Maximal random transposition of each training row, up or down, in semitones.",
     0,
     KEYS // 2,
     flag_values=FLAGS,
@@ -57,7 +62,7 @@ CHUNG, BAI = "Chung et al. 2014, table 2", "Bai et al. 2018, table 1"
 
 
 def published(*rows: tuple[str, str, str]) -> tuple[app.Published, ...]:
-    """Rows of the closing table, as remembered from the papers."""
+    """Returns published results, as remembered from the papers."""
     return tuple(app.Published(model, value, source, False) for model, value, source in rows)
 
 
@@ -82,13 +87,13 @@ PUBLISHED = {
     ),
 }
 
-TRANSPOSE_TAG = 1  # the order of a new epoch reads the same key
-CHORDS = ((0, 4, 7), (5, 9, 12), (7, 11, 14), (9, 12, 16))  # I, IV, V, vi, in half-tones above the tonic
+TRANSPOSE_TAG = 1  # the order of a new epoch uses the same key
+CHORDS = ((0, 4, 7), (5, 9, 12), (7, 11, 14), (9, 12, 16))  # I, IV, V, vi, in semitones above the tonic
 NEXT = np.array([[0.1, 0.4, 0.3, 0.2], [0.4, 0.1, 0.4, 0.1], [0.6, 0.1, 0.1, 0.2], [0.1, 0.5, 0.3, 0.1]])
 
 
 def tune(rng: np.random.Generator) -> np.ndarray:
-    """A tune in a key of its own: chords that follow one another, four frames each, and a melody over them."""
+    """Generates a tune in a random key: a chord progression with four frames per chord, and a melody over it."""
     tonic, chord, note = int(rng.integers(24, 36)), 0, int(rng.integers(3))
     roll = np.zeros((4 * int(rng.integers(8, 17)), KEYS), np.uint8)
     for t in range(len(roll)):
@@ -101,12 +106,12 @@ def tune(rng: np.random.Generator) -> np.ndarray:
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
-      counts: rows of pieces of each part.
-      yardstick: nats a frame for one who knows how often each key sounds.
-      scale: what frames are multiplied by.
+      counts: number of rows in each part.
+      yardstick: nats per frame of a predictor that knows the frequency of each key only.
+      scale: factor of the input frames.
       piece: a test piece to show.
     """
 
@@ -117,7 +122,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The pieces in three parts, packed."""
+    """Loads the pieces in three parts, packed."""
     if config.data == "generated":
         rng = np.random.default_rng(config.seed)
         sizes = {"test": 50, "valid": 50, "train": config.tunes}
@@ -139,7 +144,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def more_than_one(pieces: list[np.ndarray], what: str) -> list[np.ndarray]:
-    """The pieces of which a frame can be said from the one before; how many are left out is said."""
+    """Returns the pieces of more than one frame, and prints how many are left out."""
     kept = [piece for piece in pieces if len(piece) > 1]
     if len(kept) < len(pieces):
         print(f"{what.format(len(pieces) - len(kept))} are left out: one frame, and none to follow")
@@ -149,13 +154,13 @@ def more_than_one(pieces: list[np.ndarray], what: str) -> list[np.ndarray]:
 
 
 def succession(pieces: list[np.ndarray]) -> Batch:
-    """All frames but the last, and all but the first, several pieces in a row."""
+    """Returns inputs, all frames but the last, and targets, all but the first, with several pieces per row."""
     steps = max(map(len, pieces)) - 1
     return packed([p[:-1] for p in pieces], [p[1:] for p in pieces], steps)
 
 
 def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
-    """Nats a frame for one who knows how often each key sounds, and nothing else."""
+    """Returns nats per frame of a predictor that knows the frequency of each key only."""
     heard = np.concatenate([p[1:] for p in train])
     p = (heard.sum(0) + 0.5) / (len(heard) + 1)
     frames = np.concatenate([p[1:] for p in test]).astype(float)
@@ -163,7 +168,7 @@ def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
 
 
 def transposed(stream: Stream, most: int) -> Stream:
-    """A stream whose rows are moved by up to so many half-tones; what leaves the keyboard is not heard."""
+    """Returns a stream whose rows are randomly transposed; keys that leave the keyboard are dropped."""
 
     def moved(rolls: jax.Array, by: jax.Array) -> jax.Array:
         wide = jnp.pad(rolls, ((0, 0), (most, most)))
@@ -179,7 +184,7 @@ def transposed(stream: Stream, most: int) -> Stream:
 
 
 def network(config: app.Config, scale: float) -> rnnjax.Cell:
-    """From a frame to the logit of each key in the next."""
+    """Returns a network from a frame to the logit of each key in the next."""
     dtype = jnp.dtype(config.dtype)
     drop = [rnnjax.dropout(config.input_dropout)] if config.input_dropout else []
     frames = rnnjax.pointwise(lambda x: x.astype(dtype) * jnp.asarray(scale, dtype))
@@ -187,7 +192,7 @@ def network(config: app.Config, scale: float) -> rnnjax.Cell:
 
 
 def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
-    """Nats a frame, all keys together; and of the keys that sound or are said to, the part that does both."""
+    """Nats per frame, summed over keys; and of the keys that sound or are predicted, the fraction that do both."""
     logits, mask = rnnjax.base.without_marks(outputs), losses.counted_mask(outputs, batch)
     nats = losses.binary_cross_entropy(logits, batch.y.astype(logits.dtype)).sum(-1)
     said, sounds = logits > 0, batch.y > 0
@@ -197,7 +202,7 @@ def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on rows of pieces."""
+    """Builds the network on rows of pieces."""
     name = Path(config.data).stem.lower()
 
     def scored(part: str) -> Any:
@@ -218,7 +223,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def compose(cell: rnnjax.Cell, params: PyTree, start: jax.Array, frames: int, key: jax.Array) -> jax.Array:
-    """Frames that the network draws, each key by itself, and hears as the next, after those of a start."""
+    """Samples frames after those of a start; each key is drawn independently, and each frame is the next input."""
     weights = cell.weights(params)
 
     def drawn(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
@@ -231,7 +236,7 @@ def compose(cell: rnnjax.Cell, params: PyTree, start: jax.Array, frames: int, ke
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """A picture: a test piece, what was expected of each frame, and what the network plays alone after a quarter."""
+    """Draws a test piece, the predictions for it, and the network's own continuation of its first quarter."""
     config, piece = result.config, result.facts.piece
     start = len(piece) // 4
     _, logits = rnnjax.run(result.setup.cell, result.params, jnp.asarray(piece))
@@ -249,7 +254,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def draw(path: Path, rolls: dict[str, np.ndarray], start: int) -> None:
-    """Piano rolls, one above another, the keys that any of them has."""
+    """Draws piano rolls above one another, with the keys that occur in any of them."""
     figure = Figure(figsize=(8, 2.2 * len(rolls)), layout="constrained")
     FigureCanvasAgg(figure)
     used = np.flatnonzero(np.max([(roll > 0.1).any(0) for roll in rolls.values()], axis=0))

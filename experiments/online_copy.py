@@ -1,4 +1,8 @@
-"""Copying, learned online: an update at every step, and longer sequences as soon as the present ones are mastered."""
+"""Online learning of the copy task: an update at every step, and longer sequences once the current ones are mastered.
+
+Each rule in `--rules` trains each cell on a stream of random bits to copy. Look at the level that it reaches, the
+number of bits that it copies.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +28,19 @@ from rnnjax.runs import Progress, Workdir, print_table
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="16")
 flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
-flags.DEFINE_integer("truncation", 1, "Steps from one update to the next.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("truncation", 1, "Steps between updates.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("time_steps", 50000, "Steps of the stream.", 100, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 8, "Streams side by side.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 8, "Number of parallel streams.", 1, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_float("mastered", 0.15, "Bits a symbol below which the level is raised.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("judged", 1000, "Symbols over which that mean is taken.", 1, flag_values=FLAGS)
+flags.DEFINE_float("mastered", 0.15, "Bits per symbol below which the level rises.", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("judged", 1000, "Number of symbols in that mean.", 1, flag_values=FLAGS)
 
 LONGEST, POINTS = 64, 100
 CUE, BLANK = 2, 3
 
 
 class Place(NamedTuple):
-    """Where each stream is: the step in its sequence `[B]`, the bits to copy `[B, LONGEST]`, how many `[B]`."""
+    """The position of each stream: step in its sequence `[B]`, bits to copy `[B, LONGEST]`, number of bits `[B]`."""
 
     step: jax.Array
     bits: jax.Array
@@ -44,7 +48,7 @@ class Place(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """All there is to a run: level, what is known of the loss at this level, and the run itself."""
+    """The state of a run: level, running loss at this level, and training state."""
 
     level: jax.Array
     seen: Mean
@@ -55,7 +59,7 @@ class Learner(NamedTuple):
 
 
 def token(place: Place) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Input, target and whether it counts, of the present step: the bits, the cue, and as many blanks."""
+    """Returns input, target and mask of the current step: the bits, the cue, then blanks while the bits are due."""
     at, n = place.step, place.length
     asked = at - n - 1
     x = jnp.where(at < n, pick(place.bits, at), jnp.where(at == n, CUE, BLANK))
@@ -63,19 +67,19 @@ def token(place: Place) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def pick(bits: jax.Array, at: jax.Array) -> jax.Array:
-    """One bit of each row."""
+    """Returns one bit of each row."""
     return jnp.take_along_axis(bits, jnp.clip(at, 0, LONGEST - 1)[:, None], axis=1)[:, 0]
 
 
 def onward(place: Place, level: jax.Array, key: jax.Array) -> Place:
-    """The next step; a sequence that has ended is followed by one of the present level."""
+    """Advances one step; a finished sequence is followed by one of the current level."""
     bits = jax.random.randint(key, place.bits.shape, 0, 2)
     fresh = Place(jnp.zeros_like(place.step), bits, jnp.broadcast_to(level, place.length.shape))
     return tree_where(place.step == 2 * place.length, fresh, place._replace(step=place.step + 1))
 
 
 def piece(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[Batch, Place]:
-    """Some steps of every stream; a sequence that begins inside marks its first step for the carry to start anew."""
+    """Returns a few steps of every stream; the first step of a new sequence is marked, to reset the carry there."""
 
     def body(place: Place, key: jax.Array) -> tuple[Place, tuple[jax.Array, ...]]:
         return onward(place, level, key), (*token(place), place.step == 0)
@@ -86,7 +90,7 @@ def piece(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[
 
 
 def build(config: app.Config) -> app.Setup:
-    """The network of the flags' layers between four symbols and two."""
+    """Builds the network of the flags' layers from four symbols to two."""
     if config.dropout:
         raise UserError("--dropout: this comparison has none")
     net = rnnjax.stack(rnnjax.one_hot(4, config.dtype), config.layers(), rnnjax.linear(2))
@@ -94,12 +98,12 @@ def build(config: app.Config) -> app.Setup:
 
 
 def stop(*args: Any) -> Any:
-    """The stream depends on what was learned, and is made in the loop."""
+    """Raises an error: the stream depends on the training progress, and the loop below makes it."""
     raise NotImplementedError
 
 
 def start(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any, key: jax.Array) -> Learner:
-    """Before the first step, at level 1."""
+    """Returns the initial state, at level 1."""
     b, one = config.batch_size, jnp.ones((), jnp.int32)
     place = Place(jnp.zeros(b, jnp.int32), jax.random.randint(key, (b, LONGEST), 0, 2), jnp.full(b, one))
     batch, _ = piece(place, one, key, config.truncation)
@@ -109,7 +113,7 @@ def start(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any
 
 
 def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(key -> Learner, (Learner, keys) -> Learner)."""
+    """Returns (key -> Learner, (Learner, keys) -> Learner)."""
     estimator = resolve("rules", rule, RULES)(setup.cell, setup.objective, config.truncation)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
 
@@ -130,7 +134,7 @@ def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[...,
 
 
 def levels(config: app.Config, setup: Setup, rule: str, bar: Callable[[int], None]) -> list[int]:
-    """The level on the way."""
+    """Returns the level at regular points of training."""
     init, steps = (jax.jit(f) for f in learning(config, setup, rule))
     key = jax.random.key(config.seed)
     now, found = init(key), [1]
@@ -143,7 +147,7 @@ def levels(config: app.Config, setup: Setup, rule: str, bar: Callable[[int], Non
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Trains every cell under every rule, draws the levels, prints the table."""
+    """Trains every cell with every rule, draws the levels and prints the table."""
     found: dict[str, list[int]] = {}
     for cell, config in configs.items():
         setup = build_setup(build, config)

@@ -1,7 +1,8 @@
-"""Deep in other ways than by layers one on another: how long the way of a gradient is, and what is left of it.
+"""Depth beyond stacked layers: how the length of gradient paths through time depends on the architecture.
 
-Units in groups with clocks of their own, several layers from input to state, from state to state, from state to output,
-and a shortcut past those. Each network learns to say what it read some steps ago.
+The networks have clockwork units, or several layers from input to state, from state to state or from state to output,
+with or without a skip connection. Each trains to repeat its input of a few steps ago. Compare the error of each network
+with the norm of its gradient over time, before and after training.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from rnnjax.runs import Progress, Workdir, print_table
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(network=False)
-flags.DEFINE_integer("units", 32, "Of each layer: a multiple of 4.", 4, flag_values=FLAGS)
-flags.DEFINE_integer("delay", 8, "Steps between a number read and said.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("length", 30, "Steps of a sequence.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("units", 32, "Units per layer: a multiple of 4.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("delay", 8, "Delay of the echo in steps.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("length", 30, "Steps per sequence.", 2, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 32, "Sequences a step.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 32, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 500, "Updates of each network.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("seeds", 1, "Networks of each kind; their seeds count up from --seed.", 1, flag_values=FLAGS)
 
@@ -36,12 +37,12 @@ LAYERS, PERIODS = 3, (1, 2, 4, 8)
 
 
 class Network(NamedTuple):
-    """One way to be deep.
+    """One architecture.
 
     Attributes:
-      parts: from the input to what the readout reads.
-      shortest: nonlinear layers on the shortest way from an input to an output so many steps later.
-      longest: on the longest way.
+      parts: the layers before the readout.
+      shortest: steps -> number of nonlinear layers on the shortest path from an input to an output that much later.
+      longest: the same for the longest path.
       colour, style: of its line.
     """
 
@@ -53,7 +54,7 @@ class Network(NamedTuple):
 
 
 def networks(n: int) -> dict[str, Network]:
-    """All of them, with layers of n units."""
+    """Returns all networks, with layers of n units."""
 
     def once(steps: int) -> int:
         return steps + 1
@@ -82,12 +83,12 @@ def networks(n: int) -> dict[str, Network]:
 
 
 def states(carry: PyTree) -> list[jax.Array]:
-    """The states in a carry, without the clock of a clockwork network."""
+    """Returns the states in a carry, without the clock of a clockwork network."""
     return [leaf for leaf in jax.tree.leaves(carry) if leaf.ndim]
 
 
 def learn(config: app.Config, network: Network) -> dict[str, Any]:
-    """One network of its kind: its error, its size, what is left of a gradient before and after training."""
+    """Trains one network; returns its error, its size, and gradient norms before and after training."""
     cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), echo(config)
     window = rnnjax.unroll(cell)
     params = trained(config, window, losses.regress, tasks.task_stream(task, config.batch_size)).state.params
@@ -104,7 +105,7 @@ def learn(config: app.Config, network: Network) -> dict[str, Any]:
 
 
 def gathered(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The middle over seeds of errors, with its interval, and of gradients, in their logarithms."""
+    """Summarises seeds: median errors with an interval, and geometric means of gradients."""
     errors = [run["error"] for run in runs]
     low, high = bootstrap(errors) if len(errors) > 1 else (errors[0], errors[0])
     flows = {when: np.exp(np.mean([np.log(np.maximum(run[when], 1e-30)) for run in runs], 0)).tolist()
@@ -114,7 +115,7 @@ def gathered(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Trains every network with every seed; a table, a summary and a picture."""
+    """Trains every network with every seed; writes a table, a summary and a picture."""
     (config,) = configs.values()
     if config.units % len(PERIODS):
         raise UserError(f"--units={config.units}: a multiple of {len(PERIODS)}, for as many groups with clocks")
@@ -142,7 +143,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def draw(kinds: dict[str, Network], found: dict[str, dict[str, Any]], delay: int) -> Figure:
-    """What is left of a gradient against steps back, before and after training; errors."""
+    """Draws gradient norms against steps back, before and after training, and the errors."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     before, after, errors = figure.subplots(1, 3, width_ratios=(1, 1, 0.8))
     for i, (name, row) in enumerate(found.items()):

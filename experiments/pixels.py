@@ -1,4 +1,9 @@
-"""Digits read pixel by pixel, one number a step. By default 8 x 8 digits, a unitary RNN beside an LSTM."""
+"""Sequential image classification: a network reads a digit pixel by pixel and classifies it after the last pixel.
+
+By default a unitary RNN and an LSTM train on the 8 x 8 digits of scikit-learn; `--data` takes a folder with the files
+of MNIST, and `--permuted` shuffles the pixels. Look at the test accuracy, and at the picture of test images with their
+predictions.
+"""
 
 import math
 from pathlib import Path
@@ -42,14 +47,14 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "digits",
-    "digits: 8 x 8, they come with scikit-learn; or a folder with idx files, as it is or below --data_dir: mnist.",
+    "digits: 8 x 8, from scikit-learn; or a folder with idx files, itself or below --data_dir: mnist.",
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean("permuted", False, "Read the pixels in another order, the same for all images.", flag_values=FLAGS)
-flags.DEFINE_float("valid", 0.1, "Part of the images to learn from, for validation.", 0, 0.5, flag_values=FLAGS)
-flags.DEFINE_integer("shown", 24, "Test images in the picture, with what is said of them.", 0, flag_values=FLAGS)
+flags.DEFINE_float("valid", 0.1, "Fraction of the training images for validation.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("shown", 24, "Number of test images in the picture.", 0, flag_values=FLAGS)
 
-TEST = 0.2  # of the 8 x 8 digits, which come in one piece
+TEST = 0.2  # of the 8 x 8 digits, which have no test set of their own
 PERMUTATION = 92916  # seed of the order of pixels
 
 EXPRNN = "Lezcano-Casado, Martinez-Rubio 2019"
@@ -74,11 +79,11 @@ PUBLISHED = {
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
-      classes: how many there are.
-      counts: images of each part.
+      classes: number of classes.
+      counts: number of images in each part.
     """
 
     classes: int
@@ -86,7 +91,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The images in three parts. The test part is never selected on."""
+    """Loads the images in three parts. No choice is ever made on the test part."""
     if config.data == "digits":
         train, test = split(digits(), TEST)
     else:
@@ -100,14 +105,14 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def network(config: app.Config, classes: int) -> rnnjax.Cell:
-    """From pixels to logits, once after the last pixel; a rule that goes step by step has logits at each."""
+    """Returns a network from pixels to logits after the last pixel; at each step for a step-by-step rule."""
     if config.rule == "bptt":
         return rnnjax.stack(rnnjax.last(rnnjax.unroll(config.layers())), rnnjax.linear(classes))
     return rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(classes)))
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on batches of images."""
+    """Builds the network on batches of images."""
     place = (lambda stream: stream) if config.rule == "bptt" else lambda stream: map_batches(stream, label_last_step)
 
     def scored(name: str) -> Stream | None:
@@ -128,7 +133,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """A picture of the first test images, with what is said of them."""
+    """Draws the first test images with their predictions."""
     config, test = result.config, jax.tree.map(np.asarray, result.data["test"])
     side = math.isqrt(test.x.shape[1])
     n = min(config.shown, len(test.y))

@@ -1,8 +1,8 @@
-"""Three ways to learn from one text, against the characters read: online, epochwise, continuous.
+"""Compares three ways to train on one text by the number of characters read: online, epochwise and continuous.
 
-Online, there is an update after every character, which looks back one step. Otherwise there is one after each window of
-characters; epochwise the state starts anew with each window, continuously it is never reset. Each network is the run of
-`char_lm` with the flags that are printed.
+Online training updates after every character and looks back one step. The others update after each window of
+characters: epochwise training resets the state before each window, continuous training never does. Each network is a
+run of `char_lm` with the printed flags. Look at the validation curves and the test loss.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ FLAGS = app.study_flags(cell="lstm", hidden_size="64")
 flags.DEFINE_string(
     "data",
     "",
-    "A UTF-8 text file, as it is or below --data_dir. Default: the help topics that come with Python.",
+    "A UTF-8 text file, itself or below --data_dir. Default: the help topics that come with Python.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
-    "data_dir", os.environ.get("RNNJAX_DATA", ""), "Where data sets lie. Default: $RNNJAX_DATA.", flag_values=FLAGS
+    "data_dir", os.environ.get("RNNJAX_DATA", ""), "Folder of data sets. Default: $RNNJAX_DATA.", flag_values=FLAGS
 )
-flags.DEFINE_integer("characters", 450_000, "To be read in each regime.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 30, "Places in the text that are read side by side.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("truncation", 30, "Characters from update to update, unless online.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("characters", 450_000, "Characters to read in each regime.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 30, "Positions in the text that are read in parallel.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("truncation", 30, "Characters between updates, except online.", 2, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_float("online_rate", 5e-4, "That of the many online updates.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("online_rate", 5e-4, "Learning rate of online training.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("seeds", 1, "Networks for each regime; their seeds count up from --seed.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("points", 15, "Of each curve.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("points", 15, "Points per curve.", 1, flag_values=FLAGS)
 
 REGIMES = ("continuous", "epochwise", "online")
 
 
 def command(config: app.Config, regime: str, seed: int) -> list[str]:
-    """The flags of `char_lm` for a network."""
+    """Returns the flags of `char_lm` for a network."""
     window = 1 if regime == "online" else config.truncation
     rate = config.online_rate if regime == "online" else config.learning_rate
     steps = -(-config.characters // (config.batch_size * window))
@@ -58,7 +58,7 @@ def command(config: app.Config, regime: str, seed: int) -> list[str]:
 
 
 def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> tuple[list[int], list[float], float]:
-    """Characters read and nats a character of validation on the way; nats a character of the test in the end."""
+    """Returns characters read, validation nats per character at these points, and the final test nats per character."""
     [asked] = run_configs(app.parse(char_lm.FLAGS, ["char_lm", *given]))
     facts, data = load_data(char_lm.load, asked)
     run = programs(char_lm.EXPERIMENT.build_with(facts), asked)
@@ -77,7 +77,7 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Every regime with every seed; a table, a summary and a picture."""
+    """Trains in every regime with every seed; writes a table, a summary and a picture."""
     if len(configs) > 1:
         raise UserError("--cell takes one cell here")
     (config,) = configs.values()
@@ -99,7 +99,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
 
 
 def draw(found: dict[str, dict[str, Any]]) -> Figure:
-    """Validation against characters read: the middle over seeds, and its interval."""
+    """Draws validation loss against characters read: the median over seeds with its interval."""
     middle = {
         regime: Run(valid_steps=row["characters"], valid=[interquartile_mean(v) for v in zip(*row["valid"])])
         for regime, row in found.items()

@@ -1,4 +1,8 @@
-"""How a sentence feels, by its parse tree. By default generated sentences with negation; or a treebank of sentiment."""
+"""Sentiment of a sentence from its parse tree: a recursive network runs over the tree, a recurrent one over the words.
+
+It trains on generated sentences with negation or, with `--data`, on a sentiment treebank. Look at the root accuracy by
+sentence length, and at the gradient that reaches the words of a chain and of a balanced tree.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,23 +34,23 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "generated",
-    "generated: sentences by a small grammar; or a folder with train.txt, dev.txt and test.txt, one tree with labels "
-    "0 to 4 a line, as it is or below --data_dir: sst.",
+    "generated: sentences from a small grammar; or a folder with train.txt, dev.txt and test.txt, one tree with labels "
+    "0 to 4 per line, itself or below --data_dir: sst.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "task",
     "fine",
     ["fine", "binary"],
-    "Learn five classes, which are scored as two as well, or only two, without what is neutral.",
+    "Train on five classes, which are also scored as two, or on two classes, without neutral sentences.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "labels",
     "nodes",
     ["nodes", "roots"],
-    "What a recursive network learns from; a recurrent one (lstm, gru, ...), which reads the words from left to right, "
-    "always learns from the roots.",
+    "Training targets of a recursive network. A recurrent one (lstm, gru, ...), which reads the words from left to "
+    "right, always trains on the roots.",
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
@@ -55,10 +59,10 @@ flags.DEFINE_boolean(
     "Whether a recurrent network reads the brackets of the tree between the words.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word.", 1, flag_values=FLAGS)
 packed_flag(FLAGS)
-flags.DEFINE_integer("sentences", 4000, "Generated sentences to learn from.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("longest", 12, "Words of the longest of them; those to test on go to twice that.", 3,
+flags.DEFINE_integer("sentences", 4000, "Generated training sentences.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("longest", 12, "Words of the longest of them; test sentences go to twice that length.", 3,
                      flag_values=FLAGS)  # fmt: skip
 
 LEXICON = {
@@ -75,7 +79,7 @@ SOCHER, TAI = "Socher et al. 2013, table 1", "Tai et al. 2015, table 2"
 
 
 def published(model: str, source: str, nodes: str, root: str) -> app.Published:
-    """A row of the closing table, as remembered from the paper."""
+    """Returns a row of published results, as remembered from the paper."""
     return app.Published(model, f"nodes {nodes}, root {root}" if nodes else f"root {root}", source, False)
 
 
@@ -98,7 +102,7 @@ PUBLISHED = {
 
 
 def bag(hidden: int) -> trees.TreeCell:
-    """No structure at all: a node is the sum of its words."""
+    """A baseline without structure: a node is the sum of its words."""
     return trees.recnn(hidden).replace(
         init=lambda key, x: {"w": trees.recnn(hidden).init(key, x)["w"]}, node=lambda p, h, present, key=None: h.sum(0)
     )
@@ -108,7 +112,7 @@ CELLS = {**TREE_CELLS, "bag": bag}
 
 
 def sentence(rng: np.random.Generator, n: int) -> tuple[str, int]:
-    """Brackets of a sentence of n words, and how it feels, from -2 to 2: `not` turns round what it stands before."""
+    """Generates a bracketed sentence of n words and its sentiment, -2 to 2; `not` negates what follows it."""
     if n == 1:
         value = int(rng.integers(-2, 3))
         return f"({value + 2} {rng.choice(LEXICON[value])})", value
@@ -125,7 +129,7 @@ def sentence(rng: np.random.Generator, n: int) -> tuple[str, int]:
 
 
 def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
-    """Three parts, no sentence in two of them; half of the test sentences are longer than any other."""
+    """Generates three parts without common sentences; half of the test sentences are longer than all others."""
     rng, seen = np.random.default_rng(config.seed), set()
 
     def draw(count: int, shortest: int, longest: int) -> list[trees.Tree]:
@@ -143,7 +147,7 @@ def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
 
 
 def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
-    """The three files of a treebank."""
+    """Reads the three files of a treebank."""
     folder = find_folder(config.data, config.data_dir)
     parts = {name: trees.read_trees(str(folder / f"{file}.txt"), config.encoding)
              for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))}  # fmt: skip
@@ -155,7 +159,7 @@ def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
 
 
 def spelt_out(tree: trees.Tree) -> trees.Tree:
-    """The words and brackets of a tree as the leaves of one node, which has the label of the whole."""
+    """Returns a node with the words and brackets of a tree as its leaves, and the label of the whole."""
     symbols = trees.bracketed(tree)
     n = len(symbols)
     if n == 1:
@@ -164,15 +168,15 @@ def spelt_out(tree: trees.Tree) -> trees.Tree:
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
-      words: their numbers.
-      classes: the number of each label.
-      counts: forests of each part.
+      words: indices of words.
+      classes: indices of labels.
+      counts: number of forests in each part.
       entropy: of the labels of roots, in nats.
-      commonest: how many test sentences are of the commonest class, in [0, 1].
-      test: the sentences to test on.
+      commonest: fraction of test sentences in the most common class, in [0, 1].
+      test: the test sentences.
     """
 
     words: dict[str, int]
@@ -184,8 +188,8 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The trees in three parts, packed."""
-    forests_a_batch(config)  # refused before anything is read
+    """Loads the trees in three parts, packed."""
+    forests_a_batch(config)  # checks the flags before anything is read
     parts = generated(config) if config.data == "generated" else treebank(config)
     classes = FINE if config.task == "fine" else BINARY
     parts = {name: [tree for tree in part if tree.labels[-1] in classes] for name, part in parts.items()}
@@ -206,19 +210,19 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def structured(config: app.Config) -> bool:
-    """Whether the network goes by the trees, or reads the words from left to right."""
+    """Returns whether the network runs over the trees, or over the words from left to right."""
     return config.cell in CELLS
 
 
 def core(config: app.Config) -> rnnjax.Cell:
-    """From features of words to what is known at each place."""
+    """Returns the layers from word features to the features of each place."""
     if not structured(config):
         return trees.in_reading_order(config.layers())
     return trees.fold_forest(at_node(config, CELLS))
 
 
 def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
-    """From words to logits at every node."""
+    """Returns a network from words to logits at every node."""
     dtype = jnp.dtype(config.dtype)
     words = rnnjax.embed(1 + len(facts.words), config.embedding_size, dtype=dtype)
     drop = config.noise()
@@ -227,7 +231,7 @@ def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
 
 
 def in_two(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Batch]:
-    """Five classes read as two: log-probabilities of what is negative and what is positive; neutral does not count."""
+    """Returns five classes as two: log-probabilities of negative and positive; neutral targets do not count."""
     log_p = jax.nn.log_softmax(logits)
     sides = jnp.stack([jax.nn.logsumexp(log_p[..., :2], -1), jax.nn.logsumexp(log_p[..., 3:], -1)], -1)
     y = jnp.asarray(batch.y)
@@ -235,7 +239,7 @@ def in_two(logits: jax.Array, batch: Batch) -> tuple[jax.Array, Batch]:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on batches of forests."""
+    """Builds the network on batches of forests."""
 
     def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
         roots = losses.classify(*trees.at_roots(outputs, batch))
@@ -263,7 +267,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """How right the roots of test sentences are by their length, and the gradient at leaves of a chain and a tree."""
+    """Reports root accuracy on test sentences by length, and leaf gradients of a chain and a balanced tree."""
     found: dict[str, Any] = {"by_length": by_length(result)}
     if structured(result.config):
         found["leaf_gradients"] = leaf_gradients(result)
@@ -271,7 +275,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def by_length(result: app.Result) -> dict[str, float]:
-    """Part of the roots that is right among test sentences of similar length; a table and a picture."""
+    """Returns the root accuracy on test sentences of similar length, with a table and a picture."""
     config, facts, cell = result.config, result.facts, result.setup.cell
     groups = trees.balanced_groups(facts.test, config.packed)
     batch = trees.pack(groups, facts.words, facts.classes)
@@ -297,7 +301,7 @@ def by_length(result: app.Result) -> dict[str, float]:
 
 
 def leaf_gradients(result: app.Result, n: int = 64) -> dict[str, float]:
-    """The norm of the gradient of the root's logits at a word's features, n words as a chain and as a balanced tree."""
+    """Returns the norm of the gradient of the root's logits at the words of a chain and of a balanced tree."""
     facts = result.facts
     words = np.random.default_rng(0).choice(sorted(facts.words), n).tolist()
     rest = rnnjax.stack(*[core(result.config), rnnjax.linear(len(set(facts.classes.values())))])

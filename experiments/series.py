@@ -1,4 +1,9 @@
-"""Forecasts of one-dimensional series: the next value, and what comes when the network goes on alone."""
+"""Forecasts of one-dimensional series: a network predicts the next value, and then continues the series by itself.
+
+It trains on random pieces of a generated Mackey-Glass series or of a column of numbers (`--data`). Look at the
+normalised error on the test part beside that of a linear predictor, and at how many steps the continuation stays
+accurate.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,30 +35,30 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "mackey_glass",
-    "mackey_glass: generated, with a delay of 17; or a text of numbers, as it is or below --data_dir: "
+    "mackey_glass: generated, with a delay of 17; or a text file of numbers, itself or below --data_dir: "
     "timeseries/santafe_laser_A.txt.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
-    "column", "0", "Which column of the text: from 0, from the end (-1), or by name.", flag_values=FLAGS
+    "column", "0", "Column of the text: its index, from 0 or from the end (-1), or its name.", flag_values=FLAGS
 )
-flags.DEFINE_integer("length", 100, "Steps of a sequence that is learned from.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("length", 100, "Steps per training sequence.", 2, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "warm", 30, "Steps at the beginning of a sequence that are read and not scored.", 1, flag_values=FLAGS
+    "warm", 30, "Steps at the beginning of a sequence that are read but not scored.", 1, flag_values=FLAGS
 )
 flags.DEFINE_float(
-    "valid", 0.1, "Part of the series, before the test part, for validation.", 0.01, 0.5, flag_values=FLAGS
+    "valid", 0.1, "Fraction of the series, before the test part, for validation.", 0.01, 0.5, flag_values=FLAGS
 )
-flags.DEFINE_float("test", 0.2, "Part of the series, its end, that is scored once.", 0.01, 0.5, flag_values=FLAGS)
-flags.DEFINE_integer("free", 100, "Steps that the network goes on alone.", 1, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.2, "Fraction of the series, at its end, for the test.", 0.01, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("free", 100, "Steps that the network runs by itself.", 1, flag_values=FLAGS)
 
-GENERATED, BURN, TICKS = 4000, 500, 10  # numbers, units of time before them, steps of integration in one
-LAGS = 30  # of the linear yardstick
-STARTS = 50  # from which the network goes on alone
+GENERATED, BURN, TICKS = 4000, 500, 10  # numbers, time units before them, integration steps per time unit
+LAGS = 30  # of the linear baseline
+STARTS = 50  # starting points from which the network runs by itself
 
 
 def generated() -> np.ndarray:
-    """The Mackey-Glass series at a delay of 17, one number a unit of time."""
+    """Generates the Mackey-Glass series with a delay of 17, one number per unit of time."""
     step = dynamics.mackey_glass(17.0, 1 / TICKS)
     start = jnp.full((17 * TICKS + 1,), 1.2)
     states = jax.jit(lambda h: dynamics.orbit(step, h, (BURN + GENERATED) * TICKS)[:, -1])(start)
@@ -61,20 +66,20 @@ def generated() -> np.ndarray:
 
 
 def values(config: app.Config) -> np.ndarray:
-    """The series that the flags name."""
+    """Returns the series that the flags name."""
     if config.data == "mackey_glass":
         return generated()
     return read_series(find(config.data, config.data_dir), config.column, config.encoding)
 
 
 class Facts(NamedTuple):
-    """What loading finds out, in units of the deviation of the part to learn from.
+    """What `load` passes to `build`, in units of the standard deviation of the training part.
 
     Attributes:
-      size: numbers to learn from.
+      size: number of training values.
       variance: of the test part.
-      linear: squared error there of the best linear map.
-      still: squared error there of saying the number before.
+      linear: squared error of the best linear predictor on the test part.
+      still: squared error of repeating the last value on the test part.
     """
 
     size: int
@@ -84,7 +89,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The series in three parts, in order, in units in which the first has mean 0 and variance 1."""
+    """Loads the series in three consecutive parts, scaled to mean 0 and variance 1 on the first."""
     x = values(config)
     ends = [round(len(x) * (1 - config.test - config.valid)), round(len(x) * (1 - config.test))]
     shortest = max(config.length, config.warm, LAGS) + config.free + 2
@@ -108,7 +113,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def autoregression(x: np.ndarray, ends: list[int]) -> float:
-    """Mean squared error on the test part of the best linear map of the last numbers, by least squares."""
+    """Returns the mean squared test error of the best linear predictor from the last values, by least squares."""
     rows = np.lib.stride_tricks.sliding_window_view(x, LAGS + 1)
     past, y = np.c_[rows[:, :-1], np.ones(len(rows))], rows[:, -1]
     cut = ends[0] - LAGS
@@ -117,7 +122,7 @@ def autoregression(x: np.ndarray, ends: list[int]) -> float:
 
 
 def anywhere(config: app.Config, size: int) -> Stream:
-    """Sequences that begin at random places of the part to learn from."""
+    """Returns a stream of sequences from random positions of the training part."""
     steps = min(config.length + config.warm, size - 1)
 
     def following(data: PyTree, position: tuple[()], key: jax.Array) -> tuple[Batch, tuple[()]]:
@@ -129,24 +134,24 @@ def anywhere(config: app.Config, size: int) -> Stream:
 
 
 def scored(x: jax.Array, warm: int) -> Batch:
-    """Sequences `[B, T + 1, 1]`, each number to be said from those before it; the first ones do not count."""
+    """Returns a batch of sequences `[B, T + 1, 1]` with the next value as target; the first steps do not count."""
     counts = jnp.arange(x.shape[1] - 1) >= warm - 1
     return Batch(x[:, :-1], x[:, 1:], jnp.broadcast_to(counts, (len(x), x.shape[1] - 1)))
 
 
 def whole(part: str, warm: int) -> Stream:
-    """The one sequence of a part, which begins a little before it."""
+    """Returns a stream of one sequence: a whole part, preceded by `warm` values."""
     return Stream(lambda data: (), lambda data, at, key: (scored(data[part][None], warm), at), 1)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
-    """From a number to the next: what the layers add to it."""
+    """Returns a network from a value to the next; its layers compute the difference."""
     change = rnnjax.stack(config.layers(), rnnjax.linear(1))
     return rnnjax.residual(change)
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on the series."""
+    """Builds the network on the series."""
     return app.Setup(
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
@@ -160,7 +165,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """NMSE of the next number and of those the network gives itself, beside the yardsticks."""
+    """Reports NMSE of the next value and of a free run, beside the baselines."""
     config, facts, params = result.config, result.facts, result.params
     test = jnp.asarray(result.data["test"][config.warm :])
     begins = np.linspace(0, len(test) - config.length - config.free, STARTS).astype(int)

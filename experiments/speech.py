@@ -1,4 +1,8 @@
-"""Labels without a time each, by connectionist temporal classification: words from pen strokes, or recorded speech."""
+"""Connectionist temporal classification: a network labels a sequence without knowing when each label occurs.
+
+It trains on generated words as pen strokes or, with `--data`, on recordings. Look at the label error by best path
+and by beam search, and at the picture, which shows the probability of each label at each step.
+"""
 
 from __future__ import annotations
 
@@ -47,30 +51,30 @@ FLAGS = app.common_flags(
 )
 flags.DEFINE_string(
     "data", "strokes",
-    "strokes: generated words of a pen; or a folder or tar or zip archive of wav files, as it is or below --data_dir, "
-    "each named after its labels, digits from 0 to 9: 0_1_1.wav; those of which the first is --test_first are tested "
-    "on: yesno/waves_yesno.tar.gz.", flag_values=FLAGS,
+    "strokes: generated words of a pen; or a folder or a tar or zip archive of wav files, itself or below --data_dir, "
+    "named after their labels, digits from 0 to 9: 0_1_1.wav; those whose first label is --test_first are the test "
+    "part: yesno/waves_yesno.tar.gz.", flag_values=FLAGS,
 )  # fmt: skip
-flags.DEFINE_integer("test_first", 1, "First label of the recordings to test on; the others are learned from.", 0, 9,
+flags.DEFINE_integer("test_first", 1, "First label of the test recordings; the others are for training.", 0, 9,
                      flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_float("valid", 0.15, "Part of the recordings to learn from, for validation.", 0, 0.5, flag_values=FLAGS)
-flags.DEFINE_integer("mels", 40, "Bands of the mel scale.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("together", 4, "Frames of 10 ms that are one step.", 1, flag_values=FLAGS)
-flags.DEFINE_float("input_noise", 0.5, "Normal noise on the features of recordings while learning, in their "
+flags.DEFINE_float("valid", 0.15, "Fraction of the training recordings for validation.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("mels", 40, "Number of mel bands.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("together", 4, "Frames of 10 ms per step.", 1, flag_values=FLAGS)
+flags.DEFINE_float("input_noise", 0.5, "Normal noise on the features of training recordings, in standard "
                    "deviations.", 0, flag_values=FLAGS)  # fmt: skip
 flags.DEFINE_integer("shortest", 2, "Letters of the shortest generated words.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("longest", 5, "Letters of the longest generated words.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 500, "Generated words to test on.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("beam", 16, "Prefixes of the beam search at the end.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 500, "Generated test words.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("beam", 16, "Beam width of the beam search at the end.", 1, flag_values=FLAGS)
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
       symbols: names of the labels, the blank first.
-      counts: examples of each part.
-      entropy: nats a recording for one who knows how often each label comes; 0 for strokes.
+      counts: number of examples in each part.
+      entropy: nats per recording of a predictor that knows the label frequencies only; 0 for strokes.
     """
 
     symbols: tuple[str, ...]
@@ -79,7 +83,7 @@ class Facts(NamedTuple):
 
 
 def generated(config: app.Config) -> tuple[Facts, PyTree]:
-    """Words to test on; those to learn from are drawn as they are needed."""
+    """Returns test words; training words are drawn during training."""
     if config.shortest > config.longest:
         raise UserError(f"--shortest={config.shortest} is more than --longest={config.longest}")
     test = tasks.words(config.shortest, config.longest).batch(jax.random.key(config.seed + 1), config.tested)
@@ -87,7 +91,7 @@ def generated(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def heard(recordings: list[Recording], config: app.Config) -> Seq:
-    """The features of all recordings, `[n, steps, together mels]`, by one compiled program."""
+    """Returns the features of all recordings, `[n, steps, together mels]`, with one compiled program."""
     rate, cut = recordings[0].rate, frames(recordings[0].rate)
     samples = padded([r.samples for r in recordings])
     count = np.array([cut.count(len(r.samples)) for r in recordings]) // config.together
@@ -101,7 +105,7 @@ def heard(recordings: list[Recording], config: app.Config) -> Seq:
 
 
 def recorded(config: app.Config) -> tuple[Facts, PyTree]:
-    """Recordings in three parts, by their first label."""
+    """Loads recordings in three parts, split by their first label."""
     found = recordings_(find(config.data, config.data_dir))
     if found.note():
         print(f"{config.data}: {found.note()}")
@@ -136,14 +140,14 @@ def recorded(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The examples, and what they are labelled with."""
+    """Loads the examples and the names of their labels."""
     if config.rule != "bptt":
         raise UserError(f"--rule={config.rule}: a path is scored as a whole, and read from both ends; leave --rule")
     return generated(config) if config.data == "strokes" else recorded(config)
 
 
 def noisy(deviation: float) -> rnnjax.Cell:
-    """Normal noise while learning, none without a key."""
+    """Returns a cell that adds normal noise in training, and none without a key."""
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return x if key is None else x + jnp.asarray(deviation, x.dtype) * jax.random.normal(key, x.shape, x.dtype)
@@ -152,7 +156,7 @@ def noisy(deviation: float) -> rnnjax.Cell:
 
 
 def network(config: app.Config, labels: int) -> rnnjax.Cell:
-    """Layers that read from both ends, and logits of the blank and each label at every step."""
+    """Returns bidirectional layers, and logits of the blank and each label at every step."""
     noise = [rnnjax.unroll(noisy(config.input_noise))] if config.data != "strokes" and config.input_noise else []
     drop = [rnnjax.unroll(cell) for cell in config.noise()]
     layer = rnnjax.bidirectional(make_cell(config.cell, config.hidden_size, config.cell_arguments()))
@@ -160,7 +164,7 @@ def network(config: app.Config, labels: int) -> rnnjax.Cell:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on words drawn for ever, or on recordings."""
+    """Builds the network on fresh words or on recordings."""
     size, counts = config.batch_size, facts.counts
     test = in_order("test", size, counts["test"])
     valid: Stream | None
@@ -185,7 +189,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def decoded(result: app.Result) -> tuple[dict[str, Any], jax.Array]:
-    """The test part read by best path and by beam search: errors, and the logits."""
+    """Decodes the test part by best path and by beam search; returns the errors and the logits."""
     beam = result.config.beam
 
     def one(batch: Batch) -> tuple[dict[str, tuple[jax.Array, jax.Array]], jax.Array]:
@@ -209,7 +213,7 @@ def decoded(result: app.Result) -> tuple[dict[str, Any], jax.Array]:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Label error by best path and by beam search, and a picture of one example."""
+    """Reports label errors by best path and by beam search, and draws one example."""
     scores, logits = decoded(result)
     print_table([{"": name} | row for name, row in scores.items()], title=f"{result.config.cell}: the test part")
     path = Path(result.summary["workdir"]) / f"labels.{result.config.picture}"
@@ -220,7 +224,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def draw(example: Batch, p: np.ndarray, config: app.Config, symbols: tuple[str, ...]) -> Figure:
-    """What is read, above it the probability of each label step by step, the blank in grey."""
+    """Draws the input and, above it, the probability of each label at each step, with the blank in grey."""
     steps = int(example.x.valid.sum())
     x, p, wanted = example.x.x[:steps], p[:steps], [symbols[i] for i in example.y if i]
     figure = Figure(figsize=(9, 4.2), layout="constrained")

@@ -1,4 +1,9 @@
-"""Stochastic binary units, fully connected: learns a sequence by simulated annealing, settles in stored patterns."""
+"""Stochastic binary units, fully connected: learning a sequence by simulated annealing, and stored patterns.
+
+The first network trains to follow a cycle of random patterns; a second one stores patterns by Hebb's rule and settles
+from noisy ones, quenched or cooled slowly. Look at the fraction of wrong units of the first, and at how close the
+second comes to a stored pattern.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -28,26 +33,26 @@ FLAGS = app.common_flags(
     eval_every=2000,
     checkpoint_every=4000,
 )
-flags.DEFINE_integer("length", 4, "Patterns in the sequence to be learned.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("length", 4, "Patterns in the sequence to learn.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("units", 64, "Units of the network that stores patterns.", 4, flag_values=FLAGS)
-flags.DEFINE_integer("patterns", 4, "Patterns that it stores.", 1, flag_values=FLAGS)
-flags.DEFINE_float("flipped", 0.25, "Part of a pattern that is wrong at the start.", 0, 0.5, flag_values=FLAGS)
-flags.DEFINE_float("hot", 1.0, "Temperature at which annealing begins.", 1e-3, flag_values=FLAGS)
-flags.DEFINE_integer("sweeps", 60, "Sweeps of all units while it cools down.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("patterns", 4, "Number of stored patterns.", 1, flag_values=FLAGS)
+flags.DEFINE_float("flipped", 0.25, "Fraction of a pattern that is wrong at the start.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("hot", 1.0, "Initial temperature of annealing.", 1e-3, flag_values=FLAGS)
+flags.DEFINE_integer("sweeps", 60, "Sweeps over all units during cooling.", 2, flag_values=FLAGS)
 
 
 def connected(hidden: int, temperature: float = 0.1) -> rnnjax.Cell:
-    """Stochastic units that read all units: the layer that `--cell` names here; its outputs are its next inputs."""
+    """A fully connected layer of stochastic units, whose outputs are its next inputs; the default of `--cell`."""
     return rnnjax.stack(rnnjax.linear(hidden), cells.binary(temperature))
 
 
 def annealed(cell: rnnjax.Cell, objective: losses.Objective, window: int) -> estimators.Estimator:
-    """The rule: large moves of a few weights; losses are means over a batch, or moves would follow its noise."""
+    """The rule: large moves of a few weights. Losses are means over a batch, or the moves would follow its noise."""
     return estimators.anneal(cell, objective, exponential_cooling(0.01, 2000.0), scale=2.0, part=0.03)
 
 
 def build(config: app.Config) -> app.Setup:
-    """A cycle of random patterns: trained to follow the given one, scored on what it goes on to by itself."""
+    """Builds a cycle of random patterns: trained with teacher forcing, scored in a free run."""
     n = config.hidden_size
     patterns = np.random.default_rng(config.seed).integers(0, 2, (config.length, n)).astype(np.float32)
 
@@ -60,7 +65,7 @@ def build(config: app.Config) -> app.Setup:
     net = wrappers.scheduled_sampling(config.layers(), pick=lambda key, y: y)
     return app.Setup(
         cell=rnnjax.unroll(net),
-        objective=losses.regress,  # of bits: the part that is wrong
+        objective=losses.regress,  # of bits: the fraction of wrong units
         train=wrappers.with_sampling(stream, given),
         valid=wrappers.with_sampling(stream._replace(length=1), alone),
         baseline=float(np.minimum(patterns.mean(0), 1 - patterns.mean(0)).mean()),
@@ -70,7 +75,7 @@ def build(config: app.Config) -> app.Setup:
 
 
 def settle(config: app.Config) -> dict[str, dict[str, Any]]:
-    """Where a network that stores patterns by Hebb's rule settles, quenched or cooled down slowly."""
+    """Runs a network that stores patterns by Hebb's rule until it settles, quenched or cooled slowly."""
     n, runs = config.units, 200
     key = jax.random.key(config.seed)
     patterns = jax.random.bernoulli(jax.random.fold_in(key, 1), 0.5, (config.patterns, n)).astype(jnp.float32)
@@ -80,7 +85,7 @@ def settle(config: app.Config) -> dict[str, dict[str, Any]]:
 
     @jax.jit
     def overlaps(starts: jax.Array, temperatures: jax.Array) -> jax.Array:
-        """|s . pattern| / n with the nearest pattern, after each sweep; a pattern and its opposite are one valley."""
+        """|s . pattern| / n with the nearest pattern after each sweep; a pattern and its negative count as one."""
         xs = jnp.broadcast_to(z, (config.sweeps, n)), temperatures
 
         def one(h: jax.Array, key: jax.Array) -> jax.Array:
@@ -110,7 +115,7 @@ def settle(config: app.Config) -> dict[str, dict[str, Any]]:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """The settling of stored patterns: a table and a picture."""
+    """Reports how stored patterns settle, as a table and a picture."""
     config, found = result.config, settle(result.config)
     sweeps = list(range(1, config.sweeps + 1))
     runs = {name: plotting.Run(sweeps, row.pop("curve"), [], []) for name, row in found.items()}

@@ -1,4 +1,4 @@
-"""A study of an experiment: `python -m rnnjax.studies`, by the name it has beside the experiments."""
+"""Runs a study of an experiment: the same command as `python -m rnnjax.studies`."""
 
 from rnnjax.studies import EXPERIMENT, main
 

@@ -1,4 +1,8 @@
-"""A label for each word, from one side or from both: parts of speech (default), a gap to fill, or a file of columns."""
+"""Sequence tagging: a network predicts a label for each word, from left to right or in both directions.
+
+It trains on generated sentences with parts of speech or gaps to fill, or on a file of columns (`--data`). Compare the
+test accuracy of `--both_ways` and `--noboth_ways`: words that depend on what follows need both directions.
+"""
 
 from __future__ import annotations
 
@@ -45,29 +49,27 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "speech",
-    "speech: generated sentences whose words are nouns here and verbs there; gap: the word that is missing, as in "
-    "`the man went to the ___ to withdraw money`; clauses: three that are missing, of which what comes after says one, "
-    "what comes before the next, both together the last; or a file with a word a line in columns (CoNLL), as it is or "
+    "speech: generated sentences with words that are nouns or verbs; gap: the missing word, as in `the man went to the "
+    "___ to withdraw money`; clauses: three missing words, of which the first depends on the words after it, the "
+    "second on those before it, the third on both; or a file with one word per line in columns (CoNLL), itself or "
     "below --data_dir.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "test_data", "", "A file of columns of its own for the test, in place of --test.", flag_values=FLAGS
-)
-flags.DEFINE_integer("word_column", 0, "Where the words are: from 0, or from the end (-1).", flag_values=FLAGS)
-flags.DEFINE_integer("tag_column", -1, "Where the labels are: from 0, or from the end (-1).", flag_values=FLAGS)
+flags.DEFINE_string("test_data", "", "A separate file of columns for the test, in place of --test.", flag_values=FLAGS)
+flags.DEFINE_integer("word_column", 0, "Column of the words: from 0, or from the end (-1).", flag_values=FLAGS)
+flags.DEFINE_integer("tag_column", -1, "Column of the labels: from 0, or from the end (-1).", flag_values=FLAGS)
 flags.DEFINE_boolean(
-    "both_ways", True, "Read the sentences from both ends; else from left to right.", flag_values=FLAGS
+    "both_ways", True, "Read the sentences in both directions; otherwise from left to right.", flag_values=FLAGS
 )
-flags.DEFINE_integer("longest", 60, "Words of the longest sentence; longer ones are left out, and counted.", 1,
+flags.DEFINE_integer("longest", 60, "Words of the longest sentence; longer ones are skipped and counted.", 1,
                      flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("vocabulary", 10000, "Words that are told apart, at most.", 4, flag_values=FLAGS)
-flags.DEFINE_integer("embedding_size", 32, "Features of a word.", 1, flag_values=FLAGS)
-flags.DEFINE_float("valid", 0.1, "Part of the sentences, for validation.", 0.001, 0.5, flag_values=FLAGS)
-flags.DEFINE_float("test", 0.2, "Part of the sentences that is tested on.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_float("valid", 0.1, "Fraction of the sentences for validation.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.2, "Fraction of the sentences for the test.", 0.001, 0.5, flag_values=FLAGS)
 flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "phrases", 3, "Of clauses: between what is missing and what says it, at most.", 1, flag_values=FLAGS
+    "phrases", 3, "For clauses: maximal number of phrases between a gap and its cue.", 1, flag_values=FLAGS
 )
 
 GAP = "___"
@@ -88,11 +90,11 @@ SAYS = {"he": "himself", "she": "herself"}
 ASIDES = ("on the first night", "after lunch", "with a sigh", "in a low voice", "as usual")
 ABOUT = ("by the writers", "of the town", "from the lakes", "about a king")
 PRAISE, BLAME = ("good", "great", "clever", "warm"), ("bad", "dull", "clumsy", "cold")
-KINDS = {"after": ("he", "she"), "before": ("was", "were"), "both": ("and", "but")}  # where it stands what is missing
+KINDS = {"after": ("he", "she"), "before": ("was", "were"), "both": ("and", "but")}  # by the position of the cue
 
 
 def speech(rng: np.random.Generator) -> Tagged:
-    """A sentence of which the words alone do not say what they are; `her` is told by what follows it."""
+    """Generates a sentence whose words are ambiguous without context; the tag of `her` depends on the next word."""
 
     def pick(choices: tuple[str, ...], tag: str) -> list[tuple[str, str]]:
         return [(str(rng.choice(choices)), tag)]
@@ -109,7 +111,7 @@ def speech(rng: np.random.Generator) -> Tagged:
 
 
 def errand(rng: np.random.Generator) -> Tagged:
-    """A sentence with a gap, which only what comes after it can fill."""
+    """Generates a sentence with a gap that only the words after it determine."""
     place = str(rng.choice(list(ERRANDS)))
     who, when, how, errand = (rng.choice(x) for x in (PEOPLE, WHEN, HOW, ERRANDS[place]))
     said = f"the {rng.choice(LOOKS)} {who} went to the ___ {when} {how} to {errand}".split()
@@ -117,10 +119,10 @@ def errand(rng: np.random.Generator) -> Tagged:
 
 
 def clauses(rng: np.random.Generator, most: int = 3) -> Tagged:
-    """A sentence with three gaps: what fills the first is said later, the second earlier, the third on both sides.
+    """Generates a sentence with three gaps, whose cues are after it, before it, and on both sides.
 
-    `and` joins two verdicts that agree, `but` two that do not: one of them alone says nothing about the word. There are
-    up to `most` phrases, or one more or less, between a gap and what fills it.
+    `and` joins two verdicts that agree, `but` two that do not, so one verdict alone gives no information. Up to `most`
+    phrases, plus or minus one, separate a gap from its cue.
     """
 
     def some(phrases: tuple[str, ...], n: int) -> str:
@@ -139,7 +141,7 @@ def clauses(rng: np.random.Generator, most: int = 3) -> Tagged:
 
 
 def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
-    """The sentences, and those to test on if they come by themselves."""
+    """Reads the sentences, and a separate test set if there is one."""
     grammars: dict[str, Callable[[np.random.Generator], Tagged]] = {
         "speech": speech,
         "gap": errand,
@@ -162,14 +164,14 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
-      words: of the part to learn from.
-      labels: in that part.
-      counts: sentences of each part.
-      yardstick: nats a label for one who goes by the word alone.
-      right: how many of the labels that one says are right, in [0, 1].
+      words: vocabulary of the training part.
+      labels: of the training part.
+      counts: number of sentences in each part.
+      yardstick: nats per label of a predictor that sees the word only.
+      right: accuracy of that predictor, in [0, 1].
       steps: words of the longest sentence.
     """
 
@@ -182,7 +184,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The sentences in three parts."""
+    """Loads the sentences in three parts."""
     sentences, test = read(config)
     kept, out = within_length([len(s.words) for s in sentences], config.longest)
     if out:
@@ -216,7 +218,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def batch(part: list[Tagged], vocabulary: Vocabulary, labels: tuple[str, ...], steps: int) -> Batch:
-    """Sentences as a batch; where there is no label, or one never learned, no loss."""
+    """Returns sentences as a batch; words without a label, or with one that is not in training, are masked."""
     places = {label: i for i, label in enumerate(labels)}
     y = [np.array([places.get(t, -1) for t in s.tags], np.int32) for s in part]
     x = padded([vocabulary.encode(s.words) for s in part], steps)
@@ -225,7 +227,7 @@ def batch(part: list[Tagged], vocabulary: Vocabulary, labels: tuple[str, ...], s
 
 
 def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) -> tuple[float, float]:
-    """Nats and accuracy of one who goes by how often each word had each label."""
+    """Returns nats and accuracy of a predictor that uses the label frequencies of each word."""
     seen = Counter((w, t) for s in train for w, t in zip(s.words, s.tags))
     nats, right = [], []
     for word, tag in ((w, t) for s in test for w, t in zip(s.words, s.tags) if t in labels):
@@ -236,7 +238,7 @@ def by_word(train: list[Tagged], test: list[Tagged], labels: tuple[str, ...]) ->
 
 
 def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
-    """From words to logits at each; of several layers each reads all that the one below says, of both ends."""
+    """Returns a network from words to logits; each layer reads all outputs of the layer below, of both directions."""
     if config.both_ways and config.rule != "bptt":
         raise UserError(
             f"--rule={config.rule} goes step by step, and --both_ways reads from the end too: --noboth_ways"
@@ -249,7 +251,7 @@ def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
 
 
 def objective(config: app.Config, labels: tuple[str, ...]) -> losses.Objective:
-    """Nats and accuracy a label; of `clauses` also the accuracy for each kind of gap."""
+    """Nats and accuracy per label; for `clauses` also the accuracy of each kind of gap."""
     if config.data != "clauses":
         return losses.classify
     kinds = {kind: np.array([i for i, label in enumerate(labels) if label in own], np.int32)
@@ -263,7 +265,7 @@ def objective(config: app.Config, labels: tuple[str, ...]) -> losses.Objective:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on sentences."""
+    """Builds the network on sentences."""
     return app.Setup(
         cell=network(config, facts),
         objective=objective(config, facts.labels),
@@ -277,7 +279,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """What is said of a few sentences: those of the lectures, or some of the test."""
+    """Shows the predictions for a few sentences: those of the lectures, or some of the test."""
     config, facts = result.config, result.facts
     if config.data == "gap":
         asked = [sentence.split() for sentence in ASKED]

@@ -1,4 +1,9 @@
-"""Translation: sentences of one language into another, from two files of lines, or of a generated toy language."""
+"""Machine translation: an encoder-decoder with attention translates sentences of one language into another.
+
+It trains on a generated toy language with the verb at the end or, with `--data`, on two files of lines such as
+Multi30k. Look at BLEU by greedy decoding and by beam search, at the shown translations, and at the picture of the
+attention weights.
+"""
 
 from __future__ import annotations
 
@@ -52,21 +57,21 @@ translator_flags(FLAGS, attention="general")
 flags.DEFINE_string(
     "data", "generated",
     "generated: a toy language with the verb at the end; or a folder of files train*.EN*, val*.EN*, test*.EN* for a "
-    "language EN, one sentence a line, words between spaces, as it is or below --data_dir: multi30k.",
+    "language EN, one sentence per line, words separated by spaces, itself or below --data_dir: multi30k.",
     flag_values=FLAGS,
 )  # fmt: skip
-flags.DEFINE_string("source", "en", "The language to read.", flag_values=FLAGS)
-flags.DEFINE_string("target", "de", "The language to write.", flag_values=FLAGS)
-flags.DEFINE_integer("vocabulary", 8000, "Words of each language, the most frequent; others are unknown.", 3,
+flags.DEFINE_string("source", "en", "The source language.", flag_values=FLAGS)
+flags.DEFINE_string("target", "de", "The target language.", flag_values=FLAGS)
+flags.DEFINE_integer("vocabulary", 8000, "Number of most frequent words of each language; others are unknown.", 3,
                      flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("longest", 30, "Words of the longest sentences to learn from; longer ones are left out.", 1,
+flags.DEFINE_integer("longest", 30, "Words of the longest training sentences; longer ones are skipped.", 1,
                      flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_list("buckets", ["8", "12", "16", "22"], "Lengths to which a batch may be cut, ascending.",
+flags.DEFINE_list("buckets", ["8", "12", "16", "22"], "Lengths to which a batch can be cut, ascending.",
                   flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("sentences", 5000, "Generated sentences to learn from.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("shown", 3, "Translations to show at the end.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 5000, "Generated training sentences.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("shown", 3, "Number of translations to show at the end.", 0, flag_values=FLAGS)
 
-LIMIT = 60  # words of a translation at most
+LIMIT = 60  # maximal number of words of a translation
 PUBLISHED = (app.Published("networks of this kind, Multi30k English-German", "33-38 BLEU", "as remembered", False),)
 
 Text = list[list[str]]
@@ -74,7 +79,7 @@ PARTS = {"train": "train", "valid": "val", "test": "test"}
 
 
 def generated(config: app.Config) -> dict[str, tuple[Text, Text]]:
-    """Sentences of up to two clauses; words of the source are those of the target, spelled backwards."""
+    """Generates sentences of up to two clauses; source words are target words spelled backwards."""
     names = [*WORDS, ""]
 
     def said(key: jax.Array, n: int) -> tuple[Text, Text]:
@@ -87,7 +92,7 @@ def generated(config: app.Config) -> dict[str, tuple[Text, Text]]:
 
 
 def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
-    """The three parts of a folder, sentence by sentence."""
+    """Reads the three parts of a folder, one sentence per line."""
     folder = find_folder(config.data, config.data_dir)
 
     def read(part: str, language: str) -> tuple[str, Text]:
@@ -106,20 +111,20 @@ def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
 
 
 def arrays(source: list[np.ndarray], target: list[np.ndarray], end: int) -> Batch:
-    """Sentences side by side; the decoder reads the end symbol first, and writes it last."""
+    """Pads sentences; the end symbol is the first decoder input and the last target."""
     y = padded([np.append(t, end) for t in target])
     late = np.concatenate([np.full((len(target), 1), end, y.x.dtype), y.x[:, :-1]], axis=1)
     return Batch(rnnjax.SourceTarget(padded(source), late), y.x, y.valid)
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
-      reads: of the source.
-      writes: of the target.
-      counts: examples of each part.
-      entropy: nats a word for one who knows how often each comes.
+      reads: vocabulary of the source.
+      writes: vocabulary of the target.
+      counts: number of examples in each part.
+      entropy: nats per word of a predictor that knows the word frequencies only.
       texts: the test part, both sides as words.
     """
 
@@ -131,7 +136,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """Vocabularies of the training part, and all parts as indices."""
+    """Builds the vocabularies of the training part, and loads all parts as indices."""
     texts = generated(config) if config.data == "generated" else files(config)
     known = [
         Vocabulary.of((w for line in side for w in line), config.vocabulary, (UNKNOWN, END)) for side in texts["train"]
@@ -154,12 +159,12 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def lengths_of(examples: Batch) -> jax.Array:
-    """Steps of the longer side of each example."""
+    """Returns the number of steps of the longer side of each example."""
     return jnp.maximum(examples.x.source.valid.sum(1), examples.mask.sum(1))
 
 
 def bucket_sizes(config: app.Config) -> list[int]:
-    """`--buckets` as numbers."""
+    """Returns `--buckets` as numbers."""
     try:
         sizes = [int(text) for text in config.buckets]
     except ValueError as error:
@@ -170,7 +175,7 @@ def bucket_sizes(config: app.Config) -> list[int]:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on batches of sentences of similar length."""
+    """Builds the network on batches of sentences of similar length."""
     cell, taught = training_network(config, len(facts.reads), len(facts.writes))
     size, sizes = config.batch_size, bucket_sizes(config)
     valid, test = (in_order(name, size, facts.counts[name]) for name in ("valid", "test"))
@@ -189,7 +194,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def bleu(said: list[str], wanted: list[str]) -> float | None:
-    """BLEU of sentences whose words are between spaces; None where sacrebleu is not installed."""
+    """Returns the BLEU score of sentences of words separated by spaces; None if sacrebleu is not installed."""
     try:
         sacrebleu: Any = importlib.import_module("sacrebleu")
     except ModuleNotFoundError:
@@ -198,7 +203,7 @@ def bleu(said: list[str], wanted: list[str]) -> float | None:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Translates the test part, greedily and by beam search: BLEU, examples, an alignment."""
+    """Translates the test part, greedily and by beam search; reports BLEU, examples and an alignment."""
     config, facts = result.config, result.facts
     reads, writes = facts.reads, facts.writes
     net, end = translator(config, len(reads), len(writes)), writes.index[END]

@@ -1,4 +1,8 @@
-"""The five uses of a recurrent network side by side: five ways to lay inputs and outputs along its time."""
+"""The five uses of a recurrent network: one to one, one to many, many to one, many to many, aligned and unaligned.
+
+For each use, each cell trains on a small task with numbers. Look at the fraction of correct answers during training,
+and at the outputs of the trained networks in the table.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +26,20 @@ from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="gru", hidden_size="64")
 flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 64, "Sequences a step.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 64, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 800, "Updates for each use.", 1, flag_values=FLAGS)
 
-SYMBOLS, LENGTH = 8, 6  # symbols 0 to 7, of a sequence at most so many; then two more:
-BLANK, CUE = 8, 9  # nothing to read, or the end of what is written; the end of what is read
-POINTS = 10  # of the curves
+SYMBOLS, LENGTH = 8, 6  # symbols 0 to 7, at most six per sequence; two more symbols follow:
+BLANK, CUE = 8, 9  # no input, or the end of the output; the end of the input
+POINTS = 10  # points per curve
 
 
 class Use(NamedTuple):
-    """One of the five.
+    """One of the five uses.
 
     Attributes:
-      what: is to be learned.
-      sample: key -> Batch of one example: x, y integers `[T]`, and where an answer is due.
+      what: the task.
+      sample: key -> Batch of one example: x, y integers `[T]`, and a mask of the steps with an answer.
     """
 
     what: str
@@ -43,30 +47,30 @@ class Use(NamedTuple):
 
 
 def one_to_one(key: jax.Array) -> Batch:
-    """A number modulo 8, times 3, plus 1: one step, so there is nothing recurrent about it."""
+    """A number times 3, plus 1, modulo 8: a single step, without recurrence."""
     x = jax.random.randint(key, (1,), 0, SYMBOLS)
     return Batch(x, (3 * x + 1) % SYMBOLS, jnp.ones(1, bool))
 
 
 def one_to_many(key: jax.Array) -> Batch:
-    """A number, and the numbers down to zero; after that it has ended."""
+    """A number, which is counted down to zero; blanks follow."""
     n = jax.random.randint(key, (), 0, SYMBOLS)
     at = jnp.arange(SYMBOLS + 1)
     return Batch(jnp.where(at == 0, n, BLANK), jnp.where(at <= n, n - at, BLANK), at <= n + 1)
 
 
 def many_to_one(key: jax.Array) -> Batch:
-    """The largest of some numbers, asked for at the last."""
+    """The largest of several numbers, at the last step."""
     x = jax.random.randint(key, (LENGTH,), 0, SYMBOLS)
     return Batch(x, jnp.full(LENGTH, x.max()), jnp.arange(LENGTH) == LENGTH - 1)
 
 
 def unaligned(key: jax.Array) -> Batch:
-    """Two to six numbers; when the cue comes, the same from last to first, and then the end."""
+    """Two to six numbers; after the cue, the same numbers in reverse order, then the end."""
     a, b = jax.random.split(key)
     n, s = jax.random.randint(a, (), 2, LENGTH + 1), jax.random.randint(b, (LENGTH,), 0, SYMBOLS)
     at = jnp.arange(2 * LENGTH + 2)
-    back = 2 * n - at  # where the number to write stands: the one before the cue first
+    back = 2 * n - at  # position of the number to write: the last one comes first
     x = jnp.where(at < n, s[jnp.clip(at, 0, LENGTH - 1)], jnp.where(at == n, CUE, BLANK))
     y = jnp.where(back >= 0, s[jnp.clip(back, 0, LENGTH - 1)], BLANK)
     return Batch(x, y, (at > n) & (back >= -1))
@@ -88,14 +92,14 @@ USES = {
 
 
 def build(config: app.Config) -> app.Setup:
-    """The network of the flags' layers between ten symbols and ten, on the use of the config."""
+    """Builds the network of the flags' layers, from ten symbols to ten, on the chosen use."""
     net = rnnjax.stack(rnnjax.one_hot(CUE + 1, config.dtype), config.layers(), rnnjax.linear(CUE + 1))
     stream = tasks.task_stream(Task(config.use.sample, float("nan")), config.batch_size)
     return app.Setup(rnnjax.unroll(net), losses.classify, stream)
 
 
 def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], dict[str, object]]:
-    """Part of the answers that is right on the way, and the row of the table."""
+    """Returns the fraction of correct answers during training, and the row of the table."""
     setup = build_setup(build, config)
     progress, steps = learner(config, setup.cell, setup.objective, setup.train)
     score = jax.jit(training.evaluate(setup.cell, setup.objective, setup.train._replace(length=20)))
@@ -114,19 +118,19 @@ def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], 
 
 
 def guessing(use: Use, key: jax.Array) -> float:
-    """Part of the answers that is right if it is always the commonest one at its place in time."""
+    """Returns the fraction of correct answers if it always predicts the most common one at each step."""
     batch = jax.tree.map(np.asarray, Task(use.sample, 0.0).batch(key, 2000))
     best = [np.bincount(y[due]).max() if due.any() else 0 for y, due in zip(batch.y.T, batch.mask.T)]
     return float(sum(best) / batch.mask.sum())
 
 
 def written(symbols: Iterable[int]) -> str:
-    """Symbols as text: a dot where there is none, ? for the cue."""
+    """Formats symbols as text: a dot for none, ? for the cue."""
     return "".join({BLANK: "_", CUE: "?", -1: "."}.get(int(s), str(int(s))) for s in symbols)
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
-    """Trains every cell in every use, draws the curves, prints the tables."""
+    """Trains every cell on every use, draws the curves and prints the tables."""
     found: dict[str, dict[str, object]] = {}
     drawn: dict[str, Run] = {}
     for cell, config in configs.items():

@@ -1,4 +1,8 @@
-"""Films: a convolutional network sees each frame, a recurrent one what happens, beside networks without its memory."""
+"""Video classification: a convolutional network reads each frame, and a recurrent one combines the frames.
+
+It trains on fresh generated films of moving shapes, with one label per film or per frame (`--task`). Compare the
+accuracy with cells that see one or two frames only, and look at the contact sheet of films with their predictions.
+"""
 
 from __future__ import annotations
 
@@ -35,31 +39,31 @@ FLAGS = app.common_flags(
     checkpoint_every=1000,
 )
 flags.DEFINE_enum(
-    "task", "moves", ["moves", "events"], "moves: one label for a film, how its shape moves; events: one for each "
-    "frame, what happens in it.", flag_values=FLAGS,
+    "task", "moves", ["moves", "events"], "moves: one label per film, the motion of its shape; events: one label per "
+    "frame, the event in it.", flag_values=FLAGS,
 )  # fmt: skip
-flags.DEFINE_integer("frames", 0, "Of a film; 0: 6 for moves, 16 for events.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("channels", 16, "Of the convolutional network's last map.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("features", 32, "Of a frame, that the recurrent network reads.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 500, "Films that the table by label is of.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("frames", 0, "Frames per film; 0: 6 for moves, 16 for events.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("channels", 16, "Channels of the convolutional network's last map.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("features", 32, "Features of a frame for the recurrent network.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 500, "Films in the table by label.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("shown", 6, "Films on the contact sheet.", 1, 12, flag_values=FLAGS)
 
-SHARPNESS = 10.0  # of the softmax over places
+SHARPNESS = 10.0  # of the softmax over positions
 LABELS = {"moves": MOVES, "events": EVENTS}
 
 
 def one_frame(hidden: int) -> rnnjax.Cell:
-    """A layer on the present frame alone."""
+    """A layer on the current frame only."""
     return cells.time_delay(hidden, 1)
 
 
 def two_frames(hidden: int) -> rnnjax.Cell:
-    """A layer on the present frame and the one before it."""
+    """A layer on the current frame and the one before it."""
     return cells.time_delay(hidden, 2)
 
 
 class Glance(nn.Module):
-    """From a frame to features of it: where in the map each channel is strongest on the whole, and its mean."""
+    """Maps a frame to features: the position where each channel is strongest, and the channel's mean."""
 
     channels: int
     features: int
@@ -73,14 +77,14 @@ class Glance(nn.Module):
 
 
 def source(config: app.Config) -> tasks.Task:
-    """The films."""
+    """Returns the task of the films."""
     if config.task == "moves":
         return moving_shapes(config.frames or 6)
     return shape_events(config.frames or 16)
 
 
 def network(config: app.Config) -> rnnjax.Cell:
-    """From a film to logits: once after its last frame, or at each."""
+    """Returns a network from a film to logits, after its last frame or at each."""
     see = interop.from_flax(Glance(config.channels, config.features))
     each, read = rnnjax.stack(see, config.layers()), rnnjax.linear(len(LABELS[config.task]))
     if config.task == "moves":
@@ -89,7 +93,7 @@ def network(config: app.Config) -> rnnjax.Cell:
 
 
 def build(config: app.Config) -> app.Setup:
-    """The network on fresh films."""
+    """Builds the network on fresh films."""
     task = source(config)
     examples = task_stream(task, config.batch_size)
     return app.Setup(
@@ -105,7 +109,7 @@ def build(config: app.Config) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """How many of each label are right, a table; a contact sheet of films with what was said of them."""
+    """Prints the accuracy by label and draws a contact sheet of films with predictions."""
     config, labels = result.config, LABELS[result.config.task]
 
     @jax.jit
@@ -128,7 +132,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def sheet(films: np.ndarray, wanted: np.ndarray, said: np.ndarray, labels: tuple[str, ...]) -> Figure:
-    """A row a film; what was said of it above its last frame, or above each; where that is wrong, what is right too."""
+    """Draws a row per film with its predictions above its last frame, or above each; wrong ones show the target too."""
     figure = Figure(figsize=(1.1 * films.shape[1] + 0.4, 1.5 * len(films)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(*films.shape[:2], squeeze=False)

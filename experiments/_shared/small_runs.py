@@ -1,4 +1,4 @@
-"""How the studies of many small networks train each: backpropagation, Adam, gradients clipped at a norm of 1."""
+"""Training of many small networks for studies: backpropagation, Adam, gradients clipped to a norm of 1."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from rnnjax.training import Progress
 
 
 def echo(config: app.Config) -> tasks.Task:
-    """To say what was read `--delay` steps ago, in sequences of `--length`."""
+    """Returns the task of repeating the input of `--delay` steps ago, in sequences of `--length`."""
     if config.delay >= config.length:
         raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
     return tasks.echo(config.length, config.delay)
@@ -22,7 +22,7 @@ def echo(config: app.Config) -> tasks.Task:
 def learner(
     config: app.Config, cell: Cell, objective: Objective, stream: Stream
 ) -> tuple[Progress, Callable[[Progress, int], Progress]]:
-    """A network of windows before its first step, and what takes n more; compiled, with the flags' seed and rate."""
+    """Returns the initial state and a compiled function that trains n more steps, with the flags' seed and rate."""
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
     trainer = training.Trainer(cell, estimators.backprop(cell, objective), optimizer, stream)
     progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(config.seed))
@@ -30,7 +30,7 @@ def learner(
 
 
 def trained(config: app.Config, cell: Cell, objective: Objective, stream: Stream) -> Progress:
-    """The network after `--num_steps`; one that broke off is refused."""
+    """Trains the network for `--num_steps` and returns its progress; refuses a run that diverged."""
     progress, steps = learner(config, cell, objective, stream)
     progress = steps(progress, config.num_steps)
     if not bool(progress.finite):

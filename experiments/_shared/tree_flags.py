@@ -1,4 +1,4 @@
-"""What the experiments on trees share: trees side by side in forests, and cells for their nodes."""
+"""Flags and cells for the experiments on trees."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,26 +18,26 @@ TREE_CELLS: Mapping[str, Callable[[int], trees.TreeCell]] = {
 
 def packed_flag(flag_values: flags.FlagValues) -> None:
     """Defines `--packed`."""
-    flags.DEFINE_integer("packed", 8, "Trees side by side in a forest, of which a batch has batch_size / packed.", 1,
+    flags.DEFINE_integer("packed", 8, "Trees per forest; a batch has batch_size / packed forests.", 1,
                          flag_values=flag_values)  # fmt: skip
 
 
 def forests_a_batch(config: app.Config) -> int:
-    """How many forests a batch has."""
+    """Returns the number of forests per batch."""
     if config.batch_size % config.packed:
         raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
     return int(config.batch_size // config.packed)
 
 
 def at_node(config: app.Config, cells: Mapping[str, Callable[[int], trees.TreeCell]]) -> trees.TreeCell:
-    """The cell that `--cell` names."""
+    """Returns the tree cell that `--cell` names."""
     if config.num_layers > 1:
         raise UserError(f"--cell={config.cell} is one layer: it takes no --num_layers")
     return make_from(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_arguments())
 
 
 def noisy(config: app.Config, tree: trees.TreeCell) -> trees.TreeCell:
-    """With `--dropout` of what the nodes show."""
+    """Applies `--dropout` to the visible states of the nodes."""
     for drop in config.noise():
         tree = trees.at_nodes(tree, drop)
     return tree
