@@ -40,8 +40,8 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "generated",
-    "generated: sentences from a small grammar, some with long clauses between a subject and its verb; or a text of "
-    "words separated by spaces, or a folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt: itself or below --data_dir.",
+    "generated: sentences from a small grammar, some with a long clause before the verb; or a text of words "
+    "separated by spaces, or a folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt; itself or below --data_dir.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
