@@ -1,4 +1,4 @@
-"""What `--analyse` does: the dynamics of a trained network, beside those it had before training."""
+"""`--analyse`: the dynamics of a trained network beside those of the untrained one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ACTIVATION = r"bound $\prod ||D_s|| \, ||W||$"
 
 
 class Analyser:
-    """Made before a run is trained, so that what cannot be analysed is refused then."""
+    """The analysis of a run. It is made before training, so that a network that cannot be analysed is refused early."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -46,7 +46,7 @@ class Analyser:
             raise UserError("--analyse: this network does not go from step to step, as where it reads from both ends")
 
     def finish(self, result: Result) -> dict[str, Any]:
-        """Draws the three pictures, prints the table; what it gives belongs into the summary."""
+        """Draws the three pictures, prints the table, and returns the entries for the summary."""
         from rnnjax import plotting  # matplotlib takes longer to import than JAX
 
         moments = {"before training": self.initial} | self.between() | {"trained": result.params}
@@ -65,7 +65,7 @@ class Analyser:
         return {"analysis": dict(zip(found, map(_table_row, found.values())))}
 
     def between(self) -> dict[str, PyTree]:
-        """Parameters of the checkpoints that were kept on the way, by their steps; a damaged one is passed over."""
+        """Returns the parameters of intermediate checkpoints by their steps; damaged ones are skipped."""
         kept, found = self.session.checkpoints, {}
         for step in kept.steps()[:-1][-(_COLUMNS - 2) :]:
             try:
@@ -76,7 +76,7 @@ class Analyser:
 
 
 def _network(session: Session) -> tuple[Cell, PyTree]:
-    """The network, in single precision at least, and one sequence: of the first batch the one with most valid steps."""
+    """Returns the network, in at least single precision, and the longest sequence of the first batch."""
     config, setup = session.config, session.setup
     stream = setup.valid or setup.train
     key = jax.random.fold_in(jax.random.key(config.seed), VALID_TAG)
@@ -88,7 +88,7 @@ def _network(session: Session) -> tuple[Cell, PyTree]:
 
 
 def is_plain(config: Config) -> bool:
-    """Whether it is one vanilla layer, for which there is the lectures' bound.
+    """Returns whether the network is one vanilla layer, for which the lectures give a bound.
 
     Example:
       >>> from rnnjax import app
@@ -100,7 +100,7 @@ def is_plain(config: Config) -> bool:
 
 
 def panel_lines(a: Analysis) -> dict[str, np.ndarray]:
-    """The lines of a network's panel, as logarithms over t; nan where nothing was measured.
+    """Returns the lines of a network's panel, as logarithms over t; nan where nothing was measured.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -128,13 +128,13 @@ def panel_lines(a: Analysis) -> dict[str, np.ndarray]:
 
 
 def _safe_logs(norms: Any) -> np.ndarray:
-    """Logarithms; of what has underflowed to 0, minus infinity."""
+    """Returns logarithms, with minus infinity for norms that have underflowed to 0."""
     with np.errstate(divide="ignore"):
         return np.log(np.asarray(norms, float))
 
 
 def _eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndarray]]]:
-    """Eigenvalues of the recurrent matrices, where there are any, and of Jacobians of single steps."""
+    """Returns eigenvalues of the recurrent matrices, if there are any, and of the Jacobians of single steps."""
 
     def of(take: Callable[[Analysis], Any]) -> dict[str, list[np.ndarray]]:
         return {name: [np.linalg.eigvals(np.asarray(u)) for u in take(a)] for name, a in found.items()}
@@ -144,7 +144,7 @@ def _eigenvalues(found: dict[str, Analysis]) -> dict[str, dict[str, list[np.ndar
 
 
 def _table_row(a: Analysis) -> dict[str, Any]:
-    """What the table says of a network."""
+    """Returns the row of the table for a network."""
     seen, tens = int(a.lags[-1]), np.log(10)
     radii = [abs(np.linalg.eigvals(np.asarray(u))).max() for u in a.matrices]
     return {

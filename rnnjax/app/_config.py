@@ -1,4 +1,4 @@
-"""The flags of a launch and of one run, frozen, and what of a run they describe by themselves."""
+"""Frozen configs: the flags of a launch and of a single run, and the parts of a run that depend on flags only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rnnjax.credit import NotAdmitted
 from rnnjax.losses import Objective
 from rnnjax.training._optimizers import DIRECTIONS
 
-ARGUMENT = "cell_args."  # before the name of an argument of the cell
-# Numbers that enter the compiled program as arguments: another value needs no compilation.
+ARGUMENT = "cell_args."  # prefix of the name of a cell argument
+# Numbers that are arguments of the compiled program: another value does not recompile it.
 NUMBERS = ("learning_rate", "final_rate", "clip_norm", "weight_decay", "init_scale")
 
 
@@ -30,11 +30,11 @@ _Self = TypeVar("_Self", bound="Flags")
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """The values of flags, by attribute.
+    """The values of flags as attributes.
 
     Attributes:
       values: of the flags, by name.
-      overrides: numbers that stand in for values; they may be tracers. "cell_args.forget_bias" is one of the cell's.
+      overrides: numbers that replace values and may be tracers. "cell_args.forget_bias" is an argument of the cell.
 
     Example:
       >>> given = Flags({"delay": 100})
@@ -52,20 +52,20 @@ class Flags:
         raise AttributeError(f"no flag --{name}")
 
     def replace(self: _Self, **changes: Any) -> _Self:
-        """The same flags with some values changed; whatever stood in for these goes."""
+        """Returns the flags with some values changed; overrides of these values are dropped."""
         kept = {name: value for name, value in self.overrides.items() if name.split(".")[0] not in changes}
         return dataclasses.replace(self, values={**self.values, **changes}, overrides=kept)
 
 
 class LaunchConfig(Flags):
-    """The flags of a launch as given: several cells, and a hidden size for each. See `run_configs`."""
+    """The flags of a launch as given: several cells, with a hidden size for each. See `run_configs`."""
 
     cell: list[str]
     hidden_size: list[int]
 
 
 class Config(Flags):
-    """The flags of one run: a single cell and its hidden size. Those that every experiment has are typed.
+    """The flags of one run: a single cell and its hidden size. The flags that all experiments share are typed.
 
     Example:
       >>> config = Config({"cell": "lstm", "cell_args": "forget_bias=2.0", "learning_rate": 0.1})
@@ -122,9 +122,9 @@ class Config(Flags):
     debug_nans: bool
 
     def numbers(self) -> dict[str, float]:
-        """The values that are arguments of the compiled program, by name.
+        """Returns the values that are arguments of the compiled program, by name.
 
-        Dropout is among them if there is any, and so is what the factory of the cell takes as a number.
+        They include a nonzero dropout rate, and the numeric arguments of the cell's factory.
         """
         plain = {name: float(self.values[name]) for name in NUMBERS if name in self.values}
         if self.values.get("dropout"):
@@ -132,22 +132,22 @@ class Config(Flags):
         return plain | {ARGUMENT + name: value for name, value in self.cell_numbers().items()}
 
     def cell_numbers(self) -> dict[str, float]:
-        """The numbers among `--cell_args`; none where an experiment has cells of its own kind, such as a tree's."""
+        """Returns the numbers in `--cell_args`; empty for experiments with their own kinds of cell, such as trees."""
         given, known = registry.parse_arguments("cell_args", self.values.get("cell_args", "")), registry.cells()
         ours = self.cell in known or ":" in self.cell
         return registry.numeric_arguments(registry.resolve("cell", self.cell, known), given) if given and ours else {}
 
     def with_numbers(self, numbers: Mapping[str, Any]) -> Config:
-        """The config with numbers, perhaps tracers, in place of some of its values."""
+        """Returns the config with numbers, which may be tracers, in place of some of its values."""
         return dataclasses.replace(self, overrides={**self.overrides, **numbers})
 
     def cell_arguments(self) -> dict[str, Any]:
-        """`--cell_args` by name, for the factory of the cell."""
+        """Returns `--cell_args` by name, for the factory of the cell."""
         own = {n.removeprefix(ARGUMENT): value for n, value in self.overrides.items() if n.startswith(ARGUMENT)}
         return registry.parse_arguments("cell_args", self.cell_args) | own
 
     def without(self, numbers: Collection[str]) -> Hashable:
-        """All values but some numbers: what configs must share to run in one compiled program.
+        """Returns all values except some numbers: configs with equal results share one compiled program.
 
         Example:
           >>> a, b = (Config({"delay": 9, "learning_rate": rate}) for rate in (0.1, 0.2))
@@ -161,17 +161,17 @@ class Config(Flags):
         return _hashable(rest)
 
     def layers(self) -> Cell:
-        """`--num_layers` layers of `--cell`, dropout after each if there is any."""
+        """Returns `--num_layers` layers of `--cell`, each followed by dropout if there is any."""
         layer = registry.make_cell(self.cell, self.hidden_size, self.cell_arguments())
         return rnnjax.stack(*[layer, *self.noise()] * self.num_layers)
 
     def noise(self) -> list[Cell]:
-        """Dropout as a layer, if there is any; its rate may be a tracer."""
+        """Returns dropout as a list of one layer, or an empty list; the rate may be a tracer."""
         off = isinstance(self.dropout, (int, float)) and self.dropout == 0
         return [] if off else [rnnjax.dropout(self.dropout)]
 
     def make_optimizer(self) -> Any:
-        """The optimiser that the flags describe."""
+        """Returns the optimiser that the flags describe."""
         direction = registry.resolve("optimizer", self.optimizer, DIRECTIONS)
         rate = training.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
         scales = _lr_scales(self.lr_scale)
@@ -182,11 +182,11 @@ class Config(Flags):
         return made._replace(init=_refusing(made.init, f"--lr_scale={' '.join(self.lr_scale)}", ValueError))
 
     def reports(self) -> dict[str, Report]:
-        """What `--report` names, by those names."""
+        """Returns the reports of `--report` by name."""
         return {name: registry.resolve("report", name, REPORTS) for name in self.report}
 
     def make_estimator(self, cell: Cell, objective: Objective) -> estimators.Estimator:
-        """The gradient estimator that `--rule` and `--truncation` name."""
+        """Returns the gradient estimator of `--rule` and `--truncation`."""
         rule = registry.resolve("rule", self.rule, estimators.RULES)
         try:
             made = rule(cell, objective, self.truncation)
@@ -198,7 +198,7 @@ class Config(Flags):
 
 
 def _refusing(f: Callable[..., Any], flag: str, error: type[Exception]) -> Callable[..., Any]:
-    """f, whose errors of a kind become a `UserError` that names the flag."""
+    """Returns f with errors of one kind turned into a `UserError` that names the flag."""
 
     def named(*args: Any) -> Any:
         try:
@@ -210,7 +210,7 @@ def _refusing(f: Callable[..., Any], flag: str, error: type[Exception]) -> Calla
 
 
 def _hashable(value: Any) -> Hashable:
-    """A value of flags, made of dicts, lists and plain values, as tuples; True, 1 and 1.0 stay three things."""
+    """Returns a flag value of dicts, lists and scalars as nested tuples, in which True, 1 and 1.0 differ."""
     if isinstance(value, Mapping):
         return tuple((name, _hashable(value[name])) for name in sorted(value))
     if isinstance(value, (list, tuple)):
@@ -219,7 +219,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _lr_scales(settings: list[str]) -> dict[str, float]:
-    """`--lr_scale` settings: from `pattern=factor` to {pattern: factor}."""
+    """Parses the `--lr_scale` settings, `pattern=factor`, into {pattern: factor}."""
     scales = {}
     for setting in settings:
         pattern, _, factor = setting.rpartition("=")

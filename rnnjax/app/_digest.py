@@ -1,4 +1,4 @@
-"""Digests of what loading found out, and the vocabularies in it."""
+"""Digests and vocabularies of the facts that loading returns."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _KINDS: dict[str, Any] = {"Alphabet": Alphabet, "Vocabulary": Vocabulary}
 
 
 def digest(value: Any, floats: bool = True) -> str:
-    """sha256 of a value: numbers, texts, arrays, and what is made of them.
+    """Returns the sha256 of a value made of numbers, strings, arrays and containers of these.
 
     Args:
-      value: what is digested; of a thing of another kind, as a function, only its kind counts.
-      floats: whether floating point numbers count; what is computed may differ in its last bits on another machine.
+      value: the value; anything else in it, such as a function, only counts by its type.
+      floats: whether to include floating point numbers, whose last bits may differ between machines.
 
     Example:
       >>> digest({"a": 1, "b": (2, "c")}) == digest({"b": (2, "c"), "a": 1}) != digest({"a": 1, "b": (2, "d")})
@@ -37,7 +37,7 @@ def digest(value: Any, floats: bool = True) -> str:
 
 
 def digests_of(facts: Any) -> dict[str, str]:
-    """The digests of facts, by the names of their parts, without floating point numbers.
+    """Returns the digests of the parts of facts by name, without floating point numbers.
 
     Example:
       >>> list(digests_of({"alphabet": "abc", "counts": {"train": 3}})), list(digests_of(None))
@@ -49,7 +49,7 @@ def digests_of(facts: Any) -> dict[str, str]:
 
 
 def _parts(value: Any, floats: bool) -> Iterator[bytes]:
-    """What a value is made of, in an order that is always the same."""
+    """Yields the parts of a value in a fixed order."""
     named = _fields_of(value)
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
         yield from _parts_of_array(value, floats)
@@ -70,7 +70,7 @@ def _parts(value: Any, floats: bool) -> Iterator[bytes]:
 
 
 def _parts_of_array(value: Any, floats: bool) -> Iterator[bytes]:
-    """The dtype, the shape and the numbers of an array; a key as what it is made of."""
+    """Yields the dtype, the shape and the numbers of an array; a random key counts by its data."""
     key = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     array = np.asarray(jax.random.key_data(value) if key else value)
     yield f"{array.dtype} {array.shape}".encode()
@@ -85,7 +85,7 @@ def _text(text: str) -> bytes:
 
 
 def _fields_of(value: Any) -> Mapping[Any, Any] | None:
-    """The parts of a mapping, a named tuple or a dataclass, by name; None of anything else."""
+    """Returns the parts of a mapping, a named tuple or a dataclass, by name; None for anything else."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -96,7 +96,7 @@ def _fields_of(value: Any) -> Mapping[Any, Any] | None:
 
 
 def vocabularies_of(facts: Any, name: str = "") -> dict[str, dict[str, Any]]:
-    """The vocabularies among facts, as JSON can say them, by their path.
+    """Returns the vocabularies in facts by their path, in a form that JSON can store.
 
     Example:
       >>> vocabularies_of({"alphabet": Alphabet("abc"), "counts": {"train": 3}})
@@ -113,7 +113,7 @@ def vocabularies_of(facts: Any, name: str = "") -> dict[str, dict[str, Any]]:
 
 
 def vocabulary_from(said: Mapping[str, Any]) -> Alphabet | Vocabulary:
-    """A vocabulary as `vocabularies_of` said it.
+    """Returns a vocabulary from its form in `vocabularies_of`.
 
     Example:
       >>> vocabulary_from({"kind": "Vocabulary", "symbols": ["to", "be"]}).encode(["be"]).tolist()

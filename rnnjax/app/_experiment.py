@@ -1,4 +1,4 @@
-"""Experiment and Study: what a script hands to `main`."""
+"""Experiment and Study, the two kinds of script that `main` runs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Result(NamedTuple):
-    """What is left when a run has ended.
+    """The result of a finished run.
 
     Attributes:
       setup: of the run.
       params: the best on validation, or the last.
-      data: what loading gave.
+      data: as loaded.
       config: of the run.
-      summary: what summary.json says.
-      facts: what loading found out.
-      records: the metrics, one dict a line of metrics.jsonl.
+      summary: the content of summary.json.
+      facts: as loaded.
+      records: the metrics, one dict per line of metrics.jsonl.
     """
 
     setup: Setup
@@ -41,37 +41,37 @@ class Result(NamedTuple):
 _Finish = Callable[[Result], dict[str, Any]]
 
 
-# Flags that say which process this is: they are not written into flags.cfg, for they are no part of the run.
+# Flags that identify this process. They are not part of the run, so flags.cfg omits them.
 PROCESS_FLAGS = ("coordinator", "num_processes", "process_id", "lost_after")
 
 
-# Flags that may change when a run is taken up again: they do not change what it computes.
+# Flags that may change when a run is resumed, since they do not change what it computes.
 RESUMABLE_FLAGS = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
     "keep_checkpoints", "analyse", "picture", "devices", "allow_other_code", *PROCESS_FLAGS,
 )  # fmt: skip
 
 
-# Flags that came after 0.1.0: flags.cfg says them where they are given, so that folders from before can be resumed.
+# Flags that are newer than 0.1.0. flags.cfg contains them only if given, so that older folders can be resumed.
 LATER_FLAGS = ("start_from", "start_partial")
 
 
 class Experiment(NamedTuple):
-    """Everything an experiment script says; a sweep finds it in the module as EXPERIMENT.
+    """The definition of an experiment; studies look it up in the module under the name EXPERIMENT.
 
     Attributes:
-      build: config -> Setup; with `load`: (config, facts) -> Setup. It is called while tracing: pure, and without
-        branches on the numbers of the config.
+      build: config -> Setup; with `load`: (config, facts) -> Setup. It is called while tracing, so it must be pure and
+        must not branch on the numbers of the config.
       flags: `common_flags(...)` and the experiment's own.
-      load: config -> (facts, data): reads files. Facts are what it finds out and `build` must know, such as a
-        vocabulary: an object of the experiment's own. None: there is nothing to load, and `build` takes the config
-        alone.
-      finish: what remains to be done with a trained network; what it gives is added to the summary.
+      load: config -> (facts, data): reads files. Facts are what `build` needs to know about the data, such as a
+        vocabulary, in an object of the experiment's own type. None if there is nothing to load; `build` then takes the
+        config only.
+      finish: Result -> dict: runs after training and returns additional entries for the summary.
       free: names of the experiment's own flags that may change between sessions of one run.
-      numbers: names of its own flags that `build` takes as tracers, so that a study of them compiles once.
-      description: what `--help` prints above the flags; a script's own is `__doc__`.
+      numbers: names of its own flags that `build` accepts as tracers, so that a study of them compiles once.
+      description: the text above the flags in `--help`; usually the script's `__doc__`.
 
-    Example: a whole script but for its last line, `if __name__ == "__main__": app.main(EXPERIMENT)`.
+    Example: a whole script except its last line, `if __name__ == "__main__": app.main(EXPERIMENT)`.
       >>> import rnnjax
       >>> from absl import flags
       >>> from rnnjax import app, losses, tasks, training
@@ -98,7 +98,7 @@ class Experiment(NamedTuple):
     description: str | None = None
 
     def build_with(self, facts: Any) -> Build:
-        """`build` as a function of the config alone, given what `load` found out.
+        """Returns `build` as a function of the config only, with the facts that `load` returned.
 
         Example:
           >>> from rnnjax import app
@@ -112,11 +112,11 @@ class Experiment(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What a study has found out; `main` writes it down and says where.
+    """The results of a study, which `main` writes to files.
 
     Attributes:
-      summary: for summary.json, beside the versions and the device.
-      figures: by the name of their file, without its ending.
+      summary: entries of summary.json, beside the versions and the device.
+      figures: by file name without extension.
     """
 
     summary: Mapping[str, Any]
@@ -124,15 +124,15 @@ class Findings(NamedTuple):
 
 
 class Study(NamedTuple):
-    """A script that trains nothing in the way of an `Experiment`, and is launched like one.
+    """A script that is launched like an `Experiment` but does not train in the same way.
 
     Attributes:
-      run: (configs, one for each cell, by name, or one under "" without a network; the workdir) -> Findings. None: all
-        there is to write down is written.
+      run: (configs by name, one per cell, or a single one under "" without a network; the workdir) -> Findings, or None
+        if it has written all its results itself.
       flags: `study_flags(...)` and the study's own.
       free: names of its own flags that may change when it is started again in its workdir.
-      description: what `--help` prints above the flags.
-      check: configs -> None: refuses, by a `UserError`, what `run` would refuse, before there is a workdir.
+      description: the text above the flags in `--help`.
+      check: configs -> None: raises a `UserError` for flags that `run` would refuse, before the workdir is created.
     """
 
     run: Callable[[dict[str, Config], Workdir], Findings | None]

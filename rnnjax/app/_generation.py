@@ -1,4 +1,4 @@
-"""A text from a network that reads a symbol and tells the next one."""
+"""Generates text with a network that reads a symbol and predicts the next one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from rnnjax.decoding import generate, greedy, temperature
 def write_text(
     cell: Cell, params: PyTree, vocabulary: Alphabet | Vocabulary, prompt: str, length: int, warmth: float, seed: int
 ) -> str:
-    """The prompt, and what the network writes after it.
+    """Returns the prompt followed by the text that the network generates.
 
     Args:
-      cell: of windows, from symbols `[T]` to logits `[T, symbols]`.
+      cell: a window cell, from symbols `[T]` to logits `[T, symbols]`.
       params: of the cell.
-      vocabulary: of the symbols; of words they stand with spaces between.
-      prompt: what the text continues; empty: a line break, or the first symbol there is.
-      length: how many symbols to write.
-      warmth: the temperature of the draws; 0 always takes the likeliest symbol.
-      seed: of the draws.
+      vocabulary: of the symbols; words are separated by spaces.
+      prompt: the beginning of the text; if empty, a line break or the first symbol.
+      length: number of symbols to generate.
+      warmth: sampling temperature; 0 always takes the most likely symbol.
+      seed: for sampling.
 
     Raises:
-      UserError: the network is no such one, a number is out of range, or the vocabulary lacks a symbol of the prompt.
+      UserError: the network does not predict symbols, a number is out of range, or the vocabulary lacks a symbol of the
+        prompt.
     """
     if length < 1 or not 0 <= warmth < float("inf"):
         raise UserError(f"length={length}, temperature={warmth}: at least 1 and 0, please")
@@ -45,7 +46,7 @@ def _size(vocabulary: Alphabet | Vocabulary) -> int:
 
 
 def _read(vocabulary: Alphabet | Vocabulary, prompt: str) -> jax.Array:
-    """The symbols of a prompt."""
+    """Returns the symbols of a prompt."""
     if isinstance(vocabulary, Alphabet):
         known = vocabulary.characters
         return jnp.asarray(vocabulary.encode(prompt or ("\n" if "\n" in known else known[0])))
@@ -54,7 +55,7 @@ def _read(vocabulary: Alphabet | Vocabulary, prompt: str) -> jax.Array:
 
 
 def _check(cell: Cell, params: PyTree, symbols: jax.Array, size: int) -> None:
-    """Refuses a network that does not go from symbols to logits of the same symbols."""
+    """Refuses a network that does not map symbols to logits of the same symbols."""
     try:
         y = jax.eval_shape(lambda params: run(cell, params, symbols)[1], params)
     except (TypeError, ValueError, IndexError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""From a command line to an exit status."""
+"""Runs a command line and returns an exit status."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from rnnjax.runs._provenance import processor
 from rnnjax.runs._sources import keep_sources, refuse_other_code, sources
 from rnnjax.runs._workdir import refuse_other_run
 
-# Flags that each of several processes may have otherwise: where things lie on its machine.
+# Flags that may differ between processes: paths on their machines.
 _OF_A_PROCESS = ("workdir", "data_dir", "compilation_cache", "writers", "picture", "profile", "allow_other_code")
 _NO_BACKEND = "nable to initialize backend"
-_MOST_DEVICES = 8  # of a CPU, if it has no more cores: a thousand take a minute to make
+_MOST_DEVICES = 8  # of a CPU with fewer cores: making a thousand takes a minute
 
 
 def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
-    """Runs an experiment: trains, evaluates, prints the table, leaves the pictures; then exits. Or runs a study.
+    """Runs an experiment, which trains, evaluates, and leaves tables and pictures, or runs a study; then exits.
 
-    Exit status 0: done; 1: one line on standard error says what is wrong; 130, 143: interrupted and saved.
+    Exit status 0: success; 1: an error, in one line on standard error; 130, 143: interrupted and saved.
 
     Args:
       experiment: what to run; see `Experiment` for an example.
-      argv: command line; None: this process's.
+      argv: command line; None for that of this process.
 
     Example: a flag out of its range.
       >>> from rnnjax import app
@@ -63,7 +63,7 @@ def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
 
 
 def status(experiment: Experiment | Study, argv: list[str]) -> int:
-    """The exit status of a launch, its line on standard error printed; see `main`.
+    """Returns the exit status of a launch after printing its line on standard error; see `main`.
 
     Example:
       >>> from rnnjax import app
@@ -74,7 +74,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     name = _name_of(argv)
     try:
         _launch(experiment, argv)
-    except (UserError, NotAdmitted) as error:  # a script may name rules by itself
+    except (UserError, NotAdmitted) as error:  # a script may choose rules itself
         return _report_failure(" ".join(str(error).split()), name)
     except Interrupted as interruption:
         if is_leader():
@@ -100,7 +100,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
 
 
 def _report_failure(line: str, name: str) -> int:
-    """The status of a launch that failed, its line printed; one of several processes ends here, all others with it."""
+    """Prints the line of a failed launch and returns its status; among several processes, ends all of them."""
     if running():
         fail(line, name)
     print(f"{name}: {line}", file=sys.stderr)
@@ -112,16 +112,16 @@ def _first_line(error: BaseException) -> str:
 
 
 def _name_of(argv: list[str]) -> str:
-    """The name of an experiment: that of its script."""
+    """Returns the name of an experiment, which is that of its script."""
     return Path(argv[0]).stem
 
 
 def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
-    """Parses the flags; then trains each cell and reports, or leaves it to the study."""
+    """Parses the flags, then trains each cell and reports, or runs the study."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
         print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
         return
-    name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # launches share none
+    name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # a copy per launch
     given = parse_into(experiment.flags, argv)
     configure(given)
     _join_processes(given, name)
@@ -140,7 +140,7 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
                 conclude(findings, workdir, given.picture)
         else:
             results = _train(experiment, configs, ready, workdir, lines)
-        keep_sources(workdir.path, sources(_roots(experiment, given)))  # what was imported on the way too
+        keep_sources(workdir.path, sources(_roots(experiment, given)))  # with imports since the launch
         if isinstance(experiment, Study):
             return
         if is_leader():
@@ -149,9 +149,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
 
 
 def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
-    """The flags that may change when the run is taken up again.
+    """Returns the flags that may change when the run is resumed.
 
-    A longer run is the same one; not if its learning rate decays, for then another run from its first step on.
+    A run may be prolonged, unless its learning rate decays: its steps would then differ from the first one on.
     """
     longer = ("num_steps",) if isinstance(experiment, Experiment) and given.schedule == "constant" else ()
     return RESUMABLE_FLAGS + experiment.free + longer
@@ -161,9 +161,9 @@ def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str
 def _open_workdir(
     root: Path, lines: dict[str, str], experiment: Experiment | Study, given: LaunchConfig
 ) -> Iterator[Workdir]:
-    """The workdir of a launch, if its code is that of the run in it.
+    """Opens the workdir of a launch if the code matches that of the run in it.
 
-    Of several processes all but the leader have a folder that goes when they end.
+    Processes other than the leader use a temporary folder.
     """
     code = sources(_roots(experiment, given))
     if is_leader():
@@ -186,7 +186,7 @@ def _train(
     workdir: Workdir,
     lines: dict[str, str],
 ) -> dict[str, Result]:
-    """Trains one cell after another; several have a folder each. Sessions are taken, and let go."""
+    """Trains one cell after another, each in its own folder if there are several; each session is freed when done."""
     results = {}
     for name, config in configs.items():
         session = ready.pop(name)
@@ -198,10 +198,10 @@ def _train(
 
 
 def _check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
-    """The session of each run; those whose data are the same hold them once.
+    """Returns the session of each run; sessions with equal data share them.
 
     Raises:
-      UserError: any of them cannot be trained. Nothing is written yet.
+      UserError: one of them cannot be trained. Nothing is written before.
     """
     ready: dict[str, Session] = {}
     for name, config in configs.items():
@@ -213,7 +213,7 @@ def _check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str,
 
 
 def _checked_session(experiment: Experiment, config: Config) -> Session:
-    """A session that can be trained."""
+    """Returns a session that has passed its checks."""
     session = Session(experiment, config)
     session.check()
     if config.analyse:
@@ -222,7 +222,7 @@ def _checked_session(experiment: Experiment, config: Config) -> Session:
 
 
 def _alike(a: PyTree, b: PyTree) -> bool:
-    """Whether two trees of arrays hold the same."""
+    """Returns whether two trees of arrays are equal."""
     ones, others = (jax.tree_util.tree_leaves_with_path(tree) for tree in (a, b))
     if [(path, x.dtype) for path, x in ones] != [(path, x.dtype) for path, x in others]:
         return False
@@ -230,10 +230,10 @@ def _alike(a: PyTree, b: PyTree) -> bool:
 
 
 def _check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]:
-    """No session, but the study's own check.
+    """Runs the study's own check; returns no session.
 
     Raises:
-      UserError: the study refuses its flags. Nothing is written yet.
+      UserError: the study refuses its flags. Nothing is written before.
     """
     if study.check is not None:
         try:
@@ -244,7 +244,7 @@ def _check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]
 
 
 def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
-    """The modules that the flags and the script name: their source counts though they may be installed."""
+    """Returns the modules that the flags and the script name; their source counts even if they are installed."""
     named = [text for value in config.values.values() for text in (value if isinstance(value, list) else [value])]
     found = {text.partition(":")[0] for text in named if isinstance(text, str) and ":" in text}
     found |= {getattr(part, "__module__", None) or "" for part in experiment if callable(part)}
@@ -252,7 +252,7 @@ def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
 
 
 def _join_processes(config: Flags, name: str) -> None:
-    """Joins the other processes of a run, where the flags say that there are any."""
+    """Joins the other processes of a run, if the flags name any."""
     place = {flag: config.values[flag] for flag in PROCESS_FLAGS if flag in config.values}
     if place.get("coordinator"):
         if config.values.get("analyse"):
@@ -263,7 +263,7 @@ def _join_processes(config: Flags, name: str) -> None:
 
 
 def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
-    """The flags as lines of a flagfile. One that does not change the run may have a value that a line cannot say."""
+    """Returns the flags as lines of a flagfile, without values that no line can hold and that do not change the run."""
     lines: dict[str, str] = {}
     for name in (name for name in experiment.flags if name not in (*PROCESS_FLAGS, "allow_other_code")):
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
@@ -273,7 +273,7 @@ def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
 
 
 def configure(config: Flags) -> None:
-    """Sets what JAX keeps for the whole process."""
+    """Configures the JAX settings of the whole process."""
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     use_devices(config)
@@ -281,24 +281,24 @@ def configure(config: Flags) -> None:
 
 
 def use_devices(config: Flags) -> None:
-    """Makes as many devices of a CPU as the flags ask for, if JAX has not begun."""
+    """Makes the requested number of CPU devices, if JAX has not started."""
     if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
         training.host_devices(min(config.devices, max(usable_cores(), _MOST_DEVICES)))
 
 
 def use_compilation_cache(config: Flags) -> None:
-    """Says where compiled programs are kept."""
+    """Sets the folder of compiled programs."""
     if config.compilation_cache == "off":
         jax.config.update("jax_compilation_cache_dir", None)
     else:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart; homes may be shared
+        cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart, and homes may be shared
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache or cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def default_workdir(name: str, experiment: Experiment | Study) -> str:
-    """runs/NAME, with the flags that are not at their defaults: the same flags find the same run again."""
+    """Returns runs/NAME with the flags that are not at their defaults, so that the same flags find the same run."""
     given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
     lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
     text = "-".join(re.sub(r"[^\w.,=+-]+", "_", line.lstrip("-")) for line in sorted(lines) if line)
@@ -308,7 +308,7 @@ def default_workdir(name: str, experiment: Experiment | Study) -> str:
 
 
 def _name_runs(configs: list[Config]) -> dict[str, Config]:
-    """A name for each run: its cell, and its size where cells repeat; none without a network."""
+    """Names each run after its cell, and its size if cells repeat; the name is empty without a network."""
     if "cell" not in configs[0].values:
         return {"": configs[0]}
     cells = [c.cell for c in configs]

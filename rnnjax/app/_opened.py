@@ -1,4 +1,4 @@
-"""A network of an experiment with all choices made: its task, its data, its cell, as training had them."""
+"""The task, data and cell of a config, as training uses them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rnnjax.base import PyTree
 
 
 class Opened(NamedTuple):
-    """What a config comes to.
+    """The objects that a config describes.
 
     Attributes:
-      facts: what loading found out.
-      data: what loading gave.
-      programs: what evaluates it, with its setup.
+      facts: as loaded.
+      data: as loaded.
+      programs: the programs that evaluate it, with its setup.
     """
 
     facts: Any
@@ -36,7 +36,7 @@ def open_config(experiment: Experiment, config: Config) -> Opened:
 
 
 def example_of(opened: Opened) -> PyTree:
-    """The shapes and dtypes of one input of the network."""
+    """Returns the shapes and dtypes of one input of the network."""
     stream = opened.programs.setup.train
     batch = jax.eval_shape(lambda data: stream.next(data, stream.init(data), jax.random.key(0))[0], opened.data)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch.x)
@@ -44,6 +44,6 @@ def example_of(opened: Opened) -> PyTree:
 
 @contextlib.contextmanager
 def numerics(config: Flags) -> Iterator[None]:
-    """JAX as the flags of a run want it, for the length of a block and in this thread alone."""
+    """Configures JAX by the flags of a run, inside a `with` block and for this thread only."""
     with jax.enable_x64(config.dtype == "float64"), jax.default_matmul_precision(config.matmul_precision):
         yield

@@ -1,9 +1,9 @@
-"""run.json: which experiment a run is of, with which code, on which data; and from there back to the experiment.
+"""run.json: the experiment, code and data of a run, and how to find the experiment again.
 
-experiment   module, file and name of the `Experiment`; module null: a script, found by its file
+experiment   module, file and name of the `Experiment`; module is null for a script, which is found by its file
 code         sha256 of the sources that the run was trained with, by file
-facts, data  sha256 of what loading found out, by name, and of the data
-vocabularies what symbols stand for, by the name of the fact
+facts, data  sha256 of the facts from loading, by name, and of the data
+vocabularies the meaning of symbols, by the name of the fact
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Workdir, atomic_write
 
 _FORMAT = 1
-_IMPORTED = ("cell", "rule", "optimizer", "report")  # flags whose value may be an import path
+_IMPORTED = ("cell", "rule", "optimizer", "report")  # flags whose value can be an import path
 Origin = dict[str, Any]
 
 
 def write_origin(workdir: Workdir, experiment: Experiment, flags: Mapping[str, Any], facts: Any, data: str) -> None:
-    """Writes run.json, unless the run has ended: then it stays what it was trained with.
+    """Writes run.json, unless the run has ended; a finished run keeps the origin that it was trained with.
 
     Args:
       workdir: of the run.
-      experiment: that is run.
+      experiment: of the run.
       flags: of the run, by name.
-      facts: what loading found out.
-      data: the digest of the data; empty: not known.
+      facts: as loaded.
+      data: the digest of the data; empty if unknown.
     """
     if workdir.file("run.json").exists() and workdir.summary() is not None:
         return
@@ -59,10 +59,10 @@ def write_origin(workdir: Workdir, experiment: Experiment, flags: Mapping[str, A
 
 
 def read_origin(path: Path) -> Origin:
-    """What run.json of a folder says; nothing where a version before it wrote the folder.
+    """Returns the content of run.json; empty for a folder of a version that did not write it.
 
     Raises:
-      UserError: it is damaged, or of a later version.
+      UserError: the file is damaged, or of a later version.
     """
     file = path / "run.json"
     if not file.exists():
@@ -80,10 +80,10 @@ def read_origin(path: Path) -> Origin:
 
 
 def find_experiment(origin: Origin, path: Path) -> Experiment:
-    """The experiment of a run: its module is imported, or its script.
+    """Imports the experiment of a run from its module or its script.
 
     Raises:
-      UserError: it is not known, or not there any more.
+      UserError: the experiment is unknown or no longer exists.
     """
     ask = f"give load_run({str(path)!r}, experiment=EXPERIMENT)"
     if not origin:
@@ -94,7 +94,7 @@ def find_experiment(origin: Origin, path: Path) -> Experiment:
         found = getattr(_module(where, path), str(where["name"]), None)
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a user's module raises when it is imported
+    except (Exception, SystemExit) as error:  # importing a user's module can raise anything
         raise UserError(f"{called}, the experiment of {path}, cannot be imported ({error}): {ask}") from error
     if not isinstance(found, Experiment):
         raise UserError(f"the experiment of {path} is not in {called} any more: {ask}")
@@ -102,7 +102,7 @@ def find_experiment(origin: Origin, path: Path) -> Experiment:
 
 
 def changed_code(origin: Origin) -> list[str]:
-    """The files of a run's code that are not what they were when it was trained, or are gone."""
+    """Returns the files of a run's code that have changed since it was trained, or are gone."""
     now = {file: _LIBRARY if file == "rnnjax" else Path(file) for file in origin.get("code", {})}
     found = {file: _source_digest(path) for file, path in now.items()}
     return [file if now else f"{file} (gone)" for file, now in found.items() if now != origin["code"][file]]
@@ -112,7 +112,7 @@ _LIBRARY = Path(rnnjax.__file__).parent
 
 
 def _source_digest(path: Path) -> str | None:
-    """sha256 of a source file, or of all those in a folder; None: it is gone."""
+    """Returns the sha256 of a source file, or of all files in a folder; None if it is gone."""
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     try:
         parts = [f"{file.relative_to(path)}\n".encode() + file.read_bytes() for file in files]
@@ -122,14 +122,14 @@ def _source_digest(path: Path) -> str | None:
 
 
 def _imported_modules(flags: Mapping[str, Any]) -> list[str]:
-    """The modules of the import paths among the values of flags."""
+    """Returns the modules of the import paths among the flag values."""
     values = [flags.get(name, "") for name in _IMPORTED]
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     return [str(text).partition(":")[0] for text in texts if ":" in str(text)]
 
 
 def _place_of(experiment: Experiment) -> dict[str, str | None]:
-    """Where an experiment is defined: in a module under a name, as far as that can be told."""
+    """Returns the module, file and name that define an experiment, as far as they can be determined."""
     own = sys.modules.get(getattr(experiment.build, "__module__", ""))
     for module in filter(None, (own, sys.modules["__main__"], *list(sys.modules.values()))):
         for name, value in list(vars(module).items()):
@@ -139,7 +139,7 @@ def _place_of(experiment: Experiment) -> dict[str, str | None]:
 
 
 def _module_name(module: ModuleType) -> str | None:
-    """The name under which a module can be imported again; None for a script, a notebook, a console."""
+    """Returns the name under which a module can be imported again; None for a script, a notebook, a console."""
     spec = getattr(module, "__spec__", None)
     return spec.name if spec is not None and not spec.name.startswith(_SCRIPT) else None
 
@@ -149,11 +149,11 @@ def _file(module: ModuleType | None) -> str | None:
     return os.path.abspath(file) if file else None
 
 
-_SCRIPT = "rnnjax_script_"  # begins the names of modules that are scripts, read by their file
+_SCRIPT = "rnnjax_script_"  # prefix of the names of modules that are made from script files
 
 
 def _module(where: Mapping[str, str | None], path: Path) -> Any:
-    """The module that run.json names."""
+    """Returns the module that run.json names."""
     main, file = sys.modules["__main__"], where["file"]
     if where["module"]:
         return _imported(where["module"], file)
@@ -167,7 +167,7 @@ def _module(where: Mapping[str, str | None], path: Path) -> Any:
 
 
 def _imported(name: str, file: str | None) -> ModuleType:
-    """A module by its name; where Python does not find it, from where it was."""
+    """Imports a module by name or, if Python does not find it, from its old location."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -180,10 +180,10 @@ def _imported(name: str, file: str | None) -> ModuleType:
 
 
 def _script(file: Path) -> ModuleType:
-    """A script as a module; it has to tell whether it is run or imported, or it would train here and now.
+    """Imports a script as a module; the script must guard its last line, or it would train now.
 
     Raises:
-      UserError: it does not.
+      UserError: the script has no guard.
     """
     with as_user_error("read", file):
         source = file.read_text(encoding="utf-8")
@@ -196,6 +196,6 @@ def _script(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if os.fspath(file.parent) not in sys.path:
-        sys.path.append(os.fspath(file.parent))  # as where the script was run: its neighbours are importable
+        sys.path.append(os.fspath(file.parent))  # as when the script runs: its neighbours are importable
     spec.loader.exec_module(module)
     return module

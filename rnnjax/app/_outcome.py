@@ -1,4 +1,4 @@
-"""The end of a run: the summary, the closing table, the learning curve."""
+"""The end of a run: summary, closing table and learning curve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run_nested(
     experiment: Experiment, session: Session, config: Config, root: Workdir, name: str, lines: dict[str, str]
 ) -> Result:
-    """One run of several, in a folder of its own, which by itself could be taken up and repeated."""
+    """Trains one of several runs in a folder of its own, which can be resumed and repeated by itself."""
     path = root.file(name)
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "workdir": path}
     scales = {"lr_scale": "\n".join(f"--lr_scale={setting}" for setting in config.lr_scale)}
@@ -35,7 +35,7 @@ def run_nested(
 
 
 def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> Result:
-    """One run in its workdir."""
+    """Trains one run in its workdir."""
     session.place(workdir)
     if is_leader():
         known = "" if running() else digest(session.data)
@@ -50,7 +50,7 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> R
 
 
 def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
-    """The picture, the summary of several runs, and the table."""
+    """Draws the learning curves, writes the summary of several runs, and prints the table."""
     setup, picture = next(iter(results.values())).setup, draw_runs(name, workdir, results)
     if len(results) > 1:
         workdir.write_summary({name: result.summary for name, result in results.items()})
@@ -59,7 +59,7 @@ def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
 
 
 def draw_runs(name: str, workdir: Workdir, results: dict[str, Result]) -> Path:
-    """The picture of the learning curves; where it is."""
+    """Draws the learning curves and returns the path of the picture."""
     from rnnjax.plotting import curves  # matplotlib takes longer to import than JAX
 
     first = next(iter(results.values()))
@@ -72,7 +72,7 @@ def draw_runs(name: str, workdir: Workdir, results: dict[str, Result]) -> Path:
 
 
 def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:
-    """The summary and the pictures of a study, and where they are."""
+    """Writes the summary and the pictures of a study, and prints their paths."""
     from rnnjax.plotting import save
 
     workdir.write_summary({**findings.summary, **provenance()})
@@ -85,7 +85,7 @@ def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:
 
 
 def _learning_curve(records: Sequence[dict[str, Any]]) -> Run:
-    """The learning curve in the records of a run."""
+    """Returns the learning curve from the records of a run."""
 
     def series(metric: str) -> tuple[list[int], list[float]]:
         points = [(r["step"], float("nan") if r[metric] is None else r[metric]) for r in records if metric in r]
@@ -99,7 +99,7 @@ def _learning_curve(records: Sequence[dict[str, Any]]) -> Run:
 
 
 def _closing_rows(results: dict[str, Result], setup: Setup) -> list[dict[str, object]]:
-    """The closing table: these runs, the baseline, what was published."""
+    """Returns the closing table: these runs, the baseline, and published results."""
     out: list[dict[str, object]] = []
     for name, result in results.items():
         s = result.summary

@@ -1,4 +1,4 @@
-"""From a command line to configs, all flags checked together; and from a workdir back to the config of its run."""
+"""Parses command lines into configs, checking all flags together, and reads the config of a run from its workdir."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from rnnjax.base import UserError
 
 
 def parse(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
-    """The flags that a command line gives, all flags checked together. The set of flags stays as it is.
+    """Returns the flags of a command line, checked together. The set of flags is not changed.
 
     Raises:
-      UserError: an unknown flag, a value out of range, an argument that is no flag.
-
+      UserError: a flag is unknown, a value is out of range, or an argument is not a flag.
     Example:
       >>> from rnnjax.app import common_flags
       >>> parse(common_flags(), ["copying.py", "--batch_size=64"]).batch_size
@@ -28,9 +27,9 @@ def parse(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
 
 
 def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
-    """The flags that a command line gives. The values go into the set of flags: see `parse`."""
+    """Returns the flags of a command line, and stores their values in the set of flags: see `parse`."""
     try:
-        arguments = values.read_flags_from_files(argv[1:])  # files from before speak of old names too
+        arguments = values.read_flags_from_files(argv[1:])  # old files may use old names
         rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
     except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
@@ -44,11 +43,11 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     return given.replace(hidden_size=_sizes(given.cell, values["hidden_size"].value, chosen))
 
 
-_LARGEST = {"seed": 2**32 - 1}  # of whole numbers; others have 31 bits
+_LARGEST = {"seed": 2**32 - 1}  # of integers; all others are limited to 31 bits
 
 
 def allow_infinite(values: flags.FlagValues, *names: str) -> None:
-    """Says that flags of this set take inf and nan, which all others refuse.
+    """Marks flags of a set that accept inf and nan, which all others refuse.
 
     Example:
       >>> values = flags.FlagValues()
@@ -62,10 +61,10 @@ def allow_infinite(values: flags.FlagValues, *names: str) -> None:
 
 
 def _check_numbers(values: flags.FlagValues) -> None:
-    """Refuses what no number of a run can be: nan, inf, whole numbers beyond 31 bits, parts that leave nothing.
+    """Refuses numbers that no run can use: nan, inf, integers beyond 31 bits, parts that leave nothing to train on.
 
     Raises:
-      UserError: so it is; the message names the flag.
+      UserError: names the flag.
     """
     for name in values:
         given = values[name].value
@@ -84,11 +83,11 @@ _HELP = ("help", "helpfull", "helpshort", "?")
 
 
 def _sizes(cells: list[str], texts: list[str], chosen: bool) -> list[int]:
-    """`--hidden_size`, one for each cell; where the user did not choose, the defaults go as far as they go."""
+    """Returns `--hidden_size` for each cell; defaults are repeated or cut, sizes from the user must match."""
     n, flag = len(cells), f"--hidden_size={','.join(texts)}"
     try:
         numbers = [int(text) for text in texts]
-    except ValueError as error:  # of more than 4,300 digits too
+    except ValueError as error:  # also for more than 4,300 digits
         raise UserError(f"{flag}: whole numbers, please") from error
     if not n or not all(cells):
         raise UserError(f"--cell={','.join(cells)}: names of cells, none of them empty")
@@ -102,7 +101,7 @@ def _sizes(cells: list[str], texts: list[str], chosen: bool) -> list[int]:
 
 
 def run_configs(given: LaunchConfig) -> list[Config]:
-    """The runs of a launch, one for each cell; the flags of a script without a network give one config.
+    """Returns the runs of a launch, one per cell; a script without a network has a single config.
 
     Example:
       >>> from rnnjax.app import common_flags
@@ -119,14 +118,14 @@ def run_configs(given: LaunchConfig) -> list[Config]:
 
 
 def read_config(values: flags.FlagValues, workdir: str | os.PathLike[str]) -> Config:
-    """The config of the run in a workdir, from the flags.cfg that it has there.
+    """Returns the config of the run in a workdir, from its flags.cfg.
 
     Args:
       values: the flags of the experiment.
-      workdir: of one run; where several cells were trained, each has a folder in it.
+      workdir: of one run; a launch with several cells has a folder for each.
 
     Raises:
-      UserError: there is no such file, or it has other flags or several cells.
+      UserError: the file does not exist, has unknown flags, or has several cells.
 
     Example:
       >>> import pathlib, tempfile
@@ -144,7 +143,7 @@ def read_config(values: flags.FlagValues, workdir: str | os.PathLike[str]) -> Co
 
 
 def _of_cell(settings: list[str], cell: str, cells: list[str]) -> list[str]:
-    """The settings that are meant for a cell: those for all of them, and those that begin with its name.
+    """Returns the settings for a cell: those for all cells, and those that begin with its name.
 
     Example:
       >>> _of_cell(["u$=0.1", "urnn:h0=0"], "urnn", ["urnn", "lstm"]), _of_cell(["urnn:h0=0"], "lstm", ["urnn", "lstm"])

@@ -1,4 +1,4 @@
-"""The compiled programs of a run. Numbers are their arguments, so that another learning rate compiles nothing."""
+"""The compiled programs of a run. Numbers are arguments, so another learning rate does not recompile."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from rnnjax.data import Stream
 from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
 from rnnjax.training import Progress
 
-DATA_TAG, VALID_TAG, _TEST_TAG = 0, 1, 2  # of the run's seed: learning, validation and test never share a key
+DATA_TAG, VALID_TAG, _TEST_TAG = 0, 1, 2  # of the run's seed: training, validation and test never share a key
 
 
 _Evaluate = Callable[[PyTree, PyTree], dict[str, float]]
 
 
 class Programs(NamedTuple):
-    """The compiled functions of a run, and what they are built from.
+    """The compiled functions of a run and their setup.
 
     Attributes:
       setup: of the run.
-      init: (data, params to start from, or None) -> Progress.
+      init: (data, initial params or None) -> Progress.
       steps: (progress, data, n) -> Progress; consumes its progress.
-      valid, test: (params, data) -> {metric: value}; None where the setup has none.
-      report: (params, data) -> what `--report` asks for.
+      valid, test: (params, data) -> {metric: value}; None if the setup has no such stream.
+      report: (params, data) -> the measurements of `--report`.
       blame: (progress, data) -> the name of the first value of its next step that is not finite, or None.
     """
 
@@ -48,7 +48,7 @@ class Programs(NamedTuple):
 
 
 def programs(build: Build, config: Config, devices: Mesh | None = None) -> Programs:
-    """The programs of a config, on a mesh of devices or on one; nothing is compiled before it is called.
+    """Returns the programs of a config, on a mesh of devices or a single one; they compile when first called.
 
     Example:
       >>> import jax, rnnjax
@@ -66,7 +66,7 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
     numbers = traceable(build, config, config.numbers())
 
     def given(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        """f(trainer, ...) compiled with the numbers as its first argument, and those filled in."""
+        """Compiles f(trainer, ...) with the numbers as its first argument, and fills them in."""
 
         def applied(numbers: dict[str, Any], *args: Any) -> Any:
             return f(on_devices(trainer(build, config.with_numbers(numbers)), devices), *args)
@@ -95,9 +95,9 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
 
 
 def _evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, jax.Array], _Evaluate | None]:
-    """What makes a pass over a stream, compiled, its metrics as plain numbers.
+    """Returns a function that compiles a pass over a stream, with metrics as plain numbers.
 
-    Streams that differ in length alone share a program: validation and test on fresh examples compile once.
+    Streams that differ only in length share a program: validation and test on fresh examples compile once.
     """
 
     @functools.cache
@@ -116,7 +116,7 @@ def _evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, 
 def _evaluate_reports(
     setup: Setup, reports: dict[str, Report], key: jax.Array
 ) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
-    """All reports on the first batch of validation, or of training where there is none."""
+    """Returns all reports on the first validation batch, or training batch if there is no validation."""
     stream = setup.valid or setup.train
 
     @jax.jit
@@ -128,7 +128,7 @@ def _evaluate_reports(
         return found
 
     def asked(name: str, report: Report, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
-        """What a report of the user's gives: numbers by name, or it is refused."""
+        """Returns the numbers of a user's report by name; refuses anything else."""
         try:
             made = report(setup.cell, params, x)
             if not isinstance(made, dict):
@@ -141,12 +141,12 @@ def _evaluate_reports(
 
 
 def plain_metrics(metrics: Any) -> dict[str, float]:
-    """Metrics as plain numbers."""
+    """Returns metrics as plain numbers."""
     return {name: float(m.value()) for name, m in metrics.items()}
 
 
 def _step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
-    """The values of the next step, in the order in which they come about."""
+    """Returns the values of the next step, in the order of computation."""
     state = progress.state
     data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     batch, _ = trainer.stream.next(data, state.position, data_key)
@@ -162,7 +162,7 @@ def _step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> 
 
 
 def _first_bad(tree: dict[str, PyTree]) -> str | None:
-    """The name of the first leaf that holds nan or inf."""
+    """Returns the name of the first leaf that contains nan or inf."""
     for group, values in tree.items():
         for path, leaf in jax.tree.leaves_with_path(values):
             if jnp.issubdtype(leaf.dtype, jnp.floating) and not bool(jnp.isfinite(leaf).all()):

@@ -1,4 +1,4 @@
-"""From a name on the command line to what it names: one of ours, or an import path."""
+"""Resolves names on the command line: known names or import paths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnnjax.base import Cell, UserError
 _T = TypeVar("_T")
 
 
-# The layers that `--cell` may name: each factory takes a number of units first, and gives a cell of any input.
+# The layers of `--cell`: each factory takes the number of units first, and returns a cell for any input.
 CELLS: Mapping[str, Callable[..., Cell]] = {
     "antisymmetric_rnn": rnnjax.antisymmetric_rnn,
     "atr": rnnjax.atr,
@@ -84,12 +84,12 @@ CELLS: Mapping[str, Callable[..., Cell]] = {
 
 
 def cells() -> dict[str, Any]:
-    """The layers that `--cell` may name."""
+    """Returns the layers of `--cell`."""
     return dict(CELLS)
 
 
 def parameters(f: Any) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a function; none of one that does not tell."""
+    """Returns the parameters of a function; empty if it has no signature."""
     try:
         return inspect.signature(f).parameters
     except (TypeError, ValueError):
@@ -97,10 +97,10 @@ def parameters(f: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
-    """What a name flag names: an entry of `known`, or what an import path `package.module:attribute` leads to.
+    """Returns the object of a name flag: an entry of `known`, or what an import path `package.module:attribute` names.
 
     Raises:
-      UserError: neither; the message names the nearest known name.
+      UserError: the name is neither; the message suggests the nearest known name.
 
     Example:
       >>> resolve("cell", "math:cos", {})(0.0)
@@ -122,16 +122,16 @@ def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
 
 
 def _import_attribute(flag: str, path: str) -> Any:
-    """What an import path leads to."""
+    """Returns the object at an import path."""
     module, _, attribute = path.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a user's module raises when it is imported
+    except Exception as error:  # importing a user's module can raise anything
         raise UserError(f"--{flag}={path}: {error}") from error
 
 
 def parse_arguments(flag: str, text: str) -> dict[str, Any]:
-    """Keyword arguments from `name=value,name=value`; values are Python literals, or names, which stay text.
+    """Parses keyword arguments `name=value,name=value`; values are Python literals, or names, which become strings.
 
     Raises:
       UserError: the text has another form.
@@ -153,9 +153,9 @@ def parse_arguments(flag: str, text: str) -> dict[str, Any]:
 
 
 def _kind_of(parameter: inspect.Parameter) -> type | None:
-    """What values a parameter takes, if that can be told: bool, int, float or str.
+    """Returns the type of a parameter if it can be determined: bool, int, float or str.
 
-    Its annotation says so, or else the type of its default does.
+    The annotation determines it, or else the type of the default.
 
     Example:
       >>> def leaky(hidden: int, rate=0.1, bias=True, start=None): ...
@@ -170,7 +170,7 @@ def _kind_of(parameter: inspect.Parameter) -> type | None:
 
 
 def numeric_arguments(factory: Any, given: Mapping[str, Any]) -> dict[str, float]:
-    """Those of the arguments given that the factory takes as numbers, which may be tracers.
+    """Returns the given arguments that the factory takes as numbers, which may be tracers.
 
     A number is an argument that is annotated float or Any, or whose default is a float.
 
@@ -190,10 +190,10 @@ def numeric_arguments(factory: Any, given: Mapping[str, Any]) -> dict[str, float
 
 
 def _check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
-    """Refuses values of another type than the factory takes. Tracers and arrays pass.
+    """Refuses values of another type than the factory takes. Tracers and arrays are accepted.
 
     Raises:
-      TypeError: a value is of another type, is not finite, or is a whole number of more than 31 bits.
+      TypeError: a value has another type, is not finite, or is an integer of more than 31 bits.
 
     Example:
       >>> _check_arguments(rnnjax.lstm, {"layer_norm": "maybe"})
@@ -215,7 +215,7 @@ def _check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
 
 
 def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = "") -> Cell:
-    """One layer: the named factory, called with the hidden size and `--cell_args`, as text or as a mapping.
+    """Returns one layer: the named factory applied to the hidden size and `--cell_args`, a string or a mapping.
 
     Example:
       >>> make_cell("lstm", 4, "forget_bias=0.0").window is None
@@ -225,10 +225,10 @@ def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = 
 
 
 def _check_cell(cell: Cell) -> None:
-    """Refuses a cell of a part that is none, as `rnnjax:unroll` makes it of a number of units.
+    """Refuses a cell with an invalid part, such as `rnnjax:unroll` applied to a number of units.
 
     Raises:
-      AttributeError: so it is. What else it may say depends on its input, which is not known here.
+      AttributeError: a part is invalid. Other errors may depend on the input, which is unknown here.
     """
     with contextlib.suppress(TypeError, ValueError, IndexError, KeyError, UserError):
         jax.eval_shape(cell.init, jax.random.key(0), jax.ShapeDtypeStruct((3,), "float32"))
@@ -237,7 +237,7 @@ def _check_cell(cell: Cell) -> None:
 def make_from(
     known: Mapping[str, Any], kind: type[_T], name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = ""
 ) -> _T:
-    """What a factory among `known`, or at an import path, makes of the hidden size and `--cell_args`.
+    """Applies a factory from `known` or an import path to the hidden size and `--cell_args`.
 
     Example:
       >>> make_from({"leaky": rnnjax.ctrnn}, rnnjax.Cell, "leaky", 4, "taw=3.0")

@@ -1,4 +1,4 @@
-"""One run: from flags and a workdir to trained parameters, over as many sessions as it takes."""
+"""A training run, from flags and a workdir to trained parameters, over any number of sessions."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from rnnjax.runs._files import to_json_value
 from rnnjax.runs._writers import Writer
 from rnnjax.training import Progress
 
-_CALL_SECONDS = 0.25  # how long one call of the loop should take: between calls progress is shown and signals are heard
-_STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # where the platform has them
+_CALL_SECONDS = 0.25  # target duration of one call of the loop; progress and signals are handled between calls
+_STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # those that the platform has
 
 
 class Interrupted(Exception):
-    """The run was told to stop and has been saved."""
+    """The run was asked to stop and has been saved."""
 
     def __init__(self, signum: int) -> None:
         self.status = 128 + signum
@@ -48,10 +48,10 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def signals() -> Iterator[list[int]]:
-    """Signals that ask for a stop are noted in the list that this gives; nothing under way is broken off.
+    """Records signals that ask for a stop in the list that it returns, without interrupting anything.
 
-    A batch system sends SIGUSR1 or SIGUSR2 before a time limit. Python hears signals in its main thread alone: in
-    another thread the list stays empty, and handlers stay as they are.
+    Batch systems send SIGUSR1 or SIGUSR2 before a time limit. Python only receives signals in its main thread: in
+    other threads the list stays empty and handlers are unchanged.
     """
     heard: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -63,16 +63,16 @@ def signals() -> Iterator[list[int]]:
         yield heard
     finally:
         for s, handler in before.items():
-            signal.signal(s, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
+            signal.signal(s, signal.SIG_DFL if handler is None else handler)  # None: it was not set from Python
 
 
 class Session:
-    """A run under way in its workdir: the host's side of the loop. It is made first, and given its place then."""
+    """A run in progress: the host's side of the training loop. It is created first, and given its workdir later."""
 
     workdir: Workdir
     checkpoints: Checkpoints
     best: Checkpoints
-    progress = "auto"  # how it is shown: a mode of `runs.Progress`
+    progress = "auto"  # the mode of `runs.Progress`
 
     def __init__(self, experiment: Experiment, config: Config) -> None:
         self.config = config
@@ -86,10 +86,10 @@ class Session:
         self.records: list[dict[str, Any]] = []
 
     def check(self) -> None:
-        """Traces what will be compiled, so that what is refused is refused before there is a folder.
+        """Traces the programs, so that errors are raised before a folder is created.
 
         Raises:
-          UserError: a part of the network or of its training is not as it must be, or too large.
+          UserError: a part of the network or of its training is invalid or too large.
         """
         try:
             like = jax.eval_shape(self.programs.init, self.data)
@@ -103,28 +103,28 @@ class Session:
                             f"{there / 2**30:,.0f}")  # fmt: skip
 
     def place(self, workdir: Workdir) -> None:
-        """Says where the run lives."""
+        """Sets the workdir of the run."""
         self.workdir = workdir
         kept = Shared if running() else Checkpoints
         self.checkpoints = kept(workdir.file("checkpoints"), self.config.keep_checkpoints)
         self.best = kept(workdir.file("best"), keep=1)
 
     def fresh(self) -> RunState:
-        """The run before its first step."""
+        """Returns the initial state of the run."""
         return _on_host(new_state(self.programs.init(self.data, self.start())))
 
     def start(self) -> PyTree:
-        """The params that `--start_from` asks for; None: those drawn anew. A run under way does not need them."""
+        """Returns the params that `--start_from` names; None for random ones. A resumed run does not need them."""
         if not self.config.values.get("start_from") or self.under_way():
             return None
         return starting_params(self.config, self.programs.init(self.data).state.params)
 
     def under_way(self) -> bool:
-        """Whether the run has a place, and a checkpoint in it."""
+        """Returns whether the run has a workdir with a checkpoint."""
         return hasattr(self, "checkpoints") and bool(self.checkpoints.steps())
 
     def restore(self) -> tuple[RunState, int | None]:
-        """The run as it was last saved, and the step of that, or a new one and None."""
+        """Returns the last saved state and its step, or an initial state and None."""
         fresh = self.fresh()
         found = self.checkpoints.restore(fresh)
         return (fresh, None) if found is None else (found[1], found[0])
@@ -148,12 +148,12 @@ class Session:
         return self.result(saved, None)
 
     def tell(self, line: str) -> None:
-        """A line on standard error, once for all processes."""
+        """Prints a line on standard error, once for all processes."""
         if is_leader():
             print(f"{self.config.cell}: {line}", file=sys.stderr)
 
     def tell_of_lost_records(self, step: int) -> None:
-        """Says that metrics.jsonl does not reach the step restored; the run itself is whole."""
+        """Reports that metrics.jsonl ends before the restored step; the run itself is complete."""
         if not step or not is_leader() or "jsonl" not in self.config.writers:
             return
         last = max((record["step"] for record in self.workdir.records()), default=0)
@@ -163,17 +163,17 @@ class Session:
                       f"from step {step}")  # fmt: skip
 
     def over(self, saved: RunState) -> bool:
-        """Whether there is nothing left to train."""
+        """Returns whether there is nothing left to train."""
         patience = self.config.patience
         return int(saved.progress.state.step) >= self.config.num_steps or bool(patience and saved.stale >= patience)
 
     def bar(self, start: int) -> Bar:
-        """Progress of this run, for the eye."""
+        """Returns the progress bar of this run."""
         mode = self.progress if is_leader() else "none"
         return Bar(self.config.num_steps, description=self.config.cell, start=start, mode=mode)
 
     def advance(self, saved: RunState, writer: Writer, bar: Bar) -> RunState:
-        """One call of the loop, and what falls due after it: metrics, evaluation, checkpoint."""
+        """Makes one call of the loop, and what is due after it: metrics, evaluation, checkpoint."""
         n = from_leader(self.call_steps(int(saved.progress.state.step)))
         saved = saved._replace(progress=self.call(saved.progress, n))
         step = int(saved.progress.state.step)
@@ -187,7 +187,7 @@ class Session:
         return saved
 
     def measure(self, saved: RunState, evaluate: bool) -> tuple[RunState, dict[str, float]]:
-        """Metrics since they were last asked for, and where it is time the scores of an evaluation with the reports."""
+        """Returns the metrics since the last call and, if an evaluation is due, its scores and reports."""
         progress = saved.progress
         record = plain_metrics(progress.metrics)
         saved = saved._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
@@ -198,7 +198,7 @@ class Session:
         return saved, record | scores | reports
 
     def show(self, step: int, record: dict[str, float], writer: Writer, bar: Bar) -> None:
-        """Hands a record to whoever wants it: the writers, the eye, the end of the run."""
+        """Passes a record to the writers and the progress bar, and keeps it for the end of the run."""
         writer.write(step, record)
         self.records.append({"step": step} | to_json_value(record))
         bar.update(step, **{k: v for k, v in record.items() if k in ("loss", "valid_loss")})
@@ -206,19 +206,19 @@ class Session:
             bar.say(f"{self.config.cell} step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in record.items()))
 
     def schedule(self) -> dict[str, int]:
-        """What falls due every so many steps."""
+        """Returns the intervals, in steps, of everything periodic."""
         c = self.config
         return {"log": c.log_every, "eval": c.eval_every, "checkpoint": c.checkpoint_every}
 
     def call_steps(self, step: int) -> int:
-        """Steps of the next call: to the next thing due, and not much longer than `_CALL_SECONDS`."""
+        """Returns the steps of the next call: up to the next due event, and not much longer than `_CALL_SECONDS`."""
         if self.config.debug_nans:
             return 1
         due = [every - step % every for every in self.schedule().values()]
         return self.pace.steps_in(_CALL_SECONDS, self.config.num_steps - step, *due)
 
     def call(self, progress: Progress, n: int) -> Progress:
-        """n steps; a step that breaks ends the run with one line that says where."""
+        """Trains n steps; a failing step ends the run with a one-line message that names it."""
         before = jax.tree.map(lambda a: a.copy(), progress) if self.config.debug_nans else None
         start, begun = int(progress.state.step), time.perf_counter()
         with self.profiled():
@@ -229,12 +229,12 @@ class Session:
         return progress
 
     def profiled(self) -> contextlib.AbstractContextManager[Any]:
-        """A trace of the third call, where the flag asks for it: the first compiles, the second finds the pace."""
+        """Traces the third call if the flag asks for it: the first compiles, the second measures the pace."""
         wanted = self.config.profile and self.pace.calls == 2
         return jax.profiler.trace(str(self.workdir.file("profile"))) if wanted else contextlib.nullcontext()
 
     def broken(self, start: int, step: int, before: Progress | None) -> str:
-        """What to say of a step whose loss or gradient is not finite."""
+        """Returns the message for a step whose loss or gradient is not finite."""
         if before is not None:
             name = self.programs.blame(before, self.data)
             return f"step {step}: {name} is the first value that is not finite ({self.last_good()})"
@@ -244,7 +244,7 @@ class Session:
         )
 
     def last_good(self) -> str:
-        """Where the last good state lies."""
+        """Returns a message that names the last good state."""
         latest = self.checkpoints.latest()
         return f"the last good checkpoint is {latest}" if latest else "no checkpoint was written before it"
 
@@ -260,7 +260,7 @@ class Session:
         return _on_host(saved), scores
 
     def heed(self, heard: list[int], saved: RunState) -> None:
-        """Saves and stops if a signal has come."""
+        """Saves and stops if a signal has arrived."""
         signum = max_over_processes(heard[0] if heard else 0)
         if signum:
             self.workdir.assert_there()
@@ -268,7 +268,7 @@ class Session:
             raise Interrupted(signum)
 
     def result(self, saved: RunState, known: Mapping[str, Any] | None) -> Result:
-        """The best parameters, scored on the test set unless that was done before."""
+        """Returns the result with the best parameters, scored on the test set unless that was done before."""
         last = int(saved.progress.state.step), saved.progress.state.params
         found = self.best_saved(saved)
         known = None if found is None and math.isfinite(saved.best) else known
@@ -280,7 +280,7 @@ class Session:
         return Result(self.setup, params, data, self.config, summary, self.facts, self.records)
 
     def best_saved(self, saved: RunState) -> tuple[int, PyTree] | None:
-        """The best parameters and their step; None: there are none, or they are lost, which is said."""
+        """Returns the best parameters and their step; None if there are none or they are lost, which is reported."""
         try:
             found = self.best.restore(saved.progress.state.params)
         except AllDamagedError as error:
@@ -291,7 +291,7 @@ class Session:
         return found
 
     def summary(self, saved: RunState, params: PyTree, best_step: int) -> dict[str, Any]:
-        """All there is to say about a run that has ended."""
+        """Returns the summary of a finished run."""
         last = self.records[-1] if self.records else {}
         return {
             "cell": self.config.cell,
@@ -311,13 +311,13 @@ class Session:
 
 
 def _on_host(state: RunState) -> RunState:
-    """The state with its scores as NumPy numbers, which belong to no device."""
+    """Returns the state with its scores as NumPy numbers, which are on no device."""
     scores = (np.asarray(a)[()] for a in (state.best, state.best_step, state.stale))
     return RunState(state.progress, *scores)
 
 
 def _memory() -> int:
-    """The memory of this machine in bytes; 0 where it is not known."""
+    """Returns the memory of this machine in bytes; 0 if unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -325,5 +325,5 @@ def _memory() -> int:
 
 
 def _best_record(records: list[dict[str, Any]], step: int) -> dict[str, Any]:
-    """The validation metrics of a step."""
+    """Returns the validation metrics of a step."""
     return {k: v for r in records if r["step"] == step for k, v in r.items() if k.startswith("valid_")}

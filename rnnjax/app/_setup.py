@@ -1,4 +1,4 @@
-"""What an experiment gives to the run: the network, its objective, its data, and what to hold the result against."""
+"""What an experiment passes to a run: the network, its objective, its data, and baselines to compare with."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Published(NamedTuple):
     """A published result for the closing table.
 
     Attributes:
-      model: who reached it, and in what setting.
-      value: what is reported, as text: "0.0204 nats".
-      source: where it stands.
-      verified: whether it was read there; if not it is marked "unverified".
+      model: the model and its setting.
+      value: the reported value, as text: "0.0204 nats".
+      source: where it was published.
+      verified: whether it was checked in the source; if not, it is marked "unverified".
     """
 
     model: str
@@ -37,18 +37,18 @@ class Published(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """One experiment with all choices made. Pure: `build` makes it anew inside the compiled program.
+    """An experiment with all choices made. It is pure: `build` makes it again inside the compiled program.
 
     Attributes:
-      cell: of windows, from inputs to outputs.
+      cell: a window cell, from inputs to outputs.
       objective: (outputs, batch) -> metrics of one example; "loss" is minimised.
       train: stream of training batches.
-      valid, test: streams for evaluation, with a length; None: there is none.
-      baseline: loss of the best that can be done without memory, or another yardstick.
-      baseline_name: what the baseline is.
-      published: results to print beside.
+      valid, test: finite streams for evaluation; None for no evaluation.
+      baseline: the best loss without memory, or another reference value.
+      baseline_name: a description of the baseline.
+      published: published results to print beside.
       loss_label: the loss and its unit.
-      around: what goes around the estimator of `--rule`, such as `estimators.bucketed`; None: nothing.
+      around: a wrapper of the estimator of `--rule`, such as `estimators.bucketed`; None for no wrapper.
     """
 
     cell: Cell
@@ -63,15 +63,15 @@ class Setup(NamedTuple):
     around: Callable[[Estimator], Estimator] | None = None
 
 
-Build = Callable[[Config], Setup]  # what loading found is filled in already: see `Experiment.build_with`
+Build = Callable[[Config], Setup]  # with the facts already bound: see `Experiment.build_with`
 Load = Callable[[Config], tuple[Any, PyTree]]
 
 
 def build_setup(build: Build, config: Config) -> Setup:
-    """The setup of a config, in the dtype of its flag; what a cell refuses becomes a `UserError`.
+    """Builds the setup of a config in the dtype of its flag; errors of a cell become a `UserError`.
 
     Args:
-      build: config -> Setup; of an experiment that loads, `experiment.build_with(facts)`.
+      build: config -> Setup; for an experiment with `load`, `experiment.build_with(facts)`.
       config: of one run.
 
     Example:
@@ -92,21 +92,21 @@ def build_setup(build: Build, config: Config) -> Setup:
 
 
 class _NotTraceable(UserError):
-    """A build that takes a number as it is, and not as an argument of a compiled program: it branches on it."""
+    """A build that needs the concrete value of a number, because it branches on it."""
 
 
 def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the numbers that may be tracers when the setup is built, for a build may branch on one.
+    """Returns the numbers that can be tracers when the setup is built; a build may branch on others.
 
     Raises:
-      UserError: of the build itself.
+      UserError: the build itself raises it.
     """
 
     def built(name: str, value: Any) -> tuple[()]:
         try:
             build_setup(build, config.with_numbers({name: value}))
         except UserError as error:
-            if error.__cause__ is None:  # nothing that JAX or Python said of a tracer
+            if error.__cause__ is None:  # it was not caused by an error of JAX or Python about a tracer
                 raise
             raise _NotTraceable(f"{name}: {error}") from error
         return ()
@@ -121,12 +121,12 @@ def traceable(build: Build, config: Config, numbers: Mapping[str, Any]) -> dict[
 
 
 def _scale_init(cell: Cell, factor: Any) -> Cell:
-    """The cell with its initial parameters times a number, which may be a tracer."""
+    """Returns the cell with its initial parameters times a number, which may be a tracer."""
     return cell.replace(init=lambda key, x: jax.tree.map(lambda p: p * jnp.asarray(factor, p.dtype), cell.init(key, x)))
 
 
 def trainer(build: Build, config: Config) -> Trainer:
-    """The pure parts of training that a config describes."""
+    """Returns the pure parts of training that a config describes."""
     setup = build_setup(build, config)
     cell = _scale_init(setup.cell, config.init_scale)
     estimator = config.make_estimator(setup.cell, setup.objective)
@@ -135,7 +135,7 @@ def trainer(build: Build, config: Config) -> Trainer:
 
 
 def load_data(load: Load | None, config: Config) -> tuple[Any, PyTree]:
-    """What loading found out, and the data on the device, checked for nan and inf; (None, ()) where nothing is loaded.
+    """Returns the facts, and the data on the device after a check for nan and inf; (None, ()) if nothing is loaded.
 
     Example:
       >>> import numpy as np

@@ -1,4 +1,4 @@
-"""`--start_from`: the parameters of another run as those that training begins with."""
+"""`--start_from`: initialises training with the parameters of another run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnjax.runs._kept import kept_arrays
 
 
 def starting_params(config: Config, drawn: PyTree) -> PyTree:
-    """The params of the run that the flag names; what is drawn stays where it has none, if --start_partial allows that.
+    """Returns the params of the run that the flag names; with --start_partial, random ones where they do not fit.
 
     Raises:
       UserError: there is no such run, or its params do not fit.
@@ -30,7 +30,7 @@ def starting_params(config: Config, drawn: PyTree) -> PyTree:
 
 
 def check_start(config: Config, like: PyTree) -> None:
-    """Refuses params that do not fit. Whether they are there is seen when they are needed: a resumed run needs none.
+    """Refuses params that do not fit. Missing files are only an error when they are needed; a resumed run needs none.
 
     Raises:
       UserError: they do not fit.
@@ -49,7 +49,7 @@ def check_start(config: Config, like: PyTree) -> None:
 
 
 def _arrays(text: str) -> dict[str, np.ndarray]:
-    """The params that RUN, RUN:best, RUN:last or RUN:STEP names."""
+    """Returns the params that RUN, RUN:best, RUN:last or RUN:STEP names."""
     path, colon, which = text.rpartition(":")
     if not colon or not (which in ("best", "last") or which.isdecimal()):
         path, which = text, "best"

@@ -1,4 +1,4 @@
-"""What is known of a run under way: its state, and how fast it goes. A session has one; a study has one a member."""
+"""The state of a run in progress, and its pace. A session has one; a study has one per member."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rnnjax.training import Progress
 
 
 class RunState(NamedTuple):
-    """A run under way, and what early stopping has seen of it.
+    """A run in progress, with the state of early stopping.
 
     Attributes:
-      progress: parameters, optimiser, place in the data.
-      best: the best score so far, the lower the better.
-      best_step: where that was; 0: nowhere yet.
-      stale: evaluations since then.
+      progress: parameters, optimiser, position in the data.
+      best: the best score so far; lower is better.
+      best_step: the step of that score; 0 before the first.
+      stale: number of evaluations since then.
     """
 
     progress: Progress
@@ -27,13 +27,13 @@ class RunState(NamedTuple):
 
 
 def new_state(progress: Progress) -> RunState:
-    """A run before its first step; its scores are kept in float32, or in float64 where JAX has that."""
+    """Returns a run before its first step; scores are kept in float32, or in float64 if JAX has it enabled."""
     none = jnp.zeros((), jnp.int32)
     return RunState(progress, jnp.asarray(jnp.inf, jnp.result_type(float)), none, none)
 
 
 def with_score(state: RunState, score: Any) -> tuple[RunState, jax.Array]:
-    """The state after an evaluation, and whether its score is the best so far. A score of nan never is."""
+    """Returns the state after an evaluation, and whether its score is the best so far. A score of nan never is."""
     score = jnp.asarray(score, state.best.dtype)
     better, step = score < state.best, state.progress.state.step
     return state._replace(
@@ -44,7 +44,7 @@ def with_score(state: RunState, score: Any) -> tuple[RunState, jax.Array]:
 
 
 class Pace:
-    """Steps a second of calls of the loop; the first call, which compiles, is left out.
+    """Steps per second over calls of the loop, without the first call, which compiles.
 
     Example:
       >>> pace = Pace()
@@ -58,16 +58,16 @@ class Pace:
         self.calls, self.steps, self.seconds = 0, 0, 0.0
 
     def add(self, steps: int, seconds: float) -> None:
-        """One call has been made."""
+        """Adds one call."""
         if self.calls:
             self.steps, self.seconds = self.steps + steps, self.seconds + seconds
         self.calls += 1
 
     def rate(self) -> float | None:
-        """Steps a second; None: not known yet."""
+        """Returns the steps per second; None if unknown so far."""
         return self.steps / self.seconds if self.seconds else None
 
     def steps_in(self, seconds: float, *limits: int) -> int:
-        """Steps that take so long, within the limits, but one at least; one while the pace is not known."""
+        """Returns the steps that take this long, within the limits but at least one; one while the pace is unknown."""
         rate = self.rate()
         return 1 if rate is None else max(1, min(int(seconds * rate), *limits))

@@ -1,4 +1,4 @@
-"""Standard streams and the interrupt key around a launch: a closed stream is no fault, Ctrl-C is a clean exit."""
+"""Handles closed standard streams and Ctrl-C during a launch: the first is no error, the second a clean exit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def steady_terminal() -> Iterator[None]:
-    """Inside, printing to a stream whose reader is gone is no error, and Ctrl-C ends the process with status 130.
+    """Inside this block, printing to a closed pipe is not an error, and Ctrl-C ends the process with status 130.
 
-    Where there is something to save, `signals` of a session takes Ctrl-C over.
+    While there is something to save, `signals` of the session handles Ctrl-C instead.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Steady(_opened(sys.stdout, 1)), _Steady(_opened(sys.stderr, 2))
@@ -33,13 +33,13 @@ def steady_terminal() -> Iterator[None]:
 
 
 class _Steady:
-    """A text stream; when it cannot be written any more, what comes is dropped."""
+    """A text stream that drops its output once it cannot be written any more."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes, or drops."""
+        """Writes the text, or drops it."""
         try:
             self._stream.write(text)
         except OSError:
@@ -47,14 +47,14 @@ class _Steady:
         return len(text)
 
     def flush(self) -> None:
-        """Flushes, or drops."""
+        """Flushes the stream if it is open."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
             self._drop()
 
     def _drop(self) -> None:
-        """What the stream still holds, and all that comes, goes nowhere."""
+        """Discards the buffer of the stream, and all further output."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -65,16 +65,16 @@ class _Steady:
 
 
 def _opened(stream: Any, descriptor: int) -> Any:
-    """The stream; one that was closed when Python started becomes one to nowhere, and keeps its number."""
+    """Returns the stream; one that was closed when Python started is redirected to nowhere with its old number."""
     if stream is not None and not stream.closed:
         return stream
     try:
         os.fstat(descriptor)
-    except OSError:  # else the next file that is opened would be written to by whoever complains
+    except OSError:  # otherwise error messages would go into the next file that is opened
         os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     return open(os.devnull, "w", encoding="utf-8")
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
-    """Nothing is under way that could be saved; an exception would be lost in code that catches all of them."""
+    """Exits at once: there is nothing to save, and an exception could be swallowed by a broad except clause."""
     os._exit(128 + signum)

@@ -1,4 +1,4 @@
-"""Training from Python: what the command line does, without a command line."""
+"""Trains from Python as the command line does."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from rnnjax.runs._workdir import refuse_other_run
 def train(
     experiment: Experiment, workdir: str | os.PathLike[str] | None = None, progress: str = "auto", **flags: Any
 ) -> TrainedRun:
-    """Trains an experiment as its command line would, and gives the run; called again, it goes on where it was.
+    """Trains an experiment like its command line, and returns the run; a second call resumes it.
 
-    Nothing of one call is left for the next: neither flags nor settings of JAX. It works in a notebook and in a
-    thread. An interrupt is saved, and then raised.
+    A call leaves no state behind, neither flags nor settings of JAX. It works in notebooks and in threads. After an
+    interrupt, it saves the run and then raises.
 
     Args:
       experiment: what to run.
-      workdir: where the run lives; None: under runs/, named after the flags.
-      progress: how it is shown: "auto", "bar", "lines", "notebook" or "none".
-      **flags: of the experiment, by name: numbers, texts, truths, lists; cell_args as text or as a dict.
+      workdir: folder of the run; None for one under runs/, named after the flags.
+      progress: display mode: "auto", "bar", "lines", "notebook" or "none".
+      **flags: of the experiment, by name: numbers, strings, booleans, lists; cell_args as a string or a dict.
 
     Raises:
-      UserError: what the command line would refuse.
-      KeyboardInterrupt: it was interrupted; it is saved.
+      UserError: the command line would refuse the flags too.
+      KeyboardInterrupt: the run was interrupted and has been saved.
 
     Example:
       >>> import tempfile, rnnjax
@@ -76,7 +76,7 @@ def train(
 
 
 def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str, Any]) -> LaunchConfig:
-    """The config of flags given in Python; the values go into the set of flags."""
+    """Returns the config of flags given in Python, and stores their values in the set of flags."""
     if workdir is not None:
         given = {**given, "workdir": os.fspath(workdir)}
     words = [word for flag, value in given.items() for word in _words(experiment, flag, value)]
@@ -87,7 +87,7 @@ def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str,
 
 
 def _words(experiment: Experiment, flag: str, value: Any) -> list[str]:
-    """A flag as on a command line.
+    """Returns a flag in the form of a command line.
 
     Example:
       >>> from rnnjax import app
@@ -106,14 +106,14 @@ def _words(experiment: Experiment, flag: str, value: Any) -> list[str]:
 
 
 def _name_of(experiment: Experiment) -> str:
-    """The name of an experiment: that of the module that builds it."""
+    """Returns the name of an experiment, which is that of the module with its `build`."""
     module = str(getattr(experiment.build, "__module__", None) or "run")
     return "run" if module == "__main__" else module.rpartition(".")[2]
 
 
 @contextlib.contextmanager
 def _settings(config: Flags) -> Iterator[None]:
-    """JAX as the flags want it; afterwards it is as it was."""
+    """Configures JAX by the flags inside a `with` block, and restores the settings afterwards."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     use_devices(config)
@@ -128,7 +128,7 @@ def _settings(config: Flags) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _raised(root: Path) -> Iterator[None]:
-    """An interrupt, after the run was saved, as what Python raises for one."""
+    """Turns an interrupt, after the run was saved, into the exception that Python raises for it."""
     try:
         yield
     except Interrupted as interruption:

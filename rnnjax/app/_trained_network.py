@@ -1,4 +1,4 @@
-"""A trained network: what it says of inputs, how well it does, what it writes, and how it is handed on."""
+"""A trained network with its task: applies, evaluates, generates and exports it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from rnnjax.interop._params import fit_params
 
 
 class TrainedNetwork:
-    """A network that was trained, with its task. The data are read, and the network is built, when they are needed.
+    """A trained network with its task. The data are read and the network is built when they are first needed.
 
     Attributes:
-      path: the folder it comes from.
-      origin: what run.json says: the experiment, digests of code and data, the vocabularies.
+      path: its folder.
+      origin: the content of run.json: the experiment, digests of code and data, the vocabularies.
 
-    Example: the best member of a study is one; `TrainedRun` has an example that trains.
+    Example: the best member of a study is a trained network; the example of `TrainedRun` trains one.
       >>> from rnnjax import studies
       >>> issubclass(studies.TrainedMember, TrainedNetwork)
       True
@@ -41,16 +41,16 @@ class TrainedNetwork:
 
     @property
     def experiment(self) -> Experiment:
-        """The experiment it is of."""
+        """The experiment of the run."""
         raise NotImplementedError
 
     @property
     def config(self) -> Config:
-        """The flags it was trained with, parsed."""
+        """The parsed flags that it was trained with."""
         raise NotImplementedError
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The parameters by the names of their paths, as {"0/w": ...}; neither data nor code are needed for that."""
+        """Returns the parameters by path, such as {"0/w": ...}; this needs neither data nor code."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -71,7 +71,7 @@ class TrainedNetwork:
 
     @property
     def facts(self) -> Any:
-        """What loading the data found out, such as an alphabet: an object of the experiment's own."""
+        """The facts from loading the data, such as an alphabet, in an object of the experiment's own type."""
         return self._opened.facts
 
     @property
@@ -86,7 +86,7 @@ class TrainedNetwork:
 
     @property
     def cell(self) -> Cell:
-        """The network: from a window of inputs to outputs."""
+        """The network, from a window of inputs to outputs."""
         return self.setup.cell
 
     @functools.cached_property
@@ -100,16 +100,16 @@ class TrainedNetwork:
                 raise UserError(str(error)) from error
 
     def example(self) -> PyTree:
-        """The shapes and dtypes of one input, as training had it."""
+        """The shapes and dtypes of one input, as in training."""
         with numerics(self.config):
             return example_of(self._opened)
 
     @functools.cached_property
     def vocabulary(self) -> Alphabet | Vocabulary:
-        """What the symbols of the task stand for; as it was recorded, without reading the data.
+        """The meaning of the task's symbols, as recorded; the data are not read.
 
         Raises:
-          UserError: the task has none, or several: those are in `facts`.
+          UserError: the task has no vocabulary, or several, which are in `facts`.
         """
         said = self.origin.get("vocabularies")
         found = vocabularies_of(self.facts) if said is None else said
@@ -119,11 +119,11 @@ class TrainedNetwork:
         return vocabulary_from(next(iter(found.values())))
 
     def batch(self, split: str = "test", seed: int = 0) -> Batch:
-        """A first batch, examples first: inputs `x`, targets `y`, `mask`.
+        """Returns a first batch with examples on the first axis: inputs `x`, targets `y`, `mask`.
 
         Args:
           split: "train", "valid" or "test".
-          seed: of what the task draws.
+          seed: for the random draws of the task.
 
         Raises:
           UserError: there is no such split.
@@ -133,7 +133,7 @@ class TrainedNetwork:
             return stream.next(self.data, stream.init(self.data), jax.random.key(seed))[0]
 
     def _stream(self, split: str) -> Stream:
-        """The stream of a split, if there is one."""
+        """Returns the stream of a split."""
         if split not in ("train", "valid", "test"):
             raise UserError(f"split is {split!r}: train, valid or test")
         stream: Stream | None = getattr(self.setup, split)
@@ -142,7 +142,7 @@ class TrainedNetwork:
         return stream
 
     def apply(self, xs: PyTree) -> PyTree:
-        """The outputs of the network for one window of inputs; `jax.vmap(run.apply)` for a batch of them.
+        """Returns the outputs of the network for one window of inputs; use `jax.vmap(run.apply)` for a batch.
 
         Args:
           xs: one input of `cell`: `[T, ...]`; see `example`.
@@ -157,7 +157,7 @@ class TrainedNetwork:
         return jax.jit(lambda params, xs: run(cell, params, xs)[1])
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
-        """The metrics on the test or the validation data, as training measured them.
+        """Returns the metrics on the test or validation data, as training measures them.
 
         Args:
           split: "test" or "valid".
@@ -173,16 +173,16 @@ class TrainedNetwork:
             return dict(scored(params, self.data))
 
     def generate(self, prompt: str = "", length: int = 100, temperature: float = 1.0, seed: int = 0) -> str:
-        """A text that begins with the prompt, where the network reads a symbol and tells the next one.
+        """Returns a text that begins with the prompt, for a network that reads a symbol and predicts the next one.
 
         Args:
-          prompt: what the text continues; empty: a line break, or the first symbol there is.
-          length: how many symbols to write after it.
-          temperature: of the draws; 0 always takes the likeliest symbol.
-          seed: of the draws.
+          prompt: the beginning of the text; if empty, a line break or the first symbol.
+          length: number of symbols to generate after it.
+          temperature: of sampling; 0 always takes the most likely symbol.
+          seed: for sampling.
 
         Raises:
-          UserError: the network is no such one, or the vocabulary lacks a symbol of the prompt.
+          UserError: the network does not predict symbols, or the vocabulary lacks a symbol of the prompt.
         """
         vocabulary, params = self.vocabulary, self.params
         with numerics(self.config):

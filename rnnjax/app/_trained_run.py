@@ -1,4 +1,4 @@
-"""A trained run as an object: `load_run` reads what a run left on disk, when it is asked for."""
+"""A trained run as an object, which `load_run` reads lazily from disk."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from rnnjax.runs._workdir import flag_value, read_flags, read_records
 
 
 class TrainedRun(TrainedNetwork):
-    """A run on disk, as `load_run` and `train` give it: read only, whether it has ended or is under way.
+    """A run on disk, as `load_run` and `train` return it: read-only, finished or in progress.
 
-    What needs neither the data nor the code of the experiment works without them: `flags`, `metrics`, `summary`,
-    `provenance`, `steps`, `arrays`, `save_params`, `vocabulary`.
+    These work without the data and the code of the experiment: `flags`, `metrics`, `summary`, `provenance`, `steps`,
+    `arrays`, `save_params`, `vocabulary`.
 
     Attributes:
       path: its folder.
-      origin: what run.json says: the experiment, digests of code and data, the vocabularies.
+      origin: the content of run.json: the experiment, digests of code and data, the vocabularies.
 
     Example:
       >>> import tempfile, jax, rnnjax
@@ -57,7 +57,7 @@ class TrainedRun(TrainedNetwork):
 
     @property
     def flags(self) -> dict[str, str]:
-        """The flags of the run as texts, by name."""
+        """The flags of the run as strings, by name."""
         return {name: flag_value(name, lines) for name, lines in self._lines.items()}
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class TrainedRun(TrainedNetwork):
 
     @functools.cached_property
     def experiment(self) -> Experiment:
-        """The experiment it is of: the one that was given, or the one that run.json names, imported.
+        """The experiment of the run: the given one, or the one that run.json names, imported.
 
         Raises:
           UserError: it cannot be found.
@@ -78,7 +78,7 @@ class TrainedRun(TrainedNetwork):
 
     @functools.cached_property
     def config(self) -> Config:
-        """The flags of the run, parsed."""
+        """The parsed flags of the run."""
         try:
             return read_config(self.experiment.flags, self.path)
         except UserError as error:
@@ -86,10 +86,10 @@ class TrainedRun(TrainedNetwork):
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """What summary.json says; empty while the run is under way.
+        """The content of summary.json; empty while the run is in progress.
 
         Raises:
-          UserError: it is damaged.
+          UserError: the file is damaged.
         """
         file = self.path / "summary.json"
         if not file.exists():
@@ -101,22 +101,22 @@ class TrainedRun(TrainedNetwork):
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Commits, versions of packages, the device; empty while the run is under way."""
+        """Commits, package versions and the device; empty while the run is in progress."""
         return {name: self.summary[name] for name in ("code", "rnnjax", "versions", "device") if name in self.summary}
 
     @functools.cached_property
     def metrics(self) -> dict[str, np.ndarray]:
-        """All that was measured, by name, float64 `[records]`: nan where it was not; "step" and "seconds" too."""
+        """All metrics by name, float64 `[records]`, with nan where one was not measured; also "step" and "seconds"."""
         records = read_records(self.path / "metrics.jsonl")
         names = dict.fromkeys(name for record in records for name in record)
         rows = {name: [record.get(name) for record in records] for name in names}
         return {name: np.array([np.nan if v is None else v for v in row], float) for name, row in rows.items()}
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The steps at which a metric was measured, and what it was.
+        """Returns the steps at which a metric was measured, and its values.
 
         Raises:
-          UserError: it never was.
+          UserError: it was never measured.
         """
         if name not in self.metrics:
             raise UserError(f"{self.path} has no metric {name}: it has {', '.join(self.metrics) or 'none yet'}")
@@ -125,19 +125,19 @@ class TrainedRun(TrainedNetwork):
 
     @property
     def steps(self) -> list[int]:
-        """The steps whose parameters are kept, in order; the best ones aside."""
+        """The steps whose parameters are kept, in order, apart from the best ones."""
         return Checkpoints(self.path / "checkpoints").steps()
 
     @property
     def step(self) -> int:
-        """The step that `params` are of."""
+        """The step of `params`."""
         return kept_place(self.path, self._which)[1]
 
     def at(self, which: str | int) -> TrainedRun:
-        """The same run with other parameters: "best" on validation, as `load_run` gives it, "last", or one of `steps`.
+        """Returns the run with other parameters: the "best" on validation (default), the "last", or those of a step.
 
         Raises:
-          UserError: these are not kept.
+          UserError: these parameters are not kept.
         """
         other = copy.copy(self)
         for name in ("params", "_arrays"):
@@ -147,7 +147,7 @@ class TrainedRun(TrainedNetwork):
         return other
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The parameters by the names of their paths, as {"0/w": ...}; neither data nor code are needed for that."""
+        """Returns the parameters by path, such as {"0/w": ...}; this needs neither data nor code."""
         return dict(self._arrays)
 
     @functools.cached_property
@@ -156,17 +156,17 @@ class TrainedRun(TrainedNetwork):
 
 
 def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None) -> TrainedRun:
-    """A run from its folder: config, network, parameters, metrics; it says when the code has changed since.
+    """Loads a run from its folder: config, network, parameters, metrics; warns if the code has changed since.
 
-    The experiment is the one that run.json names: its module is imported, or its script, and what the flags name. Where
-    that cannot be, all works that does not need it.
+    The experiment is the one in run.json: its module or script is imported, and whatever the flags name. If this fails,
+    everything that does not need the experiment still works.
 
     Args:
-      path: of the run, as `--workdir` was.
-      experiment: what the run is of, in place of what run.json names.
+      path: the `--workdir` of the run.
+      experiment: used in place of the experiment in run.json.
 
     Raises:
-      UserError: the folder is no run, is a study or several runs, is damaged, or of a later version.
+      UserError: the folder is not a run, is a study or holds several runs, is damaged, or of a later version.
 
     Example:
       >>> load_run("nowhere")
@@ -186,10 +186,10 @@ def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None)
 
 
 def load_runs(path: str | os.PathLike[str], experiment: Experiment | None = None) -> dict[str, TrainedRun]:
-    """The runs of a folder by name, where several `--cell` were trained; of a single run by the name of its cell.
+    """Loads the runs of a folder by name, for a launch with several `--cell`; a single run has the name of its cell.
 
     Args:
-      path: as `--workdir` was.
+      path: the `--workdir` of the launch.
       experiment: see `load_run`.
 
     Raises:
@@ -208,7 +208,7 @@ def load_runs(path: str | os.PathLike[str], experiment: Experiment | None = None
 
 
 def _inner_runs(path: Path) -> list[str]:
-    """The runs in the folders of a folder, if there are any; in the order in which they were trained."""
+    """Returns the runs in the subfolders of a folder, in the order of training."""
     if not (path / "flags.cfg").exists():
         return []
     inner = [file.parent for file in path.glob("*/flags.cfg")]
@@ -216,7 +216,7 @@ def _inner_runs(path: Path) -> list[str]:
 
 
 def _flags_of(path: Path) -> dict[str, str]:
-    """The flags of a run as flags.cfg says them, by name."""
+    """Returns the flags in the flags.cfg of a run, by name."""
     if not path.is_dir():
         raise UserError(f"{path} is no run: there is no such folder")
     if not (path / "flags.cfg").exists():
