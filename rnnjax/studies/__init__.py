@@ -1,6 +1,6 @@
 """Studies: many runs over a grid or a space of flags, and the command that trains them.
 
-Belongs here: what is varied, who trains when, what came out. Does not belong here: the training of one run.
+Belongs here: the choice of flags, scheduling and results of many runs. Does not belong here: training a single run.
 """
 
 from typing import TYPE_CHECKING

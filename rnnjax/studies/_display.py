@@ -1,4 +1,4 @@
-"""What a person sees of a study under way: a live table on a terminal, plain lines in a log."""
+"""The display of a running study: a live table on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rnnjax.runs import format_duration
 from rnnjax.runs._progress import format_number
 from rnnjax.studies._results import Results
 
-_CALLS = 6  # from which on the pace is known
+_CALLS = 6  # needed to estimate the pace
 _SHOWN = 10  # members in the live table
 
 
 class Display:
-    """Members done, the best so far, the time left.
+    """Shows the finished members, the best so far, and the time left.
 
     Args:
       results: of the study.
-      total: members in all.
+      total: number of members.
       work: steps of all members together.
       done: steps done by earlier sessions.
       every: seconds between the lines of a log.
-      file: where to show it; None: standard error.
+      file: the output; None for standard error.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Display:
             self.live.stop()
 
     def add(self, steps: int) -> None:
-        """Members have gone on by so many steps together."""
+        """Records that the members have advanced by this many steps in total."""
         now = time.monotonic()
         self.done += steps
         if steps:
@@ -66,7 +66,7 @@ class Display:
             self.say(self.line())
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Prints a line."""
         self.said = time.monotonic()
         if self.live:
             self.live.console.print(text, markup=False)
@@ -74,13 +74,13 @@ class Display:
             print(text, file=self.file, flush=True)
 
     def line(self) -> str:
-        """Where the study stands."""
+        """Returns a line with the state of the study."""
         best = self.results.best()
         found = f", best {format_number(best['score'])} (member {best['member']}: {_said(best)})" if best else ""
         return f"{len(self.results.rows)}/{self.total} members{found}, {format_duration(self.left())} left"
 
     def left(self) -> float | None:
-        """Seconds left, by the pace of the last calls; None: not known yet."""
+        """Returns the seconds left at the pace of the last calls; None if unknown so far."""
         if len(self.recent) < _CALLS:  # the first calls compile
             return None
         (done, begun), (_, now) = self.recent[min(2, len(self.recent) - 2)], self.recent[-1]
@@ -88,7 +88,7 @@ class Display:
         return max(self.work - self.done, 0) / rate
 
     def table(self) -> rich.table.Table:
-        """The best members so far, under the line."""
+        """Returns the table of the best members so far, below the line."""
         table = rich.table.Table(title=self.line(), box=rich.box.SIMPLE_HEAD, title_justify="left")
         for name in ("member", *self.results.flags, "status", "steps", "score"):
             table.add_column(name, justify="right")
@@ -101,5 +101,5 @@ class Display:
 
 
 def _said(row: dict[str, Any]) -> str:
-    """The flags of a member, for people."""
+    """Formats the flags of a member."""
     return " ".join(f"{flag}={value}" for flag, value in row["flags"].items())

@@ -1,4 +1,4 @@
-"""Population based training: the worst members go on from the best, with numbers a little different."""
+"""Population based training: the worst members continue from the best, with slightly changed numbers."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from rnnjax.training import exploit, spread
 from rnnjax.training._population import explore
 
 _Space = Mapping[str, Range]
-_PARENT = "parent"  # the record of whom a member goes on from
+_PARENT = "parent"  # the record of the member that a member continued from
 
 
 def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, seed: int) -> None:
-    """Trains all members side by side; every so many steps the worst quarter takes over from the best quarter.
+    """Trains all members side by side; every few steps the worst quarter continues from the best quarter.
 
-    A member that takes over has the parameters and the optimiser of its parent, numbers close to the parent's, and
-    still its own seed.
+    Such a member copies the parameters and the optimiser state of its parent, and perturbs its parent's numbers. It
+    keeps its own seed.
 
     Args:
-      study: in which they are trained.
-      members: differ in numbers alone, and have a place in one pack.
-      space: the ranges of the numbers that may change, by flag. Among choices a number moves to one beside it.
+      study: trains the members.
+      members: differ in numbers only, and fit in one pack.
+      space: the ranges of the numbers that may change, by flag. Among choices, a number moves to a neighbour.
       every: steps, a multiple of the steps between evaluations.
-      seed: of the draws.
+      seed: for the random draws.
 
     Raises:
-      UserError: they cannot be trained in one pack, or a flag is no number, or a choice is none.
+      UserError: the members cannot be trained in one pack, a flag is not a number, or a choice is not a number.
     """
     if all(m.id in study.results for m in members):
         study.clear()
@@ -48,7 +48,7 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
     for flag in space:
         if flag not in pack.numbers():
             raise UserError(f"--space={flag}=...: --{flag} is no number that --pbt can change while training")
-        _numbers_of(space[flag])  # refuses choices that are no numbers
+        _numbers_of(space[flag])  # refuses choices that are not numbers
     pack.begin()
     for target in [*range(every, config.num_steps, every), config.num_steps]:
         if target < pack.step:
@@ -63,10 +63,10 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
 
 
 def _numbers_of(r: Range) -> np.ndarray:
-    """The choices of a range as numbers, in order; none of another kind of range.
+    """Returns the choices of a range as sorted numbers; empty for another kind of range.
 
     Raises:
-      UserError: one of them is no number.
+      UserError: a choice is not a number.
 
     Example:
       >>> _numbers_of(Range("learning_rate", "choice", choices=("0.1", "3e-3"))).tolist()
@@ -79,7 +79,7 @@ def _numbers_of(r: Range) -> np.ndarray:
 
 
 def moved_beside(key: jax.Array, values: jax.Array, choices: np.ndarray) -> jax.Array:
-    """Each value moves to the choice below or above; from an end to the one beside it.
+    """Moves each value to the choice below or above it; at an end, to the only neighbour.
 
     Example:
       >>> moved_beside(jax.random.key(0), jnp.array([1.0, 3.0]), np.array([1.0, 2.0, 3.0])).tolist()
@@ -94,7 +94,7 @@ def moved_beside(key: jax.Array, values: jax.Array, choices: np.ndarray) -> jax.
 
 
 def _generation(pack: Pack, space: _Space, column: int, key: jax.Array) -> None:
-    """One round of taking over, unless it was done before the pack was saved."""
+    """Replaces the worst members once, unless that was done before the pack was saved."""
     at = pack.places
     if np.isfinite(pack.records[_PARENT][at, column]).all():
         return
@@ -109,7 +109,7 @@ def _generation(pack: Pack, space: _Space, column: int, key: jax.Array) -> None:
 
 
 def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: _Space, key: jax.Array) -> State:
-    """The state in which each member goes on from its parent; those that do from another with other numbers."""
+    """Returns the state in which each member continues from its parent; the numbers of those that switch change."""
     source = np.arange(state.run.best.shape[0])
     source[at] = at[parents]
     moved = source != np.arange(len(source))
@@ -125,6 +125,6 @@ def taken_over(state: State, at: np.ndarray, parents: np.ndarray, space: _Space,
 
 
 def _finals(pack: Pack, row: Row, space: _Space) -> Row:
-    """The numbers that a member ended with."""
+    """Returns the row with the numbers that a member ended with."""
     place = pack.places[[m.id for m in pack.members].index(row["member"])]
     return {f"last_{flag}": float(pack.state.numbers[flag][place]) for flag in space}

@@ -1,9 +1,9 @@
-"""A study of an experiment: many members over a grid or a space of flags, in as few compiled programs as can be.
+"""A study of an experiment: trains many members over a grid or a space of flags, in few compiled programs.
 
     python -m experiments.sweep --experiment=copying --set=cell=lstm --grid=learning_rate=1e-3,1e-2 --grid=seed=0,1,2
     python -m experiments.sweep --experiment=adding --space=learning_rate=log:1e-4:1e-1 --trials=64 --sampler=tpe
 
-Started again it goes on where it was.
+Started again, it resumes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from rnnjax.studies._workers import SharedStudy, refuse_workers
 from rnnjax.training import STRATEGIES, host_devices
 
 _FLAGS = app.study_flags(network=False)
-flags.DEFINE_string("experiment", "", "A script of this folder by name, or an importable module.", flag_values=_FLAGS)
+flags.DEFINE_string("experiment", "", "Name of an experiment, or an importable module.", flag_values=_FLAGS)
 flags.DEFINE_multi_string(
     "set", [], "flag=value: a flag of the experiment that all members share. May be repeated.", flag_values=_FLAGS
 )
 flags.DEFINE_multi_string(
     "grid",
     [],
-    "flag=v1,v2: values to try, each with all values of the other grids. Also flag=log:lo:hi:n, lin:lo:hi:n or "
+    "flag=v1,v2: values to try, in all combinations with the other grids. Also flag=log:lo:hi:n, lin:lo:hi:n or "
     "int:lo:hi. cell+hidden_size=urnn+64,lstm+24 moves flags together; cell_args.forget_bias=0,1 is an argument of the "
     "cell. May be repeated.",
     flag_values=_FLAGS,
@@ -47,28 +47,32 @@ flags.DEFINE_multi_string(
 flags.DEFINE_multi_string(
     "space",
     [],
-    "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2: where --trials are drawn from, each at every point of the "
+    "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2: a range to draw --trials from, each for all points of the "
     "grids, if there are any. May be repeated.",
     flag_values=_FLAGS,
 )
-flags.DEFINE_integer("trials", 0, "Points to draw from the space.", 0, flag_values=_FLAGS)
-flags.DEFINE_enum("sampler", "tpe", SAMPLERS, "How optuna draws them.", flag_values=_FLAGS)
-flags.DEFINE_integer("ask", 16, "Trials drawn at a time.", 1, flag_values=_FLAGS)
+flags.DEFINE_integer("trials", 0, "Number of points to draw from the space.", 0, flag_values=_FLAGS)
+flags.DEFINE_enum("sampler", "tpe", SAMPLERS, "Optuna's sampler.", flag_values=_FLAGS)
+flags.DEFINE_integer("ask", 16, "Trials to draw at a time.", 1, flag_values=_FLAGS)
 flags.DEFINE_integer(
     "halving",
     0,
-    "From each rung the best 1/halving of the members go on; 0: all go on to the end.",
+    "Successive halving: the best 1/halving of the members go on from each rung; 0: all train to the end.",
     0,
     flag_values=_FLAGS,
 )
 flags.DEFINE_integer(
-    "rung", 0, "Steps of the first rung of --halving; each next one has --halving times as many.", 0, flag_values=_FLAGS
+    "rung",
+    0,
+    "Steps of the first rung of --halving; later ones have --halving times as many.",
+    0,
+    flag_values=_FLAGS,
 )
 flags.DEFINE_integer(
     "pbt",
     0,
-    "Population based training: every so many steps the worst quarter of the trials takes over from the best, numbers "
-    "of the space a little changed; 0: never.",
+    "Population based training: at this interval in steps, the worst quarter of the trials continues from the best, "
+    "with slightly changed numbers of the space; 0: never.",
     0,
     flag_values=_FLAGS,
 )
@@ -76,35 +80,35 @@ flags.DEFINE_enum(
     "strategy",
     "auto",
     STRATEGIES,
-    "How members run: map, one after another; vmap, at once; shard, over devices (on a CPU one for each core); auto: "
-    "shard where there are several devices, else map on a CPU and vmap elsewhere.",
+    "How members run: map, one after another; vmap, at once; shard, over devices (on a CPU, one per core); auto: "
+    "shard if there are several devices, else map on a CPU and vmap elsewhere.",
     flag_values=_FLAGS,
 )
 flags.DEFINE_integer(
     "member_batch", 0, "Members in memory at once; 0: 16 on a CPU, 64 elsewhere.", 0, flag_values=_FLAGS
 )
-flags.DEFINE_integer("max_members", 10_000, "More members than these are refused.", 1, flag_values=_FLAGS)
+flags.DEFINE_integer("max_members", 10_000, "Refuse studies with more members.", 1, flag_values=_FLAGS)
 flags.DEFINE_integer(
-    "workers", 0, "Processes that train the members, a few each at a time; 0: this one does.", 0, flag_values=_FLAGS
+    "workers", 0, "Processes that train the members, a few each at a time; 0: this process.", 0, flag_values=_FLAGS
 )
 flags.DEFINE_enum(
     "engine",
     "local",
     ENGINES,
-    "Where --workers live: local, on this machine; slurm, as jobs of a cluster. Both need submitit, and slurm a "
-    "--workdir that all machines see.",
+    "Where --workers run: local, on this machine; slurm, as jobs of a cluster. Both need submitit, and slurm needs a "
+    "--workdir that all machines share.",
     flag_values=_FLAGS,
 )
 flags.DEFINE_string(
     "engine_args",
     "",
-    "What submitit asks for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu.",
+    "Submitit's options for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu.",
     flag_values=_FLAGS,
 )
 
 
 def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
-    """Trains all members, scores the best on the test set, and says what came out."""
+    """Trains all members, scores the best on the test set, and reports the results."""
     config = configs[""]
     asked = plan(config)  # checked before
     results = Results(workdir.path, asked.flags())
@@ -128,7 +132,7 @@ def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
 
 
 def _train(asked: Plan, config: app.Config, study: Study) -> None:
-    """Trains what the flags ask for."""
+    """Trains the members that the flags describe."""
     if asked.ranges:
         _search(asked, config, study)
     else:
@@ -136,12 +140,12 @@ def _train(asked: Plan, config: app.Config, study: Study) -> None:
 
 
 def _example(asked: Plan) -> Assignment:
-    """The flags of some member."""
+    """Returns the flags of one member."""
     return {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in asked.ranges} | asked.points[0]
 
 
 def _search(asked: Plan, config: app.Config, study: Study) -> None:
-    """Draws trials and trains them, batch by batch, or all of them as one population."""
+    """Draws trials and trains them, batch by batch or all as one population."""
     trials = Search(study.workdir.path, asked.ranges, asked.points, config.trials, config.sampler, config.seed)
     space = {r.flag: r for r in asked.ranges}
 
@@ -156,7 +160,7 @@ def _search(asked: Plan, config: app.Config, study: Study) -> None:
 
 
 def _report(asked: Plan, study: Study) -> None:
-    """The summary, the pictures, the table."""
+    """Writes the summary and the pictures, and prints the table."""
     results, workdir = study.results, study.workdir
     best = results.best()
     if best is None:
@@ -191,12 +195,12 @@ def _report(asked: Plan, study: Study) -> None:
 
 
 def _shown(scores: dict[str, float]) -> str:
-    """Test scores in a line."""
+    """Formats test scores in a line."""
     return ", ".join(f"{name} {value:.4g}" for name, value in scores.items()) or "there is none"
 
 
 def _repeat(asked: Plan, member: Member, row: Row) -> str:
-    """The command that trains a member alone."""
+    """Returns the command that trains a member by itself."""
     if any(name.startswith("last_") for name in row):
         return "(no run alone repeats it: it took over from others)"
     default = [("dtype", "float32"), ("matmul_precision", "default")]
@@ -205,7 +209,7 @@ def _repeat(asked: Plan, member: Member, row: Row) -> str:
 
 
 def _check(configs: dict[str, app.Config]) -> None:
-    """Refuses what cannot be done before there is a workdir."""
+    """Refuses impossible flags before there is a workdir."""
     config = configs[""]
     plan(config)
     refuse_workers(config)
@@ -218,12 +222,12 @@ EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command `python -m rnnjax.studies`: trains the members of a study; then exits, as `app.main` does.
+    """The command `python -m rnnjax.studies`: trains the members of a study, then exits like `app.main`.
 
     Args:
-      argv: the flags; None: those of this process.
+      argv: the flags; None for those of this process.
 
-    Example: an experiment that nobody has written.
+    Example: an experiment that does not exist.
       >>> try:
       ...     main(["--experiment=nowhere"])
       ... except SystemExit as stop:

@@ -1,4 +1,4 @@
-"""Members of a study: from the flags of each to groups that one compiled program trains."""
+"""Members of a study, and their groups, which one compiled program trains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnjax.app._config import ARGUMENT
 from rnnjax.base import UserError
 from rnnjax.studies._space import Assignment
 
-_OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, so of the study
+_OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, hence of the study
 _FIXED = ("eval_every", "eval_batches", "data_dir")  # may be set, not varied
 _NEVER = (
     "workdir", "writers", "profile", "debug_nans", "checkpoint_every", "keep_checkpoints", "log_every", "report",
@@ -27,8 +27,8 @@ class Member(NamedTuple):
 
     Attributes:
       id: its number.
-      flags: what is its own, by flag: texts as on a command line.
-      config: all its flags, parsed; cell and hidden size are single.
+      flags: its own flags, by name, as strings as on a command line.
+      config: all its flags, parsed, with a single cell and hidden size.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Members that one compiled program trains: they differ in numbers alone.
+    """Members that one compiled program trains; they differ in numbers only.
 
     Attributes:
       key: what they have in common, see `Config.without`.
@@ -49,10 +49,10 @@ class Group(NamedTuple):
 
 
 def refuse(experiment: Experiment, flag: str, option: str) -> None:
-    """Complains of a flag that is not there, or is none of a member's.
+    """Refuses a flag that does not exist or that a member cannot have.
 
     Raises:
-      UserError: so it is.
+      UserError: always; names the flag.
     """
     known = [f for f in experiment.flags if f not in _NEVER + _OURS and not (option != "set" and f in _FIXED)]
     if flag in known or (flag.startswith(ARGUMENT) and "cell_args" in known):
@@ -69,7 +69,7 @@ def refuse(experiment: Experiment, flag: str, option: str) -> None:
 
 
 def command(fixed: Sequence[tuple[str, str]], own: Mapping[str, str]) -> list[str]:
-    """The flags of a member as on a command line; arguments of the cell are gathered in --cell_args.
+    """Returns the flags of a member as on a command line; arguments of the cell are joined in --cell_args.
 
     Example:
       >>> command([("cell", "lstm")], {"cell_args.forget_bias": "2.0", "seed": "1"})
@@ -83,10 +83,10 @@ def command(fixed: Sequence[tuple[str, str]], own: Mapping[str, str]) -> list[st
 
 
 def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], own: Assignment) -> Member:
-    """A member from its flags.
+    """Builds a member from its flags.
 
     Raises:
-      UserError: a flag is out of its range, or there are several cells.
+      UserError: a flag is out of range, or there are several cells.
     """
     given = parse(experiment.flags, ["member", *command(fixed, own)])
     if "cell" not in given.values:
@@ -99,9 +99,9 @@ def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], ow
 
 
 def numbers(experiment: Experiment, config: Config) -> dict[str, np.generic]:
-    """What of a config is an argument of the compiled program in a study: name -> number.
+    """Returns the numbers of a config that are arguments of the compiled program of a study, by name.
 
-    Those of a single run, what the experiment declares, and the seed.
+    They are those of a single run, those that the experiment declares, and the seed.
     """
     declared = {name: config.values[name] for name in experiment.numbers}
     single = {name: np.float32(value) for name, value in (config.numbers() | declared).items()}
@@ -109,12 +109,12 @@ def numbers(experiment: Experiment, config: Config) -> dict[str, np.generic]:
 
 
 def groups(experiment: Experiment, members: Sequence[Member], structural: frozenset[str] = frozenset()) -> list[Group]:
-    """Members by what must be compiled anew.
+    """Groups members that share a compiled program.
 
     Args:
       experiment: of the study.
       members: of the study.
-      structural: numbers that nevertheless are not arguments, because what is read or built depends on them.
+      structural: numbers that cannot be arguments, because the data or the build depend on them.
     """
     found: dict[Hashable, list[Member]] = {}
     for m in members:
@@ -125,7 +125,7 @@ def groups(experiment: Experiment, members: Sequence[Member], structural: frozen
 
 @dataclasses.dataclass(frozen=True)
 class _Noting(Config):
-    """A config that notes which of its values are read."""
+    """A config that records which of its values are read."""
 
     read: set[str] = dataclasses.field(default_factory=set)
 
@@ -135,7 +135,7 @@ class _Noting(Config):
 
 
 def load_noting(experiment: Experiment, config: Config) -> tuple[Any, frozenset[str]]:
-    """The facts that `load_data` gives, and the flags that were read for that."""
+    """Returns the facts and data of `load_data`, and the flags that were read by it."""
     noting = _Noting(config.values)
     facts, _ = load_data(experiment.load, noting)
     return facts, frozenset(noting.read)

@@ -1,4 +1,4 @@
-"""Members trained together: a pack fills the places of one compiled program, and is saved and taken up as one."""
+"""Members trained together: a pack fills the places of one compiled program, and is saved and resumed as a whole."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from rnnjax.studies._members import Member
 from rnnjax.studies._programs import GroupPrograms, State
 from rnnjax.training import spread
 
-CALL_SECONDS = 2.0  # how long one call should take: between calls progress is shown and signals are heard
-_SAVE_SECONDS = 10.0  # between two checkpoints of a pack under way
+CALL_SECONDS = 2.0  # target duration of one call; progress and signals are handled between calls
+_SAVE_SECONDS = 10.0  # between two checkpoints of a running pack
 Row = dict[str, Any]
 
 
@@ -33,14 +33,14 @@ class Compiled(NamedTuple):
     """What the packs of a group share.
 
     Attributes:
-      config: of any of its members.
+      config: of any member.
       data: on the device.
       programs: of the group.
-      number: from a config to the numbers of a member.
-      capacity: places of a pack; all are alike, so that nothing is compiled twice.
-      strategy: how its members are run.
+      number: config -> numbers of a member.
+      capacity: number of places in a pack, the same for all, so that nothing compiles twice.
+      strategy: how its members run.
       like: the shapes of the state of a pack.
-      names: of what a measurement says.
+      names: of the measured values.
     """
 
     config: Config
@@ -54,7 +54,7 @@ class Compiled(NamedTuple):
 
 
 def _places(count: int, capacity: int, devices: int) -> np.ndarray:
-    """The places of so many members, spread evenly over devices of which each has a stretch of places.
+    """Returns the places of some members, spread evenly over devices that hold consecutive places.
 
     Example:
       >>> _places(3, capacity=8, devices=2).tolist()
@@ -64,13 +64,13 @@ def _places(count: int, capacity: int, devices: int) -> np.ndarray:
 
 
 class Pack:
-    """Some members of a group under way.
+    """Some members of a group in training.
 
     Args:
       compiled: of their group.
-      members: at most as many as there are places.
-      folder: where its checkpoints are.
-      extra: names of further records, which whoever trains the pack fills.
+      members: at most one per place.
+      folder: of its checkpoints.
+      extra: names of further records, which the caller fills.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Pack:
         self.records: dict[str, np.ndarray] = {}
 
     def numbers(self) -> dict[str, np.ndarray]:
-        """The numbers of all places; those without a member repeat the first."""
+        """Returns the numbers of all places; places without a member repeat the first."""
         own = [self.compiled.number(m.config) for m in self.members]
         filled = [own[0]] * self.compiled.capacity
         for place, numbers in zip(self.places, own):
@@ -94,11 +94,11 @@ class Pack:
         return {name: np.stack([numbers[name] for numbers in filled]) for name in own[0]}
 
     def fresh(self) -> State:
-        """All members before their first step."""
+        """Returns the initial state of all members."""
         return self.compiled.programs.init(self.numbers(), self.compiled.data)
 
     def begin(self, start: Callable[[], tuple[State, dict[str, np.ndarray], int]] | None = None) -> None:
-        """Takes up the pack where it was saved, else as `start` says, else afresh."""
+        """Resumes the pack from its checkpoint, or else begins with `start`, or afresh."""
         like, names, config = self.compiled.like, self.compiled.names, self.compiled.config
         rounds = math.ceil(config.num_steps / config.eval_every)
         records = {
@@ -132,7 +132,7 @@ class Pack:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def live(self) -> np.ndarray:
-        """Which places have a member that has not come to its end, `[capacity]`."""
+        """Returns which places have a member that is not finished, `[capacity]`."""
         patience = self.compiled.config.patience
         going = np.asarray(self.state.run.progress.finite)
         if patience:
@@ -142,7 +142,7 @@ class Pack:
         return going & taken
 
     def train(self, target: int, after: Callable[[Pack], None]) -> None:
-        """Trains all that are live up to a step; `after` is called after each call of the program."""
+        """Trains all unfinished members up to a step; `after` runs after each call of the program."""
         written = time.monotonic()
         while self.step < target and self.live().any():
             self.advance(target)
@@ -153,7 +153,7 @@ class Pack:
         self.step = max(self.step, target)
 
     def advance(self, target: int) -> None:
-        """One call of the program, and what falls due after it."""
+        """Makes one call of the program, and what is due after it."""
         config, begun = self.compiled.config, time.perf_counter()
         n = self.pace.steps_in(CALL_SECONDS, target - self.step, config.eval_every - self.step % config.eval_every)
         steps = np.where(self.live(), n, 0).astype(np.int32)
@@ -165,13 +165,13 @@ class Pack:
         self.seconds += time.perf_counter() - begun
 
     def measure(self, column: int) -> None:
-        """Evaluates all that are live."""
+        """Evaluates all unfinished members."""
         self.state, record = self.compiled.programs.measure(self.state, self.live(), self.compiled.data)
         for name, values in record.items():
             self.records[name][:, column] = np.asarray(values)
 
     def rows(self) -> list[Row]:
-        """What there is to say of each member."""
+        """Returns the results of each member."""
         run = self.state.run
         arrays = (run.best, run.best_step, run.progress.state.step, run.progress.finite)
         best, best_step, steps, finite = (np.asarray(a)[self.places] for a in arrays)
@@ -194,23 +194,23 @@ class Pack:
         ]
 
     def measured(self, member: int) -> dict[str, np.ndarray]:
-        """The records of the member with that place in the list, `[rounds]` each; nan where it was not measured."""
+        """Returns the records of the member at an index of the list, `[rounds]` each; nan where not measured."""
         return {name: values[self.places[member]] for name, values in self.records.items()}
 
     def scores(self, member: int, step: int) -> dict[str, float]:
-        """What validation said of a member at a step; nothing at step 0."""
+        """Returns the validation metrics of a member at a step; empty at step 0."""
         round_ = (step - 1) // self.compiled.config.eval_every
         found = {name: values for name, values in self.measured(member).items() if name.startswith("valid_")}
         return {name: float(values[round_]) for name, values in found.items()} if step else {}
 
     def last_loss(self, member: int) -> float:
-        """The training loss of a member where it was measured last."""
+        """Returns the last measured training loss of a member."""
         loss = self.measured(member)["loss"]
         known = loss[np.isfinite(loss)]
         return float(known[-1]) if known.size else math.nan
 
     def curve(self, member: int) -> dict[str, list[float]]:
-        """The learning curve of a member: its steps and losses, and the further records."""
+        """Returns the learning curve of a member: its steps and losses, and the further records."""
         config, shown = self.compiled.config, self.measured(member)
         rounds = np.flatnonzero(np.isfinite(shown["loss"]))
         steps = [min((i + 1) * config.eval_every, config.num_steps) for i in rounds.tolist()]
@@ -218,7 +218,7 @@ class Pack:
         return {"step": steps} | {name: values[rounds].tolist() for name, values in kept.items()}
 
     def params(self, member: int) -> tuple[int, PyTree]:
-        """The best parameters of the member with that place in the list, and their step."""
+        """Returns the best parameters of the member at an index of the list, and their step."""
         p = int(self.places[member])
         return int(self.state.run.best_step[p]), jax.tree.map(lambda a: np.asarray(a[p]), self.state.best_params)
 
@@ -227,7 +227,7 @@ _CURVES = ("loss", "valid_loss")
 
 
 def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.ndarray], int]:
-    """The members of a pack taken from the packs they were in, places without a member filled with the first."""
+    """Moves the members of a pack over from their previous packs; places without a member repeat the first."""
     wanted = {m.id: place for m, place in zip(pack.members, pack.places)}
     parts, records, ids = [], [], []
     for old in before:
@@ -249,5 +249,5 @@ def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.nd
 
 
 def _np_take(a: jax.Array, index: np.ndarray) -> jax.Array:
-    """Some rows, on the first device."""
+    """Returns some rows, on the first device."""
     return jax.device_put(a[index], jax.local_devices()[0])

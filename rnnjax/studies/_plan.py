@@ -1,4 +1,4 @@
-"""From the flags of a study to what there is to do."""
+"""Turns the flags of a study into a plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, na
 
 
 class Plan(NamedTuple):
-    """What the flags ask for.
+    """The plan of a study.
 
     Attributes:
       experiment: of all members.
@@ -33,16 +33,16 @@ class Plan(NamedTuple):
     points: list[Assignment]
 
     def flags(self) -> list[str]:
-        """The flags that are varied."""
+        """Returns the flags that vary."""
         return swept(self.axes, self.ranges)
 
     def member(self, number: int, own: Assignment) -> Member:
-        """A member of the study."""
+        """Returns a member of the study."""
         return member(self.experiment, number, self.fixed, own)
 
 
 def found(name: str) -> tuple[Experiment, str]:
-    """The experiment of a name, one of this repository's or a module of the user's, and its module.
+    """Returns an experiment by name, from this repository or a module of the user, and its module.
 
     Raises:
       UserError: there is no such module, or it has no EXPERIMENT.
@@ -56,7 +56,7 @@ def found(name: str) -> tuple[Experiment, str]:
     module = f"experiments.{name}" if ours else name
     try:
         experiment: Any = getattr(importlib.import_module(module), "EXPERIMENT", None)
-    except Exception as error:  # a relative name, or whatever a user's module raises
+    except Exception as error:  # a relative name, or any error of a user's module
         raise UserError(f"--experiment={name}: no experiment, and no module that can be imported ({error})") from error
     if not isinstance(experiment, Experiment):
         raise UserError(f"--experiment={name}: {module} has no EXPERIMENT that trains members")
@@ -64,10 +64,10 @@ def found(name: str) -> tuple[Experiment, str]:
 
 
 def plan(config: Config) -> Plan:
-    """What the flags of a study ask for, each of them checked before anything is trained.
+    """Returns the plan of a study after checking all its flags.
 
     Raises:
-      UserError: an unknown flag or one that does not vary, a malformed range, too many members.
+      UserError: a flag is unknown or cannot vary, a range is malformed, or there are too many members.
     """
     experiment, module = found(config.experiment)
     given = {
@@ -96,7 +96,7 @@ def plan(config: Config) -> Plan:
 
 
 def _check(plan: Plan, config: Config) -> None:
-    """Parses every member of a grid, or the ends of the space; and what belongs to halving and to populations."""
+    """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
     for i, own in enumerate(plan.points):
         ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
         one = plan.member(i, ends | own)

@@ -20,21 +20,21 @@ from rnnjax.plotting._curves import LOG_SPAN
 from rnnjax.studies._results import Results, Row, score
 from rnnjax.training import bootstrap, interquartile_mean
 
-_FEW = 6  # values of a flag that an axis names, each
-_CURVES = 6  # settings whose learning curves are drawn
+_FEW = 6  # maximal number of values that get a tick each
+_CURVES = 6  # settings with a learning curve
 
 _Baseline = tuple[str, float] | None
 
 
 def draw(folder: Path, results: Results, label: str, title: str, baseline: _Baseline = None) -> list[Path]:
-    """Writes flags.png, parallel.png and learning.png, those of them that there is something to show in.
+    """Writes flags.png, parallel.png and learning.png, except those without content.
 
     Args:
-      folder: where to.
+      folder: of the files.
       results: of the study.
       label: the score and its unit.
-      title: stands above.
-      baseline: what to compare with, and its score.
+      title: of each picture.
+      baseline: name and score to compare with.
     """
     rows = [row for row in results.rows.values() if row.get("score") is not None]
     flags = [f for f in results.flags if len({row["flags"].get(f) for row in rows}) > 1]
@@ -52,13 +52,13 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: _Base
 
 
 def _together(rows: Sequence[Row], one: str, other: str) -> bool:
-    """Whether two flags move together, as in --grid=cell+hidden_size=..."""
+    """Returns whether two flags move together, as in --grid=cell+hidden_size=..."""
     pairs = {(row["flags"].get(one), row["flags"].get(other)) for row in rows}
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
 def _positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
-    """Different values in order, their places on an axis, and whether that is logarithmic; names lie side by side.
+    """Returns distinct values in order, their positions, and whether the axis is logarithmic; names are evenly spaced.
 
     Example:
       >>> _positions(["1e-2", "1e-4", "1e-2"])
@@ -75,9 +75,9 @@ def _positions(texts: Sequence[str]) -> tuple[list[str], np.ndarray, bool]:
 
 
 def _by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, baseline: _Baseline) -> Figure:
-    """A panel for each flag: members as dots, the interquartile mean with its interval as a line in a band.
+    """Draws a panel per flag: members as dots, the interquartile mean as a line with its interval as a band.
 
-    What is a name and no number gives the colours.
+    Flags with names instead of numbers determine the colours.
     """
     named = [f for f in flags if not _numeric(rows, f)]
     colour = named[0] if named else None
@@ -97,7 +97,7 @@ def _by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, 
 
 
 def _panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> None:
-    """The score against one flag."""
+    """Draws the score against one flag."""
     texts, x, logarithmic = _positions([row["flags"][flag] for row in rows])
     place = dict(zip(texts, x))
     if logarithmic:
@@ -113,7 +113,7 @@ def _panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> No
         )
         at = [t for t in texts if any(row["flags"][flag] == t for row in own)]
         if len(at) > 20 or len(at) == len(own):
-            continue  # drawn values, each of them once: there is no mean to take
+            continue  # every drawn value occurs once, so there is no mean
         scores = [[min(score(r), worst) for r in own if r["flags"][flag] == t] for t in at]
         ends = np.array([bootstrap(s) for s in scores])
         where = [place[t] for t in at]
@@ -122,7 +122,7 @@ def _panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> No
 
 
 def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) -> Figure:
-    """A line for each member across its flags, the best on top; colour is the score."""
+    """Draws a line per member across its flags, the best on top, coloured by score."""
     figure = _figure_of(1.6 * (len(flags) + 1) + 1.5, 4.4)
     axes = figure.add_subplot()
     scores = np.array([score(row) for row in rows])
@@ -155,7 +155,7 @@ def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str)
 
 
 def _learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: _Baseline) -> Figure:
-    """Validation of the best settings while they learn: interquartile means over members, and their intervals."""
+    """Draws validation curves of the best settings: interquartile means over members, with intervals."""
     figure = _figure_of(10.0, 4.2)
     axes = figure.add_subplot()
     seen: list[float] = []
@@ -181,14 +181,14 @@ def _learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: s
 
 
 def _figure_of(width: float, height: float) -> Figure:
-    """An empty figure."""
+    """Returns an empty figure."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def _numeric(rows: Sequence[Row], flag: str) -> bool:
-    """Whether all values of a flag are numbers."""
+    """Returns whether all values of a flag are numbers."""
     try:
         return all(math.isfinite(float(row["flags"].get(flag, "nan"))) for row in rows)
     except ValueError:
@@ -196,14 +196,14 @@ def _numeric(rows: Sequence[Row], flag: str) -> bool:
 
 
 def _unit(x: np.ndarray, logarithmic: bool) -> np.ndarray:
-    """Numbers moved into [0, 1]."""
+    """Scales numbers to [0, 1]."""
     x = np.log(x) if logarithmic else x
     span = x.max() - x.min()
     return (x - x.min()) / span if span else np.full(x.shape, 0.5)
 
 
 def _scale(axes: Axes, scores: Sequence[float], baseline: _Baseline) -> None:
-    """A logarithmic axis where it is needed, with the baseline as a line."""
+    """Sets a logarithmic axis if necessary, with the baseline as a line."""
     finite = [s for s in scores if math.isfinite(s)]
     name, level = baseline or ("", math.inf)
     if baseline:
@@ -214,11 +214,11 @@ def _scale(axes: Axes, scores: Sequence[float], baseline: _Baseline) -> None:
     if low > 0 and high / low > LOG_SPAN:
         axes.set_yscale("log")
     elif high > 3 * level and np.median(finite) < 1.5 * level:
-        axes.set_ylim(0, 1.5 * level)  # a few that diverged do not hide the others
+        axes.set_ylim(0, 1.5 * level)  # so that a few diverged members do not hide the others
 
 
 def _dress(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """Labels and a quiet frame."""
+    """Sets labels and a light frame."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The compiled programs of a group: a run's own, over all members at once."""
+"""The compiled programs of a group: those of a single run, mapped over all members."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _Record = dict[str, jax.Array]
 
 
 class State(NamedTuple):
-    """One member under way; a group of them has a leading axis on every leaf.
+    """One member in training; a group of them has a leading axis on every leaf.
 
     Attributes:
       numbers: its own numbers, by name.
-      run: as a run alone has it; its score is the validation loss, or the training loss where there is no validation.
-      best_params: the parameters that had the best score.
+      run: the state of a single run; its score is the validation loss, or the training loss without validation.
+      best_params: the parameters with the best score.
     """
 
     numbers: dict[str, jax.Array]
@@ -39,9 +39,9 @@ class GroupPrograms(NamedTuple):
 
     Attributes:
       init: (numbers, data) -> State.
-      steps: (State, n [members], data) -> State; consumes its state. A member whose loss breaks stops there.
-      measure: (State, live [members], data) -> (State, record): training metrics since the last time and those of
-        validation; the best parameters are kept. A member that is not live stays as it is, and its record is nan.
+      steps: (State, n [members], data) -> State; consumes its state. A member stops when its loss is not finite.
+      measure: (State, live [members], data) -> (State, record): the training metrics since the last call, and
+        validation metrics; it updates the best parameters. Members that are not live are unchanged, with nan records.
     """
 
     init: Callable[[dict[str, Any], PyTree], State]
@@ -52,15 +52,15 @@ class GroupPrograms(NamedTuple):
 def group_programs(
     build: Build, config: Config, strategy: str = "auto", member_batch: int = 0, seeded: bool = False
 ) -> GroupPrograms:
-    """The programs of a group; nothing is compiled before it is called.
+    """Returns the programs of a group; nothing compiles before the first call.
 
     Args:
       build: of the experiment.
       config: of any member.
       strategy, member_batch: see `population`.
-      seeded: whether what is read or built depends on the seed: then the members share it, and `build` has it as it is.
+      seeded: whether data or build depend on the seed; then all members share it, and `build` gets its concrete value.
 
-    Example: two members, of learning rates of their own, three steps each.
+    Example: two members with different learning rates, three steps each.
       >>> import numpy as np, rnnjax
       >>> from rnnjax import app, losses, tasks
       >>> def build(config):
@@ -115,12 +115,12 @@ def group_programs(
 
 
 def _means(metrics: Any) -> _Record:
-    """Metrics since the last report, as numbers."""
+    """Returns the metrics since the last report as numbers."""
     return {name: m.value() for name, m in metrics.items()}
 
 
 def _validated(build: Build, config: Config, state: State, data: PyTree) -> _Record:
-    """One pass over the validation set, on the examples that the same run alone would see."""
+    """Evaluates on the validation set, on the examples that a single run would use."""
     setup = build_setup(build, config)
     if setup.valid is None:
         return {}

@@ -1,4 +1,4 @@
-"""What a study has found: one line a finished member, the table, the best, the settings over their seeds."""
+"""The results of a study: a record per finished member, the table, the best member, the settings over seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Results:
 
     Args:
       folder: the workdir of the study.
-      flags: what is varied, in order; the first columns of the table.
+      flags: the flags that vary, in order; the first columns of the table.
 
     Example:
       >>> import tempfile
@@ -45,14 +45,14 @@ class Results:
         return member in self.rows
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Adds finished members; one that stands there already is left alone."""
+        """Adds finished members; those that are present already are ignored."""
         new = [to_json_value(row) for row in rows if row["member"] not in self.rows]
         self.log.add(new)
         self.rows |= {row["member"]: row for row in new}
         self.write_csv()
 
     def write_csv(self) -> None:
-        """results.csv: one row a member, in order."""
+        """Writes results.csv: one row per member, in order."""
         rows = [self.rows[i] for i in sorted(self.rows)]
         own = ["curve", "flags", "note", "member"]
         columns = list(dict.fromkeys(name for row in rows for name in row if name not in own))
@@ -64,22 +64,22 @@ class Results:
         atomic_write(self.folder / "results.csv", text.getvalue())
 
     def best(self) -> Row | None:
-        """The member with the best score on validation."""
+        """Returns the member with the best score on validation."""
         return best_of(self.rows.values())
 
     def settings(self) -> list[Row]:
-        """Settings by the interquartile mean of their scores over seeds, the best first."""
+        """Returns settings with the interquartile mean of their scores over seeds, the best first."""
         return settings_of(self.rows.values())
 
 
 def best_of(rows: Iterable[Row]) -> Row | None:
-    """The row with the best score; None: none has one."""
+    """Returns the row with the best score; None if no row has one."""
     scored = [row for row in rows if row.get("score") is not None]
     return min(scored, key=lambda row: (row["score"], row["member"]), default=None)
 
 
 def settings_of(rows: Iterable[Row]) -> list[Row]:
-    """Settings by the interquartile mean of their scores over seeds, the best first."""
+    """Returns settings with the interquartile mean of their scores over seeds, the best first."""
     found: dict[tuple[tuple[str, str], ...], list[Row]] = {}
     for row in rows:
         setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
@@ -89,7 +89,7 @@ def settings_of(rows: Iterable[Row]) -> list[Row]:
 
 
 def _is_row(row: Row) -> bool:
-    """Whether a record is what was written of a member."""
+    """Returns whether a record is a valid row of a member."""
     kinds = {"member": int, "flags": dict, "status": str}
     score = row.get("score")
     return all(isinstance(row.get(name), kind) for name, kind in kinds.items()) and (
@@ -98,7 +98,7 @@ def _is_row(row: Row) -> bool:
 
 
 def _middle(members: Sequence[Row]) -> Row:
-    """The size of a setting's members, interquartile means of what was measured on validation, the score's interval."""
+    """Returns a setting's number of members, interquartile means of validation metrics, and interval of the score."""
     scores = [score(row) for row in members]
     interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}
     measured = {name: [row[name] for row in members if row.get(name) is not None]
@@ -114,6 +114,6 @@ def _middle(members: Sequence[Row]) -> Row:
 
 
 def score(row: Row) -> float:
-    """The score of a member; inf where there is none."""
+    """Returns the score of a member; inf if it has none."""
     value = row.get("score")
     return math.inf if value is None else value

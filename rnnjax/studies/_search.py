@@ -1,7 +1,7 @@
-"""Members proposed by optuna, in batches. trials.jsonl has the proposals; study.db is a copy for optuna's dashboard.
+"""Trials proposed by optuna, in batches. trials.jsonl holds the proposals; study.db is a copy for optuna's dashboard.
 
-The proposals of a batch follow from those before it and from what came of them: a study that was killed, at whatever
-moment, goes on with the trials that it would have had.
+The proposals of a batch are a function of earlier proposals and their results. A study that was killed at any moment
+therefore resumes with the same trials.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAMPLERS = ("tpe", "random", "cmaes")
 
 
 def _optuna() -> Any:
-    """The module.
+    """Imports optuna.
 
     Raises:
       UserError: it is not installed.
@@ -37,7 +37,7 @@ def _optuna() -> Any:
 
 
 def sampler(name: str, seed: int) -> Any:
-    """A sampler; each batch has another seed, so that it does not repeat the draws of the one before."""
+    """Returns a sampler; each batch needs another seed, or it would repeat the draws of the one before."""
     samplers = _optuna().samplers
     if name == "cmaes":
         try:
@@ -49,7 +49,7 @@ def sampler(name: str, seed: int) -> Any:
 
 
 def _distribution(r: Range) -> Any:
-    """A range as optuna writes it."""
+    """Returns a range in optuna's form."""
     distributions = _optuna().distributions
     if r.kind == "choice":
         return distributions.CategoricalDistribution(r.choices)
@@ -59,18 +59,18 @@ def _distribution(r: Range) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as on a command line."""
+    """Returns a value as on a command line."""
     return repr(value) if isinstance(value, float) else str(value)
 
 
 class Search:
-    """Trials of a space, each of them at every point of the grid.
+    """Trials of a space, each at every point of the grid.
 
     Args:
-      folder: of the study; trials.jsonl and study.db are there.
+      folder: of the study; it contains trials.jsonl and study.db.
       ranges: the space.
-      points: of the grid; one empty point where there is none.
-      trials: in all.
+      points: of the grid; a single empty point without a grid.
+      trials: total number.
       name: of the sampler.
       seed: of the sampler.
 
@@ -92,14 +92,14 @@ class Search:
         """Proposes and trains until there are enough trials."""
         for start in range(0, self.trials, batch):
             end = min(start + batch, self.trials)
-            if len(self.log.records) < end:  # killed in the middle of a batch: it is drawn again, and is the same
+            if len(self.log.records) < end:  # killed in the middle of a batch: the same batch is drawn again
                 self.log.cut(start)
                 self.log.add(self.drawn(start, end - start, results))
             train({i: own for trial in range(start, end) for i, own in self.members(trial).items()})
             self.copy(end, results)
 
     def drawn(self, start: int, count: int, results: Results) -> list[dict[str, Any]]:
-        """The next trials, after those before `start` have come to their end."""
+        """Returns the next trials, once those before `start` have finished."""
         study = _optuna().create_study(sampler=sampler(self.name, self.seed + start))
         study.add_trials([self.ended(trial, results) for trial in range(start)])
         for _ in range(count):
@@ -108,7 +108,7 @@ class Search:
         return [{"trial": t.number, "params": t.params, "attributes": t.system_attrs} for t in asked]
 
     def ended(self, trial: int, results: Results) -> Any:
-        """A trial as optuna keeps it: its value is the interquartile mean of its members."""
+        """Returns a trial in optuna's form, with the interquartile mean of its members as its value."""
         module, told = _optuna(), self.log.records[trial]
         value = interquartile_mean([score(results.rows[i]) for i in self.members(trial)])
         good = math.isfinite(value)
@@ -121,17 +121,17 @@ class Search:
         )
 
     def members(self, trial: int) -> dict[int, Assignment]:
-        """The members of a trial by their numbers."""
+        """Returns the members of a trial by their numbers."""
         own = {flag: _text(value) for flag, value in self.log.records[trial]["params"].items()}
         return {trial * len(self.points) + i: own | point for i, point in enumerate(self.points)}
 
     def copy(self, end: int, results: Results) -> None:
-        """Brings study.db up to date; nothing is read from it, so what is wrong with it is said and stops nothing."""
+        """Updates study.db. Nothing reads it, so errors are reported and ignored."""
         try:
             storage = f"sqlite:///{self.folder / 'study.db'}"
             study = _optuna().create_study(storage=storage, study_name="study", load_if_exists=True)
             known = len(study.get_trials(deepcopy=False))
             study.add_trials([self.ended(trial, results) for trial in range(known, end)])
-        except Exception as error:  # of a database: garbage, a full disk, a lock
+        except Exception as error:  # database errors: a damaged file, a full disk, a lock
             said = " ".join(str(error).split())[:200]
             print(f"{self.folder / 'study.db'}, the copy for optuna's dashboard, is not kept: {said}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a study varies: grids of flags, ranges to draw from, and the members that come of them."""
+"""Grids of flags, ranges to draw from, and the members that they define."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MOST_POINTS = 100_000  # of one axis of a grid
 
 
 class Axis(NamedTuple):
-    """One axis of a grid: a flag, or several that move together, and the texts of their values.
+    """One axis of a grid: a flag, or several that move together, with the strings of their values.
 
     Attributes:
       flags: names.
-      values: at each point, one text for each flag.
+      values: for each point, one string per flag.
     """
 
     flags: tuple[str, ...]
@@ -28,13 +28,13 @@ class Axis(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Where values of a flag are drawn from.
+    """A range to draw values of a flag from.
 
     Attributes:
       flag: its name.
       kind: log, lin, int or choice.
       low, high: limits, for the first three.
-      choices: texts, for the last.
+      choices: strings, for the last.
     """
 
     flag: str
@@ -45,7 +45,7 @@ class Range(NamedTuple):
 
 
 def named(option: str, text: str, form: str) -> tuple[str, str]:
-    """The flag and the rest of `flag=rest`."""
+    """Splits `flag=rest` into the flag and the rest."""
     flag, equals, rest = text.partition("=")
     if not equals or not flag.strip("-") or not rest:
         raise UserError(f"--{option}={text}: write {form}")
@@ -53,10 +53,10 @@ def named(option: str, text: str, form: str) -> tuple[str, str]:
 
 
 def axis(text: str) -> Axis:
-    """One `--grid`: flag=v1,v2, flag=log:lo:hi:n, flag=lin:lo:hi:n, flag=int:lo:hi, or flags that move together.
+    """Parses one `--grid`: flag=v1,v2, flag=log:lo:hi:n, lin:lo:hi:n or int:lo:hi, or flags that move together.
 
     Raises:
-      UserError: it has another form, or the same value twice.
+      UserError: it has another form, or a value twice.
 
     Example:
       >>> axis("learning_rate=log:1e-3:1e-1:3").values
@@ -76,7 +76,7 @@ def axis(text: str) -> Axis:
 
 
 def _spaced(text: str, rest: str) -> list[str]:
-    """The points of log:lo:hi:n, lin:lo:hi:n or int:lo:hi."""
+    """Returns the points of log:lo:hi:n, lin:lo:hi:n or int:lo:hi."""
     kind, *numbers = rest.split(":")
     try:
         low, high, n = *map(float, numbers[:2]), int(numbers[2]) if kind != "int" else 2
@@ -97,7 +97,7 @@ def _spaced(text: str, rest: str) -> list[str]:
 
 
 def _check_limits(option: str, text: str, kind: str, low: float, high: float) -> None:
-    """Refuses limits between which there is nothing."""
+    """Refuses an empty or infinite range."""
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UserError(f"--{option}={text}: the range must be finite and its lower end below its upper end")
     if kind == "log" and low <= 0:
@@ -107,10 +107,10 @@ def _check_limits(option: str, text: str, kind: str, low: float, high: float) ->
 
 
 def drawn_range(text: str) -> Range:
-    """One `--space`: flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2.
+    """Parses one `--space`: flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2.
 
     Raises:
-      UserError: it has another form, or limits between which there is nothing.
+      UserError: it has another form, or the range is empty.
 
     Example:
       >>> drawn_range("learning_rate=log:1e-4:1e-1")
@@ -132,10 +132,10 @@ def drawn_range(text: str) -> Range:
 
 
 def swept(axes: Sequence[Axis], ranges: Sequence[Range]) -> list[str]:
-    """The flags that are varied, in order.
+    """Returns the flags that vary, in order.
 
     Raises:
-      UserError: one of them twice.
+      UserError: a flag occurs twice.
     """
     flags = [flag for a in axes for flag in a.flags] + [r.flag for r in ranges]
     for flag in flags:
@@ -145,7 +145,7 @@ def swept(axes: Sequence[Axis], ranges: Sequence[Range]) -> list[str]:
 
 
 def points(axes: Sequence[Axis], most: int) -> list[Assignment]:
-    """All points of a grid, the last axis fastest.
+    """Returns all points of a grid; the last axis varies fastest.
 
     Raises:
       UserError: there are more than `most`.

@@ -1,4 +1,4 @@
-"""A study under way: members in groups, groups in packs, rungs of successive halving, what remains of each."""
+"""A running study: members in groups, groups in packs, successive halving, and the results of each member."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from rnnjax.studies._programs import group_programs
 from rnnjax.studies._results import Results, score
 from rnnjax.training._population import chosen, replicated, survivors
 
-MEMBER_BATCH = {"cpu": 16}  # members at once where --member_batch is 0
+MEMBER_BATCH = {"cpu": 16}  # members at once if --member_batch is 0
 ELSEWHERE = 64
 
 
 class Options(NamedTuple):
-    """How a study is run.
+    """How a study runs.
 
     Attributes:
       strategy: see `population`.
-      member_batch: members at once; 0: as the backend likes it.
-      halving: the best 1/halving of the members go on from each rung; 0: all go on to the end.
+      member_batch: members at once; 0 for the default of the backend.
+      halving: the best 1/halving of the members go on from each rung; 0 trains all to the end.
       rung: steps of the first rung.
     """
 
@@ -47,16 +47,16 @@ class Options(NamedTuple):
 
 
 class Study:
-    """Trains members and keeps what comes of them.
+    """Trains members and stores their results.
 
     Args:
-      experiment: of all of them.
+      experiment: of all members.
       workdir: of the study.
-      results: in it.
-      options: how it is run.
-      display: for the eye.
-      writer: for TensorBoard and metrics.jsonl; its steps are members done.
-      heard: signals that have come.
+      results: in the workdir.
+      options: how the study runs.
+      display: shows the progress.
+      writer: for TensorBoard and metrics.jsonl; its steps are finished members.
+      heard: signals received so far.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Study:
         self.packs_folder = workdir.file("packs")
 
     def train(self, members: Sequence[Member]) -> None:
-        """Trains members to their end, rung by rung; those that are in the results already stay as they are."""
+        """Trains members to their end, rung by rung; those that are in the results already are skipped."""
         if all(m.id in self.results for m in members):
             self.clear()
             return
@@ -94,11 +94,11 @@ class Study:
         self.clear()
 
     def clear(self) -> None:
-        """Removes what members left that have come to their end."""
+        """Removes the files of finished members."""
         shutil.rmtree(self.packs_folder, ignore_errors=True)
 
     def rungs(self, members: Sequence[Member]) -> list[int]:
-        """The steps up to which the members are trained, one after another; 0: each to its own end."""
+        """Returns the steps at which rungs end; 0 trains each member to its own end."""
         if not self.options.halving:
             return [0]
         last = members[0].config.num_steps
@@ -108,7 +108,7 @@ class Study:
         return [*steps, last]
 
     def packs(self, members: Sequence[Member], rung: int) -> list[Pack]:
-        """Members of one group go in packs of as many as have a place."""
+        """Divides the members of each group into packs of limited size."""
         found = self.groups(members)
         self.capacity = self.capacity or self.places(max((len(g.members) for g, _ in found), default=1))
         packs = []
@@ -125,50 +125,50 @@ class Study:
         return packs
 
     def places(self, most: int) -> int:
-        """Places of a pack: a multiple of the devices, no more than asked for, or needed."""
+        """Returns the places of a pack: a multiple of the devices, at most as many as requested or needed."""
         devices = jax.local_device_count() if self.strategy == "shard" else 1
         wanted = self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
         return max(1, -(-min(wanted, most) // devices)) * devices
 
     def groups(self, members: Sequence[Member]) -> list[tuple[Group, frozenset[str]]]:
-        """Members by what must be compiled anew, with those numbers that are no arguments of theirs."""
+        """Groups members that share a program, each group with the numbers that are not arguments of it."""
         found = []
         for group in groups(self.experiment, members):
             try:
                 structural = self.structural(group)
-            except Exception as error:  # whatever a user's load or build raises: the others go on
+            except Exception as error:  # any error of a user's load or build; the other groups go on
                 self.fail(group.members, error)
                 continue
             found += [(g, structural) for g in groups(self.experiment, group.members, structural)]
         return found
 
     def structural(self, group: Group) -> frozenset[str]:
-        """The numbers of a group that the data depend on, or on which the build branches."""
+        """Returns the numbers of a group that its data depend on, or on which its build branches."""
         if group.key not in self.known:
             config = group.members[0].config
             facts, read = load_noting(self.experiment, config)
             build = self.experiment.build_with(facts)
-            build_setup(build, config)  # what it refuses it refuses now
+            build_setup(build, config)  # raises its errors now
             own = numbers(self.experiment, config)
             taken = traceable(build, config, {k: v for k, v in own.items() if k not in read})
             self.known[group.key] = frozenset(own.keys() - taken.keys())
         return self.known[group.key]
 
     def compile(self, group: Group, structural: frozenset[str]) -> Compiled:
-        """What the packs of a group share; made once."""
+        """Returns what the packs of a group share, compiled once."""
         if group.key not in self.compiled:
             self.compiled[group.key] = self.made(group.members[0].config, structural)
         return self.compiled[group.key]
 
     def made(self, config: Config, structural: frozenset[str]) -> Compiled:
-        """The programs of a group, its data, and the shapes of its packs."""
+        """Returns the programs of a group, its data, and the shapes of its packs."""
 
         def own(config: Config) -> dict[str, np.generic]:
             given = numbers(self.experiment, config).items()
-            return {k: v for k, v in given if k not in structural or k == "seed"}  # keys are drawn from the seed
+            return {k: v for k, v in given if k not in structural or k == "seed"}  # keys are derived from the seed
 
         facts, data = load_data(self.experiment.load, config)
-        config.make_optimizer()  # what it refuses it refuses now
+        config.make_optimizer()  # raises its errors now
         data, many = replicated(data, self.strategy), (self.capacity,)
         run = group_programs(self.experiment.build_with(facts), config, self.strategy, seeded="seed" in structural)
         given = {k: jax.ShapeDtypeStruct(many, v.dtype) for k, v in own(config).items()}
@@ -177,7 +177,7 @@ class Study:
         return Compiled(config, data, run, own, self.capacity, self.strategy, like, list(record))
 
     def train_pack(self, pack: Pack, target: int, before: Sequence[Pack], last: bool) -> bool:
-        """Trains a pack up to a rung, its members in the results if that is their end; whether it went well."""
+        """Trains a pack up to a rung, records members that finish there, and returns whether it succeeded."""
         ids = [m.id for m in pack.members]
         if last and all(i in self.results for i in ids):
             return True
@@ -199,7 +199,7 @@ class Study:
         return True
 
     def advance(self, pack: Pack, target: int) -> None:
-        """Trains a pack, and minds progress and signals."""
+        """Trains a pack while handling progress and signals."""
         seen = pack.step
 
         def after(pack: Pack) -> None:
@@ -215,7 +215,7 @@ class Study:
         pack.train(target, after)
 
     def halve(self, packs: Sequence[Pack]) -> list[Member]:
-        """Who goes on from a rung; the others are in the results then, with what they have reached."""
+        """Returns the members that go on from a rung; records the results of the others."""
         rows = {row["member"]: (pack, row) for pack in packs for row in pack.rows()}
         ids = list(rows)
         going = [ids[i] for i in survivors([score(rows[i][1]) for i in ids], self.options.halving)] if ids else []
@@ -227,7 +227,7 @@ class Study:
         return [m for pack in packs for m in pack.members if m.id in going]
 
     def finish(self, pack: Pack, rows: Sequence[Row]) -> None:
-        """Members that have come to their end are put down; the parameters of the best of all are kept."""
+        """Records finished members, and keeps the parameters of the best one so far."""
         places = {m.id: i for i, m in enumerate(pack.members)}
 
         def keep(member: int) -> None:
@@ -237,7 +237,7 @@ class Study:
         self.put_down(rows, keep)
 
     def put_down(self, rows: Sequence[Row], keep: Callable[[int], None]) -> None:
-        """Puts rows into the results; `keep` is called first, to keep the parameters of a member that is the best."""
+        """Adds rows to the results, after calling `keep` to save the parameters of a new best member."""
         best = self.results.best()
         ahead = min(rows, key=score, default=None)
         if ahead is not None and np.isfinite(score(ahead)) and (best is None or score(ahead) < score(best)):
@@ -254,17 +254,17 @@ class Study:
                 self.display.say(f"member {row['member']} diverged at step {row['steps']}")
 
     def write_scores(self, start: int) -> None:
-        """Writes metrics of the members from that one on, in the order in which they ended, that have a score."""
+        """Writes the metrics of finished members with a score, from index `start` on, in the order of finishing."""
         scores = [score(row) for row in self.results.rows.values()]
         for i in range(start, len(scores)):
             if np.isfinite(scores[i]):
                 self.writer.write(i + 1, {"best": min(scores[: i + 1]), "score": scores[i]})
 
     def fail(self, members: Sequence[Member], error: Exception) -> None:
-        """Members that cannot be trained: one line, and the others go on.
+        """Reports members that cannot be trained, in one line; the others go on.
 
         Raises:
-          UserError: it is no fault of theirs, but the machine's: the same command may do later.
+          UserError: the machine is at fault, and the same command may work later.
         """
         if is_machines_fault(error):
             raise UserError(f"{_first_line(error)}; the same command goes on from here") from error
@@ -277,16 +277,16 @@ class Study:
             self.display.say(f"{which} failed: {note}")
 
     def best_folder(self, member: int) -> Path:
-        """Where the parameters of the best member are."""
+        """Returns the folder with the parameters of the best member."""
         return self.workdir.file("best") / str(member)
 
     def run_alone(self, member: Member) -> tuple[Programs, PyTree]:
-        """The programs and the data of a member, as its run alone has them."""
+        """Returns the programs and data of a member as in a single run."""
         facts, data = load_data(self.experiment.load, member.config)
         return programs(self.experiment.build_with(facts), member.config), data
 
     def test(self, member: Member, run: Programs, data: PyTree) -> dict[str, float]:
-        """Scores a member on the test set, with its best parameters; as its run alone would."""
+        """Scores a member on the test set with its best parameters, as a single run would."""
         like: PyTree = jax.eval_shape(run.init, data).state.params
         found = Checkpoints(self.best_folder(member.id)).restore(like)
         return {} if run.test is None or found is None else run.test(found[1], data)
@@ -297,5 +297,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _stopped(row: Row) -> str:
-    """The status of a member that does not go on from a rung."""
+    """Returns the status of a member that does not go on from a rung."""
     return "diverged" if row["status"] == "diverged" else "halved"

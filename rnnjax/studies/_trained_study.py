@@ -1,4 +1,4 @@
-"""A study as an object: `load_study` reads its members, their curves and the best of them."""
+"""A study as an object: `load_study` reads its members, their curves and the best network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from rnnjax.studies._space import named
 
 
 class TrainedStudy:
-    """A study on disk, as `load_study` gives it: read only, whether it has ended or is under way.
+    """A study on disk, as `load_study` returns it: read-only, finished or in progress.
 
     Attributes:
       path: its folder.
-      rows: the finished members in order, as results.csv has them: member, flags, status, score, what was measured.
+      rows: the finished members in order, as in results.csv: member, flags, status, score, metrics.
 
     Example: see `load_study`.
       >>> TrainedStudy("nowhere")
@@ -55,7 +55,7 @@ class TrainedStudy:
 
     @functools.cached_property
     def experiment(self) -> Experiment:
-        """The experiment that its members are of.
+        """The experiment of its members.
 
         Raises:
           UserError: it cannot be imported.
@@ -69,7 +69,7 @@ class TrainedStudy:
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """What summary.json says; empty while the study is under way."""
+        """The content of summary.json; empty while the study is in progress."""
         file = self.path / "summary.json"
         try:
             return dict(json.loads(file.read_bytes())) if file.exists() else {}
@@ -78,25 +78,25 @@ class TrainedStudy:
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """The rows as columns, for a table: numbers as float64, nan where a member lacks one; all else as texts."""
+        """The rows as columns, for a table: numbers as float64, nan where one is missing; all else as strings."""
         flat = [{k: v for k, v in row.items() if k not in ("flags", "curve")} | row["flags"] for row in self.rows]
         names = dict.fromkeys(name for row in flat for name in row)
         return {name: _column([row.get(name) for row in flat]) for name in names}
 
     @property
     def curves(self) -> dict[int, dict[str, np.ndarray]]:
-        """By member, what was measured at its evaluations: "step", "loss", "valid_loss"; nan: not finite."""
+        """The measurements of each member at its evaluations: "step", "loss", "valid_loss"; nan if not finite."""
         return {row["member"]: {name: _column(values) for name, values in row["curve"].items()}
                 for row in self.rows if row.get("curve")}  # fmt: skip
 
     @property
     def settings(self) -> list[Row]:
-        """Settings by the interquartile mean of their scores over seeds, the best first."""
+        """Returns settings with the interquartile mean of their scores over seeds, the best first."""
         return settings_of(self.rows)
 
     @property
     def best_row(self) -> Row | None:
-        """The row of the member with the best score on validation; None: there is none yet."""
+        """The row of the member with the best score on validation; None if there is none yet."""
         return best_of(self.rows)
 
     @functools.cached_property
@@ -117,7 +117,7 @@ class TrainedMember(TrainedNetwork):
 
     Attributes:
       path: the folder of the study.
-      row: what the study says of it.
+      row: the results of the member.
 
     Example: see `load_study`.
       >>> TrainedMember.__base__.__name__
@@ -130,12 +130,12 @@ class TrainedMember(TrainedNetwork):
 
     @property
     def experiment(self) -> Experiment:
-        """That of the study."""
+        """The experiment of the study."""
         return self.study.experiment
 
     @functools.cached_property
     def config(self) -> Config:
-        """The flags of the member: those that all share and its own."""
+        """The flags of the member: the shared ones and its own."""
         return self._member.config
 
     @functools.cached_property
@@ -146,7 +146,7 @@ class TrainedMember(TrainedNetwork):
         return member(self.experiment, self.row["member"], fixed, self.row["flags"])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The parameters by the names of their paths."""
+        """Returns the parameters by path."""
         kept = Checkpoints(self.path / "best" / str(self.row["member"]))
         try:
             return kept.arrays(kept.steps()[-1])
@@ -157,14 +157,14 @@ class TrainedMember(TrainedNetwork):
 
 
 def load_study(path: str | os.PathLike[str], experiment: Experiment | None = None) -> TrainedStudy:
-    """A study from its folder: its members, their learning curves, the network of the best one.
+    """Loads a study from its folder: its members, their learning curves, and the network of the best one.
 
     Args:
-      path: of the study, as `--workdir` was.
-      experiment: what its members are of, in place of what `--experiment` names.
+      path: the `--workdir` of the study.
+      experiment: used in place of the one that `--experiment` names.
 
     Raises:
-      UserError: the folder is no study, or is damaged.
+      UserError: the folder is not a study, or is damaged.
 
     Example:
       >>> load_study("nowhere")
@@ -175,7 +175,7 @@ def load_study(path: str | os.PathLike[str], experiment: Experiment | None = Non
 
 
 def _rows(path: Path) -> list[Row]:
-    """The finished members in order; a line half written is left out."""
+    """Returns the finished members in order; an incomplete last line is ignored."""
     lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     rows: dict[int, Row] = {}
     for i, line in enumerate(lines):
@@ -189,7 +189,7 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    """Numbers, as numbers or as texts of flags, or else texts."""
+    """Returns an array of numbers if all values are numbers or strings of numbers, otherwise of strings."""
     try:
         return np.array([np.nan if value is None or value == "" else float(value) for value in values])
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A study whose members are trained by workers, on this machine or on many: each takes some of one group at a time."""
+"""A study whose members are trained by workers on one or more machines; each takes a few of one group at a time."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
 
 
 class _Folder(NamedTuple):
-    """Where a worker trains the members of a unit; as of a workdir, only its files are asked for.
+    """The folder in which a worker trains a unit; it provides only the files of a workdir.
 
-    There is no lock: who holds the unit is what the queue says, and a machine that is gone gives no lock back.
+    It has no lock: the queue says who holds the unit, and a machine that disappears would never release a lock.
     """
 
     path: Path
 
     def file(self, name: str) -> Path:
-        """The path of a file in this folder."""
+        """Returns the path of a file in this folder."""
         return self.path / name
 
 
 class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
-    """A `Study` that trains nothing itself. In its context the workers live.
+    """A `Study` that leaves training to workers, which run while its `with` block is open.
 
     Args:
       plan: of the study.
-      config: of the study: --workers, --engine, --engine_args and how members are run.
-      workdir, results, display, writer, heard: as of a `Study`.
+      config: of the study: --workers, --engine, --engine_args and how members run.
+      workdir, results, display, writer, heard: as for a `Study`.
 
     Raises:
       UserError: see `refuse_workers`.
@@ -83,24 +83,24 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         self.pool.__exit__(kind, error, traceback)
 
     def train(self, members: Sequence[Member]) -> None:
-        """Has members trained to their end; those that are in the results already stay as they are."""
+        """Lets workers train members to their end; those that are in the results already are skipped."""
         units = self.units(members)
         for name, end in self.pool.run(units, self.heed):
             self.take(name, end)
         self.clear()
 
     def clear(self) -> None:
-        """Removes what members left that have come to their end."""
+        """Removes the files of finished members."""
         for folder in self.folder.glob("[0-9]*-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def heed(self) -> None:
-        """Stops if a signal has come."""
+        """Stops if a signal has arrived."""
         if self.heard:
             raise Interrupted(self.heard[0])
 
     def units(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
-        """Members of one group, shared out evenly; those whose members are all in the results are left out."""
+        """Divides the members of each group evenly into units; units whose members are all finished are skipped."""
         units, most = {}, self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
         for group, _ in self.groups(members):
             size = min(most, -(-len(group.members) // self.config.workers))
@@ -114,7 +114,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         return units
 
     def unit(self, name: str, members: Sequence[Member], size: int) -> dict[str, Any]:
-        """What a worker must know."""
+        """Returns the description of a unit for a worker."""
         return {
             "folder": os.fspath(self.folder / name),
             "experiment": self.plan.name,
@@ -126,7 +126,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         }
 
     def take(self, name: str, end: dict[str, Any]) -> None:
-        """Puts down what came of a unit."""
+        """Records the results of a unit."""
         if "failed" in end:
             self.fail(self.members[name], UserError(end["failed"]))
             return
@@ -144,11 +144,10 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
 
 
 def refuse_workers(config: Config) -> None:
-    """Complains of what the workers of a study cannot do.
+    """Refuses flags that workers cannot handle.
 
     Raises:
-      UserError: halving or a population, in which members wait for one another; more workers than have a place; options
-        that are no arguments.
+      UserError: halving or a population, in which members wait for one another; too many workers; or malformed options.
     """
     if config.workers and (config.halving or config.pbt):
         raise UserError("--workers go with neither --halving nor --pbt, in which members wait for one another")
@@ -158,14 +157,14 @@ def refuse_workers(config: Config) -> None:
     parse_arguments("engine_args", config.engine_args)
 
 
-_STUDIES: dict[str, Study] = {}  # of this worker: units of one group need one compilation
+_STUDIES: dict[str, Study] = {}  # of this worker, so that units of one group compile once
 
 
 def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a worker does with a unit: trains its members, where another has left off; their rows.
+    """Trains the members of a unit in a worker, resuming where another has stopped, and returns their rows.
 
     Args:
-      unit: as `SharedStudy.unit` makes it.
+      unit: as `SharedStudy.unit` returns it.
     """
     folder, experiment = Path(unit["folder"]), found(unit["experiment"])[0]
     fixed = [(name, value) for name, value in unit["fixed"]]
