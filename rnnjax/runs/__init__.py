@@ -1,4 +1,4 @@
-"""What a run leaves on disk and shows in the terminal.
+"""The files of a run and its display in the terminal.
 
 Work directory, metrics, checkpoints, progress, provenance, job queue. Belongs here: files and processes. Does not
 belong here: cells, flags, mathematics.

@@ -1,10 +1,10 @@
-"""Checkpoints: orbax writes the arrays, and a manifest with a digest of every file tells whether they are intact.
+"""Checkpoints: orbax writes the arrays, and a manifest with a digest of every file shows whether they are intact.
 
-    directory/300/manifest.json     step; path, dtype and shape of every leaf; sha256 of every file, and of all this
-    directory/300/arrays/           what orbax wrote: the leaves that are not empty, by the path in the tree
+    directory/300/manifest.json     step; path, dtype and shape of every leaf; sha256 of every file, and of itself
+    directory/300/arrays/           the files of orbax: the leaves that are not empty, by their path in the tree
 
-A checkpoint is made under a hidden name and renamed once it is complete, so what has a number for a name is whole. The
-digest is checked before orbax sees a byte. Nothing here is ever unpickled.
+A checkpoint is written under a hidden name and renamed once it is complete, so every numbered folder is complete. The
+digests are checked before orbax reads a byte. Nothing here is ever unpickled.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from rnnjax.runs._leaves import DamagedError, _leaves, _read, _read_arrays, _syn
 
 
 class AllDamagedError(UserError):
-    """Of several checkpoints none is intact."""
+    """None of several checkpoints is intact."""
 
 
 class Checkpoints:
-    """The last few states of a run, in a folder.
+    """The latest states of a run, in a folder.
 
-    A leaf is an array (JAX or NumPy, of any shape, empty ones too), a typed key or a Python number. It comes back
-    bit for bit as what it is in the state given to `restore`, on the device of that leaf; only a weak type is lost.
-    One process saves; others may read meanwhile.
+    A leaf is an array (JAX or NumPy, of any shape, even empty), a typed key or a Python number. It is restored bit for
+    bit, in the type and on the device of the corresponding leaf of the state given to `restore`; only weak types are
+    lost. One process may save while others read.
 
     Args:
-      directory: a local folder; made by the first `save`.
-      keep: how many to keep, the newest ones.
-      report: is given one line for each damaged checkpoint passed over.
+      directory: a local folder, created by the first `save`.
+      keep: how many of the newest checkpoints to keep.
+      report: called with one line for each damaged checkpoint that is skipped.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp
@@ -60,14 +60,14 @@ class Checkpoints:
         self.report = report
 
     def save(self, step: int, state: PyTree) -> None:
-        """Writes a state; killed at any moment, it leaves the old set complete, or the new one.
+        """Writes a state. A process that is killed at any moment leaves either the old set or the new one complete.
 
-        Checkpoints of later steps are dropped: they belong to a future that was given up when an earlier one was
-        restored. So are the oldest beyond `keep`.
+        Checkpoints of later steps are deleted, since restoring an earlier one has abandoned them. So are the oldest
+        beyond `keep`.
 
         Raises:
           UserError: the folder cannot be written.
-          TypeError: a leaf is neither an array nor a number, or the step is no integer.
+          TypeError: a leaf is neither an array nor a number, or the step is not an integer.
           ValueError: the step is negative.
         """
         step, leaves = _step(step), _leaves(state)
@@ -83,16 +83,16 @@ class Checkpoints:
                 self._remove(self.directory / str(oldest))
 
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
-        """The newest intact checkpoint; a damaged one is reported, and the one before it taken.
+        """Returns the newest intact checkpoint; damaged ones are reported and skipped.
 
         Args:
           like: a state with the same tree, shapes and dtypes; leaves may be `jax.ShapeDtypeStruct`.
 
         Returns:
-          (step, state), or None when nothing was saved yet.
+          (step, state), or None if nothing was saved yet.
 
         Raises:
-          MisfitError: it is a state of another model; a ValueError, it names the leaf.
+          MisfitError: the checkpoint is of another model; a ValueError that names the leaf.
           AllDamagedError: every checkpoint is damaged; a UserError.
         """
         steps = self.steps()
@@ -111,28 +111,28 @@ class Checkpoints:
         return None
 
     def read(self, step: int, like: PyTree) -> PyTree:
-        """The state saved at one of `steps()`.
+        """Returns the state saved at one of `steps()`.
 
         Raises:
-          DamagedError: it has changed since.
+          DamagedError: its files have changed.
           MisfitError: it is a state of another model.
         """
         return _read(self._folder(step), step, like)
 
     def arrays(self, step: int, prefix: str = "") -> dict[str, np.ndarray]:
-        """The arrays saved at one of `steps()`, by name, without a state like it: {"core/0/w": ...}; keys are left out.
+        """Returns the arrays saved at one of `steps()` by name, such as {"core/0/w": ...}, without keys.
 
         Args:
           step: one of `steps()`.
-          prefix: only what lies below this path of `jax.tree_util.keystr`, named from there on.
+          prefix: only return leaves below this path, in the form of `jax.tree_util.keystr`, with names relative to it.
 
         Raises:
-          DamagedError: it has changed since.
+          DamagedError: the files have changed.
         """
         return _read_arrays(self._folder(step), step, prefix)
 
     def steps(self) -> list[int]:
-        """The steps saved, in order."""
+        """Returns the saved steps, in order."""
         if not self.directory.is_dir():
             return []
         names = {path.name for path in self.directory.iterdir() if path.is_dir() and not path.is_symlink()}
@@ -140,12 +140,12 @@ class Checkpoints:
         return sorted(int(name) for name in plain if _is_step(name) and {name, f".{name}.replaced"} & names)
 
     def latest(self) -> Path | None:
-        """The folder of the newest checkpoint, for messages; None when there is none."""
+        """Returns the folder of the newest checkpoint, for messages; None if there is none."""
         steps = self.steps()
         return self._folder(steps[-1]) if steps else None
 
     def _folder(self, step: int) -> Path:
-        """Where a step lies: aside, if the process was killed while it was being replaced."""
+        """Returns the folder of a step, which is set aside if the process was killed while replacing it."""
         folder = self.directory / str(step)
         return folder if folder.exists() else self.directory / f".{step}.replaced"
 
@@ -159,13 +159,13 @@ class Checkpoints:
             self._remove(aside)
 
     def _remove(self, folder: Path) -> None:
-        """Removes a folder; it loses its name first, so that half of it never passes for a checkpoint."""
+        """Removes a folder after renaming it, so that a partial one never passes for a checkpoint."""
         rubbish = self.directory / f".{folder.name.strip('.')}.old"
         folder.rename(rubbish)
         _erase(rubbish)
 
     def _clear_leftovers(self) -> None:
-        """What a killed process left: a replaced checkpoint goes back to its place if nothing took it."""
+        """Cleans up after a killed process: a replaced checkpoint is moved back unless the new one is in place."""
         for path in self.directory.glob(".*.replaced"):
             folder = self.directory / path.name.removeprefix(".").removesuffix(".replaced")
             if _is_step(folder.name) and not folder.exists():
@@ -176,7 +176,7 @@ class Checkpoints:
 
 
 def _is_step(name: str) -> bool:
-    """Whether a folder's name is one that `save` gives.
+    """Returns whether `save` would give a folder this name.
 
     Example:
       >>> [_is_step(name) for name in ("300", "0", "007", "x")]
@@ -186,7 +186,7 @@ def _is_step(name: str) -> bool:
 
 
 def _erase(path: Path) -> None:
-    """Removes a folder with all that is in it, or whatever bears its name."""
+    """Removes a folder with its content, or a file of this name."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -194,10 +194,10 @@ def _erase(path: Path) -> None:
 
 
 def _step(step: object) -> int:
-    """A step as an int, from any integer scalar."""
+    """Returns a step as an int, from any integer scalar."""
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise TypeError(f"a checkpoint's step is an integer, got {step!r}")
-    number = operator.index(step)  # an array that is no integer scalar raises TypeError itself
+    number = operator.index(step)  # raises TypeError for an array that is not an integer scalar
     if number < 0:
         raise ValueError(f"a checkpoint's step is not negative, got {number}")
     return number

@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old file or the new one."""
+"""Writes files atomically: a killed process leaves either the old file or the new one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnjax.base._errors import as_user_error
 
 
 def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
-    """Writes a file that is never half there: the old one stays until the new one is complete.
+    """Writes a file atomically: the old one stays until the new one is complete.
 
     Raises:
       UserError: it cannot be written.
@@ -37,14 +37,14 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes a JSON object with a digest of itself; see `read_sealed`."""
+    """Writes a JSON object together with its digest; see `read_sealed`."""
     plain = {name: item for name, item in to_json_value(value).items() if name != "sha256"}
     text = json.dumps({**plain, "sha256": _digest(plain)}, indent=2, allow_nan=False)
     atomic_write(path, f"{text}\n")
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
-    """What `write_sealed` wrote; None where there is nothing that can be read, or it has changed since.
+    """Returns the object that `write_sealed` wrote; None if the file cannot be read or has changed.
 
     Example:
       >>> import tempfile
@@ -66,7 +66,7 @@ def _digest(value: Any) -> str:
 
 
 def to_json_value(value: Any) -> Any:
-    """A value as JSON can say it: arrays as lists, NumPy and JAX numbers as Python's, nan and inf as None.
+    """Converts a value for JSON: arrays to lists, NumPy and JAX numbers to Python's, nan and inf to None.
 
     Example:
       >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The parameters that the folder of a run keeps: the best, the last, those of a step."""
+"""The stored parameters of a run: the best, the last, and those of single steps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rnnjax.base import UserError
 from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._leaves import DamagedError
 
-_PARAMS = ".progress.state.params"  # where they are in the state of a run
+_PARAMS = ".progress.state.params"  # their path in the state of a run
 
 
 def kept_place(run: Path, which: str) -> tuple[Checkpoints, int, str]:
-    """Where parameters are: the checkpoints, the step, the path in what is saved.
+    """Locates parameters: returns the checkpoints, the step, and the path in the saved state.
 
     Args:
       run: its folder.
-      which: "best", "last", or a step; where nothing was validated the last are the best.
+      which: "best", "last", or a step; without validation, the last are the best.
 
     Raises:
-      UserError: these are not kept.
+      UserError: these parameters are not kept.
     """
     best, kept = Checkpoints(run / "best"), Checkpoints(run / "checkpoints")
     steps = kept.steps()
@@ -38,10 +38,10 @@ def kept_place(run: Path, which: str) -> tuple[Checkpoints, int, str]:
 
 
 def kept_arrays(run: Path, which: str) -> tuple[int, dict[str, np.ndarray]]:
-    """Parameters by the names of their paths, and the step that they are of; see `kept_place`.
+    """Returns parameters by path and their step; see `kept_place`.
 
     Raises:
-      UserError: these are not kept, or damaged.
+      UserError: these parameters are not kept, or are damaged.
     """
     kept, step, prefix = kept_place(run, which)
     try:

@@ -1,4 +1,4 @@
-"""The arrays of a checkpoint on disk: written, read back, verified against their digests."""
+"""Writes, reads and verifies the arrays of a checkpoint on disk."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ import numpy as np
 from rnnjax.base import PyTree, UserError
 
 _Leaves = dict[str, Any]
-_KEY_WORDS = {"key<fry>": 2, "key<rbg>": 4, "key<urbg>": 4}  # by the name of the generator
+_KEY_WORDS = {"key<fry>": 2, "key<rbg>": 4, "key<urbg>": 4}  # by the generator's name
 
 
 class MisfitError(UserError, ValueError):
-    """A checkpoint of another state: a leaf is missing, is one too many, or has another shape or dtype."""
+    """The checkpoint is of another state: a leaf is missing, is surplus, or has another shape or dtype."""
 
 
 class DamagedError(Exception):
-    """A checkpoint that is not what was written."""
+    """The checkpoint has changed since it was written."""
 
 
 def to_stderr(line: str) -> None:
@@ -39,7 +39,7 @@ def to_stderr(line: str) -> None:
 
 
 def _leaves(state: PyTree) -> _Leaves:
-    """The leaves by their path in the tree."""
+    """Returns the leaves by their path in the tree."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
@@ -48,13 +48,13 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _signature(leaf: Any) -> tuple[str, list[int]]:
-    """(dtype, shape) of an array, a number or a `jax.ShapeDtypeStruct`."""
+    """Returns (dtype, shape) of an array, a number or a `jax.ShapeDtypeStruct`."""
     leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     return str(leaf.dtype), list(leaf.shape)
 
 
 def _bits(dtype: str, shape: list[int]) -> tuple[str, list[int]]:
-    """(dtype, shape) of what is stored: a key, typed or legacy, is the integers that it is made of.
+    """Returns (dtype, shape) of the stored form; a key, typed or legacy, is stored as integers.
 
     Example:
       >>> _bits("key<fry>", [3]) == _bits("uint32", [3, 2])
@@ -70,11 +70,11 @@ def _to_numpy(path: str, leaf: Any) -> np.ndarray:
     return array
 
 
-# orbax takes as long to import as the rest of the package, so it is imported where arrays are written or read.
+# orbax takes as long to import as the rest of the package, so it is only imported to write or read arrays.
 
 
 def _write(folder: Path, step: int, leaves: _Leaves) -> None:
-    """Arrays, then the manifest; all of it on disk when this returns."""
+    """Writes the arrays, then the manifest; all of it is on disk on return."""
     import orbax.checkpoint as ocp
 
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
@@ -82,7 +82,7 @@ def _write(folder: Path, step: int, leaves: _Leaves) -> None:
         with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
             try:
                 checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
-            except ValueError as error:  # how the store tells of a full disk, or a folder that is gone
+            except ValueError as error:  # the store's error for a full disk or a missing folder
                 raise OSError(errno.EIO, str(error).split("\n")[0]) from error
     manifest = {
         "step": step,
@@ -96,7 +96,7 @@ def _write(folder: Path, step: int, leaves: _Leaves) -> None:
 
 
 def _read(folder: Path, step: int, like: PyTree) -> PyTree:
-    """The state in a folder; nothing is parsed before its digest is checked."""
+    """Reads the state in a folder; nothing is parsed before its digest is checked."""
     manifest = _verified(folder, step)
     leaves, treedef = _leaves(like), jax.tree.structure(like)
     _assert_fits(step, manifest["leaves"], leaves)
@@ -109,7 +109,7 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
 
 
 def _read_arrays(folder: Path, step: int, prefix: str) -> dict[str, np.ndarray]:
-    """The arrays in a folder whose path begins with a prefix, by the name of the rest of it; keys are left out."""
+    """Returns the arrays whose path begins with a prefix, by the rest of the path; keys are skipped."""
     saved = {path: leaf for path, leaf in _verified(folder, step)["leaves"].items() if path.startswith(prefix)}
     found = {p: np.zeros(shape, jnp.dtype(dtype)) for p, (dtype, shape) in saved.items() if not dtype.startswith("key")}
     wanted = {path: array for path, array in found.items() if array.size}
@@ -122,7 +122,7 @@ def _read_arrays(folder: Path, step: int, prefix: str) -> dict[str, np.ndarray]:
 
 
 def _plain_path(path: str) -> str:
-    """A path of `jax.tree_util.keystr` as a name.
+    """Returns a path of `jax.tree_util.keystr` as a name.
 
     Example:
       >>> _plain_path("['core'][0].w")
@@ -132,16 +132,16 @@ def _plain_path(path: str) -> str:
 
 
 def _restored(checkpointer: Any, place: Path, wanted: _Leaves) -> _Leaves:
-    """What the store finds, as it was asked for.
+    """Returns the leaves from the store, in the requested form.
 
     Raises:
-      DamagedError: it finds something else: the manifest does not belong to these files.
+      DamagedError: the store contains something else: the manifest does not belong to these files.
     """
-    import orbax.checkpoint as ocp  # takes long
+    import orbax.checkpoint as ocp  # slow
 
     try:
         found: _Leaves = checkpointer.restore(place, args=ocp.args.StandardRestore(wanted))
-    except (KeyError, TypeError, ValueError) as error:  # its files are intact, but they are not of these leaves
+    except (KeyError, TypeError, ValueError) as error:  # the files are intact, but hold other leaves
         raise DamagedError(f"arrays cannot be read ({type(error).__name__})") from error
     for path, array in wanted.items():
         if _signature(found[path]) != _signature(array):
@@ -150,7 +150,7 @@ def _restored(checkpointer: Any, place: Path, wanted: _Leaves) -> _Leaves:
 
 
 def _store(kind: str = "StandardCheckpointHandler") -> Any:
-    """orbax, for this process alone: where there are several it would wait for all of them."""
+    """Returns an orbax checkpointer for this process only; by default orbax waits for all processes."""
     import orbax.checkpoint as ocp
 
     handler = getattr(ocp, kind)
@@ -164,7 +164,7 @@ def _store(kind: str = "StandardCheckpointHandler") -> Any:
 
 @contextlib.contextmanager
 def _without_wildcards(folder: Path) -> Iterator[Path]:
-    """A path to the folder in which a pattern of file names has no meaning: orbax takes its paths for patterns."""
+    """Provides a path to the folder without special characters, since orbax treats paths as glob patterns."""
     if not set("*?[]{}\\") & set(os.fspath(folder)):
         yield folder
         return
@@ -175,13 +175,13 @@ def _without_wildcards(folder: Path) -> Iterator[Path]:
 
 
 def _stored(leaf: Any) -> np.ndarray:
-    """An array of the shape and dtype under which a leaf is stored."""
+    """Returns an array with the shape and dtype in which a leaf is stored."""
     x = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
     return np.empty(np.shape(x), x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
 
 
 def _from_numpy(array: np.ndarray, leaf: Any) -> Any:
-    """An array as what a leaf is."""
+    """Converts an array to the type of a leaf."""
     if isinstance(leaf, (bool, int, float, complex)):
         return array.item()
     if isinstance(leaf, (np.ndarray, np.generic)):
@@ -192,14 +192,14 @@ def _from_numpy(array: np.ndarray, leaf: Any) -> Any:
 
 
 def _impl(key: Any) -> Any:
-    """The generator of a key, or of the `jax.ShapeDtypeStruct` of one, which `jax.random.key_impl` refuses."""
+    """Returns the generator of a key, or of its `jax.ShapeDtypeStruct`, which `jax.random.key_impl` refuses."""
     impls: list[Any] = []
     jax.eval_shape(lambda key: impls.append(jax.random.key_impl(key)), key)
     return impls[0]
 
 
 def _verified(folder: Path, step: int) -> dict[str, Any]:
-    """The manifest of an intact checkpoint."""
+    """Returns the manifest of an intact checkpoint."""
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
         digest = manifest.pop("sha256")
@@ -216,7 +216,7 @@ def _verified(folder: Path, step: int) -> dict[str, Any]:
 
 
 def _is_manifest(manifest: dict[str, Any]) -> bool:
-    """Whether it says all that a manifest says."""
+    """Returns whether all entries of a manifest are present."""
     leaves, files = manifest.get("leaves"), manifest.get("files")
     if not (isinstance(manifest.get("step"), int) and isinstance(leaves, dict) and isinstance(files, dict)):
         return False
@@ -251,7 +251,7 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file but the manifest."""
+    """Returns the sha256 of every file except the manifest."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / "manifest.json")
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
 
@@ -272,7 +272,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps orbax's log of every save and restore out of the user's terminal."""
+    """Hides orbax's log of every save and restore from the terminal."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Logs of JSON lines: each line ends with a check of itself and of all lines before it."""
+"""Logs of JSON lines, in which each line ends with a checksum of itself and of all lines before it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MARK = ', "check": "'
 
 
 class Log:
-    """A file of JSON objects, one a line: a changed, lost or moved one is found; a half-written last one is none.
+    """A file with one JSON object per line. Changed, lost or moved lines are errors; an incomplete last one is ignored.
 
     Args:
-      path: of the file; it need not be there.
-      sync: whether what was added is on disk, and not only on its way there, when `add` returns.
-      repair: whether a half-written last line is removed from the file.
+      path: of the file, which need not exist.
+      sync: whether `add` waits until its records are on disk.
+      repair: whether to remove an incomplete last line from the file.
 
     Raises:
-      UserError: it cannot be read, or a line is not as it was written.
+      UserError: the file cannot be read, or a line has changed.
 
     Example:
       >>> import tempfile
@@ -57,14 +57,14 @@ class Log:
                     "same command goes on"
                 ) from error
             self.records.append(record)
-        if half and repair:  # the process was killed while it wrote this one
+        if half and repair:  # the process was killed while writing this line
             self.cut(len(self.records))
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Writes records at the end; nan and inf become null.
+        """Appends records; nan and inf become null.
 
         Raises:
-          UserError: the file cannot be written; what was written of these records will be taken for none.
+          UserError: the file cannot be written; the parts of these records in it will be ignored.
         """
         check, lines, plain = self._check, list[str](), [to_json_value(record) for record in records]
         for record in plain:
@@ -79,7 +79,7 @@ class Log:
                     if self.sync:
                         os.fsync(file.fileno())
             except OSError:
-                os.truncate(self.path, size)  # a full disk may have taken half a line
+                os.truncate(self.path, size)  # a full disk may hold half a line
                 raise
         self.records += plain
         self._check = check
@@ -94,17 +94,17 @@ class Log:
 
 
 def _sealed(record: Mapping[str, Any], before: str) -> tuple[str, str]:
-    """The line of a record, and its check."""
+    """Returns the line of a record and its checksum."""
     text = json.dumps(record, allow_nan=False)
     check = _digest(before, text)
     return f'{text[:-1]}{_MARK}{check}"}}\n', check
 
 
 def _opened(line: bytes, before: str) -> tuple[dict[str, Any], str]:
-    """The record of a line, and its check.
+    """Returns the record of a line and its checksum.
 
     Raises:
-      ValueError: it is not one that was written here, after the lines before it.
+      ValueError: the line was not written here after the lines before it.
     """
     head, _, check = line.decode().rpartition(_MARK)
     text, check = f"{head}}}", check.removesuffix('"}')

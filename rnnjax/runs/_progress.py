@@ -1,4 +1,4 @@
-"""What a person sees of long work: a bar on a terminal, plain lines in a log, and a table at the end."""
+"""Progress of long work: a bar on a terminal, plain lines in a log, and a table at the end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import rich.text
 
 from rnnjax.base import UserError
 
-_REDRAW = 0.1  # seconds between two drawings of the bar
+_REDRAW = 0.1  # seconds between redraws of the bar
 
 
 def format_number(value: object) -> str:
-    """A value as a table shows it: numbers with four significant digits, None as nothing.
+    """Formats a value for a table: numbers with four significant digits, None as an empty string.
 
     Example:
       >>> [format_number(x) for x in (0.123456, 1234567.0, 1e-9, 2.0, 150000, float("nan"), "lstm", None)]
@@ -41,7 +41,7 @@ def format_number(value: object) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Seconds, in words.
+    """Formats a duration in seconds.
 
     Example:
       >>> [format_duration(x) for x in (4.2, 75, 7380, None)]
@@ -56,16 +56,16 @@ def format_duration(seconds: float | None) -> str:
 
 
 class Progress:
-    """How far long work has come: steps a second, the metrics, the time left.
+    """Shows the progress of long work: steps per second, metrics, time left.
 
     Args:
-      total: steps in all.
-      description: what is being done.
-      start: steps done before, by an earlier session.
+      total: total number of steps.
+      description: a name for the work.
+      start: steps done by an earlier session.
       every: seconds between the lines of a log.
-      file: where to show it; None: standard error.
-      mode: "bar", "lines", "notebook" (one line that is written over) or "none"; "auto": a bar on a terminal, the
-        line in a notebook, lines elsewhere.
+      file: the output; None for standard error.
+      mode: "bar", "lines", "notebook" (one line that is overwritten) or "none"; "auto" chooses a bar on a terminal,
+        the single line in a notebook, and lines elsewhere.
 
     Raises:
       UserError: there is no such mode.
@@ -124,11 +124,11 @@ class Progress:
             print(file=self.file, flush=True)
 
     def update(self, step: int, **metrics: Any) -> None:
-        """Steps done so far, and numbers to show beside them."""
+        """Updates the number of steps done, and the metrics beside it."""
         now = time.monotonic()
         self._recent.append((step, now))
         (step_0, time_0), rate = self._recent[0], None
-        if step > step_0 and now > time_0:  # the first update comes after compilation, which is no measure of pace
+        if step > step_0 and now > time_0:  # the time before the first update includes compilation
             rate = (step - step_0) / (now - time_0)
         left = format_duration((self.total - step) / rate if rate else None) + " left"
         state = [f"{format_number(rate)} steps/s"] if rate else []
@@ -149,7 +149,7 @@ class Progress:
             self.say(f"{self.description} {step}/{self.total}, {state}".strip())
 
     def say(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Prints a line above the bar."""
         self._said = time.monotonic()
         if self._bar:
             self._bar.console.print(rich.text.Text(text))
@@ -163,13 +163,13 @@ class Progress:
             print(text, file=self.file, flush=True)
 
     def _overwrite(self, text: str) -> None:
-        """Shows a line in place of the one shown last."""
+        """Replaces the last line."""
         print("\r" + text.ljust(len(self._shown)), end="", file=self.file, flush=True)
         self._shown = text
 
 
 def _in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook: what is printed appears in a page."""
+    """Returns whether this process is the kernel of a notebook."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
 
@@ -178,10 +178,9 @@ def print_table(rows: Sequence[Mapping[str, object]], title: str = "", file: Tex
     """Prints a table: drawn on a terminal, aligned text elsewhere.
 
     Args:
-      rows: what stands under each heading; a heading that a row lacks stays empty there. Headings stand in the order
-        in which they first appear.
-      title: stands above.
-      file: where to; None: standard output.
+      rows: cells by heading; a missing heading leaves an empty cell. Headings are in order of first appearance.
+      title: printed above.
+      file: the output; None for standard output.
 
     Example:
       >>> print_table([{"": "lstm", "loss": 0.169382, "steps": 2000}, {"": "memoryless", "loss": 0.17328}], "copying")

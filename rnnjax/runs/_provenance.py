@@ -1,4 +1,4 @@
-"""What a result came from: the commit of the code, the versions of the packages, the device."""
+"""The origin of a result: the commit of the code, the versions of the packages, the device."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _UNKNOWN: dict[str, Any] = {"commit": "unknown", "dirty": None}
 
 
 def code_version(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """The git commit of a folder of code, and whether the code has changed since.
+    """Returns the git commit of a folder of code, and whether the code has changed since.
 
     Args:
-      folder: the folder; None: that of the script that runs.
+      folder: the folder; None for that of the running script.
 
     Returns:
-      commit: the hash, "unknown" where git knows no file of this folder.
-      dirty: True when a known file differs from the commit, or a Python file is not known to git; None: unknown.
+      commit: the hash, "unknown" if git tracks no file of this folder.
+      dirty: True if a tracked file differs from the commit, or a Python file is untracked; None if unknown.
 
     Example:
       >>> code_version(sys.base_prefix)
@@ -43,7 +43,7 @@ def code_version(folder: str | os.PathLike[str] | None = None) -> dict[str, Any]
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that the numbers depend on.
+    """Returns the versions of Python and of the packages that affect results.
 
     Example:
       >>> versions()["jax"] == jax.__version__
@@ -53,7 +53,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_devices() -> str:
-    """The devices that JAX computes on, in words.
+    """Describes the devices that JAX computes on.
 
     Example:
       >>> describe_devices().split()[0] in ("cpu", "cuda", "rocm", "tpu")
@@ -67,7 +67,7 @@ def describe_devices() -> str:
 
 
 def processor() -> str:
-    """A name for this machine's kind of processor, whose instructions compiled programs hold.
+    """Returns a name for this machine's kind of processor; compiled programs depend on its instructions.
 
     Example:
       >>> processor().startswith(platform.machine())
@@ -75,14 +75,14 @@ def processor() -> str:
     """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
+    except OSError:  # not on Linux
         lines = [platform.processor()]
     told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))} or lines)
     return f"{platform.machine()}-{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
 
 
 def provenance() -> dict[str, Any]:
-    """All of this, for the summary of a run.
+    """Returns the commit, the versions and the device, for the summary of a run.
 
     Example:
       >>> sorted(provenance())
@@ -103,7 +103,7 @@ def _script_folder() -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None when it fails, or is not there."""
+    """Returns the output of git; None if it fails or is not installed."""
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -113,7 +113,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _processor() -> str:
-    """The name of the processor, where the system tells."""
+    """Returns the name of the processor, if the system provides it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -123,7 +123,7 @@ def _processor() -> str:
 
 
 def usable_cores() -> int:
-    """Cores this process may use.
+    """Returns the number of cores that this process may use.
 
     Example:
       >>> usable_cores() >= 1

@@ -1,16 +1,16 @@
-"""Work in units, shared out over processes and machines through a folder that all of them see.
+"""A queue of work units for several processes and machines, in a folder that all of them share.
 
-    folder/units/NAME.json     what there is to do
-    folder/claims/NAME.K       the K-th try: who does it, and how far the unit was; empty: it does not count as a try.
-                               A claim that is not touched for a lease is no longer held
-    folder/ends/NAME.json      what came of it: {"result": ...}, {"failed": why}, or {"fault": why} of a machine
-    folder/open                touched by the coordinator while it lives; gone when there is nothing more to do
+    folder/units/NAME.json     the work
+    folder/claims/NAME.K       the K-th try: its owner, and the progress of the unit; empty if it does not count as a
+                               try. A claim expires if it is not touched for the duration of a lease
+    folder/ends/NAME.json      the outcome: {"result": ...}, {"failed": why}, or {"fault": why} for a fault of a machine
+    folder/open                touched by the coordinator while it is alive; removed when there is no more work
 
-A worker claims a unit by creating the file of its next try, which one alone can do, and touches it while it works. So a
-process or a machine that disappears costs the units it held: another takes them. After `tries` that got no further the
-unit has failed; a try that was stopped, or whose coordinator is gone, is none. Ages are differences of times of the
-file system, so clocks need not agree. What a unit gives is written at once or not at all, and stays: a study that is
-started again does what is left.
+A worker claims a unit by creating the file of its next try, which only one process can do, and touches the file while
+it works. If a process or a machine disappears, other workers take over its units. A unit fails after `tries` claims
+without progress; a claim does not count if it was stopped or its coordinator is gone. Ages are differences between
+times of the file system, so clocks need not agree. A result is written atomically and kept, so a study that is started
+again only does the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEASE, TRIES, POLL, BEAT = 60.0, 3, 0.2, 2.0
 
 
 class Claim(NamedTuple):
-    """A unit that a worker holds: its name, what there is to do, and the file that says so."""
+    """A unit that a worker holds: its name, the work, and the file of the claim."""
 
     name: str
     unit: Unit
@@ -38,12 +38,12 @@ class Claim(NamedTuple):
 
 
 class Queue:
-    """Units in a folder; any number of processes may hold one.
+    """Units in a folder, which any number of processes can work on.
 
     Args:
-      folder: made where it is not there.
-      lease: seconds after which a claim that nobody has touched is given up.
-      tries: how often a unit is claimed before it counts as failed.
+      folder: created if necessary.
+      lease: seconds without a touch after which a claim expires.
+      tries: how often a unit is claimed before it fails.
 
     Example: one unit from beginning to end.
       >>> import tempfile
@@ -62,30 +62,30 @@ class Queue:
         with as_user_error("write", folder):
             for name in ("units", "claims", "ends", "jobs"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            (folder / "jobs").chmod(0o700)  # an engine keeps pickles there: who writes them runs code
+            (folder / "jobs").chmod(0o700)  # an engine keeps pickles there, and whoever writes them can run code
 
     def put(self, units: Mapping[str, Unit]) -> None:
-        """Adds units; one that is there already is left alone. Names are file names without a dot."""
+        """Adds units; existing ones are left alone. Names are file names without a dot."""
         for name in units:
             if read_sealed(self._file("units", name)) is None:
                 write_sealed(self._file("units", name), {"unit": units[name]})
 
     def left(self) -> list[str]:
-        """The units that have not come to an end, in the order of their names."""
+        """Returns the names of unfinished units, sorted."""
         ended = set(self._names("ends"))
         return [name for name in self._names("units") if name not in ended]
 
     def again(self, name: str) -> None:
-        """Forgets what came of a unit: there is to be another try."""
+        """Deletes the outcome of a unit, so that it is tried again."""
         self._file("ends", name).unlink(missing_ok=True)
         for path in (self.folder / "claims").glob(f"{name}.*"):
             path.unlink()
 
     def claim(self, owner: str) -> Claim | None:
-        """The first unit that nobody holds; None: there is none at present.
+        """Claims the first free unit; returns None if there is none at present.
 
         Args:
-          owner: who claims it, see `give_up`.
+          owner: the name of the worker, see `give_up`.
         """
         tried, now = self._tried(), None
         for name in self.left():
@@ -105,19 +105,19 @@ class Queue:
         return None
 
     def holds(self, claim: Claim) -> bool:
-        """Touches a claim; whether it is still the last one of its unit."""
+        """Touches a claim, and returns whether it is still the latest of its unit."""
         os.utime(claim.path)
         name, k = _split(claim.path)
         return not self._claim(name, k + 1).exists()
 
     def give_up(self, owner: str, stopped: bool = False) -> None:
-        """Frees at once what an owner holds who is known to be gone; stopped: as was wished, so it was no try."""
+        """Frees all units of an owner that is gone; with stopped=True, on request, so the claims are not counted."""
         for name, k in self._tried().items():
             if self._said(name, k)[:1] == [owner]:
                 excuse(self._claim(name, k), stopped)
 
     def forgive(self, session: str) -> None:
-        """The tries of other sessions are none: whoever ended those ended their workers too."""
+        """Does not count claims of other sessions, whose workers ended with them."""
         for name, k in self._tried().items():
             for path in (self._claim(name, i + 1) for i in range(k)):
                 if path.exists() and not path.read_text(encoding="utf-8").startswith(session):
@@ -126,22 +126,22 @@ class Queue:
                     os.utime(path, ns=(at, at))
 
     def end(self, name: str, **what: Any) -> None:
-        """Writes what came of a unit: `result=` anything that JSON can say, `failed=` or `fault=` a line."""
+        """Writes the outcome of a unit: `result=` any JSON value, or `failed=` or `fault=` with a line of text."""
         write_sealed(self._file("ends", name), what)
 
     def ends(self, known: Collection[str] = ()) -> dict[str, dict[str, Any]]:
-        """What came of the units that have come to an end, but for those that are known already."""
+        """Returns the outcomes of finished units, except those that are known already."""
         found = {name: read_sealed(self._file("ends", name)) for name in self._names("ends") if name not in known}
         for name in (name for name, end in found.items() if end is None):
             self.again(name)  # damaged
         return {name: end for name, end in found.items() if end is not None}
 
     def claims(self) -> int:
-        """How often units were claimed."""
+        """Returns the number of claims."""
         return sum(self._tried().values())
 
     def open(self, session: str = "") -> None:
-        """Says that the coordinator lives; called again and again. It has no use for workers of other sessions."""
+        """Shows that the coordinator is alive; call it regularly. Workers of other sessions are then unwanted."""
         path = self.folder / "open"
         if path.exists() and path.read_text(encoding="utf-8") == session:
             os.utime(path)
@@ -149,15 +149,15 @@ class Queue:
             atomic_write(path, session)
 
     def close(self) -> None:
-        """Says that there will be nothing more to do."""
+        """Declares that there will be no more work."""
         (self.folder / "open").unlink(missing_ok=True)
 
     def is_closed(self) -> bool:
-        """Whether the coordinator has said so."""
+        """Returns whether the coordinator has closed the queue."""
         return not (self.folder / "open").exists()
 
     def is_open(self, owner: str) -> bool:
-        """Whether there may be more to do: the coordinator has not closed the queue, lives, and started this worker."""
+        """Returns whether there may be more work: the queue is open, its coordinator alive, and this worker's own."""
         path = self.folder / "open"
         try:
             lives = path.stat().st_mtime > self._now(owner) - 2 * self.lease
@@ -173,14 +173,14 @@ class Queue:
         return self.folder / kind / f"{name}.json"
 
     def _said(self, name: str, k: int) -> list[str]:
-        """Owner and mark of a claim; nothing, where it does not count."""
+        """Returns owner and progress mark of a claim; empty if it does not count."""
         try:
             return self._claim(name, k).read_text(encoding="utf-8").split("\n")[:2]
         except FileNotFoundError:
             return []
 
     def _tried(self) -> dict[str, int]:
-        """The last try of each unit that was claimed."""
+        """Returns the last try of each claimed unit."""
         tried: dict[str, int] = {}
         for name, k in map(_split, (self.folder / "claims").glob("[!.]*")):
             tried[name] = max(k, tried.get(name, 0))
@@ -193,7 +193,7 @@ class Queue:
         return self._claim(name, k).stat().st_mtime
 
     def _create(self, name: str, k: int, text: str) -> bool:
-        """Makes a claim, whole from the start; False: another was first."""
+        """Creates a claim atomically; returns False if another process was first."""
         mine = self.folder / "claims" / f".{name}.{k}.{_safe(text)}"
         mine.write_text(text, encoding="utf-8")
         try:
@@ -205,21 +205,21 @@ class Queue:
         return True
 
     def _now(self, owner: str) -> float:
-        """The time by the clock of the file system."""
+        """Returns the time of the file system's clock."""
         probe = self.folder / f".clock.{_safe(owner)}"
         probe.touch()
         return probe.stat().st_mtime
 
 
 def excuse(path: Path, stopped: bool) -> None:
-    """Frees a claim; if it was stopped it is no try. A full disk does not hinder this."""
+    """Frees a claim; if it was stopped, it does not count. This works on a full disk too."""
     if stopped:
         os.truncate(path, 0)
     os.utime(path, (0, 0))
 
 
 def _mark(unit: Unit) -> str:
-    """How far a unit is: what lies in its folder, where it names one."""
+    """Returns a mark of a unit's progress: the content of its folder, if it names one."""
     folder = Path(unit["folder"]) if isinstance(unit, dict) and isinstance(unit.get("folder"), str) else None
     if folder is None or not folder.is_dir():
         return ""

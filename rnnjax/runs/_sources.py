@@ -1,4 +1,4 @@
-"""The code that a run executed: a digest of each of its files in code.json, compared when the run is taken up again."""
+"""The code that a run executed: code.json has a digest of each file, which is compared when the run is resumed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _Digests = dict[str, str]
 
 
 def sources(roots: Collection[str] = ()) -> _Digests:
-    """sha256 of each source file that this process has imported: the script, this library, what lies beside them.
+    """Returns the sha256 of each source file imported by this process: the script, this library, and files beside them.
 
-    Python's own modules and installed packages are left out: summary.json has the versions of those that matter.
+    Python's own modules and installed packages are excluded; summary.json has the versions of the relevant ones.
 
     Args:
-      roots: modules that count though they are installed, such as that of an experiment.
+      roots: modules to include even if they are installed, such as that of an experiment.
 
     Example:
       >>> len(sources()["rnnjax/runs/_sources.py"])
@@ -44,12 +44,12 @@ def sources(roots: Collection[str] = ()) -> _Digests:
 
 
 def refuse_other_code(folder: Path, now: _Digests, allowed: bool = False) -> None:
-    """Refuses to go on with a run whose code was edited after it began; writes nothing.
+    """Refuses to resume a run whose code was edited after it began; writes nothing.
 
     Args:
-      folder: the workdir; where there is no code.json in it, any code will do.
+      folder: the workdir; without a code.json, any code is accepted.
       now: the `sources` of this process.
-      allowed: says it on standard error only.
+      allowed: only print the message on standard error.
 
     Raises:
       UserError: a file has changed, or code.json is damaged.
@@ -65,7 +65,7 @@ def refuse_other_code(folder: Path, now: _Digests, allowed: bool = False) -> Non
 
 
 def keep_sources(folder: Path, now: _Digests) -> None:
-    """Writes code.json: the files of this session, those of earlier ones that it has not, what was edited in between.
+    """Writes code.json: the files of this session, further files of earlier ones, and edits between sessions.
 
     Args:
       folder: the workdir.
@@ -82,19 +82,19 @@ def keep_sources(folder: Path, now: _Digests) -> None:
 
 
 def _edited(recorded: _Digests, now: _Digests) -> list[str]:
-    """The files that are not as they were; one that this process has not imported is looked for where it would be."""
+    """Returns the files that have changed; files that this process has not imported are looked up on its path."""
     found = {key: now.get(key) or _found(key) for key in recorded}
     return [key for key, digest in recorded.items() if found[key] not in (digest, None)]
 
 
 def _found(key: str) -> str | None:
-    """The digest of a file that Python would import under this name; None: there is none."""
+    """Returns the digest of a file that Python would import under this name; None if there is none."""
     places = (Path(folder or ".") / key for folder in sys.path)
     return next((digest for path in places if path.is_file() and (digest := _digest(path))), None)
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """What code.json says; nothing, where there is none."""
+    """Returns the content of code.json; empty if there is none."""
     path = folder / _NAME
     if not path.exists():
         return {"files": {}, "edited": []}
@@ -120,7 +120,7 @@ def _source(module: ModuleType) -> Path | None:
 
 
 def _is_installed(path: Path) -> bool:
-    """Whether a file belongs to Python or to an installed package."""
+    """Returns whether a file belongs to Python or to an installed package."""
     if {"site-packages", "dist-packages"} & set(path.parts):
         return True
     return any(path.is_relative_to(folder) for folder in _python_folders())
@@ -128,13 +128,13 @@ def _is_installed(path: Path) -> bool:
 
 @functools.cache
 def _python_folders() -> set[Path]:
-    """The folders of the standard library and of installed scripts."""
+    """Returns the folders of the standard library and of installed scripts."""
     folders = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "scripts")]
     return {*folders, *(folder.resolve() for folder in folders)}
 
 
 def _key(name: str, module: ModuleType, path: Path) -> str:
-    """The name of a file from the folder that Python imports it from."""
+    """Returns the name of a file relative to the folder that Python imports it from."""
     spec = getattr(module, "__spec__", None)
     name = spec.name if name == "__main__" and spec is not None else name
     if name == "__main__":
@@ -144,7 +144,7 @@ def _key(name: str, module: ModuleType, path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """Of a file; empty where it is gone."""
+    """Returns the digest of a file; empty if it is gone."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

@@ -1,9 +1,9 @@
-"""The folder of a run: its flags, its metrics, its summary, and a lock against a second process.
+"""The folder of a run: its flags, its metrics, its summary, and a lock against other processes.
 
-flags.cfg        the flags, one --name=value a line: --flagfile=flags.cfg repeats the run
-run.json         which experiment this is, of which code and which data
-metrics.jsonl    one JSON object a line: step, seconds of work since the run began, every metric
-summary.json     what came out
+flags.cfg        the flags, one --name=value per line: --flagfile=flags.cfg repeats the run
+run.json         the experiment, its code and its data
+metrics.jsonl    one JSON object per line: step, seconds of work since the run began, every metric
+summary.json     the results
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from rnnjax.runs._files import atomic_write, read_sealed, write_sealed
 from rnnjax.runs._log import Log
 
 _Record = dict[str, Any]
-_CLAIM = ("flags.cfg", "run.json", "code.json", ".lock")  # what a folder has before its run begins
+_CLAIM = ("flags.cfg", "run.json", "code.json", ".lock")  # the files of a folder before its run begins
 _HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
 
 
 def flag_lines(flags: Iterable[absl_flags.Flag]) -> dict[str, str]:
-    """Flags as they stand in a flagfile: by name, the line or lines, `\\n` between; "" for None.
+    """Returns flags in the form of a flagfile: by name, the line or lines, separated by `\\n`; "" for None.
 
     Raises:
-      UserError: a flagfile cannot say this value: it has a line break, or ends in white space.
+      UserError: a flagfile cannot hold a value, because it has a line break or ends in white space.
 
     Example:
       >>> from absl import flags
@@ -49,15 +49,15 @@ def flag_lines(flags: Iterable[absl_flags.Flag]) -> dict[str, str]:
 
 
 class Workdir:
-    """The folder of one run, ours alone until it is closed or the process ends.
+    """The folder of one run, locked for this process until it is closed or the process ends.
 
     Args:
-      path: the folder: absent, empty (hidden files and logs aside), or of the same run.
-      flags: the flags of the run, by `flag_lines`.
+      path: the folder: missing, empty (apart from hidden files and logs), or of the same run.
+      flags: the flags of the run, as `flag_lines` returns them.
       free: names of flags that may change when the run is started again.
 
     Raises:
-      UserError: the folder holds something else, cannot be written, is in use, or belongs to a run with other flags.
+      UserError: the folder contains something else, cannot be written, is in use, or has a run with other flags.
 
     Example:
       >>> import tempfile
@@ -88,11 +88,11 @@ class Workdir:
         self._metrics: Log | None = None
 
     def file(self, name: str) -> Path:
-        """The path of a file in this folder."""
+        """Returns the path of a file in this folder."""
         return self.path / name
 
     def close(self) -> None:
-        """Gives the folder free for other processes."""
+        """Releases the folder for other processes."""
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
@@ -108,65 +108,65 @@ class Workdir:
         self.close()
 
     def withdraw(self) -> None:
-        """Gives back a folder in which no run has begun: it goes, or is as it was. Otherwise nothing changes."""
+        """Removes a folder in which no run has begun, or restores it. Otherwise nothing changes."""
         begun = [entry for entry in self.path.iterdir() if not (entry.name in _CLAIM and entry.is_file())]
         if begun and any(entry.is_dir() or entry.stat().st_size for entry in begun):
             return
         for file in (*begun, *(self.path / name for name in _CLAIM)):
             file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # something else is there
+        with contextlib.suppress(OSError):  # there are other files
             for folder in self._made:
                 folder.rmdir()
 
     def rewind(self, step: int | None) -> None:
-        """Drops the metrics of steps after the one restored, and a line half written; None: all of them.
+        """Drops the metrics after the restored step, and an incomplete last line; None drops all metrics.
 
         Raises:
           UserError: metrics.jsonl is damaged, or cannot be read or written.
         """
-        self._metrics = None  # what is on disk counts
+        self._metrics = None  # read them from disk
         log = self._log()
         kept = [record for record in log.records if step is not None and record["step"] <= step]
         self._before, self._start = (kept[-1]["seconds"] if kept else 0.0), time.monotonic()
         log.cut(len(kept))
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Adds a line to metrics.jsonl; a number that is not finite becomes null, for JSON has none.
+        """Appends a line to metrics.jsonl; numbers that are not finite become null, since JSON has none.
 
-        Log the metrics of a step before its checkpoint is saved: killed between the two, the run loses nothing.
+        Log the metrics of a step before saving its checkpoint; a run that is killed in between then loses nothing.
         """
         self.assert_there()
         self._log().add([{"step": int(step), "seconds": round(self.seconds(), 3), **metrics}])
 
     def records(self) -> list[_Record]:
-        """The metrics so far, one dict a line."""
-        self._metrics = None  # what is on disk counts
+        """Returns the metrics so far, one dict per line."""
+        self._metrics = None  # read them from disk
         return list(self._log().records)
 
     def assert_there(self) -> None:
-        """Complains where the folder was removed while this process was at work: what is written now would be lost.
+        """Checks that the folder was not removed while this process works; output would be lost.
 
         Raises:
-          UserError: so it is.
+          UserError: the folder was removed or replaced.
         """
         if self._lock is not None and not _is_locked(self.path, self._lock):
             raise UserError(f"{self.path} was removed or replaced while the run was under way")
 
     def seconds(self) -> float:
-        """Seconds of work on this run, those before it was resumed included."""
+        """Returns the seconds of work on this run, including earlier sessions."""
         return self._before + time.monotonic() - self._start
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Writes summary.json; NumPy and JAX numbers will do, and one that is not finite becomes null."""
+        """Writes summary.json; it may contain NumPy and JAX numbers, and those that are not finite become null."""
         self.assert_there()
         write_sealed(self.file("summary.json"), summary)
 
     def summary(self) -> _Record | None:
-        """What summary.json says; None when there is none that can be read, or it has changed since."""
+        """Returns the content of summary.json; None if it cannot be read or has changed."""
         return read_sealed(self.file("summary.json"))
 
     def _claim(self, free: Collection[str]) -> bool:
-        """Writes flags.cfg, or compares the flags with it; whether it was there."""
+        """Writes flags.cfg, or compares the flags with it; returns whether it existed."""
         path, resumed = self.file("flags.cfg"), self.file("flags.cfg").exists()
         changes = _allowed_changes(self.path, self.flags, free) if resumed else {}
         if changes or not resumed:
@@ -175,17 +175,17 @@ class Workdir:
         return resumed
 
     def _log(self) -> Log:
-        """The metrics, read once."""
+        """Returns the metrics, which are read once."""
         if self._metrics is None:
             self._metrics = _metrics_log(self.file("metrics.jsonl"), repair=True)
         return self._metrics
 
 
 def read_records(path: Path) -> list[_Record]:
-    """The records of a metrics.jsonl, whose file is not touched; a half-written last line is left out.
+    """Returns the records of a metrics.jsonl without changing the file; an incomplete last line is ignored.
 
     Raises:
-      UserError: it is damaged, or cannot be read.
+      UserError: the file is damaged, or cannot be read.
     """
     return _metrics_log(path, repair=False).records
 
@@ -199,10 +199,10 @@ def _metrics_log(path: Path, repair: bool) -> Log:
 
 
 def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], free: Collection[str] = ()) -> None:
-    """Refuses what `Workdir` would refuse in this folder, and writes nothing.
+    """Refuses a folder that `Workdir` would refuse, and writes nothing.
 
     Raises:
-      UserError: the folder holds something else, or belongs to a run with other flags.
+      UserError: the folder contains something else, or belongs to a run with other flags.
     """
     path = Path(path).absolute()
     with as_user_error("read", path):
@@ -213,7 +213,7 @@ def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], fre
 
 
 def _is_locked(path: Path, descriptor: int) -> bool:
-    """Whether the lock of a folder is still the file that this process holds."""
+    """Returns whether the lock file of a folder is still the one that this process holds."""
     try:
         there, held = (path / ".lock").stat(), os.fstat(descriptor)
     except OSError:
@@ -241,7 +241,7 @@ def _assert_ours(path: Path) -> None:
 
 
 def _locked(path: Path) -> int:
-    """A lock on the folder; it ends with the process, however that ends."""
+    """Locks the folder until the process ends, in whatever way."""
     descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,7 +255,7 @@ def _locked(path: Path) -> int:
 
 
 def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]) -> dict[str, str]:
-    """What flags.cfg of a folder says otherwise; only flags that are free may change."""
+    """Returns the flags that differ from flags.cfg; raises an error unless they are free to change."""
     changes = _changes(read_flags(path / "flags.cfg", flags), flags)
     forbidden = "; ".join(change for name, change in changes.items() if name not in free)
     if forbidden:
@@ -264,7 +264,7 @@ def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]
 
 
 def read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
-    """The lines of flags.cfg by the name of their flag."""
+    """Returns the lines of flags.cfg by the name of their flag."""
     with as_user_error("read", path):
         header, _, text = path.read_text(encoding="utf-8").partition("\n")
     if not header.startswith(_HEADER):
@@ -279,13 +279,13 @@ def read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
 
 
 def _name(line: str, names: Collection[str]) -> str:
-    """The flag a line speaks of: --name=value, --name or --noname."""
+    """Returns the flag of a line: --name=value, --name or --noname."""
     name, equals, _ = line.removeprefix("--").partition("=")
     return name if equals or name in names else name.removeprefix("no")
 
 
 def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """By name, what became of the flags that differ."""
+    """Describes by name how the flags differ."""
     names = [name for name in {**old, **new} if old.get(name, "") != new.get(name, "")]
     return {
         name: f"--{name}: {flag_value(name, old.get(name, ''))} -> {flag_value(name, new.get(name, ''))}"
@@ -294,7 +294,7 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
 
 
 def flag_value(name: str, lines: str) -> str:
-    """The value in the line or lines of a flag, for people.
+    """Formats the value in the line or lines of a flag.
 
     Example:
       >>> flag_value("seed", "--seed=3"), flag_value("tied", "--notied"), flag_value("text", "--text=")

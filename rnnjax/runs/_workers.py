@@ -1,4 +1,4 @@
-"""Processes that take work from a queue, on this machine or as jobs of a cluster."""
+"""Worker processes for a queue, on this machine or as jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ ENGINES = ("local", "slurm")
 
 
 def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = TRIES) -> int:
-    """What a worker does: claims units and ends them, until the queue is closed or its coordinator is gone.
+    """Runs a worker: claims and finishes units until the queue is closed or its coordinator is gone.
 
     Args:
       folder: of the queue.
-      task: "module:function", from a unit to its result; a `UserError` or another exception is the unit's failure.
+      task: "module:function", from a unit to its result; an exception makes the unit fail.
       owner: the name of this worker.
       lease, tries: of the queue.
 
     Returns:
-      How many units it ended.
+      The number of units that it finished.
 
     Example: one unit; the coordinator closes the queue half a second later.
       >>> import tempfile, threading
@@ -63,10 +63,10 @@ def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = 
 
 
 class Alive(AbstractContextManager[None]):
-    """Touches a claim while the unit is worked on; ends the process if that is no longer wanted.
+    """Touches a claim while its unit is worked on, and ends the process if it has lost the unit.
 
-    A process that was frozen for a lease is one that others have given up: it must not write any more. One whose
-    coordinator was stopped gives its unit back.
+    A process that was frozen for longer than a lease has lost its unit and must not write any more. A process whose
+    coordinator has stopped gives its unit back.
     """
 
     def __init__(self, queue: Queue, claim: Claim) -> None:
@@ -90,32 +90,32 @@ class Alive(AbstractContextManager[None]):
 
 
 class _Job:
-    """`work` as a job; a cluster puts it back in line when its time is over, if it sends SIGUSR2 before."""
+    """`work` as a job; if a cluster sends SIGUSR2 before its time limit, the job is queued again."""
 
     def __call__(self, *arguments: Any) -> int:
         return work(*arguments)
 
     def checkpoint(self, *arguments: Any) -> Any:
-        """The job that is put in line: the same; what it held another may take meanwhile."""
+        """Returns the same job for the queue; other workers may take over its units meanwhile."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, *arguments)
 
 
 class Pool(AbstractContextManager["Pool"]):
-    """Workers of a queue, started by an engine and started again when they disappear.
+    """Workers of a queue, which an engine starts, and restarts if they disappear.
 
     Args:
-      queue: of which this process is the coordinator.
+      queue: coordinated by this process.
       task: see `work`.
-      workers: how many.
-      engine: local: on this machine; slurm: jobs of a cluster. Both through submitit.
+      workers: number of workers.
+      engine: local, on this machine, or slurm, as jobs of a cluster; both through submitit.
       options: of submitit's `update_parameters`: timeout_min, gpus_per_node, cpus_per_task, slurm_partition, ...
 
     Raises:
-      UserError: submitit is not installed, or refuses.
+      UserError: submitit is not installed, or raises an error.
 
-    Example: the workers start in its context, and leave with it.
+    Example: the workers run inside its context.
       >>> import tempfile
       >>> pool = Pool(Queue(Path(tempfile.mkdtemp())), "builtins:sorted", workers=2, engine="local")
       >>> pool.queue.left()
@@ -146,10 +146,10 @@ class Pool(AbstractContextManager["Pool"]):
     ) -> None:
         self.queue.close()
         patience = time.monotonic() + 3 * BEAT if error is not None else math.inf
-        for job in self.jobs.values():  # a worker on this machine sees that the queue is closed, and leaves
+        for job in self.jobs.values():  # a local worker sees that the queue is closed, and exits
             while self.engine == "local" and not job.done() and time.monotonic() < patience:
                 time.sleep(POLL)
-            if not job.done():  # it may still stand in the line of a cluster
+            if not job.done():  # it may still be waiting in a cluster's queue
                 job.cancel()
         for owner in self.jobs:
             self.queue.give_up(owner, stopped=True)
@@ -158,14 +158,14 @@ class Pool(AbstractContextManager["Pool"]):
     def run(
         self, units: Mapping[str, Unit], meanwhile: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The ends of units, as they come: (name, {"result": ...} or {"failed": ...}). Those of before come first.
+        """Yields outcomes of units as they arrive, earlier ones first: (name, {"result": ...} or {"failed": ...}).
 
         Raises:
-          UserError: a machine could not do its part, as when a disk is full; the unit is still to be done.
+          UserError: a machine failed, for example with a full disk; the unit is still to be done.
 
         Args:
           units: by name.
-          meanwhile: called again and again while this waits; what it raises stops the workers.
+          meanwhile: called repeatedly while this waits; an exception in it stops the workers.
         """
         self.queue.put(units)
         known: set[str] = set()
@@ -185,7 +185,7 @@ class Pool(AbstractContextManager["Pool"]):
             time.sleep(POLL)
 
     def mind(self) -> None:
-        """Starts workers in place of those that are gone, and frees what those held."""
+        """Replaces workers that are gone, and frees their units."""
         for owner, job in list(self.jobs.items()):
             if job.done():
                 del self.jobs[owner]
@@ -194,7 +194,7 @@ class Pool(AbstractContextManager["Pool"]):
                 self._start(int(owner.rpartition("-")[2]) % self.workers)
 
     def _assert_of_use(self, job: Any) -> None:
-        """Complains where worker after worker ends and no unit does."""
+        """Raises an error if workers keep ending without finishing a unit."""
         count = self.queue.claims()
         self.idle_deaths = 0 if count > self.seen else self.idle_deaths + 1
         self.seen = count
@@ -203,7 +203,7 @@ class Pool(AbstractContextManager["Pool"]):
             raise UserError(f"the workers of --engine={self.engine} end before they have done anything: {lines[-1]}")
 
     def _start(self, place: int) -> None:
-        # the place is the remainder of the number, so that a successor has the same devices
+        # the place is the number modulo the number of workers, so a successor gets the same devices
         number = place + self.workers * self.started
         self.started += 1
         owner = f"{self.session}-{number}"
@@ -212,11 +212,11 @@ class Pool(AbstractContextManager["Pool"]):
             self.jobs[owner] = self._executor(place).submit(_Job(), *arguments)
         except UserError:
             raise
-        except Exception as error:  # whatever a cluster says no with
+        except Exception as error:  # any error of a cluster
             raise UserError(f"--engine={self.engine}: {' '.join(str(error).split())}") from error
 
     def _executor(self, place: int) -> Any:
-        os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # it would print its own lines among ours
+        os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # keeps its log lines out of ours
         try:
             import submitit
         except ImportError as error:
@@ -224,7 +224,7 @@ class Pool(AbstractContextManager["Pool"]):
         executor = submitit.AutoExecutor(folder=self.queue.folder / "jobs", cluster=self.engine)
         options: dict[str, Any] = {"name": "rnnjax", "timeout_min": 24 * 60} | self.options
         gpus = options.get("gpus_per_node", 0)
-        if self.engine == "local" and gpus:  # submitit would give all workers the same ones
+        if self.engine == "local" and gpus:  # submitit would give all workers the same GPUs
             options["visible_gpus"] = list(range(place * gpus, (place + 1) * gpus))
         executor.update_parameters(**options)
         return executor

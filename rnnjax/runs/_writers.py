@@ -1,6 +1,6 @@
-"""Where metrics go while a run is under way: JSON lines, TensorBoard, Weights & Biases, MLflow.
+"""Destinations of metrics during a run: JSON lines, TensorBoard, Weights & Biases, MLflow.
 
-Each takes up a resumed run at the step restored, so that no point stands there twice.
+Each one continues a resumed run from the restored step, so that no point appears twice.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _Metrics = Mapping[str, Any]
 
 
 class Writer(Protocol):
-    """A place for metrics."""
+    """A destination of metrics."""
 
     def write(self, step: int, metrics: _Metrics, /) -> None:
         """Writes the metrics of a step; steps increase."""
 
     def close(self) -> None:
-        """Writes what is left and lets go."""
+        """Writes what is pending and releases its resources."""
 
 
 class _Jsonl:
-    """Into metrics.jsonl of the workdir."""
+    """Writes to metrics.jsonl in the workdir."""
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
         self.workdir = workdir
         workdir.rewind(step)
 
     def write(self, step: int, metrics: _Metrics, /) -> None:
-        """Adds a line."""
+        """Appends a line."""
         self.workdir.log(step, metrics)
 
     def close(self) -> None:
-        """Nothing is left: every line is on its way to the disk."""
+        """Does nothing: every line has been written."""
 
 
 class _TensorBoard:
-    """Into an event file in the workdir, record by record: a killed run loses none, and no thread is left behind."""
+    """Writes an event file in the workdir, record by record: a killed run loses none, and no thread remains."""
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
         from tensorboardX.event_file_writer import EventsWriter
@@ -61,7 +61,7 @@ class _TensorBoard:
         self.path = workdir.path
         with as_user_error("write", self.path):
             self.events = EventsWriter(str(workdir.file("events")), f".{count:04d}")
-        if count:  # tells TensorBoard to forget what an earlier session wrote from this step on
+        if count:  # makes TensorBoard discard what an earlier session wrote from this step on
             start = 0 if step is None else step + 1
             self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
 
@@ -86,9 +86,9 @@ class _TensorBoard:
 
 
 class _Wandb:
-    """To Weights & Biases; project and account come from its environment variables.
+    """Logs to Weights & Biases; project and account are set in its environment variables.
 
-    A resumed run goes on under its id; W&B itself ignores the steps that it has already.
+    A resumed run continues under its id; W&B itself ignores steps that it has already.
     """
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
@@ -109,15 +109,15 @@ class _Wandb:
             self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
 
     def close(self) -> None:
-        """Sends what is left."""
+        """Sends what is pending."""
         with _one_line("wandb"):
             self.run.finish()
 
 
 class _MLflow:
-    """To MLflow; server and experiment come from its environment variables.
+    """Logs to MLflow; server and experiment are set in its environment variables.
 
-    MLflow keeps all that it is told, so the steps that a killed session has already logged are passed over.
+    MLflow keeps everything it receives, so steps that a killed session has logged already are skipped.
     """
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
@@ -136,7 +136,7 @@ class _MLflow:
         return max((point.step for name in names for point in client.get_metric_history(run_id, name)), default=-1)
 
     def write(self, step: int, metrics: _Metrics, /) -> None:
-        """Logs the metrics of a step that MLflow has not."""
+        """Logs the metrics of a step that MLflow does not have."""
         if step > self.last:
             with _one_line("mlflow"):
                 self.mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step)
@@ -159,7 +159,7 @@ class All:
             writer.write(step, metrics)
 
     def close(self) -> None:
-        """Closes each, whatever becomes of the others."""
+        """Closes each writer, even if others fail."""
         with contextlib.ExitStack() as stack:
             for writer in self.writers:
                 stack.callback(writer.close)
@@ -174,15 +174,15 @@ WRITERS: dict[str, Callable[[Workdir, int | None], Writer]] = {
 
 
 def make_writer(name: str, workdir: Workdir, step: int | None = None) -> Writer:
-    """A writer by its name.
+    """Returns a writer by name.
 
     Args:
       name: jsonl, tensorboard, wandb or mlflow.
       workdir: of the run.
-      step: the step restored; None: the run begins.
+      step: the restored step; None for a new run.
 
     Raises:
-      UserError: there is no such writer, or what it needs is not installed, or does not answer.
+      UserError: there is no such writer, or a package is not installed, or its service does not respond.
 
     Example:
       >>> import tempfile
@@ -199,7 +199,7 @@ def make_writer(name: str, workdir: Workdir, step: int | None = None) -> Writer:
 
 
 def make_writers(names: Sequence[str], workdir: Workdir, step: int | None = None) -> Writer:
-    """Writers by their names, as one; if one cannot be made, those before it are closed.
+    """Returns writers by name, as one; if one fails, those before it are closed.
 
     Example:
       >>> import tempfile
@@ -217,13 +217,13 @@ def make_writers(names: Sequence[str], workdir: Workdir, step: int | None = None
 
 
 def _is_package(origin: str | None) -> bool:
-    """Whether a module is an installed one, not a file or folder of the place where the command was given."""
+    """Returns whether a module is an installed package, not a file or folder in the current directory."""
     path = Path(origin or "").absolute()
     return bool(origin) and ("site-packages" in path.parts or not path.is_relative_to(Path.cwd()))
 
 
 def _extra(name: str) -> Any:
-    """A package that is not installed unless asked for; a file of that name in the user's folder is none."""
+    """Imports an optional package; a file of that name in the user's folder is refused."""
     known = name in sys.modules
     spec = getattr(sys.modules[name], "__spec__", None) if known else importlib.util.find_spec(name)
     if spec is not None and not _is_package(spec.origin):
@@ -238,7 +238,7 @@ def _extra(name: str) -> Any:
 
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """What goes wrong in somebody else's service, in one line."""
+    """Reports errors of an external service in one line."""
     try:
         yield
     except Exception as error:
@@ -251,7 +251,7 @@ def _config(workdir: Workdir) -> dict[str, str]:
 
 
 def _remembered(workdir: Workdir, name: str) -> str | None:
-    """The id under which an earlier session logged."""
+    """Returns the id under which an earlier session logged."""
     path = workdir.file(name)
     with as_user_error("read", path):
         return path.read_text(encoding="utf-8").strip() if path.exists() else None
