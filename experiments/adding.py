@@ -48,7 +48,7 @@ def build(config: app.Config) -> app.Setup:
         valid=examples._replace(length=config.eval_batches),
         test=examples._replace(length=5 * config.eval_batches),
         baseline=task.baseline,
-        baseline_name="always says 1: 1 / 6",
+        baseline_name="always predicts 1: 1 / 6",
         published=published(config.length),
         loss_label="mean squared error",
     )

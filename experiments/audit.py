@@ -114,7 +114,7 @@ def plan(config: app.Config) -> list[tuple[str, int]]:
     try:
         windows = sorted({int(text) for text in config.windows})
     except ValueError as error:
-        raise UserError(f"--windows={','.join(config.windows)}: whole numbers, please") from error
+        raise UserError(f"--windows={','.join(config.windows)}: expected whole numbers") from error
     if not windows or windows[0] < 1:
         raise UserError(f"--windows={','.join(config.windows)}: at least one, and none below 1")
     if not config.rules:

@@ -102,7 +102,7 @@ def build(config: app.Config) -> app.Setup:
         valid=tasks.task_stream(seen, config.batch_size, config.eval_batches),
         test=tasks.task_stream(unseen, config.batch_size, config.eval_batches),
         baseline=None if config.smoothing else seen.baseline,
-        baseline_name="knows the language, sees nothing",
+        baseline_name="knows the language, not the picture",
         loss_label="cross-entropy (nats a word)",
     )
 
@@ -127,7 +127,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     batches, (said, weights) = jax.device_get(whole(result.params, jax.random.key(config.seed + 1)))
     parts = ("combinations seen", "held-out combinations")
     scores = {n: mistakes(said.symbols[i, :, : tasks.LONGEST], batches.y[i]) for i, n in enumerate(parts)}
-    print_table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: sentences, written alone")
+    print_table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: generated sentences")
     path = Path(result.summary["workdir"]) / f"captions.{config.picture}"
     n = min(config.shown, config.tested)
     save(path, sheet(batches.x.source[1][:n], said.symbols[1][:n], batches.y[1][:n], weights[1][:n]))

@@ -226,7 +226,7 @@ def log_probability(config: app.Config, facts: Facts, params: PyTree, words: str
     """Returns log p(x_2 .. x_T given x_1) by the chain rule, in nats."""
     symbols = facts.alphabet.encode(words)
     if len(symbols) < 2:
-        raise UserError(f"--text={words!r}: two characters at least, the first is given")
+        raise UserError(f"--text={words!r}: at least two characters, of which the first is given")
     _, logits = rnnjax.run(rnnjax.unroll(network(config, facts)), params, jnp.asarray(symbols[:-1]))
     return -float(losses.cross_entropy(logits, jnp.asarray(symbols[1:])).sum())
 

@@ -197,7 +197,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         {"shortcut": s, "layers": d, "error": r["error"], "without a layer, median": r["taken out"][1],
          "parameters": r["parameters"]} for s, by in found.items() for d, r in by.items()
     ]  # fmt: skip
-    print_table(rows, title=f"squared error of what was read {config.delay} steps ago (saying its mean: 1)")
+    print_table(rows, title=f"squared error of what was read {config.delay} steps ago (predicting the mean: 1)")
     values = gates(config, highway)
     doors = {name: opened(each) for name, each in values.items()}
     print_table(

@@ -153,9 +153,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
             print(f"{moment}: log10 of the gradient that reaches the country, {int(lags[at])} words back: {tens:.1f}")
         shares = zip(lags.tolist(), known["far"], known["near"])
         rows += [{"": name, "lag": lag, "far": float(f), "near": float(n)} for lag, f, n in shares]
-    print_table(
-        rows, title="\nanswers that are right; far: the language, lag words after the country; near: always 4 words"
-    )
+    print_table(rows, title="\ncorrect answers; far: the language, lag words after the country; near: always 4 words")
     pictures = [workdir.file(f"{name}.{config.picture}") for name in ("accuracy", "sentence")]
     curves(
         pictures[0], drawn, ylabel="answers that are right", xlabel="lag (words)", title="in china .. fluent ..",
@@ -173,7 +171,7 @@ def asked(config: app.Config) -> tuple[jax.Array, int]:
     try:
         lags = sorted({int(lag) for lag in config.lags})
     except ValueError as error:
-        raise UserError(f"--lags={','.join(config.lags)}: whole numbers, please") from error
+        raise UserError(f"--lags={','.join(config.lags)}: expected whole numbers") from error
     if not lags or lags[0] <= len(ASK):
         raise UserError(f"--lags={','.join(config.lags)}: more than {len(ASK)}, since `{' '.join(ASK)}` stands between")
     return jnp.array(lags), lags[-1] + len(OPENING)

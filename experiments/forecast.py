@@ -105,7 +105,7 @@ def build(config: app.Config) -> app.Setup:
         train=task_stream(task, config.batch_size),
         valid=task_stream(task, config.batch_size, config.eval_batches),
         baseline=task.baseline,
-        baseline_name="always says the mean",
+        baseline_name="always predicts the mean",
         loss_label="squared error of the next state / its variance",
     )
 

@@ -199,11 +199,11 @@ def finish(result: app.Result) -> dict[str, Any]:
                for i in range(len(shares))]  # fmt: skip
     print_table(
         [{"depth": d, "symbols": f"{n:.0f}", "right": share} for d, n, share in zip(depths, lengths, shares)],
-        title=f"{config.cell}: test expressions, learned from depths to {config.depth}",
+        title=f"{config.cell}: test expressions, trained up to depth {config.depth}",
     )
     curves(
         Path(result.summary["workdir"]) / "depths.png", {config.cell: Run(depths, shares, [], [])},
-        ylabel="expressions right", xlabel="depth", title=f"learned from depths to {config.depth}", log=False,
+        ylabel="correct expressions", xlabel="depth", title=f"trained up to depth {config.depth}", log=False,
         baselines={"by chance": 0.1},
     )  # fmt: skip
     return {"by_depth": dict(zip(map(str, depths), shares))}

@@ -160,7 +160,7 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
         test=whole("test", config.warm),
         baseline=facts.linear,
         baseline_name=f"linear, the last {LAGS} numbers",
-        loss_label="squared error of the next number / variance of those learned from",
+        loss_label="squared error of the next number / variance of the training values",
     )
 
 

@@ -209,7 +209,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     for name, part in parts.items():
         new = sum(t not in labels and t != NONE for s in part for t in s.tags)
         if new:
-            print(f"{name}: {new} words do not count, their labels are not in the part that is learned from")
+            print(f"{name}: {new} words do not count: their labels are not in the training part")
     steps = max(len(s.words) for part in parts.values() for s in part)
     data = {name: batch(part, vocabulary, labels, steps) for name, part in parts.items()}
     yardstick, right = by_word(parts["train"], parts["test"], labels)

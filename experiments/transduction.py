@@ -175,7 +175,7 @@ def finish(result: app.Result) -> dict[str, Any]:
             f"exact, beam {config.beam}": exact_fraction(written[1], batch),
         }
         rows.append(row)
-    print_table(rows, title=f"{config.cell}, attention {config.attention}, encoder {config.encoder}: written alone")
+    print_table(rows, title=f"{config.cell}, attention {config.attention}, encoder {config.encoder}: free running")
     stream = drawn_(task, config.batch_size, 4)
     gap = exposure(result, stream, translator(config, symbols, symbols, wrappers.scheduled_sampling))
     print("exposure: " + ", ".join(f"{name} {value:.4f}" for name, value in gap.items()))

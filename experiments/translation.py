@@ -147,7 +147,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
         if name == "train":
             lengths = [max(len(s), len(t)) for s, t in zip(*encoded)]
             kept, out = within_length(lengths, config.longest)
-            print(f"{len(kept)} sentences to learn from; {out} of more than {config.longest} words are left out")
+            print(f"{len(kept)} training sentences; {out} of more than {config.longest} words are left out")
             encoded = [[side[i] for i in kept] for side in encoded]
         data[name] = arrays(encoded[0], encoded[1], known[1].index[END])
     y, mask = data["train"].y, data["train"].mask
@@ -168,7 +168,7 @@ def bucket_sizes(config: app.Config) -> list[int]:
     try:
         sizes = [int(text) for text in config.buckets]
     except ValueError as error:
-        raise UserError(f"--buckets={','.join(config.buckets)}: whole numbers, please") from error
+        raise UserError(f"--buckets={','.join(config.buckets)}: expected whole numbers") from error
     if sizes != sorted(set(sizes)) or min(sizes, default=1) < 1:
         raise UserError(f"--buckets={','.join(config.buckets)}: ascending lengths of at least one step")
     return sizes

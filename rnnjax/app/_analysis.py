@@ -41,7 +41,7 @@ class Analyser:
             jax.eval_shape(self.analyse, self.initial, self.xs)
             stepwise = goes_stepwise(self.cell, self.initial, self.xs)
         except (TypeError, ValueError, IndexError) as error:
-            raise UserError(f"--analyse: this network cannot be taken step by step: {error}") from error
+            raise UserError(f"--analyse: this network cannot run step by step: {error}") from error
         if not stepwise:
             raise UserError("--analyse: this network does not go from step to step, as where it reads from both ends")
 

@@ -226,7 +226,7 @@ def _lr_scales(settings: list[str]) -> dict[str, float]:
         try:
             scales[pattern] = float(factor)
             if not math.isfinite(scales[pattern]):
-                raise ValueError("a finite factor, please")
+                raise ValueError("the factor must be finite")
             re.compile(pattern or "(")
         except (ValueError, re.error) as error:
             raise UserError(f"--lr_scale={setting}: write PATTERN=FACTOR, as in u$=0.1 ({error})") from error

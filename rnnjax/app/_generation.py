@@ -30,7 +30,7 @@ def write_text(
         prompt.
     """
     if length < 1 or not 0 <= warmth < float("inf"):
-        raise UserError(f"length={length}, temperature={warmth}: at least 1 and 0, please")
+        raise UserError(f"length={length}, temperature={warmth}: must be at least 1 and 0")
     symbols = jnp.asarray(_read(vocabulary, prompt))
     _check(cell, params, symbols, _size(vocabulary))
     carry, logits = jax.jit(lambda params, symbols: run(cell, params, symbols))(params, symbols)
@@ -60,7 +60,7 @@ def _check(cell: Cell, params: PyTree, symbols: jax.Array, size: int) -> None:
         y = jax.eval_shape(lambda params: run(cell, params, symbols)[1], params)
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise UserError(
-            f"this network does not write: it does not read symbols ({str(error).splitlines()[0]})"
+            f"this network cannot generate: it does not read symbols ({str(error).splitlines()[0]})"
         ) from error
     wanted = (*symbols.shape, size)
     if getattr(y, "shape", None) != wanted:

@@ -88,7 +88,7 @@ def _sizes(cells: list[str], texts: list[str], chosen: bool) -> list[int]:
     try:
         numbers = [int(text) for text in texts]
     except ValueError as error:  # also for more than 4,300 digits
-        raise UserError(f"{flag}: whole numbers, please") from error
+        raise UserError(f"{flag}: expected whole numbers") from error
     if not n or not all(cells):
         raise UserError(f"--cell={','.join(cells)}: names of cells, none of them empty")
     if max(map(abs, numbers), default=0) >= 2**31:

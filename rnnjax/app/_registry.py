@@ -149,7 +149,7 @@ def parse_arguments(flag: str, text: str) -> dict[str, Any]:
     except (SyntaxError, ValueError) as error:
         raise UserError(f"--{flag}={text}: write name=value,name=value with Python literals") from error
     except (RecursionError, MemoryError) as error:
-        raise UserError(f"--{flag}: that is too much for one flag") from error
+        raise UserError(f"--{flag}: the value is too long") from error
 
 
 def _kind_of(parameter: inspect.Parameter) -> type | None:
@@ -204,7 +204,7 @@ def _check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
     fits: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
     for name, value in given.items():
         if isinstance(value, (int, float)) and not abs(value) < 2**31:
-            raise TypeError(f"{name}={value}: a finite number below 2^31, please")
+            raise TypeError(f"{name}={value}: expected a finite number below 2^31")
         if name not in (known := parameters(factory)):
             continue
         kind, optional = _kind_of(known[name]), known[name].default is None and value is None

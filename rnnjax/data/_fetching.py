@@ -80,7 +80,7 @@ def fetch(name: str, cache: str = "", registry: Mapping[str, Remote] = REGISTRY)
     try:
         import pooch
     except ImportError as error:
-        raise UserError("fetching takes pooch: pip install 'rnnjax[data]'") from error
+        raise UserError("fetching needs pooch: pip install 'rnnjax[data]'") from error
     remote, folder = registry[name], Path(cache or _cache_folder())
     try:
         return str(
@@ -140,7 +140,7 @@ class Member(NamedTuple):
                     break
                 there += len(piece)
                 if there > self.size:
-                    raise UserError(f"{where} is larger than it says")
+                    raise UserError(f"{where} is larger than the archive states")
                 yield piece
         if there != self.size:
             raise UserError(f"{where} is damaged: {self.size} bytes announced, {there} there")

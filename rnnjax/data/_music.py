@@ -103,7 +103,7 @@ def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
     rolls: _Rolls = {}
     for part, names in _PARTS.items():
         if all(name in found for name in names):
-            raise UserError(f"{path} has both {' and '.join(names)}: which is the part {part}?")
+            raise UserError(f"{path} has both {' and '.join(names)}: which one is the {part} part?")
         name = next((name for name in names if name in found), None)
         pieces = [] if name is None else found[name]
         pieces = list(pieces.flat) if isinstance(pieces, np.ndarray) else pieces

@@ -69,7 +69,7 @@ def _find_column(names: list[str], column: int | str, path: str) -> tuple[int, b
     at = int(column) if isinstance(column, int) or _PLACE.fullmatch(column) else None
     if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
         if names.count(column) > 1:
-            raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its place, from 0")
+            raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its index, from 0")
         return names.index(column), True
     if at is None:
         raise UserError(f"{path} has no column {column!r}: {', '.join(names) if header else 'it has no header'}")
@@ -107,7 +107,7 @@ def _split_columns(texts: list[tuple[int, str]], path: str, column: int | str) -
     raise_at_line(
         path,
         alone[0][0],
-        f"{alone[0][1][0]!r} may be a number with {mark}, or columns: say which column from the end, {-max(widths)}, "
+        f"{alone[0][1][0]!r} may be a number with {mark}, or columns: give the column from the end, {-max(widths)}, "
         "or give them names in a first line",
     )
 
@@ -202,7 +202,7 @@ def vowels(folder: str) -> tuple[Labelled, Labelled]:
         each = [parse_number(n, str(sizes), i) for i, n in said]
         for speaker, ((line, _), n) in enumerate(zip(said, each), 1):
             if n < 1 or n != int(n):
-                raise_at_line(str(sizes), line, f"{n:g} utterances of speaker {speaker}, at least 1 is wanted")
+                raise_at_line(str(sizes), line, f"{n:g} utterances of speaker {speaker}; at least 1 is needed")
         if sum(each) != len(frames):
             raise UserError(f"{path} has {len(frames)} utterances, {sizes} says {sum(each):g}")
         y = np.repeat(np.arange(len(each), dtype=np.int32), np.array(each, int))
@@ -260,7 +260,7 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     if not header.true("classlabel"):
         raise UserError(f"{path} has no classes: its header does not say @classLabel true")
     if header.true("timestamps"):
-        raise UserError(f"{path} has time stamps, which are not read")
+        raise UserError(f"{path} has time stamps, which are not supported")
     named = tuple(header.said["classlabel"][1:])
     if len(set(named)) < len(named):
         raise UserError(f"{path}: its header names the class {max(named, key=named.count)!r} twice")

@@ -66,7 +66,7 @@ def decode_wav(content: bytes, path: str) -> Recording:
         channels, width, rate, promised = file.getparams()[:4]
         data = file.readframes(promised)
     if width not in _TYPES:
-        raise UserError(f"{path} has samples of {8 * width} bits; 8, 16 and 32 are read")
+        raise UserError(f"{path} has samples of {8 * width} bits; 8, 16 and 32 are supported")
     if not 1 <= rate <= _FASTEST:
         raise UserError(f"{path} has {rate} samples a second; 1 to {_FASTEST} are read")
     if not promised or len(data) != promised * channels * width:

@@ -145,7 +145,7 @@ def _restored(checkpointer: Any, place: Path, wanted: _Leaves) -> _Leaves:
         raise DamagedError(f"arrays cannot be read ({type(error).__name__})") from error
     for path, array in wanted.items():
         if _signature(found[path]) != _signature(array):
-            raise DamagedError(f"arrays hold another {path} than manifest.json says")
+            raise DamagedError(f"the arrays hold another {path} than manifest.json")
     return found
 
 

@@ -50,7 +50,7 @@ class Log:
             except (ValueError, RecursionError) as error:
                 if i == len(lines) - 1:
                     half = line
-                    print(f"{path}: the last line is not whole, and left out", file=sys.stderr)
+                    print(f"{path}: the last line is incomplete and ignored", file=sys.stderr)
                     break
                 raise UserError(
                     f"{path} is damaged: line {i + 1} is not as it was written; without it and the lines after it the "

@@ -64,7 +64,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "rung",
     0,
-    "Steps of the first rung of --halving; later ones have --halving times as many.",
+    "Steps of the first rung of --halving; each later rung has --halving times as many.",
     0,
     flag_values=_FLAGS,
 )

@@ -103,7 +103,7 @@ def _check_limits(option: str, text: str, kind: str, low: float, high: float) ->
     if kind == "log" and low <= 0:
         raise UserError(f"--{option}={text}: a logarithmic range begins above 0")
     if kind == "int" and (low != int(low) or high != int(high)):
-        raise UserError(f"--{option}={text}: whole numbers, please")
+        raise UserError(f"--{option}={text}: expected whole numbers")
 
 
 def drawn_range(text: str) -> Range:

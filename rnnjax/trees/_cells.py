@@ -46,7 +46,7 @@ def _check_two_children(name: str, present: jax.Array) -> None:
     """Refuses nodes whose arity is not two."""
     if present.shape != (2,):
         raise ValueError(f"{name} joins two children, and these trees have nodes of up to {present.shape[0]}: "
-                         "child_sum joins any number")  # fmt: skip
+                         "child_sum takes any number")  # fmt: skip
 
 
 def _matrices(key: jax.Array, children: int, gates: int, hidden: int, dtype: Any) -> jax.Array:
