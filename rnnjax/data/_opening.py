@@ -57,7 +57,7 @@ def decode_text(content: bytes, path: str, encoding: str = UTF8, feeds: bool = F
         byte = len(before[-1].encode(name, "replace")) + 1
         raise UserError(
             f"{path}, line {len(before)}: not {name.upper()} text (byte {byte} of the line): "
-            "set --encoding to another one, such as latin-1"
+            "--encoding sets another one, such as latin-1"
         ) from error
     except ValueError as error:
         raise UserError(f"cannot read {path}: it is not {name.upper()} text ({error})") from error

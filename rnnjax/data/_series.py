@@ -69,7 +69,7 @@ def _find_column(names: list[str], column: int | str, path: str) -> tuple[int, b
     at = int(column) if isinstance(column, int) or _PLACE.fullmatch(column) else None
     if isinstance(column, str) and column in names and (header or at is None or not -width <= at < width):
         if names.count(column) > 1:
-            raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its index, from 0")
+            raise UserError(f"{path} has {names.count(column)} columns {column!r}: give its place, from 0")
         return names.index(column), True
     if at is None:
         raise UserError(f"{path} has no column {column!r}: {', '.join(names) if header else 'it has no header'}")
