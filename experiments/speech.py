@@ -118,7 +118,7 @@ def recorded(config: app.Config) -> tuple[Facts, PyTree]:
         )
     x = heard(found, config)
     try:
-        losses.check_lengths(x.valid.sum(1).tolist(), y, [f"{r.name}.wav" for r in found])
+        losses.check_lengths(x.valid.sum(1).tolist(), [labels + 1 for labels in y], [f"{r.name}.wav" for r in found])
     except ValueError as error:
         raise UserError(str(error)) from error
     train, valid = (rest[part] for part in random_split(len(rest), config.valid))

@@ -1,7 +1,7 @@
 """A study of an experiment: trains many members over a grid or a space of flags, in few compiled programs.
 
-    python -m experiments.sweep --experiment=copying --set=cell=lstm --grid=learning_rate=1e-3,1e-2 --grid=seed=0,1,2
-    python -m experiments.sweep --experiment=adding --space=learning_rate=log:1e-4:1e-1 --trials=64 --sampler=tpe
+    python -m rnnjax.studies --experiment=copying --set=cell=lstm --grid=learning_rate=1e-3,1e-2 --grid=seed=0,1,2
+    python -m rnnjax.studies --experiment=adding --space=learning_rate=log:1e-4:1e-1 --trials=64 --sampler=tpe
 
 Started again, it resumes.
 """
