@@ -137,8 +137,15 @@ def main(argv: list[str]) -> None:
     for name, s in median.items():
         peer = median.get(name.replace("rnnjax", "PyTorch"), s)
         greedy = median[name.split(",")[0] + ", greedy"]
-        rows.append({"": name, "words/s": words / s, "ms": 1e3 * s, "time of PyTorch / its": peer / s,
-                     "its time / greedy": s / greedy})  # fmt: skip
+        rows.append(
+            {
+                "": name,
+                "words/s": words / s,
+                "ms": 1e3 * s,
+                "time of PyTorch / its": peer / s,
+                "its time / greedy": s / greedy,
+            }
+        )
     print_table(rows, title=f"{FLAGS.batch} sources at once, {FLAGS.words} words each ({FLAGS.clock} time)")
     turns.write({"rows": rows})
 

@@ -104,8 +104,10 @@ def compare(name: str, shape: Sequence[int]) -> list[dict[str, Any]]:
     base = dict.fromkeys(seconds, seconds["bare"]) | {"both directions": 2 * seconds["bare"]}
     base["two layers"] = seconds["bare"] + seconds.get("on H inputs", seconds["bare"])
     label = f"{name} {','.join(map(str, shape))}: "
-    return [{"": label + row, "ms": 1e3 * s, "over bare": s / base[row], "first call, s": first[row]}
-            for row, s in seconds.items()]  # fmt: skip
+    return [
+        {"": label + row, "ms": 1e3 * s, "over bare": s / base[row], "first call, s": first[row]}
+        for row, s in seconds.items()
+    ]
 
 
 def main(argv: Sequence[str]) -> None:

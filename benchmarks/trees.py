@@ -170,8 +170,10 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unknown argument {argv[1]}")
     several = some_trees()
     rates = {name: len(several) / s for name, s in in_turn(calls(several), FLAGS.repeats).items()}
-    print(f"{len(several)} trees, {np.mean([len(t.sentence()) for t in several]):.1f} words in the mean, "
-          f"{FLAGS.hidden} units, {'training steps' if FLAGS.update else 'gradients'}, {FLAGS.clock} time")  # fmt: skip
+    print(
+        f"{len(several)} trees, {np.mean([len(t.sentence()) for t in several]):.1f} words in the mean, "
+        f"{FLAGS.hidden} units, {'training steps' if FLAGS.update else 'gradients'}, {FLAGS.clock} time"
+    )
     print(f"{'':<14}{'trees a second':>16}{'over one by one':>17}{'over torch':>12}")
     for name, rate in rates.items():
         torch_rate = rates.get(name.replace("together", "torch"))

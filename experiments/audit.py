@@ -244,12 +244,24 @@ def arrived(f: Found, ends: list[int]) -> dict[str, str]:
 
 def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
     """Writes the files."""
-    rows = [{"cell": c, "rule": f.rule, "truncation": f.window, "group": g, "draws": f.draws, **q._asdict()}
-            for c, results in found.items() for f in results for g, q in f.groups.items()]  # fmt: skip
-    rows += [{"cell": c, "rule": f.rule, "truncation": f.window, "not_admitted": f.refused}
-             for c, results in found.items() for f in results if f.refused]  # fmt: skip
-    by_lag = [{"cell": c, "rule": f.rule, "truncation": f.window, "lags": name, **lag._asdict()}
-              for c, results in found.items() for f in results for name, lag in zip(lags, f.lags)]  # fmt: skip
+    rows = [
+        {"cell": c, "rule": f.rule, "truncation": f.window, "group": g, "draws": f.draws, **q._asdict()}
+        for c, results in found.items()
+        for f in results
+        for g, q in f.groups.items()
+    ]
+    rows += [
+        {"cell": c, "rule": f.rule, "truncation": f.window, "not_admitted": f.refused}
+        for c, results in found.items()
+        for f in results
+        if f.refused
+    ]
+    by_lag = [
+        {"cell": c, "rule": f.rule, "truncation": f.window, "lags": name, **lag._asdict()}
+        for c, results in found.items()
+        for f in results
+        for name, lag in zip(lags, f.lags)
+    ]
     atomic_write(workdir.file("audit.csv"), as_csv(rows))
     atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
     plotting.audits(workdir.file(f"audit.{kind}"), {name: panel(results, lags) for name, results in found.items()})

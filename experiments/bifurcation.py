@@ -31,8 +31,9 @@ flags.DEFINE_integer("columns", 1000, "Values of the parameter; a fifth of it fo
 flags.DEFINE_integer("points", 1_000_000, "Points per picture; a tenth of it for the network.", 1000, flag_values=FLAGS)
 flags.DEFINE_float("bias", 0.1, "b of the unit.", flag_values=FLAGS)
 flags.DEFINE_integer("units", 100, "Units of the network.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("steps", 500, "Steps for each Lyapunov exponent, after as many that are discarded.", 10,
-                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer(
+    "steps", 500, "Steps for each Lyapunov exponent, after as many that are discarded.", 10, flag_values=FLAGS
+)
 
 
 class Family(NamedTuple):

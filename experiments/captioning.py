@@ -42,13 +42,20 @@ FLAGS = app.common_flags(
 flags.DEFINE_integer("channels", 32, "Channels of the convolutional network's last map.", 2, flag_values=FLAGS)
 flags.DEFINE_float("smoothing", 0.4, "Label smoothing: probability spread over all words.", 0, 0.9, flag_values=FLAGS)
 flags.DEFINE_enum(
-    "attention", "luong", ["luong", "bahdanau"], "bahdanau: the recurrent network reads the context, and may store it; "
+    "attention",
+    "luong",
+    ["luong", "bahdanau"],
+    "bahdanau: the recurrent network reads the context, and may store it; "
     "luong: it reads words only, and its state and the current context choose each word.",
     flag_values=FLAGS,
-)  # fmt: skip
+)
 flags.DEFINE_integer("embedding_size", 4, "Embedding size of a word.", 1, flag_values=FLAGS)
-flags.DEFINE_boolean("own_words", True, "Whether the decoder reads the words that it has written; if not, only its "
-                     "state tells it how far it is.", flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_boolean(
+    "own_words",
+    True,
+    "Whether the decoder reads the words that it has written; if not, only its state tells it how far it is.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("tested", 500, "Pictures to describe at the end, of either kind.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("shown", 6, "Pictures on the contact sheet.", 1, 12, flag_values=FLAGS)
 

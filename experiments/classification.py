@@ -73,23 +73,32 @@ flags.DEFINE_string("test_data", "", "A separate .ts or text file for the test, 
 flags.DEFINE_enum(
     "task", "binary", ["binary", "fine"], "For a folder of trees: two classes, or five.", flag_values=FLAGS
 )
-flags.DEFINE_enum("units", "auto", ["auto", "words", "characters"], "The units of a text; auto: characters if there "
-                  "is a file for each class.", flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_enum(
+    "units",
+    "auto",
+    ["auto", "words", "characters"],
+    "The units of a text; auto: characters if there is a file for each class.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("valid", 0.1, "Fraction of the training examples for validation.", 0.001, 0.5, flag_values=FLAGS)
-flags.DEFINE_float("test", 0.2, "Fraction of the examples for the test, if the data have no test part.", 0.001, 0.5,
-                   flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_float("part", 1.0, "Fraction of the training examples to use: a small labelled set.", 0.0001, 1.0,
-                   flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("longest", 60, "Steps of the longest sequence; longer ones are skipped and counted.", 1,
-                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float(
+    "test", 0.2, "Fraction of the examples for the test, if the data have no test part.", 0.001, 0.5, flag_values=FLAGS
+)
+flags.DEFINE_float(
+    "part", 1.0, "Fraction of the training examples to use: a small labelled set.", 0.0001, 1.0, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "longest", 60, "Steps of the longest sequence; longer ones are skipped and counted.", 1, flag_values=FLAGS
+)
 flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words or characters.", 4, flag_values=FLAGS)
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word; --vectors sets its own.", 1, flag_values=FLAGS)
 flags.DEFINE_string("vectors", "", "Initial word vectors, a text file of word2vec or GloVe.", flag_values=FLAGS)
 flags.DEFINE_boolean("frozen", False, "Keep the word vectors at their initial values.", flag_values=FLAGS)
 flags.DEFINE_boolean("both_ways", False, "Read each sequence in both directions.", flag_values=FLAGS)
 flags.DEFINE_boolean("pool", False, "Classify the mean of all outputs, not the last one.", flag_values=FLAGS)
-flags.DEFINE_float("input_noise", 0.0, "Normal noise on numeric training inputs, in standard deviations.", 0.0,
-                   flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float(
+    "input_noise", 0.0, "Normal noise on numeric training inputs, in standard deviations.", 0.0, flag_values=FLAGS
+)
 flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
 
 

@@ -146,8 +146,11 @@ def lstm_gates(params: PyTree, xs: jax.Array) -> dict[str, jax.Array]:
     h = rnnjax.run(rnnjax.unroll(rnnjax.lstm(n, forget_bias=FORGET_BIAS)), (drive, core), xs)[1]
     before = jnp.concatenate([jnp.zeros_like(h[:1]), h[:-1]])
     i, f, _, o = jnp.split(affine(drive, xs) + before @ core["u"], 4, axis=-1)
-    return {"LSTM forget": jax.nn.sigmoid(f + FORGET_BIAS), "LSTM input": jax.nn.sigmoid(i),
-            "LSTM output": jax.nn.sigmoid(o)}  # fmt: skip
+    return {
+        "LSTM forget": jax.nn.sigmoid(f + FORGET_BIAS),
+        "LSTM input": jax.nn.sigmoid(i),
+        "LSTM output": jax.nn.sigmoid(o),
+    }
 
 
 def gates(config: app.Config, highway: tuple[list[Cell], PyTree] | None) -> dict[str, np.ndarray]:
@@ -165,10 +168,13 @@ def gates(config: app.Config, highway: tuple[list[Cell], PyTree] | None) -> dict
 def opened(values: np.ndarray) -> dict[str, float]:
     """Summarises how far gates `[sequences, ..., T, hidden]` open, and how much that depends on the data."""
     within = np.moveaxis(values, (0, -2), (-2, -1))[..., values.shape[-2] // 2 :]  # the second half of each sequence
-    return {"mean": float(values.mean()), "below 0.1": float((values < 0.1).mean()),
-            "above 0.9": float((values > 0.9).mean()),
-            "of one unit, deviation with the data": float(within.std((-2, -1)).mean()),
-            "between units": float(within.mean((-2, -1)).std())}  # fmt: skip
+    return {
+        "mean": float(values.mean()),
+        "below 0.1": float((values < 0.1).mean()),
+        "above 0.9": float((values > 0.9).mean()),
+        "of one unit, deviation with the data": float(within.std((-2, -1)).mean()),
+        "between units": float(within.mean((-2, -1)).std()),
+    }
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
@@ -194,9 +200,16 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
                 highway = (parts, params) if shortcut == "highway" else highway
                 bar.update(sum(map(len, found.values())))
     rows = [
-        {"shortcut": s, "layers": d, "error": r["error"], "without a layer, median": r["taken out"][1],
-         "parameters": r["parameters"]} for s, by in found.items() for d, r in by.items()
-    ]  # fmt: skip
+        {
+            "shortcut": s,
+            "layers": d,
+            "error": r["error"],
+            "without a layer, median": r["taken out"][1],
+            "parameters": r["parameters"],
+        }
+        for s, by in found.items()
+        for d, r in by.items()
+    ]
     print_table(rows, title=f"squared error of what was read {config.delay} steps ago (predicting the mean: 1)")
     values = gates(config, highway)
     doors = {name: opened(each) for name, each in values.items()}
@@ -239,8 +252,15 @@ def draw(found: dict[str, dict[int, dict[str, Any]]], values: dict[str, np.ndarr
 def histogram(axes: Axes, values: dict[str, np.ndarray]) -> None:
     """Draws a histogram of how far each gate opens."""
     for name, each in values.items():
-        axes.hist(each.ravel(), np.linspace(0, 1, 41).tolist(), density=True, histtype="step", lw=1.8, label=name,
-                  color=DOORS[name])  # fmt: skip
+        axes.hist(
+            each.ravel(),
+            np.linspace(0, 1, 41).tolist(),
+            density=True,
+            histtype="step",
+            lw=1.8,
+            label=name,
+            color=DOORS[name],
+        )
     axes.set(xlabel="gate: 0 shut, 1 open", ylabel="density", title="gates on fresh sequences")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -107,8 +107,10 @@ def learned(config: app.Config, lags: jax.Array, steps: int) -> tuple[PyTree, Py
     rate = optax.cosine_decay_schedule(config.learning_rate, config.num_steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
     trainer = training.Trainer(cell, estimator, optimizer, sentences(steps, config.batch_size, 0.5))
-    scored = {name: training.evaluate(cell, losses.classify, sentences(steps, config.tested, share))
-              for name, share in (("near", 0.0), ("far", 1.0))}  # fmt: skip
+    scored = {
+        name: training.evaluate(cell, losses.classify, sentences(steps, config.tested, share))
+        for name, share in (("near", 0.0), ("far", 1.0))
+    }
 
     def whole(lag: jax.Array, key: jax.Array) -> tuple[PyTree, PyTree, dict[str, jax.Array]]:
         start = training.init(trainer, lag, key)
@@ -156,9 +158,14 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     print_table(rows, title="\ncorrect answers; far: the language, lag words after the country; near: always 4 words")
     pictures = [workdir.file(f"{name}.{config.picture}") for name in ("accuracy", "sentence")]
     curves(
-        pictures[0], drawn, ylabel="answers that are right", xlabel="lag (words)", title="in china .. fluent ..",
-        baselines={"guessing": 1 / len(FAR)}, log=False,
-    )  # fmt: skip
+        pictures[0],
+        drawn,
+        ylabel="answers that are right",
+        xlabel="lag (words)",
+        title="in china .. fluent ..",
+        baselines={"guessing": 1 / len(FAR)},
+        log=False,
+    )
     words = [WORDS[i] for i in np.asarray(many.words[0])]
     ylabel = r"norm of $\partial \log p / \partial x_t$, geometric mean"
     plotting.sentence(pictures[1], [*words, "?"], lines, ylabel)

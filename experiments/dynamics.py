@@ -63,17 +63,17 @@ class System(NamedTuple):
 
 SYSTEMS = {
     "gingerbread": System(
-        dynamics.gingerbread, (0.5, 3.7), (0.078, -0.078),
+        dynamics.gingerbread,
+        (0.5, 3.7),
+        (0.078, -0.078),
         regular={"regular, from (0.1, 0.1)": (0.1, 0.1), "regular, from (-1.25, 2.35)": (-1.25, 2.35)},
     ),
     "henon": System(dynamics.henon, (0.1, 0.1), (0.419, -1.623)),
-    "lorenz": System(
-        dynamics.rk4(dynamics.lorenz, 0.01), (1.0, 1.0, 20.0), (0.906, 0.0, -14.572), 0.01, (0, 2), "xz"
-    ),
+    "lorenz": System(dynamics.rk4(dynamics.lorenz, 0.01), (1.0, 1.0, 20.0), (0.906, 0.0, -14.572), 0.01, (0, 2), "xz"),
     "mackey_glass": System(
         dynamics.mackey_glass(17.0, 0.1), (1.2,) * 171, (), 0.1, (170, 0), ("x(t)", "x(t - 17)"), {}, 5000, 0.3
     ),
-}  # fmt: skip
+}
 
 
 def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
@@ -94,8 +94,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         draw(name, system, config, pictures[name])
     if config.unfold:
         pictures |= {f"graph of {name}": unfolded(name, c, workdir) for name, c in configs.items()}
-    exponents = [row for name, system in SYSTEMS.items() if system.known
-                 for row in measured(name, system, config)]  # fmt: skip
+    exponents = [row for name, system in SYSTEMS.items() if system.known for row in measured(name, system, config)]
     networks = [{"": name} | f["row"] for name, f in found.items()]
     print_table(networks, title="\nnetworks before training, normal inputs")
     print_table(exponents, title="\nLyapunov exponents (nats per unit of time)")
@@ -143,9 +142,10 @@ def powers() -> dict[str, Panel]:
     turn = jnp.array([[0.6, 0.8], [-0.8, 0.6]])
     h = jnp.array([0.6, 0.8])
     kinds = {
-        "A = 0.9 Q": 0.9 * turn, "A = 1.2 Q": 1.2 * turn,
+        "A = 0.9 Q": 0.9 * turn,
+        "A = 1.2 Q": 1.2 * turn,
         "A = ((0.9, 9), (0, 0.9))": jnp.array([[0.9, 9.0], [0.0, 0.9]]),
-    }  # fmt: skip
+    }
     notes = ["Q a rotation", "Q a rotation", "not normal, radius 0.9"]
 
     def lines(a: jax.Array) -> dict[str, jax.Array]:
@@ -182,8 +182,9 @@ def measured(name: str, system: System, config: app.Config) -> list[dict[str, An
     def row(label: str, start: tuple[float, ...], spread: jax.Array, known: tuple[float, ...]) -> dict[str, Any]:
         got = jax.jit(mean)(jnp.array([start]) + spread)
         pairs = zip(np.asarray(got, float).tolist(), known)
-        return {"": label} | {f"{what} {i + 1}": value for i, pair in enumerate(pairs)
-                              for what, value in zip(("exponent", "known"), pair)}  # fmt: skip
+        return {"": label} | {
+            f"{what} {i + 1}": value for i, pair in enumerate(pairs) for what, value in zip(("exponent", "known"), pair)
+        }
 
     rows = [row(name, system.start, starts, system.known)]
     return rows + [row(f"{name}, {label}", h, 0 * starts, (0.0, 0.0)) for label, h in system.regular.items()]

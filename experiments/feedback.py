@@ -215,8 +215,11 @@ def draw(found: dict[str, dict[str, dict[str, float | int | None]]], problems: d
     panels = figure.subplots(1, len(found), sharey=True)
     for axes, (task, rows) in zip(panels, found.items()):
         axes.barh(list(rows), [row["loss"] for row in rows.values()], color="#0072B2", height=0.6)
-        exact = {"all there is": (problems[task].least, "-"), "inputs alone": (problems[task].unlinked, "--"),
-                 "last output alone": (problems[task].last, ":")}  # fmt: skip
+        exact = {
+            "all there is": (problems[task].least, "-"),
+            "inputs alone": (problems[task].unlinked, "--"),
+            "last output alone": (problems[task].last, ":"),
+        }
         for name, (value, style) in exact.items():
             axes.axvline(value, color="black", linestyle=style, linewidth=1.2, label=f"best: {name}")
         axes.set_title(task)

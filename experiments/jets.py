@@ -37,8 +37,12 @@ flags.DEFINE_integer("jets", 6000, "Training jets, half of each kind.", 2, flag_
 flags.DEFINE_integer("tested", 2000, "Test jets.", 2, flag_values=FLAGS)
 flags.DEFINE_float("momentum", 400.0, "Momentum of a jet, in GeV.", 1.0, flag_values=FLAGS)
 flags.DEFINE_float("mass", 80.0, "Mass of a jet, in GeV.", 10.0, flag_values=FLAGS)
-flags.DEFINE_list("rates", ["3.0", "1.0"], "Rate of the squared masses, for each kind; high rates make light children.",
-                  flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_list(
+    "rates",
+    ["3.0", "1.0"],
+    "Rate of the squared masses, for each kind; high rates make light children.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("first", 15.0, "The rate of the first splitting of the second kind.", 0.01, flag_values=FLAGS)
 packed_flag(FLAGS)
 
@@ -171,9 +175,13 @@ def finish(result: app.Result) -> dict[str, Any]:
     areas = {name: float(np.trapezoid(found, wrong)) for name, (wrong, found) in by.items()}
     print_table([{"told apart by": name, "area under the curve": area} for name, area in areas.items()])
     curves(
-        Path(result.summary["workdir"]) / "roc.png", {name: Run(*points) for name, points in by.items()},
-        ylabel="prongs found", xlabel="showers taken for prongs", title="two kinds of jets", log=False,
-    )  # fmt: skip
+        Path(result.summary["workdir"]) / "roc.png",
+        {name: Run(*points) for name, points in by.items()},
+        ylabel="prongs found",
+        xlabel="showers taken for prongs",
+        title="two kinds of jets",
+        log=False,
+    )
     return {"auc": areas}
 
 

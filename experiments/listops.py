@@ -48,8 +48,9 @@ flags.DEFINE_enum(
     "the whole expression.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("depth", 3, "Nesting depth of operations; test expressions go to twice that depth.", 1,
-                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer(
+    "depth", 3, "Nesting depth of operations; test expressions go to twice that depth.", 1, flag_values=FLAGS
+)
 flags.DEFINE_integer("most", 4, "Maximal number of arguments of a listops operation.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("examples", 6000, "Training expressions.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("tested", 200, "Test expressions of each depth.", 1, flag_values=FLAGS)
@@ -195,17 +196,23 @@ def finish(result: app.Result) -> dict[str, Any]:
         marks = jax.jit(lambda b: jax.lax.map(right, b))(jax.tree.map(jnp.asarray, arrays(some, facts.words, config)))
         shares.append(float(marks.total.sum() / marks.weight.sum()))
     depths = [first + i for i in range(len(shares))]
-    lengths = [np.mean([len(trees.bracketed(t)) for t in facts.test[i * config.tested :][: config.tested]])
-               for i in range(len(shares))]  # fmt: skip
+    lengths = [
+        np.mean([len(trees.bracketed(t)) for t in facts.test[i * config.tested :][: config.tested]])
+        for i in range(len(shares))
+    ]
     print_table(
         [{"depth": d, "symbols": f"{n:.0f}", "right": share} for d, n, share in zip(depths, lengths, shares)],
         title=f"{config.cell}: test expressions, trained up to depth {config.depth}",
     )
     curves(
-        Path(result.summary["workdir"]) / "depths.png", {config.cell: Run(depths, shares, [], [])},
-        ylabel="correct expressions", xlabel="depth", title=f"trained up to depth {config.depth}", log=False,
+        Path(result.summary["workdir"]) / "depths.png",
+        {config.cell: Run(depths, shares, [], [])},
+        ylabel="correct expressions",
+        xlabel="depth",
+        title=f"trained up to depth {config.depth}",
+        log=False,
         baselines={"by chance": 0.1},
-    )  # fmt: skip
+    )
     return {"by_depth": dict(zip(map(str, depths), shares))}
 
 

@@ -127,8 +127,9 @@ def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[...,
         better = judged & (seen.total / math.log(2) < config.mastered * seen.weight)
         level = jnp.minimum(now.level + better, LONGEST)
         params = optax.apply_updates(now.params, updates)
-        return Learner(level, tree_where(judged, jax.tree.map(jnp.zeros_like, seen), seen), place, params, opt_state,
-                       state), None  # fmt: skip
+        return Learner(
+            level, tree_where(judged, jax.tree.map(jnp.zeros_like, seen), seen), place, params, opt_state, state
+        ), None
 
     return lambda key: start(config, setup, estimator, optimizer, key), lambda now, keys: lax.scan(step, now, keys)[0]
 

@@ -108,10 +108,11 @@ def gathered(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Summarises seeds: median errors with an interval, and geometric means of gradients."""
     errors = [run["error"] for run in runs]
     low, high = bootstrap(errors) if len(errors) > 1 else (errors[0], errors[0])
-    flows = {when: np.exp(np.mean([np.log(np.maximum(run[when], 1e-30)) for run in runs], 0)).tolist()
-             for when in ("before", "after")}  # fmt: skip
-    return {"error": interquartile_mean(errors), "low": low, "high": high,
-            "parameters": runs[0]["parameters"], **flows}  # fmt: skip
+    flows = {
+        when: np.exp(np.mean([np.log(np.maximum(run[when], 1e-30)) for run in runs], 0)).tolist()
+        for when in ("before", "after")
+    }
+    return {"error": interquartile_mean(errors), "low": low, "high": high, "parameters": runs[0]["parameters"], **flows}
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
@@ -132,8 +133,9 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     for name, row in found.items():
         lengths = {"shortest": kinds[name].shortest(config.delay), "longest": kinds[name].longest(config.delay)}
         left = {f"gradient {config.delay} back, {when}": row[when][config.delay] for when in ("before", "after")}
-        rows.append({"layers": name, **lengths, **left,
-                     **{key: row[key] for key in ("error", "low", "high", "parameters")}})  # fmt: skip
+        rows.append(
+            {"layers": name, **lengths, **left, **{key: row[key] for key in ("error", "low", "high", "parameters")}}
+        )
     title = (
         f"ways over {config.delay} steps, in layers; what is left of a gradient; squared error (saying the mean: 1), "
         f"{config.seeds} seeds"

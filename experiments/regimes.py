@@ -92,8 +92,10 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     rows = []
     for regime, row in found.items():
         low, high = bootstrap(row["test"])
-        rows.append({"regime": regime, "seeds": config.seeds, "test": interquartile_mean(row["test"])}
-                    | ({"low": low, "high": high} if config.seeds > 1 else {}))  # fmt: skip
+        rows.append(
+            {"regime": regime, "seeds": config.seeds, "test": interquartile_mean(row["test"])}
+            | ({"low": low, "high": high} if config.seeds > 1 else {})
+        )
     print_table(rows, title=f"nats a character after {config.characters:,} characters")
     return app.Findings(found, {"regimes": draw(found)})
 

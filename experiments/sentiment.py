@@ -62,8 +62,9 @@ flags.DEFINE_boolean(
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word.", 1, flag_values=FLAGS)
 packed_flag(FLAGS)
 flags.DEFINE_integer("sentences", 4000, "Generated training sentences.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("longest", 12, "Words of the longest of them; test sentences go to twice that length.", 3,
-                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer(
+    "longest", 12, "Words of the longest of them; test sentences go to twice that length.", 3, flag_values=FLAGS
+)
 
 LEXICON = {
     -2: ("awful", "dreadful", "horrible"),
@@ -149,8 +150,10 @@ def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
 def treebank(config: app.Config) -> dict[str, list[trees.Tree]]:
     """Reads the three files of a treebank."""
     folder = find_folder(config.data, config.data_dir)
-    parts = {name: trees.read_trees(str(folder / f"{file}.txt"), config.encoding)
-             for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))}  # fmt: skip
+    parts = {
+        name: trees.read_trees(str(folder / f"{file}.txt"), config.encoding)
+        for name, file in (("train", "train"), ("valid", "dev"), ("test", "test"))
+    }
     for name, part in parts.items():
         wrong = {label for tree in part for label in tree.labels} - {*FINE, ""}
         if wrong:
@@ -289,14 +292,19 @@ def by_length(result: app.Result) -> dict[str, float]:
     marks = np.asarray(jax.jit(lambda b: jax.lax.map(right, b))(batch))[there]
     ends = np.unique(np.quantile(lengths, np.linspace(0.1, 1, 10)).astype(int))
     bins = np.searchsorted(ends, lengths)
-    rows = {f"{int(np.array(lengths)[bins == i].min())}-{end}": float(marks[bins == i].mean())
-            for i, end in enumerate(ends)}  # fmt: skip
+    rows = {
+        f"{int(np.array(lengths)[bins == i].min())}-{end}": float(marks[bins == i].mean()) for i, end in enumerate(ends)
+    }
     print_table([{"words": name, "root accuracy": share} for name, share in rows.items()], title=f"{config.cell}: test")
     curves(
-        Path(result.summary["workdir"]) / "lengths.png", {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
-        ylabel="root accuracy", xlabel="words", title="test sentences by length", log=False,
+        Path(result.summary["workdir"]) / "lengths.png",
+        {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
+        ylabel="root accuracy",
+        xlabel="words",
+        title="test sentences by length",
+        log=False,
         baselines={"the commonest class": facts.commonest},
-    )  # fmt: skip
+    )
     return rows
 
 

@@ -94,8 +94,10 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     ends = [round(len(x) * (1 - config.test - config.valid)), round(len(x) * (1 - config.test))]
     shortest = max(config.length, config.warm, LAGS) + config.free + 2
     if min(ends[0], len(x) - ends[1]) < shortest or ends[1] - ends[0] < 2:
-        raise UserError(f"--data={config.data} has {len(x)} numbers: too few for parts to learn from and to test on of "
-                        f"{shortest} at least (--length or --warm, and --free)")  # fmt: skip
+        raise UserError(
+            f"--data={config.data} has {len(x)} numbers: too few for parts to learn from and to test on of "
+            f"{shortest} at least (--length or --warm, and --free)"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = x[: ends[0]].mean(), x[: ends[0]].std()
         largest = np.square((x - mean) / (deviation or 1)).sum()
@@ -105,8 +107,10 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
         raise UserError(f"--data={config.data}: all numbers to learn from are {mean:g}")
     x = (x - mean) / deviation
     cuts = {"train": (0, ends[0]), "valid": (ends[0], ends[1]), "test": (ends[1], len(x))}
-    data = {part: x[max(0, a - config.warm) : b, None].astype(config.dtype if config.dtype != "bfloat16" else "float32")
-            for part, (a, b) in cuts.items()}  # fmt: skip
+    data = {
+        part: x[max(0, a - config.warm) : b, None].astype(config.dtype if config.dtype != "bfloat16" else "float32")
+        for part, (a, b) in cuts.items()
+    }
     test = x[ends[1] :]
     still = float(((test - x[ends[1] - 1 : -1]) ** 2).mean())
     return Facts(ends[0], float(test.var()), autoregression(x, ends), still), data

@@ -50,18 +50,26 @@ FLAGS = app.common_flags(
     eval_batches=4,
 )
 flags.DEFINE_string(
-    "data", "strokes",
+    "data",
+    "strokes",
     "strokes: generated words of a pen; or a folder or a tar or zip archive of wav files, itself or below --data_dir, "
     "named after their labels, digits from 0 to 9: 0_1_1.wav; those whose first label is --test_first are the test "
-    "part: yesno/waves_yesno.tar.gz.", flag_values=FLAGS,
-)  # fmt: skip
-flags.DEFINE_integer("test_first", 1, "First label of the test recordings; the others are for training.", 0, 9,
-                     flag_values=FLAGS)  # fmt: skip
+    "part: yesno/waves_yesno.tar.gz.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "test_first", 1, "First label of the test recordings; the others are for training.", 0, 9, flag_values=FLAGS
+)
 flags.DEFINE_float("valid", 0.15, "Fraction of the training recordings for validation.", 0, 0.5, flag_values=FLAGS)
 flags.DEFINE_integer("mels", 40, "Number of mel bands.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("together", 4, "Frames of 10 ms per step.", 1, flag_values=FLAGS)
-flags.DEFINE_float("input_noise", 0.5, "Normal noise on the features of training recordings, in standard "
-                   "deviations.", 0, flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_float(
+    "input_noise",
+    0.5,
+    "Normal noise on the features of training recordings, in standard deviations.",
+    0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("shortest", 2, "Letters of the shortest generated words.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("longest", 5, "Letters of the longest generated words.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("tested", 500, "Generated test words.", 1, flag_values=FLAGS)

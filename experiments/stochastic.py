@@ -120,9 +120,13 @@ def finish(result: app.Result) -> dict[str, Any]:
     sweeps = list(range(1, config.sweeps + 1))
     runs = {name: plotting.Run(sweeps, row.pop("curve"), [], []) for name, row in found.items()}
     plotting.curves(
-        Path(result.summary["workdir"]) / f"settling.{config.picture}", runs, ylabel="overlap with a pattern",
-        xlabel="sweep", title=f"{config.patterns} patterns in {config.units} units", log=False,
-    )  # fmt: skip
+        Path(result.summary["workdir"]) / f"settling.{config.picture}",
+        runs,
+        ylabel="overlap with a pattern",
+        xlabel="sweep",
+        title=f"{config.patterns} patterns in {config.units} units",
+        log=False,
+    )
     print_table(
         [{"200 starts": name} | row for name, row in found.items()],
         title="settled: in a stored pattern, or its opposite, to 97.5 % of the units",

@@ -61,8 +61,9 @@ flags.DEFINE_integer("tag_column", -1, "Column of the labels: from 0, or from th
 flags.DEFINE_boolean(
     "both_ways", True, "Read the sentences in both directions; otherwise from left to right.", flag_values=FLAGS
 )
-flags.DEFINE_integer("longest", 60, "Words of the longest sentence; longer ones are skipped and counted.", 1,
-                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer(
+    "longest", 60, "Words of the longest sentence; longer ones are skipped and counted.", 1, flag_values=FLAGS
+)
 flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words.", 4, flag_values=FLAGS)
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word.", 1, flag_values=FLAGS)
 flags.DEFINE_float("valid", 0.1, "Fraction of the sentences for validation.", 0.001, 0.5, flag_values=FLAGS)
@@ -254,8 +255,9 @@ def objective(config: app.Config, labels: tuple[str, ...]) -> losses.Objective:
     """Nats and accuracy per label; for `clauses` also the accuracy of each kind of gap."""
     if config.data != "clauses":
         return losses.classify
-    kinds = {kind: np.array([i for i, label in enumerate(labels) if label in own], np.int32)
-             for kind, own in KINDS.items()}  # fmt: skip
+    kinds = {
+        kind: np.array([i for i, label in enumerate(labels) if label in own], np.int32) for kind, own in KINDS.items()
+    }
 
     def scored(outputs: PyTree, batch: Batch) -> losses.Metrics:
         apart = {kind: batch._replace(mask=batch.mask & jnp.isin(batch.y, own)) for kind, own in kinds.items()}

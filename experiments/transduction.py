@@ -44,11 +44,17 @@ FLAGS = app.common_flags(
     eval_batches=4,
 )
 translator_flags(FLAGS, attention="bahdanau", location=9)
-flags.DEFINE_enum("task", "order", ["order", "reversal"], "The task: to reorder clauses, or to reverse a sequence.",
-                  flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("longest", 0, "Clauses (3 by default) or symbols (12) of the longest training source; tests also "
-                     "use sources of up to twice that length for order, and one and a half times for reversal.", 0,
-                     flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_enum(
+    "task", "order", ["order", "reversal"], "The task: to reorder clauses, or to reverse a sequence.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "longest",
+    0,
+    "Clauses (3 by default) or symbols (12) of the longest training source; tests also "
+    "use sources of up to twice that length for order, and one and a half times for reversal.",
+    0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("tested", 1000, "Sources to decode at the end, of either length.", 1, flag_values=FLAGS)
 
 KINDS = (

@@ -55,19 +55,23 @@ FLAGS = app.common_flags(
 )
 translator_flags(FLAGS, attention="general")
 flags.DEFINE_string(
-    "data", "generated",
+    "data",
+    "generated",
     "generated: a toy language with the verb at the end; or a folder of files train*.EN*, val*.EN*, test*.EN* for a "
     "language EN, one sentence per line, words separated by spaces, itself or below --data_dir: multi30k.",
     flag_values=FLAGS,
-)  # fmt: skip
+)
 flags.DEFINE_string("source", "en", "The source language.", flag_values=FLAGS)
 flags.DEFINE_string("target", "de", "The target language.", flag_values=FLAGS)
-flags.DEFINE_integer("vocabulary", 8000, "Number of most frequent words of each language; others are unknown.", 3,
-                     flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_integer("longest", 30, "Words of the longest training sentences; longer ones are skipped.", 1,
-                     flag_values=FLAGS)  # fmt: skip
-flags.DEFINE_list("buckets", ["8", "12", "16", "22"], "Lengths to which a batch can be cut, ascending.",
-                  flag_values=FLAGS)  # fmt: skip
+flags.DEFINE_integer(
+    "vocabulary", 8000, "Number of most frequent words of each language; others are unknown.", 3, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "longest", 30, "Words of the longest training sentences; longer ones are skipped.", 1, flag_values=FLAGS
+)
+flags.DEFINE_list(
+    "buckets", ["8", "12", "16", "22"], "Lengths to which a batch can be cut, ascending.", flag_values=FLAGS
+)
 flags.DEFINE_integer("sentences", 5000, "Generated training sentences.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("shown", 3, "Number of translations to show at the end.", 0, flag_values=FLAGS)
 

@@ -111,9 +111,15 @@ def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], 
     one = config.use.sample(fresh)
     said = rnnjax.run(setup.cell, progress.state.params, one.x)[1].argmax(-1)
     due = np.asarray(one.mask)
-    row = {"to learn": config.use.what, "right": right[-1], "guessing": guessing(config.use, fresh),
-           "parameters": count(progress.state.params), "reads": written(np.asarray(one.x)),
-           "writes": written(np.where(due, said, -1)), "due": written(np.where(due, one.y, -1))}  # fmt: skip
+    row = {
+        "to learn": config.use.what,
+        "right": right[-1],
+        "guessing": guessing(config.use, fresh),
+        "parameters": count(progress.state.params),
+        "reads": written(np.asarray(one.x)),
+        "writes": written(np.where(due, said, -1)),
+        "due": written(np.where(due, one.y, -1)),
+    }
     return right, row
 
 

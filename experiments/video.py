@@ -39,9 +39,12 @@ FLAGS = app.common_flags(
     checkpoint_every=1000,
 )
 flags.DEFINE_enum(
-    "task", "moves", ["moves", "events"], "moves: one label per film, the motion of its shape; events: one label per "
-    "frame, the event in it.", flag_values=FLAGS,
-)  # fmt: skip
+    "task",
+    "moves",
+    ["moves", "events"],
+    "moves: one label per film, the motion of its shape; events: one label per frame, the event in it.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("frames", 0, "Frames per film; 0: 6 for moves, 16 for events.", 0, flag_values=FLAGS)
 flags.DEFINE_integer("channels", 16, "Channels of the convolutional network's last map.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("features", 32, "Features of a frame for the recurrent network.", 1, flag_values=FLAGS)
@@ -123,8 +126,10 @@ def finish(result: app.Result) -> dict[str, Any]:
     right = {name: float((said == i)[batch.y == i].mean()) for i, name in enumerate(labels) if (batch.y == i).any()}
     shares = {name: float((batch.y == labels.index(name)).mean()) for name in right}
     rows = [{"label": name, "share": shares[name], "right": right[name]} for name in right]
-    print_table([*rows, {"label": "all", "share": 1.0, "right": float((said == batch.y).mean())}],
-          title=f"{config.cell}: {config.tested} films")  # fmt: skip
+    print_table(
+        [*rows, {"label": "all", "share": 1.0, "right": float((said == batch.y).mean())}],
+        title=f"{config.cell}: {config.tested} films",
+    )
     path = Path(result.summary["workdir"]) / f"films.{config.picture}"
     save(path, sheet(np.asarray(batch.x), batch.y, said, labels))
     print(f"films: {path}")

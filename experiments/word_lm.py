@@ -116,8 +116,10 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     parts = read(config)
     vocabulary = data.Vocabulary.of(parts["train"], config.vocabulary, [data.UNKNOWN])
     symbols = {name: vocabulary.encode(part) for name, part in parts.items()}
-    rows = {name: data.contiguous_rows(s, config.batch_size, config.truncation, f"the {name} part", "words")
-            for name, s in symbols.items()}  # fmt: skip
+    rows = {
+        name: data.contiguous_rows(s, config.batch_size, config.truncation, f"the {name} part", "words")
+        for name, s in symbols.items()
+    }
     share = np.bincount(symbols["train"], minlength=len(vocabulary)) + 0.5
     lengths = {name: part.windows(config.truncation) for name, part in rows.items()}
     return Facts(vocabulary, lengths, float(-np.log(share / share.sum())[symbols["test"]].mean())), rows
@@ -170,8 +172,9 @@ def neighbours(vocabulary: data.Vocabulary, w: np.ndarray, shown: int = 8, near:
     unit = w[1:] / np.linalg.norm(w[1:], axis=1, keepdims=True)
     some = range(len(unit) // 8, len(unit), max(1, len(unit) // shown))
     close = np.argsort(-(unit[list(some)] @ unit.T), axis=1)[:, 1 : near + 1]
-    return [{"word": vocabulary.words[i], "near": " ".join(vocabulary.words[j] for j in row)}
-            for i, row in zip(some, close)]  # fmt: skip
+    return [
+        {"word": vocabulary.words[i], "near": " ".join(vocabulary.words[j] for j in row)} for i, row in zip(some, close)
+    ]
 
 
 def write(config: app.Config, words: data.Vocabulary, params: PyTree) -> str:

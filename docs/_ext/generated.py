@@ -146,8 +146,11 @@ def deprecations_page() -> str:
     """Names that changed."""
     names = [f"| `{old}` | `{new}` |" for old, new in _deprecated.NEW_NAMES.items()]
     flags = [f"| `--{old}` | `--{new}` |" for old, new in _deprecated.NEW_FLAGS.items()]
-    values = [f"| `--{flag}={old}` | `--{flag}={new}` |"
-              for flag, changes in _deprecated.NEW_VALUES.items() for old, new in changes.items()]  # fmt: skip
+    values = [
+        f"| `--{flag}={old}` | `--{flag}={new}` |"
+        for flag, changes in _deprecated.NEW_VALUES.items()
+        for old, new in changes.items()
+    ]
     intro = (inspect.getdoc(_deprecated) or "").split(": ", 1)[-1]
     return "\n".join([
         "# Names that changed", "", intro[0].upper() + intro[1:], "",

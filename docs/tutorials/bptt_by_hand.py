@@ -141,11 +141,16 @@ def squared_error_gradient(
     for t in reversed(range(len(xs))):
         before = h[t - 1] if t else jnp.zeros_like(net.b)
         out = jnp.stack([g_o[t, k] * (g(o[t, k]) - targets[t, k]) for k in range(outputs)])
-        delta = jnp.stack([
-            f_a[t, j]
-            * (sum(out[k] * net.v[k, j] for k in range(outputs)) + sum(net.w[i, j] * later[i] for i in range(units)))
-            for j in range(units)
-        ])  # fmt: skip
+        delta = jnp.stack(
+            [
+                f_a[t, j]
+                * (
+                    sum(out[k] * net.v[k, j] for k in range(outputs))
+                    + sum(net.w[i, j] * later[i] for i in range(units))
+                )
+                for j in range(units)
+            ]
+        )
         terms = jnp.outer(delta, before), jnp.outer(delta, xs[t]), delta, jnp.outer(out, h[t]), out
         grad, later = Network(*map(jnp.add, grad, terms)), delta
     return grad

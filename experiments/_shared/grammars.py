@@ -62,9 +62,13 @@ NAMES = ("x", "jones", "smith", "ito", "okafor", "silva", "novak", "haddad")
 PAST = ("is an ex-employee of company y", "was once the head of company y", "had a post at company y")
 OWN = ("is running a business of his own", "is the owner of a small firm", "has a shop of his own")
 ASIDES = (
-    "as everybody here knows", "for all that is said of him", "if the papers are to be believed",
-    "as far as anybody can tell", "whatever his old friends may think", "to the surprise of the whole town",
-)  # fmt: skip
+    "as everybody here knows",
+    "for all that is said of him",
+    "if the papers are to be believed",
+    "as far as anybody can tell",
+    "whatever his old friends may think",
+    "to the surprise of the whole town",
+)
 
 
 def clauses(sentences: int, seed: int) -> dict[str, Labelled]:
@@ -90,13 +94,16 @@ WHOM = ("my mother", "the doctor", "anna", "the office", "tom")
 WORKS = ("some bach", "the news", "a slow song", "my list", "the radio")
 INTENTS = {
     "time": ("what time is it in {city}", "tell me the time in {city}", "how late is it in {city} at {hour} here"),
-    "weather": ("what is the weather like in {city} at {hour}", "will it rain in {city} at {hour}",
-                "do i need a coat in {city} at this time"),
+    "weather": (
+        "what is the weather like in {city} at {hour}",
+        "will it rain in {city} at {hour}",
+        "do i need a coat in {city} at this time",
+    ),
     "alarm": ("wake me at {hour}", "set the alarm for {hour}", "do not let me sleep longer than {hour}"),
     "call": ("call {whom} at {hour}", "i want to talk to {whom}", "tell {whom} that i am in {city}"),
     "play": ("play {work}", "i want to hear {work} at {hour}", "put on {work} for {whom}"),
     "travel": ("how long does it take to {city}", "is there a train to {city}", "i want to be in {city} at {hour}"),
-}  # fmt: skip
+}
 BEFORE, AFTER = ("", "please", "hello ,", "could you help ,", "well ,"), ("", "please", "now", "again", "thank you")
 
 

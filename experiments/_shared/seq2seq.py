@@ -24,30 +24,45 @@ SAMPLINGS = ("none", "constant", "linear", "exponential", "inverse_sigmoid")
 def translator_flags(v: flags.FlagValues, attention: str, location: int = 0) -> None:
     """Defines the flags of an encoder-decoder."""
     flags.DEFINE_enum(
-        "attention", attention, ATTENTIONS,
-        "How the decoder attends to the source; none: it only has the encoder's last state.", flag_values=v,
-    )  # fmt: skip
-    flags.DEFINE_boolean(
-        "feed", False, "Input feeding: the decoder also reads its last attentional output; not for none or bahdanau.",
+        "attention",
+        attention,
+        ATTENTIONS,
+        "How the decoder attends to the source; none: it only has the encoder's last state.",
         flag_values=v,
-    )  # fmt: skip
+    )
+    flags.DEFINE_boolean(
+        "feed",
+        False,
+        "Input feeding: the decoder also reads its last attentional output; not for none or bahdanau.",
+        flag_values=v,
+    )
     flags.DEFINE_boolean(
         "coverage", False, "The score uses the sum of past attention weights; for concat or bahdanau.", flag_values=v
     )
     flags.DEFINE_integer(
-        "location", location, "Width of the window of last attention weights that the score uses, an odd number, or 0; "
-        "for concat and bahdanau.", 0, flag_values=v,
-    )  # fmt: skip
-    flags.DEFINE_enum(
-        "encoder", "both", ["both", "forward"], "Whether the encoder reads in both directions or forward only.",
+        "location",
+        location,
+        "Width of the window of last attention weights that the score uses, an odd number, or 0; "
+        "for concat and bahdanau.",
+        0,
         flag_values=v,
-    )  # fmt: skip
+    )
+    flags.DEFINE_enum(
+        "encoder",
+        "both",
+        ["both", "forward"],
+        "Whether the encoder reads in both directions or forward only.",
+        flag_values=v,
+    )
     flags.DEFINE_integer("embedding_size", 32, "Embedding size of a symbol.", 1, flag_values=v)
     flags.DEFINE_enum(
-        "sampling", "none", SAMPLINGS,
+        "sampling",
+        "none",
+        SAMPLINGS,
         "Scheduled sampling: how the probability decays that the decoder reads the target symbol rather than its own "
-        "prediction; none: it always reads the target. constant with --sampling_last=0 is free running.", flag_values=v,
-    )  # fmt: skip
+        "prediction; none: it always reads the target. constant with --sampling_last=0 is free running.",
+        flag_values=v,
+    )
     flags.DEFINE_float("sampling_pace", 500.0, "Approximate number of steps of the decay.", 1e-6, flag_values=v)
     flags.DEFINE_float("sampling_last", 0.5, "Final probability of the decay.", 0, 1, flag_values=v)
     flags.DEFINE_integer("beam", 5, "Beam width of the beam search at the end.", 1, flag_values=v)
@@ -167,7 +182,10 @@ def alignment_picture(
     n, m = int(source.valid.sum()), int(said.length)
     path = Path(result.summary["workdir"]) / f"alignment.{result.config.picture}"
     alignment(
-        path, weights[:m, :n], [reads[int(s)] for s in source.x[:n]], [writes[int(s)] for s in said.symbols[:m]],
+        path,
+        weights[:m, :n],
+        [reads[int(s)] for s in source.x[:n]],
+        [writes[int(s)] for s in said.symbols[:m]],
         f"{result.config.attention} attention, {result.config.cell}",
-    )  # fmt: skip
+    )
     print(f"alignment: {path}")

@@ -18,8 +18,9 @@ TREE_CELLS: Mapping[str, Callable[[int], trees.TreeCell]] = {
 
 def packed_flag(flag_values: flags.FlagValues) -> None:
     """Defines `--packed`."""
-    flags.DEFINE_integer("packed", 8, "Trees per forest; a batch has batch_size / packed forests.", 1,
-                         flag_values=flag_values)  # fmt: skip
+    flags.DEFINE_integer(
+        "packed", 8, "Trees per forest; a batch has batch_size / packed forests.", 1, flag_values=flag_values
+    )
 
 
 def forests_a_batch(config: app.Config) -> int:

@@ -144,8 +144,10 @@ def parse_arguments(flag: str, text: str) -> dict[str, Any]:
         call = ast.parse(f"f({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("not all of them have a name")
-        return {str(k.arg): k.value.id if isinstance(k.value, ast.Name) else ast.literal_eval(k.value)
-                for k in call.keywords}  # fmt: skip
+        return {
+            str(k.arg): k.value.id if isinstance(k.value, ast.Name) else ast.literal_eval(k.value)
+            for k in call.keywords
+        }
     except (SyntaxError, ValueError) as error:
         raise UserError(f"--{flag}={text}: write name=value,name=value with Python literals") from error
     except (RecursionError, MemoryError) as error:

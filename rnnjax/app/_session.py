@@ -99,8 +99,9 @@ class Session:
             raise UserError(f"a size is too large: {error}") from error
         size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), _memory()
         if there and size > there:
-            raise UserError(f"the network and its optimiser need {size / 2**30:,.0f} GiB; this machine has "
-                            f"{there / 2**30:,.0f}")  # fmt: skip
+            raise UserError(
+                f"the network and its optimiser need {size / 2**30:,.0f} GiB; this machine has {there / 2**30:,.0f}"
+            )
 
     def place(self, workdir: Workdir) -> None:
         """Sets the workdir of the run."""
@@ -159,8 +160,10 @@ class Session:
         last = max((record["step"] for record in self.workdir.records()), default=0)
         due = max(step - step % every for every in (self.config.log_every, self.config.eval_every))
         if last < due:
-            self.tell(f"{self.workdir.file('metrics.jsonl')} has lost the records after step {last}; the run goes on "
-                      f"from step {step}")  # fmt: skip
+            self.tell(
+                f"{self.workdir.file('metrics.jsonl')} has lost the records after step {last}; the run goes on "
+                f"from step {step}"
+            )
 
     def over(self, saved: RunState) -> bool:
         """Returns whether there is nothing left to train."""

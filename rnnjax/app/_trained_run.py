@@ -176,8 +176,10 @@ def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None)
     path = Path(path)
     inner = _inner_runs(path)
     if inner:
-        raise UserError(f"{path} holds several runs ({', '.join(inner)}): load_run({os.fspath(path / inner[0])!r}), or "
-                        "load_runs for all")  # fmt: skip
+        raise UserError(
+            f"{path} holds several runs ({', '.join(inner)}): load_run({os.fspath(path / inner[0])!r}), or "
+            "load_runs for all"
+        )
     run = TrainedRun(path, experiment)
     changed = changed_code(run.origin)
     if changed:

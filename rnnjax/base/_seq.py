@@ -121,8 +121,10 @@ def check_marks(xs: PyTree, rank: int) -> None:
         if mark is None:
             continue
         if jnp.ndim(mark) != rank or jnp.result_type(mark) != jnp.bool_:
-            raise ValueError(f"Seq: {name} is booleans {'[T]' if rank else '[]'}, got "
-                             f"{jnp.result_type(mark)} {list(jnp.shape(mark))}")  # fmt: skip
+            raise ValueError(
+                f"Seq: {name} is booleans {'[T]' if rank else '[]'}, got "
+                f"{jnp.result_type(mark)} {list(jnp.shape(mark))}"
+            )
         lengths = {jnp.shape(a)[0] for a in jax.tree.leaves(xs.x) if jnp.ndim(a)} if rank else set()
         if rank and lengths - {jnp.shape(mark)[0]}:
             raise ValueError(f"Seq: x has {min(lengths)} steps and {name} has {jnp.shape(mark)[0]}")

@@ -71,8 +71,10 @@ def esn(
 
     def step(p: PyTree, h: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         if x.ndim != 1:
-            raise ValueError(f"esn takes the features of one step, got {list(x.shape)}: "
-                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+            raise ValueError(
+                f"esn takes the features of one step, got {list(x.shape)}: "
+                "unroll(...) for windows, jax.vmap around that for batches"
+            )
         w = jnp.asarray(_reservoir_input(x.shape[-1], hidden, seed), x.dtype)
         drive = as_dtype(input_scale, x) * (x @ w[:-1] + w[-1])
         new = jnp.tanh(drive + as_dtype(radius, x) * (h @ jnp.asarray(u, x.dtype)))
@@ -174,7 +176,11 @@ def lmu(hidden: int, order: int = 16, length: int = 100, u_init: Initializer = o
         return LMUCarry(h, m), h
 
     row = jax.nn.initializers.normal(hidden**-0.5)
-    params = {"e_h": (row, (hidden,)), "e_m": (nothing, (order,)), "w_h": (u_init, (hidden, hidden)),
-              "w_m": (lecun_normal, (order, hidden))}  # fmt: skip
+    params = {
+        "e_h": (row, (hidden,)),
+        "e_m": (nothing, (order,)),
+        "w_h": (u_init, (hidden, hidden)),
+        "w_m": (lecun_normal, (order, hidden)),
+    }
     core = driven("lmu", hidden, 1 + hidden, update, params, lambda h: LMUCarry(h, jnp.zeros(order, h.dtype)))
     return stack(linear(1 + hidden), core)

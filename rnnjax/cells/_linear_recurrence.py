@@ -148,8 +148,10 @@ def linear_recurrent(
 
     def step(p: PyTree, carry: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         if x.ndim != 1:
-            raise ValueError(f"a linear recurrence takes the features of one step, got {list(x.shape)}: "
-                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+            raise ValueError(
+                f"a linear recurrence takes the features of one step, got {list(x.shape)}: "
+                "unroll(...) for windows, jax.vmap around that for batches"
+            )
         a, b = drive(p, x)
         h = a * inside(carry) + b
         return outside(h, carry.dtype), output(p, h, x)

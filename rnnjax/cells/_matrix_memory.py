@@ -198,8 +198,10 @@ def matrix_recurrent(
 
     def drives(p: PyTree, x: jax.Array) -> Write:
         if x.ndim != 1:
-            raise ValueError(f"a matrix memory takes the features of one step, got {list(x.shape)}: "
-                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+            raise ValueError(
+                f"a matrix memory takes the features of one step, got {list(x.shape)}: "
+                "unroll(...) for windows, jax.vmap around that for batches"
+            )
         w = drive(p, x)
         return w if writes > 1 else jax.tree.map(lambda a: a[None], w)
 

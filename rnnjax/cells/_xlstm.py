@@ -74,8 +74,11 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
 
     def init(key: jax.Array, z: Any) -> PyTree:
         keys = jax.random.split(key, (heads, 4))
-        return {"u": jnp.stack([jnp.concatenate([draw_initial(u_init, k, (size, size), z.dtype) for k in ks], 1)
-                                for ks in keys])}  # fmt: skip
+        return {
+            "u": jnp.stack(
+                [jnp.concatenate([draw_initial(u_init, k, (size, size), z.dtype) for k in ks], 1) for ks in keys]
+            )
+        }
 
     def start(p: PyTree, z: jax.Array) -> SLSTMCarry:
         zero = jnp.zeros(hidden, z.dtype)
@@ -83,8 +86,10 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
 
     def step(p: PyTree, s: SLSTMCarry, x: jax.Array, key: jax.Array | None = None) -> tuple[SLSTMCarry, jax.Array]:
         if x.shape != (4 * hidden,):
-            raise ValueError(f"slstm with {hidden} units takes one step, got {list(x.shape)} before its gates: "
-                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+            raise ValueError(
+                f"slstm with {hidden} units takes one step, got {list(x.shape)} before its gates: "
+                "unroll(...) for windows, jax.vmap around that for batches"
+            )
         v = jnp.einsum("hk,hkg->hg", s.h.reshape(heads, size), p["u"]).reshape(heads, 4, size)
         z, i, f, o = x.reshape(4, hidden) + jnp.moveaxis(v, 1, 0).reshape(4, hidden)
         f = f + as_dtype(forget_bias, x)
@@ -151,8 +156,10 @@ def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True
 
     def step(p: PyTree, s: MLSTMCarry, z: jax.Array, key: jax.Array | None = None) -> tuple[MLSTMCarry, jax.Array]:
         if z.shape != (4 * hidden + 2 * heads,):
-            raise ValueError(f"mlstm with {hidden} units takes one step, got {list(z.shape)} before its gates: "
-                             "unroll(...) for windows, jax.vmap around that for batches")  # fmt: skip
+            raise ValueError(
+                f"mlstm with {hidden} units takes one step, got {list(z.shape)} before its gates: "
+                "unroll(...) for windows, jax.vmap around that for batches"
+            )
         i, f = gates(z)
         m = jnp.maximum(f + s.m, i)
         memory, y = write_once(s.memory, write(z, i, f, s.m, m))

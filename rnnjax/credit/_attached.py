@@ -164,5 +164,7 @@ def affordable(
     n, p = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (carry, which.of(weights)))
     size = (n * p if numbers is None else numbers) * max((w.dtype.itemsize for w in which.of(weights)), default=0)
     if size > limit:
-        raise NotAdmitted(f"{rule}: the influence of {p:,} weights on {n:,} numbers of state takes "
-                          f"{size / 1e9:.3g} GB an example, and the limit is {limit / 1e9:.3g} GB")  # fmt: skip
+        raise NotAdmitted(
+            f"{rule}: the influence of {p:,} weights on {n:,} numbers of state takes "
+            f"{size / 1e9:.3g} GB an example, and the limit is {limit / 1e9:.3g} GB"
+        )

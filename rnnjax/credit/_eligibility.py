@@ -78,8 +78,10 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
         carry = jax.eval_shape(cell.initial_carry, w, x)
         n, (which, gated, hidden) = len(jax.tree.leaves(carry)), loops(cell.step, w, carry, x)
         if gated:
-            raise NotAdmitted(f"{rule}: weights act between the state and a recurrent matrix, as in a GRU that resets "
-                              "before the product; use gru(n, reset_after=True)")  # fmt: skip
+            raise NotAdmitted(
+                f"{rule}: weights act between the state and a recurrent matrix, as in a GRU that resets "
+                "before the product; use gru(n, reset_after=True)"
+            )
         if hidden:
             raise NotAdmitted(f"{rule}: this cell's step has products inside loops or hand-written derivatives")
         if not which:

@@ -164,8 +164,9 @@ def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> _Loops:
         return ()
 
     jax.eval_shape(look, w, h, x)
-    which = {k for k, of in enumerate(vectors) for i, end in enumerate(ends)
-             if ("carry", i) in of and ("product", k) in end}  # fmt: skip
+    which = {
+        k for k, of in enumerate(vectors) for i, end in enumerate(ends) if ("carry", i) in of and ("product", k) in end
+    }
     return _Loops(frozenset(which), any(_WEIGHTS in vectors[k] for k in which), hidden[0])
 
 

@@ -247,8 +247,10 @@ def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
     jax.eval_shape(look, shapes[0], carry, shapes[1])
     for i in matrices.which:
         if step_products[0].uses.get(i, 0) != 1 or i not in step_products[0].inputs:
-            raise NotAdmitted(f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
-                              "than as one product v w with a vector v")  # fmt: skip
+            raise NotAdmitted(
+                f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
+                "than as one product v w with a vector v"
+            )
     return _Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
 
 

@@ -89,8 +89,12 @@ def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
     if len(labels) > 1 and each[first] == 1 and first.lower() in _COLUMNS:
         raise_at_line(path, line, f"{first!r} is the name of a column and no label: leave the line out")
     if len(labels) >= _MANY and 2 * len(each) > len(labels):
-        raise_at_line(path, line, f"{len(each)} different labels in {len(labels)} lines, such as {first!r:.40}: "
-                                  "the label stands before the text")  # fmt: skip
+        raise_at_line(
+            path,
+            line,
+            f"{len(each)} different labels in {len(labels)} lines, such as {first!r:.40}: "
+            "the label stands before the text",
+        )
 
 
 def name_some(classes: Sequence[str], most: int = 10) -> str:

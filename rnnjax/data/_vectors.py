@@ -113,8 +113,10 @@ def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
     with np.errstate(over="ignore"):
         table = np.asarray(table, np.float32)
     if table.ndim != 2 or len(words) != len(table) or not table.size or not np.isfinite(table).all():
-        raise ValueError(f"write_vectors of {len(words)} words and a table {list(table.shape)}: a row [D] of finite "
-                         "numbers for each word is wanted")  # fmt: skip
+        raise ValueError(
+            f"write_vectors of {len(words)} words and a table {list(table.shape)}: a row [D] of finite "
+            "numbers for each word is wanted"
+        )
     for word in words:
         if not word or word[-1] in " \t" or re.search("[\n\r]", word):
             raise ValueError(f"write_vectors of the word {word!r}: a line cannot hold it")

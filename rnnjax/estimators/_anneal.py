@@ -80,8 +80,9 @@ def anneal(
         check_whole_sequences("anneal", batch)
         chosen = directions(jax.random.fold_in(key, MOVE_TAG + 1), params, 1)
         move = jax.tree.map(lambda v, c: random_move(v[0], c[0], scale, part), directions(key, params, 1), chosen)
-        here, there = (score(cell, objective, p, (), batch, key)[0]
-                       for p in (params, jax.tree.map(jnp.add, params, move)))  # fmt: skip
+        here, there = (
+            score(cell, objective, p, (), batch, key)[0] for p in (params, jax.tree.map(jnp.add, params, move))
+        )
         rise = (there["loss"].value() - here["loss"].value()).astype(jnp.float32)
         chance = -jnp.log(jax.random.uniform(jax.random.fold_in(key, MOVE_TAG), minval=1e-30))
         moves = rise < chance * jnp.asarray(heat(state), jnp.float32)

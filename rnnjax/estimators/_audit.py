@@ -82,8 +82,9 @@ def compare_leaves(draws: PyTree, exact: PyTree) -> dict[str, Quality]:
     """
     total = compare(_flatten_double(draws, 1), _flatten_double(exact))
     named = zip(jax.tree.leaves_with_path(draws), jax.tree.leaves(exact))
-    return {_TOTAL: total} | {jax.tree_util.keystr(path, simple=True, separator="/"): compare(a, b)
-                             for (path, a), b in named}  # fmt: skip
+    return {_TOTAL: total} | {
+        jax.tree_util.keystr(path, simple=True, separator="/"): compare(a, b) for (path, a), b in named
+    }
 
 
 def _flatten_double(tree: PyTree, axes: int = 0) -> np.ndarray:
@@ -213,8 +214,9 @@ def sever_params(cell: Cell, params: PyTree) -> Cell:
 
 def _marked_windows(inner: Cell, step: Step) -> Cell:
     """Returns the window cell that runs this step on marked inputs."""
-    return unroll(Cell(lambda key, x: inner.init(key, x.x), lambda w, x: inner.initial_carry(w, x.x), step,
-                       inner.weights))  # fmt: skip
+    return unroll(
+        Cell(lambda key, x: inner.init(key, x.x), lambda w, x: inner.initial_carry(w, x.x), step, inner.weights)
+    )
 
 
 def by_lag(
@@ -261,8 +263,10 @@ def by_lag(
         b, shape = t - lag, (batch_size_of(batch), steps.size)
         marks = steps < b, (steps == 0) & (b > 0), (steps == b) & (b > 0)
         mask = jnp.broadcast_to(steps == t, shape)
-        only = batch._replace(x=_Marks(batch.x, *(jnp.broadcast_to(m, shape) for m in marks)),
-                              mask=mask if batch.mask is None else mask & batch.mask)  # fmt: skip
+        only = batch._replace(
+            x=_Marks(batch.x, *(jnp.broadcast_to(m, shape) for m in marks)),
+            mask=mask if batch.mask is None else mask & batch.mask,
+        )
         estimator = make(cell)
         return estimator.grad(params, estimator.init(params, only), only, key)[0].grads
 

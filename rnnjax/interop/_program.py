@@ -128,8 +128,10 @@ def _window(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, str]:
 
 def _exported(apply: Callable[..., Any], leaves: list[Any], names: Mapping[int, str]) -> Any:
     """Exports a program with a variable batch size, and variable lengths where they have a name."""
-    texts = [", ".join(["batch", *(names.get(n, str(n)) if i == 0 else str(n) for i, n in enumerate(a.shape))])
-             for a in leaves]  # fmt: skip
+    texts = [
+        ", ".join(["batch", *(names.get(n, str(n)) if i == 0 else str(n) for i, n in enumerate(a.shape))])
+        for a in leaves
+    ]
     scope = export.SymbolicScope()
     shapes = [export.symbolic_shape(text + ("," if "," not in text else ""), scope=scope) for text in texts]
     arguments = [jax.ShapeDtypeStruct(shape, a.dtype) for shape, a in zip(shapes, leaves)]

@@ -75,9 +75,17 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
     for edge in graph.edges:
         bend = _bent(edge, places)
         arrow = FancyArrowPatch(
-            places[edge.source], places[edge.target], patchA=circles[edge.source], patchB=circles[edge.target],
-            connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=11, color=GREY, linewidth=1, zorder=1,
-        )  # fmt: skip
+            places[edge.source],
+            places[edge.target],
+            patchA=circles[edge.source],
+            patchB=circles[edge.target],
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="-|>",
+            mutation_scale=11,
+            color=GREY,
+            linewidth=1,
+            zorder=1,
+        )
         axes.add_patch(arrow)
         if edge.params:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}

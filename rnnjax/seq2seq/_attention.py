@@ -112,8 +112,10 @@ def general(hidden: int) -> Attention:
 def _inner_product_score(params: PyTree, query: jax.Array, keys: jax.Array, past: Past) -> jax.Array:
     """Scores each key by its inner product with the query."""
     if keys.shape[-1] != query.shape[-1]:
-        raise ValueError(f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
-                         f"general({query.shape[-1]}) makes keys that have")  # fmt: skip
+        raise ValueError(
+            f"keys {list(keys.shape)} and a query {list(query.shape)} have no inner product: "
+            f"general({query.shape[-1]}) makes keys that have"
+        )
     return keys @ query
 
 

@@ -220,8 +220,10 @@ def _check_weights(form: Decoder, cell: Cell, params: PyTree) -> None:
     program, made = jax.make_jaxpr(cell.weights, return_shape=True)(params, jax.random.key(0))
     same_form = jax.tree.structure(made) == jax.tree.structure(params)  # type: ignore[operator]
     if not same_form or list(program.jaxpr.outvars) != program.jaxpr.invars[:-1]:
-        raise ValueError("encoder_decoder: this decoder makes its weights of its params (a unitary map, DropConnect, "
-                         "tied weights): give Decoder(make, weights) in place of make")  # fmt: skip
+        raise ValueError(
+            "encoder_decoder: this decoder makes its weights of its params (a unitary map, DropConnect, "
+            "tied weights): give Decoder(make, weights) in place of make"
+        )
 
 
 def _same_shapes(have: list[jax.Array], want: list[jax.Array]) -> bool:

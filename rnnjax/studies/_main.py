@@ -174,20 +174,24 @@ def _report(asked: Plan, study: Study) -> None:
     setup = run.setup
     statuses = [row["status"] for row in results.rows.values()]
     settings = results.settings()
-    workdir.write_summary({
-        "experiment": asked.name,
-        "members": len(statuses),
-        **{status: statuses.count(status) for status in dict.fromkeys(statuses)},
-        "best": {k: v for k, v in best.items() if k != "curve"}
-        | {"test": test, "command": _repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
-        "settings": settings[:20],
-        "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
-        **provenance(),
-    })  # fmt: skip
+    workdir.write_summary(
+        {
+            "experiment": asked.name,
+            "members": len(statuses),
+            **{status: statuses.count(status) for status in dict.fromkeys(statuses)},
+            "best": {k: v for k, v in best.items() if k != "curve"}
+            | {"test": test, "command": _repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
+            "settings": settings[:20],
+            "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
+            **provenance(),
+        }
+    )
     baseline = None if setup.baseline is None else (setup.baseline_name, setup.baseline)
     pictures = plots.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
-    print_table(settings[:20], title=f"settings, by the interquartile mean over their members (low, high: 95 %): "
-                               f"{setup.loss_label}")  # fmt: skip
+    print_table(
+        settings[:20],
+        title=f"settings, by the interquartile mean over their members (low, high: 95 %): {setup.loss_label}",
+    )
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {_shown(test)}")
     print(f"  {_repeat(asked, chosen, best)}")
     for path in (workdir.file("results.csv"), workdir.file("summary.json"), *pictures):

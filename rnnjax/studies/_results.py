@@ -101,8 +101,12 @@ def _middle(members: Sequence[Row]) -> Row:
     """Returns a setting's number of members, interquartile means of validation metrics, and interval of the score."""
     scores = [score(row) for row in members]
     interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}
-    measured = {name: [row[name] for row in members if row.get(name) is not None]
-                for row in members for name in row if name.startswith("valid_") and name != "valid_loss"}  # fmt: skip
+    measured = {
+        name: [row[name] for row in members if row.get(name) is not None]
+        for row in members
+        for name in row
+        if name.startswith("valid_") and name != "valid_loss"
+    }
     sizes = {row["parameters"] for row in members if "parameters" in row}
     return {
         "members": len(members),

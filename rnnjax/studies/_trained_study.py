@@ -86,8 +86,11 @@ class TrainedStudy:
     @property
     def curves(self) -> dict[int, dict[str, np.ndarray]]:
         """The measurements of each member at its evaluations: "step", "loss", "valid_loss"; nan if not finite."""
-        return {row["member"]: {name: _column(values) for name, values in row["curve"].items()}
-                for row in self.rows if row.get("curve")}  # fmt: skip
+        return {
+            row["member"]: {name: _column(values) for name, values in row["curve"].items()}
+            for row in self.rows
+            if row.get("curve")
+        }
 
     @property
     def settings(self) -> list[Row]:

@@ -23,9 +23,12 @@ _TINGE = 0.1  # how far each channel may be from the nominal colour
 SIZES = {"small": 0.11, "large": 0.19}  # half the width, in sides of the picture
 _RELATIONS = {"above": (0, -1), "left of": (-1, 0)}  # of the first shape to the second
 _PLACES = {
-    "at the top": (0, -1), "at the bottom": (0, 1), "on the left": (-1, 0), "on the right": (1, 0),
+    "at the top": (0, -1),
+    "at the bottom": (0, 1),
+    "on the left": (-1, 0),
+    "on the right": (1, 0),
     "in the middle": (0, 0),
-}  # fmt: skip
+}
 FAR = 0.26  # distance from the centre, in sides
 HELD_OUT = tuple(zip(COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
 WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *_RELATIONS, *_PLACES]).split()))
@@ -65,12 +68,14 @@ def paint(
     x, y = ((away - jnp.round(away)) / half).T
     x, y = jnp.broadcast_arrays(x[None], y[:, None])
     ax, ay = jnp.abs(x), jnp.abs(y)
-    inside = jnp.stack([
-        1 - jnp.hypot(x, y),
-        0.85 - jnp.maximum(ax, ay),
-        jnp.minimum((1 + y) / 2 - ax, 0.9 - y),
-        jnp.minimum(1 - jnp.maximum(ax, ay), 0.3 - jnp.minimum(ax, ay)),
-    ])[shape]  # fmt: skip
+    inside = jnp.stack(
+        [
+            1 - jnp.hypot(x, y),
+            0.85 - jnp.maximum(ax, ay),
+            jnp.minimum((1 + y) / 2 - ax, 0.9 - y),
+            jnp.minimum(1 - jnp.maximum(ax, ay), 0.3 - jnp.minimum(ax, ay)),
+        ]
+    )[shape]
     cover = (jnp.clip(inside * half * SIDE + 0.5, 0, 1) * there.astype(half.dtype))[..., None]
     return picture * (1 - cover) + cover * tint[None, None]
 

@@ -172,8 +172,10 @@ def kind_of(make: _Make) -> _Kind:
     needed = [p.name for p in known if p.default is p.empty and p.kind not in alone]
     missing = [name for name in needed if name != "learning_rate"]
     if missing:
-        raise ValueError(f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: pass a function that "
-                         "needs no other than learning_rate")  # fmt: skip
+        raise ValueError(
+            f"it needs the argument{'s' * (len(missing) > 1)} {', '.join(missing)}: pass a function that "
+            "needs no other than learning_rate"
+        )
     wanted: dict[str, Any] = {"schedule": lambda step: _PROBE_RATE, "number": _PROBE_RATE} if needed else {"": None}
     problem = ""
     for given, rate in wanted.items():

@@ -129,8 +129,10 @@ def linearise(tree: Tree) -> list[str]:
         leaf = not tree.children[node]
         said = [s for s in (tree.labels[node], tree.words[node]) if s]
         if leaf != bool(tree.words[node]) or any(_SYMBOL.fullmatch(s) is None or s in "()" for s in said):
-            raise UserError(f"no brackets can say the node {node} of the tree: label {tree.labels[node]!r}, "
-                            f"word {tree.words[node]!r}")  # fmt: skip
+            raise UserError(
+                f"no brackets can say the node {node} of the tree: label {tree.labels[node]!r}, "
+                f"word {tree.words[node]!r}"
+            )
         symbols += ["(", *said]
         todo += [None, *reversed(tree.children[node])]
     return symbols

@@ -45,8 +45,10 @@ class TreeCell:
 def _check_two_children(name: str, present: jax.Array) -> None:
     """Refuses nodes whose arity is not two."""
     if present.shape != (2,):
-        raise ValueError(f"{name} joins two children, and these trees have nodes of up to {present.shape[0]}: "
-                         "child_sum takes any number")  # fmt: skip
+        raise ValueError(
+            f"{name} joins two children, and these trees have nodes of up to {present.shape[0]}: "
+            "child_sum takes any number"
+        )
 
 
 def _matrices(key: jax.Array, children: int, gates: int, hidden: int, dtype: Any) -> jax.Array:

@@ -230,8 +230,10 @@ def _packed(
     roots, ends = np.full((2, size.trees), _NOWHERE, np.int32)
     most = max(map(len, kept), default=0)
     if len(leaves) > size.leaves or len(rows) > size.rows or len(trees) > size.trees or most > size.registers:
-        raise ValueError(f"{len(trees)} trees with {len(leaves)} leaves in {len(rows)} rows, {most} registers, do not "
-                         f"fit into {size}")  # fmt: skip
+        raise ValueError(
+            f"{len(trees)} trees with {len(leaves)} leaves in {len(rows)} rows, {most} registers, do not "
+            f"fit into {size}"
+        )
     for node, place in at.items():
         tree = trees[node.tree]
         label = classes.get(tree.labels[node.node])

@@ -44,8 +44,10 @@ def at_nodes(tree: TreeCell, cell: Cell) -> TreeCell:
         inner = cell.init(kc, h)
         carry, y = jax.eval_shape(lambda p, h: _memory_and_output(cell, p, h), inner, h)
         if jax.tree.leaves(carry) or y != h:
-            raise ValueError(f"at_nodes takes a cell without memory from {h} to the same shape; this one has the carry "
-                             f"{carry} and gives {y}")  # fmt: skip
+            raise ValueError(
+                f"at_nodes takes a cell without memory from {h} to the same shape; this one has the carry "
+                f"{carry} and gives {y}"
+            )
         return {"tree": params, "cell": inner}
 
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:

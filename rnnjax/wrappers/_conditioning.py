@@ -130,8 +130,10 @@ def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
     def around(step: Step) -> Step:
         def conditioned(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
             if starts and may_restart(xs):
-                raise ValueError("condition cannot start anew inside a window: unroll(condition(cell, ...)), "
-                                 "not condition(unroll(cell), ...)")  # fmt: skip
+                raise ValueError(
+                    "condition cannot start anew inside a window: unroll(condition(cell, ...)), "
+                    "not condition(unroll(cell), ...)"
+                )
             return step(w, carry, known(w, xs), key)
 
         return conditioned

@@ -37,8 +37,10 @@ def learn_carry(cell: Cell) -> Cell:
 
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         if isinstance(x, Seq) and x.first is not None:
-            raise ValueError("learn_carry cannot start anew inside a window: unroll(learn_carry(cell)), "
-                             "not learn_carry(unroll(cell))")  # fmt: skip
+            raise ValueError(
+                "learn_carry cannot start anew inside a window: unroll(learn_carry(cell)), "
+                "not learn_carry(unroll(cell))"
+            )
         return inner.step(w, carry, x, key)
 
     learned = inner.replace(init=init, initial_carry=lambda w, x: w["carry"], step=step)
@@ -79,8 +81,10 @@ def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
         have = sorted(params) if isinstance(params, dict) else []
         for name in maps:
             if name not in have:
-                raise ValueError(f"parametrize(core, {name}=...): the params are {have or type(params).__name__}, "
-                                 f"not a dict with {name!r}; wrap the core, not the layer around it")  # fmt: skip
+                raise ValueError(
+                    f"parametrize(core, {name}=...): the params are {have or type(params).__name__}, "
+                    f"not a dict with {name!r}; wrap the core, not the layer around it"
+                )
         return params
 
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:

@@ -115,5 +115,7 @@ def highway(cell: Cell, gate_bias: Any = -2.0) -> Cell:
 def _check_same_shape(name: str, x: PyTree, y: PyTree) -> None:
     """Rejects a shortcut between unequal shapes."""
     if jax.tree.map(jnp.shape, x) != jax.tree.map(jnp.shape, y):
-        raise ValueError(f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "
-                         f"{jax.tree.map(jnp.shape, x)}: the shapes must agree")  # fmt: skip
+        raise ValueError(
+            f"{name} adds a cell's output {jax.tree.map(jnp.shape, y)} to its input "
+            f"{jax.tree.map(jnp.shape, x)}: the shapes must agree"
+        )

@@ -49,8 +49,14 @@ def test_the_interrupt_key_outside_of_training_ends_with_130(tmp_path):
         "    except BaseException:\n        pass\n"
         "app.main(app.Experiment(lambda config: None, app.common_flags(), load), ['x', '--compilation_cache=off'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "")
 
 

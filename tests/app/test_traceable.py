@@ -44,9 +44,10 @@ def wrap(gain):
 
 
 @pytest.mark.parametrize(
-    "use", [lambda g: 1 if g > 0 else 0, float, range, wrap, lambda g: jnp.zeros(int(g))],
+    "use",
+    [lambda g: 1 if g > 0 else 0, float, range, wrap, lambda g: jnp.zeros(int(g))],
     ids=["branch", "float", "range", "wrapped", "shape"],
-)  # fmt: skip
+)
 def test_a_number_that_a_build_branches_on_is_none(use):
     assert taken(use).keys() == {"learning_rate"}
 

@@ -68,8 +68,16 @@ def test_a_run_from_python_is_the_run_of_the_command_line(tmp_path):
 def test_calls_share_neither_flags_nor_settings_of_jax(tmp_path):
     before = {name: getattr(jax.config, name) for name in SETTINGS}
     first = train(EXPERIMENT, tmp_path / "a", cell="gru", num_steps=2)
-    other = train(EXPERIMENT, tmp_path / "b", cell="vanilla", num_steps=1, delay=5, dtype="float64",
-                  matmul_precision="highest", hidden_size=3)  # fmt: skip
+    other = train(
+        EXPERIMENT,
+        tmp_path / "b",
+        cell="vanilla",
+        num_steps=1,
+        delay=5,
+        dtype="float64",
+        matmul_precision="highest",
+        hidden_size=3,
+    )
     third = train(EXPERIMENT, tmp_path / "c", cell="gru", num_steps=2)
     assert other.config.delay == 5 and third.config.delay == 3 and third.config.hidden_size == 4
     assert same(arrays(first), arrays(third)) and not same(arrays(first), arrays(other))
@@ -94,14 +102,17 @@ def test_training_in_a_thread_and_beside_another(tmp_path):
     assert same(arrays(runs["a"]), arrays(train(EXPERIMENT, tmp_path / "c", cell="gru", num_steps=2)))
 
 
-@pytest.mark.parametrize("flags, said", [
-    ({"dellay": 3}, "Unknown command line flag 'dellay'"),
-    ({"cell": ["gru", "lstm"]}, "train\\(\\) trains one cell, this is gru,lstm: give cell='lstm'"),
-    ({"cell": "gruu"}, "unknown --cell=gruu: did you mean gru"),
-    ({"num_steps": 0}, "num_steps"),
-    ({"coordinator": "localhost:1"}, "one process"),
-    ({"start_from": "nowhere"}, "nowhere is no run"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ({"dellay": 3}, "Unknown command line flag 'dellay'"),
+        ({"cell": ["gru", "lstm"]}, "train\\(\\) trains one cell, this is gru,lstm: give cell='lstm'"),
+        ({"cell": "gruu"}, "unknown --cell=gruu: did you mean gru"),
+        ({"num_steps": 0}, "num_steps"),
+        ({"coordinator": "localhost:1"}, "one process"),
+        ({"start_from": "nowhere"}, "nowhere is no run"),
+    ],
+)
 def test_what_the_command_line_refuses_is_refused_and_leaves_no_folder(flags, said, tmp_path):
     with pytest.raises(UserError, match=said):
         train(EXPERIMENT, tmp_path / "x", **{"num_steps": 1, **flags})
@@ -147,8 +158,16 @@ def test_what_does_not_fit_is_listed_and_refused_or_drawn_anew(tmp_path, capsys)
     line = one_line(capsys)
     assert "does not fit this network" in line and "is missing in it" in line and "--start_partial takes" in line
     assert not (tmp_path / "b").exists()
-    partial = train(EXPERIMENT, tmp_path / "b", cell="gru", num_layers=2, num_steps=1, learning_rate=0.0,
-                    start_from=first.path, start_partial=True)  # fmt: skip
+    partial = train(
+        EXPERIMENT,
+        tmp_path / "b",
+        cell="gru",
+        num_layers=2,
+        num_steps=1,
+        learning_rate=0.0,
+        start_from=first.path,
+        start_partial=True,
+    )
     assert "drawn anew" in capsys.readouterr().err
     kept = [name for name, a in partial.arrays().items() if same([a], [first.arrays().get(name)])]
     assert kept == [name for name, a in first.arrays().items() if partial.arrays()[name].shape == a.shape]

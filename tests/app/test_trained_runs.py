@@ -117,12 +117,15 @@ def test_without_its_experiment_numbers_are_there_and_the_rest_says_what_is_miss
     assert "does not belong to this experiment" in refusal(lambda: rnnjax.load_run(copied, there_and_back()).config)
 
 
-@pytest.mark.parametrize("part, value, said", [
-    ("module", "nowhere.at_all", "nowhere.at_all, the experiment of .* cannot be imported"),
-    ("module", "json", "is not in json any more"),
-    ("name", "EXPERIMENTS", "is not in _user_experiment any more"),
-    ("module", None, "rnnjax_gone"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "part, value, said",
+    [
+        ("module", "nowhere.at_all", "nowhere.at_all, the experiment of .* cannot be imported"),
+        ("module", "json", "is not in json any more"),
+        ("name", "EXPERIMENTS", "is not in _user_experiment any more"),
+        ("module", None, "rnnjax_gone"),
+    ],
+)
 def test_an_experiment_that_is_gone(copied, part, value, said):
     origin = json.loads((copied / "run.json").read_text())
     origin["experiment"][part] = value
@@ -153,10 +156,15 @@ def test_what_is_damaged_is_said(copied):
     assert "line 1 is not as it was written" in refusal(lambda: rnnjax.load_run(copied).metrics)
 
 
-@pytest.mark.parametrize("text, said", [
-    ("{", "run.json is damaged: delete it"), ("[]", "run.json is damaged"), ('{"format": 1}', "run.json is damaged"),
-    ("\0\0", "run.json is damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("{", "run.json is damaged: delete it"),
+        ("[]", "run.json is damaged"),
+        ('{"format": 1}', "run.json is damaged"),
+        ("\0\0", "run.json is damaged"),
+    ],
+)
 def test_a_damaged_run_json(copied, text, said):
     (copied / "run.json").write_text(text)
     assert said in refusal(lambda: rnnjax.load_run(copied))

@@ -82,8 +82,11 @@ def test_what_is_not_expected_is_refused_and_not_kept(fault, server, tmp_path):
 
 def test_the_registry_has_what_lies_here():
     folder = Path(os.environ.get("RNNJAX_DATA", "../shared/data"))
-    known = {"tinyshakespeare.txt": "tinyshakespeare/input.txt", "JSB_Chorales.mat": "polymusic/JSB_Chorales.mat",
-             "Nottingham.mat": "polymusic/Nottingham.mat"}  # fmt: skip
+    known = {
+        "tinyshakespeare.txt": "tinyshakespeare/input.txt",
+        "JSB_Chorales.mat": "polymusic/JSB_Chorales.mat",
+        "Nottingham.mat": "polymusic/Nottingham.mat",
+    }
     assert known.keys() == REGISTRY.keys()
     if not all((folder / path).exists() for path in known.values()):
         pytest.skip("tinyshakespeare and polymusic are not there: set RNNJAX_DATA")

@@ -208,8 +208,10 @@ def test_words_outside_a_vocabulary_are_unknown_or_refused():
 
 def test_piano_rolls_are_the_same_from_both_formats(tmp_path):
     (tmp_path / "a.mat").write_bytes(mat(**ALL))
-    heard = {part: [[(21 + np.flatnonzero(frame)).tolist() for frame in piece] for piece in ALL[f"{part}data"]]
-             for part in ("train", "valid", "test")}  # fmt: skip
+    heard = {
+        part: [[(21 + np.flatnonzero(frame)).tolist() for frame in piece] for piece in ALL[f"{part}data"]]
+        for part in ("train", "valid", "test")
+    }
     (tmp_path / "a.json").write_text(json.dumps(heard))
     a, b = (read_rolls(str(tmp_path / name)) for name in ("a.mat", "a.json"))
     for part in a:

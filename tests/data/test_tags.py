@@ -79,8 +79,10 @@ def test_other_kinds_of_space_are_part_of_a_word(tmp_path):
 
 def test_what_is_passed_over_is_said_and_an_underline_becomes_no_class(tmp_path, capsys):
     tagging = importlib.import_module("experiments.tagging")
-    (tmp_path / "train.txt").write_text(CONLLU.replace("Vamos del", "Vamos  del") + "\n".join(
-        f"\n1\tw{i}\tw\tVERB\tV\t_\t0\troot\t_\t_\n" for i in range(40)))  # fmt: skip
+    (tmp_path / "train.txt").write_text(
+        CONLLU.replace("Vamos del", "Vamos  del")
+        + "\n".join(f"\n1\tw{i}\tw\tVERB\tV\t_\t0\troot\t_\t_\n" for i in range(40))
+    )
     given = {"data": str(tmp_path / "train.txt"), "word_column": 1, "tag_column": 3}
     config = app.Config({n: tagging.FLAGS[n].value for n in tagging.FLAGS} | given)
     facts, _ = tagging.load(config)

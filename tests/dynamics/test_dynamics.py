@@ -280,8 +280,12 @@ def test_the_study_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     np.testing.assert_allclose([found["henon"], found["lorenz"]], [0.419, 0.906], rtol=0.1)
     for name in ("flow", "powers", "gingerbread", "graph-vanilla"):
         assert (tmp_path / "run" / f"{name}.svg").read_text().startswith("<?xml")
-    wrong = {"--systems=henn": "did you mean henon", "--dropout=0.5": "without noise", "--length=1": "length",
-             "--dtype=bfloat16": "at least single"}  # fmt: skip
+    wrong = {
+        "--systems=henn": "did you mean henon",
+        "--dropout=0.5": "without noise",
+        "--length=1": "length",
+        "--dtype=bfloat16": "at least single",
+    }
     for i, (flag, message) in enumerate(wrong.items()):
         assert launch("dynamics", *toy, flag, f"--workdir={tmp_path / str(i)}") == 1
         assert message in capsys.readouterr().err.splitlines()[-1]

@@ -26,8 +26,13 @@ def test_the_graph_of_a_vanilla_network_is_that_of_the_lectures():
     graph = unfolded(rnnjax.stack(rnnjax.vanilla(4), rnnjax.linear(2)))
     want = {(f"L{t}", "L4", ()) for t in (1, 2, 3)}
     for t in (1, 2, 3):
-        want |= {(f"x{t}", f"h{t}", ("b1", "w1")), (f"h{t - 1}", f"h{t}", ("u",)), (f"h{t}", f"o{t}", ("b2", "w2")),
-                 (f"o{t}", f"L{t}", ()), (f"y{t}", f"L{t}", ())}  # fmt: skip
+        want |= {
+            (f"x{t}", f"h{t}", ("b1", "w1")),
+            (f"h{t - 1}", f"h{t}", ("u",)),
+            (f"h{t}", f"o{t}", ("b2", "w2")),
+            (f"o{t}", f"L{t}", ()),
+            (f"y{t}", f"L{t}", ()),
+        }
     assert said(graph) == want and not graph.loose
 
 

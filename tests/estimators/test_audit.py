@@ -139,9 +139,15 @@ def test_the_command_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     assert float(rows["rtrl"]["bias"]) < 1e-5
     assert "the carry has 2 arrays" in rows["rflo"]["not_admitted"]
     assert (run / "audit.png").stat().st_size > 1000 and (run / "flags.cfg").exists()
-    wrong = {"--rules=rtlr": "did you mean rtrl", "--windows=0": "none below 1", "--windows=a": "whole numbers",
-             "--dropout=0.5": "without noise", "--delay=9": "--length",
-             "--keys=1": "keys", "--rules=": "empty"}  # fmt: skip
+    wrong = {
+        "--rules=rtlr": "did you mean rtrl",
+        "--windows=0": "none below 1",
+        "--windows=a": "whole numbers",
+        "--dropout=0.5": "without noise",
+        "--delay=9": "--length",
+        "--keys=1": "keys",
+        "--rules=": "empty",
+    }
     for i, (flag, message) in enumerate(wrong.items()):
         assert launch("audit", *toy, flag, f"--workdir={tmp_path / str(i)}") == 1
         assert message in capsys.readouterr().err.splitlines()[-1]

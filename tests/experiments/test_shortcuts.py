@@ -110,8 +110,9 @@ def test_what_is_wrong_is_said_in_one_line(argv, says, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("argv", [["feedback", "--hidden_size=4"], ["depth", "--hidden_size=4", "--depths=1,3"],
-                                  ["paths", "--units=4"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv", [["feedback", "--hidden_size=4"], ["depth", "--hidden_size=4", "--depths=1,3"], ["paths", "--units=4"]]
+)
 def test_the_studies_run(argv, tmp_path):
     assert launch(*argv, "--num_steps=3", f"--workdir={tmp_path / 'run'}") == 0
     networks = json.loads((tmp_path / "run" / "summary.json").read_text())["networks"]

@@ -128,16 +128,19 @@ def test_sentences_of_files_are_framed_and_unknown_words_are_unknown(folder):
     assert train.y[1].tolist()[0] == end and train.mask[1].tolist()[:2] == [True, False]  # an empty target: its end
 
 
-@pytest.mark.parametrize("damage, flags, message", [
-    (lambda f: (f / "val.tok.yy").unlink(), [], "no files are named val*.yy*"),
-    (lambda f: (f / "val.old.yy").write_text("x"), [], "2 files are named val*.yy*"),
-    (lambda f: (f / "test.tok.xx").write_text("z\nb\n"), [], "has 2 lines, and"),
-    (lambda f: None, ["--buckets=9,3"], "ascending lengths"),
-    (lambda f: None, ["--buckets=a"], "whole numbers"),
-    (lambda f: None, ["--attention=none", "--feed"], "--feed goes with"),
-    (lambda f: None, ["--attention=dot", "--coverage"], "--coverage goes with"),
-    (lambda f: None, ["--hidden_size=3"], "--hidden_size=3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, flags, message",
+    [
+        (lambda f: (f / "val.tok.yy").unlink(), [], "no files are named val*.yy*"),
+        (lambda f: (f / "val.old.yy").write_text("x"), [], "2 files are named val*.yy*"),
+        (lambda f: (f / "test.tok.xx").write_text("z\nb\n"), [], "has 2 lines, and"),
+        (lambda f: None, ["--buckets=9,3"], "ascending lengths"),
+        (lambda f: None, ["--buckets=a"], "whole numbers"),
+        (lambda f: None, ["--attention=none", "--feed"], "--feed goes with"),
+        (lambda f: None, ["--attention=dot", "--coverage"], "--coverage goes with"),
+        (lambda f: None, ["--hidden_size=3"], "--hidden_size=3"),
+    ],
+)
 def test_what_is_wrong_is_one_line(folder, tmp_path, damage, flags, message, capsys):
     damage(folder)
     argv = [f"--data={folder}", "--source=xx", "--target=yy", *flags, f"--workdir={tmp_path / 'run'}"]

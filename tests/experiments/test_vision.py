@@ -23,13 +23,23 @@ def test_the_convolution_by_one_matmul_is_flax_s():
 
 def test_a_sentence_counts_as_wrong_by_what_its_first_wrong_word_should_say():
     wanted = "a small red cross on the left"
-    said = [wanted, "a small red circle on the top", "a large blue cross on the left", "a small red cross on the top",
-            "a small blue square on the left", "a small red cross on the left of"]  # fmt: skip
+    said = [
+        wanted,
+        "a small red circle on the top",
+        "a large blue cross on the left",
+        "a small red cross on the top",
+        "a small blue square on the left",
+        "a small red cross on the left of",
+    ]
     rows = [np.array(tasks.encode_words(text) + [0] * (tasks.LONGEST - len(text.split()))) for text in [wanted, *said]]
     found = mistakes(np.stack(rows[1:]), np.stack([rows[0]] * len(said)))
     assert {name: round(6 * part) for name, part in found.items()} == {
-        "exact": 1, "wrong: size": 1, "wrong: colour": 1, "wrong: shape": 1, "wrong: where": 2
-    }  # fmt: skip
+        "exact": 1,
+        "wrong: size": 1,
+        "wrong: colour": 1,
+        "wrong: shape": 1,
+        "wrong: where": 2,
+    }
 
 
 def test_smoothed_targets_are_a_mixture_of_the_word_and_all_words():

@@ -29,8 +29,9 @@ def test_flax_weights_in_and_out(theirs):
     (forward, p), (backward, q) = (interop.from_flax_params(tree) for tree in halves)
     ys = outputs(rnnjax.bidirectional(forward, backward), rnnjax.Directions(p, q))
     np.testing.assert_allclose(ys, module.apply(variables, XS), **CLOSE)
-    back = {"params": {name: {"cell": interop.to_flax_params(p)} for name, p in
-                       (("forward_rnn", p), ("backward_rnn", q))}}  # fmt: skip
+    back = {
+        "params": {name: {"cell": interop.to_flax_params(p)} for name, p in (("forward_rnn", p), ("backward_rnn", q))}
+    }
     assert jax.tree.structure(back) == jax.tree.structure(variables)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), back, variables)
 

@@ -55,16 +55,19 @@ def test_span_f1_counts_whole_entities():
     assert losses.span_f1([["O"]], [["O"]]) == (0.0, 0.0, 0.0)
 
 
-@pytest.mark.parametrize("attempt, message", [
-    (lambda: losses.spans(["PER"]), "got 'PER'"),
-    (lambda: losses.spans(["B-"]), "got 'B-'"),
-    (lambda: losses.spans(["X-PER"]), "got 'X-PER'"),
-    (lambda: losses.span_f1([["O"]], [["O", "O"]]), "one tag for each word"),
-    (lambda: losses.confusion_matrix([0, 2], [0, 1], 2), "of 2 classes"),
-    (lambda: losses.confusion_matrix([0, -1], [0, 1], 2), "of 2 classes"),
-    (lambda: losses.confusion_matrix([0], [0, 1], 2), "one shape"),
-    (lambda: losses.confusion_matrix([0.5], [0], 2), "integers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "attempt, message",
+    [
+        (lambda: losses.spans(["PER"]), "got 'PER'"),
+        (lambda: losses.spans(["B-"]), "got 'B-'"),
+        (lambda: losses.spans(["X-PER"]), "got 'X-PER'"),
+        (lambda: losses.span_f1([["O"]], [["O", "O"]]), "one tag for each word"),
+        (lambda: losses.confusion_matrix([0, 2], [0, 1], 2), "of 2 classes"),
+        (lambda: losses.confusion_matrix([0, -1], [0, 1], 2), "of 2 classes"),
+        (lambda: losses.confusion_matrix([0], [0, 1], 2), "one shape"),
+        (lambda: losses.confusion_matrix([0.5], [0], 2), "integers"),
+    ],
+)
 def test_what_cannot_be_is_refused(attempt, message):
     with pytest.raises(ValueError, match=message):
         attempt()

@@ -112,10 +112,16 @@ def test_what_is_no_checkpoint_stops_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"step": None}, {"files": 3}, {"files": {"a": 1}}, {"leaves": []}, {"leaves": {"['w']": 3}},
-     {"leaves": {"['w']": ["float32", [3]]}}],
+    [
+        {"step": None},
+        {"files": 3},
+        {"files": {"a": 1}},
+        {"leaves": []},
+        {"leaves": {"['w']": 3}},
+        {"leaves": {"['w']": ["float32", [3]]}},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_crafted_manifest_is_damage(tmp_path, change, capsys):
     saved = Checkpoints(tmp_path)
     for step in (1, 2):

@@ -81,8 +81,11 @@ def test_members_that_were_written_and_no_more(whole, tmp_path, cache, monkeypat
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(study.Study, "write_scores", lambda self, start: killed(self, start) if start == 0 and
-                      self.results.rows else None)  # fmt: skip
+        patch.setattr(
+            study.Study,
+            "write_scores",
+            lambda self, start: killed(self, start) if start == 0 and self.results.rows else None,
+        )
         launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}")
     assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 0
     lines = [(tmp_path / "run" / "metrics.jsonl", whole / "metrics.jsonl")]
@@ -205,8 +208,14 @@ def test_a_search_killed_anywhere_proposes_what_it_would_have(sampler, tmp_path,
     for kill_at in range(1, 40, 4):
         calls.clear()
         with monkeypatch.context() as patch:
-            for owner, name in ((Search, "drawn"), (Search, "copy"), (_log.Log, "add"), (_log.Log, "cut"),
-                                (Search, "ended"), (Pack, "rows")):  # fmt: skip
+            for owner, name in (
+                (Search, "drawn"),
+                (Search, "copy"),
+                (_log.Log, "add"),
+                (_log.Log, "cut"),
+                (Search, "ended"),
+                (Pack, "rows"),
+            ):
                 patch.setattr(owner, name, dying(name, kill_at, getattr(owner, name)))
             try:
                 if launch("sweep", *flags, f"--workdir={tmp_path / 'cut'}") == 0:

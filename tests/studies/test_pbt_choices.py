@@ -26,8 +26,9 @@ def test_numbers_stay_among_the_choices(tmp_path):
     space = f"--space=learning_rate=choice:{':'.join(choices)}"
     assert launch("sweep", *BASE, space, "--space=clip_norm=lin:0.5:2", f"--workdir={tmp_path / 'study'}") == 0
     rows = [json.loads(line) for line in (tmp_path / "study" / "members.jsonl").read_text().splitlines()]
-    rates = np.array([rate for row in rows for rate in row["curve"]["learning_rate"]] + [
-        row["last_learning_rate"] for row in rows])  # fmt: skip
+    rates = np.array(
+        [rate for row in rows for rate in row["curve"]["learning_rate"]] + [row["last_learning_rate"] for row in rows]
+    )
     known = np.array([float(c) for c in choices])
     rates = rates[np.isfinite(rates)]
     assert rates.size and (np.abs(rates[:, None] / known - 1).min(1) < 1e-5).all()

@@ -20,8 +20,15 @@ from rnnjax.studies import _study as study
 from rnnjax.studies._packs import Pack
 
 ROOT = Path(__file__).parents[2]
-GRID = ["--experiment=_user_experiment", "--set=dropout=0.2", "--grid=delay=3,13", "--grid=learning_rate=0.01,1e38,0.1",
-        "--set=clip_norm=0", "--set=optimizer=sgd", "--member_batch=2"]  # fmt: skip
+GRID = [
+    "--experiment=_user_experiment",
+    "--set=dropout=0.2",
+    "--grid=delay=3,13",
+    "--grid=learning_rate=0.01,1e38,0.1",
+    "--set=clip_norm=0",
+    "--set=optimizer=sgd",
+    "--member_batch=2",
+]
 
 
 def rows(workdir: Path) -> list[dict[str, str]]:
@@ -116,13 +123,23 @@ def test_killed_and_started_again_nothing_is_lost_or_repeated(whole, tmp_path, c
 def test_settings_are_listed_with_their_size_their_interval_and_what_was_measured(tmp_path):
     results = Results(tmp_path, ["cell", "seed"])
     scores = [("gru", 0.1), ("gru", 0.3), ("gru", 0.2), ("lstm", 0.5)]
-    results.add({"member": i, "flags": {"cell": cell, "seed": str(i)}, "status": "done", "parameters": 7,
-                 "score": score, "valid_loss": score, "valid_accuracy": 1 - score}
-                for i, (cell, score) in enumerate(scores))  # fmt: skip
+    results.add(
+        {
+            "member": i,
+            "flags": {"cell": cell, "seed": str(i)},
+            "status": "done",
+            "parameters": 7,
+            "score": score,
+            "valid_loss": score,
+            "valid_accuracy": 1 - score,
+        }
+        for i, (cell, score) in enumerate(scores)
+    )
     results.add([{"member": 4, "flags": {"cell": "urnn", "seed": "4"}, "status": "failed", "note": "no"}])
     first, second, last = results.settings()
-    assert first == pytest.approx({"cell": "gru", "members": 3, "parameters": 7, "score": 0.2, "low": 0.1, "high": 0.3,
-                                   "accuracy": 0.8})  # fmt: skip
+    assert first == pytest.approx(
+        {"cell": "gru", "members": 3, "parameters": 7, "score": 0.2, "low": 0.1, "high": 0.3, "accuracy": 0.8}
+    )
     assert second == {"cell": "lstm", "members": 1, "parameters": 7, "score": 0.5, "accuracy": 0.5}
     assert last == {"cell": "urnn", "members": 1, "score": float("inf")}
 
@@ -224,8 +241,14 @@ def test_a_search_killed_and_started_again_is_the_same(more, tmp_path, cache, mo
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment(tmp_path, cache):
-    flags = ["--experiment=_user_experiment", "--grid=learning_rate=log:0.01:1:8",
-             "--set=num_steps=4000", "--set=eval_every=500", "--member_batch=2", cache]  # fmt: skip
+    flags = [
+        "--experiment=_user_experiment",
+        "--grid=learning_rate=log:0.01:1:8",
+        "--set=num_steps=4000",
+        "--set=eval_every=500",
+        "--member_batch=2",
+        cache,
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
 
     def start(workdir: str) -> subprocess.Popen:

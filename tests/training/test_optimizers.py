@@ -16,8 +16,15 @@ from rnnjax.training._optimizers import kind_of
 
 FULL = [optax.adam, optax.sgd, optax.lion, optax.adafactor, optax.polyak_sgd, contrib.prodigy, contrib.dadapt_adamw,
         contrib.momo, contrib.muon, contrib.cocob, contrib.schedule_free_adamw, optax.lamb]  # fmt: skip
-DIRECTIONS = [optax.scale_by_adam, optax.scale_by_yogi, optax.scale_by_rms, optax.identity, optax.scale_by_lion,
-              contrib.reduce_on_plateau, optax.scale_by_sign]  # fmt: skip
+DIRECTIONS = [
+    optax.scale_by_adam,
+    optax.scale_by_yogi,
+    optax.scale_by_rms,
+    optax.identity,
+    optax.scale_by_lion,
+    contrib.reduce_on_plateau,
+    optax.scale_by_sign,
+]
 
 
 @pytest.fixture(autouse=True)

@@ -78,10 +78,15 @@ def test_gradients_pass_through_outputs_that_are_read_as_they_are(x64):
     close(jax.grad(lambda p: jnp.square(run(free, p, xs)[1]).sum())(params), jax.grad(looped)(params))
 
 
-@pytest.mark.parametrize("kind, values", [
-    ("constant", (0.1, 0.1)), ("linear", (1.0, 0.5)), ("exponential", (1.0, np.exp(-0.5))),
-    ("inverse_sigmoid", (10 / 11, 10 / (10 + np.exp(0.5)))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, values",
+    [
+        ("constant", (0.1, 0.1)),
+        ("linear", (1.0, 0.5)),
+        ("exponential", (1.0, np.exp(-0.5))),
+        ("inverse_sigmoid", (10 / 11, 10 / (10 + np.exp(0.5)))),
+    ],
+)
 def test_schedules_fall_as_they_say(kind, values):
     schedule = sampling_schedule(kind, 10, 0.1)
     np.testing.assert_allclose([schedule(0), schedule(5), schedule(10_000)], (*values, 0.1), rtol=1e-5)
