@@ -116,5 +116,7 @@ def _rates(
         return (h, q.T), jnp.log(jnp.abs(jnp.diagonal(r)))
 
     start = _random_frame(h.size if count is None else count, h)
-    logs = lax.scan(block, (h, start), folded, length=blocks)[1][discard // every :]
-    return -jnp.sort(-logs.mean(0)) / jnp.asarray(every, h.dtype)
+    (h, _), logs = lax.scan(block, (h, start), folded, length=blocks)
+    logs = logs[discard // every :]
+    rates = -jnp.sort(-logs.mean(0)) / jnp.asarray(every, h.dtype)
+    return jnp.where(jnp.isfinite(h).all(), rates, jnp.full_like(rates, jnp.nan))

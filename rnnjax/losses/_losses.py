@@ -51,16 +51,25 @@ def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
 
     Args:
       values: of any shape.
-      mask: booleans, broadcast against the leading axes of the values; None means that all count.
+      mask: booleans, whose axes are the leading axes of the values; None means that all count.
+
+    Raises:
+      ValueError: the mask is not boolean, or its shape is not that of the leading axes.
 
     Example:
       >>> import jax.numpy as jnp
       >>> float(mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).value())
       2.0
     """
-    values = at_least_single(values)
+    values = _in_floats(values)
     if mask is None:
         return Mean(values.sum(), jnp.full((), values.size, values.dtype))
+    mask = jnp.asarray(mask)
+    if mask.dtype != bool or mask.shape != values.shape[: mask.ndim]:
+        raise ValueError(
+            f"a mask of values {list(values.shape)} is boolean, of the shape of their leading axes, "
+            f"got {mask.dtype} {list(mask.shape)}"
+        )
     mask = jnp.broadcast_to(jnp.reshape(mask, mask.shape + (1,) * (values.ndim - mask.ndim)), values.shape)
     return Mean(jnp.where(mask, values, jnp.zeros_like(values)).sum(), mask.sum().astype(values.dtype))
 
@@ -99,11 +108,15 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Returns - y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise, at least in float32.
 
+    Raises:
+      ValueError: logits and labels have different shapes.
+
     Example:
       >>> import jax.numpy as jnp
       >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
       0.6931
     """
+    _check_same_shape("binary_cross_entropy", logits, labels)
     known, unknown = _split_nonfinite(labels)
     z, endless = _split_nonfinite(logits)
     sure = endless == jnp.inf  # the loss is zero where the label agrees
@@ -114,14 +127,29 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
     """Returns (y - target)^2, elementwise, without a factor of one half, at least in float32.
 
+    Raises:
+      ValueError: y and target have different shapes, so that broadcasting would pair each with all.
+
     Example:
       >>> import jax.numpy as jnp
       >>> float(squared_error(jnp.float32(3), jnp.float32(1)))
       4.0
     """
+    _check_same_shape("squared_error", y, target)
     known, unknown = _split_nonfinite(target)
     said, endless = _split_nonfinite(y)
     return jnp.square(said - known) + endless + unknown
+
+
+def _in_floats(x: jax.Array) -> jax.Array:
+    """Returns numbers in floating point, at least in single precision: sums and squares of integers would wrap."""
+    x = jnp.asarray(x)
+    return at_least_single(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32)
+
+
+def _check_same_shape(name: str, y: jax.Array, target: jax.Array) -> None:
+    if jnp.shape(y) != jnp.shape(target):
+        raise ValueError(f"{name} of {list(jnp.shape(y))} takes targets of that shape, got {list(jnp.shape(target))}")
 
 
 def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -129,7 +157,7 @@ def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     A masked loss has a cotangent of zero, but zero times the derivative at nan would be nan.
     """
-    x = at_least_single(jnp.asarray(x))
+    x = _in_floats(x)
     finite = jnp.isfinite(x)
     return jnp.where(finite, x, jnp.zeros_like(x)), lax.stop_gradient(jnp.where(finite, jnp.zeros_like(x), jnp.abs(x)))
 

@@ -70,9 +70,17 @@ def axis(text: str) -> Axis:
     values = tuple(tuple(value.split("+")) if len(flags) > 1 else (value,) for value in texts)
     if any(len(value) != len(flags) or "" in value for value in values):
         raise UserError(f"--grid={text}: {len(flags)} value{'s' * (len(flags) > 1)} at each point, none of them empty")
-    if len(set(values)) < len(values):
+    if len({tuple(map(_plain_number, value)) for value in values}) < len(values):
         raise UserError(f"--grid={text}: the same value twice")
     return Axis(flags, values)
+
+
+def _plain_number(text: str) -> float | str:
+    """Returns a number for its text, so that 0.001 and 1e-3 are the same; other texts stay."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _spaced(text: str, rest: str) -> list[str]:
