@@ -1,5 +1,8 @@
 """Numerics of every test: no silent promotion of dtypes or ranks; double precision where a test asks for it."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import pathlib
 
@@ -24,7 +27,8 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 
-MAPS = pathlib.Path("/proc/self/maps")
+MAPS, MEMORY = pathlib.Path("/proc/self/maps"), pathlib.Path("/proc/self/statm")
+MOST_BYTES = 1 << 30
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,6 +37,17 @@ def forget_compiled():
     yield
     if MAPS.exists() and len(MAPS.read_bytes().splitlines()) > 15_000:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def forget_memory():
+    """Drops compiled programs, and gives their memory back, when the process has more than a gibibyte."""
+    yield
+    if MEMORY.exists() and int(MEMORY.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # where the C library is glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture

@@ -119,5 +119,5 @@ def test_the_yardstick_of_events_is_the_entropy_of_a_label_where_one_sees_whethe
 
 def test_a_film_of_one_frame_is_refused():
     for task in (tasks.moving_shapes, tasks.shape_events):
-        with pytest.raises(ValueError, match="2 frames, not 1"):
+        with pytest.raises(ValueError, match="frames is an integer from 2, got 1"):
             task(1)
