@@ -61,7 +61,7 @@ def allow_infinite(values: flags.FlagValues, *names: str) -> None:
 
 
 def _check_numbers(values: flags.FlagValues) -> None:
-    """Refuses numbers that no run can use: nan, inf, integers beyond 31 bits, parts that leave nothing to train on.
+    """Refuses numbers that no run can use: nan, inf, beyond 31 bits, nothing to train on, a warm-up past the end.
 
     Raises:
       UserError: names the flag.
@@ -77,6 +77,9 @@ def _check_numbers(values: flags.FlagValues) -> None:
     parts = [values[name].value for name in ("valid", "test") if name in values]
     if len(parts) == 2 and all(isinstance(part, float) for part in parts) and sum(parts) >= 1:
         raise UserError(f"--valid={parts[0]:g} --test={parts[1]:g}: nothing is left to learn from")
+    steps = [values[name].value for name in ("warmup_steps", "num_steps") if name in values]
+    if len(steps) == 2 and steps[0] > steps[1]:
+        raise UserError(f"--warmup_steps={steps[0]} --num_steps={steps[1]}: the run ends before its warm-up does")
 
 
 _HELP = ("help", "helpfull", "helpshort", "?")

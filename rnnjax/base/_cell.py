@@ -36,6 +36,8 @@ from typing import Any, ParamSpec, Protocol
 
 import jax
 
+from rnnjax.base._misfits import check_carry, check_inputs, explained
+
 PyTree = Any
 _Args = ParamSpec("_Args")
 
@@ -194,6 +196,9 @@ def run(
     Returns:
       (carry, y): the state after the input, and the output.
 
+    Raises:
+      ValueError: x, params or the carry do not fit the cell; one line says which, and what is wanted.
+
     Example:
       >>> import jax, rnnjax
       >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
@@ -203,9 +208,14 @@ def run(
       (12, 4)
     """
     key = typed_key(key)
-    weights = cell.weights(params, weights_key(key))
-    carry = cell.initial_carry(weights, x) if carry is None else carry
-    return cell.step(weights, carry, x, key)
+    with explained(cell, x, params, key):
+        check_inputs(cell, x)
+        weights = cell.weights(params, weights_key(key))
+        if carry is None:
+            carry = cell.initial_carry(weights, x)
+        else:
+            check_carry(cell, weights, x, carry)
+        return cell.step(weights, carry, x, key)
 
 
 def typed_key(key: Any) -> Any:

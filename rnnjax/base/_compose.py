@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import jax
 
 from rnnjax.base._cell import Cell, PyTree, Step, out_shape, split, wrapper
+from rnnjax.base._misfits import explained
 from rnnjax.base._seq import with_marks_of, without_marks, zero_invalid
 from rnnjax.base._unroll import unroll
 
@@ -42,9 +43,10 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
 
     def init(key: jax.Array, x: PyTree) -> PyTree:
         params = []
-        for k, cell in zip(split(key, len(parts)), parts.values()):
-            params.append(cell.init(k, x))
-            x = out_shape(cell, params[-1], x)
+        with explained(made, x):
+            for k, cell in zip(split(key, len(parts)), parts.values()):
+                params.append(cell.init(k, x))
+                x = out_shape(cell, params[-1], x)
         return pack(params)
 
     def initial_carry(weights: PyTree, x: PyTree) -> PyTree:
@@ -68,7 +70,7 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
         return pack([c.weights(params[name], k) for (name, c), k in zip(parts.items(), split(key, len(parts)))])
 
-    return Cell(
+    made = Cell(
         init,
         initial_carry,
         through([c.step for c in parts.values()]),
@@ -76,6 +78,7 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
         through([unroll(c).step for c in parts.values()]),
         None if read is None else lambda carries: read(carries[last]),
     )
+    return made
 
 
 @wrapper

@@ -12,6 +12,7 @@ from jax import lax
 
 from rnnjax.base._cell import Cell, PyTree, Step, without_fast, wrapper
 from rnnjax.base._checks import check_size
+from rnnjax.base._misfits import explained
 from rnnjax.base._seq import (
     Seq,
     check_marks,
@@ -150,13 +151,19 @@ def _unrolled(cell: Cell, reverse: bool, inner: Step) -> Cell:
         carry, ys = inner(weights, carry, reverse_seq(xs), flip_time(keys))
         return carry, with_marks_of(xs, flip_time(without_marks(ys)))
 
-    return Cell(
-        lambda key, xs: cell.init(key, first_step_shape(without_marks(xs))),
+    def init(key: jax.Array, xs: PyTree) -> PyTree:
+        with explained(made, xs):
+            check_marks(xs, 1)
+            return cell.init(key, first_step_shape(without_marks(xs)))
+
+    made = Cell(
+        init,
         lambda weights, xs: cell.initial_carry(weights, first_step_shape(without_marks(xs))),
         step,
         cell.weights,
         slow=slow,
     )
+    return made
 
 
 @wrapper

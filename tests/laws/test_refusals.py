@@ -79,3 +79,8 @@ def test_an_index_outside_the_table_is_nan_and_not_another_row():
 def test_a_cell_is_no_argument_of_a_jitted_function():
     with pytest.raises(TypeError):
         jax.jit(lambda cell, x: run(cell, (), x))(linear(4), XS)
+
+
+def test_a_precise_refusal_is_not_replaced():
+    with pytest.raises(ValueError, match="x has 12 steps and valid has 5"):
+        made_and_run(unroll(lstm(4)), Seq(XS, valid=jnp.ones(5, bool)))

@@ -1,0 +1,177 @@
+"""Law: an input, params or a carry that do not fit a cell are refused in one line that names a shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from _helpers import KEY, inputs, rows, window
+from _table import ROWS, D, H, T, language_model
+
+from rnnjax import (
+    Cell,
+    Seq,
+    bidirectional,
+    embed,
+    gru,
+    linear,
+    lstm,
+    pointwise,
+    run,
+    stack,
+    unroll,
+    vanilla,
+    vanilla_core,
+)
+
+MAPS = {"linear", "embed", "pointwise", "layer-norm", "dropout", "memoryless"}  # act on any leading axes
+ANY_AXES = MAPS | {"bag", "unshared"}  # a mean of arrays of any shape; a map of all of x
+# The number of features is not in their params.
+ANY_FEATURES = {"pointwise", "dropout", "esn"}
+
+
+def traced(cell, xs, params=None, carry=None):
+    """A run of which nothing but shapes is computed, with params of its own unless some are given."""
+    params = jax.eval_shape(cell.init, KEY, xs) if params is None else params
+    jax.eval_shape(lambda p, xs, h: run(cell, p, xs, h), params, xs, carry)
+
+
+def refused(*args, match="."):
+    with pytest.raises((ValueError, TypeError), match=match) as caught:
+        traced(*args)
+    line = str(caught.value)
+    assert "\n" not in line and len(line) < 300 and "[" in line, line
+    return line
+
+
+def start(row):
+    """A row's cell, input, and the shapes of its params and its carry."""
+    cell, xs = window(row), inputs(row)
+    params = jax.eval_shape(cell.init, KEY, xs)
+    return cell, xs, params, jax.eval_shape(lambda p, xs: cell.initial_carry(cell.weights(p), xs), params, xs)
+
+
+@rows([r for r in ROWS if r.name not in ANY_AXES])
+def test_a_batch_without_vmap(row):
+    cell, _, params, _ = start(row)
+    for given in (None, params):
+        refused(cell, inputs(row, (5, T)), given, match=rf"x is \[5, {T}.*one axis too many.*jax\.vmap")
+    if row.features is not None:
+        batch = Seq(inputs(row, (5, T)), jnp.ones((5, T), bool))
+        refused(cell, batch, params, match=rf"Seq.*\[5, {T}\].*(vmap|\[T\])")
+
+
+@rows([r for r in ROWS if r.name not in ANY_AXES])
+def test_one_step_where_a_window_is_wanted(row):
+    cell, xs, params, _ = start(row)
+    for given in (None, params):
+        refused(cell, xs[0], given, match=r"x is \[.*one axis too few")
+
+
+@rows([r for r in ROWS if r.name not in ANY_AXES and r.features is not None])
+def test_a_series_without_features(row):
+    refused(
+        window(row), inputs(row)[:, 0], match=rf"\[{T}\].*features come last|x is \[\].*few|takes .*\[\]|shape=\(\)"
+    )
+
+
+@rows([r for r in ROWS if r.name not in ANY_AXES])
+def test_unroll_twice(row):
+    refused(unroll(window(row)), inputs(row), match=rf"x is \[{T}.*windows already|takes .*\[\]|shape=\(\)")
+
+
+@rows([r for r in ROWS if r.features is not None and r.name not in ANY_FEATURES])
+def test_another_number_of_features_than_params_are_for(row):
+    cell, _, params, _ = start(row)
+    many = jnp.ones((T, row.features + 5))
+    refused(cell, many, params, match=rf"for {row.features} features, x \[{T}, {row.features + 5}\]|{row.features + 5}")
+
+
+@rows([r for r in ROWS if r.name not in MAPS])
+def test_another_carry(row):
+    cell, xs, params, carry = start(row)
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape), carry)
+    refused(cell, xs, params, {"other": jnp.zeros(7)}, match=r"carry is .*\[7\].*wanted ")
+    refused(cell, xs, params, jax.tree.map(lambda a: jnp.zeros((5, *a.shape)), carry), match=r"carry.*\[5.*wanted \[")
+    wider = jax.tree.map(lambda a: jnp.zeros((*a.shape[:-1], a.shape[-1] + 1) if a.ndim else 2), carry)
+    refused(cell, xs, params, wider, match=r"carry.* is \[.*wanted \[")
+    traced(cell, xs, params, zeros)
+
+
+@rows([r for r in ROWS if r.features is not None and r.name not in ("pointwise", "dropout")])
+def test_integers_where_floating_numbers_are_wanted(row):
+    cell, xs, params, _ = start(row)
+    for given in (None, params):
+        refused(cell, jnp.ones(xs.shape, int), given, match=rf"x is \[{T}, .*integers.*floating")
+
+
+@rows([r for r in ROWS if r.name not in ("gru", "pointwise", "dropout")])
+def test_params_of_another_cell(row):
+    cell, xs, params, _ = start(row)
+    other = {"somewhere": {"else": jnp.ones((7, 9))}}
+    if jax.tree.leaves(params):
+        refused(cell, xs, other, match=r"another cell: .*missing and somewhere/else \[7, 9\] is one too many")
+
+
+def own():
+    """A cell as a user writes one, by hand."""
+
+    def step(p, h, x, key=None):
+        h = jnp.tanh(x @ p["w"] + h @ p["u"])
+        return h, h
+
+    def init(key, x):
+        return {"w": jnp.ones((x.shape[-1], H), x.dtype), "u": jnp.eye(H, dtype=x.dtype)}
+
+    return Cell(init, lambda w, x: jnp.zeros(H, x.dtype), step)
+
+
+GRU = gru(H).init(KEY, jnp.ones(D))
+OWN = {
+    "batch": (lambda: traced(unroll(own()), jnp.ones((5, T, D))), "too many, jax.vmap"),
+    "window": (lambda: traced(own(), jnp.ones((T, D))), "too many.*unroll"),
+    "series": (lambda: traced(unroll(own()), jnp.ones(T)), "features come last"),
+    "features": (lambda: traced(unroll(own()), jnp.ones((T, 5)), own().init(KEY, jnp.ones(8))), "for 8 .*has 5"),
+    "carry": (lambda: traced(own(), jnp.ones(D), None, jnp.ones((5, H))), r"carry is \[5, 4\], wanted \[4\]"),
+    "integers": (lambda: traced(unroll(own()), jnp.ones((T, D), int)), "integers"),
+    "gru params": (
+        lambda: traced(lstm(H), jnp.ones(D), gru(H).init(KEY, jnp.ones(D))),
+        r"0/b is \[12\], wanted \[16\]",
+    ),
+    "bidirectional": (lambda: traced(unroll(bidirectional(lstm(H))), jnp.ones((T, D))), "windows already"),
+    "a stack": (lambda: traced(stack(lstm(H), linear(2)), jnp.ones((T, D))), "too many.*unroll"),
+    "a part": (
+        lambda: traced(linear(H), jnp.ones(D), lstm(H).init(KEY, jnp.ones(D))),
+        r"b \[4\] is missing and 0/b \[16\] is one",
+    ),
+    "symbols": (lambda: traced(unroll(language_model()), jnp.ones((5, T), int)), r"x is \[5, 12\].*vmap"),
+    "an LSTM's carry": (lambda: traced(lstm(H), jnp.ones(D), None, (jnp.ones(H), jnp.ones(H))), r"wanted \(\(\), LSTM"),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_by_hand(name):
+    attempt, message = OWN[name]
+    with pytest.raises(ValueError, match=message):
+        attempt()
+
+
+def test_an_error_that_is_nobodys_misfit_stays_what_it_is():
+    def broken(p, h, x, key=None):
+        raise KeyError("mine")
+
+    cell = Cell(lambda key, x: (), lambda w, x: (), broken)
+    with pytest.raises(KeyError, match="mine"):
+        run(unroll(cell), (), jnp.ones((T, D)))
+
+
+def test_integers_that_a_cell_takes_are_taken():
+    traced(unroll(embed(5, H)), jnp.ones(T, int))
+    np.testing.assert_array_equal(run(pointwise(jnp.abs), (), jnp.array([-1, 2]))[1], [1, 2])
+
+
+def test_the_compiled_program_is_that_of_the_step_alone():
+    cell, xs = unroll(vanilla(H)), jnp.ones((T, D))
+    params = cell.init(KEY, xs)
+    carry = cell.initial_carry(params, xs)
+    checked = jax.make_jaxpr(lambda p, h, xs: run(cell, p, xs, h))(params, carry, xs)
+    assert str(checked) == str(jax.make_jaxpr(lambda p, h, xs: cell.step(p, h, xs))(params, carry, xs))
