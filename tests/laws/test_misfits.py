@@ -20,7 +20,6 @@ from rnnjax import (
     stack,
     unroll,
     vanilla,
-    vanilla_core,
 )
 
 MAPS = {"linear", "embed", "pointwise", "layer-norm", "dropout", "memoryless"}  # act on any leading axes
