@@ -24,7 +24,7 @@ COPYING = [
     ("--batch_size=0", "batch_size"),
     ("--num_steps=0", "num_steps"),
     ("--warmup_steps=100 --num_steps=4", "--warmup_steps=100 --num_steps=4: the run ends before"),
-    ("--warmup_steps=1001", "--warmup_steps=1001 --num_steps=1000"),
+    ("--warmup_steps=1001", "--warmup_steps=1001 --num_steps=600"),
     ("--delay=0", "delay"),
     ("--delay=ten", "delay"),
     ("--learning_rate=-1", "learning_rate"),
