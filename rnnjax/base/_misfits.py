@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-if TYPE_CHECKING:
-    from rnnjax.base._cell import Cell, PyTree
-
+_Cell = _PyTree = Any  # the types themselves are defined above this file
 _Fits = Callable[[Any], bool]
 _trying = contextvars.ContextVar("_trying", default=False)
 _LONGEST = 60  # characters of what is shown of a tree, a shape or a path
@@ -24,7 +22,7 @@ _AXES = {0: "", 1: "one axis too many", 2: "two axes too many", -1: "one axis to
 
 
 @contextlib.contextmanager
-def explained(cell: Cell, x: PyTree, params: PyTree = None, key: jax.Array | None = None) -> Iterator[None]:
+def explained(cell: _Cell, x: _PyTree, params: _PyTree = None, key: jax.Array | None = None) -> Iterator[None]:
     """Where the body fails since x, params or the carry do not fit the cell, says which; other errors pass.
 
     Params and the key are those given to `run`; in `init` there are none.
@@ -41,7 +39,7 @@ def explained(cell: Cell, x: PyTree, params: PyTree = None, key: jax.Array | Non
         raise ValueError(line) from error
 
 
-def check_inputs(cell: Cell, x: PyTree) -> None:
+def check_inputs(cell: _Cell, x: _PyTree) -> None:
     """Refuses integers where a cell would make params or a carry of integers of them, which hold no numbers between."""
     if not _has_integers(x) or _trying.get() or _holds_floats(cell, x):
         return
@@ -49,7 +47,7 @@ def check_inputs(cell: Cell, x: PyTree) -> None:
         raise ValueError(f"x is {_shown(x)}: {_FLOATS}")
 
 
-def check_carry(cell: Cell, weights: PyTree, x: PyTree, carry: PyTree) -> None:
+def check_carry(cell: _Cell, weights: _PyTree, x: _PyTree, carry: _PyTree) -> None:
     """Refuses a carry of another structure or other shapes than that which the cell starts with."""
     try:
         wanted = jax.eval_shape(cell.initial_carry, weights, x)
@@ -59,13 +57,13 @@ def check_carry(cell: Cell, weights: PyTree, x: PyTree, carry: PyTree) -> None:
         raise ValueError(_carry_line(wanted, carry))
 
 
-def _misfit(cell: Cell, x: PyTree, params: PyTree, key: jax.Array | None) -> str | None:
+def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> str | None:
     """The line for what does not fit; None: all seems to, what failed is something else."""
 
-    def fits(x: PyTree) -> bool:
+    def fits(x: _PyTree) -> bool:
         return _runs(cell, x, key)
 
-    def fits_params(x: PyTree) -> bool:
+    def fits_params(x: _PyTree) -> bool:
         return fits(x) and _wanted(cell, x) == _shapes(params)
 
     token = _trying.set(True)
@@ -79,10 +77,10 @@ def _misfit(cell: Cell, x: PyTree, params: PyTree, key: jax.Array | None) -> str
         _trying.reset(token)
 
 
-def _runs(cell: Cell, x: PyTree, key: jax.Array | None) -> bool:
+def _runs(cell: _Cell, x: _PyTree, key: jax.Array | None) -> bool:
     """Whether a cell with params of its own takes an input like x."""
 
-    def run(x: PyTree) -> PyTree:
+    def run(x: _PyTree) -> _PyTree:
         weights = cell.weights(cell.init(jax.random.key(0), x), None)
         return cell.step(weights, cell.initial_carry(weights, x), x, key)
 
@@ -93,10 +91,10 @@ def _runs(cell: Cell, x: PyTree, key: jax.Array | None) -> bool:
     return True
 
 
-def _holds_floats(cell: Cell, x: PyTree) -> bool:
+def _holds_floats(cell: _Cell, x: _PyTree) -> bool:
     """Whether params and carry are of floating numbers for inputs like x."""
 
-    def held(x: PyTree) -> PyTree:
+    def held(x: _PyTree) -> _PyTree:
         params = cell.init(jax.random.key(0), x)
         return params, cell.initial_carry(cell.weights(params, None), x)
 
@@ -110,7 +108,7 @@ def _holds_floats(cell: Cell, x: PyTree) -> bool:
     return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
 
 
-def _input_line(fits: _Fits, x: PyTree) -> str | None:
+def _input_line(fits: _Fits, x: _PyTree) -> str | None:
     """What must change in x, its axes or its dtype or both, before the cell takes it."""
     symbols = _has_integers(x)
     for floating in (False, True) if symbols else (False,):
@@ -123,7 +121,7 @@ def _input_line(fits: _Fits, x: PyTree) -> str | None:
     return None
 
 
-def _advice(x: PyTree, axes: int, symbols: bool) -> str:
+def _advice(x: _PyTree, axes: int, symbols: bool) -> str:
     """What to do about axes that are too many or too few; symbols have no features."""
     rank = max((jnp.ndim(a) for a in jax.tree.leaves(_features(x))), default=0)
     if axes == 0:
@@ -135,10 +133,10 @@ def _advice(x: PyTree, axes: int, symbols: bool) -> str:
     return f"{_AXES[axes]}, " + ("" if symbols else "features come last, as in [T, 1], and ") + "x[None] is one step"
 
 
-def _changed(x: PyTree, axes: int, leading: bool, floating: bool) -> PyTree:
+def _changed(x: _PyTree, axes: int, leading: bool, floating: bool) -> _PyTree:
     """The shapes of x without its first axes, or with more of size one at an end, and as floating numbers."""
 
-    def change(x: PyTree) -> PyTree:
+    def change(x: _PyTree) -> _PyTree:
         if floating:
             x = jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.integer) else a, x)
         for _ in range(abs(axes)):
@@ -151,12 +149,12 @@ def _changed(x: PyTree, axes: int, leading: bool, floating: bool) -> PyTree:
     return jax.eval_shape(change, x)
 
 
-def _wanted(cell: Cell, x: PyTree) -> dict[str, tuple[int, ...]]:
+def _wanted(cell: _Cell, x: _PyTree) -> dict[str, tuple[int, ...]]:
     """The shapes of a cell's params for inputs like x."""
     return _shapes(jax.eval_shape(lambda x: cell.init(jax.random.key(0), x), x))
 
 
-def _features_line(fits: _Fits, cell: Cell, x: PyTree, params: PyTree) -> str | None:
+def _features_line(fits: _Fits, cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
     """Says for how many features params are, where x has another number of them."""
     given = {} if _has_integers(x) else _shapes(params)
     for features in _likely_features(cell, x, given) - {_num_features(x)}:
@@ -167,7 +165,7 @@ def _features_line(fits: _Fits, cell: Cell, x: PyTree, params: PyTree) -> str | 
     return None
 
 
-def _likely_features(cell: Cell, x: PyTree, given: dict[str, tuple[int, ...]]) -> set[int]:
+def _likely_features(cell: _Cell, x: _PyTree, given: dict[str, tuple[int, ...]]) -> set[int]:
     """Sizes in the params, and what a size that differs leads to: features beside others, or of several steps."""
     likely, n = {size for shape in given.values() for size in shape}, _num_features(x)
     with contextlib.suppress(Exception):  # the cell takes no such x at all
@@ -177,7 +175,7 @@ def _likely_features(cell: Cell, x: PyTree, given: dict[str, tuple[int, ...]]) -
     return {size for size in likely if size > 0}
 
 
-def _params_line(cell: Cell, x: PyTree, params: PyTree) -> str | None:
+def _params_line(cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
     """How params differ from those of the cell; None if they do not."""
     given, wanted = _shapes(params), _wanted(cell, x)
     missing, over = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
@@ -191,7 +189,7 @@ def _params_line(cell: Cell, x: PyTree, params: PyTree) -> str | None:
     return None
 
 
-def _carry_line(wanted: PyTree, carry: PyTree) -> str:
+def _carry_line(wanted: _PyTree, carry: _PyTree) -> str:
     """How a carry differs from that which a cell starts with."""
     given, right = _shapes(carry), _shapes(wanted)
     if _same_structure(carry, wanted):
@@ -200,13 +198,13 @@ def _carry_line(wanted: PyTree, carry: PyTree) -> str:
     return f"carry is {_shown(carry)}, wanted {_shown(wanted)}"
 
 
-def _same_structure(a: PyTree, b: PyTree) -> bool:
+def _same_structure(a: _PyTree, b: _PyTree) -> bool:
     """Whether two trees differ in their leaves alone."""
     one: Any = jax.tree.structure(a)
     return bool(one == jax.tree.structure(b))
 
 
-def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+def _shapes(tree: _PyTree) -> dict[str, tuple[int, ...]]:
     """Shapes by path, as in "1/u"."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
@@ -221,37 +219,37 @@ class _Shape(tuple[int, ...]):
         return str(list(self))
 
 
-def _shown(tree: PyTree) -> str:
+def _shown(tree: _PyTree) -> str:
     """A tree with the shapes of its arrays, short."""
     text = str(jax.tree.map(lambda a: _Shape(jnp.shape(a)), tree))
     return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}..."
 
 
-def _is_seq(x: PyTree) -> bool:
+def _is_seq(x: _PyTree) -> bool:
     """Whether x is a Seq, whose marks have no features; the type itself is defined above this file."""
     return getattr(x, "_fields", None) == ("x", "valid", "first")
 
 
-def _features(x: PyTree) -> PyTree:
+def _features(x: _PyTree) -> _PyTree:
     """The inputs without marks."""
     return x.x if _is_seq(x) else x
 
 
-def _on_features(f: Callable[[Any], Any], x: PyTree) -> PyTree:
+def _on_features(f: Callable[[Any], Any], x: _PyTree) -> _PyTree:
     """A function of every array of x but marks."""
     return x._replace(x=jax.tree.map(f, x.x)) if _is_seq(x) else jax.tree.map(f, x)
 
 
-def _num_features(x: PyTree) -> int:
+def _num_features(x: _PyTree) -> int:
     """The size of the last axis of the first array; 0 where there is none."""
     return int((0, *jnp.shape(next(iter(jax.tree.leaves(_features(x))), 0)))[-1])
 
 
-def _with_features(x: PyTree, features: int) -> PyTree:
+def _with_features(x: _PyTree, features: int) -> _PyTree:
     """The shapes of x with another number of features."""
     return jax.eval_shape(lambda x: _on_features(lambda a: jnp.zeros((*a.shape[:-1], features), a.dtype), x), x)
 
 
-def _has_integers(x: PyTree) -> bool:
+def _has_integers(x: _PyTree) -> bool:
     """Whether x has arrays of integers, marks aside."""
     return any(jnp.issubdtype(jnp.result_type(a), jnp.integer) for a in jax.tree.leaves(_features(x)))
