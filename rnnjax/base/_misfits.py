@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-_Cell = _PyTree = Any  # the types themselves are defined above this file
+_Cell: TypeAlias = Any  # the types themselves are defined above this file
+_PyTree: TypeAlias = Any
 _Fits = Callable[[Any], bool]
 _trying = contextvars.ContextVar("_trying", default=False)
 _LONGEST = 60  # characters of what is shown of a tree, a shape or a path
