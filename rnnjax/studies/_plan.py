@@ -7,7 +7,7 @@ import importlib.util
 from typing import Any, NamedTuple
 
 from rnnjax._deprecated import argument_of_today
-from rnnjax.app import Config, Experiment
+from rnnjax.app import CELLS, Config, Experiment, make_cell
 from rnnjax.base import UserError
 from rnnjax.studies._members import Member, member, refuse
 from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, named, points, swept
@@ -95,15 +95,24 @@ def plan(config: Config) -> Plan:
     return made
 
 
+def _check_cell(plan: Plan, one: Member) -> None:
+    """Makes a member's cell, so that a wrong name or argument is refused before any member is trained."""
+    flags = plan.experiment.flags
+    if "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS):  # else the script has cells of its own
+        make_cell(one.config.cell, one.config.hidden_size, one.config.cell_arguments())
+
+
 def _check(plan: Plan, config: Config) -> None:
     """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
     for i, own in enumerate(plan.points):
         ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
         one = plan.member(i, ends | own)
+        _check_cell(plan, one)
     for r in plan.ranges:
         between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
         for end in r.choices or ((f"{r.high:g}",) if r.kind == "int" else (f"{r.high:g}", between)):
             one = plan.member(0, {**ends, **own, r.flag: end})
+            _check_cell(plan, one)
     every, steps = one.config.eval_every, one.config.num_steps
     if config.halving and (config.halving < 2 or not 0 < config.rung < steps or config.rung % every):
         raise UserError(
