@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
@@ -296,7 +297,22 @@ def finish(result: app.Result) -> dict[str, Any]:
         shown = [facts.labels[i] if word == GAP or GAP not in sentence else "" for word, i in zip(sentence, said)]
         rows.append({"sentence": " ".join(sentence), "said": " ".join(filter(None, shown))})
     print_table(rows, title="both ways" if config.both_ways else "from left to right")
-    return {"said": rows}
+    return {"said": rows} | measures(result)
+
+
+def measures(result: app.Result) -> dict[str, Any]:
+    """Prints and returns macro F1 over the test words, and F1 of whole entities where tags are B-, I-, O."""
+    test, labels = jax.tree.map(jnp.asarray, result.data["test"]), result.facts.labels
+    read = jax.jit(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1].x.argmax(-1))
+    predicted = np.asarray(jax.lax.map(read, test.x))
+    counts, target = np.asarray(test.mask), np.asarray(test.y)
+    confusion = losses.confusion_matrix(predicted[counts], target[counts], len(labels))
+    found: dict[str, Any] = {"macro F1": losses.macro_f1(confusion)}
+    if any(label.startswith("B-") for label in labels):
+        tags = [[[labels[i] for i in row[on]] for row, on in zip(part, counts)] for part in (predicted, target)]
+        found["entity F1"] = losses.span_f1(*tags).f1
+    print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found.items()))
+    return found
 
 
 EXPERIMENT = app.Experiment(build, FLAGS, load, finish, description=__doc__)
