@@ -31,6 +31,9 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     try:
         arguments = values.read_flags_from_files(argv[1:])  # old files may use old names
         rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
+    except flags.UnrecognizedFlagError as error:
+        where = f"; a flag of the experiment goes into --set={error.flagname}=VALUE" if "experiment" in values else ""
+        raise UserError(" ".join(str(error).split()) + where) from error
     except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:

@@ -153,6 +153,7 @@ BAD = [
     ("--experiment=copying --grid=cell=lstm,lstmm", "unknown --cell=lstmm: did you mean lstm?"),
     ("--experiment=copying --set=cell=gru --grid=cell_args.rate=0.1,0.2", "unexpected keyword argument 'rate'"),
     (f"{TOY} --grid=weight_decay=0.001,1e-3", "the same value twice"),
+    (f"{TOY} --learning_rate=0.1", "goes into --set=learning_rate=VALUE"),
     ("--experiment=_user_experiment", "nothing to vary"),
     (f"{TOY} --grid=dellay=1,2", "no flag --dellay: did you mean delay?"),
     (f"{TOY} --grid=workdir=a,b", "--workdir cannot be varied in a study"),
