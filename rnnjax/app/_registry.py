@@ -117,8 +117,9 @@ def resolve(flag: str, name: str, known: Mapping[str, Any]) -> Any:
         return _import_attribute(flag, name)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
-    names = ", ".join(sorted(known))
-    raise UserError(f"unknown --{flag}={name}: {hint}(known: {names}; or an import path like a.b:c)")
+    names = ", ".join(close[:1] if close and len(known) > 12 else sorted(known))
+    more = f" and {len(known) - 1} more" if close and len(known) > 12 else ""
+    raise UserError(f"unknown --{flag}={name}: {hint}(known: {names}{more}; or an import path like a.b:c)")
 
 
 def _import_attribute(flag: str, path: str) -> Any:
