@@ -19,7 +19,7 @@ COPYING = [
     ("--truncation=-1", "truncation"),
     ("--optimizer=adm", "did you mean adam"),
     ("--hidden_size=-3", "--hidden_size=-3: one positive number"),
-    ("--hidden_size=many", "--hidden_size=many: whole numbers"),
+    ("--hidden_size=many", "--hidden_size=many: expected whole numbers"),
     ("--hidden_size=1,2,3", "one for each of the 2 cells"),
     ("--batch_size=0", "batch_size"),
     ("--num_steps=0", "num_steps"),
