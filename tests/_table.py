@@ -471,7 +471,8 @@ NEAR = {
     "elman", "ctrnn", "indrnn", "jordan", "clockwork", "dense",
     "residual-dropout", "zoneout-core", "remat-deep",
     "convolution", "bag", "unshared",
-    "matrix-recurrent", "linear-attention", "retnet", "mamba2", "gla", "s6", "gated-deltanet", "delta-product", "s5", "rg-lru",
+    "matrix-recurrent", "linear-attention", "retnet", "mamba2", "gla", "s6",
+    "gated-deltanet", "delta-product", "s5", "rg-lru",
     "qrnn", "sru", "rtu", "cornn", "unicornn", "lem", "antisymmetric", "antisymmetric-plain", "janet", "ligru", "ugrnn",
     "minimal", "ran", "star", "atr", "cfn", "fastrnn", "fastgrnn", "brc", "nbrc", "lmu", "esn",  # tests/cells
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
