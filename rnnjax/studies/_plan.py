@@ -98,7 +98,8 @@ def plan(config: Config) -> Plan:
 def _check_cell(plan: Plan, one: Member) -> None:
     """Makes a member's cell, so that a wrong name or argument is refused before any member is trained."""
     flags = plan.experiment.flags
-    if "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS):  # else the script has cells of its own
+    ours = "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS)  # else the script has cells of its own
+    if ours and ":" not in one.config.cell:  # an import path is followed when the member is built
         make_cell(one.config.cell, one.config.hidden_size, one.config.cell_arguments())
 
 
