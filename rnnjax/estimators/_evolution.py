@@ -226,10 +226,7 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
     Reference: Vicol, Metz, Sohl-Dickstein, Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies, 2021.
     """
-    if window is not None:
-        check_size("pes: window", window, 0)
-    check_positive("pes: sigma", sigma)
-    return _with_pairs(cell, objective, window, sigma, fresh=True)
+    return _with_pairs("pes", cell, objective, window, sigma, fresh=True)
 
 
 def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
@@ -260,14 +257,14 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
 
     Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
     """
-    if window is not None:
-        check_size("nres: window", window, 0)
-    check_positive("nres: sigma", sigma)
-    return _with_pairs(cell, objective, window, sigma, fresh=False)
+    return _with_pairs("nres", cell, objective, window, sigma, fresh=False)
 
 
-def _with_pairs(cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
+def _with_pairs(name: str, cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
     """Runs pairs of perturbed networks that keep their carries; perturbations are drawn per window or per restart."""
+    if window is not None:
+        check_size(f"{name}: window", window, 0)
+    check_positive(f"{name}: sigma", sigma)
 
     def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)
