@@ -96,7 +96,7 @@ def is_plain(config: Config) -> bool:
       >>> [is_plain(config) for config in app.run_configs(app.parse(flags, ["x", "--cell=vanilla,gru"]))]
       [True, False]
     """
-    return config.cell == "vanilla" and config.num_layers == 1 and not config.cell_args
+    return config.cell == "vanilla" and config.num_layers == 1 and config.block == "plain" and not config.cell_args
 
 
 def panel_lines(a: Analysis) -> dict[str, np.ndarray]:

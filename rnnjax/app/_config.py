@@ -18,6 +18,7 @@ from rnnjax.base import Cell, UserError
 from rnnjax.credit import NotAdmitted
 from rnnjax.losses import Objective
 from rnnjax.training._optimizers import DIRECTIONS
+from rnnjax.wrappers import blocks
 
 ARGUMENT = "cell_args."  # prefix of the name of a cell argument
 # Numbers that are arguments of the compiled program: another value does not recompile it.
@@ -78,6 +79,7 @@ class Config(Flags):
     cell: str
     hidden_size: int
     num_layers: int
+    block: str
     cell_args: str
     dropout: _Number
     init_scale: _Number
@@ -161,9 +163,18 @@ class Config(Flags):
         return _hashable(rest)
 
     def layers(self) -> Cell:
-        """Returns `--num_layers` layers of `--cell`, each followed by dropout if there is any."""
-        layer = registry.make_cell(self.cell, self.hidden_size, self.cell_arguments())
-        return rnnjax.stack(*[layer, *self.noise()] * self.num_layers)
+        """Returns `--num_layers` layers of `--cell`: each followed by dropout if there is any, or each in a block."""
+        if self.block == "plain":
+            return rnnjax.stack(*[self.layer(self.hidden_size), *self.noise()] * self.num_layers)
+        return blocks(self.block, self.layer, self.hidden_size, self.num_layers, self.dropout)
+
+    def layer(self, units: int) -> Cell:
+        """Returns one layer of `--cell`; in a block without its first linear map, which the block has itself."""
+        given = self.cell_arguments()
+        factory = registry.resolve("cell", self.cell, registry.cells())
+        if self.block != "plain" and "input_map" in registry.parameters(factory):
+            given = {"input_map": False} | given
+        return registry.make_cell(self.cell, units, given)
 
     def noise(self) -> list[Cell]:
         """Returns dropout as a list of one layer, or an empty list; the rate may be a tracer."""

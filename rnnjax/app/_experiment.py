@@ -53,7 +53,7 @@ RESUMABLE_FLAGS = (
 
 
 # Flags that are newer than 0.1.0. flags.cfg contains them only if given, so that older folders can be resumed.
-LATER_FLAGS = ("start_from", "start_partial")
+LATER_FLAGS = ("start_from", "start_partial", "block")
 
 
 class Experiment(NamedTuple):

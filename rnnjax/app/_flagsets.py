@@ -11,6 +11,7 @@ from absl import flags
 from rnnjax import estimators
 from rnnjax.app._reports import REPORTS
 from rnnjax.training._optimizers import DIRECTIONS
+from rnnjax.wrappers import BLOCKS
 
 
 def common_flags(**defaults: Any) -> flags.FlagValues:
@@ -105,6 +106,7 @@ _MODEL = (
     _list("cell", ["lstm"]),
     _list("hidden_size", ["128"]),
     _whole("num_layers", 1, least=1),
+    _one_of("block", "plain", ["plain", *sorted(BLOCKS)]),
     _text("cell_args", ""),
     _number("dropout", 0.0, least=0.0, most=0.999),
 )
@@ -172,7 +174,9 @@ _HELP = {
     "cell": "Recurrent layer: a name in rnnjax (lstm, gru, vanilla, urnn, ...) or an import "
     "path (mylab.cells:leaky). Several, comma-separated, are trained one after another and compared.",
     "hidden_size": "Units of each layer: one number, or one for each --cell.",
-    "num_layers": "Number of stacked recurrent layers.",
+    "num_layers": "Number of stacked recurrent layers, or of blocks.",
+    "block": "What is around each recurrent layer: plain: nothing; or the norm, convolution, gate, MLP and residual "
+    "connection of a paper, with --hidden_size features between blocks (griffin, mamba, s5, transformer, xlstm).",
     "cell_args": "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True.",
     "dropout": "Dropout rate between layers, in [0, 1).",
     "init_scale": "Factor on all initial parameters of the network.",

@@ -18,6 +18,7 @@ from rnnjax.cells._baselines import (
     per_position,
     time_delay,
 )
+from rnnjax.cells._block_parts import rms_norm, short_convolution
 from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, recurrent, vanilla_core
 from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
 from rnnjax.cells._delta_rule import delta_product, deltanet, gated_deltanet
@@ -125,10 +126,12 @@ __all__ = [
     "retnet",
     "rg_lru",
     "ridge",
+    "rms_norm",
     "rtu",
     "s4d",
     "s5",
     "s6",
+    "short_convolution",
     "slstm",
     "sru",
     "star",

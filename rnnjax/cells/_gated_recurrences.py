@@ -15,7 +15,7 @@ from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_recurrence import joined, linear_recurrent
 
 
-def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True) -> Cell:
+def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True, input_map: bool = True) -> Cell:
     """The real-gated linear recurrent unit of Griffin.
 
         z = x_t w + b;  r, i = sigmoid(z w_r + b_r), sigmoid(z w_i + b_i);  a = sigmoid(decay) ^ (sharpness r)
@@ -28,6 +28,7 @@ def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True) -> Cell:
       hidden: the number of units.
       sharpness: c of the paper.
       bias: whether the input's linear map has a bias.
+      input_map: whether the linear map z = x w + b stands before; if not, the input is z, of `hidden` features.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -54,7 +55,8 @@ def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True) -> Cell:
         # The bound keeps the derivative of the square root finite where a is 1.
         return jnp.exp(log_a), jnp.sqrt(jnp.maximum(-jnp.expm1(2 * log_a), as_dtype(1e-12, z))) * i * z
 
-    return stack(linear(hidden, bias), linear_recurrent(hidden, init, drive))
+    core = linear_recurrent(hidden, init, drive)
+    return stack(linear(hidden, bias), core) if input_map else core
 
 
 def qrnn(hidden: int, width: int = 2, bias: bool = True) -> Cell:

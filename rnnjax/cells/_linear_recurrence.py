@@ -231,7 +231,7 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
     return linear_recurrent(hidden, init, drive, read, is_complex=True)
 
 
-def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
+def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1, input_map: bool = True) -> Cell:
     """Diagonal state spaces: a linear map to `hidden` signals, each filtered by `states` complex modes.
 
         z = x w + b;  A_n = -exp(decay_n) + i frequency_n;  dt = exp(step)
@@ -244,6 +244,7 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
       hidden: the number of signals, and of outputs.
       states: the number of modes per signal.
       dt_min, dt_max: the range of the initial steps, uniform on a logarithmic scale.
+      input_map: whether the linear map z = x w + b stands before; if not, the input is z, of `hidden` features.
 
     Example:
       >>> import jax, rnnjax
@@ -283,7 +284,8 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -
         modes = (part.reshape(hidden, states).astype(z.dtype) for part in (h.real, h.imag))
         return 2 * sum(sign * (m * p[c]).sum(-1) for sign, m, c in zip((1, -1), modes, ("c_re", "c_im"))) + p["d"] * z
 
-    return stack(linear(hidden), linear_recurrent(hidden * states, init, drive, read, is_complex=True))
+    core = linear_recurrent(hidden * states, init, drive, read, is_complex=True)
+    return stack(linear(hidden), core) if input_map else core
 
 
 def mingru(hidden: int) -> Cell:

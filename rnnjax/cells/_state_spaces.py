@@ -92,7 +92,9 @@ def s5(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) ->
     return linear_recurrent(states, init, drive, read, is_complex=True)
 
 
-def s6(hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
+def s6(
+    hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max: Any = 1e-1, input_map: bool = True
+) -> Cell:
     """S6, the selective state space of Mamba: step sizes, inputs and outputs of the state depend on the input.
 
         z = x_t w + b;  dt = softplus(z w_1 w_2 + step) `[hidden]`;  B, C = z w_B, z w_C `[states]`
@@ -107,6 +109,7 @@ def s6(hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max:
       states: the number of states per unit.
       rank: the rank of the map from z to the steps; 0: hidden / 16, rounded up.
       dt_min, dt_max: the range of the initial steps, uniform on a logarithmic scale.
+      input_map: whether the linear map z = x w + b stands before; if not, the input is z, of `hidden` features.
 
     Raises:
       ValueError: there is no state, or the rank is negative.
@@ -147,4 +150,5 @@ def s6(hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max:
     def read(p: PyTree, h: jax.Array, z: jax.Array) -> jax.Array:
         return h.reshape(hidden, states) @ (z @ p["w_c"]) + p["d"] * z
 
-    return stack(linear(hidden), linear_recurrent(hidden * states, init, drive, read))
+    core = linear_recurrent(hidden * states, init, drive, read)
+    return stack(linear(hidden), core) if input_map else core

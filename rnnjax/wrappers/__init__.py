@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.wrappers._bidirectional import Directions, bidirectional, last
+from rnnjax.wrappers._blocks import (
+    BLOCKS,
+    blocks,
+    gated,
+    griffin_block,
+    mamba_block,
+    s5_block,
+    transformer_block,
+    xlstm_block,
+)
 from rnnjax.wrappers._conditioning import CONDITIONINGS, condition
 from rnnjax.wrappers._deer import deer
 from rnnjax.wrappers._dtype import cast
@@ -18,25 +28,33 @@ from rnnjax.wrappers._shortcuts import concat_skip, highway, residual
 from rnnjax.wrappers._sparse import sparse
 
 __all__ = [
+    "BLOCKS",
     "CONDITIONINGS",
     "Directions",
     "SampledInput",
     "bidirectional",
+    "blocks",
     "cast",
     "concat_skip",
     "condition",
     "deer",
     "dropconnect",
+    "gated",
+    "griffin_block",
     "highway",
     "last",
     "learn_carry",
+    "mamba_block",
     "parametrize",
     "residual",
+    "s5_block",
     "sampling_schedule",
     "scheduled_sampling",
     "sparse",
     "tie_weights",
+    "transformer_block",
     "with_sampling",
+    "xlstm_block",
     "zoneout",
 ]
 
