@@ -264,10 +264,13 @@ def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind
     ]
     atomic_write(workdir.file("audit.csv"), as_csv(rows))
     atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
-    plotting.audits(workdir.file(f"audit.{kind}"), {name: panel(results, lags) for name, results in found.items()})
+    plotting.save(
+        workdir.file(f"audit.{kind}"),
+        plotting.draw_audits({name: panel(results, lags) for name, results in found.items()}),
+    )
     lines = over_windows(found)
     if lines:
-        plotting.against_window(workdir.file(f"windows.{kind}"), lines, "error of the gradient")
+        plotting.save(workdir.file(f"windows.{kind}"), plotting.draw_against_truncation(lines, "error of the gradient"))
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from absl import flags
 
 from rnnjax import app, dynamics
 from rnnjax.app import resolve
-from rnnjax.plotting import bifurcations
+from rnnjax.plotting import draw_bifurcations, save
 from rnnjax.runs import Workdir, print_table
 
 FLAGS = app.study_flags(network=False)
@@ -102,7 +102,7 @@ def draw(name: str, family: Family, config: app.Config, workdir: Workdir) -> dic
     seconds = time.perf_counter() - begun
     rate = lambda v: dynamics.lyapunov(family.of(v), family.starts[-1], config.steps, config.steps, count=1)[0]
     rates = np.asarray(jax.jit(jax.vmap(rate))(values))
-    bifurcations(workdir.file(f"{name}.{config.picture}"), values, points, rates, family.names, family.title)
+    save(workdir.file(f"{name}.{config.picture}"), draw_bifurcations(values, points, rates, family.names, family.title))
     chaotic = np.asarray(values)[rates > 1e-2]
     return {
         "points": points.size,

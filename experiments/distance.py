@@ -17,10 +17,10 @@ import optax
 from absl import flags
 
 import rnnjax
-from rnnjax import app, data, estimators, losses, plotting, training
+from rnnjax import app, data, estimators, losses, training
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Batch
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, draw_sentence, save
 from rnnjax.runs import Workdir, print_table
 
 FLAGS = app.study_flags(cell="vanilla,lstm", hidden_size="32")
@@ -157,18 +157,20 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         rows += [{"": name, "lag": lag, "far": float(f), "near": float(n)} for lag, f, n in shares]
     print_table(rows, title="\ncorrect answers; far: the language, lag words after the country; near: always 4 words")
     pictures = [workdir.file(f"{name}.{config.picture}") for name in ("accuracy", "sentence")]
-    curves(
+    save(
         pictures[0],
-        drawn,
-        ylabel="answers that are right",
-        xlabel="lag (words)",
-        title="in china .. fluent ..",
-        baselines={"guessing": 1 / len(FAR)},
-        log=False,
+        draw_curves(
+            drawn,
+            ylabel="answers that are right",
+            xlabel="lag (words)",
+            title="in china .. fluent ..",
+            baselines={"guessing": 1 / len(FAR)},
+            log=False,
+        ),
     )
     words = [WORDS[i] for i in np.asarray(many.words[0])]
     ylabel = r"norm of $\partial \log p / \partial x_t$, geometric mean"
-    plotting.sentence(pictures[1], [*words, "?"], lines, ylabel)
+    save(pictures[1], draw_sentence([*words, "?"], lines, ylabel))
     print(f"pictures: {pictures[0]}, {pictures[1]}")
     return app.Findings({"rows": rows})
 

@@ -88,8 +88,8 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     pictures = {name: workdir.file(f"{name}.{config.picture}") for name in ("flow", "powers", *chosen)}
     ylabel = r"norm of $\partial h_T / \partial h_t$"
     panels = {name: Panel(f["lines"], f"memory {f['row']['memory (steps)']} steps") for name, f in found.items()}
-    plotting.flows(pictures["flow"], panels, "t (steps)", ylabel)
-    plotting.flows(pictures["powers"], powers(), "k (steps)", "norm of the state after k steps")
+    plotting.save(pictures["flow"], plotting.draw_flows(panels, "t (steps)", ylabel))
+    plotting.save(pictures["powers"], plotting.draw_flows(powers(), "k (steps)", "norm of the state after k steps"))
     for name, system in chosen.items():
         draw(name, system, config, pictures[name])
     if config.unfold:
@@ -107,7 +107,7 @@ def unfolded(name: str, config: app.Config, workdir: Workdir) -> Any:
     path = workdir.file(f"graph-{name}.{config.picture}")
     cell, xs = rnnjax.stack(config.layers(), rnnjax.linear(2)), jnp.ones((config.unfold, config.features))
     graph = dynamics.unfold(cell, cell.init(jax.random.key(0), xs[0]), xs)
-    plotting.unfolded(path, graph, f"{name} over {config.unfold} steps")
+    plotting.save(path, plotting.draw_unfolded(graph, f"{name} over {config.unfold} steps"))
     return path
 
 
@@ -166,7 +166,7 @@ def draw(name: str, system: System, config: app.Config, path: Any) -> None:
     regular = {label: dynamics.orbit(system.step, jnp.array(h), 600) for label, h in system.regular.items()}
     start = f" from near ({', '.join(f'{x:g}' for x in system.start)})"
     title = f"{name}: {len(points):,} points of {STARTS:,} orbits" + ("" if system.spread else start)
-    plotting.portrait(path, points, regular, title, system.names)
+    plotting.save(path, plotting.draw_portrait(points, regular, title, system.names))
 
 
 def measured(name: str, system: System, config: app.Config) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     tell(config, points, f"from {config.starts:,} starts in {seconds:.1f} s", memories, rates)
     picture = f"{result.summary['workdir']}/points.{config.picture}"
     title = f"{config.cell}, {config.hidden_size} units: {len(points.h)} fixed points"
-    plotting.projection(picture, np.asarray(states[:SHOWN]), points.h, points.unstable, title)
+    plotting.save(picture, plotting.draw_projection(np.asarray(states[:SHOWN]), points.h, points.unstable, title))
     print(f"points: {picture}")
     return {"points": counts, "memories": memories, "seconds_of_search": seconds, "exponents": rates}
 

@@ -19,7 +19,7 @@ from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch,
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, in_order, shuffled
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
@@ -174,13 +174,15 @@ def finish(result: app.Result) -> dict[str, Any]:
     }
     areas = {name: float(np.trapezoid(found, wrong)) for name, (wrong, found) in by.items()}
     print_table([{"told apart by": name, "area under the curve": area} for name, area in areas.items()])
-    curves(
+    save(
         Path(result.summary["workdir"]) / "roc.png",
-        {name: Run(*points) for name, points in by.items()},
-        ylabel="prongs found",
-        xlabel="showers taken for prongs",
-        title="two kinds of jets",
-        log=False,
+        draw_curves(
+            {name: Run(*points) for name, points in by.items()},
+            ylabel="prongs found",
+            xlabel="showers taken for prongs",
+            title="two kinds of jets",
+            log=False,
+        ),
     )
     return {"auc": areas}
 

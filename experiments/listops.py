@@ -18,7 +18,7 @@ from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch,
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, in_order, shuffled
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
@@ -204,14 +204,16 @@ def finish(result: app.Result) -> dict[str, Any]:
         [{"depth": d, "symbols": f"{n:.0f}", "right": share} for d, n, share in zip(depths, lengths, shares)],
         title=f"{config.cell}: test expressions, trained up to depth {config.depth}",
     )
-    curves(
+    save(
         Path(result.summary["workdir"]) / "depths.png",
-        {config.cell: Run(depths, shares, [], [])},
-        ylabel="correct expressions",
-        xlabel="depth",
-        title=f"trained up to depth {config.depth}",
-        log=False,
-        baselines={"by chance": 0.1},
+        draw_curves(
+            {config.cell: Run(depths, shares, [], [])},
+            ylabel="correct expressions",
+            xlabel="depth",
+            title=f"trained up to depth {config.depth}",
+            log=False,
+            baselines={"by chance": 0.1},
+        ),
     )
     return {"by_depth": dict(zip(map(str, depths), shares))}
 

@@ -15,7 +15,7 @@ import rnnjax
 from rnnjax import app, dynamics, losses, tasks
 from rnnjax.app import build_setup
 from rnnjax.base import PyTree
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 from rnnjax.tasks import task_stream as drawn_
 
@@ -76,7 +76,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     drawn = {f"{name}: {capacity[name]:.1f}": Run(valid_steps=lags, valid=r2) for name, r2 in curve.items()}
     path = f"{result.summary['workdir']}/forgetting.{config.picture}"
     title = f"{config.cell}: what a linear probe reads from $h_t$; sum over lags beside"
-    curves(path, drawn, ylabel="$R^2$ of $x_{t - lag}$", xlabel="lag (steps)", title=title, log=False)
+    save(path, draw_curves(drawn, ylabel="$R^2$ of $x_{t - lag}$", xlabel="lag (steps)", title=title, log=False))
     rows = [{"": f"{config.cell}, {name}"} | told(config, r2) for name, r2 in curve.items()]
     print_table(rows, title="read back by a linear probe")
     print(f"forgetting: {path}")

@@ -31,7 +31,7 @@ from rnnjax.data import (
     split,
     unpermuted,
 )
-from rnnjax.plotting import gallery
+from rnnjax.plotting import draw_gallery, save
 
 FLAGS = app.common_flags(
     cell="urnn,lstm",
@@ -145,7 +145,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     shown = unpermuted(test, PERMUTATION) if config.permuted else test
     path = Path(result.summary["workdir"]) / f"digits.{config.picture}"
     title = f"{config.cell}: what it says of the first {n} test images"
-    gallery(path, shown.x[:n].reshape(n, side, side), test.y[:n].tolist(), said.tolist(), title)
+    save(path, draw_gallery(shown.x[:n].reshape(n, side, side), test.y[:n].tolist(), said.tolist(), title))
     print(f"digits: {path}")
     return {"said": {"first": n, "right": int((said == test.y[:n]).sum())}}
 

@@ -17,7 +17,7 @@ from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch,
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, find_folder, in_order, shuffled
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
@@ -296,14 +296,16 @@ def by_length(result: app.Result) -> dict[str, float]:
         f"{int(np.array(lengths)[bins == i].min())}-{end}": float(marks[bins == i].mean()) for i, end in enumerate(ends)
     }
     print_table([{"words": name, "root accuracy": share} for name, share in rows.items()], title=f"{config.cell}: test")
-    curves(
+    save(
         Path(result.summary["workdir"]) / "lengths.png",
-        {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
-        ylabel="root accuracy",
-        xlabel="words",
-        title="test sentences by length",
-        log=False,
-        baselines={"the commonest class": facts.commonest},
+        draw_curves(
+            {config.cell: Run(ends.tolist(), list(rows.values()), [], [])},
+            ylabel="root accuracy",
+            xlabel="words",
+            title="test sentences by length",
+            log=False,
+            baselines={"the commonest class": facts.commonest},
+        ),
     )
     return rows
 

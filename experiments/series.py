@@ -17,7 +17,7 @@ import rnnjax
 from rnnjax import app, dynamics, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, Stream, find, read_series
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 
 FLAGS = app.common_flags(
@@ -203,7 +203,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         "alone": Run(steps[config.length :], alone[shown, :, 0]),
     }
     title = f"{config.cell} goes on alone from 0 on (the median of {STARTS} starts)"
-    curves(path, drawn, ylabel="deviations from the mean", xlabel="step", title=title, log=False)
+    save(path, draw_curves(drawn, ylabel="deviations from the mean", xlabel="step", title=title, log=False))
     print(f"alone: {path}")
     return found
 

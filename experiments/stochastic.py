@@ -119,13 +119,15 @@ def finish(result: app.Result) -> dict[str, Any]:
     config, found = result.config, settle(result.config)
     sweeps = list(range(1, config.sweeps + 1))
     runs = {name: plotting.Run(sweeps, row.pop("curve"), [], []) for name, row in found.items()}
-    plotting.curves(
+    plotting.save(
         Path(result.summary["workdir"]) / f"settling.{config.picture}",
-        runs,
-        ylabel="overlap with a pattern",
-        xlabel="sweep",
-        title=f"{config.patterns} patterns in {config.units} units",
-        log=False,
+        plotting.draw_curves(
+            runs,
+            ylabel="overlap with a pattern",
+            xlabel="sweep",
+            title=f"{config.patterns} patterns in {config.units} units",
+            log=False,
+        ),
     )
     print_table(
         [{"200 starts": name} | row for name, row in found.items()],

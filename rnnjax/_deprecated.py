@@ -26,6 +26,7 @@ NEW_NAMES = {
     "rnnjax.memoryless": "rnnjax.stateless",
     "rnnjax.newton": "rnnjax.deer",
     "rnnjax.optimizers": "rnnjax.training",
+    "rnnjax.plotting.draw_against_window": "rnnjax.plotting.draw_against_truncation",
     "rnnjax.population": "rnnjax.training",
     "rnnjax.segmented": "rnnjax.with_resets",
     "rnnjax.seq2seq.Attending": "rnnjax.seq2seq.CarryWithAttention",
@@ -61,6 +62,23 @@ NEW_NAMES = {
     "rnnjax.wrappers.falling": "rnnjax.wrappers.sampling_schedule",
     "rnnjax.wrappers.taught": "rnnjax.wrappers.with_sampling",
     "rnnjax.writers": "rnnjax.runs",
+}
+
+# A picture that took the file to write first; now a figure is returned, and `save` writes it.
+NEW_PICTURES = {
+    "rnnjax.plotting.against_window": "rnnjax.plotting.draw_against_truncation",
+    "rnnjax.plotting.alignment": "rnnjax.plotting.draw_alignment",
+    "rnnjax.plotting.audits": "rnnjax.plotting.draw_audits",
+    "rnnjax.plotting.bifurcations": "rnnjax.plotting.draw_bifurcations",
+    "rnnjax.plotting.clouds": "rnnjax.plotting.draw_clouds",
+    "rnnjax.plotting.curves": "rnnjax.plotting.draw_curves",
+    "rnnjax.plotting.flows": "rnnjax.plotting.draw_flows",
+    "rnnjax.plotting.gallery": "rnnjax.plotting.draw_gallery",
+    "rnnjax.plotting.portrait": "rnnjax.plotting.draw_portrait",
+    "rnnjax.plotting.projection": "rnnjax.plotting.draw_projection",
+    "rnnjax.plotting.sentence": "rnnjax.plotting.draw_sentence",
+    "rnnjax.plotting.singular_values": "rnnjax.plotting.draw_singular_values",
+    "rnnjax.plotting.unfolded": "rnnjax.plotting.draw_unfolded",
 }
 
 NEW_FLAGS = {"window": "truncation"}
@@ -105,9 +123,22 @@ def getattr_of(module: str) -> Callable[..., Any]:
         if old in NEW_NAMES:
             warnings.warn(f"{old} is called {NEW_NAMES[old]} from 0.2.0 on", DeprecationWarning, stacklevel=level)
             return _resolve(NEW_NAMES[old])
+        if old in NEW_PICTURES:
+            message = f"{old}(path, ...) is rnnjax.plotting.save(path, {NEW_PICTURES[old]}(...)) from 0.2.0 on"
+            warnings.warn(message, DeprecationWarning, stacklevel=level)
+            return _saved(_resolve(NEW_PICTURES[old]))
         raise AttributeError(_no_attribute(module, name))
 
     return attribute
+
+
+def _saved(draw: Callable[..., Any]) -> Callable[..., None]:
+    """A function that draws a figure, as one that takes the file to write before all else."""
+
+    def write(path: Any, *args: Any, **options: Any) -> None:
+        _resolve("rnnjax.plotting.save")(path, draw(*args, **options))
+
+    return write
 
 
 def _resolve(path: str) -> Any:

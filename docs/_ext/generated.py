@@ -145,6 +145,7 @@ rules take a cell but those listed as refusing it.
 def deprecations_page() -> str:
     """Names that changed."""
     names = [f"| `{old}` | `{new}` |" for old, new in _deprecated.NEW_NAMES.items()]
+    names += [f"| `{old}(path, ...)` | `save(path, {new}(...))` |" for old, new in _deprecated.NEW_PICTURES.items()]
     flags = [f"| `--{old}` | `--{new}` |" for old, new in _deprecated.NEW_FLAGS.items()]
     values = [
         f"| `--{flag}={old}` | `--{flag}={new}` |"

@@ -15,7 +15,7 @@ from rnnjax import app, data, decoding, losses, seq2seq, training, wrappers
 from rnnjax.app import make_cell
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
-from rnnjax.plotting import alignment
+from rnnjax.plotting import draw_alignment, save
 
 ATTENTIONS = ("none", "bahdanau", "dot", "general", "concat")
 SAMPLINGS = ("none", "constant", "linear", "exponential", "inverse_sigmoid")
@@ -181,11 +181,13 @@ def alignment_picture(
     said, weights = jax.device_get(look(result.params, source))
     n, m = int(source.valid.sum()), int(said.length)
     path = Path(result.summary["workdir"]) / f"alignment.{result.config.picture}"
-    alignment(
+    save(
         path,
-        weights[:m, :n],
-        [reads[int(s)] for s in source.x[:n]],
-        [writes[int(s)] for s in said.symbols[:m]],
-        f"{result.config.attention} attention, {result.config.cell}",
+        draw_alignment(
+            weights[:m, :n],
+            [reads[int(s)] for s in source.x[:n]],
+            [writes[int(s)] for s in said.symbols[:m]],
+            f"{result.config.attention} attention, {result.config.cell}",
+        ),
     )
     print(f"alignment: {path}")

@@ -56,9 +56,11 @@ class Analyser:
         paths = {name: picture(f"{name}.{result.config.picture}") for name in ("flow", "spectra", "eigenvalues")}
         note = {name: f"memory {int(a.memory):,} of {a.norms.size - 1:,} steps" for name, a in ends.items()}
         panels = {name: plotting.Panel(panel_lines(a), note[name]) for name, a in ends.items()}
-        plotting.flows(paths["flow"], panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$")
-        plotting.singular_values(paths["spectra"], {name: (a.lags, a.logs) for name, a in ends.items()})
-        plotting.clouds(paths["eigenvalues"], _eigenvalues(found))
+        plotting.save(paths["flow"], plotting.draw_flows(panels, "t (steps)", r"norm of $\partial h_T / \partial h_t$"))
+        plotting.save(
+            paths["spectra"], plotting.draw_singular_values({name: (a.lags, a.logs) for name, a in ends.items()})
+        )
+        plotting.save(paths["eigenvalues"], plotting.draw_clouds(_eigenvalues(found)))
         rows = [{"": f"{result.config.cell}, {name}"} | _table_row(a) for name, a in found.items()]
         print_table(rows, title="one sequence, changes of the state")
         print("pictures: " + ", ".join(str(path) for path in paths.values()))

@@ -60,14 +60,14 @@ def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
 
 def draw_runs(name: str, workdir: Workdir, results: dict[str, Result]) -> Path:
     """Draws the learning curves and returns the path of the picture."""
-    from rnnjax.plotting import curves  # matplotlib takes longer to import than JAX
+    from rnnjax.plotting import draw_curves, save  # matplotlib takes longer to import than JAX
 
     first = next(iter(results.values()))
     setup = first.setup
     baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
     drawn = {name: _learning_curve(result.records) for name, result in results.items()}
     picture = workdir.file(f"curves.{first.config.picture}")
-    curves(picture, drawn, ylabel=setup.loss_label, title=name, baselines=baselines)
+    save(picture, draw_curves(drawn, ylabel=setup.loss_label, title=name, baselines=baselines))
     return picture
 
 

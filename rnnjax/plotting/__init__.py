@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.plotting import _backend as _backend  # before anything imports matplotlib
-from rnnjax.plotting._alignment import alignment, draw_alignment
-from rnnjax.plotting._audit import AuditPanel, Line, against_window, audits, draw_against_window, draw_audits
-from rnnjax.plotting._curves import COLOURS, GREY, Run, curves, draw_curves, draw_gallery, gallery, save
-from rnnjax.plotting._dynamics import Panel, bifurcations, draw_bifurcations, draw_flows, draw_portrait, flows, portrait
-from rnnjax.plotting._graph import draw_unfolded, unfolded
-from rnnjax.plotting._spectra import clouds, draw_clouds, draw_singular_values, singular_values
-from rnnjax.plotting._states import draw_projection, draw_sentence, projection, sentence
+from rnnjax.plotting._alignment import draw_alignment
+from rnnjax.plotting._audit import AuditPanel, Line, draw_against_truncation, draw_audits
+from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves, draw_gallery, save
+from rnnjax.plotting._dynamics import Panel, draw_bifurcations, draw_flows, draw_portrait
+from rnnjax.plotting._graph import draw_unfolded
+from rnnjax.plotting._spectra import draw_clouds, draw_singular_values
+from rnnjax.plotting._states import draw_projection, draw_sentence
 
 __all__ = [
     "COLOURS",
@@ -22,13 +22,7 @@ __all__ = [
     "Line",
     "Panel",
     "Run",
-    "against_window",
-    "alignment",
-    "audits",
-    "bifurcations",
-    "clouds",
-    "curves",
-    "draw_against_window",
+    "draw_against_truncation",
     "draw_alignment",
     "draw_audits",
     "draw_bifurcations",
@@ -41,14 +35,7 @@ __all__ = [
     "draw_sentence",
     "draw_singular_values",
     "draw_unfolded",
-    "flows",
-    "gallery",
-    "portrait",
-    "projection",
     "save",
-    "sentence",
-    "singular_values",
-    "unfolded",
 ]
 
 if not TYPE_CHECKING:

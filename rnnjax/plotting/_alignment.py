@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,36 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rnnjax.plotting._curves import save
 
-
-def alignment(
-    path: str | os.PathLike[str], weights: ArrayLike, source: Sequence[str], target: Sequence[str], title: str = ""
-) -> None:
+def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[str], title: str = "") -> Figure:
     """Draws an alignment: a row per generated word, a column per source word, darker for a larger weight.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       weights: `[T, S]`, from 0 to 1.
       source: S words.
       target: T words.
       title: the title above the figure.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import numpy as np, pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "alignment.png"
-      >>> alignment(path, np.eye(2), ["ein", "hund"], ["a", "dog"])
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_alignment(weights, source, target, title))
-
-
-def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[str], title: str = "") -> Figure:
-    """Returns the figure that `alignment` writes.
 
     Example:
       >>> import numpy as np

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import ArrayLike
 
-from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves, save
+from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves
 
 _FLOOR = 1e-8  # smaller values are drawn at the left edge
 
@@ -50,29 +49,11 @@ class AuditPanel(NamedTuple):
     norms: ArrayLike
 
 
-def audits(path: str | os.PathLike[str], panels: Mapping[str, AuditPanel]) -> None:
+def draw_audits(panels: Mapping[str, AuditPanel]) -> Figure:
     """Draws, for each network, how far each rule is from the exact gradient and how far back in time it reaches.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       panels: the panels by the name of the network.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "audit.png"
-      >>> rule = Line(0.1, 0.0, 0.0, [1.0, 0.5], [0.0, 0.0])
-      >>> audits(path, {"lstm": AuditPanel({"tbptt 5": rule}, ["0", "1-9"], [0.8, 0.3])})
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_audits(panels))
-
-
-def draw_audits(panels: Mapping[str, AuditPanel]) -> Figure:
-    """Returns the figure that `audits` writes.
 
     Example:
       >>> rule = Line(0.1, 0.0, 0.0, [1.0, 0.5], [0.0, 0.0])
@@ -134,41 +115,26 @@ def _draw_lags(axes: Axes, panel: AuditPanel) -> None:
     axes.set_xlabel("lag in steps; below it the norm of this part of g, over |g|", fontsize=9)
 
 
-def against_window(path: str | os.PathLike[str], lines: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> None:
-    """Draws the error of the gradient against the window.
+def draw_against_truncation(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> Figure:
+    """Draws the error of the gradient against the truncation: how many steps a gradient looks back.
 
     Args:
-      path: the file to write.
-      lines: (windows, errors) by name.
+      lines: (truncations, errors) by name.
       title: the title above the figure.
 
-    Raises:
-      UserError: the file cannot be written.
-
     Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "windows.png"
-      >>> against_window(path, {"lstm": ([1, 10], [0.5, 0.1])}, "tbptt")
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_against_window(lines, title))
-
-
-def draw_against_window(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], title: str) -> Figure:
-    """Returns the figure that `against_window` writes.
-
-    Example:
-      >>> draw_against_window({"lstm": ([1, 10], [0.5, 0.1])}, "tbptt").axes[0].get_xscale()
+      >>> draw_against_truncation({"lstm": ([1, 10], [0.5, 0.1])}, "tbptt").axes[0].get_xscale()
       'log'
     """
-    runs = {name: Run(valid_steps=windows, valid=errors) for name, (windows, errors) in lines.items()}
-    figure = draw_curves(runs, xlabel="window (steps)", ylabel="|estimate - exact| / |exact|", title=title, log=False)
+    runs = {name: Run(valid_steps=truncations, valid=errors) for name, (truncations, errors) in lines.items()}
+    figure = draw_curves(
+        runs, xlabel="truncation (steps)", ylabel="|estimate - exact| / |exact|", title=title, log=False
+    )
     axes = figure.axes[0]
     axes.set_ylim(0, max(1.05, axes.get_ylim()[1]))
     axes.set_xscale("log")
-    ticks = sorted({int(w) for windows, _ in lines.values() for w in np.asarray(windows)})
+    ticks = sorted({int(k) for truncations, _ in lines.values() for k in np.asarray(truncations)})
     axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda w, _: f"{w:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     return figure

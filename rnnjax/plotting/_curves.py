@@ -50,41 +50,6 @@ class Run(NamedTuple):
     valid: ArrayLike = ()
 
 
-def curves(
-    path: str | os.PathLike[str],
-    runs: Mapping[str, Run],
-    *,
-    ylabel: str,
-    xlabel: str = "step",
-    title: str = "",
-    baselines: Mapping[str, float] | None = None,
-    log: bool | None = None,
-) -> None:
-    """Draws learning curves: a colour per run, pale for training and strong for validation.
-
-    Args:
-      path: the file to write; png, pdf or svg, by its extension.
-      runs: the runs by the name to write beside the curve.
-      ylabel: the quantity, with its unit: "cross-entropy (nats per step)".
-      xlabel: the quantity on the horizontal axis.
-      title: the title above the figure.
-      baselines: horizontal lines by name.
-      log: whether the axis is logarithmic; None: if all values are positive and span more than a factor of 30.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "curves.png"
-      >>> run = Run([1, 2, 3], [2.0, 1.0, 0.5], [3], [0.6])
-      >>> curves(path, {"lstm": run}, ylabel="loss (nats)", baselines={"memoryless": 0.8})
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_curves(runs, ylabel=ylabel, xlabel=xlabel, title=title, baselines=baselines, log=log))
-
-
 def draw_curves(
     runs: Mapping[str, Run],
     *,
@@ -94,7 +59,15 @@ def draw_curves(
     baselines: Mapping[str, float] | None = None,
     log: bool | None = None,
 ) -> Figure:
-    """Returns the figure that `curves` writes, to add to it.
+    """Draws learning curves: a colour per run, pale for training and strong for validation.
+
+    Args:
+      runs: the runs by the name to write beside the curve.
+      ylabel: the quantity, with its unit: "cross-entropy (nats per step)".
+      xlabel: the quantity on the horizontal axis.
+      title: the title above the figure.
+      baselines: horizontal lines by name.
+      log: whether the axis is logarithmic; None: if all values are positive and span more than a factor of 30.
 
     Example:
       >>> figure = draw_curves({"lstm": Run([1, 2], [2.0, 1.0])}, ylabel="loss (nats)")
@@ -116,33 +89,14 @@ def draw_curves(
     return figure
 
 
-def gallery(
-    path: str | os.PathLike[str], images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = ""
-) -> None:
+def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = "") -> Figure:
     """Draws images with the prediction above each, and the true label too where the prediction is wrong.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       images: grey values `[n, height, width]`, n at least 1.
       labels: the true labels, [n].
       said: the predicted labels, [n].
       title: the title above the figure.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import numpy as np, pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "digits.png"
-      >>> gallery(path, np.zeros((2, 8, 8)), labels=[3, 7], said=[3, 1])
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_gallery(images, labels, said, title))
-
-
-def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = "") -> Figure:
-    """Returns the figure that `gallery` writes.
 
     Example:
       >>> import numpy as np

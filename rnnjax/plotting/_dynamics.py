@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
-from rnnjax.plotting._curves import COLOURS, GREY, STYLES, save
+from rnnjax.plotting._curves import COLOURS, GREY, STYLES
 
 _FEWEST, _MOST = 1e-20, 1e20  # values outside this range are not drawn
 _LOWEST = 2.0  # exponents below minus this are not drawn: at superstable points they diverge to -inf
@@ -32,29 +31,12 @@ class Panel(NamedTuple):
     note: str = ""
 
 
-def flows(path: str | os.PathLike[str], panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> None:
+def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
     """Draws lines given as natural logarithms, one panel per network, on a shared logarithmic axis.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       panels: the panels by the name of the network.
       xlabel, ylabel: the labels of the axes.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "flow.svg"
-      >>> flows(path, {"lstm": Panel({"bound": [0.2, 0.1, 0.0]})}, "t (steps)", "norm")
-      >>> path.read_text()[:5]
-      '<?xml'
-    """
-    save(path, draw_flows(panels, xlabel, ylabel))
-
-
-def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
-    """Returns the figure that `flows` writes.
 
     Example:
       >>> draw_flows({"lstm": Panel({"bound": [0.2, 0.1, 0.0]})}, "t (steps)", "norm").axes[0].get_yscale()
@@ -100,39 +82,16 @@ def _limits(panels: Mapping[str, Panel]) -> tuple[float, float]:
     return max(10.0**low, _FEWEST), min(10.0**high, _MOST)
 
 
-def portrait(
-    path: str | os.PathLike[str],
-    points: ArrayLike,
-    orbits: Mapping[str, ArrayLike],
-    title: str,
-    names: Sequence[str] = "xy",
-) -> None:
+def draw_portrait(
+    points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: Sequence[str] = "xy"
+) -> Figure:
     """Draws a phase portrait: the density of the points of a chaotic system, and single orbits.
 
     Args:
-      path: the file to write.
       points: `[n, 2]`; a million points take no longer to draw than a thousand.
       orbits: points `[k, 2]` by the name of the orbit.
       title: the title above the figure.
       names: the names of the two axes.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import numpy as np, pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "portrait.png"
-      >>> portrait(path, np.random.default_rng(0).random((1000, 2)), {"fixed point": [[0.5, 0.5]]}, "noise")
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_portrait(points, orbits, title, names))
-
-
-def draw_portrait(
-    points: ArrayLike, orbits: Mapping[str, ArrayLike], title: str, names: Sequence[str] = "xy"
-) -> Figure:
-    """Returns the figure that `portrait` writes.
 
     Example:
       >>> import numpy as np
@@ -164,41 +123,17 @@ def draw_portrait(
     return figure
 
 
-def bifurcations(
-    path: str | os.PathLike[str],
-    values: ArrayLike,
-    points: ArrayLike,
-    exponents: ArrayLike,
-    names: tuple[str, str],
-    title: str = "",
-) -> None:
+def draw_bifurcations(
+    values: ArrayLike, points: ArrayLike, exponents: ArrayLike, names: tuple[str, str], title: str = ""
+) -> Figure:
     """Draws a bifurcation diagram as a density, with the largest Lyapunov exponent below it.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       values: the values of the parameter, `[k]`, evenly spaced.
       points: the states on which orbits settle for each value, `[k, n]`.
       exponents: `[k]`, in nats per step.
       names: the names of the parameter and of the recorded quantity.
       title: the title above the figure.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import numpy as np, pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "logistic.png"
-      >>> bifurcations(path, [1, 2], [[0.0, 0.0], [0.5, 0.5]], [0.0, -9.0], ("r", "x"))
-      >>> path.read_bytes()[:4]
-      b'\\x89PNG'
-    """
-    save(path, draw_bifurcations(values, points, exponents, names, title))
-
-
-def draw_bifurcations(
-    values: ArrayLike, points: ArrayLike, exponents: ArrayLike, names: tuple[str, str], title: str = ""
-) -> Figure:
-    """Returns the figure that `bifurcations` writes.
 
     Example:
       >>> draw_bifurcations([1, 2], [[0.0], [0.5]], [0.0, -9.0], ("r", "x")).axes[1].get_xlabel()

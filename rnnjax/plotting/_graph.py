@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 
@@ -14,7 +13,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from rnnjax.dynamics import Graph
 from rnnjax.dynamics._unfolding import Edge, Node
-from rnnjax.plotting._curves import COLOURS, GREY, save
+from rnnjax.plotting._curves import COLOURS, GREY
 
 _TINTS = {"input": COLOURS[4], "state": COLOURS[2], "output": COLOURS[5], "target": "#999999", "loss": COLOURS[1]}
 _RADIUS, _ACROSS, _UP, _ASIDE = (
@@ -28,30 +27,12 @@ _MOST = 3  # with more parameters than this, an edge shows their number instead 
 _Places = dict[Node, tuple[float, float]]
 
 
-def unfolded(path: str | os.PathLike[str], graph: Graph, title: str = "") -> None:
+def draw_unfolded(graph: Graph, title: str = "") -> Figure:
     """Draws an unfolded computational graph: time runs to the right, dependences run upwards.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       graph: from `dynamics.unfold`.
       title: the title above the figure.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "graph.svg"
-      >>> x, h = Node("input", "x", 1), Node("state", "h", 1)
-      >>> unfolded(path, Graph([x, h], [Edge(x, h, ("w",))], {}))
-      >>> path.read_text()[:5]
-      '<?xml'
-    """
-    save(path, draw_unfolded(graph, title))
-
-
-def draw_unfolded(graph: Graph, title: str = "") -> Figure:
-    """Returns the figure that `unfolded` writes.
 
     Example:
       >>> x, h = Node("input", "x", 1), Node("state", "h", 1)

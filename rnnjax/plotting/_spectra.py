@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,35 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from rnnjax.plotting._curves import COLOURS, DASHES, GREY, save
+from rnnjax.plotting._curves import COLOURS, DASHES, GREY
 
 _FAR = 3.0  # eigenvalues beyond this modulus are counted, not drawn
 _LINES = 6  # the number of lags whose spectra are drawn
 _DEEP = 20.0  # how many powers of ten below the largest value are drawn
 
 
-def singular_values(path: str | os.PathLike[str], panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
+def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """Draws the singular values of d h_T / d h_t in descending order, one line per lag and one panel per network.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       panels: (lags `[k]`, natural logarithms of the values `[k, N]`) by name.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "spectra.svg"
-      >>> singular_values(path, {"trained": ([1, 10], [[0.0, -1.0], [0.0, -10.0]])})
-      >>> path.read_text()[:5]
-      '<?xml'
-    """
-    save(path, draw_singular_values(panels))
-
-
-def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
-    """Returns the figure that `singular_values` writes.
 
     Example:
       >>> draw_singular_values({"trained": ([1], [[0.0, -1.0]])}).axes[0].get_title("left")
@@ -70,28 +52,11 @@ def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> F
     return figure
 
 
-def clouds(path: str | os.PathLike[str], rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> None:
+def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure:
     """Draws clouds of eigenvalues in the complex plane together with the unit circle.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       rows: eigenvalues, an array per matrix, by the name of the row and then by the time in training.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "clouds.svg"
-      >>> clouds(path, {"recurrent matrix": {"step 0": [[0.5 + 0.5j, 0.5 - 0.5j]]}})
-      >>> path.read_text()[:5]
-      '<?xml'
-    """
-    save(path, draw_clouds(rows))
-
-
-def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure:
-    """Returns the figure that `clouds` writes.
 
     Example:
       >>> draw_clouds({"recurrent matrix": {"step 0": [[1j, -1j]]}}).axes[0].get_ylabel()

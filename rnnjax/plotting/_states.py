@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,39 +10,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from rnnjax.plotting._curves import COLOURS, GREY, STYLES, save
+from rnnjax.plotting._curves import COLOURS, GREY, STYLES
 
 _MARKS = ("o", "X", "^", "s", "D", "v")  # for points with 0, 1, 2, .. unstable directions
 
 
-def projection(
-    path: str | os.PathLike[str], trajectories: ArrayLike, points: ArrayLike, unstable: ArrayLike, title: str
-) -> None:
+def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayLike, title: str) -> Figure:
     """Draws trajectories and fixed points projected onto the first three principal components of the trajectories.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       trajectories: states `[n, T, N]`, N at least 3.
       points: the fixed points `[k, N]`.
       unstable: the number of unstable directions at each point, [k].
       title: the title above the figure.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import numpy as np, pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "points.svg"
-      >>> states = np.random.default_rng(0).normal(size=(2, 5, 4))
-      >>> projection(path, states, states[:, 0], [0, 1], "two points")
-      >>> path.read_text()[:5]
-      '<?xml'
-    """
-    save(path, draw_projection(trajectories, points, unstable, title))
-
-
-def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayLike, title: str) -> Figure:
-    """Returns the figure that `projection` writes.
 
     Example:
       >>> import numpy as np
@@ -83,30 +62,13 @@ def principal(states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mean, axes[:3].T, values[:3] ** 2 / (values**2).sum()
 
 
-def sentence(path: str | os.PathLike[str], words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> None:
+def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> Figure:
     """Draws one number per word of a sentence on a logarithmic axis, one line per network.
 
     Args:
-      path: the file to write; png, pdf or svg, by its extension.
       words: the words along the axis, [T].
       lines: natural logarithms for the first words, [T] or fewer, by name.
       ylabel: the label of the vertical axis.
-
-    Raises:
-      UserError: the file cannot be written.
-
-    Example:
-      >>> import pathlib, tempfile
-      >>> path = pathlib.Path(tempfile.mkdtemp()) / "sentence.svg"
-      >>> sentence(path, ["the", "sky", "?"], {"lstm": [-1.0, 0.0]}, "norm")
-      >>> path.read_text()[:5]
-      '<?xml'
-    """
-    save(path, draw_sentence(words, lines, ylabel))
-
-
-def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: str) -> Figure:
-    """Returns the figure that `sentence` writes.
 
     Example:
       >>> figure = draw_sentence(["the", "sky", "?"], {"lstm": [-1.0, 0.0]}, "norm")

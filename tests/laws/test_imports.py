@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import warnings
 from pathlib import Path
 
 import pytest
 
 import rnnjax
-from rnnjax._deprecated import NEW_NAMES
+from rnnjax import plotting
+from rnnjax._deprecated import NEW_NAMES, NEW_PICTURES
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
@@ -120,6 +122,19 @@ def test_an_old_name_works_and_says_the_new_one(old, new):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert found is getattr(importlib.import_module(parent), name)
+
+
+@pytest.mark.parametrize("old, new", NEW_PICTURES.items())
+def test_an_old_picture_is_found_and_says_how_to_write_the_figure_of_today(old, new):
+    with pytest.warns(DeprecationWarning, match=re.escape(f"save(path, {new}(...))")):
+        assert callable(getattr(plotting, old.rpartition(".")[2]))
+    assert hasattr(plotting, new.rpartition(".")[2])
+
+
+def test_an_old_picture_still_writes_its_file(tmp_path):
+    with pytest.warns(DeprecationWarning, match="draw_alignment"):
+        plotting.alignment(tmp_path / "a.svg", [[1.0]], ["ein"], ["a"], title="one")
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
 
 
 @pytest.mark.parametrize("module, name, near", [("rnnjax", "lsm", "lstm"), ("rnnjax.losses", "clasify", "classify")])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from rnnjax.base import UserError
-from rnnjax.plotting import COLOURS, GREY, Run, curves, draw_curves, draw_gallery
+from rnnjax.plotting import COLOURS, GREY, Run, draw_curves, draw_gallery, save
 
 STEPS, VALID_STEPS = np.arange(10, 1010, 10), np.arange(100, 1100, 100)
 
@@ -110,7 +110,7 @@ def test_a_wild_training_loss_does_not_flatten_the_picture() -> None:
 def test_odd_numbers_still_make_a_picture(tmp_path: Path, values: list[float]) -> None:
     run = Run(range(len(values)), values)
     for log in (None, False):
-        curves(tmp_path / "a.png", {"a": run}, ylabel="loss", log=log)
+        save(tmp_path / "a.png", draw_curves({"a": run}, ylabel="loss", log=log))
         low, high = draw_curves({"a": run}, ylabel="loss", log=log).axes[0].get_ylim()
         assert np.isfinite([low, high]).all() and all(low <= value <= high for value in values if np.isfinite(value))
 
@@ -118,7 +118,7 @@ def test_odd_numbers_still_make_a_picture(tmp_path: Path, values: list[float]) -
 def test_the_file_is_what_its_ending_says_and_large_enough_to_read(tmp_path: Path) -> None:
     for ending, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
         path = tmp_path / f"curves.{ending}"
-        curves(path, {"a": run_like(1.0, 0.1)}, ylabel="loss")
+        save(path, draw_curves({"a": run_like(1.0, 0.1)}, ylabel="loss"))
         assert path.read_bytes().startswith(start)
     width, height = struct.unpack(">II", (tmp_path / "curves.png").read_bytes()[16:24])
     assert width >= 800 and height >= 500
@@ -126,7 +126,7 @@ def test_the_file_is_what_its_ending_says_and_large_enough_to_read(tmp_path: Pat
 
 def test_an_unwritable_picture_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^cannot write .*nowhere/curves.png: No such file or directory$"):
-        curves(tmp_path / "nowhere" / "curves.png", {}, ylabel="loss")
+        save(tmp_path / "nowhere" / "curves.png", draw_curves({}, ylabel="loss"))
 
 
 def test_the_users_matplotlib_is_left_alone(tmp_path: Path) -> None:
