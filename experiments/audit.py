@@ -44,7 +44,9 @@ flags.DEFINE_list(
     f"Rules to audit: {', '.join(RULES)}, or import paths.",
     flag_values=FLAGS,
 )
-flags.DEFINE_list("windows", ["5"], "Windows, for rules whose gradient depends on them.", flag_values=FLAGS)
+flags.DEFINE_list(
+    "truncations", ["5"], "Truncations in steps, for rules whose gradient depends on them.", flag_values=FLAGS
+)
 flags.DEFINE_integer("keys", 200, "Number of draws for each random rule.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("lag_keys", 20, "Number of draws for each random rule and lag.", 2, flag_values=FLAGS)
 flags.DEFINE_enum(
@@ -59,10 +61,10 @@ flags.DEFINE_integer("length", 20, "Steps per sequence.", 3, flag_values=FLAGS)
 flags.DEFINE_integer("delay", 3, "Delay of echo in steps.", 0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 2, "Sequences in the batch whose gradient is estimated.", 1, flag_values=FLAGS)
 
-# The gradient of these is the same for every window, which only sets how often they return one.
-WHATEVER_WINDOW = ("snap1", "snap2", "uoro", "kfrtrl", "optimal_kronecker", "rflo", "eprop", "forward", "nres")
+# The gradient of these is the same for every truncation, which only sets how often they return one.
+WHATEVER_TRUNCATION = ("snap1", "snap2", "uoro", "kfrtrl", "optimal_kronecker", "rflo", "eprop", "forward", "nres")
 # These take whole sequences.
-WITHOUT_WINDOW = ("bptt", "score", "anneal")
+WITHOUT_TRUNCATION = ("bptt", "score", "anneal")
 
 
 def build(config: app.Config) -> app.Setup:
@@ -86,7 +88,7 @@ class Found(NamedTuple):
     """The audit of one rule.
 
     Attributes:
-      rule, window: the rule and its window; 0 for none.
+      rule, truncation: the rule and its truncation; 0 for none.
       refused: why the cell does not support the rule; the other fields are then empty.
       groups: the quality of the estimate in total and for each group of params.
       draws: number of draws; 1 for a deterministic rule.
@@ -95,7 +97,7 @@ class Found(NamedTuple):
     """
 
     rule: str
-    window: int
+    truncation: int
     refused: str = ""
     groups: Mapping[str, Quality] = MappingProxyType({})
     draws: int = 0
@@ -106,24 +108,25 @@ class Found(NamedTuple):
     @property
     def name(self) -> str:
         """Returns the name of its row."""
-        return self.rule if self.rule in WHATEVER_WINDOW or not self.window else f"{self.rule} {self.window}"
+        varies = self.truncation and self.rule not in WHATEVER_TRUNCATION
+        return f"{self.rule} {self.truncation}" if varies else self.rule
 
 
 def plan(config: app.Config) -> list[tuple[str, int]]:
-    """Pairs rules with windows: all windows for a rule that depends on them, the shortest for the others."""
+    """Pairs rules with truncations: all of them for a rule that depends on them, the shortest for the others."""
     try:
-        windows = sorted({int(text) for text in config.windows})
+        truncations = sorted({int(text) for text in config.truncations})
     except ValueError as error:
-        raise UserError(f"--windows={','.join(config.windows)}: expected whole numbers") from error
-    if not windows or windows[0] < 1:
-        raise UserError(f"--windows={','.join(config.windows)}: at least one, and none below 1")
+        raise UserError(f"--truncations={','.join(config.truncations)}: expected whole numbers") from error
+    if not truncations or truncations[0] < 1:
+        raise UserError(f"--truncations={','.join(config.truncations)}: at least one, and none below 1")
     if not config.rules:
         raise UserError(f"--rules is empty: name some of {', '.join(RULES)}")
     pairs: list[tuple[str, int]] = []
     for rule in dict.fromkeys(config.rules):
         resolve("rules", rule, RULES)
-        some = [0] if rule in WITHOUT_WINDOW else windows[:1] if rule in WHATEVER_WINDOW else windows
-        pairs += [(rule, window) for window in some]
+        some = [0] if rule in WITHOUT_TRUNCATION else truncations[:1] if rule in WHATEVER_TRUNCATION else truncations
+        pairs += [(rule, truncation) for truncation in some]
     return pairs
 
 
@@ -160,37 +163,39 @@ class Audit:
             raise UserError(f"--cell={config.cell}: the exact gradient itself is not finite")
         self.exact_lags = self.parts("bptt", 0, 1)
 
-    def make(self, rule: str, window: int) -> Callable[[Cell], Estimator]:
+    def make(self, rule: str, truncation: int) -> Callable[[Cell], Estimator]:
         """Returns the estimator of a rule for any cell."""
-        return lambda cell: resolve("rules", rule, RULES)(cell, self.setup.objective, window)
+        return lambda cell: resolve("rules", rule, RULES)(cell, self.setup.objective, truncation)
 
-    def draws(self, rule: str, window: int) -> PyTree:
+    def draws(self, rule: str, truncation: int) -> PyTree:
         """Returns the draws of its gradient."""
-        return estimates(self.make(rule, window)(self.cell), self.params, self.batch, self.key, self.config.keys)
+        return estimates(self.make(rule, truncation)(self.cell), self.params, self.batch, self.key, self.config.keys)
 
-    def parts(self, rule: str, window: int, n: int) -> PyTree:
+    def parts(self, rule: str, truncation: int, n: int) -> PyTree:
         """Its gradients by lag."""
         keys = jax.random.split(jax.random.fold_in(self.key, 1), n)
-        return by_lag(self.make(rule, window), self.cell, self.params, self.batch, self.ends, keys)
+        return by_lag(self.make(rule, truncation), self.cell, self.params, self.batch, self.ends, keys)
 
-    def price(self, rule: str, window: int) -> Update:
+    def price(self, rule: str, truncation: int) -> Update:
         """One update of a stream."""
-        short = jax.tree.map(lambda a: a[:, : window or self.config.length], self.batch)
+        short = jax.tree.map(lambda a: a[:, : truncation or self.config.length], self.batch)
         return compile_update(
-            self.make(rule, window)(self.cell), self.params, short, self.key, rule not in WITHOUT_WINDOW
+            self.make(rule, truncation)(self.cell), self.params, short, self.key, rule not in WITHOUT_TRUNCATION
         )
 
-    def rule(self, rule: str, window: int) -> Found:
+    def rule(self, rule: str, truncation: int) -> Found:
         """All there is to say about a rule."""
         try:
-            draws = self.draws(rule, window)
+            draws = self.draws(rule, truncation)
             n = len(jax.tree.leaves(draws)[0])
-            lags = credit_delivered(self.parts(rule, window, 1 if n == 1 else self.config.lag_keys), self.exact_lags)
-            price = self.price(rule, window)
+            lags = credit_delivered(
+                self.parts(rule, truncation, 1 if n == 1 else self.config.lag_keys), self.exact_lags
+            )
+            price = self.price(rule, truncation)
         except NotAdmitted as error:
-            return Found(rule, window, refused=" ".join(str(error).split()))
+            return Found(rule, truncation, refused=" ".join(str(error).split()))
         return Found(
-            rule, window, "", compare_leaves(draws, self.exact), n, tuple(lags), price, median_seconds(price.call)
+            rule, truncation, "", compare_leaves(draws, self.exact), n, tuple(lags), price, median_seconds(price.call)
         )
 
 
@@ -201,8 +206,8 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     with Progress(len(rules) * len(configs), "audit") as bar:
         for name, config in configs.items():
             one, found[name] = Audit(config), []
-            for rule, window in rules:
-                found[name].append(one.rule(rule, window))
+            for rule, truncation in rules:
+                found[name].append(one.rule(rule, truncation))
                 bar.update(sum(map(len, found.values())))
     ends = ranges(next(iter(configs.values())).length)
     write(found, labels(ends), workdir, kind)
@@ -245,19 +250,19 @@ def arrived(f: Found, ends: list[int]) -> dict[str, str]:
 def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
     """Writes the files."""
     rows = [
-        {"cell": c, "rule": f.rule, "truncation": f.window, "group": g, "draws": f.draws, **q._asdict()}
+        {"cell": c, "rule": f.rule, "truncation": f.truncation, "group": g, "draws": f.draws, **q._asdict()}
         for c, results in found.items()
         for f in results
         for g, q in f.groups.items()
     ]
     rows += [
-        {"cell": c, "rule": f.rule, "truncation": f.window, "not_admitted": f.refused}
+        {"cell": c, "rule": f.rule, "truncation": f.truncation, "not_admitted": f.refused}
         for c, results in found.items()
         for f in results
         if f.refused
     ]
     by_lag = [
-        {"cell": c, "rule": f.rule, "truncation": f.window, "lags": name, **lag._asdict()}
+        {"cell": c, "rule": f.rule, "truncation": f.truncation, "lags": name, **lag._asdict()}
         for c, results in found.items()
         for f in results
         for name, lag in zip(lags, f.lags)
@@ -268,9 +273,11 @@ def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind
         workdir.file(f"audit.{kind}"),
         plotting.draw_audits({name: panel(results, lags) for name, results in found.items()}),
     )
-    lines = over_windows(found)
+    lines = errors_by_truncation(found)
     if lines:
-        plotting.save(workdir.file(f"windows.{kind}"), plotting.draw_against_truncation(lines, "error of the gradient"))
+        plotting.save(
+            workdir.file(f"truncations.{kind}"), plotting.draw_against_truncation(lines, "error of the gradient")
+        )
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
@@ -295,14 +302,14 @@ def panel(results: list[Found], lags: list[str]) -> plotting.AuditPanel:
     return plotting.AuditPanel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
 
 
-def over_windows(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:
-    """Returns errors against the window, for deterministic rules with at least three windows."""
+def errors_by_truncation(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:
+    """Returns errors against the truncation, for deterministic rules with at least three."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for cell, results in found.items():
         for rule in dict.fromkeys(f.rule for f in results):
             some = [f for f in results if f.rule == rule and f.draws == 1]
             if len(some) > 2:
-                lines[f"{cell}, {rule}"] = [f.window for f in some], [f.groups["total"].bias for f in some]
+                lines[f"{cell}, {rule}"] = [f.truncation for f in some], [f.groups["total"].bias for f in some]
     return lines
 
 

@@ -28,7 +28,7 @@ FLAGS = app.study_flags(network=False)
 flags.DEFINE_list(
     "runs",
     ["tbptt:1", "tbptt:2", "tbptt:4", "tbptt:8", "tbptt:20", "tbptt:40", "rtrl:1", "uoro:1", "pes:2", "nres:2"],
-    "RULE:WINDOW, the runs to compare; each window is an update, and divides an episode of 40 steps.",
+    "RULE:TRUNCATION, the runs to compare; each truncation is an update and divides an episode of 40 steps.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("time_steps", 100000, "Steps of the system in each run.", 40, flag_values=FLAGS)
@@ -70,17 +70,17 @@ def optimum() -> float:
     return float(-jax.grad(loss)(0.0) / jax.hessian(loss)(0.0))
 
 
-def distances(rule: str, window: int, rate: float, steps: int, seed: int = 0, points: int = POINTS) -> np.ndarray:
+def distances(rule: str, truncation: int, rate: float, steps: int, seed: int = 0, points: int = POINTS) -> np.ndarray:
     """Returns |theta - optimum| during training `[points + 1]`; infinite from where training diverged."""
     cell = rnnjax.unroll(balance())
-    estimator = resolve("runs", rule, RULES)(cell, losses.regress, 0 if rule == "bptt" else window)
-    trainer = training.Trainer(cell, estimator, optax.sgd(rate * window), stream(window))
+    estimator = resolve("runs", rule, RULES)(cell, losses.regress, 0 if rule == "bptt" else truncation)
+    trainer = training.Trainer(cell, estimator, optax.sgd(rate * truncation), stream(truncation))
     progress = jax.jit(lambda key: training.init(trainer, (), key))(jax.random.key(seed))
     loop, best, found = jax.jit(lambda progress, n: training.loop(trainer, progress, (), n)), optimum(), []
     for _ in range(points + 1):
         theta = float(progress.state.params["theta"][0])
         found.append(abs(theta - best) if progress.finite else float("inf"))
-        progress = loop(progress, steps // window // points)
+        progress = loop(progress, steps // truncation // points)
     return np.array(found)
 
 
@@ -90,19 +90,19 @@ def rms(far: np.ndarray) -> float:
 
 
 class Wanted(NamedTuple):
-    """A rule and its window."""
+    """A rule and its truncation."""
 
     rule: str
-    window: int
+    truncation: int
 
 
 def wanted(text: str) -> Wanted:
-    """Parses RULE:WINDOW."""
-    rule, _, window = text.rpartition(":")
-    if not window.isdigit() or int(window) < 1 or EPISODE % int(window):
-        raise UserError(f"--runs={text}: write RULE:WINDOW with a window that divides {EPISODE}")
+    """Parses RULE:TRUNCATION."""
+    rule, _, truncation = text.rpartition(":")
+    if not truncation.isdigit() or int(truncation) < 1 or EPISODE % int(truncation):
+        raise UserError(f"--runs={text}: expected RULE:TRUNCATION with a truncation that divides {EPISODE}")
     resolve("runs", rule, RULES)
-    return Wanted(rule, int(window))
+    return Wanted(rule, int(truncation))
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
@@ -110,7 +110,9 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     (config,) = configs.values()
     runs = [wanted(text) for text in config.runs]
     found = {
-        f"{r.rule} {r.window}": distances(r.rule, r.window, float(config.learning_rate), config.time_steps, config.seed)
+        f"{r.rule} {r.truncation}": distances(
+            r.rule, r.truncation, float(config.learning_rate), config.time_steps, config.seed
+        )
         for r in runs
     }
     times = np.linspace(0, config.time_steps, POINTS + 1)

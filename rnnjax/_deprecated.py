@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import sys
+import types
 import warnings
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 NEW_NAMES = {
     "rnnjax.Both": "rnnjax.Directions",
@@ -81,7 +85,16 @@ NEW_PICTURES = {
     "rnnjax.plotting.unfolded": "rnnjax.plotting.draw_unfolded",
 }
 
-NEW_FLAGS = {"window": "truncation"}
+NEW_ARGUMENTS = {
+    "rnnjax.estimators.backprop": {"window": "truncation"},
+    "rnnjax.estimators.es": {"window": "truncation"},
+    "rnnjax.estimators.forward": {"window": "truncation"},
+    "rnnjax.estimators.nres": {"window": "truncation"},
+    "rnnjax.estimators.pes": {"window": "truncation"},
+    "rnnjax.estimators.sliding_tbptt": {"look": "truncation"},
+    "rnnjax.plotting.draw_gallery": {"said": "predicted"},
+}
+NEW_FLAGS = {"window": "truncation", "windows": "truncations"}
 NEW_VALUES = {
     "cell": {"bag": "bag_of_inputs", "time_window": "time_delay", "unshared": "per_position"},
     "rule": {"lookback": "sliding_tbptt", "ok": "optimal_kronecker"},
@@ -113,6 +126,25 @@ def argument_of_today(argument: str, known: Container[str]) -> str:
         return argument
     name = flag_of_today(flag.lstrip("-"), known)
     return f"--{name}{equals}{value_of_today(name, value) if name == 'rule' else value}"
+
+
+def with_old_arguments(function: F) -> F:
+    """A public function that takes the old names of its arguments too, each with a warning that says the new one."""
+    path = f"{function.__module__.rpartition('.')[0]}.{function.__name__}"
+    changes, warn = NEW_ARGUMENTS[path], warnings.warn
+
+    def renamed(*args: Any, **options: Any) -> Any:
+        for old in changes.keys() & options.keys():
+            new = changes[old]
+            if new in options:
+                raise TypeError(f"{path}: {old} is called {new}; give {new} alone")
+            warn(f"{path}: the argument {old} is called {new} from 0.2.0 on", DeprecationWarning, stacklevel=2)
+            options[new] = options.pop(old)
+        return function(*args, **options)
+
+    # with the globals of its module, or doctest would take it for an import and skip its example
+    here = types.FunctionType(renamed.__code__, function.__globals__, function.__name__, None, renamed.__closure__)
+    return cast(F, functools.wraps(function)(here))
 
 
 def getattr_of(module: str) -> Callable[..., Any]:

@@ -146,6 +146,11 @@ def deprecations_page() -> str:
     """Names that changed."""
     names = [f"| `{old}` | `{new}` |" for old, new in _deprecated.NEW_NAMES.items()]
     names += [f"| `{old}(path, ...)` | `save(path, {new}(...))` |" for old, new in _deprecated.NEW_PICTURES.items()]
+    names += [
+        f"| `{path}({old}=...)` | `{path}({new}=...)` |"
+        for path, changes in _deprecated.NEW_ARGUMENTS.items()
+        for old, new in changes.items()
+    ]
     flags = [f"| `--{old}` | `--{new}` |" for old, new in _deprecated.NEW_FLAGS.items()]
     values = [
         f"| `--{flag}={old}` | `--{flag}={new}` |"

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax._deprecated import with_old_arguments
 from rnnjax.base import Cell, PyTree, Seq, check_size, without_marks
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import first_step_shape
@@ -26,11 +27,12 @@ from rnnjax.estimators._base import (
 from rnnjax.losses import Metrics, Objective
 
 
-def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
-    """Backpropagation through each batch, or, if truncated, through windows of `window` steps.
+@with_old_arguments
+def backprop(cell: Cell, objective: Objective, truncation: int | None = None) -> Estimator:
+    """Backpropagation through each batch, or, if truncated, through windows of `truncation` steps.
 
-    With a window, the gradients of all windows are summed inside one loop, and no gradient flows through the carry
-    between windows. The result is the gradient of `chunk(truncate(unroll(cell)), window)`, with the memory of one
+    With a truncation, the gradients of all windows are summed inside one loop, and no gradient flows through the carry
+    between windows. The result is the gradient of `chunk(truncate(unroll(cell)), truncation)`, with the memory of one
     window. A credit wrapper in the cell applies within each window.
 
     If a batch has `restart`, the carry is passed from batch to batch (stateful training) and gradients stop between
@@ -39,7 +41,7 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
     Args:
       cell: a window cell.
       objective: (outputs, batch) -> metrics of one example, including "loss".
-      window: in steps; the last window may be shorter. None: the whole batch.
+      truncation: the length of a window in steps; the last may be shorter. None: the whole batch.
 
     Example: truncated backpropagation in two ways.
       >>> import jax, numpy as np, rnnjax
@@ -47,7 +49,7 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.lstm(4), rnnjax.linear(9)))
       >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
       >>> params = net.init(jax.random.key(1), batch.x[0])
-      >>> estimate, _ = backprop(net, losses.classify, window=10).grad(params, (), batch)
+      >>> estimate, _ = backprop(net, losses.classify, truncation=10).grad(params, (), batch)
       >>> short = rnnjax.chunk(rnnjax.truncate(net), 10)
       >>> total = lambda params: score(short, losses.classify, params, (), batch)[0]["loss"].total
       >>> a, b = estimate.grads[2]["w"], jax.grad(total)(params)[2]["w"]
@@ -56,8 +58,8 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
     Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories, 1990.
     """
-    if window is not None:
-        check_size("backprop: window", window, 0)
+    if truncation is not None:
+        check_size("backprop: truncation", truncation, 0)
 
     def start(params: PyTree, batch: Batch) -> PyTree:
         return initial_carries(cell, params, batch)
@@ -78,8 +80,8 @@ def backprop(cell: Cell, objective: Objective, window: int | None = None) -> Est
         estimate, after = piece(params, carry, batch, key, axis)
         return estimate, () if batch.restart is None else after
 
-    windowed = over_windows(piece, start, window)._replace(adds=True)
-    return windowed if window is not None else windowed._replace(grad=whole)
+    windowed = over_windows(piece, start, truncation)._replace(adds=True)
+    return windowed if truncation is not None else windowed._replace(grad=whole)
 
 
 class _Replay(NamedTuple):
@@ -87,14 +89,15 @@ class _Replay(NamedTuple):
 
     Attributes:
       carry: the carry before the first of the stored steps.
-      xs: the last `look - advance` inputs as a `Seq`; invalid before the start, with `first` set where a row restarted.
+      xs: the last `truncation - advance` inputs, a `Seq`: invalid before the start, `first` where an example restarted.
     """
 
     carry: PyTree
     xs: Seq
 
 
-def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> Estimator:
+@with_old_arguments
+def sliding_tbptt(cell: Cell, objective: Objective, advance: int, truncation: int) -> Estimator:
     """Truncated backpropagation with overlapping windows: every k1 steps, their losses propagate back through k2 steps.
 
     The previous k2 - k1 steps are replayed under the current params from a stored carry, which was computed with older
@@ -105,10 +108,10 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
       cell: a window cell that accepts plain inputs and `Seq`.
       objective: (outputs, batch) -> metrics of one example, including "loss".
       advance: k1, the number of steps from one estimate to the next.
-      look: k2, the largest number of steps a loss looks back, including its own; at least k1.
+      truncation: k2, the largest number of steps a loss looks back, including its own; at least k1.
 
     Raises:
-      ValueError: advance is below 1, or look is below advance.
+      ValueError: advance is below 1, or truncation is below advance.
 
     Example: look back over the whole sequence.
       >>> import jax, numpy as np, rnnjax
@@ -116,7 +119,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
       >>> params = net.init(jax.random.key(1), batch.x[0])
-      >>> estimate, _ = sliding_tbptt(net, losses.classify, advance=5, look=25).grad(params, (), batch)
+      >>> estimate, _ = sliding_tbptt(net, losses.classify, advance=5, truncation=25).grad(params, (), batch)
       >>> exact, _ = backprop(net, losses.classify).grad(params, (), batch)
       >>> np.testing.assert_allclose(estimate.grads[1][1]["u"], exact.grads[1][1]["u"], rtol=1e-3, atol=1e-5)
 
@@ -124,17 +127,17 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
     trajectories, 1990 (BPTT(h; h')).
     """
     check_size("sliding_tbptt: advance", advance)
-    check_size("sliding_tbptt: look", look)
-    if not 1 <= advance <= look:
-        raise ValueError(f"sliding_tbptt needs 1 <= advance <= look, got advance={advance}, look={look}")
-    kept = look - advance
+    check_size("sliding_tbptt: truncation", truncation)
+    if advance > truncation:
+        raise ValueError(f"sliding_tbptt needs advance <= truncation, got advance={advance}, truncation={truncation}")
+    past = truncation - advance
 
     def start(params: PyTree, batch: Batch) -> _Replay:
         x = first_step_shape(first_step_shape(without_marks(batch.x)))
         b = batch_size_of(batch)
-        xs = jax.tree.map(lambda a: jnp.zeros((b, kept, *a.shape), a.dtype), x)
+        xs = jax.tree.map(lambda a: jnp.zeros((b, past, *a.shape), a.dtype), x)
         return _Replay(
-            initial_carries(cell, params, batch), Seq(xs, jnp.zeros((b, kept), bool), jnp.zeros((b, kept), bool))
+            initial_carries(cell, params, batch), Seq(xs, jnp.zeros((b, past), bool), jnp.zeros((b, past), bool))
         )
 
     def piece(
@@ -150,8 +153,8 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, look: int) -> 
                 return cell.step(weights, carry, jax.tree.map(lambda a: a[begin:end], xs), fold(key, tag))
 
             after, ys = part(lax.stop_gradient(carry), 0, r, 0)
-            if kept:
-                ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[kept:], ys, part(after, r, kept + r, 1)[1])
+            if past:
+                ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b])[past:], ys, part(after, r, past + r, 1)[1])
             return objective(ys if isinstance(batch.x, Seq) else without_marks(ys), batch), after
 
         def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:

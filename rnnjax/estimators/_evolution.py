@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnnjax._deprecated import with_old_arguments
 from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where, without_fast
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import tree_zeros
@@ -71,7 +72,8 @@ def _sum_metrics(metrics: Metrics) -> Metrics:
     return jax.tree.map(lambda a: a.sum(0), metrics)
 
 
-def forward(cell: Cell, objective: Objective, window: int | None = None) -> Estimator:
+@with_old_arguments
+def forward(cell: Cell, objective: Objective, truncation: int | None = None) -> Estimator:
     """Forward gradients: the derivative along one random direction per example, times that direction.
 
         g = sum over examples of (dL . v) v,   v ~ N(0, 1)
@@ -83,7 +85,7 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
     Args:
       cell: a window cell.
       objective: (outputs, batch) -> metrics of one example, including "loss".
-      window: in steps; None: the whole batch.
+      truncation: the length of a window in steps; None: the whole batch.
 
     Raises:
       ValueError: there is no key.
@@ -103,8 +105,8 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
     Reference: Baydin et al., Gradients without backpropagation, 2022; Silver et al., Learning by directional gradient
     descent, 2022.
     """
-    if window is not None:
-        check_size("forward: window", window, 0)
+    if truncation is not None:
+        check_size("forward: truncation", truncation, 0)
 
     def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
         carry = initial_carries(cell, params, batch)
@@ -134,7 +136,7 @@ def forward(cell: Cell, objective: Objective, window: int | None = None) -> Esti
             carry, dcarry, direction
         )
 
-    return over_windows(piece, start, window)
+    return over_windows(piece, start, truncation)
 
 
 def _antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[PyTree, PyTree]:
@@ -146,8 +148,9 @@ def _antithetic_params(params: PyTree, direction: PyTree, sigma: Any) -> tuple[P
     return moved(sigma), moved(-sigma)
 
 
-def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
-    """Antithetic evolution strategies with one pair per example; with a window, each window is truncated.
+@with_old_arguments
+def es(cell: Cell, objective: Objective, truncation: int | None = None, sigma: Any = 0.01) -> Estimator:
+    """Antithetic evolution strategies with one pair per example; with a truncation, no credit crosses windows.
 
         g = sum over examples of (L(params + sigma v) - L(params - sigma v)) / (2 sigma) v,   v ~ N(0, 1)
 
@@ -158,7 +161,7 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
     Args:
       cell: a window cell.
       objective: (outputs, batch) -> metrics of one example, including "loss".
-      window: in steps; None: the whole batch.
+      truncation: the length of a window in steps; None: the whole batch.
       sigma: the size of the perturbation; it may be a tracer.
 
     Raises:
@@ -176,8 +179,8 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
     Reference: Salimans et al., Evolution strategies as a scalable alternative to reinforcement learning, 2017; Metz
     et al., Understanding and correcting pathologies in the training of learned optimizers, 2019 (truncated).
     """
-    if window is not None:
-        check_size("es: window", window, 0)
+    if truncation is not None:
+        check_size("es: truncation", truncation, 0)
     check_positive("es: sigma", sigma)
 
     def piece(params: PyTree, carry: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
@@ -192,10 +195,11 @@ def es(cell: Cell, objective: Objective, window: int | None = None, sigma: Any =
         slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, _example_keys(key, batch_size_of(batch)))
         return Estimate(_weighted_directions(slopes, direction), _sum_metrics(metrics)), after
 
-    return over_windows(piece, lambda params, batch: initial_carries(cell, params, batch), window)
+    return over_windows(piece, lambda params, batch: initial_carries(cell, params, batch), truncation)
 
 
-def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
+@with_old_arguments
+def pes(cell: Cell, objective: Objective, truncation: int | None = None, sigma: Any = 0.01) -> Estimator:
     """Persistent evolution strategies: every window draws a new pair of perturbations, and each keeps its own carry.
 
         g = sum over examples and windows of (L+ - L-) / (2 sigma) xi,   xi = sum of the v since the row restarted
@@ -207,7 +211,7 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
     Args:
       cell: a window cell.
       objective: (outputs, batch) -> metrics of one example, including "loss".
-      window: in steps; None: the whole batch.
+      truncation: the length of a window in steps; None: the whole batch.
       sigma: the size of the perturbation; it may be a tracer.
 
     Raises:
@@ -219,17 +223,18 @@ def pes(cell: Cell, objective: Objective, window: int | None = None, sigma: Any 
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
       >>> params = net.init(jax.random.key(1), batch.x[0])
-      >>> estimate, _ = pes(net, losses.classify, window=5).grad(params, (), batch, jax.random.key(2))
+      >>> estimate, _ = pes(net, losses.classify, truncation=5).grad(params, (), batch, jax.random.key(2))
       >>> float(estimate.metrics["loss"].weight)  # 3 examples of 25 steps
       75.0
 
     Reference: Vicol, Metz, Sohl-Dickstein, Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies, 2021.
     """
-    return _with_pairs("pes", cell, objective, window, sigma, fresh=True)
+    return _with_pairs("pes", cell, objective, truncation, sigma, fresh=True)
 
 
-def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any = 0.01) -> Estimator:
+@with_old_arguments
+def nres(cell: Cell, objective: Objective, truncation: int | None = None, sigma: Any = 0.01) -> Estimator:
     """Noise-reuse evolution strategies: like `pes`, with the same pair of perturbations until a row restarts.
 
         g = sum over examples and windows of (L+ - L-) / (2 sigma) v,   v drawn where the row restarts
@@ -239,7 +244,7 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
     Args:
       cell: a window cell.
       objective: (outputs, batch) -> metrics of one example, including "loss".
-      window: in steps; None: the whole batch.
+      truncation: the length of a window in steps; None: the whole batch.
       sigma: the size of the perturbation; it may be a tracer.
 
     Raises:
@@ -251,19 +256,21 @@ def nres(cell: Cell, objective: Objective, window: int | None = None, sigma: Any
       >>> net = rnnjax.unroll(rnnjax.stack(rnnjax.one_hot(10), rnnjax.vanilla(4), rnnjax.linear(9)))
       >>> batch = tasks.copying(5).batch(jax.random.key(0), 3)
       >>> params = net.init(jax.random.key(1), batch.x[0])
-      >>> estimate, _ = nres(net, losses.classify, window=5).grad(params, (), batch, jax.random.key(2))
+      >>> estimate, _ = nres(net, losses.classify, truncation=5).grad(params, (), batch, jax.random.key(2))
       >>> float(estimate.metrics["loss"].weight)
       75.0
 
     Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
     """
-    return _with_pairs("nres", cell, objective, window, sigma, fresh=False)
+    return _with_pairs("nres", cell, objective, truncation, sigma, fresh=False)
 
 
-def _with_pairs(name: str, cell: Cell, objective: Objective, window: int | None, sigma: Any, fresh: bool) -> Estimator:
+def _with_pairs(
+    name: str, cell: Cell, objective: Objective, truncation: int | None, sigma: Any, fresh: bool
+) -> Estimator:
     """Runs pairs of perturbed networks that keep their carries; perturbations are drawn per window or per restart."""
-    if window is not None:
-        check_size(f"{name}: window", window, 0)
+    if truncation is not None:
+        check_size(f"{name}: truncation", truncation, 0)
     check_positive(f"{name}: sigma", sigma)
 
     def start(params: PyTree, batch: Batch) -> _CarryWithMoves:
@@ -291,4 +298,4 @@ def _with_pairs(name: str, cell: Cell, objective: Objective, window: int | None,
         slopes, metrics, carries = jax.vmap(pair)(*args)
         return Estimate(_weighted_directions(slopes, since), _sum_metrics(metrics)), _CarryWithMoves(*carries, since)
 
-    return over_windows(piece, start, window)
+    return over_windows(piece, start, truncation)

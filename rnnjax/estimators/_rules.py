@@ -20,33 +20,33 @@ from rnnjax.losses import Objective
 _Rule = Callable[[Cell, Objective, int], Estimator]
 
 
-def _bptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Full backpropagation through each batch, without a window."""
-    if window:
-        raise NotAdmitted(f"bptt looks back over the whole sequence: a truncation of {window} belongs to tbptt")
+def _bptt(cell: Cell, objective: Objective, truncation: int) -> Estimator:
+    """Full backpropagation through each batch, without truncation."""
+    if truncation:
+        raise NotAdmitted(f"bptt looks back over the whole sequence: a truncation of {truncation} belongs to tbptt")
     return backprop(cell, objective)
 
 
-def _tbptt(cell: Cell, objective: Objective, window: int) -> Estimator:
-    """Truncated backpropagation through windows of `window` steps."""
-    if not window:
+def _tbptt(cell: Cell, objective: Objective, truncation: int) -> Estimator:
+    """Truncated backpropagation through windows of `truncation` steps."""
+    if not truncation:
         raise NotAdmitted("tbptt needs a truncation: the most steps that it looks back")
-    return backprop(cell, objective, window)
+    return backprop(cell, objective, truncation)
 
 
-def _sliding(cell: Cell, objective: Objective, window: int) -> Estimator:
+def _sliding(cell: Cell, objective: Objective, truncation: int) -> Estimator:
     """Truncated backpropagation in which each loss looks back the same number of steps."""
-    if not window:
+    if not truncation:
         raise NotAdmitted("sliding_tbptt needs a truncation: the number of steps that each loss looks back")
-    return sliding_tbptt(cell, objective, 1, window)
+    return sliding_tbptt(cell, objective, 1, truncation)
 
 
 def _with_influence(wrap: Callable[[Cell], Cell]) -> _Rule:
-    """Returns a rule that carries an influence; the window only sets after how many steps the gradient is summed."""
+    """Returns a rule that carries an influence; the truncation sets only how many steps one gradient sums."""
 
-    def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
+    def rule(cell: Cell, objective: Objective, truncation: int) -> Estimator:
         wrapped = wrap(cell)
-        inner = backprop(wrapped, objective, window or None)
+        inner = backprop(wrapped, objective, truncation or None)
 
         def init(params: PyTree, batch: Batch) -> PyTree:
             jax.eval_shape(lambda xs: wrapped.init(jax.random.key(0), _example(xs)), batch.x)  # it may warn
@@ -75,12 +75,12 @@ def _each_step(wrap: Callable[[Cell], Cell]) -> Callable[[Cell], Cell]:
 
 
 def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]) -> _Rule:
-    """Returns a rule that passes information across windows, and therefore needs a window."""
+    """Returns a rule that passes information across windows, and therefore needs a truncation."""
 
-    def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
-        if not window:
+    def rule(cell: Cell, objective: Objective, truncation: int) -> Estimator:
+        if not truncation:
             raise NotAdmitted(f"{name} needs a truncation: the number of steps from one pair of losses to the next")
-        return make(cell, objective, window)
+        return make(cell, objective, truncation)
 
     return rule
 
@@ -88,9 +88,9 @@ def _across_windows(name: str, make: Callable[[Cell, Objective, int], Estimator]
 def _on_sequences(name: str, make: Callable[[Cell, Objective], Estimator]) -> _Rule:
     """Returns a rule for whole sequences, without windows."""
 
-    def rule(cell: Cell, objective: Objective, window: int) -> Estimator:
-        if window:
-            raise NotAdmitted(f"{name} takes whole sequences and no truncation, got {window}")
+    def rule(cell: Cell, objective: Objective, truncation: int) -> Estimator:
+        if truncation:
+            raise NotAdmitted(f"{name} takes whole sequences and no truncation, got {truncation}")
         return make(cell, objective)
 
     return rule
@@ -108,8 +108,8 @@ RULES: dict[str, _Rule] = {
     "optimal_kronecker": _with_influence(_each_step(optimal_kronecker)),
     "rflo": _with_influence(_each_step(rflo)),
     "eprop": _with_influence(_each_step(eprop)),
-    "forward": lambda cell, objective, window: forward(cell, objective, window or None),
-    "es": lambda cell, objective, window: es(cell, objective, window or None),
+    "forward": lambda cell, objective, truncation: forward(cell, objective, truncation or None),
+    "es": lambda cell, objective, truncation: es(cell, objective, truncation or None),
     "pes": _across_windows("pes", pes),
     "nres": _across_windows("nres", nres),
     "score": _on_sequences("score", score_function),

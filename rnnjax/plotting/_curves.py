@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
+from rnnjax._deprecated import with_old_arguments
 from rnnjax.runs import atomic_write
 
 # Okabe and Ito's colour-blind safe palette without its pale colours; line styles to combine them with.
@@ -89,18 +90,19 @@ def draw_curves(
     return figure
 
 
-def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], title: str = "") -> Figure:
+@with_old_arguments
+def draw_gallery(images: ArrayLike, labels: Sequence[Any], predicted: Sequence[Any], title: str = "") -> Figure:
     """Draws images with the prediction above each, and the true label too where the prediction is wrong.
 
     Args:
       images: grey values `[n, height, width]`, n at least 1.
       labels: the true labels, [n].
-      said: the predicted labels, [n].
+      predicted: the predicted labels, [n].
       title: the title above the figure.
 
     Example:
       >>> import numpy as np
-      >>> figure = draw_gallery(np.zeros((2, 8, 8)), labels=[3, 7], said=[3, 1])
+      >>> figure = draw_gallery(np.zeros((2, 8, 8)), labels=[3, 7], predicted=[3, 1])
       >>> [axes.get_title() for axes in figure.axes]
       ['3', '1, is 7']
     """
@@ -109,7 +111,7 @@ def draw_gallery(images: ArrayLike, labels: Sequence[Any], said: Sequence[Any], 
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(columns, 1.25 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for i, (image, label, word) in enumerate(zip(shown, labels, said)):
+    for i, (image, label, word) in enumerate(zip(shown, labels, predicted)):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.imshow(image, cmap="gray_r")
         axes.set_axis_off()

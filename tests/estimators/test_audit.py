@@ -132,7 +132,7 @@ def test_the_cut_carry_says_the_same_as_constant_params(x64, monkeypatch):
 def test_the_command_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     toy = ["--hidden_size=1", "--length=3", "--delay=1", "--batch_size=1", "--keys=2"]
     run = tmp_path / "run"
-    assert launch("audit", *toy, "--cell=lstm", "--rules=rtrl,rflo", "--windows=1", f"--workdir={run}") == 0
+    assert launch("audit", *toy, "--cell=lstm", "--rules=rtrl,rflo", "--truncations=1", f"--workdir={run}") == 0
     assert "the carry has 2 arrays" in capsys.readouterr().out
     table = csv.DictReader((run / "audit.csv").read_text().splitlines())
     rows = {row["rule"]: row for row in table if row["group"] in ("total", "")}
@@ -141,8 +141,8 @@ def test_the_command_tells_the_truth_and_refuses_in_one_line(tmp_path, capsys):
     assert (run / "audit.png").stat().st_size > 1000 and (run / "flags.cfg").exists()
     wrong = {
         "--rules=rtlr": "did you mean rtrl",
-        "--windows=0": "none below 1",
-        "--windows=a": "whole numbers",
+        "--truncations=0": "none below 1",
+        "--truncations=a": "whole numbers",
         "--dropout=0.5": "without noise",
         "--delay=9": "--length",
         "--keys=1": "keys",

@@ -176,7 +176,7 @@ def test_looking_back_crosses_batches_and_stops_at_a_restart():
         jax.grad(loss(cell, jax.tree.map(lambda a, s=s: a[1:, s], batch)))(params) for s in (slice(4), slice(4, T))
     ]
     close(got, jax.tree.map(lambda a, b, c: a + b + c, whole, *halves), atol=1e-5)
-    with pytest.raises(ValueError, match="advance <= look"):
+    with pytest.raises(ValueError, match="advance <= truncation"):
         sliding_tbptt(cell, losses.regress, 4, 3)
 
 

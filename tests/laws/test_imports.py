@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rnnjax
 from rnnjax import plotting
-from rnnjax._deprecated import NEW_NAMES, NEW_PICTURES
+from rnnjax._deprecated import NEW_ARGUMENTS, NEW_NAMES, NEW_PICTURES
 
 ROOT = Path(__file__).parents[2]
 FLOORS = (
@@ -141,3 +143,16 @@ def test_an_old_picture_still_writes_its_file(tmp_path):
 def test_an_unknown_name_is_refused_with_the_nearest(module, name, near):
     with pytest.raises(AttributeError, match=f"did you mean '{near}'"):
         getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("path", NEW_ARGUMENTS)
+def test_an_old_argument_works_and_says_the_new_one(path):
+    module, _, name = path.rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    parameters = inspect.signature(function).parameters
+    for old, new in NEW_ARGUMENTS[path].items():
+        needed = [p for p in parameters.values() if p.default is p.empty and p.name != new]
+        with pytest.warns(DeprecationWarning, match=f"the argument {old} is called {new}"):
+            function(*[np.ones((1, 2, 2)), [1], 1][: len(needed)], **{old: [1] if new == "predicted" else 1})
+        with pytest.raises(TypeError, match=f"{old} is called {new}; give {new} alone"):
+            function(**{old: 1, new: 1})

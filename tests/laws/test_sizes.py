@@ -15,7 +15,7 @@ FOLDERS = ("base", "cells", "wrappers", "credit", "unitary", "seq2seq", "trees",
 MAKES = ("Cell", "TreeCell", "Factor", "Parametrization", "Attention", "Task", "Estimator", "Sampler")
 GIVEN = {  # what stands for arguments without a default
     "hidden": 4, "width": 4, "classes": 4, "vocabulary": 4, "states": 4, "k": 2, "length": 4, "delay": 2,
-    "reflections": 2, "capacity": 2, "count": 2, "advance": 1, "look": 2, "rate": 0.5, "p": 0.5, "t": 1.0,
+    "reflections": 2, "capacity": 2, "count": 2, "advance": 1, "truncation": 2, "rate": 0.5, "p": 0.5, "t": 1.0,
     "shortest": 1, "longest": 2, "n": 4, "cell": lstm(4), "core": lstm(4), "update": lambda p, h, z: (h, h),
     "init": lambda key, x: (), "y0": np.ones(2), "drive": lambda p, x: (x, x), "f": jnp.tanh, "objective": None,
     "attention": None, "memory": None, "shape": (1, 1, 1), "moves": [[0]],

@@ -143,7 +143,7 @@ assert matplotlib.rcParams.copy() == before
 
 def test_a_gallery_shows_each_image_with_what_was_said_of_it_and_marks_what_is_wrong() -> None:
     images = np.random.default_rng(0).random((10, 4, 4))
-    figure = draw_gallery(images, labels=list(range(10)), said=[0, 1, 2, 3, 4, 5, 6, 7, 8, 1])
+    figure = draw_gallery(images, labels=list(range(10)), predicted=[0, 1, 2, 3, 4, 5, 6, 7, 8, 1])
     for axes, image in zip(figure.axes, images, strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), image)
     assert [axes.get_title() for axes in figure.axes[-2:]] == ["8", "1, is 9"]
