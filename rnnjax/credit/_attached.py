@@ -108,29 +108,29 @@ def flat(tree: PyTree) -> jax.Array:
     return ravel_pytree(tree)[0]
 
 
-class Kept(NamedTuple):
+class WeightSubset(NamedTuple):
     """The weights that a carry can depend on; all others, such as those of a readout, need no influence.
 
     Attributes:
-      which: their indices among the leaves of the weights.
+      indices: their places among the leaves of the weights.
     """
 
-    which: tuple[int, ...]
+    indices: tuple[int, ...]
 
-    def of(self, weights: PyTree) -> list[jax.Array]:
+    def values(self, weights: PyTree) -> list[jax.Array]:
         """Returns their values."""
         leaves = jax.tree.leaves(weights)
-        return [leaves[i] for i in self.which]
+        return [leaves[i] for i in self.indices]
 
-    def put(self, weights: PyTree, values: list[jax.Array]) -> PyTree:
+    def with_values(self, weights: PyTree, values: list[jax.Array]) -> PyTree:
         """Returns the weights with their values replaced."""
         leaves, structure = jax.tree.flatten(weights)
-        for i, value in zip(self.which, values):
+        for i, value in zip(self.indices, values):
             leaves[i] = value
         return jax.tree.unflatten(structure, leaves)
 
 
-def kept(cell: Cell, weights: PyTree, x: PyTree) -> Kept:
+def carry_weights(cell: Cell, weights: PyTree, x: PyTree) -> WeightSubset:
     """Finds the weights that the step and the initial carry use for the carry; only shapes are needed."""
 
     def both(weights: PyTree, carry: PyTree, x: PyTree) -> PyTree:
@@ -140,7 +140,7 @@ def kept(cell: Cell, weights: PyTree, x: PyTree) -> Kept:
     carry = jax.eval_shape(cell.initial_carry, *shapes)
     jaxpr = jax.make_jaxpr(both)(shapes[0], carry, shapes[1]).jaxpr
     used = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
-    return Kept(tuple(i for i, leaf in enumerate(used[: len(jax.tree.leaves(weights))]) if leaf))
+    return WeightSubset(tuple(i for i, leaf in enumerate(used[: len(jax.tree.leaves(weights))]) if leaf))
 
 
 def jacobian(f: Callable[[PyTree], jax.Array], at: PyTree) -> PyTree:
@@ -149,20 +149,20 @@ def jacobian(f: Callable[[PyTree], jax.Array], at: PyTree) -> PyTree:
     return jax.vmap(lambda d: pull(d)[0])(jnp.eye(y.size, dtype=y.dtype))
 
 
-def start(cell: Cell, weights: PyTree, x: PyTree, which: Kept) -> tuple[PyTree, list[jax.Array]]:
+def start(cell: Cell, weights: PyTree, x: PyTree, subset: WeightSubset) -> tuple[PyTree, list[jax.Array]]:
     """Returns the initial carry and its influence, which is not zero if the initial carry is learned."""
     frozen = lax.stop_gradient(weights)
-    influence = jacobian(lambda w: flat(cell.initial_carry(which.put(frozen, w), x)), which.of(frozen))
+    influence = jacobian(lambda w: flat(cell.initial_carry(subset.with_values(frozen, w), x)), subset.values(frozen))
     return cell.initial_carry(weights, x), lax.stop_gradient(influence)
 
 
 def affordable(
-    rule: str, cell: Cell, weights: PyTree, x: PyTree, which: Kept, limit: int, numbers: int | None = None
+    rule: str, cell: Cell, weights: PyTree, x: PyTree, subset: WeightSubset, limit: int, numbers: int | None = None
 ) -> None:
     """Rejects an influence above the limit before it is allocated; `numbers` overrides its full size."""
     carry = jax.eval_shape(cell.initial_carry, *jax.eval_shape(lambda *tree: tree, weights, x))
-    n, p = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (carry, which.of(weights)))
-    size = (n * p if numbers is None else numbers) * max((w.dtype.itemsize for w in which.of(weights)), default=0)
+    n, p = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (carry, subset.values(weights)))
+    size = (n * p if numbers is None else numbers) * max((w.dtype.itemsize for w in subset.values(weights)), default=0)
     if size > limit:
         raise NotAdmitted(
             f"{rule}: the influence of {p:,} weights on {n:,} numbers of state takes "

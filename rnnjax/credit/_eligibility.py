@@ -76,7 +76,7 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
     def recurrent(weights: PyTree, x: PyTree) -> frozenset[int]:
         w, x = jax.eval_shape(lambda *tree: tree, weights, x)
         carry = jax.eval_shape(cell.initial_carry, w, x)
-        n, (which, gated, hidden) = len(jax.tree.leaves(carry)), loops(cell.step, w, carry, x)
+        n, (products, gated, hidden) = len(jax.tree.leaves(carry)), loops(cell.step, w, carry, x)
         if gated:
             raise NotAdmitted(
                 f"{rule}: weights act between the state and a recurrent matrix, as in a GRU that resets "
@@ -84,11 +84,11 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
             )
         if hidden:
             raise NotAdmitted(f"{rule}: this cell's step has products inside loops or hand-written derivatives")
-        if not which:
+        if not products:
             raise NotAdmitted(f"{rule}: this cell has no product of a recurrent matrix with its state")
         if arrays is not None and n != arrays:
             raise NotAdmitted(f"{rule}: the carry has {n} arrays, but a leaky network has one; use eprop")
-        return which
+        return products
 
     def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         return cut(cell.step, recurrent(w, x))(w, h, x, key)

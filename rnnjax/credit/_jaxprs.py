@@ -134,12 +134,12 @@ class _Loops(NamedTuple):
     """The recurrent products of a step: weights times a value that depends on a leaf of the carry that they affect.
 
     Attributes:
-      which: their numbers, in the order of `_walk`.
+      products: their numbers, in the order of `_walk`.
       gated: whether weights act between the carry and one of these products.
       hidden: whether there are products inside loops and branches, which are not inspected.
     """
 
-    which: frozenset[int]
+    products: frozenset[int]
     gated: bool
     hidden: bool
 
@@ -164,10 +164,10 @@ def loops(step: Step, w: PyTree, h: PyTree, x: PyTree) -> _Loops:
         return ()
 
     jax.eval_shape(look, w, h, x)
-    which = {
+    products = {
         k for k, of in enumerate(vectors) for i, end in enumerate(ends) if ("carry", i) in of and ("product", k) in end
     }
-    return _Loops(frozenset(which), any(_WEIGHTS in vectors[k] for k in which), hidden[0])
+    return _Loops(frozenset(products), any(_WEIGHTS in vectors[k] for k in products), hidden[0])
 
 
 def _vector_with_weights(eqn: JaxprEqn, ins: list[_Value]) -> int | None:
@@ -179,8 +179,8 @@ def _vector_with_weights(eqn: JaxprEqn, ins: list[_Value]) -> int | None:
     return next((i for i in (0, 1) if moving[i] and weighing[1 - i]), None)
 
 
-def cut(step: Step, which: frozenset[int]) -> Step:
-    """Returns the step with the vectors in its products `which` excluded from differentiation."""
+def cut(step: Step, products: frozenset[int]) -> Step:
+    """Returns the step with the vectors in these products excluded from differentiation."""
 
     def held(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         met = [0]
@@ -190,10 +190,10 @@ def cut(step: Step, which: frozenset[int]) -> Step:
             if other is None:
                 return None
             met[0] += 1
-            if met[0] - 1 not in which:
+            if met[0] - 1 not in products:
                 return None
-            still = ins[other]._replace(value=lax.stop_gradient(ins[other].value))
-            return _bind(eqn, [still if i == other else v for i, v in enumerate(ins)])
+            frozen = ins[other]._replace(value=lax.stop_gradient(ins[other].value))
+            return _bind(eqn, [frozen if i == other else v for i, v in enumerate(ins)])
 
         return _walk(step, w, h, x, key, visit).values()
 

@@ -12,14 +12,14 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, check_size, with_step, without_fast, wrapper, wrapping_carry
 from rnnjax.base._cell import fold
 from rnnjax.credit._attached import (
-    Kept,
     Kroneckers,
     NotAdmitted,
+    WeightSubset,
     attach_influence,
+    carry_weights,
     flat,
     inner_output,
     jacobian,
-    kept,
     of_window,
     without_key,
 )
@@ -202,12 +202,12 @@ def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
     def initial_carry(weights: PyTree, x: PyTree) -> _Kronecker:
         form = _kronecker_form(rule, cell, weights, x)
         carry = cell.initial_carry(weights, x)
-        h, w = flat(carry), form.matrices.of(weights)
+        h, w = flat(carry), form.matrices.values(weights)
         return _Kronecker(
             carry,
             [jnp.zeros((rank, m.shape[0]), m.dtype) for m in w],
             [jnp.zeros((rank, h.size, m.shape[1]), m.dtype) for m in w],
-            [jnp.zeros((h.size, *v.shape), v.dtype) for v in form.others.of(weights)],
+            [jnp.zeros((h.size, *v.shape), v.dtype) for v in form.others.values(weights)],
             jnp.ones_like(h[:1]),
         )
 
@@ -217,7 +217,7 @@ def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
             carry, y = cell.step(w, without_key(w, held.carry), x, key)
             return state._replace(carry=carry), y
         influence = [*map(Kroneckers, held.left, held.right), *held.exact]
-        before = attach_influence(form.matrices.of(w) + form.others.of(w), held.carry, influence)
+        before = attach_influence(form.matrices.values(w) + form.others.values(w), held.carry, influence)
         carry, y = cell.step(w, initial_or_carry(cell, w, held.fresh, before, x), x, key)
         new = _step_kronecker(slow, form, reduce, lax.stop_gradient(w), held, lax.stop_gradient(x), key)
         return lax.stop_gradient(new)._replace(carry=carry), y
@@ -228,15 +228,15 @@ def _factored_rtrl(rule: str, cell: Cell, rank: int, reduce: _Reduce) -> Cell:
 class _Form(NamedTuple):
     """The weights that matter: matrices with a Kronecker factor each, and all others."""
 
-    matrices: Kept
-    others: Kept
+    matrices: WeightSubset
+    others: WeightSubset
 
 
 def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
     """Sorts the weights; rejects a matrix that is not used in exactly one product with a vector."""
     shapes = jax.eval_shape(lambda *tree: tree, weights, x)
-    which, leaves = kept(cell, *shapes), jax.tree.leaves(shapes[0])
-    matrices = Kept(tuple(i for i in which.which if leaves[i].ndim > 1))
+    subset, leaves = carry_weights(cell, *shapes), jax.tree.leaves(shapes[0])
+    matrices = WeightSubset(tuple(i for i in subset.indices if leaves[i].ndim > 1))
     carry = jax.eval_shape(cell.initial_carry, *shapes)
     step_products: list[Products] = []
 
@@ -245,13 +245,13 @@ def _kronecker_form(rule: str, cell: Cell, weights: PyTree, x: PyTree) -> _Form:
         return ()
 
     jax.eval_shape(look, shapes[0], carry, shapes[1])
-    for i in matrices.which:
+    for i in matrices.indices:
         if step_products[0].uses.get(i, 0) != 1 or i not in step_products[0].inputs:
             raise NotAdmitted(
                 f"{rule}: a matrix {list(leaves[i].shape)} of the weights enters the step otherwise "
                 "than as one product v w with a vector v"
             )
-    return _Form(matrices, Kept(tuple(i for i in which.which if leaves[i].ndim <= 1)))
+    return _Form(matrices, WeightSubset(tuple(i for i in subset.indices if leaves[i].ndim <= 1)))
 
 
 def _step_kronecker(
@@ -260,17 +260,17 @@ def _step_kronecker(
     """Returns the pairs and the exact part after a step; the carry is set later."""
     carry = initial_or_carry(cell, w, state.fresh, state.carry, x)
     inputs = products(cell.step, w, carry, x, key).inputs
-    v = [inputs[i] for i in form.matrices.which]
-    taps = {i: jnp.zeros(m.shape[1], m.dtype) for i, m in zip(form.matrices.which, form.matrices.of(w))}
+    v = [inputs[i] for i in form.matrices.indices]
+    taps = {i: jnp.zeros(m.shape[1], m.dtype) for i, m in zip(form.matrices.indices, form.matrices.values(w))}
 
     def after(taps: dict[int, jax.Array], values: list[jax.Array], h: PyTree) -> jax.Array:
-        new = form.others.put(w, values)
+        new = form.others.with_values(w, values)
         return flat(products(cell.step, new, initial_or_carry(cell, new, state.fresh, h, x), x, key, taps).carry)
 
-    at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.of(w), state.carry))
+    at_z, at_once, d = jacobian(lambda both: after(*both), (taps, form.others.values(w), state.carry))
     ahead = jax.vmap(flat)(d)
     drawn, left, right = of_window(key, _KRONECKER_TAG), [], []
-    for k, (i, a, b) in enumerate(zip(form.matrices.which, state.left, state.right)):
+    for k, (i, a, b) in enumerate(zip(form.matrices.indices, state.left, state.right)):
         moved = jnp.einsum("pn,rnm->rpm", ahead, b)
         a, b = reduce(fold(drawn, k), jnp.concatenate([a, v[k][None]]), jnp.concatenate([moved, at_z[i][None]]))
         left.append(a)

@@ -8,7 +8,17 @@ import jax
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, with_step, wrapper, wrapping_carry
-from rnnjax.credit._attached import LIMIT, Kept, affordable, attach_influence, flat, inner_output, jacobian, kept, start
+from rnnjax.credit._attached import (
+    LIMIT,
+    WeightSubset,
+    affordable,
+    attach_influence,
+    carry_weights,
+    flat,
+    inner_output,
+    jacobian,
+    start,
+)
 
 
 @wrapping_carry
@@ -56,28 +66,28 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
     """
 
     def initial_carry(weights: PyTree, x: PyTree) -> CarryWithInfluence:
-        which = kept(cell, weights, x)
-        affordable("rtrl", cell, weights, x, which, limit)
-        return CarryWithInfluence(*start(cell, weights, x, which))
+        subset = carry_weights(cell, weights, x)
+        affordable("rtrl", cell, weights, x, subset, limit)
+        return CarryWithInfluence(*start(cell, weights, x, subset))
 
     def step(
         w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None = None
     ) -> tuple[CarryWithInfluence, PyTree]:
-        which = kept(cell, w, x)
-        carry, y = _step_influence(cell, which, w, state, x, key)
+        subset = carry_weights(cell, w, x)
+        carry, y = _step_influence(cell, subset, w, state, x, key)
         frozen = lax.stop_gradient((w, x))
 
         def after(values: list[jax.Array]) -> jax.Array:
-            return flat(_step_influence(cell, which, which.put(frozen[0], values), state, frozen[1], key)[0])
+            return flat(_step_influence(cell, subset, subset.with_values(frozen[0], values), state, frozen[1], key)[0])
 
-        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, which.of(frozen[0])))), y
+        return CarryWithInfluence(carry, lax.stop_gradient(jacobian(after, subset.values(frozen[0])))), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
 
 
 def _step_influence(
-    cell: Cell, which: Kept, w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None
+    cell: Cell, subset: WeightSubset, w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None
 ) -> tuple[PyTree, PyTree]:
     """Runs a step from a carry with its influence attached."""
     carry, influence = lax.stop_gradient((state.carry, state.influence))
-    return cell.step(w, attach_influence(which.of(w), carry, influence), x, key)
+    return cell.step(w, attach_influence(subset.values(w), carry, influence), x, key)

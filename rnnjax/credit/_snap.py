@@ -108,11 +108,11 @@ def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern]
 
     def initial_carry(weights: PyTree, x: PyTree) -> CarryWithInfluence:
         pattern = find(weights, x)
-        affordable(rule, cell, weights, x, pattern.which, limit, pattern.size())
+        affordable(rule, cell, weights, x, pattern.subset, limit, pattern.size())
         frozen_weights = lax.stop_gradient(weights)
         carry, pull = jax.vjp(
-            lambda w: flat(cell.initial_carry(pattern.which.put(frozen_weights, w), x)),
-            pattern.which.of(frozen_weights),
+            lambda w: flat(cell.initial_carry(pattern.subset.with_values(frozen_weights, w), x)),
+            pattern.subset.values(frozen_weights),
         )
         by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(pattern.colours, carry.dtype))
         influence = [_class_derivatives(g, by_colour[g.leaf]) for g in pattern.groups]
@@ -134,7 +134,7 @@ def masked_rtrl(rule: str, cell: Cell, find: Callable[[PyTree, PyTree], Pattern]
 
 def _class_weights(pattern: Pattern, weights: PyTree) -> list[jax.Array]:
     """Returns the weights of each group, `[classes, m]`, padded with zeros."""
-    values = pattern.which.of(weights)
+    values = pattern.subset.values(weights)
     return [values[g.leaf].reshape(-1).at[g.members].get(mode="fill", fill_value=0) for g in pattern.groups]
 
 
@@ -151,9 +151,9 @@ def _step_masked_influence(
     """Returns the influence after a step, restricted to the pattern."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
-        return flat(cell.step(pattern.which.put(w, values), h, x, key)[0])
+        return flat(cell.step(pattern.subset.with_values(w, values), h, x, key)[0])
 
-    y, pull = jax.vjp(after, pattern.which.of(w), carry)
+    y, pull = jax.vjp(after, pattern.subset.values(w), carry)
     by_colour = jax.vmap(lambda d: pull(d)[0])(jnp.asarray(pattern.colours, y.dtype))
     ahead = jax.vmap(lambda d: flat(pull(d)[1]))(jnp.asarray(pattern.ahead, y.dtype))
     out = []

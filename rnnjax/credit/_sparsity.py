@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.credit._attached import Kept, flat, kept
+from rnnjax.credit._attached import WeightSubset, carry_weights, flat
 from rnnjax.credit._jaxprs import products
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ class Pattern(NamedTuple):
     """The entries of an influence that are kept.
 
     Attributes:
-      which: the weights that matter.
+      subset: the weights that matter.
       groups: where their influence may be other than zero.
       colours, ahead: for each backward pass, the rows that it computes together, `[passes, N]`.
       full: whether every weight that matters reaches everything.
     """
 
-    which: Kept
+    subset: WeightSubset
     groups: tuple[Group, ...]
     colours: np.ndarray
     ahead: np.ndarray
@@ -81,8 +81,8 @@ def finder(cell: Cell, n: int | None) -> Callable[[PyTree, PyTree], Pattern]:
 
 def _pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
     """Returns the pattern after n steps, from the shapes of weights and input."""
-    which = kept(cell, weights, x)
-    classes, leads = _dependencies(cell, which, weights, x)
+    subset = carry_weights(cell, weights, x)
+    classes, leads = _dependencies(cell, subset, weights, x)
     sets = [_reachable(c.rows, leads, n) for c in classes]
     conflict = sum((_pattern_product(c.rows.T, c.rows) for c in classes), np.zeros_like(leads))
     together = sum((_pattern_product(s.T, s) for s in sets), np.zeros_like(leads))
@@ -91,7 +91,7 @@ def _pattern(cell: Cell, weights: PyTree, x: PyTree, n: int | None) -> Pattern:
     groups = [g for i, (c, s) in enumerate(zip(classes, sets)) for g in _group_classes(i, c, s, colour, ahead, leads)]
     full = bool(sets) and all(len(s) > 0 and s.all() for s in sets)
     used = np.any([s.any(0) for s in sets], axis=0) if sets else np.zeros(len(leads), bool)
-    return Pattern(which, tuple(groups), _rows_by_colour(colour, used), _rows_by_colour(ahead, used), full)
+    return Pattern(subset, tuple(groups), _rows_by_colour(colour, used), _rows_by_colour(ahead, used), full)
 
 
 class _Classes(NamedTuple):
@@ -106,33 +106,36 @@ class _Classes(NamedTuple):
     members: list[np.ndarray]
 
 
-def _dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[list[_Classes], np.ndarray]:
+def _dependencies(cell: Cell, subset: WeightSubset, weights: PyTree, x: PyTree) -> tuple[list[_Classes], np.ndarray]:
     """Returns what the weights affect in one step, and which number of the state affects which, from several points.
 
     In a matrix that is used in exactly one product v w, the entries of a column affect the same numbers, so columns are
     examined instead of entries.
     """
     carry = jax.eval_shape(cell.initial_carry, weights, x)
-    tied = _product_columns(cell, which, weights, carry, x)
-    taps = {i: jax.ShapeDtypeStruct(w.shape[1:], w.dtype) for i, w in zip(which.which, which.of(weights)) if i in tied}
+    tied = _product_columns(cell, subset, weights, carry, x)
+    taps = {
+        i: jax.ShapeDtypeStruct(w.shape[1:], w.dtype)
+        for i, w in zip(subset.indices, subset.values(weights))
+        if i in tied
+    }
 
     def program(w: PyTree, taps: PyTree, h: PyTree, x: PyTree) -> tuple[jax.Array, jax.Array]:
         return flat(products(cell.step, w, h, x, None, taps).carry), flat(cell.initial_carry(w, x))
 
     args = weights, taps, carry, x
     f, structure = _concrete(jax.make_jaxpr(program)(*args)), jax.tree.structure(args)
-    free = Kept(tuple(i for i in which.which if i not in tied))
+    free = WeightSubset(tuple(i for i in subset.indices if i not in tied))
 
     @jax.jit
     def touched(rows: jax.Array, args: PyTree) -> PyTree:
         w, taps, h, x = args
 
         def both(values: list[jax.Array], taps: PyTree, h: PyTree) -> list[jax.Array]:
-            return f(
-                *jax.tree.leaves(jax.tree.unflatten(structure, jax.tree.leaves((free.put(w, values), taps, h, x))))
-            )
+            inputs = jax.tree.leaves((free.with_values(w, values), taps, h, x))
+            return f(*jax.tree.leaves(jax.tree.unflatten(structure, inputs)))
 
-        (y, _), pull = jax.vjp(both, free.of(w), taps, h)
+        (y, _), pull = jax.vjp(both, free.values(w), taps, h)
         units = jax.nn.one_hot(rows, y.size, dtype=y.dtype)
         after = jax.vmap(lambda d: pull([d, jnp.zeros_like(d)]))(units)
         start = jax.vmap(lambda d: pull([jnp.zeros_like(d), d]))(units)
@@ -140,18 +143,18 @@ def _dependencies(cell: Cell, which: Kept, weights: PyTree, x: PyTree) -> tuple[
         return *(jax.tree.map(lambda a: a.reshape(len(units), -1), t) for t in at_once), jax.vmap(flat)(after[2]) != 0
 
     n = sum(leaf.size for leaf in jax.tree.leaves(carry))
-    numbers = sum(leaf.size for leaf in jax.tree.leaves((free.of(weights), taps))) + n
+    numbers = sum(leaf.size for leaf in jax.tree.leaves((free.values(weights), taps))) + n
     with jax.ensure_compile_time_eval():
         free_bits, tap_bits, leads = _union_over_points(
             touched, list(_sample_points(args)), n, max(1, min(n, _BLOCK // max(numbers, 1)))
         )
     lookup = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x))
-    found = dict(zip(free.which, free_bits)) | tap_bits
+    found = dict(zip(free.indices, free_bits)) | tap_bits
     leaves = jax.tree.leaves(weights)
-    return [_sort_classes(found[i], leaves[i].shape, i in tied, lookup) for i in which.which], leads
+    return [_sort_classes(found[i], leaves[i].shape, i in tied, lookup) for i in subset.indices], leads
 
 
-def _product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
+def _product_columns(cell: Cell, subset: WeightSubset, weights: PyTree, carry: PyTree, x: PyTree) -> set[int]:
     """Returns the matrices that a step uses in exactly one product v w and that the initial carry does not use."""
     found: list[Any] = []
 
@@ -160,8 +163,8 @@ def _product_columns(cell: Cell, which: Kept, weights: PyTree, carry: PyTree, x:
         return ()
 
     jax.eval_shape(look, weights, carry, x)
-    at_start = kept(cell.replace(step=lambda w, h, x, key=None: ((), ())), weights, x)
-    return {i for i in which.which if i in found[0].inputs and found[0].uses[i] == 1 and i not in at_start.which}
+    at_start = carry_weights(cell.replace(step=lambda w, h, x, key=None: ((), ())), weights, x)
+    return {i for i in subset.indices if i in found[0].inputs and found[0].uses[i] == 1 and i not in at_start.indices}
 
 
 def _concrete(closed: ClosedJaxpr) -> Callable[..., list[jax.Array]]:

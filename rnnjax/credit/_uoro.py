@@ -10,7 +10,16 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from rnnjax.base import Cell, PyTree, tree_where, with_step, without_fast, wrapper, wrapping_carry
-from rnnjax.credit._attached import Kept, Outer, attach_influence, flat, inner_output, kept, of_window, without_key
+from rnnjax.credit._attached import (
+    Outer,
+    WeightSubset,
+    attach_influence,
+    carry_weights,
+    flat,
+    inner_output,
+    of_window,
+    without_key,
+)
 
 _UORO_TAG = 0x0502
 
@@ -79,17 +88,17 @@ def uoro(cell: Cell) -> Cell:
 
     def initial_carry(weights: PyTree, x: PyTree) -> _RankOne:
         carry = cell.initial_carry(weights, x)
-        right = jax.tree.map(jnp.zeros_like, kept(cell, weights, x).of(weights))
+        right = jax.tree.map(jnp.zeros_like, carry_weights(cell, weights, x).values(weights))
         return _RankOne(carry, jnp.zeros_like(flat(carry)), right, jnp.ones_like(flat(carry)[:1]))
 
     def step(w: PyTree, state: _RankOne, x: PyTree, key: jax.Array | None = None) -> tuple[_RankOne, PyTree]:
-        which, frozen = kept(cell, w, x), lax.stop_gradient(state)
+        subset, frozen = carry_weights(cell, w, x), lax.stop_gradient(state)
         if key is None:
             carry, y = cell.step(w, without_key(w, frozen.carry), x, key)
             return state._replace(carry=carry), y
-        before = attach_influence(which.of(w), frozen.carry, [Outer(frozen.left, v) for v in frozen.right])
+        before = attach_influence(subset.values(w), frozen.carry, [Outer(frozen.left, v) for v in frozen.right])
         carry, y = cell.step(w, initial_or_carry(cell, w, frozen.fresh, before, x), x, key)
-        left, right = _step_rank_one(slow, which, lax.stop_gradient(w), frozen, lax.stop_gradient(x), key)
+        left, right = _step_rank_one(slow, subset, lax.stop_gradient(w), frozen, lax.stop_gradient(x), key)
         return _RankOne(carry, *lax.stop_gradient((left, right)), jnp.zeros_like(frozen.fresh)), y
 
     return with_step(cell, step).replace(initial_carry=initial_carry, output=inner_output(cell))
@@ -101,15 +110,15 @@ def initial_or_carry(cell: Cell, w: PyTree, fresh: jax.Array, carry: PyTree, x: 
 
 
 def _step_rank_one(
-    cell: Cell, which: Kept, w: PyTree, state: _RankOne, x: PyTree, key: jax.Array
+    cell: Cell, subset: WeightSubset, w: PyTree, state: _RankOne, x: PyTree, key: jax.Array
 ) -> tuple[jax.Array, list[jax.Array]]:
     """Returns the pair after a step of a cell that has a forward mode."""
 
     def after(values: list[jax.Array], h: PyTree) -> jax.Array:
-        new = which.put(w, values)
+        new = subset.with_values(w, values)
         return flat(cell.step(new, initial_or_carry(cell, new, state.fresh, h, x), x, key)[0])
 
-    weights = which.of(w)
+    weights = subset.values(w)
     unflat = ravel_pytree(state.carry)[1]
     _, ahead = jax.jvp(lambda h: after(weights, h), (state.carry,), (unflat(state.left),))
     _, pull = jax.vjp(lambda values: after(values, state.carry), weights)

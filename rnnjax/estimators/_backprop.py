@@ -170,7 +170,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, truncation: in
 
 
 def _join_past(past: Seq, batch: Batch) -> Seq:
-    """Joins past and new inputs of each example; a restarting row is marked at its first new step, its past dropped."""
+    """Joins past and new inputs of each example; one that restarts loses its past and is marked."""
     new = batch.x if isinstance(batch.x, Seq) else Seq(batch.x)
     b, r = batch_size_of(batch), duration_of(batch)
     valid = jnp.ones((b, r), bool) if new.valid is None else new.valid.astype(bool)

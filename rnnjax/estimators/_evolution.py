@@ -79,7 +79,7 @@ def forward(cell: Cell, objective: Objective, truncation: int | None = None) -> 
         g = sum over examples of (dL . v) v,   v ~ N(0, 1)
 
     Unbiased, since E[v v'] = 1. Only forward mode is used, with the memory of one step. The direction and the
-    derivative of the carry along it persist from window to window until a row restarts, so windows do not truncate the
+    derivative of the carry along it persist over windows until an example restarts, so windows do not truncate the
     gradient.
 
     Args:
@@ -202,7 +202,7 @@ def es(cell: Cell, objective: Objective, truncation: int | None = None, sigma: A
 def pes(cell: Cell, objective: Objective, truncation: int | None = None, sigma: Any = 0.01) -> Estimator:
     """Persistent evolution strategies: every window draws a new pair of perturbations, and each keeps its own carry.
 
-        g = sum over examples and windows of (L+ - L-) / (2 sigma) xi,   xi = sum of the v since the row restarted
+        g = sum over examples and windows of (L+ - L-) / (2 sigma) xi,   xi = sum of the v since the example restarted
 
     Weighting by the sum of all perturbations since the start corrects the truncation: the estimate is unbiased for the
     smoothed loss at any window, with variance that grows with the number of windows. The metrics are the mean of the
@@ -235,9 +235,9 @@ def pes(cell: Cell, objective: Objective, truncation: int | None = None, sigma: 
 
 @with_old_arguments
 def nres(cell: Cell, objective: Objective, truncation: int | None = None, sigma: Any = 0.01) -> Estimator:
-    """Noise-reuse evolution strategies: like `pes`, with the same pair of perturbations until a row restarts.
+    """Noise-reuse evolution strategies: like `pes`, with the same pair of perturbations until an example restarts.
 
-        g = sum over examples and windows of (L+ - L-) / (2 sigma) v,   v drawn where the row restarts
+        g = sum over examples and windows of (L+ - L-) / (2 sigma) v,   v drawn where the example restarts
 
     Unbiased for the smoothed loss, with less variance than `pes` if the losses of the windows are similar.
 

@@ -118,8 +118,6 @@ def encoder_decoder(
         `Decoder` declares.
 
     Example: a decoder with attention, in training and step by step.
-
-    Example: a decoder that attends, in training and step by step.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
       >>> from rnnjax.seq2seq import dot
       >>> net = encoder_decoder(
@@ -137,73 +135,87 @@ def encoder_decoder(
 
     Reference: Sutskever, Vinyals, Le, Sequence to sequence learning with neural networks, 2014; Cho et al., 2014.
     """
-    form = _as_decoder(decoder)
+    parts = _Parts(encoder, _as_decoder(decoder), attention, bridge)
+    return EncoderDecoder(parts.init, parts.initial_carry, parts.step, parts.weights, slow=parts.slow, bind=parts.bind)
 
-    def recall(w: PyTree, encoded: PyTree) -> Any:
-        return encoded if attention is None else encode_memory(attention, w["keys"], encoded)
 
-    def joined(final: PyTree, start: PyTree, w: PyTree) -> PyTree:
-        have, want = recurrent_leaves(final), recurrent_leaves(start)
-        if not (bridge and have):
-            return start
-        if _same_shapes(have, want):
-            return with_recurrent_leaves(start, have)
-        return carry_from_vector(w["bridge"], _concat_flat(have), start)
+class _Parts(NamedTuple):
+    """The parts of an encoder-decoder; its methods are the functions of the cell."""
 
-    def init(key: jax.Array, x: SourceTarget) -> PyTree:
+    encoder: Cell
+    decoder: Decoder
+    attention: Attention | None
+    bridge: bool
+
+    def init(self, key: jax.Array, x: SourceTarget) -> PyTree:
         ke, kk, kb, kd = jax.random.split(key, 4)
-        params = {"encoder": encoder.init(ke, x.source), "keys": ()}
-        carry, encoded = tree_zeros(jax.eval_shape(lambda p, s: run_encoder(p, s), params["encoder"], x.source))
-        if attention is not None:
-            params["keys"] = attention.keys.init(kk, without_marks(encoded))
-        cell = form.make(recall(params, encoded))
+        params = {"encoder": self.encoder.init(ke, x.source), "keys": ()}
+        carry, encoded = tree_zeros(jax.eval_shape(self._run_encoder, params["encoder"], x.source))
+        if self.attention is not None:
+            params["keys"] = self.attention.keys.init(kk, without_marks(encoded))
+        cell = self.decoder.make(self._memory(params, encoded))
         first = _at_first_step(x.target)
         params |= {"bridge": (), "decoder": cell.init(kd, first)}
-        _check_weights(form, cell, params["decoder"])
+        _check_weights(self.decoder, cell, params["decoder"])
         start = cell.initial_carry(cell.weights(params["decoder"]), first)
-        if bridge and recurrent_leaves(carry) and not _same_shapes(recurrent_leaves(carry), recurrent_leaves(start)):
-            params["bridge"] = vector_to_carry(start).init(kb, _concat_flat(recurrent_leaves(carry)))
-        return params
+        return params | {"bridge": self._init_bridge(kb, recurrent_leaves(carry), start)}
 
-    def run_encoder(params: PyTree, source: PyTree) -> tuple[PyTree, PyTree]:
-        w = encoder.weights(params)
-        return encoder.step(w, encoder.initial_carry(w, source), source)
+    def weights(self, params: PyTree, key: jax.Array | None = None) -> PyTree:
+        ke, kd = split(key, 2)
+        encoder, decoder = self.encoder.weights(params["encoder"], ke), self.decoder.weights(params["decoder"], kd)
+        return params | {"encoder": encoder, "decoder": decoder}
 
-    def read(w: PyTree, source: PyTree, carry: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
-        final, encoded = encoder.step(w["encoder"], carry, source, key)
-        cell = form.make(recall(w, encoded))
-        return cell.replace(initial_carry=lambda v, x: joined(final, cell.initial_carry(v, x), w)), final
-
-    def bind(w: PyTree, source: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
-        return read(w, source, encoder.initial_carry(w["encoder"], source), key)
-
-    def initial_carry(w: PyTree, x: SourceTarget) -> Carries:
-        start = encoder.initial_carry(w["encoder"], x.source)
-        encoded = tree_zeros(jax.eval_shape(lambda h, s: encoder.step(w["encoder"], h, s)[1], start, x.source))
-        cell = form.make(recall(w, encoded))
+    def initial_carry(self, w: PyTree, x: SourceTarget) -> Carries:
+        start = self.encoder.initial_carry(w["encoder"], x.source)
+        encoded = tree_zeros(jax.eval_shape(lambda h, s: self.encoder.step(w["encoder"], h, s)[1], start, x.source))
+        cell = self.decoder.make(self._memory(w, encoded))
         return Carries(start, cell.initial_carry(w["decoder"], _at_first_step(x.target)))
 
-    def step(w: PyTree, carry: Carries, x: SourceTarget, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
+    def step(self, w: PyTree, carry: Carries, x: SourceTarget, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
         if may_restart(x.source) or may_restart(x.target):
             raise ValueError("encoder_decoder reads one source and writes one target: it cannot start anew in a window")
         ke, kd = split(key, 2)
-        cell, final = read(w, x.source, carry.encoder, ke)
+        cell, final = self._read(w, x.source, carry.encoder, ke)
         start = cell.initial_carry(w["decoder"], _at_first_step(x.target))  # of this source
         after, ys = unroll(cell).step(w["decoder"], start, x.target, kd)
         return Carries(final, after), ys
 
-    def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
-        ke, kd = split(key, 2)
-        return params | {
-            "encoder": encoder.weights(params["encoder"], ke),
-            "decoder": form.weights(params["decoder"], kd),
-        }
+    def bind(self, w: PyTree, source: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
+        return self._read(w, source, self.encoder.initial_carry(w["encoder"], source), key)
 
-    def slow() -> EncoderDecoder:
-        again = form._replace(make=lambda memory: without_fast(form.make(memory)))
-        return encoder_decoder(without_fast(encoder), again, attention, bridge)
+    def slow(self) -> EncoderDecoder:
+        decoder = self.decoder._replace(make=lambda memory: without_fast(self.decoder.make(memory)))
+        return encoder_decoder(without_fast(self.encoder), decoder, self.attention, self.bridge)
 
-    return EncoderDecoder(init, initial_carry, step, weights, slow=slow, bind=bind)
+    def _run_encoder(self, params: PyTree, source: PyTree) -> tuple[PyTree, PyTree]:
+        """Returns the encoder's final carry and its outputs."""
+        w = self.encoder.weights(params)
+        return self.encoder.step(w, self.encoder.initial_carry(w, source), source)
+
+    def _memory(self, w: PyTree, encoded: PyTree) -> Any:
+        """Returns the memory that the decoder reads, from the encoder's outputs."""
+        return encoded if self.attention is None else encode_memory(self.attention, w["keys"], encoded)
+
+    def _read(self, w: PyTree, source: PyTree, carry: PyTree, key: Any = None) -> tuple[Cell, PyTree]:
+        """Reads a source from this carry; returns the decoder and the encoder's final carry."""
+        final, encoded = self.encoder.step(w["encoder"], carry, source, key)
+        cell = self.decoder.make(self._memory(w, encoded))
+        return cell.replace(initial_carry=lambda v, x: self._cross(w, final, cell.initial_carry(v, x))), final
+
+    def _init_bridge(self, key: jax.Array, have: list[jax.Array], start: PyTree) -> PyTree:
+        """Returns the params of the bridge; () if the carry is passed on unchanged, or none is."""
+        if not (self.bridge and have) or _same_shapes(have, recurrent_leaves(start)):
+            return ()
+        return vector_to_carry(start).init(key, _concat_flat(have))
+
+    def _cross(self, w: PyTree, final: PyTree, start: PyTree) -> PyTree:
+        """Returns the decoder's initial carry: `start`, with the states that the bridge brings from the encoder."""
+        have = recurrent_leaves(final)
+        if not (self.bridge and have):
+            return start
+        if _same_shapes(have, recurrent_leaves(start)):
+            return with_recurrent_leaves(start, have)
+        return carry_from_vector(w["bridge"], _concat_flat(have), start)
 
 
 def _as_decoder(decoder: Cell | Decoder | Callable[[Any], Cell]) -> Decoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -96,58 +96,79 @@ def condition(cell: Cell, context: jax.Array, how: str = "both") -> Cell:
     """
     if how not in CONDITIONINGS:
         raise ValueError(f"condition(cell, context, {how!r}): one of {', '.join(CONDITIONINGS)}")
-    inner, starts = under_name(cell, "cell"), how in ("carry", "both")
+    told = _Conditioned(cell, under_name(cell, "cell"), context, how)
+    whole = told.inner.replace(init=told.init, initial_carry=told.initial_carry, step=told.around(told.inner.step))
+    fast, slow = told.around(unroll(told.inner).step), scan_window(whole)
 
-    def known(w: PyTree, xs: PyTree) -> PyTree:
-        x = without_marks(zero_invalid(xs))
-        c = context.astype(x.dtype)
-        if how == "carry":
+    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
+        # a window inside would restart from the carry of the inner cell
+        return (slow if told.sets_carry and may_restart(xs) else fast)(w, carry, xs, keys)
+
+    return whole.replace(window=window)
+
+
+class _Conditioned(NamedTuple):
+    """A cell and its context; the methods are the functions of the conditioned cell.
+
+    Attributes:
+      cell: the cell to condition.
+      inner: the same cell, whose params are at "cell".
+      context: `[C]`.
+      how: one of `CONDITIONINGS`.
+    """
+
+    cell: Cell
+    inner: Cell
+    context: jax.Array
+    how: str
+
+    @property
+    def sets_carry(self) -> bool:
+        """Returns whether the initial carry is computed from the context."""
+        return self.how in ("carry", "both")
+
+    def init(self, key: jax.Array, xs: PyTree) -> PyTree:
+        kc, ks, kg = jax.random.split(key, 3)
+        x = without_marks(xs)
+        context = jax.ShapeDtypeStruct(self.context.shape, x.dtype)
+        gate = {"gate": linear(2 * x.shape[-1]).init(kg, context)} if self.how == "gate" else {}
+        inputs = jax.eval_shape(self.inputs, gate, xs)
+        params = {"cell": self.cell.init(kc, inputs)} | gate
+        if not self.sets_carry:
+            return params
+        start = self.cell.initial_carry(self.cell.weights(params["cell"]), inputs)
+        return params | {"carry": vector_to_carry(start).init(ks, context)}
+
+    def initial_carry(self, w: PyTree, xs: PyTree) -> PyTree:
+        start = self.inner.initial_carry(w, jax.eval_shape(self.inputs, w, xs))
+        if not self.sets_carry:
+            return start
+        return carry_from_vector(w["carry"], self.context.astype(without_marks(xs).dtype), start)
+
+    def inputs(self, w: PyTree, xs: PyTree) -> PyTree:
+        """Returns the inputs of the cell: with the context appended, gated by it, or as they are."""
+        if self.how == "carry":
             return xs
-        if how == "gate":
+        x = without_marks(zero_invalid(xs))
+        c = self.context.astype(x.dtype)
+        if self.how == "gate":
             gate = linear(2 * x.shape[-1]).step(w["gate"], (), c)[1]
             scale, shift = (jnp.broadcast_to(half, x.shape) for half in jnp.split(gate, 2))
             return with_marks_of(xs, x + x * scale + shift)
         return with_marks_of(xs, jnp.concatenate([x, jnp.broadcast_to(c, (*x.shape[:-1], *c.shape))], axis=-1))
 
-    def init(key: jax.Array, xs: PyTree) -> PyTree:
-        kc, ks, kg = jax.random.split(key, 3)
-        x = without_marks(xs)
-        gate = {"gate": linear(2 * x.shape[-1]).init(kg, vector(x))} if how == "gate" else {}
-        seen = jax.eval_shape(known, gate, xs)
-        params = {"cell": cell.init(kc, seen)} | gate
-        if not starts:
-            return params
-        start = cell.initial_carry(cell.weights(params["cell"]), seen)
-        return params | {"carry": vector_to_carry(start).init(ks, vector(x))}
+    def around(self, step: Step) -> Step:
+        """Returns a step, or the step of a window, on the conditioned inputs."""
 
-    def vector(x: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(context.shape, x.dtype)
-
-    def initial_carry(w: PyTree, xs: PyTree) -> PyTree:
-        start = inner.initial_carry(w, jax.eval_shape(known, w, xs))
-        return carry_from_vector(w["carry"], context.astype(without_marks(xs).dtype), start) if starts else start
-
-    def around(step: Step) -> Step:
         def conditioned(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-            if starts and may_restart(xs):
+            if self.sets_carry and may_restart(xs):
                 raise ValueError(
                     "condition cannot start anew inside a window: unroll(condition(cell, ...)), "
                     "not condition(unroll(cell), ...)"
                 )
-            return step(w, carry, known(w, xs), key)
+            return step(w, carry, self.inputs(w, xs), key)
 
         return conditioned
-
-    whole = inner.replace(init=init, initial_carry=initial_carry, step=around(inner.step))
-    slow, fast = (
-        scan_window(whole),
-        around(unroll(inner).step),
-    )  # a window inside would restart from the carry of the inner cell
-
-    def window(w: PyTree, carry: PyTree, xs: PyTree, keys: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        return (slow if starts and may_restart(xs) else fast)(w, carry, xs, keys)
-
-    return whole.replace(window=window)
 
 
 def may_restart(xs: PyTree) -> bool:
