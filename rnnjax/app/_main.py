@@ -13,30 +13,26 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import numpy as np
-
-from rnnjax import distributed, training
-from rnnjax.app._analysis import Analyser
+from rnnjax import distributed
+from rnnjax.app._checked import check_runs, check_study
 from rnnjax.app._config import Config, Flags, LaunchConfig
 from rnnjax.app._experiment import LATER_FLAGS, PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
+from rnnjax.app._process import configure
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.app._terminal import steady_terminal
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import UserError
 from rnnjax.base._errors import is_machines_fault
 from rnnjax.credit import NotAdmitted
 from rnnjax.distributed._runtime import agree, fail, is_leader, running, stop, what_happened
-from rnnjax.runs import Workdir, flag_lines, usable_cores
-from rnnjax.runs._provenance import processor
+from rnnjax.runs import Workdir, flag_lines
 from rnnjax.runs._sources import keep_sources, refuse_other_code, sources
 from rnnjax.runs._workdir import refuse_other_run
 
 # Flags that may differ between processes: paths on their machines.
 _OF_A_PROCESS = ("workdir", "data_dir", "compilation_cache", "writers", "picture", "profile", "allow_other_code")
 _NO_BACKEND = "nable to initialize backend"
-_MOST_DEVICES = 8  # of a CPU with fewer cores: making a thousand takes a minute
 
 
 def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
@@ -132,7 +128,7 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     if is_leader():
         refuse_other_run(root, lines, experiment.free)
     agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
-    ready = _check_study(experiment, configs) if isinstance(experiment, Study) else _check_runs(experiment, configs)
+    ready = check_study(experiment, configs) if isinstance(experiment, Study) else check_runs(experiment, configs)
     with _open_workdir(root, lines, experiment, given) as workdir:
         if isinstance(experiment, Study):
             findings = experiment.run(configs, workdir)
@@ -197,52 +193,6 @@ def _train(
     return results
 
 
-def _check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
-    """Returns the session of each run; sessions with equal data share them.
-
-    Raises:
-      UserError: one of them cannot be trained. Nothing is written before.
-    """
-    ready: dict[str, Session] = {}
-    for name, config in configs.items():
-        session = _checked_session(experiment, config)
-        for other in ready.values():
-            session.data = other.data if _alike(other.data, session.data) else session.data
-        ready[name] = session
-    return ready
-
-
-def _checked_session(experiment: Experiment, config: Config) -> Session:
-    """Returns a session that has passed its checks."""
-    session = Session(experiment, config)
-    session.check()
-    if config.analyse:
-        Analyser(session)
-    return session
-
-
-def _alike(a: PyTree, b: PyTree) -> bool:
-    """Returns whether two trees of arrays are equal."""
-    ones, others = (jax.tree_util.tree_leaves_with_path(tree) for tree in (a, b))
-    if [(path, x.dtype) for path, x in ones] != [(path, x.dtype) for path, x in others]:
-        return False
-    return all(np.array_equal(np.asarray(x), np.asarray(y)) for (_, x), (_, y) in zip(ones, others))
-
-
-def _check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]:
-    """Runs the study's own check; returns no session.
-
-    Raises:
-      UserError: the study refuses its flags. Nothing is written before.
-    """
-    if study.check is not None:
-        try:
-            study.check(configs)
-        except (TypeError, ValueError) as error:
-            raise UserError(str(error)) from error
-    return {}
-
-
 def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
     """Returns the modules that the flags and the script name; their source counts even if they are installed."""
     named = [text for value in config.values.values() for text in (value if isinstance(value, list) else [value])]
@@ -270,31 +220,6 @@ def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
             flag = experiment.flags[name]
             lines |= {name: ""} if name in LATER_FLAGS and flag.value == flag.default else flag_lines([flag])
     return lines
-
-
-def configure(config: Flags) -> None:
-    """Configures the JAX settings of the whole process."""
-    jax.config.update("jax_enable_x64", config.dtype == "float64")
-    jax.config.update("jax_default_matmul_precision", config.matmul_precision)
-    use_devices(config)
-    use_compilation_cache(config)
-
-
-def use_devices(config: Flags) -> None:
-    """Makes the requested number of CPU devices, if JAX has not started."""
-    if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
-        training.host_devices(min(config.devices, max(usable_cores(), _MOST_DEVICES)))
-
-
-def use_compilation_cache(config: Flags) -> None:
-    """Sets the folder of compiled programs."""
-    if config.compilation_cache == "off":
-        jax.config.update("jax_compilation_cache_dir", None)
-    else:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart, and homes may be shared
-        jax.config.update("jax_compilation_cache_dir", config.compilation_cache or cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def default_workdir(name: str, experiment: Experiment | Study) -> str:

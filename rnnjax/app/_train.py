@@ -14,10 +14,11 @@ import jax
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Flags, LaunchConfig
 from rnnjax.app._experiment import Experiment
-from rnnjax.app._main import default_workdir, free_flags, lines_of_flags, use_compilation_cache, use_devices
+from rnnjax.app._main import default_workdir, free_flags, lines_of_flags
 from rnnjax.app._opened import numerics
 from rnnjax.app._outcome import draw_runs, run_session
 from rnnjax.app._parsing import parse_into, run_configs
+from rnnjax.app._process import use_compilation_cache, use_devices
 from rnnjax.app._session import Interrupted, Session
 from rnnjax.app._trained_run import TrainedRun
 from rnnjax.base import UserError

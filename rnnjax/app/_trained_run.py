@@ -19,8 +19,9 @@ from rnnjax.app._parsing import read_config
 from rnnjax.app._trained_network import TrainedNetwork
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
+from rnnjax.runs._flags_file import flag_value, read_flags
 from rnnjax.runs._kept import kept_arrays, kept_place
-from rnnjax.runs._workdir import flag_value, read_flags, read_records
+from rnnjax.runs._workdir import read_records
 
 
 class TrainedRun(TrainedNetwork):

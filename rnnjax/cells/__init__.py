@@ -19,7 +19,7 @@ from rnnjax.cells._baselines import (
     time_delay,
 )
 from rnnjax.cells._block_parts import rms_norm, short_convolution
-from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, recurrent, vanilla_core
+from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core
 from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
 from rnnjax.cells._delta_rule import delta_product, deltanet, gated_deltanet
 from rnnjax.cells._feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
@@ -28,11 +28,13 @@ from rnnjax.cells._gated_recurrences import qrnn, rg_lru, rtu, sru
 from rnnjax.cells._layers import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.cells._lean_gates import atr, cfn, janet, ligru, minimal_rnn, ran, star, ugrnn
 from rnnjax.cells._linear_attention import gla, linear_attention, mamba2, retnet
-from rnnjax.cells._linear_recurrence import linear_recurrent, linear_scan, lru, mingru, minlstm, s4d
+from rnnjax.cells._linear_recurrence import linear_recurrent, lru, mingru, minlstm, s4d
+from rnnjax.cells._linear_scan import linear_scan
 from rnnjax.cells._lstm import LSTMCarry, lstm_core, peephole_core
 from rnnjax.cells._matrix_memory import Write, matrix_recurrent
 from rnnjax.cells._oscillators import OscillatorCarry, antisymmetric_rnn, cornn, lem, unicornn
 from rnnjax.cells._output_feedback import feedback, jordan, teacher_forced
+from rnnjax.cells._recurrent import recurrent
 from rnnjax.cells._small_cells import brc, fastgrnn, fastrnn, nbrc
 from rnnjax.cells._state_spaces import s5, s6
 from rnnjax.cells._stochastic import (

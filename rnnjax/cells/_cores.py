@@ -6,143 +6,18 @@ core)`. The input of a core may therefore come from anything, and the time-paral
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_size
-from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, nothing, ones, orthogonal, standardize
-from rnnjax.base._outputs import carry_itself, output_in_carry
+from rnnjax.base._numerics import Initializer, as_dtype, nothing, orthogonal
+from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
 from rnnjax.cells._fused_rules import GRU, VANILLA
 from rnnjax.cells._fused_window import Rule, core_window
-
-Activation = Callable[[jax.Array], jax.Array]
-_Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
-
-
-def recurrent(
-    hidden: int,
-    update: _Update,
-    gates: int = 1,
-    start: Callable[[jax.Array], PyTree] = lambda h: h,
-    u_init: Initializer = orthogonal,
-    extra: Mapping[str, tuple[Initializer, tuple[int, ...]]] | None = None,
-    output: Callable[[Any], PyTree] | None = None,
-) -> Cell:
-    """Builds a core from a recurrent matrix u `[hidden, gates * hidden]` and its update; the basis of most new cells.
-
-    Args:
-      hidden: the number of units.
-      update: (weights, carry, z) -> (carry, y), with z `[gates * hidden]`.
-      gates: the number of slices of width `hidden` in z and u; u is initialised gate by gate.
-      start: from zeros `[hidden]` to the initial carry, e.g. `lambda h: LSTMCarry(h, h)`.
-      u_init: the initialiser of one gate's `[hidden, hidden]`.
-      extra: further params by name: (initialiser, shape).
-      output: carry -> y, as `Cell.output`; None: detected by tracing the update, if y consists of arrays of the carry.
-
-    Raises:
-      ValueError: at the first step, if z is not `[gates * hidden]` (a window without `unroll`, or too narrow a linear).
-
-    Example: a leaky integrator.
-      >>> import jax, jax.numpy as jnp, rnnjax
-      >>> def leaky(hidden, rate=0.1):
-      ...     def update(p, h, z):
-      ...         h = (1 - rate) * h + rate * jnp.tanh(z + h @ p["u"])
-      ...         return h, h
-      ...     return rnnjax.stack(rnnjax.linear(hidden), recurrent(hidden, update))
-      >>> xs = jnp.ones((12, 3))
-      >>> cell = rnnjax.unroll(leaky(4))
-      >>> rnnjax.run(cell, cell.init(jax.random.key(0), xs), xs)[1].shape
-      (12, 4)
-    """
-    name = getattr(update, "__qualname__", "update").split(".")[0]
-    check_size(f"{name}: hidden", hidden)
-    check_size(f"{name}: gates", gates)
-
-    def check(z: Any) -> None:
-        if jnp.shape(z) != (gates * hidden,):
-            raise ValueError(
-                f"{name} with {hidden} units takes the pre-activations [{gates * hidden}] of one step, got "
-                f"{list(jnp.shape(z))}: put linear({gates * hidden}) before it, unroll(...) around it for windows, "
-                "jax.vmap around that for batches"
-            )
-
-    def init(key: jax.Array, z: Any) -> PyTree:
-        check(z)
-        ku, *keys = jax.random.split(key, 1 + len(extra or {}))
-        blocks = [draw_initial(u_init, k, (hidden, hidden), z.dtype) for k in jax.random.split(ku, gates)]
-        more = {k: draw_initial(f, key, shape, z.dtype) for key, (k, (f, shape)) in zip(keys, (extra or {}).items())}
-        return {"u": jnp.concatenate(blocks, axis=1)} | more
-
-    def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        check(z)
-        return update(p, carry, z)
-
-    def shapes() -> tuple[PyTree, PyTree, Any]:
-        made = {"u": (hidden, gates * hidden)} | {k: shape for k, (_, shape) in (extra or {}).items()}
-        p = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in made.items()}
-        h = jax.eval_shape(start, jax.ShapeDtypeStruct((hidden,), jnp.float32))
-        return p, h, jax.ShapeDtypeStruct((gates * hidden,), jnp.float32)
-
-    read = _traced_output(update, shapes) if output is None else output
-    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=read)
-
-
-def _traced_output(update: _Update, shapes: Callable[[], tuple[Any, ...]]) -> Callable[[PyTree], PyTree] | None:
-    """Returns the output of an update if it is a function of the carry; None if not, or if tracing in float32 fails."""
-    try:
-        return output_in_carry(update, *shapes())
-    except Exception:  # an update whose core is wrapped may need other weights
-        return None
-
-
-def driven(
-    name: str,
-    hidden: int,
-    width: int,
-    update: _Update,
-    params: Mapping[str, tuple[Initializer, tuple[int, ...]]],
-    start: Callable[[jax.Array], PyTree] = lambda h: h,
-) -> Cell:
-    """A core of any params, (name: (initialiser, shape)), on pre-activations `[width]`; else as `recurrent`."""
-    check_size(f"{name}: hidden", hidden)
-
-    def check(z: Any) -> None:
-        if jnp.shape(z) != (width,):
-            raise ValueError(
-                f"{name} with {hidden} units takes the pre-activations [{width}] of one step, got "
-                f"{list(jnp.shape(z))}: unroll(...) for windows, jax.vmap around that for batches"
-            )
-
-    def init(key: jax.Array, z: Any) -> PyTree:
-        check(z)
-        keys = jax.random.split(key, len(params))
-        return {n: draw_initial(f, k, shape, z.dtype) for k, (n, (f, shape)) in zip(keys, params.items())}
-
-    def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        check(z)
-        return update(p, carry, z)
-
-    def shapes() -> tuple[PyTree, PyTree, Any]:
-        p = {n: jax.ShapeDtypeStruct(shape, jnp.float32) for n, (_, shape) in params.items()}
-        h = jax.eval_shape(start, jax.ShapeDtypeStruct((hidden,), jnp.float32))
-        return p, h, jax.ShapeDtypeStruct((width,), jnp.float32)
-
-    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=_traced_output(update, shapes))
-
-
-def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:
-    """Returns the recurrent part of all gates, h u, normalised if the core has layer norm."""
-    v = h @ p["u"]
-    return standardize(v) * p["gain"] if "gain" in p else v
-
-
-def norm_params(flag: bool, width: int) -> dict[str, tuple[Initializer, tuple[int, ...]]]:
-    """Returns the extra params of a core with layer norm: the gain of its recurrent part."""
-    return {"gain": (ones, (width,))} if flag else {}
+from rnnjax.cells._recurrent import Activation, norm_params, recurrent, recurrent_drive
 
 
 def vanilla_core(

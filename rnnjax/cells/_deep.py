@@ -13,8 +13,8 @@ import numpy as np
 from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._numerics import Initializer, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
-from rnnjax.cells._cores import recurrent
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import recurrent
 
 
 def _stacked_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:

@@ -12,8 +12,8 @@ import numpy as np
 from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
-from rnnjax.cells._cores import driven
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import driven
 
 
 @functools.cache

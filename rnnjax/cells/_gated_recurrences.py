@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, stack
 from rnnjax.base._numerics import as_dtype, draw_initial, lecun_normal
 from rnnjax.cells._baselines import delay_line
-from rnnjax.cells._cores import driven
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_recurrence import joined, linear_recurrent
+from rnnjax.cells._recurrent import driven
 
 
 def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True, input_map: bool = True) -> Cell:

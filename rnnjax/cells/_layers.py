@@ -9,13 +9,14 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, lecun_normal, orthogonal
-from rnnjax.cells._cores import Activation, ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core, vanilla_rule
+from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core, vanilla_rule
 from rnnjax.cells._feedforward import layer_norm as layer_norm_cell
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_LSTM
 from rnnjax.cells._fused_rules import GRU, LSTM, VANILLA
 from rnnjax.cells._fused_window import layer_window
 from rnnjax.cells._lstm import lstm_core, on_forget, peephole_core
+from rnnjax.cells._recurrent import Activation
 
 
 def _layer(

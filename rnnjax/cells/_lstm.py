@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree, check_number, check_size, memory_carry
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, ones, orthogonal, standardize
 from rnnjax.base._outputs import hidden_units
-from rnnjax.cells._cores import norm_params, recurrent, recurrent_drive
 from rnnjax.cells._fused_layer_norm import NORMED_LSTM
 from rnnjax.cells._fused_rules import LSTM
 from rnnjax.cells._fused_window import core_window
+from rnnjax.cells._recurrent import norm_params, recurrent, recurrent_drive
 
 
 @memory_carry

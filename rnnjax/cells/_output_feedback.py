@@ -13,7 +13,7 @@ from rnnjax.base import Cell, PyTree, check_rate, check_size, stack, wrapper
 from rnnjax.base._cell import fold
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear, pointwise
-from rnnjax.cells._linear_recurrence import linear_scan
+from rnnjax.cells._linear_scan import linear_scan
 
 _FEEDBACK_TAG = 0xFEED
 _Form = Callable[[jax.Array | None, jax.Array], jax.Array]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.estimators._anneal import anneal, exponential_cooling
-from rnnjax.estimators._audit import Lag, Quality, by_lag, compare, compare_leaves, credit_delivered, estimates
+from rnnjax.estimators._audit import Quality, compare, compare_leaves, estimates
 from rnnjax.estimators._backprop import backprop, sliding_tbptt
 from rnnjax.estimators._base import Estimate, Estimator, score
 from rnnjax.estimators._bucketed import bucketed
 from rnnjax.estimators._cost import Update, compile_update, flops, median_seconds
 from rnnjax.estimators._evolution import es, forward, nres, pes
+from rnnjax.estimators._lags import Lag, by_lag, credit_delivered
 from rnnjax.estimators._rules import RULES
 from rnnjax.estimators._score_function import score_function
 

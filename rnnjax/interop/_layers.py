@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnjax.base import Cell, PyTree
 from rnnjax.cells import gru, lstm, vanilla
-from rnnjax.cells._cores import Activation
+from rnnjax.cells._recurrent import Activation
 from rnnjax.wrappers import Directions
 
 _KINDS = {1: "vanilla", 3: "gru", 4: "lstm"}

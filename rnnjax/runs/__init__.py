@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from rnnjax._deprecated import getattr_of
 from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._files import atomic_write
+from rnnjax.runs._flags_file import flag_lines
 from rnnjax.runs._progress import Progress, format_duration, print_table
 from rnnjax.runs._provenance import code_version, describe_devices, provenance, usable_cores, versions
 from rnnjax.runs._queue import Queue
-from rnnjax.runs._workdir import Workdir, flag_lines
+from rnnjax.runs._workdir import Workdir
 from rnnjax.runs._workers import Pool, work
 from rnnjax.runs._writers import make_writer, make_writers
 

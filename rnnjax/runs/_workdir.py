@@ -10,42 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from absl import flags as absl_flags
-
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.runs._files import atomic_write, read_sealed, write_sealed
+from rnnjax.runs._files import read_sealed, write_sealed
+from rnnjax.runs._flags_file import allowed_changes, write_flags
 from rnnjax.runs._log import Log
 
 _Record = dict[str, Any]
 _CLAIM = ("flags.cfg", "run.json", "code.json", ".lock")  # the files of a folder before its run begins
-_HEADER = "# The flags of a run of rnnjax; not to be edited: sha256 "
-
-
-def flag_lines(flags: Iterable[absl_flags.Flag]) -> dict[str, str]:
-    """Returns flags in the form of a flagfile: by name, the line or lines, separated by `\\n`; "" for None.
-
-    Raises:
-      UserError: a flagfile cannot hold a value, because it has a line break or ends in white space.
-
-    Example:
-      >>> from absl import flags
-      >>> values = flags.FlagValues()
-      >>> _ = flags.DEFINE_bool("tied", True, "", flag_values=values)
-      >>> _ = flags.DEFINE_multi_string("grid", ["seed=0,1", "delay=9"], "", flag_values=values)
-      >>> _ = values(["program", "--notied"])
-      >>> flag_lines(values[name] for name in values)
-      {'tied': '--notied', 'grid': '--grid=seed=0,1\\n--grid=delay=9'}
-    """
-    return {flag.name: _sayable(flag) for flag in flags}
 
 
 class Workdir:
@@ -168,10 +147,9 @@ class Workdir:
     def _claim(self, free: Collection[str]) -> bool:
         """Writes flags.cfg, or compares the flags with it; returns whether it existed."""
         path, resumed = self.file("flags.cfg"), self.file("flags.cfg").exists()
-        changes = _allowed_changes(self.path, self.flags, free) if resumed else {}
+        changes = allowed_changes(self.path, self.flags, free) if resumed else {}
         if changes or not resumed:
-            text = "".join(f"{lines}\n" for lines in self.flags.values() if lines)
-            atomic_write(path, f"{_HEADER}{_sha256(text)}\n{text}")
+            write_flags(path, self.flags)
         return resumed
 
     def _log(self) -> Log:
@@ -209,7 +187,7 @@ def refuse_other_run(path: str | os.PathLike[str], flags: Mapping[str, str], fre
         if path.is_dir():
             _assert_ours(path)
         if (path / "flags.cfg").exists():
-            _allowed_changes(path, flags, free)
+            allowed_changes(path, flags, free)
 
 
 def _is_locked(path: Path, descriptor: int) -> bool:
@@ -219,19 +197,6 @@ def _is_locked(path: Path, descriptor: int) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
-
-
-def _sayable(flag: absl_flags.Flag) -> str:
-    text: str = flag.serialize()
-    lines = text.split("\n")
-    count = len(flag.value or [""]) if isinstance(flag, absl_flags.MultiFlag) else 1
-    if len(lines) != count or any(line != line.rstrip() or "\r" in line for line in lines):
-        raise UserError(f"--{flag.name} has a line break or ends in white space, which flags.cfg cannot say")
-    return text
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _assert_ours(path: Path) -> None:
@@ -252,56 +217,3 @@ def _locked(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
-
-
-def _allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str]) -> dict[str, str]:
-    """Returns the flags that differ from flags.cfg; raises an error unless they are free to change."""
-    changes = _changes(read_flags(path / "flags.cfg", flags), flags)
-    forbidden = "; ".join(change for name, change in changes.items() if name not in free)
-    if forbidden:
-        raise UserError(f"{path} was begun with other flags: {forbidden}; go back to those, or give another --workdir")
-    return changes
-
-
-def read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
-    """Returns the lines of flags.cfg by the name of their flag."""
-    with as_user_error("read", path):
-        header, _, text = path.read_text(encoding="utf-8").partition("\n")
-    if not header.startswith(_HEADER):
-        raise UserError(f"{path} is not one that rnnjax wrote: give another --workdir")
-    if header.removeprefix(_HEADER) != _sha256(text):
-        raise UserError(f"{path} was edited after the run began: undo that, or copy it and give another --workdir")
-    lines: dict[str, str] = {}
-    for line in filter(None, text.split("\n")):
-        name = _name(line, names)
-        lines[name] = f"{lines[name]}\n{line}" if name in lines else line
-    return lines
-
-
-def _name(line: str, names: Collection[str]) -> str:
-    """Returns the flag of a line: --name=value, --name or --noname."""
-    name, equals, _ = line.removeprefix("--").partition("=")
-    return name if equals or name in names else name.removeprefix("no")
-
-
-def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """Describes by name how the flags differ."""
-    names = [name for name in {**old, **new} if old.get(name, "") != new.get(name, "")]
-    return {
-        name: f"--{name}: {flag_value(name, old.get(name, ''))} -> {flag_value(name, new.get(name, ''))}"
-        for name in names
-    }
-
-
-def flag_value(name: str, lines: str) -> str:
-    """Formats the value in the line or lines of a flag.
-
-    Example:
-      >>> flag_value("seed", "--seed=3"), flag_value("tied", "--notied"), flag_value("text", "--text=")
-      ('3', 'false', '""')
-    """
-    if not lines:
-        return "not given"
-    if "=" not in lines:
-        return "true" if lines == f"--{name}" else "false"
-    return " ".join(line.removeprefix(f"--{name}=") or '""' for line in lines.split("\n"))

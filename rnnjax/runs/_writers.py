@@ -20,7 +20,8 @@ from typing import Any, Protocol
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.runs._files import atomic_write
-from rnnjax.runs._workdir import Workdir, flag_value
+from rnnjax.runs._flags_file import flag_value
+from rnnjax.runs._workdir import Workdir
 
 _Metrics = Mapping[str, Any]
 

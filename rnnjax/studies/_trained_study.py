@@ -13,8 +13,8 @@ import numpy as np
 from rnnjax.app import Config, Experiment, LaunchConfig, TrainedNetwork, parse
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
+from rnnjax.runs._flags_file import read_flags
 from rnnjax.runs._leaves import DamagedError
-from rnnjax.runs._workdir import read_flags
 from rnnjax.studies._main import EXPERIMENT
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import found

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import jax
 
 from rnnjax.app import Config
-from rnnjax.app._main import configure
+from rnnjax.app._process import configure
 from rnnjax.app._registry import parse_arguments
 from rnnjax.app._session import Interrupted
 from rnnjax.base import UserError

@@ -8,7 +8,7 @@ from _helpers import close, draw, moved
 
 from rnnjax import lru, mingru, minlstm, run, s4d, unroll
 from rnnjax.cells import linear_scan
-from rnnjax.cells._linear_recurrence import in_parallel, one_by_one
+from rnnjax.cells._linear_scan import in_parallel, one_by_one
 
 STEPS, WIDTH = 11, 3
 

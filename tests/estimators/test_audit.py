@@ -16,7 +16,7 @@ from rnnjax import estimators, losses
 from rnnjax.base import Cell
 from rnnjax.data import Batch
 from rnnjax.estimators import RULES, backprop
-from rnnjax.estimators import _audit as audit
+from rnnjax.estimators import _lags as lags
 
 T = 3
 
@@ -124,7 +124,7 @@ def test_the_cut_carry_says_the_same_as_constant_params(x64, monkeypatch):
         )
 
     gated = parts()
-    monkeypatch.setattr(audit, "gated", audit.sever_params)
+    monkeypatch.setattr(lags, "_gate_params", lags.sever_params)
     close(parts(), gated, rtol=1e-9)
 
 

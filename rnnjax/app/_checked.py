@@ -1,0 +1,58 @@
+"""Checks of a launch before anything is written."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from rnnjax.app._analysis import Analyser
+from rnnjax.app._config import Config
+from rnnjax.app._experiment import Experiment, Study
+from rnnjax.app._session import Session
+from rnnjax.base import PyTree, UserError
+
+
+def check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+    """Returns the session of each run; sessions with equal data share them.
+
+    Raises:
+      UserError: one of them cannot be trained. Nothing is written before.
+    """
+    ready: dict[str, Session] = {}
+    for name, config in configs.items():
+        session = _checked_session(experiment, config)
+        for other in ready.values():
+            session.data = other.data if _alike(other.data, session.data) else session.data
+        ready[name] = session
+    return ready
+
+
+def _checked_session(experiment: Experiment, config: Config) -> Session:
+    """Returns a session that has passed its checks."""
+    session = Session(experiment, config)
+    session.check()
+    if config.analyse:
+        Analyser(session)
+    return session
+
+
+def _alike(a: PyTree, b: PyTree) -> bool:
+    """Returns whether two trees of arrays are equal."""
+    ones, others = (jax.tree_util.tree_leaves_with_path(tree) for tree in (a, b))
+    if [(path, x.dtype) for path, x in ones] != [(path, x.dtype) for path, x in others]:
+        return False
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for (_, x), (_, y) in zip(ones, others))
+
+
+def check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]:
+    """Runs the study's own check; returns no session.
+
+    Raises:
+      UserError: the study refuses its flags. Nothing is written before.
+    """
+    if study.check is not None:
+        try:
+            study.check(configs)
+        except (TypeError, ValueError) as error:
+            raise UserError(str(error)) from error
+    return {}
