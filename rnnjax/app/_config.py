@@ -135,7 +135,7 @@ class Config(Flags):
 
     def cell_numbers(self) -> dict[str, float]:
         """Returns the numbers in `--cell_args`; empty for experiments with their own kinds of cell, such as trees."""
-        given, known = registry.parse_arguments("cell_args", self.values.get("cell_args", "")), registry.cells()
+        given, known = registry.parse_arguments("cell_args", self.values.get("cell_args", "")), registry.CELLS
         ours = self.cell in known or ":" in self.cell
         return registry.numeric_arguments(registry.resolve("cell", self.cell, known), given) if given and ours else {}
 

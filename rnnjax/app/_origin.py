@@ -25,6 +25,7 @@ from rnnjax.app._experiment import Experiment
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Workdir, atomic_write
+from rnnjax.runs._sources import source_digest
 
 _FORMAT = 1
 _IMPORTED = ("cell", "rule", "optimizer", "report")  # flags whose value can be an import path
@@ -50,7 +51,7 @@ def write_origin(workdir: Workdir, experiment: Experiment, flags: Mapping[str, A
         "format": _FORMAT,
         "rnnjax": rnnjax.__version__,
         "experiment": where,
-        "code": {file: _source_digest(Path(file)) for file in files if file} | {"rnnjax": _source_digest(_LIBRARY)},
+        "code": {file: source_digest(Path(file)) for file in files if file} | {"rnnjax": source_digest(_LIBRARY)},
         "facts": digests_of(facts),
         "data": data,
         "vocabularies": vocabularies_of(facts),
@@ -104,21 +105,11 @@ def find_experiment(origin: Origin, path: Path) -> Experiment:
 def changed_code(origin: Origin) -> list[str]:
     """Returns the files of a run's code that have changed since it was trained, or are gone."""
     now = {file: _LIBRARY if file == "rnnjax" else Path(file) for file in origin.get("code", {})}
-    found = {file: _source_digest(path) for file, path in now.items()}
+    found = {file: source_digest(path) for file, path in now.items()}
     return [file if now else f"{file} (gone)" for file, now in found.items() if now != origin["code"][file]]
 
 
 _LIBRARY = Path(rnnjax.__file__).parent
-
-
-def _source_digest(path: Path) -> str | None:
-    """Returns the sha256 of a source file, or of all files in a folder; None if it is gone."""
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    try:
-        parts = [f"{file.relative_to(path)}\n".encode() + file.read_bytes() for file in files]
-    except OSError:
-        return None
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _imported_modules(flags: Mapping[str, Any]) -> list[str]:

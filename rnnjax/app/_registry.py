@@ -83,11 +83,6 @@ CELLS: Mapping[str, Callable[..., Cell]] = {
 }
 
 
-def cells() -> dict[str, Any]:
-    """Returns the layers of `--cell`."""
-    return dict(CELLS)
-
-
 def parameters(f: Any) -> Mapping[str, inspect.Parameter]:
     """Returns the parameters of a function; empty if it has no signature."""
     try:
@@ -224,7 +219,7 @@ def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = 
       >>> make_cell("lstm", 4, "forget_bias=0.0").window is None
       False
     """
-    return make_from(cells(), Cell, name, hidden_size, cell_args)
+    return make_from(CELLS, Cell, name, hidden_size, cell_args)
 
 
 def _check_cell(cell: Cell) -> None:

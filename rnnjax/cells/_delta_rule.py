@@ -54,11 +54,9 @@ def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 
 
     Reference: Siems et al., DeltaProduct: improving state-tracking in linear RNNs via Householder products, 2025.
     """
-    check_size("delta_product: hidden", hidden)
-    check_size("delta_product: heads", heads)
+    size = head_size("delta_product", hidden, heads)
     check_size("delta_product: writes", writes)
     check_number("delta_product: strength", strength, 0, 2)
-    size = head_size("delta_product", hidden, heads)
 
     def drive(p: PyTree, z: jax.Array) -> Write:
         q = jnp.broadcast_to(_key(z[:hidden].reshape(heads, size)), (writes, heads, size))
@@ -131,10 +129,8 @@ def gated_deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool 
 
     Reference: Yang, Kautz, Hatamizadeh, Gated delta networks: improving Mamba2 with delta rule, 2024.
     """
-    check_size("gated_deltanet: hidden", hidden)
-    check_size("gated_deltanet: heads", heads)
-    check_number("gated_deltanet: strength", strength, 0, 2)
     size = head_size("gated_deltanet", hidden, heads)
+    check_number("gated_deltanet: strength", strength, 0, 2)
 
     def drive(p: PyTree, z: jax.Array) -> Write:
         q, k, v = (z[i * hidden : (i + 1) * hidden].reshape(heads, size) for i in range(3))

@@ -45,8 +45,6 @@ def linear_attention(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
 
     Reference: Katharopoulos, Vyas, Pappas, Fleuret, Transformers are RNNs, 2020.
     """
-    check_size("linear_attention: hidden", hidden)
-    check_size("linear_attention: heads", heads)
     size = head_size("linear_attention", hidden, heads)
 
     def drive(p: PyTree, z: jax.Array) -> Write:
@@ -86,8 +84,6 @@ def retnet(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
 
     Reference: Sun et al., Retentive network: a successor to transformer for large language models, 2023.
     """
-    check_size("retnet: hidden", hidden)
-    check_size("retnet: heads", heads)
     size = head_size("retnet", hidden, heads)
 
     def drive(p: PyTree, z: jax.Array) -> Write:
@@ -125,10 +121,8 @@ def gla(hidden: int, heads: int = 1, slowness: Any = 16.0, bias: bool = True) ->
     Reference: Yang, Wang, Shen, Panda, Kim, Gated linear attention transformers with hardware-efficient training,
     2023.
     """
-    check_size("gla: hidden", hidden)
-    check_size("gla: heads", heads)
-    check_positive("gla: slowness", slowness)
     size = head_size("gla", hidden, heads)
+    check_positive("gla: slowness", slowness)
 
     def drive(p: PyTree, z: jax.Array) -> Write:
         q, k, v, a = split_heads(z, 4, heads, size)
@@ -166,10 +160,8 @@ def mamba2(hidden: int, states: int = 16, heads: int = 1, bias: bool = True) -> 
     Reference: Dao, Gu, Transformers are SSMs: generalized models and efficient algorithms through structured state
     space duality, 2024.
     """
-    check_size("mamba2: hidden", hidden)
-    check_size("mamba2: states", states)
-    check_size("mamba2: heads", heads)
     size = head_size("mamba2", hidden, heads)
+    check_size("mamba2: states", states)
 
     def init(key: jax.Array, z: Any) -> PyTree:
         return fading_rates(heads)(key, z) | {"d": jnp.ones(heads, z.dtype)}

@@ -235,8 +235,10 @@ def head_size(name: str, hidden: int, heads: int) -> int:
     """Returns the number of units per head.
 
     Raises:
-      ValueError: the heads do not divide the units.
+      ValueError: the units or the heads are not sizes, or the heads do not divide the units.
     """
+    check_size(f"{name}: hidden", hidden)
+    check_size(f"{name}: heads", heads)
     if hidden % heads:
         raise ValueError(f"{name} takes a number of heads that divides its units, got {heads} heads of {hidden} units")
     return hidden // heads

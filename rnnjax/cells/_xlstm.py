@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, check_number, check_size, stack, tree_where, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_number, stack, tree_where, without_marks
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, orthogonal
 from rnnjax.base._outputs import hidden_units
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -67,10 +67,8 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
 
     Reference: Beck et al., xLSTM: extended long short-term memory, 2024.
     """
-    check_size("slstm: hidden", hidden)
-    check_size("slstm: heads", heads)
-    check_number("slstm: forget_bias", forget_bias)
     size = head_size("slstm", hidden, heads)
+    check_number("slstm: forget_bias", forget_bias)
 
     def init(key: jax.Array, z: Any) -> PyTree:
         keys = jax.random.split(key, (heads, 4))
@@ -132,10 +130,8 @@ def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True
 
     Reference: Beck et al., xLSTM: extended long short-term memory, 2024.
     """
-    check_size("mlstm: hidden", hidden)
-    check_size("mlstm: heads", heads)
-    check_number("mlstm: forget_bias", forget_bias)
     size = head_size("mlstm", hidden, heads)
+    check_number("mlstm: forget_bias", forget_bias)
 
     def gates(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         i, f = jnp.split(z[4 * hidden :], 2)

@@ -23,6 +23,7 @@ from rnnjax.estimators._base import (
     keys_of,
     over_windows,
     score,
+    sum_over_examples,
 )
 from rnnjax.losses import Metrics, Objective
 
@@ -160,7 +161,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, truncation: in
         def loss(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
             weights = cell.weights(params, weights_key(key))
             metrics, after = jax.vmap(partial(example, weights))(state.carry, xs, batch, keys)
-            metrics = jax.tree.map(lambda a: a.sum(0), metrics)
+            metrics = sum_over_examples(metrics)
             return metrics["loss"].total, (metrics, after)
 
         grads, (metrics, after) = jax.grad(loss, has_aux=True)(params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.losses import Metrics, Objective
 
+_T = TypeVar("_T")
 EXAMPLES = "examples"  # the mesh axis along which a batch is sharded
 
 
@@ -103,7 +104,13 @@ def score(
         return objective(y, batch), carry
 
     metrics, carry = jax.vmap(example)(carry, batch, keys_of(key, batch, axis))
-    return jax.tree.map(lambda a: a.sum(0), metrics), carry
+    return sum_over_examples(metrics), carry
+
+
+def sum_over_examples(tree: _T) -> _T:
+    """Sums each array of a tree over its first axis, the examples."""
+    sums: _T = jax.tree.map(lambda a: a.sum(0), tree)
+    return sums
 
 
 def batch_size_of(batch: Batch) -> int:

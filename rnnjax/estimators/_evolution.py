@@ -13,7 +13,7 @@ from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where, wi
 from rnnjax.base._cell import fold, weights_key
 from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, initial_carries, over_windows
+from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, initial_carries, over_windows, sum_over_examples
 from rnnjax.losses import Metrics, Objective
 
 _DIRECTION_TAG = 0x0505
@@ -65,11 +65,6 @@ def _per_example(
 def _example_keys(key: jax.Array | None, n: int) -> jax.Array | None:
     """Returns a key for each example."""
     return None if key is None else jax.random.split(key, n)
-
-
-def _sum_metrics(metrics: Metrics) -> Metrics:
-    """Sums metrics over the examples."""
-    return jax.tree.map(lambda a: a.sum(0), metrics)
 
 
 @with_old_arguments
@@ -132,7 +127,7 @@ def forward(cell: Cell, objective: Objective, truncation: int | None = None) -> 
 
         args = state.carry, state.other, direction, batch, _example_keys(key, batch_size_of(batch))
         slopes, metrics, carry, dcarry = jax.vmap(along)(*args)
-        return Estimate(_weighted_directions(slopes, direction), _sum_metrics(metrics)), _CarryWithMoves(
+        return Estimate(_weighted_directions(slopes, direction), sum_over_examples(metrics)), _CarryWithMoves(
             carry, dcarry, direction
         )
 
@@ -193,7 +188,7 @@ def es(cell: Cell, objective: Objective, truncation: int | None = None, sigma: A
             return (plus - minus) / (2 * jnp.asarray(sigma, plus.dtype)), metrics, after
 
         slopes, metrics, after = jax.vmap(pair)(carry, direction, batch, _example_keys(key, batch_size_of(batch)))
-        return Estimate(_weighted_directions(slopes, direction), _sum_metrics(metrics)), after
+        return Estimate(_weighted_directions(slopes, direction), sum_over_examples(metrics)), after
 
     return over_windows(piece, lambda params, batch: initial_carries(cell, params, batch), truncation)
 
@@ -296,6 +291,8 @@ def _with_pairs(
 
         args = (state.carry, state.other), move, batch, _example_keys(key, batch_size_of(batch))
         slopes, metrics, carries = jax.vmap(pair)(*args)
-        return Estimate(_weighted_directions(slopes, since), _sum_metrics(metrics)), _CarryWithMoves(*carries, since)
+        return Estimate(_weighted_directions(slopes, since), sum_over_examples(metrics)), _CarryWithMoves(
+            *carries, since
+        )
 
     return over_windows(piece, start, truncation)

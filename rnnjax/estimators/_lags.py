@@ -16,7 +16,7 @@ from rnnjax.base._cell import Step
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
 from rnnjax.estimators._audit import QUICK, flatten_double
-from rnnjax.estimators._base import Estimator, batch_size_of, duration_of
+from rnnjax.estimators._base import Estimator, batch_size_of, duration_of, sum_over_examples
 
 
 class _Marks(NamedTuple):
@@ -148,7 +148,7 @@ def by_lag(
     def drawn(cell: Cell) -> PyTree:
         def summed(key: jax.Array) -> PyTree:
             one = jax.vmap(partial(estimate, make, cell, key), (None, 0))
-            parts = lax.map(lambda lag: jax.tree.map(lambda a: a.sum(0), one(lag, times)), jnp.asarray(lags))
+            parts = lax.map(lambda lag: sum_over_examples(one(lag, times)), jnp.asarray(lags))
             return jax.tree.map(lambda a: jnp.diff(a, axis=0, prepend=jnp.zeros_like(a[:1])), parts)
 
         return jax.jit(lambda keys: lax.map(summed, keys, batch_size=10), compiler_options=QUICK)(keys)

@@ -14,7 +14,7 @@ from rnnjax.base._cell import weights_key
 from rnnjax.cells import log_probability
 from rnnjax.credit import NotAdmitted
 from rnnjax.data import Batch
-from rnnjax.estimators._base import Estimate, Estimator, batch_size_of
+from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, sum_over_examples
 from rnnjax.losses import Metrics, Objective
 
 MOVE_TAG = 0x0506
@@ -67,7 +67,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
             loss = metrics["loss"].total
             baseline = (loss.sum() - loss) / max(batch_size_of(batch) - 1, 1)
             credit = lax.stop_gradient(loss - baseline) * log_p.astype(loss.dtype)
-            return (loss + credit).sum(), jax.tree.map(lambda a: a.sum(0), metrics)
+            return (loss + credit).sum(), sum_over_examples(metrics)
 
         grads, metrics = jax.grad(surrogate, has_aux=True)(params)
         return Estimate(grads, metrics), ()

@@ -39,8 +39,25 @@ def sources(roots: Collection[str] = ()) -> _Digests:
         path = _source(module)
         if path is not None and (name.partition(".")[0] in packages or not _is_installed(path)):
             files[_key(name, module, path)] = path
-    digests = {key: _digest(path) for key, path in sorted(files.items())}
+    digests = {key: source_digest(path) for key, path in sorted(files.items())}
     return {key: digest for key, digest in digests.items() if digest}
+
+
+def source_digest(path: Path) -> str | None:
+    """Returns the sha256 of a source file, or of all Python files in a folder; None if it is gone.
+
+    Example:
+      >>> import tempfile
+      >>> source_digest(Path(tempfile.mkdtemp()) / "gone.py") is None
+      True
+    """
+    try:
+        if not path.is_dir():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        parts = [f"{file.relative_to(path)}\n".encode() + file.read_bytes() for file in sorted(path.rglob("*.py"))]
+    except OSError:
+        return None
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def refuse_other_code(folder: Path, now: _Digests, allowed: bool = False) -> None:
@@ -90,7 +107,7 @@ def _edited(recorded: _Digests, now: _Digests) -> list[str]:
 def _found(key: str) -> str | None:
     """Returns the digest of a file that Python would import under this name; None if there is none."""
     places = (Path(folder or ".") / key for folder in sys.path)
-    return next((digest for path in places if path.is_file() and (digest := _digest(path))), None)
+    return next((digest for path in places if path.is_file() and (digest := source_digest(path))), None)
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -141,14 +158,6 @@ def _key(name: str, module: ModuleType, path: Path) -> str:
         return path.name
     parts = name.split(".")
     return "/".join([*parts, "__init__.py"] if path.name == "__init__.py" else [*parts[:-1], path.name])
-
-
-def _digest(path: Path) -> str:
-    """Returns the digest of a file; empty if it is gone."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def _sha256(value: Any) -> str:
