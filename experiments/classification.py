@@ -162,7 +162,7 @@ def network(config: app.Config, facts: Facts) -> rnnjax.Cell:
     read, enter, layers = rnnjax.linear(len(facts.classes)), entrance(config, facts), config.layers()
     if config.both_ways:
         if config.rule != "bptt" or config.pool:
-            raise UserError("--both_ways reads to both ends: leave --rule and --pool")
+            raise UserError("--both_ways reads in both directions: do not give --rule or --pool")
         first = [rnnjax.unroll(rnnjax.stack(*enter))] if enter else []
         return rnnjax.stack(*first, rnnjax.bidirectional(layers, last=True), read)
     each = rnnjax.stack(*enter, layers, *([mean_so_far()] if config.pool else []))

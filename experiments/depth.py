@@ -61,7 +61,7 @@ def checked(config: app.Config) -> list[int]:
     if not config.shortcuts:
         raise UserError(f"--shortcuts: one of {', '.join(SHORTCUTS)} at least")
     if config.num_layers != 1 or config.dropout:
-        raise UserError("--num_layers and --dropout are not of use here: the layers are those of --depths")
+        raise UserError("--num_layers and --dropout are not used here: --depths gives the layers")
     echo(config)
     for shortcut in config.shortcuts:
         try:

@@ -79,7 +79,7 @@ def rates(config: app.Config) -> list[tuple[float, float]]:
     except ValueError as error:
         raise UserError(f"--rates={','.join(config.rates)}: two numbers, one for each kind") from error
     if min(usual, prongs) <= 0:
-        raise UserError(f"--rates={','.join(config.rates)}: above zero, please")
+        raise UserError(f"--rates={','.join(config.rates)}: expected numbers above zero")
     return [(usual, usual), (config.first, prongs)]
 
 

@@ -147,9 +147,9 @@ def more_than_one(pieces: list[np.ndarray], what: str) -> list[np.ndarray]:
     """Returns the pieces of more than one frame, and prints how many are left out."""
     kept = [piece for piece in pieces if len(piece) > 1]
     if len(kept) < len(pieces):
-        print(f"{what.format(len(pieces) - len(kept))} are left out: one frame, and none to follow")
+        print(f"{what.format(len(pieces) - len(kept))} are left out: they have a single frame")
     if not kept:
-        raise UserError(f"{what.format('all')} have one frame: a frame is said from the one before")
+        raise UserError(f"{what.format('all')} have one frame: each frame is predicted from the one before")
     return kept
 
 

@@ -92,7 +92,7 @@ def piece(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[
 def build(config: app.Config) -> app.Setup:
     """Builds the network of the flags' layers from four symbols to two."""
     if config.dropout:
-        raise UserError("--dropout: this comparison has none")
+        raise UserError("--dropout: this comparison does not use dropout")
     net = rnnjax.stack(rnnjax.one_hot(4, config.dtype), config.layers(), rnnjax.linear(2))
     return app.Setup(rnnjax.unroll(net), losses.classify, Stream(lambda data: (), stop))
 

@@ -199,7 +199,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     if not all(parts.values()):
         raise UserError(f"--data={config.data}: a part has no tree with a label at its root for --task={config.task}")
     if config.brackets and structured(config):
-        raise UserError(f"--cell={config.cell} goes by the trees: --brackets is for recurrent cells")
+        raise UserError(f"--cell={config.cell} reads the trees: --brackets is for recurrent cells")
     parts = {name: [spelt_out(tree) for tree in part] if config.brackets else part for name, part in parts.items()}
     words = trees.vocabulary(parts["train"])
     data = {

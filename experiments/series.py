@@ -104,7 +104,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     if not np.isfinite(deviation + largest) or largest > np.finfo(np.float32).max:
         raise UserError(f"--data={config.data}: numbers such as {np.abs(x).max():g} are too large to be squared")
     if not deviation:
-        raise UserError(f"--data={config.data}: all numbers to learn from are {mean:g}")
+        raise UserError(f"--data={config.data}: all training values are {mean:g}")
     x = (x - mean) / deviation
     cuts = {"train": (0, ends[0]), "valid": (ends[0], ends[1]), "test": (ends[1], len(x))}
     data = {

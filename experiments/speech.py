@@ -150,7 +150,7 @@ def recorded(config: app.Config) -> tuple[Facts, PyTree]:
 def load(config: app.Config) -> tuple[Facts, PyTree]:
     """Loads the examples and the names of their labels."""
     if config.rule != "bptt":
-        raise UserError(f"--rule={config.rule}: a path is scored as a whole, and read from both ends; leave --rule")
+        raise UserError(f"--rule={config.rule}: whole recordings are read in both directions: do not give --rule")
     return generated(config) if config.data == "strokes" else recorded(config)
 
 

@@ -195,7 +195,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     if test is None:
         places, known = drop_duplicates([" ".join(sentences[i].words) for i in kept], places)
         if known:
-            print(f"{known} sentences of the test are left out: they are among those learned from too")
+            print(f"{known} sentences of the test are left out: they are in the training part too")
     parts = {name: [sentences[kept[i]] for i in at] for name, at in zip(("train", "valid", "test"), places)}
     if test is not None:
         parts |= {"test": [s for s in test if len(s.words) <= config.longest]}

@@ -112,7 +112,7 @@ class Facts(NamedTuple):
 def load(config: app.Config) -> tuple[Facts, PyTree]:
     """Loads the words as rows."""
     if config.rule == "bptt" or config.truncation < 1:
-        raise UserError("the text is read in windows: --rule=tbptt, say, and a --truncation of at least one word")
+        raise UserError("the text is read in windows: use --rule=tbptt and a --truncation of at least one word")
     parts = read(config)
     vocabulary = data.Vocabulary.of(parts["train"], config.vocabulary, [data.UNKNOWN])
     symbols = {name: vocabulary.encode(part) for name, part in parts.items()}
@@ -159,7 +159,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     path = Path(result.summary["workdir"]) / "vectors.txt"
     data.write_vectors(str(path), facts.words.words, w[1:])
     share = w.size / result.summary["parameters"]
-    print(f"perplexity on the test part: {perplexity:.4g}, after {passes:.2f} passes over the part to learn from")
+    print(f"perplexity on the test part: {perplexity:.4g}, after {passes:.2f} passes over the training part")
     print(f"the table of words is {share:.0%} of the parameters: {path}")
     print_table(neighbours(facts.words, w), title="nearest by the cosine of their vectors")
     if config.sample:

@@ -60,7 +60,7 @@ def divided(examples: Labelled, config: app.Config, test: Labelled | None = None
     if not isinstance(examples.xs[0], np.ndarray):
         places, known = drop_duplicates(examples.xs, places)
         if known:
-            print(f"{known} examples of the test are left out: they are among those learned from too")
+            print(f"{known} examples of the test are left out: they are in the training part too")
     return dict(zip(("train", "valid", "test"), map(examples.at, places)))
 
 
@@ -88,7 +88,7 @@ def reduced(train: Labelled, part: float) -> Labelled:
     """Returns a fraction of the training examples."""
     kept = train.at(random_split(len(train.xs), part)[1]) if part < 1 else train
     if not len(kept.xs):
-        raise UserError(f"--part={part:g}: no example is left to learn from")
+        raise UserError(f"--part={part:g}: no example is left to train on")
     return kept
 
 

@@ -15,7 +15,7 @@ from rnnjax.training import Progress
 def echo(config: app.Config) -> tasks.Task:
     """Returns the task of repeating the input of `--delay` steps ago, in sequences of `--length`."""
     if config.delay >= config.length:
-        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to say")
+        raise UserError(f"--delay={config.delay}: nothing of a sequence of --length={config.length} is left to predict")
     return tasks.echo(config.length, config.delay)
 
 

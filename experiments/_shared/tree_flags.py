@@ -26,7 +26,7 @@ def packed_flag(flag_values: flags.FlagValues) -> None:
 def forests_a_batch(config: app.Config) -> int:
     """Returns the number of forests per batch."""
     if config.batch_size % config.packed:
-        raise UserError(f"--batch_size={config.batch_size} is no multiple of --packed={config.packed}")
+        raise UserError(f"--batch_size={config.batch_size} is not a multiple of --packed={config.packed}")
     return int(config.batch_size // config.packed)
 
 

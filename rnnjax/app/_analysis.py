@@ -43,7 +43,9 @@ class Analyser:
         except (TypeError, ValueError, IndexError) as error:
             raise UserError(f"--analyse: this network cannot run step by step: {error}") from error
         if not stepwise:
-            raise UserError("--analyse: this network does not go from step to step, as where it reads from both ends")
+            raise UserError(
+                "--analyse: this network does not run step by step, perhaps because it reads in both directions"
+            )
 
     def finish(self, result: Result) -> dict[str, Any]:
         """Draws the three pictures, prints the table, and returns the entries for the summary."""

@@ -74,7 +74,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
         return _report_failure(" ".join(str(error).split()), name)
     except Interrupted as interruption:
         if is_leader():
-            print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+            print(f"{name}: stopped and saved; the same command continues from here", file=sys.stderr)
         stop()
         return interruption.status
     except KeyboardInterrupt:
@@ -83,7 +83,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
             return _report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
         if is_machines_fault(error):
-            return _report_failure(f"{_first_line(error)}; the same command goes on from here", name)
+            return _report_failure(f"{_first_line(error)}; the same command continues from here", name)
         if _NO_BACKEND in str(error):
             return _report_failure(f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {_first_line(error)}", name)
         if not running():
@@ -206,10 +206,10 @@ def _join_processes(config: Flags, name: str) -> None:
     place = {flag: config.values[flag] for flag in PROCESS_FLAGS if flag in config.values}
     if place.get("coordinator"):
         if config.values.get("analyse"):
-            raise UserError("--analyse is done by one process: start the run again with it, alone, when it has ended")
+            raise UserError("--analyse runs in one process: start the run again with it, alone, when it has ended")
         distributed.start(**place, name=name)
     elif place.get("num_processes"):
-        raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
+        raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, the address of process 0")
 
 
 def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
@@ -239,5 +239,5 @@ def _name_runs(configs: list[Config]) -> dict[str, Config]:
     cells = [c.cell for c in configs]
     names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]
     if len(set(names)) < len(names):
-        raise UserError(f"--cell={','.join(cells)}: the same cell twice with the same --hidden_size")
+        raise UserError(f"--cell={','.join(cells)}: names a cell twice with the same --hidden_size")
     return {name.replace(":", "."): c for name, c in zip(names, configs)}

@@ -74,7 +74,7 @@ def read_origin(path: Path) -> Origin:
         origin = json.loads(content)
         known = int(origin["format"]), origin["experiment"]["name"], origin["code"].items(), origin["facts"].items()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{file} is damaged: delete it, and say which experiment it is of by experiment=") from error
+        raise UserError(f"{file} is damaged: delete it and name the experiment by experiment=") from error
     if known[0] > _FORMAT:
         raise UserError(f"{file} has format {known[0]}, this version of rnnjax knows {_FORMAT}: update rnnjax")
     return dict(origin)
@@ -88,7 +88,7 @@ def find_experiment(origin: Origin, path: Path) -> Experiment:
     """
     ask = f"give load_run({str(path)!r}, experiment=EXPERIMENT)"
     if not origin:
-        raise UserError(f"{path} does not say which experiment it is of, an earlier version wrote it: {ask}")
+        raise UserError(f"{path} does not name its experiment, since an earlier version wrote it: {ask}")
     where = origin["experiment"]
     called = where["module"] or where["file"] or "a notebook or a console"
     try:
@@ -153,7 +153,7 @@ def _module(where: Mapping[str, str | None], path: Path) -> Any:
     if not file or not where["name"]:
         return None
     if Path(file).is_relative_to(path.resolve()):
-        raise UserError(f"{file} lies in the folder of the run, and code is not taken from there: give experiment=")
+        raise UserError(f"{file} lies in the folder of the run, and no code is run from there: give experiment=")
     return _script(Path(file))
 
 
@@ -183,7 +183,7 @@ def _script(file: Path) -> ModuleType:
     name = _SCRIPT + hashlib.sha256(os.fspath(file).encode()).hexdigest()[:8]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise UserError(f"{file} is no Python script")
+        raise UserError(f"{file} is not a Python script")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if os.fspath(file.parent) not in sys.path:

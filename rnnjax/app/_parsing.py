@@ -37,7 +37,7 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:
-        raise UserError(f"what is {rest[1]!r}? flags are written --name=value")
+        raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
     _check_numbers(values)
     given = LaunchConfig({name: values[name].value for name in values if name not in _HELP})
     if "hidden_size" not in values:
@@ -73,13 +73,13 @@ def _check_numbers(values: flags.FlagValues) -> None:
         given = values[name].value
         for value in given if isinstance(given, list) else [given]:
             if isinstance(value, float) and not math.isfinite(value) and not hasattr(values[name], "takes_infinite"):
-                raise UserError(f"--{name}={value}: a finite number, please")
+                raise UserError(f"--{name}={value}: expected a finite number")
             most = _LARGEST.get(name, 2**31 - 1)
             if isinstance(value, int) and not -(2**31) <= value <= most:
                 raise UserError(f"--{name}={value}: at most {most:,}")
     parts = [values[name].value for name in ("valid", "test") if name in values]
     if len(parts) == 2 and all(isinstance(part, float) for part in parts) and sum(parts) >= 1:
-        raise UserError(f"--valid={parts[0]:g} --test={parts[1]:g}: nothing is left to learn from")
+        raise UserError(f"--valid={parts[0]:g} --test={parts[1]:g}: nothing is left to train on")
     steps = [values[name].value for name in ("warmup_steps", "num_steps") if name in values]
     if len(steps) == 2 and steps[0] > steps[1]:
         raise UserError(f"--warmup_steps={steps[0]} --num_steps={steps[1]}: the run ends before its warm-up does")

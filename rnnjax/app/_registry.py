@@ -196,7 +196,7 @@ def _check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
     Example:
       >>> _check_arguments(rnnjax.lstm, {"layer_norm": "maybe"})
       Traceback (most recent call last):
-      TypeError: layer_norm=maybe: True or False, please
+      TypeError: layer_norm=maybe: expected True or False
     """
     wanted = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
     fits: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
@@ -209,7 +209,7 @@ def _check_arguments(factory: Any, given: Mapping[str, Any]) -> None:
         if kind is None or optional or not isinstance(value, (bool, int, float, str, complex, type(None))):
             continue
         if not isinstance(value, fits[kind]) or (isinstance(value, bool) and kind is not bool):
-            raise TypeError(f"{name}={value}: {wanted[kind]}, please")
+            raise TypeError(f"{name}={value}: expected {wanted[kind]}")
 
 
 def make_cell(name: str, hidden_size: int, cell_args: str | Mapping[str, Any] = "") -> Cell:

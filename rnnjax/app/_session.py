@@ -161,7 +161,7 @@ class Session:
         due = max(step - step % every for every in (self.config.log_every, self.config.eval_every))
         if last < due:
             self.tell(
-                f"{self.workdir.file('metrics.jsonl')} has lost the records after step {last}; the run goes on "
+                f"{self.workdir.file('metrics.jsonl')} has lost the records after step {last}; the run continues "
                 f"from step {step}"
             )
 

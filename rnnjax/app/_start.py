@@ -23,9 +23,9 @@ def starting_params(config: Config, drawn: PyTree) -> PyTree:
     try:
         params, anew = fit_params(drawn, _arrays(config.start_from), source, config.start_partial)
     except ValueError as error:
-        raise UserError(f"{error}; --start_partial takes what fits") from error
+        raise UserError(f"{error}; --start_partial loads what fits") from error
     if anew:
-        print(f"{source}: {len(anew)} do not fit and are drawn anew: {'; '.join(anew)}", file=sys.stderr)
+        print(f"{source}: {len(anew)} do not fit and are initialised: {'; '.join(anew)}", file=sys.stderr)
     return params
 
 
@@ -45,7 +45,7 @@ def check_start(config: Config, like: PyTree) -> None:
     try:
         fit_params(like, arrays, f"--start_from={text}")
     except ValueError as error:
-        raise UserError(f"{error}; --start_partial takes what fits") from error
+        raise UserError(f"{error}; --start_partial loads what fits") from error
 
 
 def _arrays(text: str) -> dict[str, np.ndarray]:
@@ -54,5 +54,5 @@ def _arrays(text: str) -> dict[str, np.ndarray]:
     if not colon or not (which in ("best", "last") or which.isdecimal()):
         path, which = text, "best"
     if not (Path(path) / "flags.cfg").exists():
-        raise UserError(f"--start_from={text}: {path} is no run")
+        raise UserError(f"--start_from={text}: {path} is not a run")
     return kept_arrays(Path(path), which)[1]

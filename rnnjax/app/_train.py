@@ -83,7 +83,7 @@ def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str,
     words = [word for flag, value in given.items() for word in _words(experiment, flag, value)]
     config = parse_into(experiment.flags, [name, *words])
     if config.values.get("coordinator") or config.values.get("num_processes"):
-        raise UserError("train() is one process: several are started by the command line")
+        raise UserError("train() runs in one process: use the command line to start several")
     return config
 
 

@@ -60,13 +60,9 @@ class TrainedNetwork:
         known, now = self.origin.get("facts", {}), digests_of(opened.facts)
         others = [name or "facts" for name in known if now.get(name) != known[name]]
         if others:
-            raise UserError(
-                f"the data that {self.path} reads are not those it was trained on: {', '.join(others)} differ"
-            )
+            raise UserError(f"the data of {self.path} are not those it was trained on: {', '.join(others)} differ")
         if self.origin.get("data", "") not in ("", digest(opened.data)):
-            warnings.warn(
-                f"the data that {self.path} reads are not, bit for bit, those it was trained on", stacklevel=3
-            )
+            warnings.warn(f"the data of {self.path} are not bit for bit those it was trained on", stacklevel=3)
         return opened
 
     @property

@@ -172,7 +172,7 @@ def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None)
     Example:
       >>> load_run("nowhere")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere is no run: there is no such folder
+      rnnjax.base.UserError: nowhere is not a run: there is no such folder
     """
     path = Path(path)
     inner = _inner_runs(path)
@@ -201,7 +201,7 @@ def load_runs(path: str | os.PathLike[str], experiment: Experiment | None = None
     Example:
       >>> load_runs("nowhere")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere is no run: there is no such folder
+      rnnjax.base.UserError: nowhere is not a run: there is no such folder
     """
     names = _inner_runs(Path(path))
     if names:
@@ -221,9 +221,9 @@ def _inner_runs(path: Path) -> list[str]:
 def _flags_of(path: Path) -> dict[str, str]:
     """Returns the flags in the flags.cfg of a run, by name."""
     if not path.is_dir():
-        raise UserError(f"{path} is no run: there is no such folder")
+        raise UserError(f"{path} is not a run: there is no such folder")
     if not (path / "flags.cfg").exists():
-        raise UserError(f"{path} is no run: it has no flags.cfg")
+        raise UserError(f"{path} is not a run: it has no flags.cfg")
     flags = read_flags(path / "flags.cfg", ())
     if "experiment" in flags and "grid" in flags:
         raise UserError(f"{path} is a study: load_study({os.fspath(path)!r})")

@@ -162,7 +162,7 @@ def rtu(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
     check_number("rtu: r_max", r_max, 0, 1)
     check_positive("rtu: max_phase", max_phase)
     if hidden % 2:
-        raise ValueError(f"rtu has two units a pair: an even number of them, please, not {hidden}")
+        raise ValueError(f"rtu takes an even number of units, two for each pair, got {hidden}")
     pairs = hidden // 2
 
     def init(key: jax.Array, z: Any) -> PyTree:

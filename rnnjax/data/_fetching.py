@@ -103,7 +103,7 @@ def _limited_download(size: int) -> Callable[..., None]:
             for piece in answer.iter_content(_PIECE):
                 file.write(piece)
                 if file.tell() > size:
-                    raise UserError(f"{url} sends more than the {size} bytes that are expected")
+                    raise UserError(f"{url} sends more than the expected {size} bytes")
 
     return download
 
@@ -143,7 +143,7 @@ class Member(NamedTuple):
                     raise UserError(f"{where} is larger than the archive states")
                 yield piece
         if there != self.size:
-            raise UserError(f"{where} is damaged: {self.size} bytes announced, {there} there")
+            raise UserError(f"{where} is damaged: it announces {self.size} bytes and has {there}")
 
 
 def unpack(archive: str, folder: str, limit: int = _LIMIT) -> list[str]:
@@ -167,7 +167,7 @@ def unpack(archive: str, folder: str, limit: int = _LIMIT) -> list[str]:
       rnnjax.base.UserError: cannot read nowhere.tar.gz: No such file or directory
     """
     if Path(folder).exists():
-        raise UserError(f"{folder} is there already")
+        raise UserError(f"{folder} exists already")
     with open_archive(archive, limit) as members:
         with as_user_error("write", folder), tempfile.TemporaryDirectory(dir=Path(folder).parent) as new:
             for member in members:
@@ -191,7 +191,7 @@ def open_archive(archive: str, limit: int = _LIMIT) -> Iterator[list[Member]]:
     with as_user_error("read", archive), open(archive, "rb"):
         pass
     with contextlib.ExitStack() as stack:
-        with reader_errors(archive, "is no tar or zip archive, or a damaged one"):
+        with reader_errors(archive, "is not a tar or zip archive, or is damaged"):
             if zipfile.is_zipfile(archive):
                 file = stack.enter_context(zipfile.ZipFile(archive))
                 _check_zip_end(archive, file)
@@ -214,7 +214,7 @@ def _limit_total(archive: str, found: Iterable[Member], limit: int) -> list[Memb
     for member in found:
         total += member.size
         if total > limit:
-            raise UserError(f"{archive} holds {total} bytes, more than the {limit} that are unpacked")
+            raise UserError(f"{archive} holds {total} bytes, more than the limit of {limit}")
         members.append(member)
     return members
 
@@ -224,7 +224,7 @@ def _check_tar_end(archive: str, tar: tarfile.TarFile) -> None:
     tar.fileobj.seek(tar.offset)
     rest = tar.fileobj.read(_PIECE)
     if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
-        fault = "there is more, which is no member" if rest.strip(b"\0") else "it is cut short there"
+        fault = "more bytes follow that are not a member" if rest.strip(b"\0") else "it is cut short there"
         raise UserError(f"{archive} is a damaged tar archive: after {tar.offset} bytes its members end, and {fault}")
 
 

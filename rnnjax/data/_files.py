@@ -34,11 +34,11 @@ def find(path: str, data_dir: str = "") -> str:
       'nowhere.txt'
       >>> find("nowhere.txt", "/data")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere.txt: nothing is there, nor below --data_dir=/data
+      rnnjax.base.UserError: nowhere.txt does not exist, nor does it below --data_dir=/data
     """
     found = _locate(path, data_dir)
     if data_dir and not Path(found).exists():
-        raise UserError(f"{path}: nothing is there, nor below --data_dir={data_dir}")
+        raise UserError(f"{path} does not exist, nor does it below --data_dir={data_dir}")
     return found
 
 
@@ -47,7 +47,7 @@ def _locate(path: str, data_dir: str) -> str:
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
     below = Path(data_dir) / path
-    with reader_errors(f"{path[:40]!r}", "is no path"):  # for example a name that is too long
+    with reader_errors(f"{path[:40]!r}", "is not a path"):  # for example a name that is too long
         return str(below) if not Path(path).exists() and data_dir and below.exists() else path
 
 
@@ -67,7 +67,7 @@ def find_folder(path: str, data_dir: str = "", flag: str = "data") -> Path:
       rnnjax.base.UserError: --data=nowhere: there is no such folder, nor below --data_dir=/data
     """
     folder = Path(_locate(path, data_dir))
-    with reader_errors(f"--{flag}={path[:40]}", "is no path"):
+    with reader_errors(f"--{flag}={path[:40]}", "is not a path"):
         there = folder.is_dir()
     if not there:
         below = f", nor below --data_dir={data_dir}" if data_dir else ": is --data_dir missing?"
@@ -104,7 +104,7 @@ def _read_bounded(file: IO[bytes] | Any, limit: int, path: str) -> bytes:
     while piece := file.read(PIECE):
         size += len(piece)
         if size > limit:
-            raise UserError(f"{path} holds more than the {limit} bytes that are read")
+            raise UserError(f"{path} holds more than the limit of {limit} bytes")
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -34,10 +34,11 @@ def read_idx(path: str) -> np.ndarray:
     """
     content = read_bytes(path)
     if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in _KINDS:
-        raise UserError(f"{path} is no idx file: it begins with the bytes {content[:4].hex(' ') or 'of nothing'}")
+        start = f"it begins with the bytes {content[:4].hex(' ')}" if content else "it is empty"
+        raise UserError(f"{path} is not an idx file: {start}")
     kind, rank = np.dtype(_KINDS[content[2]]), content[3]
     if rank > _MOST_AXES:
-        raise UserError(f"{path} is no idx file that is read: it has {rank} axes, and {_MOST_AXES} are the most")
+        raise UserError(f"{path} has {rank} axes: idx files of at most {_MOST_AXES} are supported")
     start = 4 + 4 * rank
     if len(content) < start:
         raise UserError(f"{path} is cut short: it ends within its header, after {len(content)} bytes")
@@ -218,7 +219,7 @@ def shuffled_images(name: str, batch_size: int) -> Stream:
     def init(data: PyTree) -> _Epoch:
         n = len(data[name].y)
         if n < batch_size:
-            raise UserError(f"--batch_size={batch_size}: there are only {n} images to learn from")
+            raise UserError(f"--batch_size={batch_size}: there are only {n} training images")
         return _Epoch(jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32))
 
     def next_batch(data: PyTree, position: _Epoch, key: jax.Array) -> tuple[Batch, _Epoch]:

@@ -62,5 +62,5 @@ def decode_text(content: bytes, path: str, encoding: str = UTF8, feeds: bool = F
     except ValueError as error:
         raise UserError(f"cannot read {path}: it is not {name.upper()} text ({error})") from error
     if name == UTF8 and text[:_PROBE].count("\0") * 4 > len(text[:_PROBE]):
-        raise UserError(f"{path} is full of zero bytes: if it is UTF-16, say --encoding=utf-16-le or utf-16-be")
+        raise UserError(f"{path} is full of zero bytes: if it is UTF-16, give --encoding=utf-16-le or utf-16-be")
     return text if feeds and "\n" in text else _unify_line_ends(text)

@@ -42,7 +42,7 @@ def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | 
     def init(data: PyTree) -> tuple[jax.Array, jax.Array]:
         n = len(data[name].y)
         if n < batch_size:
-            raise UserError(f"a batch takes {batch_size} examples, and there are only {n} to learn from")
+            raise UserError(f"a batch takes {batch_size} examples, and there are only {n} to train on")
         return jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32)
 
     def following(

@@ -193,7 +193,7 @@ def what_happened(error: BaseException) -> str | None:
     if not _LOST.search(str(error)):
         return None
     return _told(300) or (  # a failing process reports before its connections break
-        "a process of this run is lost; the same command, given to all of them, goes on from the last checkpoint"
+        "a process of this run is lost; the same command, given to all of them, continues from the last checkpoint"
     )
 
 

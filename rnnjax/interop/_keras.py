@@ -102,7 +102,7 @@ def _check_directions(first: tuple[int, ...], second: tuple[int, ...], recurrent
         )
     if first[:1] == recurrent[:1] and not told:
         raise ValueError(
-            f"two kernels {list(first)} are a Bidirectional or two layers: say both_ways=True, or convert each layer"
+            f"two kernels {list(first)} are a Bidirectional or two layers: give both_ways=True, or convert each layer"
         )
 
 

@@ -77,7 +77,7 @@ def load_params(path: str | os.PathLike[str], like: PyTree) -> PyTree:
     try:
         arrays = _from_npz(content) if kind == ".npz" else _from_safetensors(content)
     except Exception as error:  # zip, NumPy and JSON raise different errors
-        raise ValueError(f"{os.fspath(path)} is damaged, or no {kind} file: {error}") from error
+        raise ValueError(f"{os.fspath(path)} is damaged, or not a {kind} file: {error}") from error
     return fit_params(like, arrays, os.fspath(path))[0]
 
 

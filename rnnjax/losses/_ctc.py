@@ -171,7 +171,7 @@ def check_lengths(
         wrong = y[(y < 1) | (y >= (np.inf if symbols is None else symbols))]
         if len(wrong):
             upto = "" if symbols is None else f" to {symbols - 1}"
-            raise ValueError(f"{name}: label {wrong[0]} is no symbol: labels are from 1{upto}, 0 is the blank")
+            raise ValueError(f"{name}: label {wrong[0]} is not a symbol: labels are from 1{upto}, and 0 is the blank")
         need = len(y) + int((y[1:] == y[:-1]).sum())
         if need > n:
             raise ValueError(

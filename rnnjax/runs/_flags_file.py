@@ -38,7 +38,7 @@ def _line_of(flag: absl_flags.Flag) -> str:
     lines = text.split("\n")
     count = len(flag.value or [""]) if isinstance(flag, absl_flags.MultiFlag) else 1
     if len(lines) != count or any(line != line.rstrip() or "\r" in line for line in lines):
-        raise UserError(f"--{flag.name} has a line break or ends in white space, which flags.cfg cannot say")
+        raise UserError(f"--{flag.name} has a line break or ends in white space, which flags.cfg cannot hold")
     return text
 
 

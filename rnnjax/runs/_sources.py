@@ -77,8 +77,8 @@ def refuse_other_code(folder: Path, now: _Digests, allowed: bool = False) -> Non
     shown = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
     line = f"{folder} was begun with other code: {shown} changed since"
     if not allowed:
-        raise UserError(f"{line}; undo that, give another --workdir, or go on anyway with --allow_other_code")
-    print(f"{line}; going on as --allow_other_code says", file=sys.stderr)
+        raise UserError(f"{line}; undo that, give another --workdir, or continue anyway with --allow_other_code")
+    print(f"{line}; continuing, since --allow_other_code is given", file=sys.stderr)
 
 
 def keep_sources(folder: Path, now: _Digests) -> None:
@@ -124,7 +124,7 @@ def _read(folder: Path) -> dict[str, Any]:
             raise ValueError("it has changed")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} is damaged: delete it to go on without knowing what code the run began with"
+            f"{path} is damaged: delete it to continue without knowing what code the run began with"
         ) from error
     return dict(said)
 

@@ -175,7 +175,7 @@ class Pool(AbstractContextManager["Pool"]):
             for name, end in new.items():
                 if "fault" in end:
                     self.queue.again(name)
-                    raise UserError(f"a worker stopped: {end['fault']}; the same command goes on from here")
+                    raise UserError(f"a worker stopped: {end['fault']}; the same command continues from here")
             yield from ((name, end) for name, end in new.items() if name in units)
             if known >= units.keys():
                 return

@@ -188,7 +188,7 @@ def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
         nodes = jax.tree.leaves(carry, is_leaf=lambda node: isinstance(node, CarryWithAttention))
         found = [node.weights for node in nodes if isinstance(node, CarryWithAttention)]
         if not found:
-            raise ValueError("alignments of a cell in which nothing attends: bahdanau(...) and luong(...) do")
+            raise ValueError("alignments needs a cell with attention, such as bahdanau(...) or luong(...)")
         return carry, found[0]
 
     first = jax.tree.map(lambda a: a[0], xs)

@@ -173,7 +173,7 @@ class _Parts(NamedTuple):
 
     def step(self, w: PyTree, carry: Carries, x: SourceTarget, key: jax.Array | None = None) -> tuple[Carries, PyTree]:
         if may_restart(x.source) or may_restart(x.target):
-            raise ValueError("encoder_decoder reads one source and writes one target: it cannot start anew in a window")
+            raise ValueError("encoder_decoder reads one source and writes one target: no restart inside a window")
         ke, kd = split(key, 2)
         cell, final = self._read(w, x.source, carry.encoder, ke)
         start = cell.initial_carry(w["decoder"], _at_first_step(x.target))  # of this source
@@ -233,8 +233,8 @@ def _check_weights(form: Decoder, cell: Cell, params: PyTree) -> None:
     same_form = jax.tree.structure(made) == jax.tree.structure(params)  # type: ignore[operator]
     if not same_form or list(program.jaxpr.outvars) != program.jaxpr.invars[:-1]:
         raise ValueError(
-            "encoder_decoder: this decoder makes its weights of its params (a unitary map, DropConnect, "
-            "tied weights): give Decoder(make, weights) in place of make"
+            "encoder_decoder: this decoder computes its weights from its params (a unitary map, DropConnect, "
+            "tied weights): give Decoder(make, weights) instead of make"
         )
 
 

@@ -42,12 +42,12 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
         return
     packs = study.packs(members, 0)
     if len(packs) != 1:
-        raise UserError("--pbt: members must differ in numbers alone, or there is no taking over from one another")
+        raise UserError("--pbt: members must differ in numbers only, so that one can continue from another")
     pack = Pack(packs[0].compiled, packs[0].members, packs[0].folder, (_PARENT, *space))
     config = pack.compiled.config
     for flag in space:
         if flag not in pack.numbers():
-            raise UserError(f"--space={flag}=...: --{flag} is no number that --pbt can change while training")
+            raise UserError(f"--space={flag}=...: --{flag} is not a number that --pbt can change while training")
         _numbers_of(space[flag])  # refuses choices that are not numbers
     pack.begin()
     for target in [*range(every, config.num_steps, every), config.num_steps]:

@@ -90,7 +90,7 @@ def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], ow
     """
     given = parse(experiment.flags, ["member", *command(fixed, own)])
     if "cell" not in given.values:
-        raise UserError("this script is not a training run, so it cannot be studied")
+        raise UserError("this script is not a training run, so a study cannot run it")
     singles = run_configs(given)
     if len(singles) > 1:
         cells = ",".join(given.cell)

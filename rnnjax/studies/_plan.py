@@ -57,7 +57,7 @@ def found(name: str) -> tuple[Experiment, str]:
     try:
         experiment: Any = getattr(importlib.import_module(module), "EXPERIMENT", None)
     except Exception as error:  # a relative name, or any error of a user's module
-        raise UserError(f"--experiment={name}: no experiment, and no module that can be imported ({error})") from error
+        raise UserError(f"--experiment={name}: neither an experiment nor an importable module ({error})") from error
     if not isinstance(experiment, Experiment):
         raise UserError(f"--experiment={name}: {module} has no EXPERIMENT that trains members")
     return experiment, module

@@ -267,7 +267,7 @@ class Study:
           UserError: the machine is at fault, and the same command may work later.
         """
         if is_machines_fault(error):
-            raise UserError(f"{_first_line(error)}; the same command goes on from here") from error
+            raise UserError(f"{_first_line(error)}; the same command continues from here") from error
         said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         note = " ".join(said.split())[:300]
         own = [m for m in members if m.id not in self.results]

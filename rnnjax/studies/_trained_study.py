@@ -32,12 +32,12 @@ class TrainedStudy:
     Example: see `load_study`.
       >>> TrainedStudy("nowhere")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere is no study: it has no members.jsonl
+      rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
     """
 
     def __init__(self, path: str | os.PathLike[str], experiment: Experiment | None = None) -> None:
         if not (Path(path) / "members.jsonl").exists():
-            raise UserError(f"{path} is no study: it has no members.jsonl")
+            raise UserError(f"{path} is not a study: it has no members.jsonl")
         self.path, self._given = Path(path).absolute(), experiment
         self._lines = read_flags(self.path / "flags.cfg", ())
         self.rows = _rows(self.path / "members.jsonl")
@@ -172,7 +172,7 @@ def load_study(path: str | os.PathLike[str], experiment: Experiment | None = Non
     Example:
       >>> load_study("nowhere")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere is no study: it has no members.jsonl
+      rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
     """
     return TrainedStudy(path, experiment)
 

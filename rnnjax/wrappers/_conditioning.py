@@ -163,7 +163,7 @@ class _Conditioned(NamedTuple):
         def conditioned(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
             if self.sets_carry and may_restart(xs):
                 raise ValueError(
-                    "condition cannot start anew inside a window: unroll(condition(cell, ...)), "
+                    "condition cannot restart inside a window: unroll(condition(cell, ...)), "
                     "not condition(unroll(cell), ...)"
                 )
             return step(w, carry, self.inputs(w, xs), key)

@@ -38,8 +38,7 @@ def learn_carry(cell: Cell) -> Cell:
     def step(w: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         if isinstance(x, Seq) and x.first is not None:
             raise ValueError(
-                "learn_carry cannot start anew inside a window: unroll(learn_carry(cell)), "
-                "not learn_carry(unroll(cell))"
+                "learn_carry cannot restart inside a window: unroll(learn_carry(cell)), not learn_carry(unroll(cell))"
             )
         return inner.step(w, carry, x, key)
 

@@ -10,7 +10,7 @@ COPYING = [
     ("--cell=lstn", "unknown --cell=lstn: did you mean lstm?"),
     ("--cell=nolab.cells:leaky", "--cell=nolab.cells:leaky: No module named 'nolab'"),
     ("--cell=math:cos", "--cell=math:cos gives float, not a rnnjax.Cell"),
-    ("--cell=lstm,lstm --hidden_size=4", "the same cell twice"),
+    ("--cell=lstm,lstm --hidden_size=4", "names a cell twice"),
     ("--cell_args=1+", "write name=value"),
     ("--cell=gru --hidden_size=4 --cell_args=forget=1", "unexpected keyword argument 'forget'"),
     ("--rule=btpt", "unknown --rule=btpt: did you mean"),
@@ -34,7 +34,7 @@ COPYING = [
     ("--lr_scale=zzz=0", "no parameter is named like 'zzz'"),
     ("--writers=jsonl,tensorbord", "did you mean tensorboard"),
     ("--nosuchflag=1", "Unknown command line flag 'nosuchflag'"),
-    ("delay", "what is 'delay'? flags are written --name=value"),
+    ("delay", "unexpected argument 'delay': flags are written --name=value"),
 ]
 
 

@@ -49,13 +49,13 @@ def test_a_study_of_such_an_argument_is_one_group():
 
 
 WRONG = {
-    "--cell=lstm --cell_args=layer_norm=maybe": "layer_norm=maybe: True or False, please",
-    "--cell=lstm --cell_args=layer_norm=1": "layer_norm=1: True or False, please",
-    "--cell=lstm --cell_args=forget_bias='x'": "forget_bias=x: a number, please",
-    "--cell=lstm --cell_args=forget_bias=True": "forget_bias=True: a number, please",
+    "--cell=lstm --cell_args=layer_norm=maybe": "layer_norm=maybe: expected True or False",
+    "--cell=lstm --cell_args=layer_norm=1": "layer_norm=1: expected True or False",
+    "--cell=lstm --cell_args=forget_bias='x'": "forget_bias=x: expected a number",
+    "--cell=lstm --cell_args=forget_bias=True": "forget_bias=True: expected a number",
     "--cell=lstm --cell_args=forget_bias=1e999": "a finite number",
-    f"--cell={__name__}:leaky --cell_args=deep=1.5": "deep=1.5: a whole number, please",
-    f"--cell={__name__}:leaky --cell_args=rate=nan": "rate=nan: a number, please",
+    f"--cell={__name__}:leaky --cell_args=deep=1.5": "deep=1.5: expected a whole number",
+    f"--cell={__name__}:leaky --cell_args=rate=nan": "rate=nan: expected a number",
     "--cell=rnnjax:stack": "--cell=rnnjax:stack",
     "--cell=builtins:dict": "--cell=builtins:dict",
     "--cell=recurrent": "unknown --cell=recurrent",

@@ -40,7 +40,7 @@ def wrap(gain):
     try:
         return float(gain)
     except TypeError as error:
-        raise UserError("--gain: a number, please") from error
+        raise UserError("--gain: expected a number") from error
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_training_in_a_thread_and_beside_another(tmp_path):
         ({"cell": "gruu"}, "unknown --cell=gruu: did you mean gru"),
         ({"num_steps": 0}, "num_steps"),
         ({"coordinator": "localhost:1"}, "one process"),
-        ({"start_from": "nowhere"}, "nowhere is no run"),
+        ({"start_from": "nowhere"}, "nowhere is not a run"),
     ],
 )
 def test_what_the_command_line_refuses_is_refused_and_leaves_no_folder(flags, said, tmp_path):
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_listed_and_refused_or_drawn_anew(tmp_path, capsys)
         start_from=first.path,
         start_partial=True,
     )
-    assert "drawn anew" in capsys.readouterr().err
+    assert "are initialised" in capsys.readouterr().err
     kept = [name for name, a in partial.arrays().items() if same([a], [first.arrays().get(name)])]
     assert kept == [name for name, a in first.arrays().items() if partial.arrays()[name].shape == a.shape]
     assert 0 < len(kept) < len(partial.arrays())

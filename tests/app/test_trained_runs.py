@@ -184,8 +184,8 @@ def test_a_folder_that_is_no_run(tmp_path):
     assert "there is no such folder" in refusal(lambda: rnnjax.load_run(tmp_path / "x"))
     assert "it has no flags.cfg" in refusal(lambda: rnnjax.load_run(tmp_path))
     (tmp_path / "file").write_text("")
-    assert "is no run" in refusal(lambda: rnnjax.load_run(tmp_path / "file"))
-    assert "is no study" in refusal(lambda: rnnjax.load_study(tmp_path))
+    assert "is not a run" in refusal(lambda: rnnjax.load_run(tmp_path / "file"))
+    assert "is not a study" in refusal(lambda: rnnjax.load_study(tmp_path))
 
 
 def test_changed_code_is_said(copied):
@@ -342,5 +342,5 @@ def test_a_run_in_double_precision_is_loaded_as_such(tmp_path):
 
 def test_an_unfinished_launch_leaves_no_folder(tmp_path, capsys):
     assert launch(_user_experiment.EXPERIMENT, f"--workdir={tmp_path / 'x'}", "--start_from=nowhere") == 1
-    assert one_line(capsys) == "user: --start_from=nowhere: nowhere is no run"
+    assert one_line(capsys) == "user: --start_from=nowhere: nowhere is not a run"
     assert not (tmp_path / "x").exists()

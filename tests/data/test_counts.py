@@ -144,10 +144,10 @@ def test_recordings_are_found_in_any_case_and_other_files_are_counted(form, tmp_
     ("change", "fault"),
     [
         (lambda c: c[: 2 * 1024], "it is cut short there"),
-        (lambda c: c[: 2 * 1024 + 100], "there is more, which is no member"),
-        (lambda c: c[:2048] + b"x" + c[2049:], "there is more, which is no member"),
-        (lambda c: c[:2048] + bytes(512) + c[2048:], "there is more, which is no member"),
-        (lambda c: c + c, "there is more, which is no member"),
+        (lambda c: c[: 2 * 1024 + 100], "more bytes follow that are not a member"),
+        (lambda c: c[:2048] + b"x" + c[2049:], "more bytes follow that are not a member"),
+        (lambda c: c[:2048] + bytes(512) + c[2048:], "more bytes follow that are not a member"),
+        (lambda c: c + c, "more bytes follow that are not a member"),
     ],
 )
 def test_no_member_of_a_damaged_tar_archive_is_lost_in_silence(change, fault, packed, tmp_path):

@@ -66,7 +66,7 @@ def test_a_file_comes_once_and_again_when_the_cache_is_damaged(server, tmp_path,
 FAULTS = {
     "another file": ({"sha256": "0" * 64}, "does not match the known hash"),
     "not there": ({"url": "{url}/missing"}, "404"),
-    "too large": ({"size": 1000}, "sends more than the 1000 bytes that are expected"),
+    "too large": ({"size": 1000}, "sends more than the expected 1000 bytes"),
     "no server": ({"url": "http://127.0.0.1:9/a"}, "cannot fetch a.txt from http://127.0.0.1:9/a"),
 }
 
@@ -153,5 +153,5 @@ def test_an_archive_is_unpacked_into_a_new_folder(content, tmp_path):
     (tmp_path / "archive").write_bytes(content)
     names = data.unpack(str(tmp_path / "archive"), str(tmp_path / "new"))
     assert "a/b" in names and (tmp_path / "new" / "a" / "b").read_bytes() == bytes(5)
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         data.unpack(str(tmp_path / "archive"), str(tmp_path / "new"))

@@ -60,9 +60,9 @@ def test_numbers_of_other_kinds_are_big_endian(kind, number, tmp_path):
 
 
 FAULTS = {
-    "empty": (b"", "no idx file: it begins with the bytes of nothing"),
-    "a text": (b"not an idx file", "no idx file: it begins with the bytes 6e 6f 74 20"),
-    "no such kind": (b"\0\0\x0a" + PIXELS[3:], "no idx file: it begins with the bytes 00 00 0a 03"),
+    "empty": (b"", "not an idx file: it is empty"),
+    "a text": (b"not an idx file", "not an idx file: it begins with the bytes 6e 6f 74 20"),
+    "no such kind": (b"\0\0\x0a" + PIXELS[3:], "not an idx file: it begins with the bytes 00 00 0a 03"),
     "cut in its header": (PIXELS[:9], "cut short: it ends within its header, after 9 bytes"),
     "cut in its numbers": (PIXELS[:-1], "cut short: its header says 2 x 2 x 3, 12 bytes, and 11 follow"),
     "too long": (PIXELS + b"\0", "does not end where it should: its header says 2 x 2 x 3, 12 bytes, and 13 follow"),

@@ -76,5 +76,5 @@ def test_a_test_of_other_dimensions_and_a_name_that_is_too_long_are_refused(tmp_
     with pytest.raises(UserError, match="--test_data has 2 dimensions, and --data 1"):
         read(tmp_path, TS, "@classLabel true a\n@data\n1,2:3,4:a\n", ".ts")
     for place in ("", str(tmp_path)):
-        with pytest.raises(UserError, match=r"^'x{40}' is no path: "):
+        with pytest.raises(UserError, match=r"^'x{40}' is not a path: "):
             load(tmp_path, data="x" * 300, data_dir=place)

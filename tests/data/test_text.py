@@ -88,7 +88,7 @@ def test_a_file_is_found_as_it_is_named_and_else_below_the_folder_of_data_sets(t
     (tmp_path / "a.txt").write_text("here")
     assert read(find("a.txt", "data")) == "here"
     assert find("b.txt") == "b.txt"
-    with pytest.raises(UserError, match=r"^b.txt: nothing is there, nor below --data_dir=data$"):
+    with pytest.raises(UserError, match=r"^b.txt does not exist, nor does it below --data_dir=data$"):
         find("b.txt", "data")
 
 

@@ -219,7 +219,7 @@ def test_bad_flags_of_a_group_are_one_line(tmp_path, capsys):
         (["--coordinator=host:1"], "needs --num_processes"),
         (["--coordinator=host:1", "--num_processes=2", "--process_id=2"], "numbered from 0"),
         (["--num_processes=2"], "needs --coordinator"),
-        (["--coordinator=host:1", "--analyse"], "--analyse is done by one process"),
+        (["--coordinator=host:1", "--analyse"], "--analyse runs in one process"),
         (["--devices=9"], "--devices=9: there is 1"),
     ):
         assert launch("adding", *TOY, f"--workdir={tmp_path / 'run'}", *flags) == 1

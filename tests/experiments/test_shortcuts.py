@@ -96,7 +96,7 @@ def test_the_regimes_read_as_many_characters():
         (["depth", "--shortcuts="], "depth: --shortcuts: one of plain, residual, highway, dense at least"),
         (
             ["depth", "--num_layers=2"],
-            "depth: --num_layers and --dropout are not of use here: the layers are those of --depths",
+            "depth: --num_layers and --dropout are not used here: --depths gives the layers",
         ),
         (["paths", "--units=6"], "paths: --units=6: a multiple of 4, for as many groups with clocks"),
         (["paths", "--delay=30"], "paths: --delay=30: nothing of a sequence of --length=30 is left to say"),

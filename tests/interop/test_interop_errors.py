@@ -85,7 +85,7 @@ REFUSED = {
     ),
     "keras: two layers of one width": (
         lambda: interop.from_keras([numbers(4, 16), numbers(4, 16), numbers(16)] * 2),
-        "a Bidirectional or two layers: say both_ways=True",
+        "a Bidirectional or two layers: give both_ways=True",
     ),
     "keras: two layers of other widths": (
         lambda: interop.from_keras([numbers(n, 16) for n in (3, 4, 4, 4)]),

@@ -122,7 +122,7 @@ def test_ctc_of_symbols_that_cannot_be():
 
 def test_a_label_that_is_no_symbol_is_refused_where_data_are_read():
     for y in ([1, -1], [0, 1], [1, 5]):
-        with pytest.raises(ValueError, match=r"a\.wav: label -?\d is no symbol: labels are from 1 to 4"):
+        with pytest.raises(ValueError, match=r"a\.wav: label -?\d is not a symbol: labels are from 1 to 4"):
             losses.check_lengths([9], [np.array(y)], ["a.wav"], symbols=5)
     losses.check_lengths([9], [np.array([1, 4])], ["a.wav"], symbols=5)
     with pytest.raises(ValueError, match="labels are from 1, 0 is"):

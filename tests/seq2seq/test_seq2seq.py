@@ -145,7 +145,7 @@ def test_conditioning_by_hand():
     with pytest.raises(ValueError, match="one of carry, input, both, gate"):
         condition(rnnjax.vanilla(H), c, "film")
     marks = Seq(xs, None, jnp.arange(3) == 1)
-    with pytest.raises(ValueError, match="cannot start anew inside a window"):
+    with pytest.raises(ValueError, match="cannot restart inside a window"):
         run(condition(unroll(rnnjax.vanilla(H)), c), {"cell": (w, u), "carry": None}, marks, ((), h))
 
 
@@ -262,7 +262,7 @@ def test_estimators_take_pairs():
 def test_restarts_are_refused():
     net, x = translator(), example()
     params = jax.eval_shape(net.init, KEY, x)
-    with pytest.raises(ValueError, match="cannot start anew"):
+    with pytest.raises(ValueError, match="restart inside a window"):
         jax.eval_shape(lambda p: run(net, p, x._replace(target=Seq(x.target, None, jnp.arange(T) == 2))), params)
 
 

@@ -116,12 +116,12 @@ def test_masses_of_children_are_as_their_density_says():
 @pytest.mark.parametrize(
     "name, flags, complaint",
     [
-        ("listops", "--batch_size=10 --packed=4", "--batch_size=10 is no multiple of --packed=4"),
+        ("listops", "--batch_size=10 --packed=4", "--batch_size=10 is not a multiple of --packed=4"),
         ("listops", "--kind=arithmetic --depth=1", "too few expressions of depth 1 for 500"),
         ("listops", "--cell=recnn --num_layers=2 --examples=60 --tested=9", "is one layer: it takes no --num_layers"),
-        ("jets", "--batch_size=10 --packed=4", "--batch_size=10 is no multiple of --packed=4"),
+        ("jets", "--batch_size=10 --packed=4", "--batch_size=10 is not a multiple of --packed=4"),
         ("jets", "--rates=1", "--rates=1: two numbers, one for each kind"),
-        ("jets", "--rates=1,-2", "--rates=1,-2: above zero, please"),
+        ("jets", "--rates=1,-2", "--rates=1,-2: expected numbers above zero"),
         ("jets", "--cell=rntn --cell_args=sclae=1.0 --jets=20 --tested=20", "unexpected keyword argument 'sclae'"),
         ("jets", "--cell=bag --num_layers=2 --jets=20 --tested=20", "is one layer: it takes no --num_layers"),
         ("jets", "--cell=nothing --jets=20 --tested=20", "unknown --cell=nothing"),

@@ -383,9 +383,9 @@ def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
             (f"--data={neutral} --task=binary", "a part has no tree with a label at its root"),
             (f"--data={neutral}", "a batch takes 8 examples, and there are only 1 to learn from"),
             ("--data=nowhere", "--data=nowhere: there is no such folder"),
-            ("--batch_size=10 --packed=4", "--batch_size=10 is no multiple of --packed=4"),
+            ("--batch_size=10 --packed=4", "--batch_size=10 is not a multiple of --packed=4"),
             ("--num_layers=2 --sentences=20", "--cell=recnn is one layer: it takes no --num_layers"),
-            ("--brackets --sentences=20", "--cell=recnn goes by the trees: --brackets is for recurrent cells"),
+            ("--brackets --sentences=20", "--cell=recnn reads the trees: --brackets is for recurrent cells"),
             ("--cell=tree_lstn --sentences=20", "unknown --cell=tree_lstn"),
         )
     ):
