@@ -30,7 +30,7 @@ from rnnjax.data import (
     Batch,
     Stream,
     Vocabulary,
-    bucketed,
+    bucketed_batches,
     padded,
     read_frames,
     read_idx,
@@ -203,7 +203,7 @@ def main() -> None:
     add("pack into rows", total, measured(lambda: packed_(xs, ys, 64), clock, args.repeats))
     add("pad into rows", total, measured(lambda: padded(xs), clock, args.repeats))
     lengths = [len(x) for x in xs]
-    add("batches of similar length", total, measured(lambda: bucketed(lengths, BATCH), clock, args.repeats))
+    add("batches of similar length", total, measured(lambda: bucketed_batches(lengths, BATCH), clock, args.repeats))
     with tempfile.TemporaryDirectory() as folder:
         for name, source in SOURCES.items():
             path = Path(folder) / name.replace(" ", "_")

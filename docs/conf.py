@@ -26,7 +26,7 @@ html_theme_options = {
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docstrings", "generated", "links", "mathml"]
 exclude_patterns = ["_build", "_ext", "conf.py", "tutorials/bptt_by_hand.py"]
-suppress_warnings = ["config.cache", "ref.python"]  # two folders have a class Progress, each for itself
+suppress_warnings = ["config.cache", "ref.python"]  # a name in a docstring may be found in several folders
 
 # Pages are MyST markdown; tutorials are jupytext scripts, run at build time and kept until they change.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -34,7 +34,7 @@ from rnnjax.estimators import (
     estimates,
     median_seconds,
 )
-from rnnjax.runs import Progress, Workdir, atomic_write, print_table
+from rnnjax.runs import ProgressBar, Workdir, atomic_write, print_table
 from rnnjax.tasks import task_stream
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
@@ -203,7 +203,7 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Audits each cell, writes audit.csv, lags.csv, summary.json and the pictures, and prints the tables."""
     rules, kind = plan(next(iter(configs.values()))), next(iter(configs.values())).picture
     found: dict[str, list[Found]] = {}
-    with Progress(len(rules) * len(configs), "audit") as bar:
+    with ProgressBar(len(rules) * len(configs), "audit") as bar:
         for name, config in configs.items():
             one, found[name] = Audit(config), []
             for rule, truncation in rules:

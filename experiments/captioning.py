@@ -61,7 +61,11 @@ flags.DEFINE_integer("shown", 6, "Pictures on the contact sheet.", 1, 12, flag_v
 
 MAP = tasks.SIDE // 4  # side length of the map
 END = 0
-KINDS = {"size": [*tasks.SIZES], "colour": [*tasks.COLOURS], "shape": [*tasks.SHAPES]}  # of words; others are positions
+KINDS = {
+    "size": [*tasks.SIZES],
+    "colour": [*tasks.SHAPE_COLOURS],
+    "shape": [*tasks.SHAPES],
+}  # of words; others are positions
 
 
 def network(config: app.Config) -> seq2seq.EncoderDecoder:

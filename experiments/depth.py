@@ -21,7 +21,7 @@ from experiments._shared.small_runs import echo, trained
 from rnnjax import app, data, losses, tasks, training
 from rnnjax.app import make_cell, resolve
 from rnnjax.base import Cell, PyTree, UserError, count
-from rnnjax.runs import Progress, Workdir, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list("depths", ["1", "2", "4", "8"], "Numbers of layers to compare.", flag_values=FLAGS)
@@ -185,7 +185,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     depths = checked(config)
     found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in config.shortcuts}
     highway = None
-    with Progress(len(depths) * len(found), "networks") as bar:
+    with ProgressBar(len(depths) * len(found), "networks") as bar:
         for shortcut, by in found.items():
             for depth in depths:
                 parts = network(config, shortcut, depth)

@@ -23,7 +23,7 @@ from rnnjax import app, losses, tasks, training
 from rnnjax.base import UserError, count
 from rnnjax.cells import teacher_forced
 from rnnjax.data import Batch
-from rnnjax.runs import Progress, Workdir, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
@@ -191,7 +191,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     (config,) = configs.values()
     compared, problems = networks(config.decays), {name: make() for name, make in PROBLEMS.items()}
     found: dict[str, dict[str, dict[str, float | int | None]]] = {}
-    with Progress(len(problems) * len(compared), "networks") as bar:
+    with ProgressBar(len(problems) * len(compared), "networks") as bar:
         for task, problem in problems.items():
             found[task] = {}
             for name, network in compared.items():

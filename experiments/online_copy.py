@@ -24,7 +24,7 @@ from rnnjax.data import Batch, Stream
 from rnnjax.estimators import RULES, Estimator
 from rnnjax.losses import Mean
 from rnnjax.plotting import Run, draw_curves
-from rnnjax.runs import Progress, Workdir, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="16")
 flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare.", flag_values=FLAGS)
@@ -154,7 +154,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         setup = build_setup(build, config)
         for rule in config.rules:
             name = f"{cell}, {rule}" if len(configs) > 1 else rule
-            with Progress(POINTS, name) as bar:
+            with ProgressBar(POINTS, name) as bar:
                 found[name] = levels(config, setup, rule, bar.update)
     config = next(iter(configs.values()))
     steps = [i * config.time_steps / POINTS for i in range(POINTS + 1)]

@@ -21,7 +21,7 @@ from experiments._shared.small_runs import echo, trained
 from rnnjax import app, losses, tasks, training
 from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.dynamics import gradient_flow
-from rnnjax.runs import Progress, Workdir, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(network=False)
@@ -122,7 +122,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         raise UserError(f"--units={config.units}: a multiple of {len(PERIODS)}, for as many groups with clocks")
     echo(config)
     kinds, found = networks(config.units), dict[str, dict[str, Any]]()
-    with Progress(len(kinds) * config.seeds, "networks") as bar:
+    with ProgressBar(len(kinds) * config.seeds, "networks") as bar:
         for name, network in kinds.items():
             runs = []
             for i in range(config.seeds):

@@ -1,4 +1,4 @@
-"""Recall and state tracking, by which memories differ. By default associative recall, DeltaNet beside two others."""
+"""Recall and state tracking: tasks that tell memories apart. By default, DeltaNet, LRU and LSTM on associative recall."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ FLAGS = app.common_flags(
 
 
 class Kind(NamedTuple):
-    """A task of the flags: how it is made, symbols of its input, kinds of its answers."""
+    """A task of `--task`.
+
+    Attributes:
+      make: config -> the task.
+      inputs: config -> the number of input symbols.
+      outputs: config -> the number of possible answers.
+    """
 
     make: Callable[[app.Config], Task]
     inputs: Callable[[app.Config], int]
@@ -36,7 +42,7 @@ class Kind(NamedTuple):
 
 
 def _words(config: app.Config) -> int:
-    """Permutations there are."""
+    """Returns the number of permutations."""
     return math.factorial(config.items)
 
 
@@ -55,23 +61,31 @@ TASKS = {
     "dyck": Kind(lambda c: tasks.dyck(c.length, c.symbols, c.items), lambda c: 2 * c.symbols, lambda c: c.symbols + 1),
 }
 
-flags.DEFINE_enum("task", "associative_recall", list(TASKS), "What is asked.", flag_values=FLAGS)
-flags.DEFINE_integer("length", 32, "Steps; of associative_recall, those after the pairs.", 1, flag_values=FLAGS)
+flags.DEFINE_enum("task", "associative_recall", list(TASKS), "The task.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "length", 32, "Steps per sequence; for associative_recall, the steps after the pairs.", 1, flag_values=FLAGS
+)
 flags.DEFINE_integer(
     "items",
     8,
-    "To remember; things that permutations move; depth of dyck.",
+    "Items to remember; for permutations, the objects that move; for dyck, the largest depth.",
     1,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("symbols", 32, "Kinds of symbol, of key and of value, or of bracket.", 1, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "side_by_side", 2, "Inputs that the first layer sees at once, as by a short convolution.", 1, flag_values=FLAGS
+    "symbols", 32, "Number of symbols, of keys and of values, or of kinds of brackets.", 1, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "side_by_side",
+    2,
+    "Inputs that the first layer reads at each step, as with a short convolution.",
+    1,
+    flag_values=FLAGS,
 )
 
 
 def build(config: app.Config) -> app.Setup:
-    """The task and a network of the flags' layers between one-hot symbols and logits."""
+    """Builds the task and a network from one-hot symbols to logits."""
     kind = TASKS[config.task]
     try:
         task = kind.make(config)
@@ -87,7 +101,7 @@ def build(config: app.Config) -> app.Setup:
         test=examples._replace(length=5 * config.eval_batches),
         baseline=task.baseline,
         baseline_name="memoryless",
-        loss_label="cross-entropy (nats an answer)",
+        loss_label="cross-entropy (nats per answer)",
     )
 
 

@@ -22,7 +22,7 @@ from rnnjax import app
 from rnnjax.app import load_data, programs, run_configs
 from rnnjax.base import UserError
 from rnnjax.plotting import COLOURS, Run, draw_curves
-from rnnjax.runs import Progress, Workdir, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 from rnnjax.training import bootstrap, interquartile_mean
 
 FLAGS = app.study_flags(cell="lstm", hidden_size="64")
@@ -86,7 +86,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         runs, given = [], command(config, regime, config.seed)
         print(f"{regime}: python -m experiments.char_lm {shlex.join(given)}", flush=True)
         for seed in range(config.seed, config.seed + config.seeds):
-            with Progress(config.points, f"{regime}, seed {seed}") as bar:
+            with ProgressBar(config.points, f"{regime}, seed {seed}") as bar:
                 runs.append(learn(config, command(config, regime, seed), bar.update))
         found[regime] = {"characters": runs[0][0], "valid": [r[1] for r in runs], "test": [r[2] for r in runs]}
     rows = []

@@ -140,7 +140,7 @@ def generated(config: app.Config) -> dict[str, list[trees.Tree]]:
             if text not in seen:
                 seen.add(text)
                 new.append(text)
-        return trees.parse("\n".join(new))
+        return trees.parse_trees("\n".join(new))
 
     n = config.longest
     test = draw(500, n // 2, n) + draw(500, n + 1, 2 * n)

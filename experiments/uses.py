@@ -21,7 +21,7 @@ from rnnjax.app import build_setup
 from rnnjax.base import count
 from rnnjax.data import Batch
 from rnnjax.plotting import Run, draw_curves
-from rnnjax.runs import Progress, Workdir, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="gru", hidden_size="64")
@@ -142,7 +142,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     for cell, config in configs.items():
         rows = []
         for name, use in USES.items():
-            with Progress(POINTS, f"{cell}, {name}") as bar:
+            with ProgressBar(POINTS, f"{cell}, {name}") as bar:
                 right, row = learn(config.replace(use=use), bar.update)
             rows.append({"use": name} | row)
             label = name if len(configs) == 1 else f"{cell}, {name}"

@@ -29,7 +29,7 @@ from rnnjax.distributed._checkpoints import Shared
 from rnnjax.distributed._parallel import to_local
 from rnnjax.distributed._runtime import from_leader, is_leader, max_over_processes, running
 from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
-from rnnjax.runs import Progress as Bar
+from rnnjax.runs import ProgressBar as Bar
 from rnnjax.runs._checkpoint import AllDamagedError
 from rnnjax.runs._files import to_json_value
 from rnnjax.runs._writers import Writer
@@ -72,7 +72,7 @@ class Session:
     workdir: Workdir
     checkpoints: Checkpoints
     best: Checkpoints
-    progress = "auto"  # the mode of `runs.Progress`
+    progress = "auto"  # the mode of `runs.ProgressBar`
 
     def __init__(self, experiment: Experiment, config: Config) -> None:
         self.config = config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
 from rnnjax.data._batch import Batch
-from rnnjax.data._batches import bucketed, packed, padded, split_long, within_length
+from rnnjax.data._batches import bucketed_batches, packed, padded, split_long, within_length
 from rnnjax.data._fetching import Remote, fetch, unpack
 from rnnjax.data._files import find, find_folder, read_bytes, read_lines
 from rnnjax.data._images import (
@@ -54,7 +54,7 @@ __all__ = [
     "Tagged",
     "Vectors",
     "Vocabulary",
-    "bucketed",
+    "bucketed_batches",
     "class_folder",
     "contiguous_rows",
     "decode_wav",

@@ -96,7 +96,7 @@ def split_long(xs: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
     return [piece for x in xs for piece in np.array_split(x, max(1, -(-len(x) // steps)))]
 
 
-def bucketed(lengths: Sequence[int], batch_size: int, seed: int = 0, epoch: int = 0) -> list[np.ndarray]:
+def bucketed_batches(lengths: Sequence[int], batch_size: int, seed: int = 0, epoch: int = 0) -> list[np.ndarray]:
     """Returns the batches of an epoch, each with similar lengths: little padding, random order, every sequence once.
 
     This is a pure function of the seed and the epoch, so a checkpoint only needs (epoch, batches done). Each length of
@@ -111,7 +111,7 @@ def bucketed(lengths: Sequence[int], batch_size: int, seed: int = 0, epoch: int 
       indices of the sequences, one array per batch.
 
     Example:
-      >>> sorted(sorted(batch.tolist()) for batch in bucketed([5, 1, 4, 2], batch_size=2))
+      >>> sorted(sorted(batch.tolist()) for batch in bucketed_batches([5, 1, 4, 2], batch_size=2))
       [[0, 2], [1, 3]]
     """
     rng = np.random.default_rng([seed, epoch])

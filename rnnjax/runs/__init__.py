@@ -10,7 +10,7 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._flags_file import flag_lines
-from rnnjax.runs._progress import Progress, format_duration, print_table
+from rnnjax.runs._progress import ProgressBar, format_duration, print_table
 from rnnjax.runs._provenance import code_version, describe_devices, provenance, usable_cores, versions
 from rnnjax.runs._queue import Queue
 from rnnjax.runs._workdir import Workdir
@@ -20,7 +20,7 @@ from rnnjax.runs._writers import make_writer, make_writers
 __all__ = [
     "Checkpoints",
     "Pool",
-    "Progress",
+    "ProgressBar",
     "Queue",
     "Workdir",
     "atomic_write",

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log, and a table at the end."""
+"""ProgressBar of long work: a bar on a terminal, plain lines in a log, and a table at the end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def format_duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class Progress:
+class ProgressBar:
     """Shows the progress of long work: steps per second, metrics, time left.
 
     Args:
@@ -71,7 +71,7 @@ class Progress:
       UserError: there is no such mode.
 
     Example:
-      >>> with Progress(100, "lstm", every=0.0, file=sys.stdout) as progress:
+      >>> with ProgressBar(100, "lstm", every=0.0, file=sys.stdout) as progress:
       ...     progress.update(50, loss=2.0794)
       ...     progress.say("validation: 2.1")
       lstm 50/100, loss 2.079, ? left
@@ -99,18 +99,18 @@ class Progress:
         self._recent: deque[tuple[int, float]] = deque(maxlen=50)
         self._bar = self._make_bar(start) if self.mode == "bar" else None
 
-    def _make_bar(self, start: int) -> rich.progress.Progress:
+    def _make_bar(self, start: int) -> rich.progress.ProgressBar:
         columns = (
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[state]}"),
         )
-        bar = rich.progress.Progress(*columns, console=rich.console.Console(file=self.file), auto_refresh=False)
+        bar = rich.progress.ProgressBar(*columns, console=rich.console.Console(file=self.file), auto_refresh=False)
         bar.add_task(rich.markup.escape(self.description), total=self.total, completed=start, state="compiling")
         return bar
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         if self._bar:
             self._bar.start()
         return self

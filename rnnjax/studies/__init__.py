@@ -6,7 +6,7 @@ Belongs here: the choice of flags, scheduling and results of many runs. Does not
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
-from rnnjax.studies._main import EXPERIMENT, main
+from rnnjax.studies._main import EXPERIMENT, run_study
 from rnnjax.studies._programs import GroupPrograms, State, group_programs
 from rnnjax.studies._results import Results, Row
 from rnnjax.studies._trained_study import TrainedMember, TrainedStudy, load_study
@@ -21,7 +21,7 @@ __all__ = [
     "TrainedStudy",
     "group_programs",
     "load_study",
-    "main",
+    "run_study",
 ]
 
 if not TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The command `python -m rnnjax.studies`."""
 
-from rnnjax.studies import main
+from rnnjax.studies import run_study
 
 if __name__ == "__main__":
-    main()
+    run_study()

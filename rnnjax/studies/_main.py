@@ -225,7 +225,7 @@ _FREE = ("workers", "engine", "engine_args")
 EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check)
 
 
-def main(argv: list[str] | None = None) -> None:
+def run_study(argv: list[str] | None = None) -> None:
     """The command `python -m rnnjax.studies`: trains the members of a study, then exits like `app.main`.
 
     Args:

@@ -9,17 +9,17 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.tasks._films import EVENTS, MOVES, moving_shapes, shape_events
 from rnnjax.tasks._languages import automaton, dyck, parity, permutation_words
 from rnnjax.tasks._recall import associative_recall, induction, selective_copying
-from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, encode_words, scenes
+from rnnjax.tasks._shapes import LONGEST, SHAPE_COLOURS, SHAPES, SIDE, SIZES, WORDS, encode_words, scenes
 from rnnjax.tasks._strokes import LETTERS, words
 from rnnjax.tasks._synthetic import Task, adding, copying, echo, flipflop, task_stream
 
 __all__ = [
-    "COLOURS",
     "EVENTS",
     "LETTERS",
     "LONGEST",
     "MOVES",
     "SHAPES",
+    "SHAPE_COLOURS",
     "SIDE",
     "SIZES",
     "WORDS",

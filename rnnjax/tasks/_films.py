@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnjax.base import check_size
 from rnnjax.data import Batch
-from rnnjax.tasks._shapes import COLOURS, SHAPES, SIDE, index_from_uniform, paint
+from rnnjax.tasks._shapes import SHAPE_COLOURS, SHAPES, SIDE, index_from_uniform, paint
 from rnnjax.tasks._synthetic import Task
 
 MOVES = ("left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks")  # pairs of opposites
@@ -33,13 +33,13 @@ _Arrays = tuple[jax.Array, ...]
 def _film(key: jax.Array, kind: jax.Array, half: jax.Array, centre: jax.Array, there: jax.Array) -> jax.Array:
     """Draws frames `[frames, SIDE, SIDE, 3]` of one shape, where present; kind `[frames, 2]` is its colour and form."""
     background = 0.15 + 0.1 * jax.random.uniform(key, (len(kind), SIDE, SIDE, 3))
-    tint = jnp.asarray(np.array(list(COLOURS.values()), np.float32))[kind[:, 0]]
+    tint = jnp.asarray(np.array(list(SHAPE_COLOURS.values()), np.float32))[kind[:, 0]]
     return jax.vmap(paint)(background, kind[:, 1], tint, half, centre, there)
 
 
 def _colour_and_form(u: jax.Array) -> jax.Array:
     """Returns a colour and a form from two numbers in [0, 1)."""
-    return jnp.stack([index_from_uniform(u[0], len(COLOURS)), index_from_uniform(u[1], len(SHAPES))])
+    return jnp.stack([index_from_uniform(u[0], len(SHAPE_COLOURS)), index_from_uniform(u[1], len(SHAPES))])
 
 
 def path(move: jax.Array, u: jax.Array, frames: int) -> tuple[jax.Array, jax.Array]:
@@ -130,7 +130,7 @@ def shape_events(frames: int = 16) -> Task:
         known = kind[0] >= 0
         arrives, departs = ~there & (u[0] < _COMES), there & (u[0] < _LEAVES)
         same = known & (u[1] < _BACK)
-        colours = len(COLOURS)
+        colours = len(SHAPE_COLOURS)
         other = _colour_and_form(u[2:4])
         other = other.at[0].set(
             jnp.where(known, (kind[0] + 1 + index_from_uniform(u[2], colours - 1)) % colours, other[0])

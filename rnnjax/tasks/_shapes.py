@@ -14,7 +14,7 @@ from rnnjax.tasks._synthetic import Task
 
 SIDE = 24  # pixels
 SHAPES = ("circle", "square", "triangle", "cross")
-COLOURS = {
+SHAPE_COLOURS = {
     "red": (1.0, 0.1, 0.1), "green": (0.1, 0.8, 0.1), "blue": (0.1, 0.2, 1.0), "yellow": (1.0, 0.9, 0.1),
     "white": (1.0, 1.0, 1.0), "purple": (0.7, 0.1, 0.8), "orange": (1.0, 0.5, 0.0), "cyan": (0.1, 0.9, 0.9),
     "pink": (1.0, 0.6, 0.75), "brown": (0.6, 0.35, 0.1), "teal": (0.0, 0.55, 0.55), "lime": (0.6, 1.0, 0.1),
@@ -30,8 +30,8 @@ _PLACES = {
     "in the middle": (0, 0),
 }
 FAR = 0.26  # distance from the centre, in sides
-HELD_OUT = tuple(zip(COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
-WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *COLOURS, *SHAPES, *_RELATIONS, *_PLACES]).split()))
+HELD_OUT = tuple(zip(SHAPE_COLOURS, SHAPES * 2))  # red circle, green square, ..., cyan cross: each shape in two colours
+WORDS = ("", *dict.fromkeys(" ".join(["a", *SIZES, *SHAPE_COLOURS, *SHAPES, *_RELATIONS, *_PLACES]).split()))
 LONGEST = 11  # symbols of a sentence, including the end symbol
 
 
@@ -106,14 +106,14 @@ def scenes(held_out: bool = False) -> Task:
       >>> batch.x.source.shape, " ".join(WORDS[s] for s in batch.y[0]).strip()
       ((3, 24, 24, 3), 'a large purple circle left of a small white square')
     """
-    names = list(COLOURS)
+    names = list(SHAPE_COLOURS)
     pairs = [(names.index(c), SHAPES.index(s)) for c, s in HELD_OUT]
     others = [(c, s) for c in range(len(names)) for s in range(len(SHAPES)) if (c, s) not in pairs]
-    shades, halves = np.array(list(COLOURS.values()), np.float32), np.array(list(SIZES.values()), np.float32)
+    shades, halves = np.array(list(SHAPE_COLOURS.values()), np.float32), np.array(list(SIZES.values()), np.float32)
     places = np.array(list(_PLACES.values()), np.float32)
     relations = np.array(list(_RELATIONS.values()), np.float32)
     said_places, said_relations = _table(tuple(_PLACES), 3), _table(tuple(_RELATIONS), 2)
-    size_words, colour_words, shape_words = (encode_words(" ".join(w)) for w in (SIZES, COLOURS, SHAPES))
+    size_words, colour_words, shape_words = (encode_words(" ".join(w)) for w in (SIZES, SHAPE_COLOURS, SHAPES))
     article = encode_words("a")[0]
 
     def thing(u: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

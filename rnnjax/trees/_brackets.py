@@ -49,7 +49,7 @@ class _Open(NamedTuple):
     children: list[int]
 
 
-def parse(text: str, name: str = "the text") -> list[Tree]:
+def parse_trees(text: str, name: str = "the text") -> list[Tree]:
     """Parses the trees in a bracketed text: `(label word)` is a leaf, `(label subtree subtree ...)` an inner node.
 
     A label may be missing: `(word)`, `(subtree subtree)`. A tree may span lines, and a line may hold several trees.
@@ -62,10 +62,10 @@ def parse(text: str, name: str = "the text") -> list[Tree]:
       UserError: brackets do not match, or a node is empty or mixes words and subtrees; names the line and the column.
 
     Example:
-      >>> tree = parse("(3 (2 not) (1 bad))")[0]
+      >>> tree = parse_trees("(3 (2 not) (1 bad))")[0]
       >>> tree.labels, tree.sentence(), tree.children
       (('2', '1', '3'), ['not', 'bad'], ((), (), (0, 1)))
-      >>> parse("(3 (2 not) (1 bad)")
+      >>> parse_trees("(3 (2 not) (1 bad)")
       Traceback (most recent call last):
       rnnjax.base.UserError: the text, line 1, column 1: this bracket is never closed
     """
@@ -90,7 +90,7 @@ def read_trees(path: str, encoding: str = UTF8) -> list[Tree]:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    trees = parse(read_text(path, encoding), path)
+    trees = parse_trees(read_text(path, encoding), path)
     if not trees:
         raise UserError(f"{path} holds no tree")
     return trees
@@ -103,7 +103,7 @@ def to_brackets(tree: Tree) -> str:
       UserError: a label or a word contains a bracket or a space, or a leaf has no word.
 
     Example:
-      >>> to_brackets(parse("( 3\\n (2 not) ( bad ) )")[0])
+      >>> to_brackets(parse_trees("( 3\\n (2 not) ( bad ) )")[0])
       '(3 (2 not) (bad))'
     """
     return " ".join(linearise(tree)).replace("( ", "(").replace(" )", ")")
@@ -116,7 +116,7 @@ def linearise(tree: Tree) -> list[str]:
       UserError: a label or a word contains a bracket or a space, or a leaf has no word.
 
     Example:
-      >>> linearise(parse("(3 (2 not) (1 bad))")[0])
+      >>> linearise(parse_trees("(3 (2 not) (1 bad))")[0])
       ['(', '3', '(', '2', 'not', ')', '(', '1', 'bad', ')', ')']
     """
     symbols: list[str] = []

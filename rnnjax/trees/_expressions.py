@@ -74,8 +74,8 @@ def with_values(tree: Tree, operations: Mapping[str, _Operation]) -> Tree:
       KeyError: an operation is unknown.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> with_values(parse("((MAX) (3) ((SM) (4) (9)))")[0], LISTOPS).labels
+      >>> from rnnjax.trees import parse_trees
+      >>> with_values(parse_trees("((MAX) (3) ((SM) (4) (9)))")[0], LISTOPS).labels
       ('', '3', '', '4', '9', '3', '3')
     """
     labels: list[str] = []
@@ -94,8 +94,8 @@ def bracketed(tree: Tree) -> list[str]:
     The i-th closing bracket belongs to the i-th inner node of the tree, and the i-th word to its i-th leaf.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> bracketed(parse("(1 (0 (0 not) (0 good)) (1 really))")[0])
+      >>> from rnnjax.trees import parse_trees
+      >>> bracketed(parse_trees("(1 (0 (0 not) (0 good)) (1 really))")[0])
       ['(', '(', 'not', 'good', ')', 'really', ')']
     """
     symbols: list[str] = []
@@ -116,8 +116,8 @@ def binarised(tree: Tree) -> Tree:
     """Returns the tree with at most two children per node: others are joined from left to right under unlabelled nodes.
 
     Example:
-      >>> from rnnjax.trees import parse, to_brackets
-      >>> to_brackets(binarised(parse("(9 (MAX) (3 3) (9 9) (1 1))")[0]))
+      >>> from rnnjax.trees import parse_trees, to_brackets
+      >>> to_brackets(binarised(parse_trees("(9 (MAX) (3 3) (9 9) (1 1))")[0]))
       '(9 (((MAX) (3 3)) (9 9)) (1 1))'
     """
     labels: list[str] = []

@@ -29,8 +29,8 @@ def fold_forest(tree: TreeCell) -> Cell:
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
-      >>> from rnnjax.trees import pack, parse, recnn, vocabulary
-      >>> trees = parse("((not) ((very) (good)))")
+      >>> from rnnjax.trees import pack, parse_trees, recnn, vocabulary
+      >>> trees = parse_trees("((not) ((very) (good)))")
       >>> forest = pack([trees], vocabulary(trees), {}).x
       >>> forest = jax.tree.map(lambda a: a[0], forest)._replace(leaves=jnp.ones((3, 2)))
       >>> cell = fold_forest(recnn(4))
@@ -91,8 +91,8 @@ def at_leaves(cell: Cell) -> Cell:
 
     Example:
       >>> import jax, rnnjax
-      >>> from rnnjax.trees import pack, parse, tree_lstm, vocabulary
-      >>> trees = parse("((not) ((very) (good))) ((bad))")
+      >>> from rnnjax.trees import pack, parse_trees, tree_lstm, vocabulary
+      >>> trees = parse_trees("((not) ((very) (good))) ((bad))")
       >>> words = vocabulary(trees)
       >>> forest = jax.tree.map(lambda a: a[0], pack([trees], words, {}).x)
       >>> embedded = at_leaves(rnnjax.stack(rnnjax.embed(1 + len(words), 8), rnnjax.dropout(0.5)))
@@ -123,8 +123,8 @@ def in_reading_order(cell: Cell) -> Cell:
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
-      >>> from rnnjax.trees import pack, parse
-      >>> forest = jax.tree.map(lambda a: a[0], pack([parse("((a) (b)) (c)")], {}, {}).x)
+      >>> from rnnjax.trees import pack, parse_trees
+      >>> forest = jax.tree.map(lambda a: a[0], pack([parse_trees("((a) (b)) (c)")], {}, {}).x)
       >>> total = rnnjax.Cell(lambda k, x: (), lambda p, x: jnp.zeros(()), lambda p, h, x, key=None: (h + x, h + x))
       >>> print(rnnjax.run(in_reading_order(total), (), forest._replace(leaves=jnp.ones(3)))[1][forest.roots])
       [2. 1.]
@@ -159,8 +159,8 @@ def at_roots(outputs: PyTree, batch: Batch) -> tuple[PyTree, Batch]:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from rnnjax import losses
-      >>> from rnnjax.trees import pack, parse
-      >>> batch = jax.tree.map(lambda a: a[0], pack([parse("(1 (0 a) (0 b)) (0 c)")], {}, {"0": 0, "1": 1}))
+      >>> from rnnjax.trees import pack, parse_trees
+      >>> batch = jax.tree.map(lambda a: a[0], pack([parse_trees("(1 (0 a) (0 b)) (0 c)")], {}, {"0": 0, "1": 1}))
       >>> ys, roots = at_roots(jnp.zeros((*batch.y.shape, 2)), batch)
       >>> roots.y.tolist(), float(losses.classify(ys, roots)["accuracy"].value())
       ([1, 0], 0.5)

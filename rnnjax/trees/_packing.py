@@ -78,8 +78,8 @@ def schedule(trees: Sequence[Tree], width: int) -> list[list[_Node]]:
     Of the nodes whose children are done, those farthest from their root go first.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> trees = parse("(((a) (b)) ((c) (d))) ((e) (f))")
+      >>> from rnnjax.trees import parse_trees
+      >>> trees = parse_trees("(((a) (b)) ((c) (d))) ((e) (f))")
       >>> [[node.tree for node in row] for row in schedule(trees, width=2)]
       [[0, 0], [0, 1]]
 
@@ -122,8 +122,8 @@ def registers(trees: Sequence[Tree], rows: Sequence[Sequence[_Node]]) -> list[li
     A register is free again in the row of its node's parent.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> trees = parse("(((a) (b)) ((c) (d))) ((e) (f))")
+      >>> from rnnjax.trees import parse_trees
+      >>> trees = parse_trees("(((a) (b)) ((c) (d))) ((e) (f))")
       >>> registers(trees, schedule(trees, width=3))
       [[0, 1], [-1, -1]]
     """
@@ -155,8 +155,8 @@ def vocabulary(trees: Sequence[Tree], least: int = 1) -> dict[str, int]:
       least: how often a word must occur.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> vocabulary(parse("((not) (bad)) ((not) (good))"))
+      >>> from rnnjax.trees import parse_trees
+      >>> vocabulary(parse_trees("((not) (bad)) ((not) (good))"))
       {'bad': 1, 'good': 2, 'not': 3}
     """
     counts = Counter(word for tree in trees for word in tree.sentence())
@@ -186,8 +186,8 @@ def pack(
       ValueError: the size is too small.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> trees = parse("(1 (0 (0 not) (0 good)) (1 really)) (1 good)")
+      >>> from rnnjax.trees import parse_trees
+      >>> trees = parse_trees("(1 (0 (0 not) (0 good)) (1 really)) (1 good)")
       >>> batch = pack([trees], vocabulary(trees), {"0": 0, "1": 1})
       >>> print(batch.x.leaves, batch.x.children.tolist(), batch.x.roots, batch.y, batch.mask)
       [[2 1 3 1]] [[[[0, 1], [-1, -1]], [[4, 2], [-1, -1]]]] [[6 3]] [[0 0 1 1 0 0 1 0]]

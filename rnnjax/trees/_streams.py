@@ -15,8 +15,8 @@ def balanced_groups(trees: Sequence[Tree], each: int) -> list[list[Tree]]:
       each: trees per group; some groups may have one less.
 
     Example:
-      >>> from rnnjax.trees import parse
-      >>> groups = balanced_groups(parse("(a) ((a) (b)) ((a) ((b) (c))) (d)"), 2)
+      >>> from rnnjax.trees import parse_trees
+      >>> groups = balanced_groups(parse_trees("(a) ((a) (b)) ((a) ((b) (c))) (d)"), 2)
       >>> [[len(tree.words) for tree in group] for group in groups]
       [[5, 1], [3, 1]]
     """

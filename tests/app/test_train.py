@@ -21,7 +21,7 @@ from rnnjax import app
 from rnnjax.app._session import Session
 from rnnjax.base import UserError
 from rnnjax.interop import load_params, load_program, save_params, save_program
-from rnnjax.runs import Progress
+from rnnjax.runs import ProgressBar
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = _user_experiment.EXPERIMENT
@@ -258,7 +258,7 @@ def test_a_network_that_reads_from_both_ends_has_no_program_of_one_step(tmp_path
 def test_progress_in_a_notebook_is_one_line_written_over(monkeypatch, capsys):
     shell = types.SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
-    with Progress(4, "gru") as progress:
+    with ProgressBar(4, "gru") as progress:
         progress.update(1, loss=2.5)
         progress.say("validation: 2.1")
         progress._drawn -= 1.0

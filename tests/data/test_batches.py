@@ -10,7 +10,7 @@ import pytest
 import rnnjax
 from rnnjax import losses
 from rnnjax.base import UserError
-from rnnjax.data import Batch, bucketed, label_last_step, packed, padded, random_split, shuffled, within_length
+from rnnjax.data import Batch, bucketed_batches, label_last_step, packed, padded, random_split, shuffled, within_length
 from rnnjax.estimators import score
 
 LENGTHS = [3, 0, 7, 1, 2, 7, 4]
@@ -55,7 +55,7 @@ def test_packing_loses_nothing_and_marks_every_beginning(ragged, steps):
 
 def test_an_epoch_of_buckets_has_every_sequence_once_and_little_padding():
     lengths = np.random.default_rng(0).integers(1, 100, 1000)
-    first, again, other = (bucketed(lengths, 32, seed=1, epoch=e) for e in (0, 0, 1))
+    first, again, other = (bucketed_batches(lengths, 32, seed=1, epoch=e) for e in (0, 0, 1))
     assert sorted(np.concatenate(first).tolist()) == list(range(1000))
     assert all((a == b).all() for a, b in zip(first, again)) and any(
         (a[:9] != b[:9]).any() for a, b in zip(first, other)

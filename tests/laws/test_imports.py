@@ -115,6 +115,31 @@ def test_the_face_of_the_package_is_public_names_alone():
     assert set(FOLDERS) < set(dir(rnnjax))
 
 
+def test_a_public_name_has_one_meaning():
+    modules = [rnnjax, *(importlib.import_module(f"rnnjax.{folder}") for folder in FOLDERS)]
+    meanings: dict[str, dict[int, str]] = {}
+    for module in modules:
+        for name in module.__all__:
+            meanings.setdefault(name, {}).setdefault(id(getattr(module, name)), module.__name__)
+    twice = {name: list(where.values()) for name, where in meanings.items() if len(where) > 1}
+    assert not twice, f"one name for two things: {twice}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_lists_public_names_alone(folder):
+    names = importlib.import_module(f"rnnjax.{folder}").__all__
+    assert not [name for name in names if name.startswith("_")]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("folder", ["", *FOLDERS])
+def test_an_unknown_name_is_an_attribute_error_in_every_folder(folder):
+    module = importlib.import_module(f"rnnjax.{folder}".rstrip("."))
+    name = module.__all__[-1]
+    with pytest.raises(AttributeError, match=f"did you mean '{name}'"):
+        getattr(module, f"{name}_")
+
+
 @pytest.mark.parametrize("old, new", NEW_NAMES.items())
 def test_an_old_name_works_and_says_the_new_one(old, new):
     module, _, name = old.rpartition(".")

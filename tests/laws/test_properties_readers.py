@@ -289,7 +289,7 @@ def test_trees_are_read_as_they_are_written_and_written_as_they_are_read(saved, 
     assert len(found) == len(nodes)
     for tree, node in zip(found, nodes):
         assert trees.to_brackets(tree) == brackets(node).replace(" )", ")")
-        assert trees.delinearise(trees.linearise(tree)) == tree == trees.parse(trees.to_brackets(tree))[0]
+        assert trees.delinearise(trees.linearise(tree)) == tree == trees.parse_trees(trees.to_brackets(tree))[0]
 
 
 SCRIPTS = st.text(

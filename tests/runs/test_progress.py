@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from rnnjax.base import UserError
-from rnnjax.runs import Progress, _progress, print_table
+from rnnjax.runs import ProgressBar, _progress, print_table
 
 
 class Terminal(io.StringIO):
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_log_has_a_line_now_and_then_with_pace_and_time_left(clock: Clock) -> None:
     file = io.StringIO()
-    with Progress(1000, "lstm", start=100, every=10.0, file=file) as progress:
+    with ProgressBar(1000, "lstm", start=100, every=10.0, file=file) as progress:
         clock.now += 30  # compiling: the first update is no measure of pace
         for step in range(110, 1001, 10):
             progress.update(step, loss=jnp.float32(0.5))
@@ -52,7 +52,7 @@ def test_a_log_has_a_line_now_and_then_with_pace_and_time_left(clock: Clock) -> 
 
 def test_what_is_said_counts_as_a_sign_of_life(clock: Clock) -> None:
     file = io.StringIO()
-    with Progress(1000, "lstm", every=10.0, file=file) as progress:
+    with ProgressBar(1000, "lstm", every=10.0, file=file) as progress:
         for step in range(1, 41):
             clock.now += 1.0
             progress.update(step)
@@ -63,7 +63,7 @@ def test_what_is_said_counts_as_a_sign_of_life(clock: Clock) -> None:
 
 def test_the_pace_shown_is_the_recent_one(clock: Clock) -> None:
     file = io.StringIO()
-    with Progress(10**6, every=0.0, file=file) as progress:
+    with ProgressBar(10**6, every=0.0, file=file) as progress:
         for step in range(1, 201):
             clock.now += 100.0 if step < 100 else 0.1
             progress.update(step)
@@ -72,7 +72,7 @@ def test_the_pace_shown_is_the_recent_one(clock: Clock) -> None:
 
 def test_a_terminal_has_a_bar_that_text_stands_above_and_no_thread_stays(clock: Clock) -> None:
     file, before = Terminal(), set(threading.enumerate())
-    with Progress(100, "a [bold] name", file=file) as progress:
+    with ProgressBar(100, "a [bold] name", file=file) as progress:
         progress.update(10, loss=0.25)
         clock.now += 1.0
         progress.say("validation [red] 0.5")
@@ -86,12 +86,12 @@ def test_a_terminal_has_a_bar_that_text_stands_above_and_no_thread_stays(clock: 
 
 def test_none_is_silent_and_an_unknown_mode_refused() -> None:
     file = Terminal()
-    with Progress(10, file=file, mode="none") as progress:
+    with ProgressBar(10, file=file, mode="none") as progress:
         progress.update(10, loss=1.0)
         progress.say("a")
     assert file.getvalue() == ""
     with pytest.raises(UserError, match=r"^unknown progress fast: give auto, bar, lines, notebook or none$"):
-        Progress(10, mode="fast")
+        ProgressBar(10, mode="fast")
 
 
 ROWS: list[dict[str, Any]] = [

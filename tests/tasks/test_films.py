@@ -36,7 +36,7 @@ def where(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     area = mask.sum((-2, -1))
     pixels = frames.reshape(*area.shape, -1, 3)
     strongest = np.take_along_axis(pixels, pixels.sum(-1).argmax(-1)[..., None, None], -2)
-    tint = np.linalg.norm(strongest - np.array(list(tasks.COLOURS.values())), axis=-1).argmin(-1)
+    tint = np.linalg.norm(strongest - np.array(list(tasks.SHAPE_COLOURS.values())), axis=-1).argmin(-1)
     return np.stack([np.angle(x), np.angle(y)], -1) / (2 * np.pi) % 1, area, tint
 
 

@@ -9,7 +9,7 @@ import pytest
 from rnnjax import tasks
 from rnnjax.tasks._shapes import FAR, HELD_OUT
 
-COLOURS = np.array(list(tasks.COLOURS.values()))
+COLOURS = np.array(list(tasks.SHAPE_COLOURS.values()))
 OFFSETS = {"above": (0, -1), "left": (-1, 0)}
 PLACES = {"top": (0, -1), "bottom": (0, 1), "left": (-1, 0), "right": (1, 0), "middle": (0, 0)}
 
@@ -55,7 +55,7 @@ def test_a_sentence_says_the_colours_the_order_and_the_place_that_the_pixels_sho
             for (_, seen), (colour, _) in zip(found, kinds(said)):
                 strongest = seen[seen.sum(1).argmax()]
                 distance = np.linalg.norm(COLOURS - strongest, axis=1)
-                assert list(tasks.COLOURS)[distance.argmin()] == colour
+                assert list(tasks.SHAPE_COLOURS)[distance.argmin()] == colour
             middles = [(p.min(0) + p.max(0) + 1)[::-1] / 2 / tasks.SIDE for p, _ in found]
             if len(found) == 2:
                 way = (middles[0] - middles[1]) / (2 * FAR)
@@ -80,7 +80,7 @@ def test_held_out_combinations_are_in_every_picture_of_the_test_and_in_no_other(
     assert all(sum(kind in held for kind in s) == 0 for s in seen)
     assert all(sum(kind in held for kind in s) == 1 for s in test)
     assert any(s[-1] in held for s in test if len(s) == 2) and any(s[0] in held for s in test if len(s) == 2)
-    for i, names in enumerate((tasks.COLOURS, tasks.SHAPES)):
+    for i, names in enumerate((tasks.SHAPE_COLOURS, tasks.SHAPES)):
         assert {kind[i] for s in seen for kind in s} == set(names)
     assert {kind for s in test for kind in s} >= held
 

@@ -68,7 +68,7 @@ def test_a_binarised_tree_says_the_same_in_pairs(seed):
         tree = trees.shaped([str(i) for i in range(20)], trees.at_random(rng, 6), lambda: next(labels))
     pairs = trees.binarised(tree)
     assert all(len(below) in (0, 2) for below in pairs.children)
-    assert pairs.sentence() == tree.sentence() and trees.parse(trees.to_brackets(pairs)) == [pairs]
+    assert pairs.sentence() == tree.sentence() and trees.parse_trees(trees.to_brackets(pairs)) == [pairs]
     assert [label for label in pairs.labels if label] == [label for label in tree.labels if label]
 
     def joined(t, node):

@@ -294,14 +294,14 @@ def test_brackets_come_back(seed):
     split = [trees.chain, trees.balanced, trees.at_random(rng, 5)][seed % 3]
     tree = trees.shaped(words, split, lambda: ["", "0", "NP"][rng.integers(3)])
     assert tree.sentence() == words
-    assert trees.parse(trees.to_brackets(tree)) == [tree] and trees.delinearise(trees.linearise(tree)) == tree
+    assert trees.parse_trees(trees.to_brackets(tree)) == [tree] and trees.delinearise(trees.linearise(tree)) == tree
     loose = trees.to_brackets(tree).replace("(", " ( ").replace(")", "\n)\t")
-    assert trees.parse(loose + trees.to_brackets(tree)) == [tree, tree]
+    assert trees.parse_trees(loose + trees.to_brackets(tree)) == [tree, tree]
 
 
 def test_a_chain_of_ten_thousand_words():
     text = "(2 (2 a) " * 9_999 + "(3 b)" + ")" * 9_999
-    tree = trees.parse(text)[0]
+    tree = trees.parse_trees(text)[0]
     assert trees.to_brackets(tree) == text
     batch = trees.pack([[tree]], {"a": 1, "b": 2}, {"2": 0, "3": 1}, width=1)
     assert batch.mask.sum() == 19_999 and batch.y.sum() == 1
@@ -327,15 +327,15 @@ BAD = [
 @pytest.mark.parametrize("text, complaint", BAD)
 def test_wrong_brackets_are_refused_with_line_and_column(text, complaint):
     with pytest.raises(UserError, match=complaint) as error:
-        trees.parse(text, "trees.txt")
+        trees.parse_trees(text, "trees.txt")
     assert str(error.value).startswith("trees.txt, line ") and "\n" not in str(error.value)
 
 
 def test_what_is_defined_at_the_edges(tmp_path):
-    assert trees.parse("") == [] == trees.parse(" \n ")
-    assert trees.parse("(a)") == [trees.Tree(("",), ("a",), ((),))]
-    assert trees.parse("((a) (2 b))")[0].labels == ("", "2", "")
-    assert trees.parse("(S (a))")[0].children == ((), (0,))
+    assert trees.parse_trees("") == [] == trees.parse_trees(" \n ")
+    assert trees.parse_trees("(a)") == [trees.Tree(("",), ("a",), ((),))]
+    assert trees.parse_trees("((a) (2 b))")[0].labels == ("", "2", "")
+    assert trees.parse_trees("(S (a))")[0].children == ((), (0,))
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(UserError, match="empty holds no tree"):
         trees.read_trees(str(tmp_path / "empty"))
@@ -351,7 +351,7 @@ def test_what_is_defined_at_the_edges(tmp_path):
 
 
 def test_nodes_of_three_children_are_refused_by_cells_for_two():
-    forest = at(packed([trees.parse("((a) (b) (c))")], features()).x)
+    forest = at(packed([trees.parse_trees("((a) (b) (c))")], features()).x)
     for tree_cell in (trees.recnn(H), trees.rntn(H), trees.tree_lstm(H)):
         cell = trees.fold_forest(tree_cell)
         with pytest.raises(ValueError, match="joins two children"):
