@@ -1,4 +1,4 @@
-"""Recall and state tracking: tasks that tell memories apart. By default, DeltaNet, LRU and LSTM on associative recall."""
+"""Recall and state tracking, tasks that tell memories apart. By default: DeltaNet, LRU, LSTM on associative recall."""
 
 from __future__ import annotations
 

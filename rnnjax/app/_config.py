@@ -171,7 +171,7 @@ class Config(Flags):
     def layer(self, units: int) -> Cell:
         """Returns one layer of `--cell`; in a block without its first linear map, which the block has itself."""
         given = self.cell_arguments()
-        factory = registry.resolve("cell", self.cell, registry.cells())
+        factory = registry.resolve("cell", self.cell, registry.CELLS)
         if self.block != "plain" and "input_map" in registry.parameters(factory):
             given = {"input_map": False} | given
         return registry.make_cell(self.cell, units, given)

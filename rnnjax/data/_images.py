@@ -34,8 +34,8 @@ def read_idx(path: str) -> np.ndarray:
     """
     content = read_bytes(path)
     if content[:2] != b"\0\0" or len(content) < 4 or content[2] not in _KINDS:
-        start = f"it begins with the bytes {content[:4].hex(' ')}" if content else "it is empty"
-        raise UserError(f"{path} is not an idx file: {start}")
+        fault = f"it begins with the bytes {content[:4].hex(' ')}" if content else "it is empty"
+        raise UserError(f"{path} is not an idx file: {fault}")
     kind, rank = np.dtype(_KINDS[content[2]]), content[3]
     if rank > _MOST_AXES:
         raise UserError(f"{path} has {rank} axes: idx files of at most {_MOST_AXES} are supported")

@@ -18,7 +18,7 @@ from rnnjax.base._seq import with_marks_of
 from rnnjax.cells import dropout, layer_norm, linear, pointwise, rms_norm, short_convolution
 from rnnjax.wrappers._shortcuts import residual
 
-Layer = Callable[[int], Cell]
+_Layer = Callable[[int], Cell]
 
 
 @wrapper
@@ -89,7 +89,7 @@ def _to_eights(units: float) -> int:
     return max(8, 8 * round(units / 8))
 
 
-def s5_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
+def s5_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of S5: layer norm, the layer, GELU, a gate of its own output, and the residual connection.
 
         u = gelu(layer(norm x));  y = x + u * sigmoid(u w + b)
@@ -115,7 +115,7 @@ def s5_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
     return _branch("s5_block", width, rate, layer_norm(), layer(width), pointwise(jax.nn.gelu), gate)
 
 
-def griffin_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
+def griffin_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The residual block of Griffin: a gated branch with a short convolution and the layer, then a gated MLP.
 
         n = norm x;  x = x + (gelu(n w_1 + b_1) * layer(convolution(n w_2 + b_2))) w_3 + b_3
@@ -148,7 +148,7 @@ def griffin_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
     return stack(first, _branch("griffin_block", width, rate, rms_norm(), mlp))
 
 
-def mamba_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
+def mamba_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of Mamba: a short convolution and the layer, twice as wide as the block, beside a SiLU gate; no MLP.
 
         n = norm x;  y = x + (layer(silu(convolution(n w_1))) * silu(n w_2)) w_3
@@ -178,7 +178,7 @@ def mamba_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
     return _branch("mamba_block", width, rate, rms_norm(), mixing, linear(width, bias=False))
 
 
-def xlstm_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
+def xlstm_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of xLSTM's sLSTM (post up-projection): a short convolution and the layer, then a gated MLP.
 
         x = x + norm(layer(silu(convolution(norm x))))
@@ -209,7 +209,7 @@ def xlstm_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
     return stack(first, _branch("xlstm_block", width, rate, layer_norm(), mlp))
 
 
-def transformer_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
+def transformer_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of a pre-norm transformer with the layer in the place of attention, and a SwiGLU MLP.
 
         x = x + layer(norm x) w_0
@@ -239,7 +239,7 @@ def transformer_block(layer: Layer, width: int, rate: Any = 0.0) -> Cell:
     return stack(first, _branch("transformer_block", width, rate, rms_norm(), mlp))
 
 
-BLOCKS: Mapping[str, Callable[[Layer, int, Any], Cell]] = {
+BLOCKS: Mapping[str, Callable[[_Layer, int, Any], Cell]] = {
     "griffin": griffin_block,
     "mamba": mamba_block,
     "s5": s5_block,
@@ -248,7 +248,7 @@ BLOCKS: Mapping[str, Callable[[Layer, int, Any], Cell]] = {
 }
 
 
-def blocks(block: str, layer: Layer, width: int, depth: int, rate: Any = 0.0) -> Cell:
+def blocks(block: str, layer: _Layer, width: int, depth: int, rate: Any = 0.0) -> Cell:
     """A stack of blocks as in their papers: a linear map to `width` features, `depth` blocks, and a last norm.
 
     Args:
