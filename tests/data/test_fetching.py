@@ -134,8 +134,8 @@ ARCHIVES = {
     "zip, another system": (zipped("c:x"), "would lie outside"),
     "zip, link": (zipped("a", link=True), "is a link"),
     "zip, too much": (zipped("a", 2000), "holds 2000 bytes"),
-    "zip, damaged": (zipped("a", 500)[:-30], "no tar or zip archive"),
-    "a text": (b"to be", "no tar or zip archive"),
+    "zip, damaged": (zipped("a", 500)[:-30], "not a tar or zip archive"),
+    "a text": (b"to be", "not a tar or zip archive"),
 }
 
 

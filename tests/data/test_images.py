@@ -127,7 +127,7 @@ def test_each_epoch_has_every_image_once_in_an_order_of_its_own():
             epochs[-1] += batch.y.tolist()
     assert all(sorted(epoch) == list(range(9)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] and epochs[0] != sorted(epochs[0])
-    with pytest.raises(UserError, match="--batch_size=10: there are only 9 images"):
+    with pytest.raises(UserError, match="--batch_size=10: there are only 9 training images"):
         shuffled_images("train", 10).init(data)
 
 
