@@ -128,7 +128,7 @@ ARCHIVES = {
     "tar, absolute": (tarred(member("/tmp/x")), "would lie outside"),
     "tar, link": (tarred(member("a", 0, type=tarfile.SYMTYPE, linkname="/etc/passwd")), "is a link or a device"),
     "tar, device": (tarred(member("a", 0, type=tarfile.FIFOTYPE)), "is a link or a device"),
-    "tar, too much": (tarred(member("a", 2000)), "holds 2000 bytes, more than the 1000"),
+    "tar, too much": (tarred(member("a", 2000)), "holds 2000 bytes, more than the limit of 1000"),
     "tar, cut short": (tarred(member("a"), mode="w")[:514], "damaged"),
     "zip, above": (zipped("a/../../x"), "would lie outside"),
     "zip, another system": (zipped("c:x"), "would lie outside"),
