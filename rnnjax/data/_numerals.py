@@ -13,6 +13,7 @@ from rnnjax.data._files import raise_at_line
 POINT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?(nan|inf(inity)?)", re.IGNORECASE)
 _GAPS = " \u00a0\u2007\u2009\u202f'\u2019"  # thousands separators
+_GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})?")  # may have points between thousands
 _OTHER = re.compile("[^\t -~]")  # characters at some of which numpy would split a number
 _LONGEST = 1000  # characters of a number
 _SHOWN = 40  # characters of a field in a message
@@ -99,7 +100,31 @@ def has_decimal_comma(text: str) -> bool:
     return "," in text and _normalize_number(text, ".") is None and _normalize_number(text, ",") is not None
 
 
-def parse_column(rows: _Rows, path: str, commas: bool = False) -> np.ndarray:
+def looks_numeric(field: str) -> bool:
+    """Returns whether a field cannot be a name: a number in any form, or digits without letters, as in dates.
+
+    Example:
+      >>> [looks_numeric(field) for field in ("1.234,5", "2020-01-01", "2m_temperature", "a")]
+      [True, True, False, False]
+    """
+    return is_number(field) or (any(map(str.isdigit, field)) and not any(map(str.isalpha, field)))
+
+
+def thousands_remark(rows: _Rows) -> list[str]:
+    """Returns a remark if a point in each number of a column may separate thousands.
+
+    Example:
+      >>> thousands_remark([(1, "1.234"), (2, "999")]), thousands_remark([(1, "1.234"), (2, "0.5")])
+      (["line 1: '1.234' is read as 1.234; if it is 1234, decimal=comma"], [])
+    """
+    pointed = [(line, text) for line, text in rows if "." in text]
+    if not pointed or not all(_GROUPED.fullmatch(text) for _, text in rows):
+        return []
+    line, text = pointed[0]
+    return [f"line {line}: {text!r} is read as {text}; if it is {text.replace('.', '')}, decimal=comma"]
+
+
+def parse_column(rows: _Rows, path: str, commas: bool = False, decimal: str = "auto") -> np.ndarray:
     """Parses fields as numbers of one form: with a decimal point or comma, with or without thousands separators.
 
     A field that is a number with a decimal point is read as such. Decimal commas and thousands separators are accepted
@@ -109,6 +134,7 @@ def parse_column(rows: _Rows, path: str, commas: bool = False) -> np.ndarray:
       rows: fields with their line numbers.
       path: of the file, for messages.
       commas: whether other columns of the file have decimal commas; then 1.234 may be 1234.
+      decimal: the decimal mark, point or comma; auto to find it.
 
     Returns:
       float64 `[n]`
@@ -124,7 +150,10 @@ def parse_column(rows: _Rows, path: str, commas: bool = False) -> np.ndarray:
       rnnjax.base.UserError: a.csv, line 1: '1,234' may be 1234 or 1.234
     """
     texts = [text for _, text in rows]
-    if commas or not all(POINT.fullmatch(text) for text in texts):
+    if decimal != "auto":
+        mark = "," if decimal == "comma" else "."
+        texts = [_normalize_number(text, mark) or _refuse_mark(text, mark, path, line) for line, text in rows]
+    elif commas or not all(POINT.fullmatch(text) for text in texts):
         point, comma = ([_normalize_number(text, mark) for text in texts] for mark in ".,")
         for (line, text), a, b in zip(rows, point, comma):
             if a is None and b is None:
@@ -140,3 +169,10 @@ def parse_column(rows: _Rows, path: str, commas: bool = False) -> np.ndarray:
                     raise_at_line(path, line, f"{_shorten(text)} may be {float(a or 0):.15g} or {float(b or 0):.15g}")
         texts = [text or "" for text in (comma if None in point else point)]
     return np.array([parse_number(text, path, line) for text, (line, _) in zip(texts, rows)])
+
+
+def _refuse_mark(text: str, mark: str, path: str, line: int) -> str:
+    """Refuses a field that is no number with the given decimal mark."""
+    if _normalize_number(text, "." if mark == "," else ",") is None:
+        parse_number(text, path, line)
+    raise_at_line(path, line, f"{_shorten(text)} is no number with the decimal mark {mark!r}, which decimal= sets")
