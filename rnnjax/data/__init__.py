@@ -27,14 +27,15 @@ from rnnjax.data._images import (
 from rnnjax.data._labelled import Labelled, class_folder, drop_duplicates, random_split, read_labelled
 from rnnjax.data._music import KEYS, LOWEST, read_rolls
 from rnnjax.data._series import read_series
-from rnnjax.data._speech import Frames, Recording, decode_wav, frames, labels_of, log_mel, mel_bank, recordings
+from rnnjax.data._speech import Frames, frames, labels_of, log_mel, mel_bank, recordings
 from rnnjax.data._stream import Stream
 from rnnjax.data._streams import gather_examples, in_order, label_last_step, map_batches, shuffled
 from rnnjax.data._tags import NONE, Sentences, Tagged, read_tagged
 from rnnjax.data._text import Alphabet, Rows, contiguous_rows, join_spelled, python_topics, read, reading_stream
 from rnnjax.data._ts import read_ts
 from rnnjax.data._vectors import EmbeddingTable, Vectors, embedding_table, read_vectors, write_vectors
-from rnnjax.data._words import END, UNKNOWN, Vocabulary, detokenise, read_words, tokenise
+from rnnjax.data._wav import Recording, decode_wav
+from rnnjax.data._words import END, UNKNOWN, Vocabulary, detokenise, read_sentences, read_words, tokenise
 
 __all__ = [
     "END",
@@ -91,6 +92,7 @@ __all__ = [
     "read_labelled",
     "read_lines",
     "read_rolls",
+    "read_sentences",
     "read_series",
     "read_tagged",
     "read_ts",

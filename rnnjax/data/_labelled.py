@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ import numpy as np
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
+from rnnjax.data._counted import note_of
 from rnnjax.data._files import raise_at_line, read_lines
+from rnnjax.data._numerals import POINT
 from rnnjax.data._opening import UTF8
 
 
@@ -22,11 +25,19 @@ class Labelled(NamedTuple):
       xs: the examples: texts, or arrays `[T, ...]` of different lengths.
       y: index of the class, int32 `[n]`.
       classes: their names.
+      passed: number of items of each kind that the reader skipped.
+      remarks: of the reader, on what may be a mistake.
     """
 
     xs: list
     y: np.ndarray
     classes: tuple[str, ...]
+    passed: Mapping[str, int] = {}
+    remarks: tuple[str, ...] = ()
+
+    def note(self) -> str:
+        """Returns a note of what the reader skipped and decided; "" if nothing was."""
+        return note_of(self.passed, self.remarks)
 
     def at(self, places: Sequence[int] | np.ndarray) -> Labelled:
         """Returns the examples at the given indices."""
@@ -46,8 +57,10 @@ def read_labelled(
       encoding: of the text; a byte order mark takes precedence.
 
     Raises:
-      UserError: a line, which is named, has no label, no text, or a label that is not one of the classes; a class is
-        empty; the first line holds column names; or most labels occur only once.
+      UserError: a line, which is named, has no label, the label nan, no text, or a label that is not one of the
+        classes; two labels are the same number; a class is empty; the first line holds column names; or most labels
+        occur only once.
+      ValueError: the separator is empty, or a class comes twice.
 
     Example:
       >>> import pathlib, tempfile
@@ -57,37 +70,44 @@ def read_labelled(
       >>> found.xs, found.y.tolist(), found.classes
       (['what a joy', 'no'], [0, 1], ('good', 'bad'))
     """
+    if not separator or len({*classes}) < len(classes):
+        raise ValueError(f"read_labelled: a separator and different classes, got {separator!r} and {name_some(classes)}")
     labels: list[tuple[int, str]] = []
     xs: list[str] = []
+    blank = 0
     for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():
+            blank += 1
             continue
         label, _, text = (part.strip() for part in line.partition(separator))
         if not label or not text:
             raise_at_line(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
-        labels.append((number, label))
+        labels.append((number, unicodedata.normalize("NFC", label)))
         xs.append(text)
     if not classes:
-        _check_labels(labels, path)
+        _check_labels(labels, xs, path)
     if not xs and not (classes and complete):
         raise UserError(f"{path}: no line has a text")
     found = with_classes(xs, labels, tuple(classes) or tuple(dict.fromkeys(label for _, label in labels)), path)
     empty = [name for name in classes if complete and name not in {label for _, label in labels}]
     if empty:
         raise UserError(f"{path}: the class {empty[0]!r} is empty")
-    return found
+    return found._replace(passed={"blank lines": blank}, remarks=() if classes else _lookalikes(found.classes))
 
 
 _COLUMNS = ("label", "labels", "class", "category", "target", "sentiment")  # names of the label column in a header
+_TEXTS = ("text", "texts", "sentence", "review", "content", "document", "comment", "tweet", "title", "id", "index")
 _MANY = 20  # lines needed to decide that the labels are in the other column
 
 
-def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
-    """Refuses a header line, which would become a class of its own, and texts in the column of the labels."""
+def _check_labels(labels: Sequence[tuple[int, str]], xs: Sequence[str], path: str) -> None:
+    """Refuses a header line, which would become a class of its own, and texts or nothing in the column of the labels."""
     each = Counter(label for _, label in labels)
     line, first = labels[0] if labels else (0, "")
-    if len(labels) > 1 and each[first] == 1 and first.lower() in _COLUMNS:
-        raise_at_line(path, line, f"{first!r} is the name of a column and no label: leave the line out")
+    named = first.lower() in _COLUMNS or (first.lower() in _TEXTS and xs[0].lower() in (*_COLUMNS, *_TEXTS))
+    if len(labels) > 1 and each[first] == 1 and named:
+        turn = "" if first.lower() in _COLUMNS else ", and the label stands before the text"
+        raise_at_line(path, line, f"{first!r} is the name of a column and no label: leave the line out{turn}")
     if len(labels) >= _MANY and 2 * len(each) > len(labels):
         raise_at_line(
             path,
@@ -95,6 +115,22 @@ def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
             f"{len(each)} different labels in {len(labels)} lines, such as {first!r:.40}: "
             "the label stands before the text",
         )
+    numbers: dict[float, str] = {}
+    for line, label in labels:
+        if label.lower() == "nan":
+            raise_at_line(path, line, f"the label {label!r} stands for a missing one: leave the line out")
+        if POINT.fullmatch(label) and numbers.setdefault(float(label), label) != label:
+            raise_at_line(path, line, f"the labels {numbers[float(label)]!r} and {label!r} are one number")
+
+
+def _lookalikes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Returns a remark on classes that differ in case, width or quotation marks only."""
+    alike: dict[str, str] = {}
+    for name in classes:
+        plain = unicodedata.normalize("NFKC", name).casefold().strip("'\" ")
+        if alike.setdefault(plain, name) != name:
+            return (f"the labels {alike[plain]!r} and {name!r} are two classes",)
+    return ()
 
 
 def name_some(classes: Sequence[str], most: int = 10) -> str:
@@ -153,14 +189,17 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
       (['Kouros', 'Xydis', 'Whelan'], [0, 0, 1], ('Greek', 'Irish'))
     """
     with as_user_error("read", folder):
-        paths = sorted(p for p in Path(folder).iterdir() if not p.name.startswith("."))
+        every = sorted(Path(folder).iterdir())
+    paths = [path for path in every if not path.name.startswith(".")]
     names = _class_names(folder, paths)
-    parts = [[line.strip() for line in read_lines(str(path), encoding) if line.strip()] for path in paths]
+    lines = [read_lines(str(path), encoding) for path in paths]
+    parts = [[line.strip() for line in part if line.strip()] for part in lines]
     for path, part in zip(paths, parts):
         if not part:
             raise UserError(f"{path}: the class {_plain(path).stem!r} is empty")
     y = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
-    return Labelled([x for part in parts for x in part], y, names)
+    passed = {"blank lines": sum(map(len, lines)) - len(y), "hidden files": len(every) - len(paths)}
+    return Labelled([x for part in parts for x in part], y, names, passed)
 
 
 def _class_names(folder: str, paths: Sequence[Path]) -> tuple[str, ...]:

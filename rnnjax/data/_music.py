@@ -6,12 +6,15 @@ import io
 import json
 import struct
 import zlib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rnnjax.base import UserError
+from rnnjax.data._counted import note_of
 from rnnjax.data._files import PIECE, read_bytes
 from rnnjax.data._opening import MARKS, decode_text
 
@@ -20,18 +23,41 @@ _PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "tes
 _MOST = 1 << 28  # bytes of a file of music, and of the compressed data in it
 _COMPRESSED = 15  # the type of an element of a .mat file that is compressed with zlib
 
-_Rolls = dict[str, list[np.ndarray]]
+class Rolls(dict[str, list[np.ndarray]]):
+    """Pieces of music by part, and counts of what their reader skipped.
+
+    Attributes:
+      passed: number of skipped items of each kind.
+
+    Example:
+      >>> Rolls({"train": []}, {"notes below 0": 2}).note()
+      'passed over: 2 notes below 0'
+    """
+
+    def __init__(
+        self, parts: Mapping[str, list[np.ndarray]] | None = None, passed: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(parts or {})
+        self.passed: Counter[str] = Counter(passed or {})
+
+    def note(self) -> str:
+        """Returns a note of what was skipped; "" if nothing was."""
+        return note_of(self.passed)
 
 
-def read_rolls(path: str) -> _Rolls:
+def read_rolls(path: str) -> Rolls:
     """Reads pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
 
     A .mat file has cells traindata, validdata and testdata of such matrices. A JSON file has lists train, valid and
     test of pieces. A piece is a list of frames, and a frame a list of MIDI notes, 21 to 108. A note that is below 0,
     null or NaN is ignored. A frame that is null or NaN is a rest.
 
+    Returns:
+      a dictionary of lists, which also counts the notes that were ignored: `.passed`, `.note()`.
+
     Raises:
-      UserError: the file is damaged, too large or in another format, or a piece, which is named, is not a piano roll.
+      UserError: the file is damaged, too large or in another format, it has another list of pieces, or a piece, which
+        is named, is not a piano roll.
 
     Example:
       >>> import pathlib, tempfile
@@ -44,12 +70,14 @@ def read_rolls(path: str) -> _Rolls:
     if Path(path).suffix in (".pickle", ".pkl"):
         raise UserError(f"{path}: a pickle is a program and is not read; take the .mat or JSON file of the same music")
     content = read_bytes(path, _MOST)
+    if content[:4] == b"MThd":
+        raise UserError(f"{path} is a MIDI file, and pieces are read as JSON lists of notes, frame by frame, or .mat")
     marked = any(content.startswith(mark) for mark, _ in MARKS)
     read = _parse_json if marked or content.lstrip()[:1] == b"{" else _parse_mat
     return read(path, content)
 
 
-def _parse_mat(path: str, content: bytes) -> _Rolls:
+def _parse_mat(path: str, content: bytes) -> Rolls:
     """Parses the parts of a .mat file."""
     from scipy.io import loadmat
 
@@ -58,7 +86,7 @@ def _parse_mat(path: str, content: bytes) -> _Rolls:
         found = loadmat(io.BytesIO(content), variable_names=[name for names in _PARTS.values() for name in names])
     except Exception as error:  # scipy has no common error for malformed files
         raise UserError(f"{path} is no .mat file, or a damaged one: {error}") from error
-    return _parts(path, found, lambda piece, where: _roll(piece, where))
+    return _parts(path, found, lambda piece, where, passed: _roll(piece, where))
 
 
 def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
@@ -78,7 +106,7 @@ def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
         at += 8 + size
 
 
-def _parse_json(path: str, content: bytes) -> _Rolls:
+def _parse_json(path: str, content: bytes) -> Rolls:
     """Parses the parts of a JSON file."""
     try:
         found = json.loads(decode_text(content, path), object_pairs_hook=_unique)
@@ -86,6 +114,9 @@ def _parse_json(path: str, content: bytes) -> _Rolls:
         raise UserError(f"{path} is no JSON file, or a damaged one: {error}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} is no JSON object with the lists train, valid and test")
+    others = [name for name, value in found.items() if isinstance(value, list) and name not in sum(_PARTS.values(), ())]
+    if others:
+        raise UserError(f"{path} has a list {others[0]!r:.40} beside train, valid and test: leave it out")
     return _parts(path, found, _notes)
 
 
@@ -98,9 +129,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
+def _parts(path: str, found: dict[str, Any], read: Any) -> Rolls:
     """Returns the pieces of each part."""
-    rolls: _Rolls = {}
+    rolls = Rolls()
     for part, names in _PARTS.items():
         if all(name in found for name in names):
             raise UserError(f"{path} has both {' and '.join(names)}: which one is the {part} part?")
@@ -109,7 +140,7 @@ def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
         pieces = list(pieces.flat) if isinstance(pieces, np.ndarray) else pieces
         if not isinstance(pieces, list) or not pieces:
             raise UserError(f"{path} has no pieces {' or '.join(names)}")
-        rolls[part] = [read(piece, f"{path}, {name}, piece {i}") for i, piece in enumerate(pieces, 1)]
+        rolls[part] = [read(piece, f"{path}, {name}, piece {i}", rolls.passed) for i, piece in enumerate(pieces, 1)]
     return rolls
 
 
@@ -118,13 +149,15 @@ def _roll(piece: Any, where: str) -> np.ndarray:
     array = np.asarray(piece)
     if array.ndim != 2 or array.shape[1] != KEYS or not len(array) or array.dtype == object:
         raise UserError(f"{where}: {array.dtype} {list(array.shape)} is no piano roll [T, {KEYS}]")
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{where}: {array.dtype} is no piano roll of 0 and 1")
     if not np.isin(array, (0, 1)).all():
         frame = int(np.argwhere(~np.isin(array, (0, 1)))[0][0]) + 1
         raise UserError(f"{where}, frame {frame}: something else than 0 and 1")
     return array.astype(np.uint8)
 
 
-def _notes(piece: Any, where: str) -> np.ndarray:
+def _notes(piece: Any, where: str, passed: Counter[str]) -> np.ndarray:
     """Returns the piano roll of a list of lists of MIDI notes."""
     if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or _rest(frame) for frame in piece):
         raise UserError(f"{where} is no list of frames")
@@ -132,12 +165,15 @@ def _notes(piece: Any, where: str) -> np.ndarray:
     for i, frame in enumerate(piece):
         for note in [] if _rest(frame) else frame:
             if _rest(note):
+                passed["notes that are null or NaN"] += 1
                 continue
             number = isinstance(note, (int, float)) and not isinstance(note, bool)
             if not number or not (note < 0 or LOWEST <= note < LOWEST + KEYS) or note % 1:
                 said = f"{note!r:.40}"
                 raise UserError(f"{where}, frame {i + 1}: {said} is no MIDI note from {LOWEST} to {LOWEST + KEYS - 1}")
-            if note >= 0:
+            if note < 0:
+                passed["notes below 0"] += 1
+            else:
                 array[i, int(note) - LOWEST] = 1
     return array
 

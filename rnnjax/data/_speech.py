@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import wave
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -18,65 +16,10 @@ from rnnjax.base import UserError
 from rnnjax.data._counted import Counted
 from rnnjax.data._fetching import Member, open_archive
 from rnnjax.data._files import read_bytes
-from rnnjax.data._guard import reader_errors
+from rnnjax.data._wav import Recording, decode_wav
 
 _LIMIT = 1 << 28  # bytes of a recording
 _ALL = 1 << 30  # bytes of all recordings together after decompression
-_FASTEST = 10_000_000  # samples a second
-_TYPES = {1: "u1", 2: "<i2", 4: "<i4"}
-
-
-class Recording(NamedTuple):
-    """A recording.
-
-    Attributes:
-      name: of its file, without the extension.
-      samples: float32 `[n]` in [-1, 1], the mean of the channels.
-      rate: samples per second.
-    """
-
-    name: str
-    samples: np.ndarray
-    rate: int
-
-
-def decode_wav(content: bytes, path: str) -> Recording:
-    """Decodes a wav file of integers (PCM) of 8, 16 or 32 bits.
-
-    Args:
-      content: the bytes of the file.
-      path: for the name and for messages.
-
-    Raises:
-      UserError: the file has another format, is cut short, or has no samples.
-
-    Example:
-      >>> import io, wave
-      >>> file = io.BytesIO()
-      >>> with wave.open(file, "wb") as out:
-      ...     out.setparams((1, 2, 8000, 2, "NONE", ""))
-      ...     out.writeframes(np.array([0, 16384], "<i2").tobytes())
-      >>> decode_wav(file.getvalue(), "a/b.wav")
-      Recording(name='b', samples=array([0. , 0.5], dtype=float32), rate=8000)
-    """
-    with (
-        reader_errors(path, "is no wav file of whole numbers, or a damaged one"),
-        wave.open(io.BytesIO(content)) as file,
-    ):
-        channels, width, rate, promised = file.getparams()[:4]
-        data = file.readframes(promised)
-    if width not in _TYPES:
-        raise UserError(f"{path} has samples of {8 * width} bits; 8, 16 and 32 are supported")
-    if not 1 <= rate <= _FASTEST:
-        raise UserError(f"{path} has {rate} samples a second; 1 to {_FASTEST} are read")
-    if not promised or len(data) != promised * channels * width:
-        there = len(data) // (channels * width)
-        raise UserError(
-            f"{path} has no sample" if not promised else f"{path}: {promised} samples announced, {there} there"
-        )
-    x = np.frombuffer(data, _TYPES[width]).astype(np.float64).reshape(-1, channels).mean(1)
-    x = x - 128 if width == 1 else x
-    return Recording(PurePosixPath(path).stem, (x / 2.0 ** (8 * width - 1)).astype(np.float32), rate)
 
 
 def _files(path: str) -> Iterator[tuple[str, Callable[[], bytes]]]:

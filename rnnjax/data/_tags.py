@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rnnjax.base import UserError
 from rnnjax.data._counted import Counted
 from rnnjax.data._files import raise_at_line, read_blocks
+from rnnjax.data._labelled import name_some
 from rnnjax.data._opening import UTF8
 
 NONE = ""  # the tag of a word without one
-_MARK, _NOTHING = "-DOCSTART-", "_"  # the line between documents; the empty field of CoNLL-U
+_NOTHING = "_"  # the empty field of CoNLL-U
+_MARK = re.compile("-DOCSTART-|#(begin|end) document([ \t;]|$)")  # lines between documents
 _NUMBERED = re.compile(r"[0-9]+([-.][0-9]+)?")  # the first column of CoNLL-U: 2, 2-3, 5.1
 _CONLLU = 10  # number of columns of CoNLL-U
 
@@ -59,10 +61,12 @@ class Sentences(Counted[Tagged]):
         return Counted((), {**self.passed, "words without a label": self.untagged}).note()
 
 
-def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -> Sentences:
+def read_tagged(
+    path: str, word: int = 0, tag: int = -1, encoding: str = UTF8, tags: Sequence[str] = ()
+) -> Sentences:
     """Reads sentences with one word per line, columns separated by tabs or spaces, and blank lines between sentences.
 
-    A line `-DOCSTART-` separates documents: it ends a sentence and belongs to none. Lines before the first word of a
+    Lines `-DOCSTART-`, `#begin document` and `#end document` separate documents: they end a sentence and belong to none. Lines before the first word of a
     sentence that begin with "# " are comments, unless they have as many columns as the others and a tag that other
     words have; then # is a word. If the first column numbers the words (CoNLL-U), every line that begins with # is a
     comment, and multiword tokens (2-3) and empty nodes (5.1) are skipped. The tag _ stands for no tag.
@@ -71,13 +75,15 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
       path: a text file, which may be compressed with gzip.
       word, tag: indices of their columns, from 0 or from the end (-1).
       encoding: of the text; a byte order mark takes precedence.
+      tags: the possible tags, beside none; () for any.
 
     Returns:
       a list that also counts the skipped lines.
 
     Raises:
-      UserError: a line, which is named, has more or fewer columns than the first, or no word; the column does not
-        exist; the words would be the numbers of CoNLL-U; or there is no sentence.
+      UserError: a line, which is named, has more or fewer columns than the first, no word, or a tag that is not one of
+        `tags`; the column does not exist, or is the same for words and tags; the words would be the numbers of CoNLL-U;
+        or there is no sentence.
 
     Example:
       >>> import pathlib, tempfile
@@ -103,10 +109,7 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
                 passed["remarks"] += 1
                 continue
             width = width or len(row)
-            if len(row) != width:
-                raise_at_line(path, line, f"{len(row)} columns, and {width} in the lines before")
-            if max(word, tag, -word - 1, -tag - 1) >= width:
-                raise_at_line(path, line, f"{width} columns, and none numbered {max(word, tag)}")
+            _check_columns(path, line, row, width, word, tag)
             if numbered and width == _CONLLU and not word % width:
                 raise_at_line(
                     path, line, "the first column numbers the words, as in CoNLL-U: the words are in column 1"
@@ -116,12 +119,26 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8) -
                 continue
             if not row[word]:
                 raise_at_line(path, line, "no word")
+            name = NONE if row[tag] == _NOTHING else row[tag]
+            if tags and name not in (NONE, *tags):
+                raise_at_line(path, line, f"the tag {name!r:.40} of {row[word]!r:.40} is none of {name_some(tags)}")
             sentence.words.append(row[word])
-            sentence.tags.append(NONE if row[tag] == _NOTHING else row[tag])
+            sentence.tags.append(name)
         found += [sentence] * bool(sentence.words)
     if not found:
         raise UserError(f"{path} has no sentence")
     return Sentences(found, passed)
+
+
+def _check_columns(path: str, line: int, row: list[str], width: int, word: int, tag: int) -> None:
+    """Refuses a line of another width than the first, and columns that do not exist or are the same."""
+    if len(row) != width:
+        raise_at_line(path, line, f"{len(row)} columns, and {width} in the lines before")
+    for column in (word, tag):
+        if not -width <= column < width:
+            raise_at_line(path, line, f"{width} columns, and none numbered {column}")
+    if word % width == tag % width:
+        raise_at_line(path, line, f"column {word % width} of {width} for words and tags alike: tabs or spaces separate")
 
 
 def _split_columns(text: str) -> list[str]:
@@ -133,7 +150,7 @@ def _split_documents(block: _Block, passed: Counter[str]) -> Iterator[_Block]:
     """Splits a block of lines at the marks between documents, which are counted."""
     part: _Block = []
     for line, text in block:
-        if _split_columns(text)[0].startswith(_MARK):
+        if _MARK.match(text.lstrip(" ")):
             passed["marks between documents"] += 1
             yield part
             part = []

@@ -15,6 +15,7 @@ from rnnjax.data._batch import Batch
 from rnnjax.data._files import read_text
 from rnnjax.data._opening import UTF8
 from rnnjax.data._stream import Stream
+from rnnjax.data._words import checked_indices
 
 
 def read(path: str, encoding: str = UTF8) -> str:
@@ -101,8 +102,12 @@ class Alphabet(NamedTuple):
         return at.astype(np.int32)
 
     def decode(self, symbols: Iterable[int]) -> str:
-        """Returns the text of symbols."""
-        return "".join(self.characters[int(s)] for s in symbols)
+        """Returns the text of symbols.
+
+        Raises:
+          UserError: a symbol is not below the size of the alphabet, or below 0, as `decoding` writes for nan.
+        """
+        return "".join(self.characters[i] for i in checked_indices(symbols, len(self.characters)))
 
 
 class Rows(NamedTuple):

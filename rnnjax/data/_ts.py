@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ class _Header(NamedTuple):
         """Returns whether the header sets a name to true."""
         return [word.lower() for word in self.said.get(name, [])[:1]] == ["true"]
 
+    def number(self, name: str) -> int | None:
+        """Returns the whole number of a name, if the header has one."""
+        word = next(iter(self.said.get(name, [])), "")
+        return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else None
+
 
 def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Labelled:
     """Reads a .ts file of labelled series: one case per line, `:` between dimensions, `,` between values, class last.
@@ -40,7 +46,8 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
       encoding: of the text; a byte order mark takes precedence.
 
     Returns:
-      float32 `[T, D]` for each case, each with its own T.
+      float32 `[T, D]` for each case, each with its own T; the skipped lines are counted, and what the header says
+        otherwise is a remark: `.note()`.
 
     Raises:
       UserError: the header is not that of labelled series; a line, which is named, has dimensions of different lengths,
@@ -67,7 +74,8 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     if not named:
         raise UserError(f"{path} has no classes: its header names none after @classLabel true")
     xs, labels = [], []
-    for line, row in _data_lines(path, header.line, encoding):
+    passed: Counter[str] = Counter()
+    for line, row in _data_lines(path, header.line, encoding, passed):
         *dimensions, label = row
         if label not in named:
             raise_at_line(path, line, f"the class {label!r:.40} is none of {name_some(named)}")
@@ -80,7 +88,24 @@ def read_ts(path: str, classes: Sequence[str] = (), encoding: str = UTF8) -> Lab
     empty = set(named) - {label for _, label in labels}
     if empty and not classes:
         raise UserError(f"{path}: the class {next(c for c in named if c in empty)!r} is empty")
-    return with_classes(xs, labels, tuple(classes) or named, path)
+    found = with_classes(xs, labels, tuple(classes) or named, path)
+    return found._replace(passed=passed, remarks=tuple(_contradictions(header, xs)))
+
+
+def _contradictions(header: _Header, xs: list[np.ndarray]) -> Iterator[str]:
+    """Yields remarks on what the header says of lengths and dimensions, and the cases do not have."""
+    lengths, wide = sorted({len(x) for x in xs}), xs[0].shape[1]
+    shown = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
+    same = header.true("equallength")
+    if same and len(lengths) > 1:
+        yield f"its header says @equalLength true, and the cases have {shown} values"
+    elif same and (said := header.number("serieslength")) is not None and said != lengths[0]:
+        yield f"its header says @seriesLength {said}, and the cases have {shown} values"
+    for name in ("dimensions", "dimension"):
+        if (said := header.number(name)) is not None and said != wide:
+            yield f"its header says @{name} {said}, and the cases have {wide}"
+    if header.true("univariate") and wide > 1:
+        yield f"its header says @univariate true, and the cases have {wide} dimensions"
 
 
 def _read_header(path: str, encoding: str = UTF8) -> _Header:
@@ -101,10 +126,13 @@ def _read_header(path: str, encoding: str = UTF8) -> _Header:
     raise UserError(f"{path} is no .ts file: it has no line @data")
 
 
-def _data_lines(path: str, after: int, encoding: str = UTF8) -> Iterator[tuple[int, list[str]]]:
-    """Yields the lines of data with their line numbers; blank lines and comments, which begin with #, are skipped."""
+def _data_lines(path: str, after: int, encoding: str, passed: Counter[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yields the lines of data with their numbers; blank lines and comments, which begin with #, are counted."""
     for line, text in enumerate(read_lines(path, encoding), 1):
-        if line > after and text.strip() and not text.startswith("#"):
+        kind = "remarks" if text.lstrip().startswith("#") else "" if text.strip() else "blank lines"
+        if line > after and kind:
+            passed[kind] += 1
+        elif line > after:
             yield line, [field.strip() for field in text.split(":")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,13 +14,15 @@ import numpy as np
 
 from rnnjax.base import UserError
 from rnnjax.data._files import raise_at_line, read_bytes
-from rnnjax.data._numerals import parse_matrix
+from rnnjax.data._numerals import POINT, is_number, parse_matrix
 from rnnjax.data._opening import UTF8, decode_text
 from rnnjax.data._words import Vocabulary
 from rnnjax.runs import atomic_write
 
 _COUNT = re.compile(r"[0-9]{1,18}")
 _WIDEST = 1 << 20  # numbers per vector
+_SPACE = re.compile("[ \t]+")
+_PROBED = 100  # lines that decide whether a tab follows each word
 
 
 class Vectors(NamedTuple):
@@ -38,6 +41,8 @@ class Vectors(NamedTuple):
 
 def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     """Reads word vectors, one word and its numbers per line, separated by spaces; a first line `n D` is optional.
+
+    A tab may follow each word. Without a first line, the length of most vectors is that of all.
 
     Args:
       path: a text file, which may be compressed with gzip. The first vector of a repeated word is kept.
@@ -58,26 +63,61 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
     """
     rows = _lines(path, encoding)
-    header = rows[0].split()
+    header = _SPACE.split(rows[0].strip(" \t"))
     headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
     if headed and not all(map(_COUNT.fullmatch, header)):
         raise_at_line(path, 1, "a first line of two whole numbers is a header, how many words and of how many numbers")
     said = [int(n) for n in header] if headed else None
     body, start = (rows[1:], 2) if said else (rows, 1)
-    width = said[1] if said else len(rows[0].rstrip(" \t").split(" ")) - 1
-    if not 1 <= width <= _WIDEST:
-        raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {_WIDEST} are read")
     if said and said[0] != len(body):
         raise_at_line(path, 1, f"this header says {said[0]} words, and {len(body)} follow")
+    width = said[1] if said else _width(body)
+    if not 1 <= width <= _WIDEST:
+        raise_at_line(path, 1, f"vectors of {width} numbers: 1 to {_WIDEST} are read")
+    tabs = _after_tabs(body, width)
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
-        word, *fields = row.rstrip(" \t").rsplit(" ", width)  # a word may contain a space
-        if len(fields) != width or not word:
+        word, *fields = row.split("\t", 1) if tabs else _cut(row.rstrip(" \t"), width)
+        if not tabs and len(fields) != width or not word:
             raise_at_line(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
+        if not said and POINT.fullmatch(word.rpartition(" ")[2]) and " " in word:
+            raise_at_line(path, line, f"the word {word!r:.40} ends with a number, and {width} numbers follow")
         found.setdefault(word, (line, " ".join(fields)))
     if not found:
         raise UserError(f"{path} has no word")
-    return Vectors(tuple(found), parse_matrix(list(found.values()), path, np.float32), len(body) - len(found))
+    table = parse_matrix(list(found.values()), path, np.float32)
+    return Vectors(tuple(found), table, len(body) - len(found))
+
+
+def _cut(row: str, width: int) -> list[str]:
+    """Cuts a word, which may contain spaces, and `width` fields, which one space or several separate."""
+    word, *fields = row.rsplit(" ", width)
+    if all(fields) and word.rstrip(" ") == word:
+        return [word, *fields]
+    found = re.fullmatch(rf"(.*?)((?: +[^ ]+){{{width}}})", row)
+    return [found[1], *found[2].strip(" ").split()] if found else [word]
+
+
+def _width(body: Sequence[str]) -> int:
+    """Returns how many numbers most of the first lines end with; of counts that are as common, the first.
+
+    A word may contain spaces, and a damaged line may be short.
+    """
+    each: Counter[int] = Counter()
+    for row in body[:_PROBED]:
+        word, *fields = _SPACE.split(row.rstrip(" \t"))
+        words = [i for i, field in enumerate(fields, 1) if not is_number(field)]
+        each[len(fields) - (words[-1] if words and words[-1] < len(fields) else 0)] += 1
+    return max(each, key=lambda n: each[n])
+
+
+def _after_tabs(body: Sequence[str], width: int) -> bool:
+    """Whether every line has a word, a tab and `width` numbers, which tabs or spaces separate."""
+    pieces = [row.split("\t", 1) for row in body[:_PROBED]]
+    return bool(pieces) and all(
+        len(piece) == 2 and len(fields := piece[1].split()) == width and all(map(POINT.fullmatch, fields))
+        for piece in pieces
+    )
 
 
 def _lines(path: str, encoding: str) -> list[str]:
@@ -141,6 +181,8 @@ class EmbeddingTable(NamedTuple):
 def embedding_table(vectors: Vectors, vocabulary: Vocabulary) -> EmbeddingTable:
     """Returns the table of a vocabulary; words are looked up as written and then in lower case.
 
+    The words of the vectors are also known in their composed form (NFC), which `tokenise` returns.
+
     Example:
       >>> import jax, numpy as np
       >>> vectors = Vectors(("to", "be"), np.eye(2, dtype=np.float32))
@@ -148,7 +190,8 @@ def embedding_table(vectors: Vectors, vocabulary: Vocabulary) -> EmbeddingTable:
       >>> table.found, table.init(jax.random.key(0), (3, 2)).shape
       (1, (3, 2))
     """
-    places = {word: i for i, word in enumerate(vectors.words)}
+    places = {unicodedata.normalize("NFC", word): i for i, word in reversed([*enumerate(vectors.words)])}
+    places |= {word: i for i, word in enumerate(vectors.words)}
     at = [places.get(word, places.get(word.lower(), -1)) for word in vocabulary.words]
     known = np.array([False, *(i >= 0 for i in at)])
     rows = np.where(known[:, None], vectors.table[[0, *at]], 0).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import re
 import unicodedata
 from collections import Counter
@@ -144,9 +145,31 @@ class Vocabulary:
         return np.array(found, np.int32)
 
     def decode(self, indices: Iterable[int]) -> list[str]:
-        """Returns the words of indices; "" for padding."""
+        """Returns the words of indices; "" for padding.
+
+        Raises:
+          UserError: an index is not below the length of the vocabulary, or below 0, as `decoding` writes for nan.
+        """
         table = ("", *self.words)
-        return [table[int(i)] for i in indices]
+        return [table[i] for i in checked_indices(indices, len(self))]
+
+
+def checked_indices(indices: Iterable[int], n: int) -> list[int]:
+    """Returns indices as integers.
+
+    Raises:
+      UserError: one of them is not from 0 to n - 1.
+
+    Example:
+      >>> checked_indices([1, -1], 3)
+      Traceback (most recent call last):
+      rnnjax.base.UserError: the symbol -1 is none of 0 to 2
+    """
+    found = [operator.index(i) for i in indices]
+    for i in found:
+        if not 0 <= i < n:
+            raise UserError(f"the symbol {i} is none of 0 to {n - 1}")
+    return found
 
 
 def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
@@ -167,4 +190,30 @@ def read_words(path: str, end: str = END, encoding: str = UTF8) -> list[str]:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.txt: No such file or directory
     """
-    return [word for line in read_lines(path, encoding) for word in (*_WORD.findall(line), *([end] if end else []))]
+    lines = read_sentences(path, encoding)
+    return [word for line in lines for word in (*line, *([end] if end else []))]
+
+
+def read_sentences(path: str, encoding: str = UTF8) -> list[list[str]]:
+    """Reads the words of each line of a file that separates them by spaces, as for a parallel corpus.
+
+    Spaces and tabs separate words; other kinds of space, such as no-break spaces, belong to a word.
+
+    Args:
+      path: a text file, which may be compressed with gzip.
+      encoding: of the text; a byte order mark takes precedence.
+
+    Returns:
+      the words of each line, none for a blank one.
+
+    Raises:
+      UserError: the file cannot be read, is empty, or has a line in another encoding, which is named.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.de"
+      >>> _ = path.write_text("ein Hund\\n\\nzwei\\n")
+      >>> read_sentences(str(path))
+      [['ein', 'Hund'], [], ['zwei']]
+    """
+    return [_WORD.findall(line) for line in read_lines(path, encoding)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import struct
 import tarfile
 import wave
 import zipfile
@@ -74,12 +75,70 @@ def test_samples_come_back_from_a_file_channels_as_their_mean(width):
     np.testing.assert_allclose(found.samples, x.mean(1), atol=2.0 ** (2 - 8 * width) + 1e-6)
 
 
+def riff(kind: int, bits: int, body: bytes, channels: int = 1, width: int = 0, chunks: bytes = b"") -> bytes:
+    """A wav file of any kind, chunk by chunk; kind 0xFFFE is extensible and has the kind of `chunks` in it."""
+    block = channels * (width or bits // 8)
+    form = struct.pack("<HHIIHH", kind, channels, RATE, RATE * block, block, bits)
+    inner = b"WAVEfmt " + struct.pack("<I", len(form) + len(chunks)) + form + chunks
+    inner += b"LIST\3\0\0\0abc\0" + b"data" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", len(inner)) + inner
+
+
+def extensible(kind: int, bits: int) -> bytes:
+    return struct.pack("<HHIH", 22, bits, 0, kind) + b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+
+
+def integers(x: np.ndarray, width: int) -> bytes:
+    whole = np.round(x * 2.0 ** (8 * width - 1)).astype("<i8")
+    return whole.view("u1").reshape(-1, 8)[:, :width].tobytes()
+
+
+X = np.array([0.5, -0.25, 0.125, -1.0])
+FORMS = {
+    "8 bits": riff(1, 8, (X * 128 + 128).astype("u1").tobytes()),
+    "16 bits": riff(1, 16, integers(X, 2)),
+    "20 bits in 3 bytes": riff(1, 20, integers(X, 3), width=3),
+    "24 bits": riff(1, 24, integers(X, 3)),
+    "32 bits": riff(1, 32, integers(X, 4)),
+    "two channels": riff(1, 24, integers(np.repeat(X, 2), 3), 2),
+    "float32": riff(3, 32, X.astype("<f4").tobytes()),
+    "float64": riff(3, 64, X.astype("<f8").tobytes()),
+    "extensible": riff(0xFFFE, 24, integers(X, 3), chunks=extensible(1, 24)),
+    "extensible, 24 of 32 bits": riff(0xFFFE, 32, integers(X, 4), chunks=extensible(1, 24)),
+    "extensible, float32": riff(0xFFFE, 32, X.astype("<f4").tobytes(), chunks=extensible(3, 32)),
+    "a tag after the end": riff(1, 16, integers(X, 2)) + b"ID3\3 and more",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_numbers_of_every_form_are_read_to_the_bit(form):
+    assert data.decode_wav(FORMS[form], "a.wav").samples.tolist() == X.tolist()
+
+
+@pytest.mark.parametrize("form", ["16 bits", "24 bits", "32 bits", "float32", "two channels"])
+def test_scipy_reads_the_same(form):
+    wavfile = pytest.importorskip("scipy.io.wavfile")
+    _, theirs = wavfile.read(io.BytesIO(FORMS[form]))
+    scale = 1 if theirs.dtype.kind == "f" else np.iinfo(theirs.dtype).max + 1.0
+    ours = data.decode_wav(FORMS[form], "a.wav").samples
+    np.testing.assert_array_equal(ours, (theirs / scale).reshape(len(ours), -1).mean(1).astype(np.float32))
+
+
 FAULTS = {
     "no wav file": b"RIFF but nothing like it",
-    "or a damaged one: it ends early": b"",
-    "40 samples announced, 15 there": wav(np.zeros(40))[:-50],
+    "or a damaged one: it is empty": b"",
+    "80 bytes of chunk 'data' announced, 30 there": wav(np.zeros(40))[:-50],
     "has no sample": wav(np.zeros(0)),
-    "24 bits": wav(np.zeros(30), width=3),
+    "A-law": riff(6, 8, b"ab"),
+    "mu-law": riff(7, 8, b"ab"),
+    "of kind 85|MP3": riff(85, 16, b"ab"),
+    "samples of 16 bits": riff(3, 16, b"ab"),
+    "3 bytes of samples are no multiple of 2": riff(1, 16, b"abc"),
+    "sample 2 is not finite": riff(3, 32, np.array([0, np.nan], "<f4").tobytes()),
+    "0 channels": riff(1, 16, b"ab", 0),
+    "chunk 'data' comes twice": riff(1, 16, b"ab", chunks=b"").replace(b"LIST", b"data"),
+    "begins with b'RIFX": riff(1, 16, b"ab").replace(b"RIFF", b"RIFX"),
+    "begins with b'fLaC": b"fLaC" + bytes(30),
 }
 
 
