@@ -16,7 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
+from experiments._shared.confusion import confusion_picture, confusion_table
 from experiments._shared.labelled_data import by_share, encoded, read, reduced, short, standardised
+from experiments._shared.notes import check_classes, noted
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.cells import mean_so_far
@@ -81,6 +83,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words or characters.", 4, flag_values=FLAGS)
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word; --vectors sets its own.", 1, flag_values=FLAGS)
 flags.DEFINE_string("vectors", "", "Initial word vectors, a text file of word2vec or GloVe.", flag_values=FLAGS)
+flags.DEFINE_string("vectors_encoding", "utf-8", "Encoding of --vectors without a byte order mark.", flag_values=FLAGS)
 flags.DEFINE_boolean("frozen", False, "Keep the word vectors at their initial values.", flag_values=FLAGS)
 flags.DEFINE_boolean("both_ways", False, "Read each sequence in both directions.", flag_values=FLAGS)
 flags.DEFINE_boolean("pool", False, "Classify the mean of all outputs, not the last one.", flag_values=FLAGS)
@@ -116,13 +119,18 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     parts["train"] = reduced(parts["train"], config.part)
     vocabulary, vectors = None, None
     if not isinstance(parts["train"].xs[0], np.ndarray):
-        vectors = read_vectors(found_at(config.vectors, config.data_dir)) if config.vectors else None
+        vectors = pretrained(config) if config.vectors else None
         vocabulary, parts = encoded(
             parts, units if config.units == "auto" else config.units, config.vocabulary, vectors
         )
+    if vectors is not None and vocabulary is not None:
+        words = tuple(vocabulary.decode(np.unique(np.concatenate(parts["train"].xs))))
+        known = embedding_table(vectors, Vocabulary(words)).found
+        print(f"{config.vectors}: vectors for {known} of the {len(words)} words of the training part")
     few = [name for name, part in parts.items() if not len(part.xs)]
     if few:
         raise UserError(f"--data={config.data}: too few examples, none is left for the {few[0]} part")
+    check_classes(config.data, parts["train"].y.tolist(), parts["train"].classes)
     parts = {name: short(part, name, config.longest) for name, part in parts.items()}
     steps = max(len(x) for part in parts.values() for x in part.xs)
     data = {name: Batch(padded(part.xs, steps), part.y) for name, part in parts.items()}
@@ -130,6 +138,11 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     classes = parts["train"].classes
     yardsticks = by_share(parts["train"].y, parts["test"].y, len(classes))
     return Facts(classes, counts, *yardsticks, vocabulary, vectors), standardised(data)
+
+
+def pretrained(config: app.Config) -> Vectors:
+    """Reads `--vectors`."""
+    return noted(config.vectors, read_vectors(found_at(config.vectors, config.data_dir), config.vectors_encoding))
 
 
 def entrance(config: app.Config, facts: Facts) -> list[rnnjax.Cell]:
@@ -202,8 +215,9 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Reports test accuracy by length; for words, also their share of the parameters and a plot of their vectors."""
-    found: dict[str, Any] = {"by_length": by_length(result)}
+    """Reports accuracy by length and mistakes by class; for words, also their share of the parameters and a picture."""
+    said = predictions(result)
+    found: dict[str, Any] = {"by_length": by_length(result, said)} | by_class(result, said)
     vocabulary = result.facts.vocabulary
     if vocabulary is not None:
         table_w = next(a for a in jax.tree.leaves(result.params) if a.ndim == 2 and len(a) == len(vocabulary))
@@ -215,17 +229,34 @@ def finish(result: app.Result) -> dict[str, Any]:
     return found
 
 
-def by_length(result: app.Result) -> dict[str, float]:
-    """Returns and prints the test accuracy by length."""
-    test: Batch = result.data["test"]
+def predictions(result: app.Result) -> np.ndarray:
+    """Returns the predicted class of each test example."""
 
-    def right(batch: Batch) -> jax.Array:
+    def predicted(batch: Batch) -> jax.Array:
         logits = rnnjax.base.without_marks(rnnjax.run(result.setup.cell, result.params, batch.x)[1])
         if logits.ndim == 2:
             logits = logits[jnp.maximum(batch.x.valid.sum() - 1, 0)]
-        return logits.argmax(-1) == batch.y
+        return logits.argmax(-1)
 
-    marks = np.asarray(jax.jit(lambda b: jax.lax.map(right, b, batch_size=256))(test))
+    return np.asarray(jax.jit(lambda b: jax.lax.map(predicted, b, batch_size=256))(result.data["test"]))
+
+
+def by_class(result: app.Result, said: np.ndarray) -> dict[str, Any]:
+    """Prints and draws how often each class is taken for each class; returns macro F1."""
+    classes, cell = result.facts.classes, result.config.cell
+    m = losses.confusion_matrix(said, np.asarray(result.data["test"].y), len(classes))
+    confusion_table(m, classes, f"{cell}: test")
+    path = Path(result.summary["workdir"]) / f"confusion.{result.config.picture}"
+    confusion_picture(path, m, classes, f"{cell}: the classes of the test")
+    f1 = losses.macro_f1(m)
+    print(f"macro F1 {f1:.4f}; confusion: {path}")
+    return {"macro_f1": f1}
+
+
+def by_length(result: app.Result, said: np.ndarray) -> dict[str, float]:
+    """Returns and prints the test accuracy by length."""
+    test: Batch = result.data["test"]
+    marks = said == np.asarray(test.y)
     lengths = np.asarray(test.x.valid.sum(1))
     ends = np.unique(np.quantile(lengths, np.linspace(0.2, 1, 5)).astype(int))
     bins = np.searchsorted(ends, lengths)

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
+from experiments._shared.notes import noted
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import KEYS, LOWEST, Batch, Stream, find, in_order, packed, read_rolls, shuffled
@@ -128,7 +129,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
         sizes = {"test": 50, "valid": 50, "train": config.tunes}
         rolls = {part: [tune(rng) for _ in range(n)] for part, n in sizes.items()}
     else:
-        rolls = read_rolls(find(config.data, config.data_dir))
+        rolls = noted(config.data, read_rolls(find(config.data, config.data_dir)))
     rolls = {part: more_than_one(pieces, f"{part}: {{}} pieces") for part, pieces in rolls.items()}
     cut = rolls | {"train": more_than_one(cut_(rolls["train"], config.longest), "train: {} ends of pieces")}
     data = {part: succession(pieces) for part, pieces in cut.items()}

@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.notes import check_classes
 from rnnjax import app, losses
 from rnnjax.base import PyTree
 from rnnjax.data import (
@@ -97,6 +98,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     else:
         train, test = idx_folder(str(find_folder(config.data, config.data_dir)))
     classes = int(train.y.max()) + 1
+    check_classes(config.data, train.y.tolist(), [str(i) for i in range(classes)])
     train, valid = split(train, config.valid)
     data = {"train": train, "valid": valid, "test": test}
     if config.permuted:

@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.notes import check_classes
 from experiments._shared.tree_flags import TREE_CELLS, at_node, forests_a_batch, packed_flag
 from rnnjax import app, losses, trees
 from rnnjax.base import PyTree, UserError
@@ -195,9 +196,14 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     forests_a_batch(config)  # checks the flags before anything is read
     parts = generated(config) if config.data == "generated" else treebank(config)
     classes = FINE if config.task == "fine" else BINARY
-    parts = {name: [tree for tree in part if tree.labels[-1] in classes] for name, part in parts.items()}
+    every, parts = parts, {n: [tree for tree in part if tree.labels[-1] in classes] for n, part in parts.items()}
+    for name, part in parts.items():
+        if len(part) < len(every[name]):
+            out = len(every[name]) - len(part)
+            print(f"{name}: {out} of {len(every[name])} sentences are left out, their root has none of {[*classes]}")
     if not all(parts.values()):
         raise UserError(f"--data={config.data}: a part has no tree with a label at its root for --task={config.task}")
+    check_classes(config.data, [classes[tree.labels[-1]] for tree in parts["train"]], "01234")
     if config.brackets and structured(config):
         raise UserError(f"--cell={config.cell} reads the trees: --brackets is for recurrent cells")
     parts = {name: [spelt_out(tree) for tree in part] if config.brackets else part for name, part in parts.items()}

@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.notes import noted
 from rnnjax import app, dynamics, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, Stream, find, read_series
@@ -42,6 +43,27 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "column", "0", "Column of the text: its index, from 0 or from the end (-1), or its name.", flag_values=FLAGS
 )
+flags.DEFINE_enum(
+    "separator",
+    "auto",
+    ["auto", "comma", "semicolon", "tab", "space", "bar", "none"],
+    "What separates the columns of the text; none: it has one column; auto: what gives all lines as many.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "header",
+    "auto",
+    ["auto", "yes", "no"],
+    "Whether the first line of the text holds names; auto: if it has a name above a column of numbers.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "decimal",
+    "auto",
+    ["auto", "point", "comma"],
+    "The decimal mark of the text; auto: a comma if no other reading is possible.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("length", 100, "Steps per training sequence.", 2, flag_values=FLAGS)
 flags.DEFINE_integer(
     "warm", 30, "Steps at the beginning of a sequence that are read but not scored.", 1, flag_values=FLAGS
@@ -69,7 +91,8 @@ def values(config: app.Config) -> np.ndarray:
     """Returns the series that the flags name."""
     if config.data == "mackey_glass":
         return generated()
-    return read_series(find(config.data, config.data_dir), config.column, config.encoding)
+    path, form = find(config.data, config.data_dir), (config.separator, config.header, config.decimal)
+    return np.asarray(noted(config.data, read_series(path, config.column, config.encoding, *form)))
 
 
 class Facts(NamedTuple):

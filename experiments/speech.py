@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
+from experiments._shared.notes import noted
 from rnnjax import app, decoding, losses, tasks
 from rnnjax.app import make_cell
 from rnnjax.base import PyTree, Seq, UserError, without_marks
@@ -114,9 +115,7 @@ def heard(recordings: list[Recording], config: app.Config) -> Seq:
 
 def recorded(config: app.Config) -> tuple[Facts, PyTree]:
     """Loads recordings in three parts, split by their first label."""
-    found = recordings_(find(config.data, config.data_dir))
-    if found.note():
-        print(f"{config.data}: {found.note()}")
+    found = noted(config.data, recordings_(find(config.data, config.data_dir)))
     y = [labels_of(r.name) for r in found]
     first = np.array([labels[0] for labels in y])
     test, rest = np.flatnonzero(first == config.test_first), np.flatnonzero(first != config.test_first)

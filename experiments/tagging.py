@@ -6,8 +6,9 @@ test accuracy of `--both_ways` and `--noboth_ways`: words that depend on what fo
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.notes import noted
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import (
@@ -75,6 +77,7 @@ flags.DEFINE_integer(
 )
 
 GAP = "___"
+ENTITY = re.compile("O|[BIESLU]-.+")  # the labels that mark entities
 EITHER = ("fish", "watch", "play", "walk", "plan", "can", "paint", "drink")  # nouns or verbs
 NOUNS, VERBS = ("dog", "man", "girl", *EITHER), ("see", "like", *EITHER)
 ERRANDS = {
@@ -154,15 +157,17 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
         rng = np.random.default_rng(config.seed)
         return [generated(rng) for _ in range(config.sentences)], None
 
-    def file(path: str) -> list[Tagged]:
-        found = read_tagged(
-            find(path, config.data_dir), config.word_column, config.tag_column, encoding=config.encoding
-        )
-        if found.note():
-            print(f"{path}: {found.note()}")
-        return found
+    def file(path: str, tags: tuple[str, ...] = ()) -> list[Tagged]:
+        at = find(path, config.data_dir), config.word_column, config.tag_column
+        return noted(path, read_tagged(*at, encoding=config.encoding, tags=tags))
 
-    return file(config.data), file(config.test_data) if config.test_data else None
+    sentences = file(config.data)
+    return sentences, file(config.test_data, labels_in(sentences)) if config.test_data else None
+
+
+def labels_in(sentences: Iterable[Tagged]) -> tuple[str, ...]:
+    """Returns the labels of words in order of first appearance."""
+    return tuple(dict.fromkeys(tag for s in sentences for tag in s.tags if tag != NONE))
 
 
 class Facts(NamedTuple):
@@ -170,7 +175,7 @@ class Facts(NamedTuple):
 
     Attributes:
       words: vocabulary of the training part.
-      labels: of the training part.
+      labels: of all sentences of `--data`; `--test_data` has no others.
       counts: number of sentences in each part.
       yardstick: nats per label of a predictor that sees the word only.
       right: accuracy of that predictor, in [0, 1].
@@ -205,13 +210,10 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     if not all(parts.values()):
         raise UserError(f"--data={config.data}: {len(kept)} sentences are too few for three parts")
     vocabulary = Vocabulary.of((w for s in parts["train"] for w in s.words), config.vocabulary, [UNKNOWN])
-    labels = tuple(dict.fromkeys(t for s in parts["train"] for t in s.tags if t != NONE))
-    if not labels:
-        raise UserError(f"--data={config.data}: no word has a label in --tag_column={config.tag_column}")
-    for name, part in parts.items():
-        new = sum(t not in labels and t != NONE for s in part for t in s.tags)
-        if new:
-            print(f"{name}: {new} words do not count: their labels are not in the training part")
+    labels = labels_in([*parts["train"], *sentences])
+    if len(labels) < 2:
+        every = f"all words have the label {labels[0]!r}" if labels else "no word has a label"
+        raise UserError(f"--data={config.data}: {every} in --tag_column={config.tag_column}")
     steps = max(len(s.words) for part in parts.values() for s in part)
     data = {name: batch(part, vocabulary, labels, steps) for name, part in parts.items()}
     yardstick, right = by_word(parts["train"], parts["test"], labels)
@@ -220,7 +222,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 
 def batch(part: list[Tagged], vocabulary: Vocabulary, labels: tuple[str, ...], steps: int) -> Batch:
-    """Returns sentences as a batch; words without a label, or with one that is not in training, are masked."""
+    """Returns sentences as a batch; words without a label are masked."""
     places = {label: i for i, label in enumerate(labels)}
     y = [np.array([places.get(t, -1) for t in s.tags], np.int32) for s in part]
     x = padded([vocabulary.encode(s.words) for s in part], steps)
@@ -301,14 +303,14 @@ def finish(result: app.Result) -> dict[str, Any]:
 
 
 def measures(result: app.Result) -> dict[str, Any]:
-    """Prints and returns macro F1 over the test words, and F1 of whole entities where tags are B-, I-, O."""
+    """Prints and returns macro F1 over the test words, and F1 of whole entities where tags mark them, as B- and I-."""
     test, labels = jax.tree.map(jnp.asarray, result.data["test"]), result.facts.labels
     read = jax.jit(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1].x.argmax(-1))
     predicted = np.asarray(jax.lax.map(read, test.x))
     counts, target = np.asarray(test.mask), np.asarray(test.y)
     confusion = losses.confusion_matrix(predicted[counts], target[counts], len(labels))
     found: dict[str, Any] = {"macro F1": losses.macro_f1(confusion)}
-    if any(label.startswith("B-") for label in labels):
+    if all(ENTITY.fullmatch(label) for label in labels):
         tags = [[[labels[i] for i in row[on]] for row, on in zip(part, counts)] for part in (predicted, target)]
         found["entity F1"] = losses.span_f1(*tags).f1
     print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found.items()))

@@ -38,7 +38,7 @@ from rnnjax.data import (
     gather_examples,
     in_order,
     padded,
-    read_lines,
+    read_sentences,
     shuffled,
     within_length,
 )
@@ -58,7 +58,7 @@ flags.DEFINE_string(
     "data",
     "generated",
     "generated: a toy language with the verb at the end; or a folder of files train*.EN*, val*.EN*, test*.EN* for a "
-    "language EN, one sentence per line, words separated by spaces, itself or below --data_dir: multi30k.",
+    "language EN, one sentence per line, words separated by spaces or tabs, itself or below --data_dir: multi30k.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string("source", "en", "The source language.", flag_values=FLAGS)
@@ -103,14 +103,19 @@ def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
         found = sorted(p for p in folder.glob(f"{part}*") if language in p.name.split(".")[1:])
         if len(found) != 1:
             raise UserError(f"--data={config.data}: {len(found) or 'no'} files are named {part}*.{language}*")
-        return str(found[0]), [line.split() for line in read_lines(str(found[0]), config.encoding)]
+        return str(found[0]), read_sentences(str(found[0]), config.encoding)
 
     parts: dict[str, tuple[Text, Text]] = {}
     for name, part in PARTS.items():
         (a, source), (b, target) = (read(part, language) for language in (config.source, config.target))
         if len(source) != len(target):
             raise UserError(f"{a} has {len(source)} lines, and {b} {len(target)}")
-        parts[name] = source, target
+        pairs = [pair for pair in zip(source, target) if all(pair)]
+        if len(pairs) < len(source):
+            print(f"{name}: {len(source) - len(pairs)} of {len(source)} pairs are left out, with an empty line")
+        if not pairs:
+            raise UserError(f"{a} and {b}: no line has words in both")
+        parts[name] = [s for s, _ in pairs], [t for _, t in pairs]
     return parts
 
 

@@ -71,7 +71,9 @@ def read_labelled(
       (['what a joy', 'no'], [0, 1], ('good', 'bad'))
     """
     if not separator or len({*classes}) < len(classes):
-        raise ValueError(f"read_labelled: a separator and different classes, got {separator!r} and {name_some(classes)}")
+        raise ValueError(
+            f"read_labelled: a separator and different classes, got {separator!r} and {name_some(classes)}"
+        )
     labels: list[tuple[int, str]] = []
     xs: list[str] = []
     blank = 0
@@ -101,7 +103,7 @@ _MANY = 20  # lines needed to decide that the labels are in the other column
 
 
 def _check_labels(labels: Sequence[tuple[int, str]], xs: Sequence[str], path: str) -> None:
-    """Refuses a header line, which would become a class of its own, and texts or nothing in the column of the labels."""
+    """Refuses a header line, which would become a class of its own, and other columns in place of the labels."""
     each = Counter(label for _, label in labels)
     line, first = labels[0] if labels else (0, "")
     named = first.lower() in _COLUMNS or (first.lower() in _TEXTS and xs[0].lower() in (*_COLUMNS, *_TEXTS))

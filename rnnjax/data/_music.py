@@ -23,6 +23,7 @@ _PARTS = {"train": ("traindata", "train"), "valid": ("validdata", "valid"), "tes
 _MOST = 1 << 28  # bytes of a file of music, and of the compressed data in it
 _COMPRESSED = 15  # the type of an element of a .mat file that is compressed with zlib
 
+
 class Rolls(dict[str, list[np.ndarray]]):
     """Pieces of music by part, and counts of what their reader skipped.
 

@@ -61,15 +61,14 @@ class Sentences(Counted[Tagged]):
         return Counted((), {**self.passed, "words without a label": self.untagged}).note()
 
 
-def read_tagged(
-    path: str, word: int = 0, tag: int = -1, encoding: str = UTF8, tags: Sequence[str] = ()
-) -> Sentences:
+def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8, tags: Sequence[str] = ()) -> Sentences:
     """Reads sentences with one word per line, columns separated by tabs or spaces, and blank lines between sentences.
 
-    Lines `-DOCSTART-`, `#begin document` and `#end document` separate documents: they end a sentence and belong to none. Lines before the first word of a
-    sentence that begin with "# " are comments, unless they have as many columns as the others and a tag that other
-    words have; then # is a word. If the first column numbers the words (CoNLL-U), every line that begins with # is a
-    comment, and multiword tokens (2-3) and empty nodes (5.1) are skipped. The tag _ stands for no tag.
+    Lines `-DOCSTART-`, `#begin document` and `#end document` separate documents: they end a sentence and belong to
+    none. Lines before the first word of a sentence that begin with "# " are comments, unless they have as many columns
+    as the others and a tag that other words have; then # is a word. If the first column numbers the words (CoNLL-U),
+    every line that begins with # is a comment, and multiword tokens (2-3) and empty nodes (5.1) are skipped. The tag _
+    stands for no tag.
 
     Args:
       path: a text file, which may be compressed with gzip.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import UserError
+from rnnjax.data._counted import note_of
 from rnnjax.data._files import raise_at_line, read_bytes
 from rnnjax.data._numerals import POINT, is_number, parse_matrix
 from rnnjax.data._opening import UTF8, decode_text
@@ -37,6 +38,15 @@ class Vectors(NamedTuple):
     words: tuple[str, ...]
     table: np.ndarray
     repeated: int = 0
+
+    def note(self) -> str:
+        """Returns a note of what was skipped; "" if nothing was.
+
+        Example:
+          >>> Vectors(("a",), np.ones((1, 2)), repeated=1).note()
+          'passed over: 1 lines of words that came before'
+        """
+        return note_of({"lines of words that came before": self.repeated})
 
 
 def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
@@ -78,7 +88,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
         word, *fields = row.split("\t", 1) if tabs else _cut(row.rstrip(" \t"), width)
-        if not tabs and len(fields) != width or not word:
+        if (not tabs and len(fields) != width) or not word:
             raise_at_line(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
         if not said and POINT.fullmatch(word.rpartition(" ")[2]) and " " in word:
             raise_at_line(path, line, f"the word {word!r:.40} ends with a number, and {width} numbers follow")
@@ -105,9 +115,10 @@ def _width(body: Sequence[str]) -> int:
     """
     each: Counter[int] = Counter()
     for row in body[:_PROBED]:
-        word, *fields = _SPACE.split(row.rstrip(" \t"))
-        words = [i for i, field in enumerate(fields, 1) if not is_number(field)]
-        each[len(fields) - (words[-1] if words and words[-1] < len(fields) else 0)] += 1
+        fields = _SPACE.split(row.rstrip(" \t"))
+        words = [i for i, field in enumerate(fields) if i and not is_number(field)]
+        last = words[-1] if words and words[-1] < len(fields) - 1 else 0
+        each[len(fields) - 1 - last] += 1
     return max(each, key=lambda n: each[n])
 
 
