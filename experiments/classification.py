@@ -274,7 +274,7 @@ def plane(path: Path, names: tuple[str, ...], rows: np.ndarray) -> None:
     axes = figure.add_subplot()
     axes.scatter(at[:, 0], at[:, 1], s=8, color="#0072B2")
     for name, (x, y) in zip(names, at):
-        axes.annotate(name, (x, y), (3, 2), textcoords="offset points", fontsize=8)
+        axes.annotate(name.replace("$", r"\$"), (x, y), (3, 2), textcoords="offset points", fontsize=8)
     axes.set_title(
         f"the {len(names)} commonest symbols: the two main components of their vectors", loc="left", fontsize=10
     )

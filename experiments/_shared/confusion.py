@@ -46,7 +46,7 @@ def confusion_picture(path: Path, m: np.ndarray, classes: tuple[str, ...], title
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
     if len(m) <= NAMED:
-        names = [f"{name:.16}" for name in classes]
+        names = [f"{name:.16}".replace("$", r"\$") for name in classes]  # no formulas
         axes.set_xticks(range(len(m)), names, rotation=90, fontsize=8)
         axes.set_yticks(range(len(m)), names, fontsize=8)
     if len(m) <= ROWS:

@@ -161,14 +161,15 @@ def checked_indices(indices: Iterable[int], n: int) -> list[int]:
       UserError: one of them is not from 0 to n - 1.
 
     Example:
-      >>> checked_indices([1, -1], 3)
+      >>> checked_indices([1, 3], 3)
       Traceback (most recent call last):
-      rnnjax.base.UserError: the symbol -1 is none of 0 to 2
+      rnnjax.base.UserError: the symbol 3 is none of 0 to 2
     """
     found = [operator.index(i) for i in indices]
     for i in found:
         if not 0 <= i < n:
-            raise UserError(f"the symbol {i} is none of 0 to {n - 1}")
+            why = " (-1 stands for logits that are nan)" if i == -1 else ""
+            raise UserError(f"the symbol {i} is none of 0 to {n - 1}{why}")
     return found
 
 

@@ -10,7 +10,7 @@ from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._numerics import at_least_single
-from rnnjax.decoding._generate import Decoded, pad_forced
+from rnnjax.decoding._generate import Decoded, mark_unknown, pad_forced
 
 _NEVER = -jnp.inf
 
@@ -63,7 +63,7 @@ def beam_search(
       forced: as for `decode`.
 
     Returns:
-      `Decoded` with a leading axis `[width]`.
+      `Decoded` with a leading axis `[width]`; its symbols are -1 where its log-probability is nan.
 
     Example: 1 is the more likely first symbol, but every continuation of it is uncertain.
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -110,7 +110,7 @@ def beam_search(
     alike = jax.tree.map(lambda a: jnp.broadcast_to(a, (width, *a.shape)), (carry, logits))
     s = lax.while_loop(going, body, Search(jnp.zeros((), jnp.int32), alike[0], alike[1], first, none))
     full = (s.done.score != _NEVER).all()
-    return _merge_best(width, s.done, _mask_hypotheses(s.open, jnp.broadcast_to(~full, (width,))))
+    return mark_unknown(_merge_best(width, s.done, _mask_hypotheses(s.open, jnp.broadcast_to(~full, (width,)))))
 
 
 def _empty_beam(width: int, n: int, end: int, dtype: Any) -> Decoded:

@@ -10,7 +10,8 @@ from jax import lax
 
 from rnnjax.base import check_size
 from rnnjax.base._numerics import at_least_single
-from rnnjax.decoding._generate import Decoded
+from rnnjax.decoding._generate import Decoded, mark_unknown
+from rnnjax.decoding._sampling import greedy
 
 _BLANK = 0
 _NEVER = -jnp.inf
@@ -35,6 +36,8 @@ class Prefixes(NamedTuple):
 def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """Greedy decoding: takes the most likely symbol of each frame, merges repetitions, then drops the blanks.
 
+    A valid frame with a logit that is nan, or with no finite logit, gives the label -1.
+
     Args:
       logits: `[T, symbols]`; symbol 0 is the blank.
       valid: booleans `[T]`; None means that all frames are valid.
@@ -48,11 +51,23 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
       >>> print(labels, n)
       [2 2 1 0 0 0] 3
     """
-    path = logits.argmax(-1).astype(jnp.int32)
+    path = greedy(None, logits).astype(jnp.int32)
     if valid is not None:
-        path = _compact(path, valid.astype(bool))
+        path = _compact(path, checked_frames("best_path", valid, logits))
     kept = (path != _BLANK) & (path != jnp.concatenate([jnp.full(1, _BLANK, path.dtype), path[:-1]]))
     return _compact(path, kept), kept.sum().astype(jnp.int32)
+
+
+def checked_frames(name: str, valid: jax.Array, logits: jax.Array) -> jax.Array:
+    """Returns marks of frames.
+
+    Raises:
+      ValueError: they are not booleans, one for each frame.
+    """
+    if not jnp.issubdtype(jnp.result_type(valid), jnp.bool_) or jnp.shape(valid) != jnp.shape(logits)[:1]:
+        said = f"{jnp.result_type(valid)} {list(jnp.shape(valid))}"
+        raise ValueError(f"{name}: valid is boolean {list(jnp.shape(logits)[:1])}, one for each frame, got {said}")
+    return jnp.asarray(valid)
 
 
 def _compact(symbols: jax.Array, kept: jax.Array) -> jax.Array:
@@ -76,7 +91,7 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
       valid: booleans `[T]`; None means that all frames are valid. Invalid frames are skipped.
 
     Returns:
-      `Decoded` with a leading axis `[width]`; its symbols are 0 after the end.
+      `Decoded` with a leading axis `[width]`; its symbols are 0 after the end, and -1 where its log-probability is nan.
 
     Example: the best path is blank, blank, but three paths lead to the label 1.
       >>> import jax.numpy as jnp
@@ -100,14 +115,14 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
         after = _extend_prefixes(beam, p)
         return jax.tree.map(lambda a, b: jnp.where(real, a, b), after, beam), None
 
-    there = jnp.ones(steps, bool) if valid is None else valid.astype(bool)
+    there = jnp.ones(steps, bool) if valid is None else checked_frames("prefix_beam_search", valid, logits)
     never = jnp.full(width, _NEVER, log_p.dtype)
     start = Prefixes(
         jnp.full((width, n), _BLANK, jnp.int32), jnp.zeros(width, jnp.int32), never.at[0].set(0), never
     )  # only the empty prefix
     beam, _ = lax.scan(body, start, (jnp.where(there[:, None], log_p, jnp.zeros_like(log_p)), there))
     total = jnp.logaddexp(beam.blank, beam.label)
-    return Decoded(beam.symbols, beam.length, total, total)
+    return mark_unknown(Decoded(beam.symbols, beam.length, total, total))
 
 
 def _extend_prefixes(beam: Prefixes, p: jax.Array) -> Prefixes:

@@ -46,7 +46,7 @@ def generate(
       key: for sampling.
 
     Returns:
-      integers `[n]`
+      integers `[n]`; -1 for a symbol that cannot be picked, for example because a logit is nan.
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -107,8 +107,9 @@ def decode(
     def body(at: tuple[jax.Array, PyTree, jax.Array, Decoded]) -> tuple[jax.Array, PyTree, jax.Array, Decoded]:
         t, carry, logits, said = at
         symbol = jnp.where(must[t] < 0, pick(jax.random.fold_in(key, t), logits), must[t]).astype(jnp.int32)
-        total = said.log_probability + jax.nn.log_softmax(at_least_single(logits))[symbol]
-        length = jnp.where(symbol == end, t + 1, said.length)
+        nats = jax.nn.log_softmax(at_least_single(logits))[symbol]
+        total = said.log_probability + jnp.where(symbol < 0, jnp.full_like(nats, jnp.nan), nats)
+        length = jnp.where((symbol == end) & (symbol >= 0), t + 1, said.length)
         said = Decoded(said.symbols.at[t].set(symbol), length, total, total)
         carry, logits = cell.step(weights, carry, symbol)
         return t + 1, carry, logits, said
@@ -116,6 +117,12 @@ def decode(
     nothing = at_least_single(jnp.zeros((), logits.dtype))
     said = Decoded(jnp.full(n, end, jnp.int32), jnp.full((), n, jnp.int32), nothing, nothing)
     return lax.while_loop(going, body, (jnp.zeros((), jnp.int32), carry, logits, said))[-1]
+
+
+def mark_unknown(found: Decoded) -> Decoded:
+    """Makes the symbols of texts whose log-probability is nan -1."""
+    unknown = jnp.isnan(found.log_probability)[..., None]
+    return found._replace(symbols=jnp.where(unknown, jnp.full_like(found.symbols, -1), found.symbols))
 
 
 def pad_forced(forced: jax.Array | None, n: int) -> jax.Array:

@@ -16,6 +16,8 @@ Sampler = Callable[[jax.Array, jax.Array], jax.Array]
 def temperature(t: Any) -> Sampler:
     """Draws a symbol with probability softmax(logits / t); t below 1 favours likely symbols, and 0 is `greedy`.
 
+    The symbol is -1 if a logit is nan or all are -inf, or if t is traced and not a finite number from 0.
+
     Args:
       t: at least 0; may be a tracer.
 
@@ -30,10 +32,28 @@ def temperature(t: Any) -> Sampler:
     check_number("temperature", t, 0)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        logits = _in_floats(logits)
         cold, by = _safe_temperature(t, logits)
-        return jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
+        symbol = jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
+        return or_none(symbol, logits, _is_temperature(t))
 
     return pick
+
+
+def or_none(symbol: jax.Array, logits: jax.Array, fit: Any = True) -> jax.Array:
+    """Returns symbols, and -1 where a logit is nan, all are -inf, or `fit` is false."""
+    return jnp.where((logits.max(-1) > -jnp.inf) & jnp.asarray(fit), symbol, jnp.full_like(symbol, -1))
+
+
+def _in_floats(logits: jax.Array) -> jax.Array:
+    """Returns logits in floating point: a temperature of 0.5 would be 0 as an integer."""
+    return logits if jnp.issubdtype(logits.dtype, jnp.floating) else logits.astype(jnp.float32)
+
+
+def _is_temperature(t: Any) -> jax.Array:
+    """Returns whether a temperature, which may be a tracer, is allowed."""
+    t = jnp.asarray(t)
+    return (t >= 0) & jnp.isfinite(t)
 
 
 def _safe_temperature(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -43,18 +63,18 @@ def _safe_temperature(t: Any, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
-    """Returns the most likely symbol; the key is ignored.
+    """Returns the most likely symbol; the key is ignored. It is -1 if a logit is nan or all are -inf.
 
     Example:
       >>> import jax.numpy as jnp
       >>> int(greedy(None, jnp.array([0.0, 3.0, 1.0])))
       1
     """
-    return logits.argmax(-1)
+    return or_none(logits.argmax(-1), _in_floats(logits))
 
 
 def top_k(k: int, t: Any = 1.0) -> Sampler:
-    """Draws like `temperature(t)`, but only from the k most likely symbols.
+    """Draws like `temperature(t)`, but only from the k most likely symbols; -1 under the same conditions.
 
     Args:
       k: at least 1; if it exceeds the number of symbols, all are used.
@@ -74,13 +94,16 @@ def top_k(k: int, t: Any = 1.0) -> Sampler:
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         kept, symbols = jax.lax.top_k(logits, min(k, logits.shape[-1]))
-        return symbols[draw(key, kept)]
+        place = draw(key, kept)
+        return jnp.where(place < 0, jnp.full_like(symbols[place], -1), symbols[place])
 
     return pick
 
 
 def nucleus(p: Any, t: Any = 1.0) -> Sampler:
     """Draws from the smallest set of most likely symbols whose probabilities, after the temperature, sum to at least p.
+
+    The symbol is -1 where that of `temperature(t)` is, or if p is traced and not in (0, 1].
 
     Args:
       p: in (0, 1], may be a tracer; the most likely symbol is always in the set.
@@ -99,11 +122,14 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
     draw = temperature(t)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        logits = _in_floats(logits)
         order = jnp.argsort(-logits)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # a sum in half precision stops growing
         probabilities = jax.nn.softmax(logits[order] / _safe_temperature(t, logits)[1])
         before = jnp.cumsum(probabilities) - probabilities
         kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
-        return order[draw(key, jnp.where(kept, logits[order], -jnp.inf))]
+        place = draw(key, jnp.where(kept, logits[order], -jnp.inf))
+        fit = (place >= 0) & (jnp.asarray(p) > 0) & (jnp.asarray(p) <= 1)
+        return or_none(order[place], logits, fit)
 
     return pick

@@ -14,7 +14,8 @@ from rnnjax.base import PyTree, Seq, without_marks
 from rnnjax.base._numerics import at_least_single
 from rnnjax.data import Batch
 from rnnjax.decoding import best_path
-from rnnjax.losses._losses import Mean, Metrics
+from rnnjax.decoding._ctc import checked_frames
+from rnnjax.losses._losses import Mean, Metrics, check_floats
 
 # The log-probability of an impossible symbol. It is finite, so that 0 * inf never occurs, and exceeds in nats the cost
 # of the path of any target: the recursion below starts impossible states at 100,000.
@@ -32,8 +33,16 @@ def frames_needed(labels: jax.Array) -> jax.Array:
       >>> print(frames_needed(jnp.array([3, 3, 1, 0, 0])))
       4
     """
+    _check_integers("frames_needed", labels)
     there = labels != 0
     return (there.sum() + (there[1:] & (labels[1:] == labels[:-1])).sum()).astype(jnp.int32)
+
+
+def _check_integers(name: str, labels: jax.Array) -> None:
+    """Refuses labels that are not a row of integers."""
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or jnp.ndim(labels) != 1:
+        said = f"{jnp.result_type(labels)} {list(jnp.shape(labels))}"
+        raise ValueError(f"{name} takes labels that are integers [N], got {said}")
 
 
 def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -44,14 +53,17 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
     A path reduces to labels by merging repetitions and then dropping the blanks, symbol 0.
 
     Args:
-      logits: `[T, 1 + labels]`; half precision is converted to single.
+      logits: `[T, 1 + labels]`, in floating point; half precision is converted to single.
       labels: integers `[N]` from 1, padded with zeros; an empty target is allowed. A label below 0 is invalid, not
         padding.
-      valid: booleans `[T]`; None means that all frames are valid.
+      valid: booleans `[T]`; None means that all frames are valid. Invalid frames are skipped, wherever they are.
 
     Returns:
       `[]`; inf, with a gradient of zero, if there are fewer frames than the labels need, or if a label is invalid:
       below 0, or not below the number of symbols. nan if a valid logit is nan or inf.
+
+    Raises:
+      ValueError: logits, labels or valid have another rank, length or dtype.
 
     Example: one label in two frames: 1 1, 1 blank, blank 1.
       >>> import jax, jax.numpy as jnp
@@ -60,7 +72,11 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
 
     Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006.
     """
-    there = jnp.ones(logits.shape[0], bool) if valid is None else valid.astype(bool)
+    check_floats("ctc", logits)
+    if jnp.ndim(logits) != 2:
+        raise ValueError(f"ctc takes logits [T, 1 + labels] of one example, got {list(jnp.shape(logits))}")
+    _check_integers("ctc", labels)
+    there = jnp.ones(logits.shape[0], bool) if valid is None else checked_frames("ctc", valid, logits)
     logits, padding = at_least_single(jnp.where(there[:, None], logits, jnp.zeros_like(logits))), labels == 0
     fit = jnp.isfinite(logits.max())
     log_p = jax.nn.log_softmax(jnp.where(fit, logits, jnp.zeros_like(logits)))
@@ -82,7 +98,8 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
 
     Metrics are "loss", nats per target; "label_error", the edit distance between best path and target divided by the
     number of labels; and "too_long", the fraction of targets that have too few frames or an invalid label. Those
-    targets count in no other metric, and the network does not train on them.
+    targets count in no other metric, and the network does not train on them. A logit that is nan makes the first two
+    nan.
 
     Args:
       outputs: logits `[T, 1 + labels]`, plain or a `Seq`.
@@ -102,7 +119,8 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     nats = ctc(logits, batch.y, valid)
     fits = ~jnp.isposinf(nats)  # nan comes from the logits, not the target: it reaches the loss
     said, n = best_path(logits, valid)
-    wrong = edit_distance(batch.y, said, (batch.y != 0).sum(), n)
+    wrong = edit_distance(batch.y, said, (batch.y != 0).sum(), n).astype(nats.dtype)
+    wrong = jnp.where(jnp.isnan(nats), nats, wrong)
 
     def counted(value: jax.Array, weight: jax.Array, of: jax.Array) -> Mean:
         return Mean(*(jnp.where(of, v, jnp.zeros_like(v)).astype(nats.dtype) for v in (value, weight)))
@@ -125,6 +143,9 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
     Returns:
       integers `[]`
 
+    Raises:
+      ValueError: a or b are not integers.
+
     Example:
       >>> import jax.numpy as jnp
       >>> word = lambda text: jnp.array([ord(c) for c in text])
@@ -133,6 +154,8 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
 
     Reference: Levenshtein, Binary codes capable of correcting deletions, insertions, and reversals, 1966.
     """
+    for symbols in (a, b):
+        _check_integers("edit_distance", symbols)
     at = jnp.arange(b.shape[0] + 1, dtype=jnp.int32)
 
     def body(row: jax.Array, here: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -159,7 +182,7 @@ def check_lengths(
       symbols: number of logits, including the blank; None if unknown, then labels are only checked to be at least 1.
 
     Raises:
-      ValueError: names the first such example.
+      ValueError: names the first such example, or one whose labels are not integers.
 
     Example:
       >>> import numpy as np
@@ -168,6 +191,8 @@ def check_lengths(
       ValueError: a.wav: 3 labels need 4 frames (one each, a blank between two alike), and there are 3
     """
     for n, y, name in zip(frames, labels, names):
+        if not np.issubdtype(np.asarray(y).dtype, np.integer):
+            raise ValueError(f"{name}: labels are integers, got {np.asarray(y).dtype}")
         wrong = y[(y < 1) | (y >= (np.inf if symbols is None else symbols))]
         if len(wrong):
             upto = "" if symbols is None else f" to {symbols - 1}"

@@ -86,13 +86,14 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       `[...]`
 
     Raises:
-      ValueError: labels are not integers, or their shape does not match the logits.
+      ValueError: the logits are not in floating point, labels are not integers, or their shape does not match.
 
     Example:
       >>> import jax.numpy as jnp
       >>> print(cross_entropy(jnp.zeros(8), jnp.int32(3)).round(4))  # ln 8
       2.0794
     """
+    check_floats("cross_entropy", logits)
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or jnp.shape(labels) != jnp.shape(logits)[:-1]:
         raise ValueError(
             f"cross_entropy of logits {list(jnp.shape(logits))} takes integer labels {list(jnp.shape(logits)[:-1])}, "
@@ -105,19 +106,40 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.where(fit, nats, jnp.full_like(nats, jnp.nan))
 
 
+def check_floats(name: str, logits: jax.Array) -> None:
+    """Refuses logits that are not in floating point, such as predicted classes.
+
+    Raises:
+      ValueError: they are integers, booleans or complex numbers.
+
+    Example:
+      >>> check_floats("ctc", np.array([[0, 1]], np.int32))
+      Traceback (most recent call last):
+      ValueError: ctc takes logits in floating point, got int32 [1, 2]
+    """
+    if not jnp.issubdtype(jnp.result_type(logits), jnp.floating):
+        said = f"{jnp.result_type(logits)} {list(jnp.shape(logits))}"
+        raise ValueError(f"{name} takes logits in floating point, got {said}")
+
+
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Returns - y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise, at least in float32.
 
+    A label y outside [0, 1] is no probability: its loss is nan.
+
     Raises:
-      ValueError: logits and labels have different shapes.
+      ValueError: logits and labels have different shapes, or the logits are not in floating point.
 
     Example:
       >>> import jax.numpy as jnp
       >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
       0.6931
     """
+    check_floats("binary_cross_entropy", logits)
     _check_same_shape("binary_cross_entropy", logits, labels)
     known, unknown = _split_nonfinite(labels)
+    odd = (known < 0) | (known > 1)
+    known, unknown = (jnp.where(odd, jnp.full_like(a, b), a) for a, b in ((known, 0), (unknown, jnp.nan)))
     z, endless = _split_nonfinite(logits)
     sure = endless == jnp.inf  # the loss is zero where the label agrees
     endless = jnp.where(sure & (known == (logits > 0).astype(known.dtype)), jnp.zeros_like(endless), endless)
@@ -195,10 +217,11 @@ def classify(outputs: PyTree, batch: Batch) -> Metrics:
       0.5
     """
     logits, mask = without_marks(outputs), counted_mask(outputs, batch)
+    nats = mean(cross_entropy(logits, batch.y), mask)
     _check_labels(batch.y, mask, logits.shape[-1])
     right = at_least_single((logits.argmax(-1) == batch.y).astype(logits.dtype))
     right = jnp.where(jnp.isnan(logits).any(-1), jnp.full_like(right, jnp.nan), right)
-    return {"loss": mean(cross_entropy(logits, batch.y), mask), "accuracy": mean(right, mask)}
+    return {"loss": nats, "accuracy": mean(right, mask)}
 
 
 def _check_labels(labels: jax.Array, mask: jax.Array | None, classes: int) -> None:

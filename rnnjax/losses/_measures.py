@@ -74,6 +74,9 @@ def macro_f1(confusion: ArrayLike) -> float:
     Returns:
       between 0 and 1; nan where no class counts.
 
+    Raises:
+      ValueError: the matrix is not square, or holds something else than finite numbers from 0.
+
     Example:
       >>> round(macro_f1([[1, 1], [0, 1]]), 4)  # 2/3 and 2/3
       0.6667
@@ -81,6 +84,8 @@ def macro_f1(confusion: ArrayLike) -> float:
     Reference: Yang, Liu, A re-examination of text categorization methods, 1999.
     """
     m = np.asarray(confusion, float)
+    if m.ndim != 2 or m.shape[0] != m.shape[1] or not (np.isfinite(m) & (m >= 0)).all():
+        raise ValueError(f"macro_f1 takes a matrix [classes, classes] of counts, got {list(m.shape)} or a bad count")
     either = m.sum(0) + m.sum(1)
     there = either > 0
     return float((2 * np.diag(m)[there] / either[there]).mean()) if there.any() else float("nan")
