@@ -110,12 +110,10 @@ def files(config: app.Config) -> dict[str, tuple[Text, Text]]:
         (a, source), (b, target) = (read(part, language) for language in (config.source, config.target))
         if len(source) != len(target):
             raise UserError(f"{a} has {len(source)} lines, and {b} {len(target)}")
-        pairs = [pair for pair in zip(source, target) if all(pair)]
-        if len(pairs) < len(source):
-            print(f"{name}: {len(source) - len(pairs)} of {len(source)} pairs are left out, with an empty line")
-        if not pairs:
-            raise UserError(f"{a} and {b}: no line has words in both")
-        parts[name] = [s for s, _ in pairs], [t for _, t in pairs]
+        empty = sum(not all(pair) for pair in zip(source, target))
+        if empty:
+            print(f"{name}: {empty} of {len(source)} pairs have an empty line, and count as they are")
+        parts[name] = source, target
     return parts
 
 
