@@ -269,6 +269,19 @@ def test_a_remark_among_the_cases_of_a_ts_file_is_none(tmp_path):
     assert len(data.read_ts(str(tmp_path / "a.ts")).xs) == 2
 
 
+@pytest.mark.parametrize(
+    ("header", "remark"),
+    [
+        ("@equalLength true\n", "@equalLength true, and the cases have 2 to 3 values"),
+        ("@dimensions 2\n", "@dimensions 2, and the cases have 1"),
+        ("@equalLength false\n@seriesLength 9\n", ""),
+    ],
+)
+def test_a_header_of_a_ts_file_that_the_cases_contradict_is_said(header, remark, tmp_path):
+    (tmp_path / "a.ts").write_text(f"{header}@classLabel true a\n@data\n1,2:a\n1,2,3:a\n")
+    assert data.read_ts(str(tmp_path / "a.ts")).note() == (remark and f"its header says {remark}")
+
+
 def test_the_word_number_sign_at_the_beginning_of_a_sentence_is_no_remark(tmp_path):
     (tmp_path / "a").write_text("# # I\n1.5 CD I\n\n# id 12\nb B I\n")
     found = data.read_tagged(str(tmp_path / "a"))

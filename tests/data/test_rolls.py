@@ -69,3 +69,16 @@ def test_pieces_of_one_frame_are_counted_and_a_part_of_none_else_is_refused(tmp_
     (tmp_path / "a.json").write_text(json.dumps(rolls | {"valid": [[[60]]]}))
     with pytest.raises(UserError, match="valid: all pieces have one frame"):
         experiment.load(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"train": [[[60]]], "valid": [[[60]]], "test": [[[60]]], "more": [[[60]]]}', "has a list 'more' beside"),
+        (b"MThd\0\0\0\6\0\0\0\1\0`", "is a MIDI file"),
+    ],
+)
+def test_pieces_that_would_be_lost_and_files_of_midi_are_refused(content, message, tmp_path):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        data.read_rolls(str(tmp_path / "a"))

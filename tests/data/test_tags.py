@@ -91,3 +91,42 @@ def test_what_is_passed_over_is_said_and_an_underline_becomes_no_class(tmp_path,
     (tmp_path / "train.txt").write_text("\n".join(f"w{i} _\n" for i in range(40)))
     with pytest.raises(UserError, match="no word has a label in --tag_column"):
         tagging.load(config.replace(word_column=0, tag_column=-1))
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        ("A\nB\n", {}, "line 1: column 0 of 1 for words and tags alike: tabs or spaces separate"),
+        ("A;N\nB;N\n", {}, "line 1: column 0 of 1"),
+        ("A N\n", {"tag": 0}, "line 1: column 0 of 2"),
+        ("A N\n", {"tag": -3}, "line 1: 2 columns, and none numbered -3"),
+        ("A N\n\nB X\n", {"tags": ("N", "V")}, "line 3: the tag 'X' of 'B' is none of N, V"),
+    ],
+)
+def test_columns_and_tags_that_do_not_exist_are_refused_by_line(content, columns, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, content, **columns)
+
+
+def test_documents_of_ontonotes_begin_and_end_with_lines_that_are_no_words(tmp_path):
+    text = "#begin document (bc/a); part 000\nA N\n#begun V\n\nB N\n#end document\n"
+    found = read(tmp_path, text)
+    assert [s.words for s in found] == [["A", "#begun"], ["B"]] and found.passed == {MARK: 2}
+
+
+def load(tmp_path, train: str, test: str):
+    experiment = importlib.import_module("experiments.tagging")
+    (tmp_path / "train").write_text(train)
+    (tmp_path / "test").write_text(test)
+    given = {"data": str(tmp_path / "train"), "test_data": str(tmp_path / "test")}
+    return experiment.load(app.Config({n: experiment.FLAGS[n].value for n in experiment.FLAGS} | given))
+
+
+def test_labels_are_those_of_all_of_the_data_and_one_that_only_the_test_has_is_refused(tmp_path):
+    train = "".join(f"w{i} {'NV'[i % 2]}\n\n" for i in range(30)) + "rare R\n"
+    facts, _ = load(tmp_path, train, "w1 R\n")
+    assert {*facts.labels} == {"N", "V", "R"}
+    with pytest.raises(UserError, match=r"test, line 2: the tag 'X' of 'y' is none of N, V, R"):
+        load(tmp_path, train, "w1 R\ny X\n")
+    with pytest.raises(UserError, match="all words have the label 'N'"):
+        load(tmp_path, train.replace("V", "N").replace("R", "N"), "w1 N\n")

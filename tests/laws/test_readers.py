@@ -118,7 +118,9 @@ def vectors(folder, n, rng):
 def rolls(folder, n, rng):
     odd = rng.integers(3, size=2)
     frame = [60, *[-1] * int(odd[0]), *[None] * int(odd[1])]
-    found = data.read_rolls(write(folder / "a", json.dumps({"train": [[frame]] * n, "valid": [[[60]]], "test": [[[]]]})))
+    found = data.read_rolls(
+        write(folder / "a", json.dumps({"train": [[frame]] * n, "valid": [[[60]]], "test": [[[]]]}))
+    )
     return len(found["train"]), found.passed, {"notes below 0": n * odd[0], "notes that are null or NaN": n * odd[1]}
 
 
