@@ -11,7 +11,7 @@ from jax import lax
 from rnnjax.base import check_size
 from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._generate import Decoded, mark_unknown
-from rnnjax.decoding._sampling import greedy
+from rnnjax.decoding._sampling import likeliest
 
 _BLANK = 0
 _NEVER = -jnp.inf
@@ -51,7 +51,7 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
       >>> print(labels, n)
       [2 2 1 0 0 0] 3
     """
-    path = greedy(None, logits).astype(jnp.int32)
+    path = likeliest(logits).astype(jnp.int32)
     if valid is not None:
         path = _compact(path, checked_frames("best_path", valid, logits))
     kept = (path != _BLANK) & (path != jnp.concatenate([jnp.full(1, _BLANK, path.dtype), path[:-1]]))

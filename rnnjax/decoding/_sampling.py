@@ -35,12 +35,12 @@ def temperature(t: Any) -> Sampler:
         logits = _in_floats(logits)
         cold, by = _safe_temperature(t, logits)
         symbol = jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
-        return or_none(symbol, logits, _is_temperature(t))
+        return _or_none(symbol, logits, _is_temperature(t))
 
     return pick
 
 
-def or_none(symbol: jax.Array, logits: jax.Array, fit: Any = True) -> jax.Array:
+def _or_none(symbol: jax.Array, logits: jax.Array, fit: Any = True) -> jax.Array:
     """Returns symbols, and -1 where a logit is nan, all are -inf, or `fit` is false."""
     return jnp.where((logits.max(-1) > -jnp.inf) & jnp.asarray(fit), symbol, jnp.full_like(symbol, -1))
 
@@ -70,7 +70,12 @@ def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
       >>> int(greedy(None, jnp.array([0.0, 3.0, 1.0])))
       1
     """
-    return or_none(logits.argmax(-1), _in_floats(logits))
+    return likeliest(logits)
+
+
+def likeliest(logits: jax.Array) -> jax.Array:
+    """Returns the most likely symbol; -1 if a logit is nan or all are -inf."""
+    return _or_none(logits.argmax(-1), _in_floats(logits))
 
 
 def top_k(k: int, t: Any = 1.0) -> Sampler:
@@ -130,6 +135,6 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
         kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
         place = draw(key, jnp.where(kept, logits[order], -jnp.inf))
         fit = (place >= 0) & (jnp.asarray(p) > 0) & (jnp.asarray(p) <= 1)
-        return or_none(order[place], logits, fit)
+        return _or_none(order[place], logits, fit)
 
     return pick

@@ -13,6 +13,7 @@ from rnnjax.base import UserError
 READERS = {
     "text": (data.read, "né un\nüber\n"),
     "words": (data.read_words, "né un\nüber\n"),
+    "sentences": (data.read_sentences, "né un\nüber\n"),
     "labelled": (data.read_labelled, "é\tné un\nb\tüber\n"),
     "tags": (data.read_tagged, "né B\nun I\n\nüber O\n"),
     "vectors": (data.read_vectors, "né 1 2\nüber 3 4\n"),

@@ -18,8 +18,10 @@ CLOSE = {"rtol": N * 2.0**-24}
 def test_the_mean_of_many_equal_numbers_is_theirs(dtype):
     x = jnp.full(N, 0.3, dtype)
     want = float(x[0])
-    np.testing.assert_allclose(losses.mean(x).value(), want, **CLOSE)
-    np.testing.assert_allclose(losses.mean(x, jnp.arange(N) % 2 == 0).value(), want, **CLOSE)
+    for found, n in ((losses.mean(x), N), (losses.mean(x, jnp.arange(N) % 2 == 0), N // 2)):
+        assert found.total.dtype == found.weight.dtype == jnp.float32 and found.weight == n
+        np.testing.assert_allclose(found.total, n * want, **CLOSE)  # the value alone may be right by rounding twice
+        np.testing.assert_allclose(found.value(), want, **CLOSE)
     np.testing.assert_allclose(run(unroll(cells.mean_so_far()), (), x[:, None])[1][-1], want)
 
 
