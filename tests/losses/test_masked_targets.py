@@ -67,14 +67,14 @@ def test_a_masked_step_of_classification(fault, where, label):
     assert losses.classify(z, batch)["accuracy"].value() == 0
 
 
-@pytest.mark.parametrize("fault", [np.nan, np.inf])
+@pytest.mark.parametrize("fault", [0.5, np.nan])
 @pytest.mark.parametrize("y", [[1, 2, 0], [-1, 2, 0], [1, 9, 0]], ids=["symbols", "below", "above"])
 def test_a_masked_example_of_labels(fault, y):
     z = jnp.zeros((4, 3)).at[1, 2].set(fault)
     batch = Batch(None, jnp.array(y), jnp.array(False))
 
     def total(z):
-        return sum(jnp.where(jnp.isnan(m.value()), 0, m.total) for m in losses.label_ctc(z, batch).values())
+        return sum(m.total + m.weight for m in losses.label_ctc(z, batch).values())
 
     value, got = jax.jit(jax.value_and_grad(total))(z)
     assert value == 0 and not got.any()
