@@ -24,14 +24,14 @@ _MOST = 1 << 28  # bytes of a file of music, and of the compressed data in it
 _COMPRESSED = 15  # the type of an element of a .mat file that is compressed with zlib
 
 
-class Rolls(dict[str, list[np.ndarray]]):
+class _Rolls(dict[str, list[np.ndarray]]):
     """Pieces of music by part, and counts of what their reader skipped.
 
     Attributes:
       passed: number of skipped items of each kind.
 
     Example:
-      >>> Rolls({"train": []}, {"notes below 0": 2}).note()
+      >>> _Rolls({"train": []}, {"notes below 0": 2}).note()
       'passed over: 2 notes below 0'
     """
 
@@ -46,7 +46,7 @@ class Rolls(dict[str, list[np.ndarray]]):
         return note_of(self.passed)
 
 
-def read_rolls(path: str) -> Rolls:
+def read_rolls(path: str) -> _Rolls:
     """Reads pieces of music in three parts, train, valid and test, each piece uint8 `[T, 88]` of zeros and ones.
 
     A .mat file has cells traindata, validdata and testdata of such matrices. A JSON file has lists train, valid and
@@ -78,7 +78,7 @@ def read_rolls(path: str) -> Rolls:
     return read(path, content)
 
 
-def _parse_mat(path: str, content: bytes) -> Rolls:
+def _parse_mat(path: str, content: bytes) -> _Rolls:
     """Parses the parts of a .mat file."""
     from scipy.io import loadmat
 
@@ -107,7 +107,7 @@ def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
         at += 8 + size
 
 
-def _parse_json(path: str, content: bytes) -> Rolls:
+def _parse_json(path: str, content: bytes) -> _Rolls:
     """Parses the parts of a JSON file."""
     try:
         found = json.loads(decode_text(content, path), object_pairs_hook=_unique)
@@ -130,9 +130,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parts(path: str, found: dict[str, Any], read: Any) -> Rolls:
+def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
     """Returns the pieces of each part."""
-    rolls = Rolls()
+    rolls = _Rolls()
     for part, names in _PARTS.items():
         if all(name in found for name in names):
             raise UserError(f"{path} has both {' and '.join(names)}: which one is the {part} part?")

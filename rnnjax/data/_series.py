@@ -13,7 +13,7 @@ from rnnjax.data._numerals import has_decimal_comma, looks_numeric, parse_column
 from rnnjax.data._opening import UTF8
 from rnnjax.data._table import SEPARATORS, Rows, split_columns
 
-DECIMALS, HEADERS = ("auto", "point", "comma"), ("auto", "yes", "no")
+_DECIMALS, _HEADERS = ("auto", "point", "comma"), ("auto", "yes", "no")
 _PLACE = re.compile(r"[-+]?[0-9]{1,9}")
 _MISSING = ("", "na", "n/a", "null", "none", "?", "-", ".", "missing")
 _YEAR = re.compile("[12][0-9]{3}")
@@ -83,7 +83,7 @@ def _check_options(column: int | str, **said: str) -> None:
     """Refuses a column that is neither a place nor a name, and an option that there is not."""
     if isinstance(column, bool) or not isinstance(column, (int, str)):
         raise ValueError(f"read_series: column is an index or a name, got {column!r:.40}")
-    known = {"separator": ("auto", "none", *SEPARATORS), "header": HEADERS, "decimal": DECIMALS}
+    known = {"separator": ("auto", "none", *SEPARATORS), "header": _HEADERS, "decimal": _DECIMALS}
     for name, value in said.items():
         if value not in known[name]:
             raise ValueError(f"read_series: {name} is one of {', '.join(known[name])}, got {value!r:.40}")
