@@ -9,7 +9,20 @@ import importlib.metadata
 from typing import Any
 
 from rnnjax._deprecated import getattr_of
-from rnnjax.base import Cell, Seq, SourceTarget, chunk, remat, run, stack, stateless, unroll, with_resets, with_step
+from rnnjax.base import (
+    Cell,
+    Seq,
+    SourceTarget,
+    chunk,
+    describe,
+    remat,
+    run,
+    stack,
+    stateless,
+    unroll,
+    with_resets,
+    with_step,
+)
 from rnnjax.cells import (
     LSTMCarry,
     antisymmetric_rnn,
@@ -127,6 +140,7 @@ __all__ = [
     "deer",
     "delta_product",
     "deltanet",
+    "describe",
     "dropconnect",
     "dropout",
     "elman",
@@ -224,8 +238,8 @@ __all__ = [
 __version__ = importlib.metadata.version("rnnjax")
 
 _FOLDERS = (
-    "app", "base", "cells", "credit", "data", "decoding", "distributed", "dynamics", "estimators", "interop", "losses",
-    "plotting", "runs", "seq2seq", "studies", "tasks", "training", "trees", "unitary", "wrappers",
+    "app", "base", "cells", "compare", "credit", "data", "decoding", "distributed", "dynamics", "estimators", "interop",
+    "losses", "plotting", "runs", "seq2seq", "studies", "tasks", "training", "trees", "unitary", "wrappers",
 )  # fmt: skip
 
 _TRAINED = {"load_run": "app", "load_runs": "app", "load_study": "studies"}  # name -> its folder

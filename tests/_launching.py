@@ -35,6 +35,12 @@ def records(workdir: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in ("seconds", "check")} for line in lines]
 
 
+def summary(workdir: Path) -> dict:
+    """The entry of the only run in a summary.json."""
+    (entry,) = json.loads((workdir / "summary.json").read_text())["runs"].values()
+    return entry
+
+
 def there_and_back() -> app.Experiment:
     """Learns y = w x for w = 1, while validation wants 0.5: its loss falls, then rises."""
     x = jnp.ones((4, 3, 1))

@@ -108,7 +108,9 @@ class Config(Flags):
     eval_every: int
     eval_batches: int
     report: list[str]
+    plot: list[str]
     analyse: bool
+    describe: bool
     checkpoint_every: int
     keep_checkpoints: int
     start_from: str

@@ -9,7 +9,7 @@ from absl import flags
 
 from rnnjax.app._config import Config
 from rnnjax.app._setup import Build, Load, Setup
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, UserError
 from rnnjax.runs import Workdir
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ PROCESS_FLAGS = ("coordinator", "num_processes", "process_id", "lost_after")
 # Flags that may change when a run is resumed, since they do not change what it computes.
 RESUMABLE_FLAGS = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
-    "keep_checkpoints", "analyse", "picture", "devices", "allow_other_code", *PROCESS_FLAGS,
+    "keep_checkpoints", "analyse", "picture", "plot", "describe", "devices", "allow_other_code", *PROCESS_FLAGS,
 )  # fmt: skip
 
 
 # Flags that are newer than 0.1.0. flags.cfg contains them only if given, so that older folders can be resumed.
-LATER_FLAGS = ("start_from", "start_partial", "block")
+LATER_FLAGS = ("plot", "start_from", "start_partial", "block")
 
 
 class Experiment(NamedTuple):
@@ -140,3 +140,32 @@ class Study(NamedTuple):
     free: tuple[str, ...] = ()
     description: str | None = None
     check: Callable[[dict[str, Config]], object] | None = None
+
+
+def check_experiment(where: str, given: Any, kinds: tuple[type, ...] = (Experiment,)) -> None:
+    """Refuses what is not an experiment, and says how to get one.
+
+    Args:
+      where: the function that it was given to, for the message.
+      given: to check.
+      kinds: what the function takes.
+
+    Raises:
+      UserError: it is something else.
+
+    Example:
+      >>> check_experiment("train", "adding")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: train takes an app.Experiment, got 'adding': from experiments.adding import EXPERIMENT
+    """
+    if isinstance(given, kinds):
+        return
+    hint = "define one with app.Experiment(build, flags)"
+    if isinstance(given, str) and given.removeprefix("experiments.").isidentifier():
+        hint = f"from experiments.{given.removeprefix('experiments.')} import EXPERIMENT"
+    elif hasattr(given, "EXPERIMENT"):
+        hint = f"give {getattr(given, '__name__', 'it')}.EXPERIMENT"
+    elif isinstance(given, Study):
+        hint = "a Study trains no single run: its command line runs it"
+    shown = repr(given) if isinstance(given, str) else type(given).__name__
+    raise UserError(f"{where} takes an app.{kinds[0].__name__}, got {shown}: {hint}")

@@ -160,7 +160,9 @@ _RUN = (
     _whole("eval_every", 100, least=1),
     _whole("eval_batches", 10, least=1),
     _list("report", []),
+    _list("plot", ["loss"]),
     _switch("analyse", False),
+    _switch("describe", False),
     _whole("checkpoint_every", 500, least=1),
     _whole("keep_checkpoints", 3, least=1),
     _list("writers", ["jsonl", "tensorboard"]),
@@ -222,6 +224,8 @@ _HELP = {
     "eval_batches": "Batches of each evaluation, if the data set does not determine it.",
     "report": f"Further measurements at each evaluation: {', '.join(REPORTS)} (norms of d h_T / d h_t over the whole "
     "window and half of it), or an import path to a function (cell, params, x) -> {name: number}.",
+    "plot": "Metrics to draw, one panel each, as in loss,accuracy: those of metrics.jsonl.",
+    "describe": "Print the parts of the network with their shapes and sizes, and stop: no file is written.",
     "analyse": "Draw, for one sequence, the trained network beside the untrained one: gradient flow and its bound, "
     "singular values of d h_T / d h_t, eigenvalues in the complex plane. A finished run can be started again with it.",
     "checkpoint_every": "Steps between checkpoints.",

@@ -16,11 +16,20 @@ from pathlib import Path
 from rnnjax import distributed
 from rnnjax.app._checked import check_runs, check_study
 from rnnjax.app._config import Config, Flags, LaunchConfig
-from rnnjax.app._experiment import LATER_FLAGS, PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
+from rnnjax.app._experiment import (
+    LATER_FLAGS,
+    PROCESS_FLAGS,
+    RESUMABLE_FLAGS,
+    Experiment,
+    Result,
+    Study,
+    check_experiment,
+)
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._process import configure
-from rnnjax.app._session import Interrupted, Session
+from rnnjax.app._session import Session
+from rnnjax.app._signals import Interrupted
 from rnnjax.app._terminal import steady_terminal
 from rnnjax.base import UserError
 from rnnjax.base._errors import is_machines_fault
@@ -32,6 +41,7 @@ from rnnjax.runs._workdir import refuse_other_run
 
 # Flags that may differ between processes: paths on their machines.
 _OF_A_PROCESS = ("workdir", "data_dir", "compilation_cache", "writers", "picture", "profile", "allow_other_code")
+_UNRECORDED = (*PROCESS_FLAGS, "allow_other_code", "describe")  # flags of a launch that are not part of its run
 _NO_BACKEND = "nable to initialize backend"
 
 
@@ -69,6 +79,7 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
     """
     name = _name_of(argv)
     try:
+        check_experiment("main", experiment, (Experiment, Study))
         _launch(experiment, argv)
     except (UserError, NotAdmitted) as error:  # a script may choose rules itself
         return _report_failure(" ".join(str(error).split()), name)
@@ -120,6 +131,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # a copy per launch
     given = parse_into(experiment.flags, argv)
     configure(given)
+    if given.values.get("describe") and isinstance(experiment, Experiment):
+        _describe(experiment, _name_runs(run_configs(given)), name)
+        return
     _join_processes(given, name)
     experiment = experiment._replace(free=free_flags(experiment, given))
     lines = lines_of_flags(experiment)
@@ -129,6 +143,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         refuse_other_run(root, lines, experiment.free)
     agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
     ready = check_study(experiment, configs) if isinstance(experiment, Study) else check_runs(experiment, configs)
+    for run, session in ready.items() if is_leader() else ():
+        session.title = name if len(ready) == 1 else f"{name}: {run}"
+        print(f"{run}: {session.described().short()}", flush=True)
     with _open_workdir(root, lines, experiment, given) as workdir:
         if isinstance(experiment, Study):
             findings = experiment.run(configs, workdir)
@@ -142,6 +159,12 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         if is_leader():
             report(name, workdir, results)
         stop()
+
+
+def _describe(experiment: Experiment, configs: dict[str, Config], name: str) -> None:
+    """Prints the parts of the network of each run."""
+    for run, session in check_runs(experiment, configs).items():
+        print(f"{name}: {run}\n{session.described()}")
 
 
 def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
@@ -215,7 +238,7 @@ def _join_processes(config: Flags, name: str) -> None:
 def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
     """Returns the flags as lines of a flagfile, without values that no line can hold and that do not change the run."""
     lines: dict[str, str] = {}
-    for name in (name for name in experiment.flags if name not in (*PROCESS_FLAGS, "allow_other_code")):
+    for name in (name for name in experiment.flags if name not in _UNRECORDED):
         with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
             flag = experiment.flags[name]
             lines |= {name: ""} if name in LATER_FLAGS and flag.value == flag.default else flag_lines([flag])

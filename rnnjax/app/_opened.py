@@ -11,7 +11,7 @@ import jax
 from rnnjax.app._config import Config, Flags
 from rnnjax.app._experiment import Experiment
 from rnnjax.app._programs import Programs, programs
-from rnnjax.app._setup import load_data
+from rnnjax.app._setup import Setup, load_data
 from rnnjax.base import PyTree
 
 
@@ -35,10 +35,10 @@ def open_config(experiment: Experiment, config: Config) -> Opened:
     return Opened(facts, data, programs(experiment.build_with(facts), config))
 
 
-def example_of(opened: Opened) -> PyTree:
+def example_of(setup: Setup, data: PyTree) -> PyTree:
     """Returns the shapes and dtypes of one input of the network."""
-    stream = opened.programs.setup.train
-    batch = jax.eval_shape(lambda data: stream.next(data, stream.init(data), jax.random.key(0))[0], opened.data)
+    stream = setup.train
+    batch = jax.eval_shape(lambda data: stream.next(data, stream.init(data), jax.random.key(0))[0], data)
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch.x)
 
 

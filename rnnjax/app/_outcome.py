@@ -1,24 +1,20 @@
-"""The end of a run: summary, closing table and learning curve."""
+"""Training in a workdir, and the end of a run: summary and closing table."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
 from rnnjax.app._digest import digest
 from rnnjax.app._experiment import Experiment, Findings, Result
 from rnnjax.app._origin import write_origin
+from rnnjax.app._pictures import Picture
 from rnnjax.app._session import Session
 from rnnjax.app._setup import Setup
 from rnnjax.distributed._runtime import is_leader, running
 from rnnjax.runs import Workdir, print_table, provenance
-
-if TYPE_CHECKING:
-    from rnnjax.plotting import Run
+from rnnjax.runs._ending import noted_ending
 
 
 def run_nested(
@@ -42,33 +38,24 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> R
         write_origin(workdir, experiment, session.config.values, session.facts, known)
     last = [experiment.finish] if experiment.finish is not None else []
     last += [Analyser(session).finish] if session.config.analyse else []
-    result = session.train()
-    for finish in last if is_leader() else []:
-        result.summary.update(finish(result))
-        workdir.write_summary(result.summary)
+    with noted_ending(workdir.path):
+        result = session.train()
+        for finish in last if is_leader() else []:
+            result.summary.update(finish(result))
+            workdir.write_summary({"runs": {session.name: result.summary}})
     return result
 
 
 def report(name: str, workdir: Workdir, results: dict[str, Result]) -> None:
-    """Draws the learning curves, writes the summary of several runs, and prints the table."""
-    setup, picture = next(iter(results.values())).setup, draw_runs(name, workdir, results)
-    if len(results) > 1:
-        workdir.write_summary({name: result.summary for name, result in results.items()})
-    print_table(_closing_rows(results, setup), title=f"{name}: {setup.loss_label}")
-    print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
-
-
-def draw_runs(name: str, workdir: Workdir, results: dict[str, Result]) -> Path:
-    """Draws the learning curves and returns the path of the picture."""
-    from rnnjax.plotting import draw_curves, save  # matplotlib takes longer to import than JAX
-
+    """Draws the learning curves and writes the summary of several runs, and prints the table."""
     first = next(iter(results.values()))
-    setup = first.setup
-    baselines = {} if setup.baseline is None else {setup.baseline_name: setup.baseline}
-    drawn = {name: _learning_curve(result.records) for name, result in results.items()}
     picture = workdir.file(f"curves.{first.config.picture}")
-    save(picture, draw_curves(drawn, ylabel=setup.loss_label, title=name, baselines=baselines))
-    return picture
+    if len(results) > 1:
+        drawn = {name: result.records for name, result in results.items()}
+        Picture(picture, first.setup, first.config.plot, name).draw(drawn)
+        workdir.write_summary({"runs": {name: result.summary for name, result in results.items()}})
+    print_table(_closing_rows(results, first.setup), title=f"{name}: {first.setup.loss_label}")
+    print(f"curves: {picture}\nsummary: {workdir.file('summary.json')}")
 
 
 def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:
@@ -82,20 +69,6 @@ def conclude(findings: Findings, workdir: Workdir, kind: str) -> None:
     if paths:
         print(f"pictures: {', '.join(map(str, paths.values()))}")
     print(f"summary: {workdir.file('summary.json')}")
-
-
-def _learning_curve(records: Sequence[dict[str, Any]]) -> Run:
-    """Returns the learning curve from the records of a run."""
-
-    def series(metric: str) -> tuple[list[int], list[float]]:
-        points = [(r["step"], float("nan") if r[metric] is None else r[metric]) for r in records if metric in r]
-        return [s for s, _ in points], [v for _, v in points]
-
-    steps, train = series("loss")
-    valid_steps, valid = series("valid_loss")
-    from rnnjax.plotting import Run
-
-    return Run(steps, train, valid_steps, valid)
 
 
 def _closing_rows(results: dict[str, Result], setup: Setup) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ import jax
 
 import rnnjax
 from rnnjax._deprecated import NEW_VALUES, value_of_today
+from rnnjax.app._faults import fault, named_faults
 from rnnjax.base import Cell, UserError
 
 _T = TypeVar("_T")
@@ -122,8 +123,10 @@ def _import_attribute(flag: str, path: str) -> Any:
     module, _, attribute = path.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing a user's module can raise anything
-        raise UserError(f"--{flag}={path}: {error}") from error
+    except (Exception, SystemExit) as error:  # importing a user's module can raise anything
+        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        said = str(error) if missing or (type(error) is AttributeError and attribute in str(error)) else fault(error)
+        raise UserError(f"--{flag}={path}: {said}") from error
 
 
 def parse_arguments(flag: str, text: str) -> dict[str, Any]:
@@ -244,6 +247,15 @@ def make_from(
       argument 'taw'
     """
     factory = resolve("cell", name, known)
+    with named_faults({"cell": name}):
+        cell = _applied(factory, name, hidden_size, cell_args)
+    if not isinstance(cell, kind):
+        raise UserError(f"--cell={name} gives {type(cell).__name__}, not a rnnjax.{kind.__name__}")
+    return cell
+
+
+def _applied(factory: Any, name: str, hidden_size: int, cell_args: str | Mapping[str, Any]) -> Any:
+    """Returns what a factory makes of the hidden size and `--cell_args`."""
     try:
         given = parse_arguments("cell_args", cell_args) if isinstance(cell_args, str) else cell_args
         _check_arguments(factory, given)
@@ -253,6 +265,4 @@ def make_from(
     except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         text = cell_args if isinstance(cell_args, str) else ",".join(f"{k}={v}" for k, v in cell_args.items())
         raise UserError(f"--cell={name} --hidden_size={hidden_size} --cell_args={text!r}: {error}") from error
-    if not isinstance(cell, kind):
-        raise UserError(f"--cell={name} gives {type(cell).__name__}, not a rnnjax.{kind.__name__}")
     return cell

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,15 @@ import numpy as np
 from rnnjax import distributed
 from rnnjax.app._config import Config
 from rnnjax.app._experiment import Experiment, Result
+from rnnjax.app._faults import named_faults
+from rnnjax.app._opened import example_of
+from rnnjax.app._pictures import Picture, check_plot
 from rnnjax.app._programs import Programs, plain_metrics, programs
 from rnnjax.app._setup import load_data
+from rnnjax.app._signals import Interrupted, signals
 from rnnjax.app._start import check_start, starting_params
 from rnnjax.app._state import Pace, RunState, new_state, with_score
-from rnnjax.base import PyTree, UserError, count
+from rnnjax.base import Description, PyTree, UserError, count, describe
 from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
 from rnnjax.distributed._parallel import to_local
@@ -31,39 +33,12 @@ from rnnjax.distributed._runtime import from_leader, is_leader, max_over_process
 from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
 from rnnjax.runs import ProgressBar as Bar
 from rnnjax.runs._checkpoint import AllDamagedError
+from rnnjax.runs._ending import Diverged
 from rnnjax.runs._files import to_json_value
 from rnnjax.runs._writers import Writer
 from rnnjax.training import Progress
 
 _CALL_SECONDS = 0.25  # target duration of one call of the loop; progress and signals are handled between calls
-_STOPS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # those that the platform has
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has been saved."""
-
-    def __init__(self, signum: int) -> None:
-        self.status = 128 + signum
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[list[int]]:
-    """Records signals that ask for a stop in the list that it returns, without interrupting anything.
-
-    Batch systems send SIGUSR1 or SIGUSR2 before a time limit. Python only receives signals in its main thread: in
-    other threads the list stays empty and handlers are unchanged.
-    """
-    heard: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield heard
-        return
-    known = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
-    before = {s: signal.signal(s, lambda signum, frame: heard.append(signum)) for s in known}
-    try:
-        yield heard
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, signal.SIG_DFL if handler is None else handler)  # None: it was not set from Python
 
 
 class Session:
@@ -72,15 +47,19 @@ class Session:
     workdir: Workdir
     checkpoints: Checkpoints
     best: Checkpoints
+    picture: Picture
     progress = "auto"  # the mode of `runs.ProgressBar`
+    title = ""  # of the picture
 
     def __init__(self, experiment: Experiment, config: Config) -> None:
         self.config = config
+        self.name = config.cell.replace(":", ".")
         self.facts, data = load_data(experiment.load, config)
         self.build = experiment.build_with(self.facts)
         self.devices = distributed.mesh(config.devices)
         self.data = distributed.replicate(data, self.devices)
-        self.programs: Programs = programs(self.build, config, self.devices)
+        with named_faults(self.paths()):
+            self.programs: Programs = programs(self.build, config, self.devices)
         self.setup = self.programs.setup
         self.pace = Pace()
         self.records: list[dict[str, Any]] = []
@@ -91,21 +70,38 @@ class Session:
         Raises:
           UserError: a part of the network or of its training is invalid or too large.
         """
+        with named_faults(self.paths()):
+            self._check()
+
+    def paths(self) -> dict[str, str]:
+        """Returns the flags that can be import paths, with their values."""
+        names = ("cell", "rule", "optimizer")
+        values = {name: self.config.values.get(name, "") for name in names}
+        return values | {"report": next((path for path in self.config.values.get("report", []) if ":" in path), "")}
+
+    def _check(self) -> None:
         try:
             like = jax.eval_shape(self.programs.init, self.data)
-            jax.eval_shape(self.programs.report, like.state.params, self.data)
+            reports = jax.eval_shape(self.programs.report, like.state.params, self.data)
             check_start(self.config, like.state.params)
         except OverflowError as error:
             raise UserError(f"a size is too large: {error}") from error
+        valid = [f"valid_{name}" for name in like.metrics if name != "grad_norm" and self.programs.valid is not None]
+        check_plot(self.config.plot, [*like.metrics, *valid, *reports])
         size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), _memory()
         if there and size > there:
             raise UserError(
                 f"the network and its optimiser need {size / 2**30:,.0f} GiB; this machine has {there / 2**30:,.0f}"
             )
 
+    def described(self) -> Description:
+        """Returns the parts of the network."""
+        return describe(self.setup.cell, example_of(self.setup, self.data))
+
     def place(self, workdir: Workdir) -> None:
         """Sets the workdir of the run."""
-        self.workdir = workdir
+        self.workdir, file = workdir, workdir.file(f"curves.{self.config.picture}")
+        self.picture = Picture(file, self.setup, self.config.plot, self.title or self.name)
         kept = Shared if running() else Checkpoints
         self.checkpoints = kept(workdir.file("checkpoints"), self.config.keep_checkpoints)
         self.best = kept(workdir.file("best"), keep=1)
@@ -135,10 +131,12 @@ class Session:
         saved, restored = self.restore()
         if restored is not None and self.over(saved):
             self.records = self.workdir.records()
-            known = self.workdir.summary() or {}
+            known = (self.workdir.summary() or {}).get("runs", {}).get(self.name, {})
             scored = from_leader(known.get("steps") == restored)
-            self.tell("finished already, nothing trained")
+            self.tell(f"finished already, nothing trained: {self.said_steps(restored)}")
             return self.result(saved, known if scored else None)
+        if restored is not None:
+            self.tell(f"goes on from step {restored:,} of {self.config.num_steps:,}")
         self.tell_of_lost_records(restored or 0)
         writer = make_writers(self.config.writers if is_leader() else [], self.workdir, restored)
         self.records = [r for r in self.workdir.records() if restored is not None and r["step"] <= restored]
@@ -152,6 +150,12 @@ class Session:
         """Prints a line on standard error, once for all processes."""
         if is_leader():
             print(f"{self.config.cell}: {line}", file=sys.stderr)
+
+    def said_steps(self, done: int) -> str:
+        """Returns how many steps were asked for and are done, for a message."""
+        asked = self.config.num_steps
+        early = f", --patience={self.config.patience} ended it early" if done < asked else ""
+        return f"{asked:,} steps asked for, {done:,} done{early}"
 
     def tell_of_lost_records(self, step: int) -> None:
         """Reports that metrics.jsonl ends before the restored step; the run itself is complete."""
@@ -184,6 +188,8 @@ class Session:
         if due["log"] or due["eval"]:
             saved, record = self.measure(saved, due["eval"])
             self.show(step, record, writer, bar)
+        if due["eval"] and not self.over(saved) and is_leader():
+            self.picture.refresh(self.name, self.records)
         if due["checkpoint"] or self.over(saved):
             self.workdir.assert_there()
             self.checkpoints.save(step, saved)
@@ -228,7 +234,7 @@ class Session:
             progress = jax.block_until_ready(self.programs.steps(progress, self.data, n))
         self.pace.add(n, time.perf_counter() - begun)
         if not bool(progress.finite):
-            raise UserError(self.broken(start, int(progress.state.step), before))
+            raise Diverged(self.broken(start, int(progress.state.step), before))
         return progress
 
     def profiled(self) -> contextlib.AbstractContextManager[Any]:
@@ -268,7 +274,13 @@ class Session:
         if signum:
             self.workdir.assert_there()
             self.checkpoints.save(int(saved.progress.state.step), saved)
+            self.draw()
             raise Interrupted(signum)
+
+    def draw(self) -> None:
+        """Draws the learning curves."""
+        if is_leader():
+            self.picture.draw({self.name: self.records})
 
     def result(self, saved: RunState, known: Mapping[str, Any] | None) -> Result:
         """Returns the result with the best parameters, scored on the test set unless that was done before."""
@@ -278,7 +290,8 @@ class Session:
         step, params = found or last
         summary = dict(self.summary(saved, params, step) if known is None else known)
         if known is None:
-            self.workdir.write_summary(summary)
+            self.workdir.write_summary({"runs": {self.name: summary}})
+        self.draw()
         params, data = to_local((params, self.data), self.devices)
         return Result(self.setup, params, data, self.config, summary, self.facts, self.records)
 

@@ -13,13 +13,14 @@ import jax
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Flags, LaunchConfig
-from rnnjax.app._experiment import Experiment
+from rnnjax.app._experiment import Experiment, check_experiment
 from rnnjax.app._main import default_workdir, free_flags, lines_of_flags
 from rnnjax.app._opened import numerics
-from rnnjax.app._outcome import draw_runs, run_session
+from rnnjax.app._outcome import run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._process import use_compilation_cache, use_devices
-from rnnjax.app._session import Interrupted, Session
+from rnnjax.app._session import Session
+from rnnjax.app._signals import Interrupted
 from rnnjax.app._trained_run import TrainedRun
 from rnnjax.base import UserError
 from rnnjax.runs import Workdir
@@ -55,6 +56,7 @@ def train(
       >>> run.step, run.config.learning_rate
       (2, 0.01)
     """
+    check_experiment("train", experiment)
     experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
     name = _name_of(experiment)
     config = _parsed(experiment, name, workdir, flags)
@@ -67,12 +69,14 @@ def train(
     refuse_other_run(root, lines, experiment.free)
     with _settings(config):
         session = Session(experiment, configs[0])
-        session.progress = progress
+        session.progress, session.title = progress, name
         session.check()
         if config.analyse:
             Analyser(session)
+        if progress != "none":
+            print(f"{session.name}: {session.described().short()}", flush=True)
         with Workdir(root, lines, experiment.free) as work, _raised(root):
-            draw_runs(name, work, {configs[0].cell: run_session(experiment, session, work)})
+            run_session(experiment, session, work)
     return TrainedRun(root, experiment)
 
 
@@ -82,6 +86,8 @@ def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str,
         given = {**given, "workdir": os.fspath(workdir)}
     words = [word for flag, value in given.items() for word in _words(experiment, flag, value)]
     config = parse_into(experiment.flags, [name, *words])
+    if config.values.get("describe"):
+        raise UserError("train() trains: rnnjax.describe(run.cell, run.example()) describes the network of a run")
     if config.values.get("coordinator") or config.values.get("num_processes"):
         raise UserError("train() runs in one process: use the command line to start several")
     return config

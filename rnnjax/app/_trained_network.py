@@ -98,7 +98,7 @@ class TrainedNetwork:
     def example(self) -> PyTree:
         """The shapes and dtypes of one input, as in training."""
         with numerics(self.config):
-            return example_of(self._opened)
+            return example_of(self._opened.programs.setup, self._opened.data)
 
     @functools.cached_property
     def vocabulary(self) -> Alphabet | Vocabulary:

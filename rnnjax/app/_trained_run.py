@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import os
 import warnings
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnjax.app._config import Config
-from rnnjax.app._experiment import Experiment
+from rnnjax.app._experiment import Experiment, check_experiment
 from rnnjax.app._origin import Origin, changed_code, find_experiment, read_origin
 from rnnjax.app._parsing import read_config
 from rnnjax.app._trained_network import TrainedNetwork
@@ -21,6 +20,7 @@ from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
 from rnnjax.runs._flags_file import flag_value, read_flags
 from rnnjax.runs._kept import kept_arrays, kept_place
+from rnnjax.runs._summary import read_summary
 from rnnjax.runs._workdir import read_records
 
 
@@ -64,7 +64,10 @@ class TrainedRun(TrainedNetwork):
     def __repr__(self) -> str:
         name = (self.origin.get("experiment") or {}).get("module") or "an experiment"
         seen = f"{self.steps[-1]} steps" if self.steps else "nothing saved yet"
-        best = self.summary.get("best", {}).get("valid_loss")
+        try:
+            best = self.summary.get("best", {}).get("valid_loss")
+        except UserError:  # a repr does not fail
+            best = None
         note = "" if best is None else f", best valid_loss {best:.4g}"
         return f"<TrainedRun {self.path}: {name} --cell={self.flags.get('cell', '')}, {seen}{note}>"
 
@@ -87,18 +90,13 @@ class TrainedRun(TrainedNetwork):
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """The content of summary.json; empty while the run is in progress.
+        """The results: the entry of the run in summary.json; empty while the run is in progress.
 
         Raises:
-          UserError: the file is damaged.
+          UserError: the file is damaged, or of a later version.
         """
-        file = self.path / "summary.json"
-        if not file.exists():
-            return {}
-        try:
-            return dict(json.loads(file.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} is damaged: {error}") from error
+        runs = read_summary(self.path / "summary.json").get("runs", {})
+        return dict(next(iter(runs.values()), {}))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -175,6 +173,8 @@ def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None)
       rnnjax.base.UserError: nowhere is not a run: there is no such folder
     """
     path = Path(path)
+    if experiment is not None:
+        check_experiment("load_run", experiment)
     inner = _inner_runs(path)
     if inner:
         raise UserError(

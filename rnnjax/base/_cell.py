@@ -9,7 +9,8 @@ A recurrent network is a step function. A `Cell` is that function together with 
     window(weights, carry, xs, keys=None)           a fast implementation of a whole window; None: scan the step
     output(carry) -> y                              the output as a function of the new carry; None: y depends on more
 
-One more function, `slow`, rebuilds a cell that is made of other cells from different parts; `wrapper` sets it.
+One more function, `slow`, rebuilds a cell that is made of other cells from different parts; `wrapper` sets it. `made`
+is the call that built the cell, which its `repr` shows; `factory` and `wrapper` set it.
 
 The contract of a cell:
 
@@ -32,14 +33,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import jax
 
+from rnnjax.base._calls import Call
 from rnnjax.base._misfits import check_carry, check_inputs, explained
 
 PyTree = Any
 _Args = ParamSpec("_Args")
+_Made = TypeVar("_Made", bound="Cell")
 
 
 class Init(Protocol):
@@ -73,7 +76,7 @@ def identity(params: PyTree, key: jax.Array | None = None, /) -> PyTree:
     return params
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Cell:
     """A step function and the functions it needs to run; see the contract at the top of this module.
 
@@ -89,6 +92,11 @@ class Cell:
       >>> carry, y = run(counter, (), jnp.float32(3.0), carry=jnp.float32(2.0))
       >>> float(carry), float(y)
       (3.0, 6.0)
+
+      A cell of a factory tells how it was made:
+      >>> import rnnjax
+      >>> rnnjax.stack(rnnjax.lstm(40), rnnjax.gru(20, keep=False))
+      stack(lstm(40), gru(20, keep=False))
     """
 
     init: Init
@@ -98,15 +106,40 @@ class Cell:
     window: Step | None = None
     output: Callable[[PyTree], PyTree] | None = None
     slow: Callable[[], Cell] | None = None
+    made: Call | None = None
 
     def replace(self, **changes: Any) -> Cell:
         """Returns the cell with some of its functions replaced; rebuilding it from other parts keeps the changes."""
-        slow = self.slow
+        slow, made = self.slow, Call(Cell.replace, (self,), changes, method=True)
         if slow is None or "slow" in changes:
-            return dataclasses.replace(self, **changes)
-        return dataclasses.replace(self, slow=lambda: slow().replace(**changes), **changes)
+            return dataclasses.replace(self, **{"made": made, **changes})
+        return dataclasses.replace(self, slow=lambda: slow().replace(**changes), **{"made": made, **changes})
+
+    def __repr__(self) -> str:
+        of = getattr(self.step, "__qualname__", type(self.step).__name__)
+        return f"<{type(self).__name__} of {of}>" if self.made is None else str(self.made)
 
 
+def factory(make: Callable[_Args, _Made]) -> Callable[_Args, _Made]:
+    """Decorates a function that builds a cell, so that the cell's `repr` is its call, and `describe` knows its parts.
+
+    Example:
+      >>> import rnnjax
+      >>> @factory
+      ... def narrow(hidden, depth=1):
+      ...     return rnnjax.stack(*[rnnjax.linear(hidden)] * depth)
+      >>> narrow(4, depth=2)
+      narrow(4, depth=2)
+    """
+
+    @functools.wraps(make)
+    def made(*args: _Args.args, **kwargs: _Args.kwargs) -> _Made:
+        return dataclasses.replace(make(*args, **kwargs), made=Call(made, args, kwargs))
+
+    return made
+
+
+@factory
 def with_step(cell: Cell, step: Step) -> Cell:
     """Returns a cell with another step, without the window and output, which may no longer be correct.
 
@@ -142,11 +175,11 @@ def without_fast(cell: Cell) -> Cell:
     return rebuilt if rebuilt.window is None else rebuilt.replace(window=None)
 
 
-def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
+def wrapper(build: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
     """Decorates a function that builds a cell from cells, so that `without_fast` can rebuild it without fast windows.
 
-    It is required if the step or window of the new cell calls that of a window cell. Cells are found among the
-    arguments and in tuples, lists and other trees of them, but not in functions.
+    It is required if the step or window of the new cell calls that of a window cell, and does what `factory` does.
+    Cells are found among the arguments and in tuples, lists and other trees of them, but not in functions.
 
     Example: a wrapper that halves the outputs of a cell.
       >>> import jax, jax.numpy as jnp, rnnjax
@@ -162,17 +195,15 @@ def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
       (12, 4)
     """
 
-    def part(argument: Any) -> Any:
+    def part(place: str, argument: Any) -> Any:
         return jax.tree.map(
             lambda a: without_fast(a) if isinstance(a, Cell) else a, argument, is_leaf=lambda a: isinstance(a, Cell)
         )
 
-    @functools.wraps(factory)
+    @functools.wraps(build)
     def make(*args: _Args.args, **kwargs: _Args.kwargs) -> Cell:
-        def slow() -> Cell:
-            return make(*map(part, args), **{name: part(a) for name, a in kwargs.items()})
-
-        return factory(*args, **kwargs).replace(slow=slow)
+        call = Call(make, args, kwargs)
+        return dataclasses.replace(build(*args, **kwargs), slow=lambda: call.repeated(part), made=call)
 
     return make
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import jax
 
-from rnnjax.base._cell import Cell, PyTree, Step, out_shape, split, wrapper
+from rnnjax.base._cell import Cell, PyTree, Step, factory, out_shape, split, wrapper
 from rnnjax.base._misfits import explained
 from rnnjax.base._seq import with_marks_of, without_marks, zero_invalid
 from rnnjax.base._unroll import unroll
@@ -104,6 +104,7 @@ class _Apply(Protocol):
     def __call__(self, params: PyTree, x: PyTree, key: jax.Array | None = None, /) -> PyTree: ...
 
 
+@factory
 def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply) -> Cell:
     """Returns a cell without a carry, y = apply(params, x, key); its window is a single call for all steps.
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base._cell import Cell, PyTree, Step, without_fast, wrapper
+from rnnjax.base._cell import Cell, PyTree, Step, factory, without_fast, wrapper
 from rnnjax.base._checks import check_size
 from rnnjax.base._misfits import explained
 from rnnjax.base._seq import (
@@ -109,6 +109,7 @@ def as_step_cell(cell: Cell) -> Cell:
     )
 
 
+@factory
 def unroll(cell: Cell, reverse: bool = False) -> Cell:
     """Returns the cell whose input is a whole window `[T, ...]`, plain or a `Seq`.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, Seq, check_size, stack
+from rnnjax.base import Cell, PyTree, Seq, check_size, factory, stack
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._outputs import carry_itself
 from rnnjax.base._unroll import scan_window
@@ -22,6 +22,7 @@ def _carry_only_cell(start: Any, step: Any, output: Any = None) -> Cell:
     return Cell(lambda key, x: (), lambda w, x: start(x), lambda w, h, x, key=None: step(h, x), output=output)
 
 
+@factory
 def delay_line(k: int) -> Cell:
     """Concatenates the last k inputs, with zeros before the first.
 
@@ -75,6 +76,7 @@ def _in_parts(value: jax.Array, dtype: Any) -> jax.Array:
     return jnp.stack(parts)
 
 
+@factory
 def mean_so_far() -> Cell:
     """Returns the mean of all inputs so far, which ignores their order.
 
@@ -98,6 +100,7 @@ def mean_so_far() -> Cell:
     return _carry_only_cell(start, step)
 
 
+@factory
 def max_so_far() -> Cell:
     """Returns the largest value of each feature so far, at least 0.
 
@@ -121,6 +124,7 @@ class _Slots(NamedTuple):
     next: Any
 
 
+@factory
 def input_slots(length: int) -> Cell:
     """Stores all inputs so far in `length` slots, with zeros in empty ones; inputs beyond `length` are dropped.
 
@@ -141,6 +145,7 @@ def input_slots(length: int) -> Cell:
     return _carry_only_cell(start, step, lambda h: h.inputs.reshape(-1))
 
 
+@factory
 def time_delay(hidden: int, k: int = 8) -> Cell:
     """A layer on the last k inputs; it cannot use older ones. The params are those of `linear` on k inputs.
 
@@ -157,6 +162,7 @@ def time_delay(hidden: int, k: int = 8) -> Cell:
     return stack(delay_line(k), linear(hidden), pointwise(jnp.tanh))
 
 
+@factory
 def bag_of_inputs(hidden: int) -> Cell:
     """A layer on the mean of all inputs so far: a bag of words if the inputs are words.
 
@@ -173,6 +179,7 @@ def bag_of_inputs(hidden: int) -> Cell:
     return stack(mean_so_far(), linear(hidden), pointwise(jnp.tanh))
 
 
+@factory
 def convolution(hidden: int, k: int = 5) -> Cell:
     """A convolution over time followed by the largest value of each feature so far.
 
@@ -189,6 +196,7 @@ def convolution(hidden: int, k: int = 5) -> Cell:
     return stack(delay_line(k), linear(hidden), pointwise(jax.nn.relu), max_so_far())
 
 
+@factory
 def per_position(hidden: int, length: int = 100) -> Cell:
     """A feed-forward layer with separate weights for each position; nothing learned at one position applies to another.
 

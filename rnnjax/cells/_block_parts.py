@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack, stateless
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack, stateless
 from rnnjax.base._numerics import EPSILON, as_dtype, draw_initial, lecun_normal
 from rnnjax.cells._baselines import delay_line
 
 
+@factory
 def rms_norm(epsilon: float = EPSILON) -> Cell:
     """Divides the features by their root mean square, with a gain.
 
@@ -34,6 +35,7 @@ def rms_norm(epsilon: float = EPSILON) -> Cell:
     return stateless(lambda key, x: {"gain": jnp.ones(x.shape[-1:], x.dtype)}, apply)
 
 
+@factory
 def short_convolution(width: int = 4) -> Cell:
     """Filters each feature over the last inputs, without mixing features; zeros stand before the first.
 

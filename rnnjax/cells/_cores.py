@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
@@ -20,6 +20,7 @@ from rnnjax.cells._fused_window import Rule, core_window
 from rnnjax.cells._recurrent import Activation, norm_params, recurrent, recurrent_drive
 
 
+@factory
 def vanilla_core(
     hidden: int, activation: Activation = jnp.tanh, u_init: Initializer = orthogonal, layer_norm: bool = False
 ) -> Cell:
@@ -58,6 +59,7 @@ def vanilla_rule(activation: Activation, layer_norm: bool = False) -> Rule | Non
     return next((rule for known, rule in rules.items() if known is activation), None)
 
 
+@factory
 def gru_core(
     hidden: int,
     reset_after: bool = False,
@@ -123,6 +125,7 @@ def gru_core(
     return core_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], core)
 
 
+@factory
 def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
     """The minimal gated unit on pre-activations a `[2 hidden]`: one gate f both resets and updates; order f, n.
 
@@ -147,6 +150,7 @@ def mgu_core(hidden: int, u_init: Initializer = orthogonal) -> Cell:
     return recurrent(hidden, mgu, 2, u_init=u_init, output=carry_itself)
 
 
+@factory
 def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) -> Cell:
     """The continuous-time (leaky) network with Euler steps of length one, on pre-activations z `[hidden]`.
 
@@ -175,6 +179,7 @@ def ctrnn_core(hidden: int, tau: Any = 5.0, u_init: Initializer = orthogonal) ->
     return recurrent(hidden, ctrnn, u_init=u_init, output=carry_itself)
 
 
+@factory
 def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0) -> Cell:
     """Units without recurrent connections to each other, on pre-activations z `[hidden]`; u is a vector.
 

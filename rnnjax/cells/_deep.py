@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, check_size, stack
+from rnnjax.base import Cell, PyTree, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._feedforward import linear
@@ -22,6 +22,7 @@ def _stacked_orthogonal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp
     return jax.vmap(lambda k: orthogonal(k, shape[1:], dtype))(jax.random.split(key, shape[0]))
 
 
+@factory
 def deep_transition_core(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
     """A transition from one state to the next through several layers, on pre-activations z `[hidden]`.
 
@@ -60,6 +61,7 @@ def deep_transition_core(hidden: int, depth: int = 2, skip: bool = False) -> Cel
     return recurrent(hidden, deep_transition, extra=extra if depth > 1 else None, output=carry_itself)
 
 
+@factory
 def deep_transition(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
     """`stack(linear(hidden), deep_transition_core(hidden, depth, skip))`: a vanilla RNN with a deep transition.
 
@@ -78,6 +80,7 @@ def deep_transition(hidden: int, depth: int = 2, skip: bool = False) -> Cell:
     return stack(linear(hidden), deep_transition_core(hidden, depth, skip))
 
 
+@factory
 def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
     """Hidden units in groups with different clocks, on pre-activations z `[hidden]`.
 
@@ -123,6 +126,7 @@ def clockwork_core(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
     return recurrent(hidden, clockwork, start=lambda h: (h, jnp.zeros((), h.dtype)), output=lambda carry: carry[0])
 
 
+@factory
 def clockwork(hidden: int, periods: Sequence[int] = (1, 2, 4, 8)) -> Cell:
     """`stack(linear(hidden), clockwork_core(hidden, periods))`: the clockwork RNN.
 

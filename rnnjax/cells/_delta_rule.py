@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._matrix_memory import Write, head_size, matrix_recurrent
@@ -23,6 +23,7 @@ def _key(a: jax.Array) -> jax.Array:
     return _unit(jax.nn.silu(a))
 
 
+@factory
 def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 2.0, bias: bool = True) -> Cell:
     """DeltaProduct: several delta rule writes per step, so each step applies a product of reflections.
 
@@ -70,6 +71,7 @@ def delta_product(hidden: int, heads: int = 1, writes: int = 2, strength: Any = 
     return stack(linear(hidden + writes * (2 * hidden + heads), bias), core)
 
 
+@factory
 def deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True) -> Cell:
     """DeltaNet: a matrix memory that removes the value stored at the key before it writes a new one.
 
@@ -103,6 +105,7 @@ def deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True
     return delta_product(hidden, heads, 1, strength, bias)
 
 
+@factory
 def gated_deltanet(hidden: int, heads: int = 1, strength: Any = 1.0, bias: bool = True) -> Cell:
     """Gated DeltaNet: the delta rule in a memory with an input-dependent decay.
 

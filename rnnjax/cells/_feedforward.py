@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, stateless
+from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, factory, stateless
 from rnnjax.base._numerics import (
     EPSILON,
     Initializer,
@@ -21,6 +21,7 @@ from rnnjax.base._numerics import (
 )
 
 
+@factory
 def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_init: Initializer = zeros_init) -> Cell:
     """An affine map, computed as one matmul for a whole window.
 
@@ -51,6 +52,7 @@ def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_
     return stateless(init, apply)
 
 
+@factory
 def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype: Any = jnp.float32) -> Cell:
     """Looks up a row of a table for each symbol.
 
@@ -82,6 +84,7 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
     return stateless(init, apply)
 
 
+@factory
 def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
     """Encodes a symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside the range.
 
@@ -94,6 +97,7 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
     return pointwise(lambda x: jax.nn.one_hot(x, classes, dtype=dtype))
 
 
+@factory
 def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
     """Applies a function to each step, as a cell without params: y = f(x).
 
@@ -105,6 +109,7 @@ def pointwise(f: Callable[[PyTree], PyTree]) -> Cell:
     return stateless(lambda key, x: (), lambda p, x, key=None: f(x))
 
 
+@factory
 def layer_norm(epsilon: float = EPSILON) -> Cell:
     """Layer normalisation with a gain and a bias.
 
@@ -130,6 +135,7 @@ def layer_norm(epsilon: float = EPSILON) -> Cell:
     return stateless(init, apply)
 
 
+@factory
 def dropout(rate: Any) -> Cell:
     """Zeroes each feature with probability rate and rescales the others; off without a key.
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._feedforward import linear
@@ -32,6 +32,7 @@ def _reservoir_input(features: int, hidden: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, features, hidden, 1]).uniform(-1, 1, (features + 1, hidden))
 
 
+@factory
 def esn(
     hidden: int, radius: Any = 0.9, leak: Any = 1.0, input_scale: Any = 1.0, degree: int = 10, seed: int = 0
 ) -> Cell:
@@ -136,6 +137,7 @@ def _delay(order: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     return result[:order, :order], result[:order, order]
 
 
+@factory
 def lmu(hidden: int, order: int = 16, length: int = 100, u_init: Initializer = orthogonal) -> Cell:
     """The Legendre memory unit: a vanilla RNN with a linear memory of the last `length` steps.
 

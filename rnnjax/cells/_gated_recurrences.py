@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, factory, stack
 from rnnjax.base._numerics import as_dtype, draw_initial, lecun_normal
 from rnnjax.cells._baselines import delay_line
 from rnnjax.cells._feedforward import linear
@@ -15,6 +15,7 @@ from rnnjax.cells._linear_recurrence import joined, linear_recurrent
 from rnnjax.cells._recurrent import driven
 
 
+@factory
 def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True, input_map: bool = True) -> Cell:
     """The real-gated linear recurrent unit of Griffin.
 
@@ -59,6 +60,7 @@ def rg_lru(hidden: int, sharpness: Any = 8.0, bias: bool = True, input_map: bool
     return stack(linear(hidden, bias), core) if input_map else core
 
 
+@factory
 def qrnn(hidden: int, width: int = 2, bias: bool = True) -> Cell:
     """The quasi-recurrent network: gates from a convolution over time, pooled by forget and output gates.
 
@@ -95,6 +97,7 @@ def qrnn(hidden: int, width: int = 2, bias: bool = True) -> Cell:
     return stack(delay_line(width), linear(3 * hidden, bias), pooling)
 
 
+@factory
 def sru(hidden: int, bias: bool = True) -> Cell:
     """The simple recurrent unit: each unit's gates depend on its own cell only, with a highway from input to output.
 
@@ -130,6 +133,7 @@ def sru(hidden: int, bias: bool = True) -> Cell:
     return stack(linear(4 * hidden, bias), core)
 
 
+@factory
 def rtu(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:
     """Linear recurrent trace units: pairs of real numbers that rotate and decay, suited to exact online gradients.
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, check_number, check_size, stack
+from rnnjax.base import Cell, check_number, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, lecun_normal, orthogonal
 from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core, vanilla_rule
 from rnnjax.cells._feedforward import layer_norm as layer_norm_cell
@@ -28,6 +28,7 @@ def _layer(
     return stack(linear(width, bias, w_init), core)
 
 
+@factory
 def vanilla(
     hidden: int,
     activation: Activation = jnp.tanh,
@@ -53,6 +54,7 @@ def vanilla(
     return cell if rule is None else layer_window(rule, cell)
 
 
+@factory
 def lstm(
     hidden: int,
     forget_bias: Any = 1.0,
@@ -78,6 +80,7 @@ def lstm(
     return layer_window(NORMED_LSTM if layer_norm else LSTM, cell, on_forget(hidden, forget_bias))
 
 
+@factory
 def peephole_lstm(hidden: int, forget_bias: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The LSTM with peepholes: `stack(linear(4 hidden), peephole_core(hidden, forget_bias))`.
 
@@ -92,6 +95,7 @@ def peephole_lstm(hidden: int, forget_bias: Any = 1.0, bias: bool = True, u_init
     return _layer(peephole_core(hidden, forget_bias, u_init), 4 * hidden, bias)
 
 
+@factory
 def gru(
     hidden: int,
     reset_after: bool = False,
@@ -119,6 +123,7 @@ def gru(
     return layer_window(NORMED_GRU[keep] if layer_norm else GRU[reset_after, keep], cell)
 
 
+@factory
 def mgu(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The minimal gated unit: `stack(linear(2 hidden), mgu_core(hidden))`, params ({w, b}, {u}), order f, n.
 
@@ -142,6 +147,7 @@ def _scaled_identity(scale: Any) -> Initializer:
     return init
 
 
+@factory
 def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
     """A vanilla RNN of rectified linear units whose recurrent matrix is initialised to scale times the identity.
 
@@ -162,6 +168,7 @@ def irnn(hidden: int, scale: Any = 1.0, bias: bool = True) -> Cell:
     return layer_window(VANILLA[jax.nn.relu], cell)
 
 
+@factory
 def elman(hidden: int, bias: bool = True) -> Cell:
     """The original Elman network: context units hold a copy of the hidden layer, whose units are logistic.
 
@@ -181,6 +188,7 @@ def elman(hidden: int, bias: bool = True) -> Cell:
     return vanilla(hidden, jax.nn.sigmoid, bias)
 
 
+@factory
 def ctrnn(hidden: int, tau: Any = 5.0, bias: bool = True) -> Cell:
     """The continuous-time network: `stack(linear(hidden), ctrnn_core(hidden, tau))`.
 
@@ -198,6 +206,7 @@ def ctrnn(hidden: int, tau: Any = 5.0, bias: bool = True) -> Cell:
     return _layer(ctrnn_core(hidden, tau), hidden, bias)
 
 
+@factory
 def indrnn(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 1.0, bias: bool = True) -> Cell:
     """Independently recurrent units: `stack(linear(hidden), indrnn_core(hidden, activation, u_max))`.
 

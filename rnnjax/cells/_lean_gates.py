@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, orthogonal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven, recurrent
@@ -16,6 +16,7 @@ from rnnjax.cells._recurrent import driven, recurrent
 _Pair = tuple[jax.Array, jax.Array]
 
 
+@factory
 def janet(hidden: int, forget_bias: Any = 1.0, beta: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
     """JANET (just another network): an LSTM with only a forget gate.
 
@@ -49,6 +50,7 @@ def janet(hidden: int, forget_bias: Any = 1.0, beta: Any = 1.0, u_init: Initiali
     return stack(linear(2 * hidden), recurrent(hidden, janet, 2, u_init=u_init))
 
 
+@factory
 def ligru(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The light GRU: no reset gate, and a rectified candidate.
 
@@ -74,6 +76,7 @@ def ligru(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> C
     return stack(linear(2 * hidden, bias), recurrent(hidden, ligru, 2, u_init=u_init))
 
 
+@factory
 def ugrnn(hidden: int, gate_bias: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The update-gate RNN: one gate between the state and a vanilla candidate.
 
@@ -106,6 +109,7 @@ def ugrnn(hidden: int, gate_bias: Any = 1.0, bias: bool = True, u_init: Initiali
     return stack(linear(2 * hidden, bias), recurrent(hidden, ugrnn, 2, u_init=u_init))
 
 
+@factory
 def minimal_rnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The MinimalRNN: one gate averages the state with a code of the input.
 
@@ -132,6 +136,7 @@ def minimal_rnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal
     return stack(linear(hidden, bias), recurrent(hidden, minimal_rnn, u_init=u_init, extra=extra))
 
 
+@factory
 def ran(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The recurrent additive network: a weighted sum of inputs, with gates that depend on the output.
 
@@ -159,6 +164,7 @@ def ran(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
     return stack(linear(3 * hidden, bias), core)
 
 
+@factory
 def star(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The stackable recurrent cell: one gate, designed to preserve the size of gradients across layers.
 
@@ -185,6 +191,7 @@ def star(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Ce
     return stack(linear(2 * hidden, bias), core)
 
 
+@factory
 def atr(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The addition-subtraction twin-gated network: its two gates come from one sum and one difference.
 
@@ -209,6 +216,7 @@ def atr(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cel
     return stack(linear(hidden, bias), recurrent(hidden, atr, u_init=u_init))
 
 
+@factory
 def cfn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The chaos-free network: without input its state decays to zero, whatever its weights.
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, check_positive, check_size, stack
+from rnnjax.base import Cell, PyTree, check_positive, check_size, factory, stack
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._delta_rule import fading_rates
 from rnnjax.cells._feedforward import linear
@@ -20,6 +20,7 @@ def split_heads(z: jax.Array, n: int, heads: int, size: int) -> list[jax.Array]:
     return list(z[: n * heads * size].reshape(n, heads, size))
 
 
+@factory
 def linear_attention(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
     """Linear attention: the sum of all key-value products so far in a matrix, read by queries.
 
@@ -59,6 +60,7 @@ def linear_attention(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
     return stack(linear(3 * hidden, bias), matrix_recurrent((heads, size, size + 1), drive, read=read))
 
 
+@factory
 def retnet(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
     """Retention: a matrix memory with a fixed decay rate per head.
 
@@ -94,6 +96,7 @@ def retnet(hidden: int, heads: int = 1, bias: bool = True) -> Cell:
     return stack(linear(3 * hidden, bias), matrix_recurrent((heads, size, size), drive))
 
 
+@factory
 def gla(hidden: int, heads: int = 1, slowness: Any = 16.0, bias: bool = True) -> Cell:
     """Gated linear attention: each key of a matrix memory has an input-dependent decay.
 
@@ -132,6 +135,7 @@ def gla(hidden: int, heads: int = 1, slowness: Any = 16.0, bias: bool = True) ->
     return stack(linear(4 * hidden, bias), matrix_recurrent((heads, size, size), drive))
 
 
+@factory
 def mamba2(hidden: int, states: int = 16, heads: int = 1, bias: bool = True) -> Cell:
     """State space duality, the recurrence of Mamba-2: one decay per head, with input-dependent B and C.
 

@@ -14,7 +14,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, check_number, check_positive, check_size, stack, tree_where, without_marks
+from rnnjax.base import (
+    Cell,
+    PyTree,
+    Seq,
+    check_number,
+    check_positive,
+    check_size,
+    factory,
+    stack,
+    tree_where,
+    without_marks,
+)
 from rnnjax.base._numerics import as_dtype, draw_initial
 from rnnjax.base._outputs import carry_itself
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -41,6 +52,7 @@ def scaled(r: jax.Array, z: jax.Array) -> jax.Array:
     return lax.complex(r * z.real, r * z.imag)
 
 
+@factory
 def linear_recurrent(
     states: int,
     init: Callable[[jax.Array, Any], PyTree],
@@ -111,6 +123,7 @@ def _marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Arra
     return (a if xs.first is None else tree_where(xs.first, jnp.zeros_like(a), a)), b
 
 
+@factory
 def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:
     """The linear recurrent unit: `hidden` complex states, each with its own decay and frequency.
 
@@ -165,6 +178,7 @@ def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) 
     return linear_recurrent(hidden, init, drive, read, is_complex=True)
 
 
+@factory
 def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1, input_map: bool = True) -> Cell:
     """Diagonal state spaces: a linear map to `hidden` signals, each filtered by `states` complex modes.
 
@@ -222,6 +236,7 @@ def s4d(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1, i
     return stack(linear(hidden), core) if input_map else core
 
 
+@factory
 def mingru(hidden: int) -> Cell:
     """A GRU whose gate does not depend on the state: a linear map to z, n, and a linear recurrence.
 
@@ -244,6 +259,7 @@ def mingru(hidden: int) -> Cell:
     return stack(linear(2 * hidden), linear_recurrent(hidden, lambda key, x: (), drive))
 
 
+@factory
 def minlstm(hidden: int, forget_bias: Any = 1.0) -> Cell:
     """An LSTM whose gates do not depend on the state; forget and input gate are normalised to sum to one.
 

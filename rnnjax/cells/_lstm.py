@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, memory_carry
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, memory_carry
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, ones, orthogonal, standardize
 from rnnjax.base._outputs import hidden_units
 from rnnjax.cells._fused_layer_norm import NORMED_LSTM
@@ -37,6 +37,7 @@ def _twice(h: jax.Array) -> LSTMCarry:
     return LSTMCarry(h, h)
 
 
+@factory
 def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal, layer_norm: bool = False) -> Cell:
     """Long short-term memory on pre-activations z `[4 hidden]`, gates in the order i, f, g, o.
 
@@ -80,6 +81,7 @@ def on_forget(hidden: int, forget_bias: Any) -> Callable[[jax.Array], jax.Array]
     return lambda x: jnp.zeros(4 * hidden, x.dtype).at[hidden : 2 * hidden].set(as_dtype(forget_bias, x))
 
 
+@factory
 def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
     """An LSTM whose gates read the cell through diagonal weights p `[3, hidden]`, on z `[4 hidden]` (i, f, g, o).
 

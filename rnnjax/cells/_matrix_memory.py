@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, check_size, tree_where, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_size, factory, tree_where, without_marks
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
 _CHUNK, _CHUNK_BY_KEY = 32, 8  # steps per chunk, powers of two; fewer if each key has its own decay
@@ -155,6 +155,7 @@ def _fading(fade: jax.Array, starts: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(sees[None, ..., None], jnp.exp(since), zero), left
 
 
+@factory
 def matrix_recurrent(
     shape: tuple[int, int, int],
     drive: Callable[[PyTree, jax.Array], Write],

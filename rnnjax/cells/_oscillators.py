@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, as_dtype, orthogonal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven, recurrent
@@ -25,6 +25,7 @@ def _at_rest(h: jax.Array) -> OscillatorCarry:
     return OscillatorCarry(h, h)
 
 
+@factory
 def cornn(
     hidden: int,
     dt: Any = 0.042,
@@ -77,6 +78,7 @@ def _small(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     return jax.random.uniform(key, shape, dtype, -0.1, 0.1)
 
 
+@factory
 def unicornn(hidden: int, dt: Any = 0.19, alpha: Any = 30.65, bias: bool = True) -> Cell:
     """UnICORNN: undamped, independent oscillators, each with its own time step.
 
@@ -114,6 +116,7 @@ def unicornn(hidden: int, dt: Any = 0.19, alpha: Any = 30.65, bias: bool = True)
     return stack(linear(hidden, bias), driven("unicornn", hidden, hidden, update, params, _at_rest))
 
 
+@factory
 def lem(hidden: int, dt: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """Long expressive memory: two coupled states with learned, input-dependent time steps.
 
@@ -151,6 +154,7 @@ def lem(hidden: int, dt: Any = 1.0, bias: bool = True, u_init: Initializer = ort
     return stack(linear(4 * hidden, bias), recurrent(hidden, lem, 4, _at_rest, u_init))
 
 
+@factory
 def antisymmetric_rnn(hidden: int, dt: Any = 0.1, gamma: Any = 0.01, gated: bool = False, bias: bool = True) -> Cell:
     """The antisymmetric RNN: Euler steps of an equation whose Jacobian has imaginary eigenvalues, except for diffusion.
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree, check_rate, check_size, stack, wrapper
+from rnnjax.base import Cell, PyTree, check_rate, check_size, factory, stack, wrapper
 from rnnjax.base._cell import fold
 from rnnjax.base._numerics import as_dtype
 from rnnjax.cells._feedforward import linear, pointwise
@@ -111,6 +111,7 @@ def teacher_forced(xs: jax.Array, ys: jax.Array, y0: ArrayLike, decay: Any = 0.0
     return jnp.concatenate([xs, jnp.concatenate([start[None], contexts[:-1]])], -1)
 
 
+@factory
 def jordan(hidden: int, outputs: int | None = None, decay: Any = 0.5, form: str | _Form = "output") -> Cell:
     """The Jordan network: a hidden layer and context units, which store only past outputs.
 

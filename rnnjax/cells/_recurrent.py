@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_size
+from rnnjax.base import Cell, PyTree, check_size, factory
 from rnnjax.base._numerics import Initializer, draw_initial, ones, orthogonal, standardize
 from rnnjax.base._outputs import output_in_carry
 
@@ -18,6 +18,7 @@ Activation = Callable[[jax.Array], jax.Array]
 _Update = Callable[[PyTree, Any, jax.Array], tuple[PyTree, PyTree]]
 
 
+@factory
 def recurrent(
     hidden: int,
     update: _Update,

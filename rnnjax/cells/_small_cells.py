@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, check_size, stack
+from rnnjax.base import Cell, PyTree, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, ones, orthogonal, unit_normal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven, recurrent
@@ -19,6 +19,7 @@ def _at(value: float) -> Initializer:
     return jax.nn.initializers.constant(value)
 
 
+@factory
 def fastrnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """FastRNN: a vanilla RNN with a residual connection weighted by two numbers.
 
@@ -45,6 +46,7 @@ def fastrnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) ->
     return stack(linear(hidden, bias), recurrent(hidden, fastrnn, u_init=u_init, extra=extra))
 
 
+@factory
 def fastgrnn(hidden: int, u_init: Initializer = orthogonal) -> Cell:
     """FastGRNN: gate and candidate share their matrices and differ in their biases.
 
@@ -83,6 +85,7 @@ def _bistable(z: jax.Array, to_a: jax.Array, to_c: jax.Array, h: jax.Array) -> _
     return h, h
 
 
+@factory
 def brc(hidden: int, bias: bool = True) -> Cell:
     """The bistable recurrent cell: independent units with one or two stable states, depending on the input.
 
@@ -108,6 +111,7 @@ def brc(hidden: int, bias: bool = True) -> Cell:
     return stack(linear(3 * hidden, bias), core)
 
 
+@factory
 def nbrc(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The neuromodulated bistable recurrent cell, whose gates depend on all units.
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Cell, PyTree, check_positive, check_size, stack
+from rnnjax.base import Cell, PyTree, check_positive, check_size, factory, stack
 from rnnjax.base._numerics import draw_initial, lecun_normal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_recurrence import joined, linear_recurrent, scaled
@@ -30,6 +30,7 @@ def _hippo_normal(states: int) -> tuple[np.ndarray, np.ndarray]:
     return -0.5 + 1j * frequencies[states:], vectors[:, states:]
 
 
+@factory
 def s5(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) -> Cell:
     """S5: one state space of `states` complex modes shared by all inputs and outputs.
 
@@ -92,6 +93,7 @@ def s5(hidden: int, states: int = 16, dt_min: Any = 1e-3, dt_max: Any = 1e-1) ->
     return linear_recurrent(states, init, drive, read, is_complex=True)
 
 
+@factory
 def s6(
     hidden: int, states: int = 16, rank: int = 0, dt_min: Any = 1e-3, dt_max: Any = 1e-1, input_map: bool = True
 ) -> Cell:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, check_positive, check_size, stateless
+from rnnjax.base import Cell, PyTree, check_positive, check_size, factory, stateless
 from rnnjax.base._numerics import Initializer, as_dtype, at_least_single, draw_initial, orthogonal
 from rnnjax.base._outputs import carry_itself, hidden_units
 
@@ -48,6 +48,7 @@ def _bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool 
     return p + lax.stop_gradient(s - p) if straight_through else s
 
 
+@factory
 def binary(temperature: Any = 1.0) -> Cell:
     """Stochastic binary units without memory, with straight-through gradients: y ~ Bernoulli(sigmoid(x / temperature)).
 
@@ -63,6 +64,7 @@ def binary(temperature: Any = 1.0) -> Cell:
     return stateless(lambda key, x: (), lambda p, x, key=None: _bernoulli(key, x / as_dtype(temperature, x)))
 
 
+@factory
 def binary_core(
     hidden: int,
     temperature: Any = 1.0,
@@ -131,6 +133,7 @@ def log_probability(carry: PyTree) -> jax.Array:
     return sum((node.log_probability for node in nodes if isinstance(node, Binary)), jnp.zeros(()))
 
 
+@factory
 def boltzmann_core(hidden: int, temperature: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
     """A fully connected network of symmetric binary units, each redrawn in turn once per step.
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, check_number, stack, tree_where, without_marks
+from rnnjax.base import Cell, PyTree, Seq, check_number, factory, stack, tree_where, without_marks
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, orthogonal
 from rnnjax.base._outputs import hidden_units
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -39,6 +39,7 @@ class MLSTMCarry(NamedTuple):
     m: jax.Array
 
 
+@factory
 def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializer = orthogonal) -> Cell:
     """The sLSTM: an LSTM with exponential gates and a normaliser, whose units mix only within a head.
 
@@ -102,6 +103,7 @@ def slstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, u_init: Initializ
     return stack(linear(4 * hidden), Cell(init, start, step, output=hidden_units))
 
 
+@factory
 def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True) -> Cell:
     """The mLSTM: a matrix memory with exponential gates and a normaliser; its window is computed chunk by chunk.
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import DenyList
 
-from rnnjax.base import Cell, PyTree, stateless
+from rnnjax.base import Cell, PyTree, factory, stateless
 
 _NOISE = "dropout"
 
@@ -90,6 +90,7 @@ def _typed(key: jax.Array) -> jax.Array:
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
+@factory
 def from_flax(module: nn.Module, streams: Sequence[str] = (_NOISE,)) -> Cell:
     """Returns a flax linen module as a cell: recurrent for an RNNCellBase, otherwise without state.
 

@@ -9,7 +9,7 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.plotting import _backend as _backend  # before anything imports matplotlib
 from rnnjax.plotting._alignment import draw_alignment
 from rnnjax.plotting._audit import AuditPanel, Line, draw_against_truncation, draw_audits
-from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves, draw_gallery, save
+from rnnjax.plotting._curves import COLOURS, GREY, CurvePanel, Run, draw_curves, draw_gallery, draw_panels, save
 from rnnjax.plotting._dynamics import Panel, draw_bifurcations, draw_flows, draw_portrait
 from rnnjax.plotting._graph import draw_unfolded
 from rnnjax.plotting._spectra import draw_clouds, draw_singular_values
@@ -19,6 +19,7 @@ __all__ = [
     "COLOURS",
     "GREY",
     "AuditPanel",
+    "CurvePanel",
     "Line",
     "Panel",
     "Run",
@@ -30,6 +31,7 @@ __all__ = [
     "draw_curves",
     "draw_flows",
     "draw_gallery",
+    "draw_panels",
     "draw_portrait",
     "draw_projection",
     "draw_sentence",

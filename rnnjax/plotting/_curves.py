@@ -43,12 +43,15 @@ class Run(NamedTuple):
       train: the training loss, [n]; nan leaves a gap.
       valid_steps: the steps at which `valid` was measured, [m].
       valid: the validation loss, [m].
+      low, high: an interval around the strong curve, `valid` or else `train`, drawn as a band; empty for none.
     """
 
     steps: ArrayLike = ()
     train: ArrayLike = ()
     valid_steps: ArrayLike = ()
     valid: ArrayLike = ()
+    low: ArrayLike = ()
+    high: ArrayLike = ()
 
 
 def draw_curves(
@@ -77,17 +80,68 @@ def draw_curves(
     """
     figure = Figure(figsize=(6.4, 4.0))
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    lines = {name: np.full(2, value) for name, value in (baselines or {}).items()}
+    _panel(figure, figure.add_subplot(), CurvePanel(ylabel, runs, baselines or {}), xlabel, title, log)
+    return figure
+
+
+class CurvePanel(NamedTuple):
+    """The curves of one metric.
+
+    Attributes:
+      ylabel: the metric, with its unit.
+      runs: the runs by name.
+      baselines: horizontal lines by name.
+    """
+
+    ylabel: str
+    runs: Mapping[str, Run]
+    baselines: Mapping[str, float] = {}
+
+
+def draw_panels(panels: Sequence[CurvePanel], *, xlabel: str = "step", title: str = "", note: str = "") -> Figure:
+    """Returns a figure with one panel of learning curves per metric, one below the other.
+
+    Args:
+      panels: at least one.
+      xlabel: the quantity on the horizontal axis, which they share.
+      title: the title above the figure.
+      note: a line below the title; by default it tells thin lines from thick ones, if there are both.
+
+    Example:
+      >>> run = Run([1, 2], [2.0, 1.0])
+      >>> figure = draw_panels([CurvePanel("loss (nats)", {"lstm": run}), CurvePanel("accuracy", {"lstm": run})])
+      >>> [axes.get_ylabel() for axes in figure.axes]
+      ['loss (nats)', 'accuracy']
+    """
+    figure = Figure(figsize=(6.4, 1.0 + 3.0 * len(panels)))
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(hspace=0.25)
+    for i, panel in enumerate(panels):
+        axes = figure.add_subplot(len(panels), 1, i + 1)
+        _panel(
+            figure, axes, panel, xlabel if i == len(panels) - 1 else "", "" if i else title, None, None if i else note
+        )
+    figure.align_ylabels()
+    return figure
+
+
+def _panel(
+    figure: Figure, axes: Axes, panel: CurvePanel, xlabel: str, title: str, log: bool | None, note: str | None = ""
+) -> None:
+    """Draws the curves of one metric, without a note if it is None."""
+    runs = panel.runs
+    lines = {name: np.full(2, value) for name, value in panel.baselines.items()}
     strong = [_numbers(run.valid) if np.size(run.valid) else _numbers(run.train) for run in runs.values()]
-    _scale(axes, [*strong, *lines.values()], [_numbers(run.train) for run in runs.values()], log)
+    bands = [_numbers(band) for run in runs.values() for band in (run.low, run.high) if np.size(band)]
+    _scale(axes, [*strong, *bands, *lines.values()], [_numbers(run.train) for run in runs.values()], log)
     labels = [_draw_run(axes, i, name, run) for i, (name, run) in enumerate(runs.items())]
     for name, line in lines.items():
         axes.axhline(line[0], color=GREY, linewidth=1, linestyle=DASHES, zorder=1)
         labels.append(_Label(name, line[0], GREY, DASHES, 1))
-    _dress(axes, xlabel, ylabel, title, any(np.size(run.train) and np.size(run.valid) for run in runs.values()))
+    if note == "" and any(np.size(run.train) and np.size(run.valid) for run in runs.values()):
+        note = "thin: training, thick: validation"
+    _dress(axes, xlabel, panel.ylabel, title, note or "")
     _label(figure, axes, [label for label in labels if np.isfinite(label.y)])
-    return figure
 
 
 @with_old_arguments
@@ -182,13 +236,15 @@ def _draw_run(axes: Axes, i: int, name: str, run: Run) -> _Label:
         x, y = _numbers(run.valid_steps), valid
     else:
         x, y = _numbers(run.steps), train
+    if np.size(run.low) and np.size(run.high):
+        axes.fill_between(x, _numbers(run.low), _numbers(run.high), color=colour, alpha=0.18, linewidth=0, zorder=1)
     marker = "o" if y.size <= 12 else ""
     axes.plot(x, y, color=colour, linestyle=style, linewidth=2, marker=marker, markersize=4, label=name, zorder=3)
     finite = y[np.isfinite(y)]
     return _Label(name, float(finite[-1]) if finite.size else np.nan, colour, style, 2)
 
 
-def _dress(axes: Axes, xlabel: str, ylabel: str, title: str, both: bool) -> None:
+def _dress(axes: Axes, xlabel: str, ylabel: str, title: str, note: str) -> None:
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
@@ -197,9 +253,8 @@ def _dress(axes: Axes, xlabel: str, ylabel: str, title: str, both: bool) -> None
     axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.margins(x=0.01)
-    axes.set_title(title, loc="left", fontsize=12, pad=18 if both else 8)
-    if both:
-        note = "thin: training, thick: validation"
+    axes.set_title(title, loc="left", fontsize=12, pad=18 if note else 8)
+    if note:
         axes.annotate(note, (0, 1), (0, 6), "axes fraction", "offset points", color=GREY, fontsize=8.5)
 
 

@@ -10,6 +10,7 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._flags_file import flag_lines
+from rnnjax.runs._listing import RunState, list_runs, runs_command
 from rnnjax.runs._progress import ProgressBar, format_duration, print_table
 from rnnjax.runs._provenance import code_version, describe_devices, provenance, usable_cores, versions
 from rnnjax.runs._queue import Queue
@@ -22,16 +23,19 @@ __all__ = [
     "Pool",
     "ProgressBar",
     "Queue",
+    "RunState",
     "Workdir",
     "atomic_write",
     "code_version",
     "describe_devices",
     "flag_lines",
     "format_duration",
+    "list_runs",
     "make_writer",
     "make_writers",
     "print_table",
     "provenance",
+    "runs_command",
     "usable_cores",
     "versions",
     "work",

@@ -14,7 +14,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 from rnnjax.base import PyTree, UserError
@@ -36,7 +38,8 @@ class Checkpoints:
     Args:
       directory: a local folder, created by the first `save`.
       keep: how many of the newest checkpoints to keep.
-      report: called with one line for each damaged checkpoint that is skipped.
+      report: called with one line for each damaged checkpoint that is skipped, and if a smaller `keep` than before
+        removes several at once.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp
@@ -79,8 +82,7 @@ class Checkpoints:
             for later in (other for other in self.steps() if other > step):
                 self._remove(self.directory / str(later))
             self._put_in_place(new, step)
-            for oldest in self.steps()[: -self.keep]:
-                self._remove(self.directory / str(oldest))
+            self._prune()
 
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
         """Returns the newest intact checkpoint; damaged ones are reported and skipped.
@@ -158,6 +160,15 @@ class Checkpoints:
         if aside.exists():
             self._remove(aside)
 
+    def _prune(self) -> None:
+        """Removes the oldest checkpoints beyond `keep`, and reports it if an earlier session kept more."""
+        oldest = self.steps()[: -self.keep]
+        if len(oldest) > 1:
+            steps = ", ".join(map(str, oldest))
+            self.report(f"keep is {self.keep} now: {len(oldest)} older checkpoints are removed, those of steps {steps}")
+        for step in oldest:
+            self._remove(self.directory / str(step))
+
     def _remove(self, folder: Path) -> None:
         """Removes a folder after renaming it, so that a partial one never passes for a checkpoint."""
         rubbish = self.directory / f".{folder.name.strip('.')}.old"
@@ -195,9 +206,19 @@ def _erase(path: Path) -> None:
 
 def _step(step: object) -> int:
     """Returns a step as an int, from any integer scalar."""
-    if isinstance(step, bool) or not hasattr(step, "__index__"):
-        raise TypeError(f"a checkpoint's step is an integer, got {step!r}")
-    number = operator.index(step)  # raises TypeError for an array that is not an integer scalar
+    try:
+        if isinstance(step, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(step)  # type: ignore[arg-type]
+    except TypeError as error:  # of JAX too, for a traced step
+        raise TypeError(f"a checkpoint's step is one integer, got {_kind(step)}") from error
     if number < 0:
         raise ValueError(f"a checkpoint's step is not negative, got {number}")
     return number
+
+
+def _kind(step: Any) -> str:
+    """Describes what is no step in a few words."""
+    if not hasattr(step, "shape"):
+        return f"{step!r}"
+    return f"{'a traced' if isinstance(step, jax.core.Tracer) else 'an'} array {step.dtype}{list(step.shape)}"

@@ -4,6 +4,7 @@ flags.cfg        the flags, one --name=value per line: --flagfile=flags.cfg repe
 run.json         the experiment, its code and its data
 metrics.jsonl    one JSON object per line: step, seconds of work since the run began, every metric
 summary.json     the results
+ended.json       how the last session ended, if not at the end of the training
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.runs._files import read_sealed, write_sealed
+from rnnjax.runs._ending import ENDED
 from rnnjax.runs._flags_file import allowed_changes, write_flags
 from rnnjax.runs._log import Log
+from rnnjax.runs._summary import intact_summary, write_summary
 
 _Record = dict[str, Any]
-_CLAIM = ("flags.cfg", "run.json", "code.json", ".lock")  # the files of a folder before its run begins
+_CLAIM = ("flags.cfg", "run.json", "code.json", ENDED, ".lock")  # the files of a folder before its run begins
 
 
 class Workdir:
@@ -136,13 +138,20 @@ class Workdir:
         return self._before + time.monotonic() - self._start
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Writes summary.json; it may contain NumPy and JAX numbers, and those that are not finite become null."""
+        """Writes summary.json; it may contain NumPy and JAX numbers, and those that are not finite become null.
+
+        The entry `version` is added; training runs give `runs`, their entries by name.
+        """
         self.assert_there()
-        write_sealed(self.file("summary.json"), summary)
+        write_summary(self.file("summary.json"), summary)
 
     def summary(self) -> _Record | None:
-        """Returns the content of summary.json; None if it cannot be read or has changed."""
-        return read_sealed(self.file("summary.json"))
+        """Returns the content of summary.json; None if it cannot be read or has changed.
+
+        Raises:
+          UserError: it is of a later version.
+        """
+        return intact_summary(self.file("summary.json"))
 
     def _claim(self, free: Collection[str]) -> bool:
         """Writes flags.cfg, or compares the flags with it; returns whether it existed."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, SourceTarget, unroll, without_fast, without_marks
+from rnnjax.base import Cell, PyTree, SourceTarget, factory, unroll, without_fast, without_marks
 from rnnjax.base._cell import Weights, identity, split
 from rnnjax.base._seq import tree_zeros
 from rnnjax.seq2seq._attention import Attention, encode_memory
@@ -86,6 +86,7 @@ class EncoderDecoder(Cell):
         return Cell(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Cell)}).replace(**changes)
 
 
+@factory
 def encoder_decoder(
     encoder: Cell,
     decoder: Cell | Decoder | Callable[[Any], Cell],

@@ -15,7 +15,7 @@ import sys
 from absl import flags
 
 from rnnjax import app
-from rnnjax.app._session import signals
+from rnnjax.app._signals import signals
 from rnnjax.base import UserError
 from rnnjax.runs import Workdir, make_writers, print_table, provenance
 from rnnjax.runs._workers import ENGINES

@@ -13,8 +13,8 @@ import numpy as np
 
 from rnnjax.app import Config, Experiment, build_setup, load_data, programs
 from rnnjax.app._programs import Programs
-from rnnjax.app._session import Interrupted
 from rnnjax.app._setup import traceable
+from rnnjax.app._signals import Interrupted
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._errors import is_machines_fault
 from rnnjax.runs import Checkpoints, Workdir

@@ -15,6 +15,7 @@ from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
 from rnnjax.runs._flags_file import read_flags
 from rnnjax.runs._leaves import DamagedError
+from rnnjax.runs._summary import read_summary
 from rnnjax.studies._main import EXPERIMENT
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import found
@@ -69,12 +70,12 @@ class TrainedStudy:
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """The content of summary.json; empty while the study is in progress."""
-        file = self.path / "summary.json"
-        try:
-            return dict(json.loads(file.read_bytes())) if file.exists() else {}
-        except ValueError as error:
-            raise UserError(f"{file} is damaged: {error}") from error
+        """The content of summary.json; empty while the study is in progress.
+
+        Raises:
+          UserError: the file is damaged, or of a later version.
+        """
+        return read_summary(self.path / "summary.json")
 
     @property
     def columns(self) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ import jax
 from rnnjax.app import Config
 from rnnjax.app._process import configure
 from rnnjax.app._registry import parse_arguments
-from rnnjax.app._session import Interrupted
+from rnnjax.app._signals import Interrupted
 from rnnjax.base import UserError
 from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
 from rnnjax.runs._writers import Writer

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, Seq, tree_where, unroll, without_marks, wrapper
+from rnnjax.base import Cell, PyTree, Seq, factory, tree_where, unroll, without_marks, wrapper
 from rnnjax.base._seq import first_step_shape, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.trees._cells import TreeCell
 from rnnjax.trees._packing import Forest
 
 
+@factory
 def fold_forest(tree: TreeCell) -> Cell:
     """A cell whose input is a whole forest: it computes states from the leaves to the roots, row by row, in one scan.
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_size, stack
+from rnnjax.base import Cell, PyTree, check_size, factory, stack
 from rnnjax.base._cell import Step
 from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.cells import linear
@@ -34,6 +34,7 @@ AS_MATRIX = Plan(
 )
 
 
+@factory
 def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -> Cell:
     """The unitary recurrence on pre-activations z `[2 hidden]`, real parts first, then imaginary parts.
 
@@ -121,6 +122,7 @@ def plan(factor: Factor, hidden: int, steps: int) -> Plan:
     return AS_MATRIX if factor.matrix is not None or few else AS_FACTORS
 
 
+@factory
 def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | None = None) -> Cell:
     """The unitary evolution RNN: `stack(linear(2 hidden), urnn_core(hidden))`; its outputs are `[2 hidden]`.
 
@@ -145,6 +147,7 @@ def urnn(hidden: int, permutation: int = 0, bias: bool = True, factor: Factor | 
     return stack(linear(2 * hidden, bias), urnn_core(hidden, factor, permutation))
 
 
+@factory
 def eunn(hidden: int, capacity: int | None = 2, bias: bool = True) -> Cell:
     """The efficient unitary RNN: a uRNN whose map is a mesh of Givens rotations.
 

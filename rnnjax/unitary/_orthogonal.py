@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells import linear
@@ -35,6 +35,7 @@ def _check_width(name: str, width: int, z: Any) -> None:
         )
 
 
+@factory
 def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
     """A recurrence with modReLU on pre-activations z `[hidden]`, with a matrix from a parametrisation.
 
@@ -79,6 +80,7 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
     return cell.replace(window=fast_window(cell, lambda steps: _PLAIN))
 
 
+@factory
 def exprnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
     """The expRNN: `stack(linear(hidden), modrelu_core(hidden, exponential()))`.
 
@@ -101,6 +103,7 @@ def exprnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
     return stack(linear(hidden, bias), modrelu_core(hidden, exponential(start)))
 
 
+@factory
 def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_start, bias: bool = True) -> Cell:
     """The scoRNN: `stack(linear(hidden), modrelu_core(hidden, cayley(negative=negative)))`.
 
@@ -131,6 +134,7 @@ def scornn(hidden: int, negative: int | None = None, start: SkewInit = cayley_st
     return stack(linear(hidden, bias), modrelu_core(hidden, cayley(start, signs)))
 
 
+@factory
 def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
     """The non-normal RNN: `stack(linear(hidden), modrelu_core(hidden, schur()))`; hidden is even.
 
@@ -157,6 +161,7 @@ def nnrnn(hidden: int, start: SkewInit = henaff, bias: bool = True) -> Cell:
     return stack(linear(hidden, bias), modrelu_core(hidden, schur(start)))
 
 
+@factory
 def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initializer = orthogonal) -> Cell:
     """The gated orthogonal unit on pre-activations a `[3 hidden]`, in the order r, z, n.
 
@@ -201,6 +206,7 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
     return cell.replace(window=fast_window(cell, lambda steps: _GATED))
 
 
+@factory
 def goru(hidden: int, u: Parametrization | None = None, bias: bool = True, openness: Any = 5.0) -> Cell:
     """The gated orthogonal recurrent unit: `stack(linear(3 hidden), goru_core(hidden))`.
 

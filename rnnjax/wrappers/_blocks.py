@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_rate, check_size, stack, unroll, without_marks, wrapper
+from rnnjax.base import Cell, PyTree, check_rate, check_size, factory, stack, unroll, without_marks, wrapper
 from rnnjax.base._cell import Step, split
 from rnnjax.base._seq import with_marks_of
 from rnnjax.cells import dropout, layer_norm, linear, pointwise, rms_norm, short_convolution
@@ -89,6 +89,7 @@ def _to_eights(units: float) -> int:
     return max(8, 8 * round(units / 8))
 
 
+@factory
 def s5_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of S5: layer norm, the layer, GELU, a gate of its own output, and the residual connection.
 
@@ -115,6 +116,7 @@ def s5_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     return _branch("s5_block", width, rate, layer_norm(), layer(width), pointwise(jax.nn.gelu), gate)
 
 
+@factory
 def griffin_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The residual block of Griffin: a gated branch with a short convolution and the layer, then a gated MLP.
 
@@ -148,6 +150,7 @@ def griffin_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     return stack(first, _branch("griffin_block", width, rate, rms_norm(), mlp))
 
 
+@factory
 def mamba_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of Mamba: a short convolution and the layer, twice as wide as the block, beside a SiLU gate; no MLP.
 
@@ -178,6 +181,7 @@ def mamba_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     return _branch("mamba_block", width, rate, rms_norm(), mixing, linear(width, bias=False))
 
 
+@factory
 def xlstm_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of xLSTM's sLSTM (post up-projection): a short convolution and the layer, then a gated MLP.
 
@@ -209,6 +213,7 @@ def xlstm_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     return stack(first, _branch("xlstm_block", width, rate, layer_norm(), mlp))
 
 
+@factory
 def transformer_block(layer: _Layer, width: int, rate: Any = 0.0) -> Cell:
     """The block of a pre-norm transformer with the layer in the place of attention, and a SwiGLU MLP.
 
@@ -248,6 +253,7 @@ BLOCKS: Mapping[str, Callable[[_Layer, int, Any], Cell]] = {
 }
 
 
+@factory
 def blocks(block: str, layer: _Layer, width: int, depth: int, rate: Any = 0.0) -> Cell:
     """A stack of blocks as in their papers: a linear map to `width` features, `depth` blocks, and a last norm.
 

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, Seq, check_number, check_size, with_resets
+from rnnjax.base import Cell, PyTree, Seq, check_number, check_size, factory, with_resets
 from rnnjax.base._seq import num_steps
 from rnnjax.cells import linear_scan
 
 _Map = Callable[[jax.Array], jax.Array]  # a map of all states at once, [T, n]
 
 
+@factory
 def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: int | None = None) -> Cell:
     """Returns the same cell with a parallel iterative window; values and gradients are those of the scan.
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_rate, with_step, wrapper
+from rnnjax.base import Cell, PyTree, check_rate, factory, with_step, wrapper
 from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
 from rnnjax.base._numerics import as_dtype, bernoulli
 from rnnjax.base._outputs import output_in_carry
@@ -86,6 +86,7 @@ def _mix_held(rate: Any, key: jax.Array | None, old: jax.Array, new: jax.Array) 
     return new + p * (old - new) if key is None else jnp.where(bernoulli(key, p, new.shape), old, new)
 
 
+@factory
 def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
     """Zeroes each entry of the named weights with probability rate, once per window; off without a key.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from rnnjax.base import Cell, PyTree, Seq, wrapper
+from rnnjax.base import Cell, PyTree, Seq, factory, wrapper
 from rnnjax.base._cell import WEIGHTS_TAG, fold, split
 from rnnjax.base._compose import under_name
 from rnnjax.base._unroll import scan_window
@@ -54,6 +54,7 @@ def learn_carry(cell: Cell) -> Cell:
     return learned.replace(window=window)
 
 
+@factory
 def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
     """Replaces named parameters of a core by functions of them, evaluated once per window, outside the loop.
 
@@ -98,6 +99,7 @@ def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
     return core.replace(init=init, weights=weights)
 
 
+@factory
 def tie_weights(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callable[[PyTree], PyTree]) -> Cell:
     """Shares weights: the place that `put` fills has no parameter and receives `get(params)` once per window.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 
 import pytest
-from _launching import there_and_back
+from _launching import summary, there_and_back
 from absl import flags
 
 from rnnjax import app
@@ -54,7 +53,7 @@ def test_a_launch_in_a_thread_trains_and_leaves_the_handlers(tmp_path):
     run.start()
     run.join()
     assert ends == [0]
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 3
+    assert summary(tmp_path / "run")["steps"] == 3
     assert {s: signal.getsignal(s) for s in before} == before
 
 

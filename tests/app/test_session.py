@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from _launching import launch, records, there_and_back
+from _launching import launch, records, summary, there_and_back
 
 from rnnjax.app._session import Session
 
@@ -21,12 +20,12 @@ ROOT = Path(__file__).parents[2]
 
 def test_patience_stops_and_the_best_parameters_are_tested(tmp_path):
     assert launch(there_and_back(), f"--workdir={tmp_path / 'run'}", "--patience=3") == 0
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    found = summary(tmp_path / "run")
     valid = {r["step"]: r["valid_loss"] for r in records(tmp_path / "run")}
     best = min(valid, key=lambda step: valid[step])
-    assert 1 < best < 190 and summary["steps"] == best + 3
-    assert summary["best"]["step"] == best
-    np.testing.assert_allclose(summary["test"]["loss"], valid[best], rtol=1e-6)
+    assert 1 < best < 190 and found["steps"] == best + 3
+    assert found["best"]["step"] == best
+    np.testing.assert_allclose(found["test"]["loss"], valid[best], rtol=1e-6)
     assert valid[best] < valid[best + 3]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from _launching import launch, records
+from _launching import launch, records, summary
 
 from rnnjax import distributed, estimators
 
@@ -125,7 +125,7 @@ def test_two_processes_train_as_one_does_and_one_of_them_writes(tmp_path):
     assert "this run: vanilla" in out
     assert launch("adding", *TOY, f"--workdir={tmp_path / 'one'}") == 0
     alike(records(tmp_path / "two"), records(tmp_path / "one"))
-    one, two = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two"))
+    one, two = (summary(tmp_path / name) for name in ("one", "two"))
     np.testing.assert_allclose(two["test"]["loss"], one["test"]["loss"], rtol=1e-4)
     assert "coordinator" not in (tmp_path / "two" / "flags.cfg").read_text()
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from _launching import launch, records
+from _launching import launch, records, summary
 
 from rnnjax.app import _session as session
 from rnnjax.app._session import Session
@@ -102,7 +102,7 @@ def test_interrupted_and_resumed_equals_never_stopped(name, text, tmp_path, monk
     statuses = [launch(name, *flags, f"--workdir={tmp_path / 'cut'}") for _ in range(3)]
     assert statuses == [143, 143, 0]
     assert records(tmp_path / "cut") == records(tmp_path / "whole")
-    a, b = (json.loads((tmp_path / run / "summary.json").read_text()) for run in ("cut", "whole"))
+    a, b = (summary(tmp_path / run) for run in ("cut", "whole"))
     for key in ("final", "best", "test", "parameters", "steps"):
         assert a[key] == b[key]
     assert (tmp_path / "cut" / "curves.png").stat().st_size > 1000
@@ -123,7 +123,7 @@ def test_several_cells_have_a_run_each_that_repeats_alone(tmp_path):
         launch("copying", f"--flagfile={tmp_path / 'both' / 'gru' / 'flags.cfg'}", f"--workdir={tmp_path / 'gru'}") == 0
     )
     assert records(tmp_path / "both" / "gru") == records(tmp_path / "gru")
-    together = json.loads((tmp_path / "both" / "summary.json").read_text())
+    together = json.loads((tmp_path / "both" / "summary.json").read_text())["runs"]
     assert {name: s["hidden_size"] for name, s in together.items()} == {"vanilla": 3, "gru": 4}
 
 
@@ -138,7 +138,7 @@ def test_a_trained_network_writes_again_without_training(text, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "--- sample at temperature 0.0 ---\nto " in out and "log p('to be') = -" in out
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
-    told = json.loads((tmp_path / "run" / "summary.json").read_text())["analysis"]
+    told = summary(tmp_path / "run")["analysis"]
     assert list(told) == ["before training", "step 4", "trained"]
     for row in told.values():
         assert row["log10 norm at it"] <= row["log10 bound"] + 1e-4 and row["numbers of h"] == 8 and row["lag"] == 5

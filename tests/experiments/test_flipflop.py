@@ -1,12 +1,10 @@
 """Laws of the flip-flop task and of the study of the network that was trained on it."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 from _helpers import draw
-from _launching import launch
+from _launching import launch, summary
 
 from experiments.flipflop import between
 from rnnjax.plotting._states import principal
@@ -52,8 +50,8 @@ def test_too_few_units_for_a_picture_are_refused(tmp_path, capsys):
 def test_a_trained_flip_flop_has_a_stable_point_for_each_memory(cell, tmp_path):
     flags = ["--bits=2", "--hidden_size=12", "--num_steps=1000", f"--cell={cell}", "--length=30", "--starts=400"]
     assert launch("flipflop", *flags, f"--workdir={tmp_path}") == 0
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["best"]["valid_loss"] < 1e-2
-    assert summary["points"]["0"] == 4 == summary["memories"] and sum(summary["points"].values()) > 4
-    assert summary["exponents"][0] < 0
+    found = summary(tmp_path)
+    assert found["best"]["valid_loss"] < 1e-2
+    assert found["points"]["0"] == 4 == found["memories"] and sum(found["points"].values()) > 4
+    assert found["exponents"][0] < 0
     assert (tmp_path / "points.png").stat().st_size > 1000

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import close, draw
-from _launching import launch
+from _launching import launch, summary
 
 import rnnjax
 from experiments import depth, feedback, regimes
@@ -136,6 +136,7 @@ def test_a_regime_is_the_run_of_the_script(tmp_path):
     ]
     every = ["--eval_every=20", "--sample=0", f"--workdir={tmp_path / 'run'}"]
     assert launch("char_lm", *given, *same, *every) == 0
-    found, run = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("regimes", "run"))
+    found = json.loads((tmp_path / "regimes" / "summary.json").read_text())
+    run = summary(tmp_path / "run")
     assert found["epochwise"]["test"][0] == pytest.approx(run["test"]["loss"], rel=1e-6)
     assert found["epochwise"]["valid"][0][-1] == pytest.approx(run["best"]["valid_loss"], rel=1e-6)

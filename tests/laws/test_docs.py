@@ -19,7 +19,9 @@ from rnnjax import app
 from rnnjax.app import run_configs
 from rnnjax.app._registry import CELLS, resolve
 from rnnjax.base import UserError
+from rnnjax.compare._main import parser as compare_parser
 from rnnjax.estimators import RULES
+from rnnjax.runs._listing import parser as runs_parser
 from rnnjax.studies._plan import found, plan
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +93,7 @@ def filled(word: str) -> str:
     return word
 
 
+PARSERS = {"rnnjax.compare": compare_parser(), "rnnjax.runs": runs_parser()}
 OURS = [c for c in commands() if c.module.startswith(("experiments.", "rnnjax."))]
 OTHERS = [c for c in commands() if c not in OURS]
 
@@ -101,6 +104,9 @@ def shown(command: Command) -> str:
 
 @pytest.mark.parametrize("command", OURS, ids=shown)
 def test_a_command_of_a_page_parses(command: Command, capsys, monkeypatch):
+    if command.module in PARSERS:
+        PARSERS[command.module].parse_args(command.arguments)
+        return
     monkeypatch.chdir(ROOT)  # flag files are named from there
     module = importlib.import_module("rnnjax.studies" if command.module == "rnnjax.studies" else command.module)
     experiment = module.EXPERIMENT

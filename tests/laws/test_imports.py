@@ -26,7 +26,7 @@ FLOORS = (
     ("training",),
     ("distributed",),
     ("app",),
-    ("studies",),
+    ("compare", "studies"),
 )
 FOLDERS = [folder for floor in FLOORS for folder in floor]
 FILES = sorted((ROOT / "rnnjax").glob("*/*.py"))

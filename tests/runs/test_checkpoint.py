@@ -353,3 +353,21 @@ def test_what_is_no_step_is_refused_and_leaves_nothing(step, tmp_path):
     with pytest.raises((TypeError, ValueError)):
         runs.Checkpoints(tmp_path / "new").save(step, {"a": np.ones(2)})
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("step", [np.array([20]), jnp.arange(3), jnp.array([7]), np.zeros((50, 50), int), np.True_])
+def test_an_array_that_is_no_step_is_refused_in_one_line_of_its_shape(step, tmp_path):
+    with pytest.raises(TypeError, match=r"^a checkpoint's step is one integer, got an array \w+\[.*\]$"):
+        runs.Checkpoints(tmp_path / "new").save(step, {"a": np.ones(2)})
+
+
+def test_a_smaller_keep_says_what_it_removes(tmp_path):
+    for step in range(1, 8):
+        Checkpoints(tmp_path, keep=20).save(step, {"a": np.ones(2)})
+    said = []
+    few = Checkpoints(tmp_path, keep=3, report=said.append)
+    few.save(8, {"a": np.ones(2)})
+    assert few.steps() == [6, 7, 8]
+    assert said == ["keep is 3 now: 5 older checkpoints are removed, those of steps 1, 2, 3, 4, 5"]
+    few.save(9, {"a": np.ones(2)})
+    assert few.steps() == [7, 8, 9] and len(said) == 1

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _launching import launch, records, there_and_back
+from _launching import launch, records, summary, there_and_back
 
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints, Workdir
@@ -62,7 +62,7 @@ def test_a_summary_that_was_edited_is_none(tmp_path):
             workdir.file("summary.json").write_text(text)
             assert workdir.summary() is None
         workdir.write_summary({"best": {"test": {"loss": 0.25}}})
-        assert workdir.summary() == {"best": {"test": {"loss": 0.25}}}
+        assert workdir.summary() == {"version": 1, "best": {"test": {"loss": 0.25}}}
         file = workdir.file("summary.json")
         file.write_text(file.read_text().replace("0.25", "0.15"))
         assert workdir.summary() is None
@@ -87,7 +87,7 @@ def test_a_finished_run_whose_best_is_damaged_or_gone_says_so(tmp_path, capsys):
     capsys.readouterr()
     assert launch(there_and_back(), f"--workdir={tmp_path / 'run'}", "--num_steps=14") == 0
     assert "the last parameters stand in for the best" in capsys.readouterr().err
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["best"]["step"] == 14
+    assert summary(tmp_path / "run")["best"]["step"] == 14
 
 
 def test_what_is_no_checkpoint_stops_nothing(tmp_path):

@@ -217,7 +217,7 @@ def test_json_is_strict_and_numbers_are_exact(tmp_path: Path) -> None:
     expected = {"a": float(np.float32(0.1)), "b": 3.140625, "c": None, "d": None, "e": 1e-300}
     record = json.loads(line, parse_constant=pytest.fail)
     assert {name: record[name] for name in numbers} == expected and record["step"] == 3
-    assert summary == {"final": expected, "shape": [2, 3], "file": str(tmp_path)}
+    assert summary == {"version": 1, "final": expected, "shape": [2, 3], "file": str(tmp_path)}
 
 
 def test_an_atomic_write_that_stops_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import _user_experiment as studied
 import pytest
-from _launching import launch
+from _launching import launch, summary
 
 from rnnjax.studies import Results, group_programs
 from rnnjax.studies import _study as study
@@ -62,7 +62,7 @@ def test_a_group_is_compiled_once_however_many_packs_there_are(whole):
 def test_a_member_is_the_run_of_the_script(whole, tmp_path, cache, optimized):
     flags = ["--dropout=0.2", "--delay=3", "--learning_rate=0.1", "--clip_norm=0", "--optimizer=sgd"]
     assert launch(studied.EXPERIMENT, *flags, cache, f"--workdir={tmp_path / 'run'}", "--writers=jsonl") == 0
-    run = json.loads((tmp_path / "run" / "summary.json").read_text())
+    run = summary(tmp_path / "run")
     best = json.loads((whole / "summary.json").read_text())["best"]
     assert best["flags"] == {"delay": "3", "learning_rate": "0.1"}
     assert best["score"] == run["best"]["valid_loss"] and best["best_step"] == run["best"]["step"]
@@ -82,7 +82,7 @@ def test_a_member_whose_data_are_drawn_with_its_seed_is_the_run_of_the_script(tm
     assert launch("sweep", *given) == 0
     flags = ["--seed=1", cache, f"--workdir={tmp_path / 'run'}", "--writers=jsonl"]
     assert launch(studied.EXPERIMENT, *flags) == 0
-    run = json.loads((tmp_path / "run" / "summary.json").read_text())
+    run = summary(tmp_path / "run")
     assert float(rows(tmp_path / "study")[1]["score"]) == run["best"]["valid_loss"]
 
 
