@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 import pathlib
+import zlib
 
 # XLA's newer emitters take twice as long to compile a small program, and the suite compiles tens of thousands of them.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
@@ -27,8 +28,25 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 
+
+def pytest_addoption(parser):
+    parser.addoption("--part", default="0/1", metavar="K/N", help="Run one of N parts of what is chosen, K from 0.")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Leaves one part of the tests. A test's part hangs on its name alone, so other tests that come or go move none."""
+    which, _, parts = config.getoption("--part").partition("/")
+    if not (which.isdecimal() and parts.isdecimal() and int(which) < int(parts)):
+        raise pytest.UsageError(f"--part={config.getoption('--part')}: wanted K/N with K from 0 to N - 1, such as 0/4")
+    kept = [item for item in items if zlib.crc32(item.nodeid.encode()) % int(parts) == int(which)]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+
+
 MAPS, MEMORY = pathlib.Path("/proc/self/maps"), pathlib.Path("/proc/self/statm")
-MOST_BYTES = 1 << 30
+MOST_BYTES = 5 << 28
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,13 +59,22 @@ def forget_compiled():
 
 @pytest.fixture(autouse=True)
 def forget_memory():
-    """Drops compiled programs, and gives their memory back, when the process has more than a gibibyte."""
+    """Drops compiled programs, and gives their memory back, when the process has more than 1.25 GiB."""
     yield
     if MEMORY.exists() and int(MEMORY.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MOST_BYTES:
         jax.clear_caches()
         gc.collect()
         with contextlib.suppress(OSError, AttributeError):  # where the C library is glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@pytest.fixture(scope="module")
+def shared_programs():
+    """Launches of a module share their compiled programs, where what is compiled is not what is tested."""
+    from _launching import shared
+
+    with shared():
+        yield
 
 
 @pytest.fixture

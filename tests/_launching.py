@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rnnjax import app, linear, losses, unroll
+from rnnjax.app import _opened, _session
 from rnnjax.data import Batch, Stream
+from rnnjax.studies import _study
+
+# Flags that no program reads: where a run is written, and how often.
+OF_THE_HOST = {"workdir", "writers", "compilation_cache", "start_from", "start_partial", "picture", "data_dir", "patience"}
+OF_THE_HOST |= {"log_every", "eval_every", "checkpoint_every", "keep_checkpoints"}
 
 
 def launch(experiment: str | app.Experiment, *argv: str) -> int:
@@ -27,6 +37,25 @@ def launch(experiment: str | app.Experiment, *argv: str) -> int:
         jax.config.update("jax_enable_x64", False)
         jax.config.update("jax_compilation_cache_dir", None)
         jax.config.update("jax_default_matmul_precision", None)
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Runs of equal flags and the same `build` have the same compiled programs: a launch costs a tenth."""
+    made: dict = {}
+
+    def sharing(make, build, config, *args, **options):
+        host = OF_THE_HOST | ({"num_steps"} if config.schedule == "constant" else set())
+        flags = tuple((name, repr(value)) for name, value in sorted(config.values.items()) if name not in host)
+        key = make, build, flags, args, *options.items()
+        if key not in made:
+            made[key] = make(build, config, *args, **options)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((_session, "programs"), (_opened, "programs"), (_study, "programs"), (_study, "group_programs")):
+            patch.setattr(module, name, functools.partial(sharing, getattr(module, name)))
+        yield
 
 
 def records(workdir: Path) -> list[dict]:

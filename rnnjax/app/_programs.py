@@ -82,10 +82,10 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
     def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
         return constrain_sharding(trainer, training.loop(trainer, progress, data, n), data, devices)
 
-    scored = _evaluation(setup, devices)
+    scored, initial = _evaluation(setup, devices), given(init)
     return Programs(
         setup=setup,
-        init=lambda data, start=None: given(init)(data, jax.random.fold_in(key, DATA_TAG), start),
+        init=lambda data, start=None: initial(data, jax.random.fold_in(key, DATA_TAG), start),
         steps=given(loop, donate_argnums=(1,)),
         valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
         test=scored(setup.test, jax.random.fold_in(key, _TEST_TAG)),

@@ -24,6 +24,8 @@ from rnnjax.interop import load_params, load_program, save_params, save_program
 from rnnjax.runs import ProgressBar
 
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.usefixtures("shared_programs")
 EXPERIMENT = _user_experiment.EXPERIMENT
 SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_compilation_cache_dir")
 

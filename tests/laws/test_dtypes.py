@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from _helpers import KEY, build, inputs, outputs, rows, total, window
 from _table import ROWS, H
@@ -33,9 +34,10 @@ def test_dtypes_are_kept(row, dtype, x64):
 def test_half_precision_computes_nearly_the_same(row):
     xs = inputs(row)
     half = xs if row.features is None else xs.astype(jnp.bfloat16)
-    params = window(row, jnp.bfloat16).init(jax.random.key(0), half)
-    want = run(window(row), jax.tree.map(lambda a: a.astype(jnp.float32), params), xs)[1]
-    got = run(window(row, jnp.bfloat16), params, half)[1]
+    params = jax.jit(window(row, jnp.bfloat16).init)(jax.random.key(0), half)
+    single = jax.tree.map(lambda a: np.asarray(a, np.float32), params)
+    want = jax.jit(lambda params, xs: run(window(row), params, xs)[1])(single, xs)
+    got = jax.jit(lambda params, xs: run(window(row, jnp.bfloat16), params, xs)[1])(params, half)
     assert abs(got.astype(jnp.float32) - want).max() < 0.1
 
 

@@ -1,0 +1,318 @@
+"""Runs a command line and returns an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rnnjax import distributed, training
+from rnnjax.app._analysis import Analyser
+from rnnjax.app._config import Config, Flags, LaunchConfig
+from rnnjax.app._experiment import LATER_FLAGS, PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
+from rnnjax.app._outcome import conclude, report, run_nested, run_session
+from rnnjax.app._parsing import parse_into, run_configs
+from rnnjax.app._session import Interrupted, Session
+from rnnjax.app._terminal import steady_terminal
+from rnnjax.base import PyTree, UserError
+from rnnjax.base._errors import is_machines_fault
+from rnnjax.credit import NotAdmitted
+from rnnjax.distributed._runtime import agree, fail, is_leader, running, stop, what_happened
+from rnnjax.runs import Workdir, flag_lines, usable_cores
+from rnnjax.runs._provenance import processor
+from rnnjax.runs._sources import keep_sources, refuse_other_code, sources
+from rnnjax.runs._workdir import refuse_other_run
+
+# Flags that may differ between processes: paths on their machines.
+_OF_A_PROCESS = ("workdir", "data_dir", "compilation_cache", "writers", "picture", "profile", "allow_other_code")
+_NO_BACKEND = "nable to initialize backend"
+_MOST_DEVICES = 8  # of a CPU with fewer cores: making a thousand takes a minute
+
+
+def main(experiment: Experiment | Study, argv: list[str] | None = None) -> None:
+    """Runs an experiment, which trains, evaluates, and leaves tables and pictures, or runs a study; then exits.
+
+    Exit status 0: success; 1: an error, in one line on standard error; 130, 143: interrupted and saved.
+
+    Args:
+      experiment: what to run; see `Experiment` for an example.
+      argv: command line; None for that of this process.
+
+    Example: a flag out of its range.
+      >>> from rnnjax import app
+      >>> experiment = app.Experiment(build=lambda config: None, flags=app.common_flags())
+      >>> try:
+      ...     app.main(experiment, ["copying", "--hidden_size=-1"])
+      ... except SystemExit as stop:
+      ...     print(stop.code)
+      1
+    """
+    with steady_terminal():
+        code = status(experiment, sys.argv if argv is None else argv)
+    sys.exit(code)
+
+
+def status(experiment: Experiment | Study, argv: list[str]) -> int:
+    """Returns the exit status of a launch after printing its line on standard error; see `main`.
+
+    Example:
+      >>> from rnnjax import app
+      >>> experiment = app.Experiment(build=lambda config: None, flags=app.common_flags())
+      >>> app.status(experiment, ["copying", "--no_such_flag"])
+      1
+    """
+    name = _name_of(argv)
+    try:
+        _launch(experiment, argv)
+    except (UserError, NotAdmitted) as error:  # a script may choose rules itself
+        return _report_failure(" ".join(str(error).split()), name)
+    except Interrupted as interruption:
+        if is_leader():
+            print(f"{name}: stopped and saved; the same command goes on from here", file=sys.stderr)
+        stop()
+        return interruption.status
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            return _report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
+        if is_machines_fault(error):
+            return _report_failure(f"{_first_line(error)}; the same command goes on from here", name)
+        if _NO_BACKEND in str(error):
+            return _report_failure(f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {_first_line(error)}", name)
+        if not running():
+            raise
+        line = what_happened(error)
+        if line is None:
+            traceback.print_exc()
+        return _report_failure(line or f"{type(error).__name__}: {error}", name)
+    return 0
+
+
+def _report_failure(line: str, name: str) -> int:
+    """Prints the line of a failed launch and returns its status; among several processes, ends all of them."""
+    if running():
+        fail(line, name)
+    print(f"{name}: {line}", file=sys.stderr)
+    return 1
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _name_of(argv: list[str]) -> str:
+    """Returns the name of an experiment, which is that of its script."""
+    return Path(argv[0]).stem
+
+
+def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
+    """Parses the flags, then trains each cell and reports, or runs the study."""
+    if {"--help", "-h", "--helpfull"} & set(argv[1:]):
+        print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
+        return
+    name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # a copy per launch
+    given = parse_into(experiment.flags, argv)
+    configure(given)
+    _join_processes(given, name)
+    experiment = experiment._replace(free=free_flags(experiment, given))
+    lines = lines_of_flags(experiment)
+    root = Path(given.workdir or default_workdir(name, experiment))
+    configs = _name_runs(run_configs(given))
+    if is_leader():
+        refuse_other_run(root, lines, experiment.free)
+    agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
+    ready = _check_study(experiment, configs) if isinstance(experiment, Study) else _check_runs(experiment, configs)
+    with _open_workdir(root, lines, experiment, given) as workdir:
+        if isinstance(experiment, Study):
+            findings = experiment.run(configs, workdir)
+            if findings is not None:
+                conclude(findings, workdir, given.picture)
+        else:
+            results = _train(experiment, configs, ready, workdir, lines)
+        keep_sources(workdir.path, sources(_roots(experiment, given)))  # with imports since the launch
+        if isinstance(experiment, Study):
+            return
+        if is_leader():
+            report(name, workdir, results)
+        stop()
+
+
+def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
+    """Returns the flags that may change when the run is resumed.
+
+    A run may be prolonged, unless its learning rate decays: its steps would then differ from the first one on.
+    """
+    longer = ("num_steps",) if isinstance(experiment, Experiment) and given.schedule == "constant" else ()
+    return RESUMABLE_FLAGS + experiment.free + longer
+
+
+@contextlib.contextmanager
+def _open_workdir(
+    root: Path, lines: dict[str, str], experiment: Experiment | Study, given: LaunchConfig
+) -> Iterator[Workdir]:
+    """Opens the workdir of a launch if the code matches that of the run in it.
+
+    Processes other than the leader use a temporary folder.
+    """
+    code = sources(_roots(experiment, given))
+    if is_leader():
+        refuse_other_code(root, code, given.values.get("allow_other_code", False))
+    agree("code", code)
+    with contextlib.ExitStack() as stack:
+        if is_leader():
+            print(f"workdir: {root}", file=sys.stderr)
+        else:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        workdir = stack.enter_context(Workdir(root, lines, experiment.free))
+        keep_sources(workdir.path, code)
+        yield workdir
+
+
+def _train(
+    experiment: Experiment,
+    configs: dict[str, Config],
+    ready: dict[str, Session],
+    workdir: Workdir,
+    lines: dict[str, str],
+) -> dict[str, Result]:
+    """Trains one cell after another, each in its own folder if there are several; each session is freed when done."""
+    results = {}
+    for name, config in configs.items():
+        session = ready.pop(name)
+        if len(configs) == 1:
+            results[name] = run_session(experiment, session, workdir)
+        else:
+            results[name] = run_nested(experiment, session, config, workdir, name, lines)
+    return results
+
+
+def _check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+    """Returns the session of each run; sessions with equal data share them.
+
+    Raises:
+      UserError: one of them cannot be trained. Nothing is written before.
+    """
+    ready: dict[str, Session] = {}
+    for name, config in configs.items():
+        session = _checked_session(experiment, config)
+        for other in ready.values():
+            session.data = other.data if _alike(other.data, session.data) else session.data
+        ready[name] = session
+    return ready
+
+
+def _checked_session(experiment: Experiment, config: Config) -> Session:
+    """Returns a session that has passed its checks."""
+    session = Session(experiment, config)
+    session.check()
+    if config.analyse:
+        Analyser(session)
+    return session
+
+
+def _alike(a: PyTree, b: PyTree) -> bool:
+    """Returns whether two trees of arrays are equal."""
+    ones, others = (jax.tree_util.tree_leaves_with_path(tree) for tree in (a, b))
+    if [(path, x.dtype) for path, x in ones] != [(path, x.dtype) for path, x in others]:
+        return False
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for (_, x), (_, y) in zip(ones, others))
+
+
+def _check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]:
+    """Runs the study's own check; returns no session.
+
+    Raises:
+      UserError: the study refuses its flags. Nothing is written before.
+    """
+    if study.check is not None:
+        try:
+            study.check(configs)
+        except (TypeError, ValueError) as error:
+            raise UserError(str(error)) from error
+    return {}
+
+
+def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
+    """Returns the modules that the flags and the script name; their source counts even if they are installed."""
+    named = [text for value in config.values.values() for text in (value if isinstance(value, list) else [value])]
+    found = {text.partition(":")[0] for text in named if isinstance(text, str) and ":" in text}
+    found |= {getattr(part, "__module__", None) or "" for part in experiment if callable(part)}
+    return found & sys.modules.keys()
+
+
+def _join_processes(config: Flags, name: str) -> None:
+    """Joins the other processes of a run, if the flags name any."""
+    place = {flag: config.values[flag] for flag in PROCESS_FLAGS if flag in config.values}
+    if place.get("coordinator"):
+        if config.values.get("analyse"):
+            raise UserError("--analyse is done by one process: start the run again with it, alone, when it has ended")
+        distributed.start(**place, name=name)
+    elif place.get("num_processes"):
+        raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, where process 0 is found")
+
+
+def lines_of_flags(experiment: Experiment | Study) -> dict[str, str]:
+    """Returns the flags as lines of a flagfile, without values that no line can hold and that do not change the run."""
+    lines: dict[str, str] = {}
+    for name in (name for name in experiment.flags if name not in (*PROCESS_FLAGS, "allow_other_code")):
+        with contextlib.suppress(UserError) if name in experiment.free else contextlib.nullcontext():
+            flag = experiment.flags[name]
+            lines |= {name: ""} if name in LATER_FLAGS and flag.value == flag.default else flag_lines([flag])
+    return lines
+
+
+def configure(config: Flags) -> None:
+    """Configures the JAX settings of the whole process."""
+    jax.config.update("jax_enable_x64", config.dtype == "float64")
+    jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    use_devices(config)
+    use_compilation_cache(config)
+
+
+def use_devices(config: Flags) -> None:
+    """Makes the requested number of CPU devices, if JAX has not started."""
+    if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
+        training.host_devices(min(config.devices, max(usable_cores(), _MOST_DEVICES)))
+
+
+def use_compilation_cache(config: Flags) -> None:
+    """Sets the folder of compiled programs."""
+    if config.compilation_cache == "off":
+        jax.config.update("jax_compilation_cache_dir", None)
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        cache = os.path.join(home, "rnnjax", processor())  # JAX does not tell processors apart, and homes may be shared
+        jax.config.update("jax_compilation_cache_dir", config.compilation_cache or cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def default_workdir(name: str, experiment: Experiment | Study) -> str:
+    """Returns runs/NAME with the flags that are not at their defaults, so that the same flags find the same run."""
+    given = [experiment.flags[n] for n in experiment.flags if n not in experiment.free]
+    lines = flag_lines(flag for flag in given if flag.value != flag.default).values()
+    text = "-".join(re.sub(r"[^\w.,=+-]+", "_", line.lstrip("-")) for line in sorted(lines) if line)
+    if len(text) > 120:
+        text = text[:100] + "-" + hashlib.sha256(text.encode()).hexdigest()[:10]
+    return os.path.join("runs", f"{name}-{text}" if text else name)
+
+
+def _name_runs(configs: list[Config]) -> dict[str, Config]:
+    """Names each run after its cell, and its size if cells repeat; the name is empty without a network."""
+    if "cell" not in configs[0].values:
+        return {"": configs[0]}
+    cells = [c.cell for c in configs]
+    names = [c.cell if cells.count(c.cell) == 1 else f"{c.cell}-{c.hidden_size}" for c in configs]
+    if len(set(names)) < len(names):
+        raise UserError(f"--cell={','.join(cells)}: the same cell twice with the same --hidden_size")
+    return {name.replace(":", "."): c for name, c in zip(names, configs)}

@@ -1,0 +1,159 @@
+"""Parses command lines into configs, checking all flags together, and reads the config of a run from its workdir."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+
+from absl import flags
+
+from rnnjax._deprecated import argument_of_today
+from rnnjax.app._config import Config, LaunchConfig
+from rnnjax.base import UserError
+
+
+def parse(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
+    """Returns the flags of a command line, checked together. The set of flags is not changed.
+
+    Raises:
+      UserError: a flag is unknown, a value is out of range, or an argument is not a flag.
+    Example:
+      >>> from rnnjax.app import common_flags
+      >>> parse(common_flags(), ["copying.py", "--batch_size=64"]).batch_size
+      64
+    """
+    return parse_into(copy.deepcopy(values), argv)
+
+
+def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
+    """Returns the flags of a command line, and stores their values in the set of flags: see `parse`."""
+    try:
+        arguments = values.read_flags_from_files(argv[1:])  # old files may use old names
+        rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
+    except flags.UnrecognizedFlagError as error:
+        where = f"; a flag of the experiment goes into --set={error.flagname}=VALUE" if "experiment" in values else ""
+        raise UserError(" ".join(str(error).split()) + where) from error
+    except (flags.Error, UnicodeError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if rest[1:]:
+        raise UserError(f"what is {rest[1]!r}? flags are written --name=value")
+    _check_numbers(values)
+    given = LaunchConfig({name: values[name].value for name in values if name not in _HELP})
+    if "hidden_size" not in values:
+        return given
+    chosen = values["hidden_size"].value != values["hidden_size"].default
+    return given.replace(hidden_size=_sizes(given.cell, values["hidden_size"].value, chosen))
+
+
+_LARGEST = {"seed": 2**32 - 1}  # of integers; all others are limited to 31 bits
+
+
+def allow_infinite(values: flags.FlagValues, *names: str) -> None:
+    """Marks flags of a set that accept inf and nan, which all others refuse.
+
+    Example:
+      >>> values = flags.FlagValues()
+      >>> _ = flags.DEFINE_float("limit", 1.0, "Of time.", flag_values=values)
+      >>> allow_infinite(values, "limit")
+      >>> parse(values, ["x", "--limit=inf"]).limit
+      inf
+    """
+    for name in names:
+        values[name].takes_infinite = True
+
+
+def _check_numbers(values: flags.FlagValues) -> None:
+    """Refuses numbers that no run can use: nan, inf, beyond 31 bits, nothing to train on, a warm-up past the end.
+
+    Raises:
+      UserError: names the flag.
+    """
+    for name in values:
+        given = values[name].value
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, float) and not math.isfinite(value) and not hasattr(values[name], "takes_infinite"):
+                raise UserError(f"--{name}={value}: a finite number, please")
+            most = _LARGEST.get(name, 2**31 - 1)
+            if isinstance(value, int) and not -(2**31) <= value <= most:
+                raise UserError(f"--{name}={value}: at most {most:,}")
+    parts = [values[name].value for name in ("valid", "test") if name in values]
+    if len(parts) == 2 and all(isinstance(part, float) for part in parts) and sum(parts) >= 1:
+        raise UserError(f"--valid={parts[0]:g} --test={parts[1]:g}: nothing is left to learn from")
+    steps = [values[name].value for name in ("warmup_steps", "num_steps") if name in values]
+    if len(steps) == 2 and steps[0] > steps[1]:
+        raise UserError(f"--warmup_steps={steps[0]} --num_steps={steps[1]}: the run ends before its warm-up does")
+
+
+_HELP = ("help", "helpfull", "helpshort", "?")
+
+
+def _sizes(cells: list[str], texts: list[str], chosen: bool) -> list[int]:
+    """Returns `--hidden_size` for each cell; defaults are repeated or cut, sizes from the user must match."""
+    n, flag = len(cells), f"--hidden_size={','.join(texts)}"
+    try:
+        numbers = [int(text) for text in texts]
+    except ValueError as error:  # also for more than 4,300 digits
+        raise UserError(f"{flag}: expected whole numbers") from error
+    if not n or not all(cells):
+        raise UserError(f"--cell={','.join(cells)}: names of cells, none of them empty")
+    if max(map(abs, numbers), default=0) >= 2**31:
+        raise UserError(f"{flag}: at most {2**31 - 1:,}")
+    if not chosen:
+        numbers = (numbers + numbers[-1:] * n)[:n]
+    if len(numbers) not in (1, n) or min(numbers) < 1:
+        raise UserError(f"{flag}: one positive number, or one for each of the {n} cells")
+    return numbers * n if len(numbers) == 1 else numbers
+
+
+def run_configs(given: LaunchConfig) -> list[Config]:
+    """Returns the runs of a launch, one per cell; a script without a network has a single config.
+
+    Example:
+      >>> from rnnjax.app import common_flags
+      >>> [(c.cell, c.hidden_size) for c in run_configs(parse(common_flags(), ["x", "--cell=lstm,gru"]))]
+      [('lstm', 128), ('gru', 128)]
+    """
+    if "cell" not in given.values:
+        return [Config(given.values)]
+    scales = given.values.get("lr_scale", [])
+    return [
+        Config({**given.values, "cell": cell, "hidden_size": size, "lr_scale": _of_cell(scales, cell, given.cell)})
+        for cell, size in zip(given.cell, given.hidden_size)
+    ]
+
+
+def read_config(values: flags.FlagValues, workdir: str | os.PathLike[str]) -> Config:
+    """Returns the config of the run in a workdir, from its flags.cfg.
+
+    Args:
+      values: the flags of the experiment.
+      workdir: of one run; a launch with several cells has a folder for each.
+
+    Raises:
+      UserError: the file does not exist, has unknown flags, or has several cells.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> from rnnjax.app import common_flags
+      >>> folder = pathlib.Path(tempfile.mkdtemp())
+      >>> _ = (folder / "flags.cfg").write_text("--cell=gru\\n--hidden_size=9\\n")
+      >>> read_config(common_flags(), folder).hidden_size
+      9
+    """
+    configs = run_configs(parse(values, ["flags.cfg", f"--flagfile={os.fspath(workdir)}/flags.cfg"]))
+    if len(configs) > 1:
+        names = ", ".join(config.cell for config in configs)
+        raise UserError(f"{os.fspath(workdir)} has several runs ({names}): name the folder of one of them")
+    return configs[0]
+
+
+def _of_cell(settings: list[str], cell: str, cells: list[str]) -> list[str]:
+    """Returns the settings for a cell: those for all cells, and those that begin with its name.
+
+    Example:
+      >>> _of_cell(["u$=0.1", "urnn:h0=0"], "urnn", ["urnn", "lstm"]), _of_cell(["urnn:h0=0"], "lstm", ["urnn", "lstm"])
+      (['u$=0.1', 'h0=0'], [])
+    """
+    others = tuple(f"{other}:" for other in cells if other != cell)
+    return [s.removeprefix(f"{cell}:") for s in settings if not s.startswith(others)]

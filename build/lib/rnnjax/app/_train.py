@@ -1,0 +1,138 @@
+"""Trains from Python as the command line does."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from rnnjax.app._analysis import Analyser
+from rnnjax.app._config import Flags, LaunchConfig
+from rnnjax.app._experiment import Experiment
+from rnnjax.app._main import default_workdir, free_flags, lines_of_flags, use_compilation_cache, use_devices
+from rnnjax.app._opened import numerics
+from rnnjax.app._outcome import draw_runs, run_session
+from rnnjax.app._parsing import parse_into, run_configs
+from rnnjax.app._session import Interrupted, Session
+from rnnjax.app._trained_run import TrainedRun
+from rnnjax.base import UserError
+from rnnjax.runs import Workdir
+from rnnjax.runs._workdir import refuse_other_run
+
+
+def train(
+    experiment: Experiment, workdir: str | os.PathLike[str] | None = None, progress: str = "auto", **flags: Any
+) -> TrainedRun:
+    """Trains an experiment like its command line, and returns the run; a second call resumes it.
+
+    A call leaves no state behind, neither flags nor settings of JAX. It works in notebooks and in threads. After an
+    interrupt, it saves the run and then raises.
+
+    Args:
+      experiment: what to run.
+      workdir: folder of the run; None for one under runs/, named after the flags.
+      progress: display mode: "auto", "bar", "lines", "notebook" or "none".
+      **flags: of the experiment, by name: numbers, strings, booleans, lists; cell_args as a string or a dict.
+
+    Raises:
+      UserError: the command line would refuse the flags too.
+      KeyboardInterrupt: the run was interrupted and has been saved.
+
+    Example:
+      >>> import tempfile, rnnjax
+      >>> from rnnjax import app, losses, tasks
+      >>> def build(config):
+      ...     stream = tasks.task_stream(tasks.adding(8), config.batch_size)
+      ...     return app.Setup(rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1))), losses.regress, stream)
+      >>> adding = app.Experiment(build, app.common_flags(cell="gru", hidden_size="4", optimizer="sgd"))
+      >>> run = app.train(adding, tempfile.mkdtemp(), progress="none", num_steps=2, learning_rate=1e-2)
+      >>> run.step, run.config.learning_rate
+      (2, 0.01)
+    """
+    experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
+    name = _name_of(experiment)
+    config = _parsed(experiment, name, workdir, flags)
+    experiment = experiment._replace(free=free_flags(experiment, config))
+    lines = lines_of_flags(experiment)
+    root = Path(config.workdir or default_workdir(name, experiment))
+    configs = run_configs(config)
+    if len(configs) > 1:
+        raise UserError(f"train() trains one cell, this is {','.join(config.cell)}: give cell={config.cell[-1]!r}")
+    refuse_other_run(root, lines, experiment.free)
+    with _settings(config):
+        session = Session(experiment, configs[0])
+        session.progress = progress
+        session.check()
+        if config.analyse:
+            Analyser(session)
+        with Workdir(root, lines, experiment.free) as work, _raised(root):
+            draw_runs(name, work, {configs[0].cell: run_session(experiment, session, work)})
+    return TrainedRun(root, experiment)
+
+
+def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str, Any]) -> LaunchConfig:
+    """Returns the config of flags given in Python, and stores their values in the set of flags."""
+    if workdir is not None:
+        given = {**given, "workdir": os.fspath(workdir)}
+    words = [word for flag, value in given.items() for word in _words(experiment, flag, value)]
+    config = parse_into(experiment.flags, [name, *words])
+    if config.values.get("coordinator") or config.values.get("num_processes"):
+        raise UserError("train() is one process: several are started by the command line")
+    return config
+
+
+def _words(experiment: Experiment, flag: str, value: Any) -> list[str]:
+    """Returns a flag in the form of a command line.
+
+    Example:
+      >>> from rnnjax import app
+      >>> adding = app.Experiment(lambda config: None, app.common_flags())
+      >>> _words(adding, "cell_args", {"forget_bias": 2.0}), _words(adding, "analyse", False)
+      (['--cell_args=forget_bias=2.0'], ['--analyse=false'])
+      >>> _words(adding, "lr_scale", ["u$=0.1", "b$=0"]), _words(adding, "report", ["drift", "flow"])
+      (['--lr_scale=u$=0.1', '--lr_scale=b$=0'], ['--report=drift,flow'])
+    """
+    if isinstance(value, Mapping):
+        return [f"--{flag}=" + ",".join(f"{name}={item!r}" for name, item in value.items())]
+    if isinstance(value, (list, tuple)):
+        several = flag in experiment.flags and experiment.flags[flag].flag_type().startswith("multi")
+        return [f"--{flag}={item}" for item in value] if several else [f"--{flag}={','.join(map(str, value))}"]
+    return [f"--{flag}={str(value).lower() if isinstance(value, bool) else value}"]
+
+
+def _name_of(experiment: Experiment) -> str:
+    """Returns the name of an experiment, which is that of the module with its `build`."""
+    module = str(getattr(experiment.build, "__module__", None) or "run")
+    return "run" if module == "__main__" else module.rpartition(".")[2]
+
+
+@contextlib.contextmanager
+def _settings(config: Flags) -> Iterator[None]:
+    """Configures JAX by the flags inside a `with` block, and restores the settings afterwards."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    use_devices(config)
+    use_compilation_cache(config)
+    try:
+        with numerics(config):
+            yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+@contextlib.contextmanager
+def _raised(root: Path) -> Iterator[None]:
+    """Turns an interrupt, after the run was saved, into the exception that Python raises for it."""
+    try:
+        yield
+    except Interrupted as interruption:
+        line = f"stopped and saved in {root}; the same call goes on from there"
+        if interruption.status == 130:
+            raise KeyboardInterrupt(line) from None
+        raise SystemExit(interruption.status) from None

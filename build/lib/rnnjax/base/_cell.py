@@ -1,0 +1,248 @@
+"""The Cell type and its contract.
+
+A recurrent network is a step function. A `Cell` is that function together with the functions that it needs:
+
+    init(key, x) -> params                          params of a cell for inputs like x
+    initial_carry(weights, x) -> carry              the state before the first input; only the shape of x is used
+    step(weights, carry, x, key=None) -> (carry, y) one input; a `lax.scan` body once the weights are bound
+    weights(params, key=None) -> weights            runs once per window, never once per step
+    window(weights, carry, xs, keys=None)           a fast implementation of a whole window; None: scan the step
+    output(carry) -> y                              the output as a function of the new carry; None: y depends on more
+
+One more function, `slow`, rebuilds a cell that is made of other cells from different parts; `wrapper` sets it.
+
+The contract of a cell:
+
+- It acts on one example, features last; `jax.vmap` makes batches. x, y and the carry are any pytrees.
+- Every leaf of params, weights and carry is a real floating array, of the dtype of the (floating) input.
+- `key=None` turns noise off. A key has the same time axes as its input.
+- The shape and dtype of the carry never change. Numbers given to a factory may be tracers.
+- The window agrees with the scan of the step in value and in gradient, with noise and without, on plain inputs and on
+  `Seq`. A wrapper that changes the step without changing the window drops the window: `with_step`.
+- If there is an `output`, step returns y = output(carry). A wrapper that changes y or the form of the carry replaces
+  or drops it. `zoneout` uses it.
+- A fast window may lack forward mode (jvp, jacfwd, linearize). `without_fast(cell)` is the same cell without such a
+  window in any of its parts. A function that builds a cell from cells is decorated with `wrapper`.
+- A carry type that wraps another carry is decorated with `wrapping_carry`; one with memory cells with `memory_carry`.
+- A leaf of params whose role has a name in `rnnjax/base/_paths.py` uses that name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol
+
+import jax
+
+from rnnjax.base._misfits import check_carry, check_inputs, explained
+
+PyTree = Any
+_Args = ParamSpec("_Args")
+
+
+class Init(Protocol):
+    """(key, x) -> params."""
+
+    def __call__(self, key: jax.Array, x: PyTree, /) -> PyTree: ...
+
+
+class _InitialCarry(Protocol):
+    """(weights, x) -> carry."""
+
+    def __call__(self, weights: PyTree, x: PyTree, /) -> PyTree: ...
+
+
+class Step(Protocol):
+    """(weights, carry, x, key) -> (carry, y); a window has the same form with a leading time axis."""
+
+    def __call__(
+        self, weights: PyTree, carry: PyTree, x: PyTree, key: jax.Array | None = None, /
+    ) -> tuple[PyTree, PyTree]: ...
+
+
+class Weights(Protocol):
+    """(params, key) -> weights."""
+
+    def __call__(self, params: PyTree, key: jax.Array | None = None, /) -> PyTree: ...
+
+
+def identity(params: PyTree, key: jax.Array | None = None, /) -> PyTree:
+    """Returns the params: the weights function of most cells."""
+    return params
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """A step function and the functions it needs to run; see the contract at the top of this module.
+
+    A Cell is not a pytree and cannot be an argument of a jitted function. Close over it instead.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> counter = Cell(
+      ...     init=lambda key, x: (),
+      ...     initial_carry=lambda weights, x: jnp.zeros(()),
+      ...     step=lambda weights, n, x, key=None: (n + 1.0, n * x),
+      ... )
+      >>> carry, y = run(counter, (), jnp.float32(3.0), carry=jnp.float32(2.0))
+      >>> float(carry), float(y)
+      (3.0, 6.0)
+    """
+
+    init: Init
+    initial_carry: _InitialCarry
+    step: Step
+    weights: Weights = identity
+    window: Step | None = None
+    output: Callable[[PyTree], PyTree] | None = None
+    slow: Callable[[], Cell] | None = None
+
+    def replace(self, **changes: Any) -> Cell:
+        """Returns the cell with some of its functions replaced; rebuilding it from other parts keeps the changes."""
+        slow = self.slow
+        if slow is None or "slow" in changes:
+            return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, slow=lambda: slow().replace(**changes), **changes)
+
+
+def with_step(cell: Cell, step: Step) -> Cell:
+    """Returns a cell with another step, without the window and output, which may no longer be correct.
+
+    For a step with the same values use `cell.replace(step=...)`, as in `cell.replace(step=jax.jit(cell.step))`.
+
+    Example:
+      >>> import rnnjax
+      >>> with_step(rnnjax.lstm(4), lambda w, h, x, key=None: (h, x)).window is None
+      True
+    """
+    return cell.replace(step=step, window=None, output=None)
+
+
+def without_fast(cell: Cell) -> Cell:
+    """Returns the same cell without fast windows in any of its parts, as forward mode requires.
+
+    A hand-written backward pass has no forward mode. The returned cell scans each step, so jvp, jacfwd and linearize
+    work, in any nesting of transformations. Values and gradients are the same.
+
+    Args:
+      cell: a cell built by the library's functions, or by functions decorated with `wrapper`. Any other function that
+        closes over a window cell keeps its fast window.
+
+    Example: a directional derivative through an LSTM.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> cell, xs = without_fast(rnnjax.unroll(rnnjax.lstm(4))), jnp.ones((12, 3))
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> _, slope = jax.jvp(lambda p: rnnjax.run(cell, p, xs)[1].sum(), (params,), (params,))
+      >>> bool(jnp.isfinite(slope))
+      True
+    """
+    rebuilt = cell if cell.slow is None else cell.slow()
+    return rebuilt if rebuilt.window is None else rebuilt.replace(window=None)
+
+
+def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
+    """Decorates a function that builds a cell from cells, so that `without_fast` can rebuild it without fast windows.
+
+    It is required if the step or window of the new cell calls that of a window cell. Cells are found among the
+    arguments and in tuples, lists and other trees of them, but not in functions.
+
+    Example: a wrapper that halves the outputs of a cell.
+      >>> import jax, jax.numpy as jnp, rnnjax
+      >>> @wrapper
+      ... def halved(cell):
+      ...     def step(weights, carry, x, key=None):
+      ...         carry, y = cell.step(weights, carry, x, key)
+      ...         return carry, y / 2
+      ...     return rnnjax.with_step(cell, step)
+      >>> cell, xs = without_fast(halved(rnnjax.unroll(rnnjax.lstm(4)))), jnp.ones((12, 3))
+      >>> params = cell.init(jax.random.key(0), xs)
+      >>> jax.jvp(lambda p: rnnjax.run(cell, p, xs)[1], (params,), (params,))[1].shape
+      (12, 4)
+    """
+
+    def part(argument: Any) -> Any:
+        return jax.tree.map(
+            lambda a: without_fast(a) if isinstance(a, Cell) else a, argument, is_leaf=lambda a: isinstance(a, Cell)
+        )
+
+    @functools.wraps(factory)
+    def make(*args: _Args.args, **kwargs: _Args.kwargs) -> Cell:
+        def slow() -> Cell:
+            return make(*map(part, args), **{name: part(a) for name, a in kwargs.items()})
+
+        return factory(*args, **kwargs).replace(slow=slow)
+
+    return make
+
+
+# A wrapper that draws noise and passes its key on draws from fold(key, its own tag): a stack uses 0, 1, 2, ...
+WEIGHTS_TAG, ZONEOUT_TAG = 0x57E16475, 0x20E0
+
+
+def run(
+    cell: Cell, params: PyTree, x: PyTree, carry: PyTree | None = None, key: jax.Array | None = None
+) -> tuple[PyTree, PyTree]:
+    """Runs a cell on one input; for `unroll(cell)`, one input is a window `[T, ...]`.
+
+    Args:
+      cell: the cell to run.
+      params: from `cell.init(key, x)`.
+      x: one input.
+      carry: the initial state; None: `cell.initial_carry`.
+      key: the key for dropout and other noise; None: no noise, as in evaluation.
+
+    Returns:
+      (carry, y): the state after the input, and the output.
+
+    Raises:
+      ValueError: x, params or the carry do not fit the cell; one line says which, and what is wanted.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> xs = jax.random.normal(jax.random.key(0), (12, 3))
+      >>> cell = rnnjax.unroll(rnnjax.lstm(4))
+      >>> carry, ys = run(cell, cell.init(jax.random.key(1), xs), xs)
+      >>> ys.shape
+      (12, 4)
+    """
+    key = typed_key(key)
+    with explained(cell, x, params, key):
+        check_inputs(cell, x)
+        weights = cell.weights(params, weights_key(key))
+        if carry is None:
+            carry = cell.initial_carry(weights, x)
+        else:
+            check_carry(cell, weights, x, carry)
+        return cell.step(weights, carry, x, key)
+
+
+def typed_key(key: Any) -> Any:
+    """Returns a key, or array of keys, of `jax.random.PRNGKey` as one of `jax.random.key`; anything else unchanged."""
+    legacy = key is not None and not jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return jax.random.wrap_key_data(key) if legacy else key
+
+
+def weights_key(key: jax.Array | None) -> jax.Array | None:
+    """Returns the key for `Cell.weights` that belongs to a key for `Cell.step`: one per window."""
+    key = typed_key(key)
+    return None if key is None else jax.random.fold_in(key.ravel()[0] if key.ndim else key, WEIGHTS_TAG)
+
+
+def fold(key: jax.Array | None, tag: int | jax.Array) -> Any:
+    """`jax.random.fold_in` for a key, elementwise for an array of keys; None for None."""
+    key = typed_key(key)
+    if key is None or key.ndim == 0:
+        return key if key is None else jax.random.fold_in(key, tag)
+    return jax.vmap(fold, (0, None))(key, tag)
+
+
+def split(key: jax.Array | None, n: int) -> tuple[Any, ...]:
+    """Returns n keys of the shape of `key`, so keys with a time axis are split elementwise; n times None for None."""
+    return tuple(fold(key, i) for i in range(n))
+
+
+def out_shape(cell: Cell, params: PyTree, x: PyTree) -> PyTree:
+    """Returns the shape and dtype of a cell's output as `jax.ShapeDtypeStruct`s, without computing it."""
+    return jax.eval_shape(lambda p, x: run(cell, p, x)[1], params, x)

@@ -1,0 +1,256 @@
+"""Inputs, params and carries that do not fit a cell, said in one line.
+
+Shapes are compared while a program is traced, most of them only when that has failed: a compiled program is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+_Cell: TypeAlias = Any  # the types themselves are defined above this file
+_PyTree: TypeAlias = Any
+_Fits = Callable[[Any], bool]
+_trying = contextvars.ContextVar("_trying", default=False)
+_LONGEST = 60  # characters of what is shown of a tree, a shape or a path
+_FLOATS = "integers where floating numbers are wanted, x.astype(float) or embed or one_hot before the cell"
+_AXES = {0: "", 1: "one axis too many", 2: "two axes too many", -1: "one axis too few", -2: "two axes too few"}
+
+
+@contextlib.contextmanager
+def explained(cell: _Cell, x: _PyTree, params: _PyTree = None, key: jax.Array | None = None) -> Iterator[None]:
+    """Where the body fails since x, params or the carry do not fit the cell, says which; other errors pass.
+
+    Params and the key are those given to `run`; in `init` there are none.
+
+    Raises:
+      ValueError: of one line, with what was given and what is wanted.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        line = None if _trying.get() else _misfit(cell, x, params, key)
+        if line is None:
+            raise
+        raise ValueError(line) from error
+
+
+def check_inputs(cell: _Cell, x: _PyTree) -> None:
+    """Refuses integers where a cell would make params or a carry of integers of them, which hold no numbers between."""
+    if not _has_integers(x) or _trying.get() or _holds_floats(cell, x):
+        return
+    if _holds_floats(cell, _changed(x, 0, False, True)):
+        raise ValueError(f"x is {_shown(x)}: {_FLOATS}")
+
+
+def check_carry(cell: _Cell, weights: _PyTree, x: _PyTree, carry: _PyTree) -> None:
+    """Refuses a carry of another structure or other shapes than that which the cell starts with."""
+    try:
+        wanted = jax.eval_shape(cell.initial_carry, weights, x)
+    except Exception:  # what is wrong here is not the carry
+        return
+    if not _same_structure(carry, wanted) or _shapes(carry) != _shapes(wanted):
+        raise ValueError(_carry_line(wanted, carry))
+
+
+def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> str | None:
+    """The line for what does not fit; None: all seems to, what failed is something else."""
+
+    def fits(x: _PyTree) -> bool:
+        return _runs(cell, x, key)
+
+    def fits_params(x: _PyTree) -> bool:
+        return fits(x) and _wanted(cell, x) == _shapes(params)
+
+    token = _trying.set(True)
+    try:
+        if not fits(x):
+            return _input_line(fits, x) or _features_line(fits, cell, x, params)
+        if params is None or _wanted(cell, x) == _shapes(params):
+            return None
+        return _features_line(fits, cell, x, params) or _input_line(fits_params, x) or _params_line(cell, x, params)
+    finally:
+        _trying.reset(token)
+
+
+def _runs(cell: _Cell, x: _PyTree, key: jax.Array | None) -> bool:
+    """Whether a cell with params of its own takes an input like x."""
+
+    def run(x: _PyTree) -> _PyTree:
+        weights = cell.weights(cell.init(jax.random.key(0), x), None)
+        return cell.step(weights, cell.initial_carry(weights, x), x, key)
+
+    try:
+        jax.eval_shape(run, x)
+    except Exception:  # a trial: any failure is an answer
+        return False
+    return True
+
+
+def _holds_floats(cell: _Cell, x: _PyTree) -> bool:
+    """Whether params and carry are of floating numbers for inputs like x."""
+
+    def held(x: _PyTree) -> _PyTree:
+        params = cell.init(jax.random.key(0), x)
+        return params, cell.initial_carry(cell.weights(params, None), x)
+
+    token = _trying.set(True)
+    try:
+        leaves = jax.tree.leaves(jax.eval_shape(held, x))
+    except Exception:  # a trial
+        return False
+    finally:
+        _trying.reset(token)
+    return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+
+
+def _input_line(fits: _Fits, x: _PyTree) -> str | None:
+    """What must change in x, its axes or its dtype or both, before the cell takes it."""
+    symbols = _has_integers(x)
+    for floating in (False, True) if symbols else (False,):
+        for axes in _AXES:
+            for leading in (False, True) if axes < 0 else (True,):
+                with contextlib.suppress(IndexError, TypeError, ValueError):
+                    if fits(_changed(x, axes, leading, floating)):
+                        advice = _advice(x, axes, symbols and not floating), _FLOATS if floating else ""
+                        return f"x is {_shown(x)}: {'; '.join(filter(None, advice))}"
+    return None
+
+
+def _advice(x: _PyTree, axes: int, symbols: bool) -> str:
+    """What to do about axes that are too many or too few; symbols have no features."""
+    rank = max((jnp.ndim(a) for a in jax.tree.leaves(_features(x))), default=0)
+    if axes == 0:
+        return ""
+    if axes > 0:
+        return f"{_AXES[axes]}, jax.vmap runs a batch of inputs and unroll(cell) a window of steps"
+    if rank > (not symbols):
+        return f"{_AXES[axes]}, the cell inside unroll takes windows already: leave one unroll out"
+    return f"{_AXES[axes]}, " + ("" if symbols else "features come last, as in [T, 1], and ") + "x[None] is one step"
+
+
+def _changed(x: _PyTree, axes: int, leading: bool, floating: bool) -> _PyTree:
+    """The shapes of x without its first axes, or with more of size one at an end, and as floating numbers."""
+
+    def change(x: _PyTree) -> _PyTree:
+        if floating:
+            x = jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.integer) else a, x)
+        for _ in range(abs(axes)):
+            if leading:
+                x = jax.tree.map(lambda a: a[0] if axes > 0 else a[None], x)
+            else:
+                x = _on_features(lambda a: a[..., None], x)
+        return x
+
+    return jax.eval_shape(change, x)
+
+
+def _wanted(cell: _Cell, x: _PyTree) -> dict[str, tuple[int, ...]]:
+    """The shapes of a cell's params for inputs like x."""
+    return _shapes(jax.eval_shape(lambda x: cell.init(jax.random.key(0), x), x))
+
+
+def _features_line(fits: _Fits, cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
+    """Says for how many features params are, where x has another number of them."""
+    given = {} if _has_integers(x) else _shapes(params)
+    for features in _likely_features(cell, x, given) - {_num_features(x)}:
+        with contextlib.suppress(Exception):  # a trial
+            other = _with_features(x, features)
+            if _wanted(cell, other) == given and fits(other):
+                return f"params are for {features} features, x {_shown(x)} has {_num_features(x)}"
+    return None
+
+
+def _likely_features(cell: _Cell, x: _PyTree, given: dict[str, tuple[int, ...]]) -> set[int]:
+    """Sizes in the params, and what a size that differs leads to: features beside others, or of several steps."""
+    likely, n = {size for shape in given.values() for size in shape}, _num_features(x)
+    with contextlib.suppress(Exception):  # the cell takes no such x at all
+        for name, shape in _wanted(cell, x).items():
+            for has, needs in zip(given.get(name, ()), shape):
+                likely |= {n + has - needs, n * has // needs}
+    return {size for size in likely if size > 0}
+
+
+def _params_line(cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
+    """How params differ from those of the cell; None if they do not."""
+    given, wanted = _shapes(params), _wanted(cell, x)
+    missing, over = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
+    if missing or over:
+        kinds = ((missing, wanted, "missing"), (over, given, "one too many"))
+        parts = [f"{names[0][-_LONGEST:]} {list(of[names[0]])} is {what}" for names, of, what in kinds if names]
+        return f"params are of another cell: {' and '.join(parts)}"
+    for name in (n for n in wanted if wanted[n] != given[n]):
+        shapes = f"is {list(given[name])}, wanted {list(wanted[name])}"
+        return f"params are of another cell or size: {name[-_LONGEST:]} {shapes} for x {_shown(x)}"
+    return None
+
+
+def _carry_line(wanted: _PyTree, carry: _PyTree) -> str:
+    """How a carry differs from that which a cell starts with."""
+    given, right = _shapes(carry), _shapes(wanted)
+    if _same_structure(carry, wanted):
+        name = next(n for n in right if right[n] != given[n])
+        return f"carry{'/' * bool(name)}{name[-_LONGEST:]} is {list(given[name])}, wanted {list(right[name])}"
+    return f"carry is {_shown(carry)}, wanted {_shown(wanted)}"
+
+
+def _same_structure(a: _PyTree, b: _PyTree) -> bool:
+    """Whether two trees differ in their leaves alone."""
+    one: Any = jax.tree.structure(a)
+    return bool(one == jax.tree.structure(b))
+
+
+def _shapes(tree: _PyTree) -> dict[str, tuple[int, ...]]:
+    """Shapes by path, as in "1/u"."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+class _Shape(tuple[int, ...]):
+    """A shape that is shown as a list, and is a leaf of a tree."""
+
+    def __repr__(self) -> str:
+        return str(list(self))
+
+
+def _shown(tree: _PyTree) -> str:
+    """A tree with the shapes of its arrays, short."""
+    text = str(jax.tree.map(lambda a: _Shape(jnp.shape(a)), tree))
+    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}..."
+
+
+def _is_seq(x: _PyTree) -> bool:
+    """Whether x is a Seq, whose marks have no features; the type itself is defined above this file."""
+    return getattr(x, "_fields", None) == ("x", "valid", "first")
+
+
+def _features(x: _PyTree) -> _PyTree:
+    """The inputs without marks."""
+    return x.x if _is_seq(x) else x
+
+
+def _on_features(f: Callable[[Any], Any], x: _PyTree) -> _PyTree:
+    """A function of every array of x but marks."""
+    return x._replace(x=jax.tree.map(f, x.x)) if _is_seq(x) else jax.tree.map(f, x)
+
+
+def _num_features(x: _PyTree) -> int:
+    """The size of the last axis of the first array; 0 where there is none."""
+    return int((0, *jnp.shape(next(iter(jax.tree.leaves(_features(x))), 0)))[-1])
+
+
+def _with_features(x: _PyTree, features: int) -> _PyTree:
+    """The shapes of x with another number of features."""
+    return jax.eval_shape(lambda x: _on_features(lambda a: jnp.zeros((*a.shape[:-1], features), a.dtype), x), x)
+
+
+def _has_integers(x: _PyTree) -> bool:
+    """Whether x has arrays of integers, marks aside."""
+    return any(jnp.issubdtype(jnp.result_type(a), jnp.integer) for a in jax.tree.leaves(_features(x)))

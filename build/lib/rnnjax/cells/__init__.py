@@ -1,0 +1,146 @@
+"""Factories of cells.
+
+Feedforward layers, recurrent cores and layers, linear recurrences, deep and stochastic cells, baselines. Belongs here:
+a function that returns a `Cell`. Does not belong here: a function from a cell to a cell (`wrappers`), a unitary cell
+(`unitary`), a cell over trees (`trees`).
+"""
+
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
+from rnnjax.cells._baselines import (
+    bag_of_inputs,
+    convolution,
+    delay_line,
+    input_slots,
+    max_so_far,
+    mean_so_far,
+    per_position,
+    time_delay,
+)
+from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, recurrent, vanilla_core
+from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
+from rnnjax.cells._delta_rule import delta_product, deltanet, gated_deltanet
+from rnnjax.cells._feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
+from rnnjax.cells._fixed_weights import LMUCarry, esn, lmu, ridge
+from rnnjax.cells._gated_recurrences import qrnn, rg_lru, rtu, sru
+from rnnjax.cells._layers import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
+from rnnjax.cells._lean_gates import atr, cfn, janet, ligru, minimal_rnn, ran, star, ugrnn
+from rnnjax.cells._linear_attention import gla, linear_attention, mamba2, retnet
+from rnnjax.cells._linear_recurrence import linear_recurrent, linear_scan, lru, mingru, minlstm, s4d
+from rnnjax.cells._lstm import LSTMCarry, lstm_core, peephole_core
+from rnnjax.cells._matrix_memory import Write, matrix_recurrent
+from rnnjax.cells._oscillators import OscillatorCarry, antisymmetric_rnn, cornn, lem, unicornn
+from rnnjax.cells._output_feedback import feedback, jordan, teacher_forced
+from rnnjax.cells._small_cells import brc, fastgrnn, fastrnn, nbrc
+from rnnjax.cells._state_spaces import s5, s6
+from rnnjax.cells._stochastic import (
+    Binary,
+    binary,
+    binary_core,
+    boltzmann_core,
+    energy,
+    log_probability,
+    stored,
+    symmetric,
+)
+from rnnjax.cells._xlstm import MLSTMCarry, SLSTMCarry, mlstm, slstm
+
+__all__ = [
+    "Binary",
+    "LMUCarry",
+    "LSTMCarry",
+    "MLSTMCarry",
+    "OscillatorCarry",
+    "SLSTMCarry",
+    "Write",
+    "antisymmetric_rnn",
+    "atr",
+    "bag_of_inputs",
+    "binary",
+    "binary_core",
+    "boltzmann_core",
+    "brc",
+    "cfn",
+    "clockwork",
+    "clockwork_core",
+    "convolution",
+    "cornn",
+    "ctrnn",
+    "ctrnn_core",
+    "deep_transition",
+    "deep_transition_core",
+    "delay_line",
+    "delta_product",
+    "deltanet",
+    "dropout",
+    "elman",
+    "embed",
+    "energy",
+    "esn",
+    "fastgrnn",
+    "fastrnn",
+    "feedback",
+    "gated_deltanet",
+    "gla",
+    "gru",
+    "gru_core",
+    "indrnn",
+    "indrnn_core",
+    "input_slots",
+    "irnn",
+    "janet",
+    "jordan",
+    "layer_norm",
+    "lem",
+    "ligru",
+    "linear",
+    "linear_attention",
+    "linear_recurrent",
+    "linear_scan",
+    "lmu",
+    "log_probability",
+    "lru",
+    "lstm",
+    "lstm_core",
+    "mamba2",
+    "matrix_recurrent",
+    "max_so_far",
+    "mean_so_far",
+    "mgu",
+    "mgu_core",
+    "mingru",
+    "minimal_rnn",
+    "minlstm",
+    "mlstm",
+    "nbrc",
+    "one_hot",
+    "peephole_core",
+    "peephole_lstm",
+    "per_position",
+    "pointwise",
+    "qrnn",
+    "ran",
+    "recurrent",
+    "retnet",
+    "rg_lru",
+    "ridge",
+    "rtu",
+    "s4d",
+    "s5",
+    "s6",
+    "slstm",
+    "sru",
+    "star",
+    "stored",
+    "symmetric",
+    "teacher_forced",
+    "time_delay",
+    "ugrnn",
+    "unicornn",
+    "vanilla",
+    "vanilla_core",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

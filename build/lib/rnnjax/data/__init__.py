@@ -1,0 +1,112 @@
+"""Reads files into arrays, and turns arrays into batches and streams.
+
+Belongs here: readers, vocabularies, batching. Does not belong here: synthetic tasks (`tasks`). Files are data: this
+folder never executes what it reads, and limits every size.
+"""
+
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
+from rnnjax.data._batch import Batch
+from rnnjax.data._batches import bucketed, packed, padded, split_long, within_length
+from rnnjax.data._fetching import Remote, fetch, unpack
+from rnnjax.data._files import find, find_folder, read_bytes, read_lines
+from rnnjax.data._images import (
+    Images,
+    digits,
+    idx_folder,
+    images_in_order,
+    permuted,
+    pixels,
+    read_idx,
+    shuffled_images,
+    split,
+    unpermuted,
+)
+from rnnjax.data._labelled import Labelled, class_folder, drop_duplicates, random_split, read_labelled
+from rnnjax.data._music import KEYS, LOWEST, read_rolls
+from rnnjax.data._series import read_frames, read_series, read_ts, vowels
+from rnnjax.data._speech import Frames, Recording, decode_wav, frames, labels_of, log_mel, mel_bank, recordings
+from rnnjax.data._stream import Stream
+from rnnjax.data._streams import gather_examples, in_order, label_last_step, map_batches, shuffled
+from rnnjax.data._tags import NONE, Sentences, Tagged, read_tagged
+from rnnjax.data._text import Alphabet, Rows, contiguous_rows, join_spelled, python_topics, read, reading_stream
+from rnnjax.data._vectors import EmbeddingTable, Vectors, embedding_table, read_vectors, write_vectors
+from rnnjax.data._words import END, UNKNOWN, Vocabulary, detokenise, read_words, tokenise
+
+__all__ = [
+    "END",
+    "KEYS",
+    "LOWEST",
+    "NONE",
+    "UNKNOWN",
+    "Alphabet",
+    "Batch",
+    "EmbeddingTable",
+    "Frames",
+    "Images",
+    "Labelled",
+    "Recording",
+    "Remote",
+    "Rows",
+    "Sentences",
+    "Stream",
+    "Tagged",
+    "Vectors",
+    "Vocabulary",
+    "bucketed",
+    "class_folder",
+    "contiguous_rows",
+    "decode_wav",
+    "detokenise",
+    "digits",
+    "drop_duplicates",
+    "embedding_table",
+    "fetch",
+    "find",
+    "find_folder",
+    "frames",
+    "gather_examples",
+    "idx_folder",
+    "images_in_order",
+    "in_order",
+    "join_spelled",
+    "label_last_step",
+    "labels_of",
+    "log_mel",
+    "map_batches",
+    "mel_bank",
+    "packed",
+    "padded",
+    "permuted",
+    "pixels",
+    "python_topics",
+    "random_split",
+    "read",
+    "read_bytes",
+    "read_frames",
+    "read_idx",
+    "read_labelled",
+    "read_lines",
+    "read_rolls",
+    "read_series",
+    "read_tagged",
+    "read_ts",
+    "read_vectors",
+    "read_words",
+    "reading_stream",
+    "recordings",
+    "shuffled",
+    "shuffled_images",
+    "split",
+    "split_long",
+    "tokenise",
+    "unpack",
+    "unpermuted",
+    "vowels",
+    "within_length",
+    "write_vectors",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

@@ -1,0 +1,220 @@
+"""Texts with a label each: one per line of a file, or one file per class in a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnjax.base import UserError
+from rnnjax.base._errors import as_user_error
+from rnnjax.data._files import raise_at_line, read_lines
+from rnnjax.data._opening import UTF8
+
+
+class Labelled(NamedTuple):
+    """Examples with a class each.
+
+    Attributes:
+      xs: the examples: texts, or arrays `[T, ...]` of different lengths.
+      y: index of the class, int32 `[n]`.
+      classes: their names.
+    """
+
+    xs: list
+    y: np.ndarray
+    classes: tuple[str, ...]
+
+    def at(self, places: Sequence[int] | np.ndarray) -> Labelled:
+        """Returns the examples at the given indices."""
+        return Labelled([self.xs[i] for i in places], self.y[list(places)], self.classes)
+
+
+def read_labelled(
+    path: str, classes: Sequence[str] = (), separator: str = "\t", encoding: str = UTF8, complete: bool = True
+) -> Labelled:
+    """Reads a file with one text per line, each after its label.
+
+    Args:
+      path: a text file, which may be compressed with gzip. Blank lines are skipped.
+      classes: the possible classes; () for those that occur, in order of first appearance.
+      separator: between a label and its text.
+      complete: whether each of `classes` must occur.
+      encoding: of the text; a byte order mark takes precedence.
+
+    Raises:
+      UserError: a line, which is named, has no label, no text, or a label that is not one of the classes; a class is
+        empty; the first line holds column names; or most labels occur only once.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.txt"
+      >>> _ = path.write_text("good\\twhat a joy\\nbad\\tno\\n")
+      >>> found = read_labelled(str(path))
+      >>> found.xs, found.y.tolist(), found.classes
+      (['what a joy', 'no'], [0, 1], ('good', 'bad'))
+    """
+    labels: list[tuple[int, str]] = []
+    xs: list[str] = []
+    for number, line in enumerate(read_lines(path, encoding), 1):
+        if not line.strip():
+            continue
+        label, _, text = (part.strip() for part in line.partition(separator))
+        if not label or not text:
+            raise_at_line(path, number, f"no {'text' if label else 'label'}: write LABEL{separator!r}TEXT")
+        labels.append((number, label))
+        xs.append(text)
+    if not classes:
+        _check_labels(labels, path)
+    if not xs and not (classes and complete):
+        raise UserError(f"{path}: no line has a text")
+    found = with_classes(xs, labels, tuple(classes) or tuple(dict.fromkeys(label for _, label in labels)), path)
+    empty = [name for name in classes if complete and name not in {label for _, label in labels}]
+    if empty:
+        raise UserError(f"{path}: the class {empty[0]!r} is empty")
+    return found
+
+
+_COLUMNS = ("label", "labels", "class", "category", "target", "sentiment")  # names of the label column in a header
+_MANY = 20  # lines needed to decide that the labels are in the other column
+
+
+def _check_labels(labels: Sequence[tuple[int, str]], path: str) -> None:
+    """Refuses a header line, which would become a class of its own, and texts in the column of the labels."""
+    each = Counter(label for _, label in labels)
+    line, first = labels[0] if labels else (0, "")
+    if len(labels) > 1 and each[first] == 1 and first.lower() in _COLUMNS:
+        raise_at_line(path, line, f"{first!r} is the name of a column and no label: leave the line out")
+    if len(labels) >= _MANY and 2 * len(each) > len(labels):
+        raise_at_line(
+            path,
+            line,
+            f"{len(each)} different labels in {len(labels)} lines, such as {first!r:.40}: "
+            "the label stands before the text",
+        )
+
+
+def name_some(classes: Sequence[str], most: int = 10) -> str:
+    """Lists the names of classes for a message.
+
+    Example:
+      >>> name_some("abcd", most=2)
+      'a, b and 2 others'
+    """
+    more = len(classes) - most
+    return f"{', '.join(classes[:most])} and {more} others" if more > 0 else ", ".join(classes)
+
+
+def with_classes(xs: list, labels: Sequence[tuple[int, str]], classes: tuple[str, ...], path: str) -> Labelled:
+    """Returns examples whose labels are mapped to classes by name.
+
+    Args:
+      xs: the examples.
+      labels: of each, with its line number.
+      classes: in order.
+      path: of the file, for the message.
+
+    Raises:
+      UserError: a label, whose line is named, is not one of the classes.
+
+    Example:
+      >>> with_classes(["no", "yes"], [(1, "bad"), (2, "good")], ("good", "bad", "fair"), "test.tsv").y.tolist()
+      [1, 0]
+    """
+    places = {name: i for i, name in enumerate(classes)}
+    for line, label in labels:
+        if label not in places:
+            raise_at_line(path, line, f"the label {label!r:.40} is none of {name_some(classes)}")
+    return Labelled(xs, np.array([places[label] for _, label in labels], np.int32), classes)
+
+
+def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
+    """Reads a folder with one text file per class, named after the class, one example per line, such as surnames.
+
+    Blank lines and hidden files are skipped.
+
+    Args:
+      folder: of the files.
+      encoding: of the text; a byte order mark takes precedence.
+
+    Raises:
+      UserError: there are fewer than two such files, or folders among them, or files with different extensions, or two
+        of the same class; or a file has no example or another encoding.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> folder = pathlib.Path(tempfile.mkdtemp())
+      >>> _ = (folder / "Greek.txt").write_text("Kouros\\nXydis\\n"), (folder / "Irish.txt").write_text("Whelan\\n")
+      >>> found = class_folder(str(folder))
+      >>> found.xs, found.y.tolist(), found.classes
+      (['Kouros', 'Xydis', 'Whelan'], [0, 0, 1], ('Greek', 'Irish'))
+    """
+    with as_user_error("read", folder):
+        paths = sorted(p for p in Path(folder).iterdir() if not p.name.startswith("."))
+    names = _class_names(folder, paths)
+    parts = [[line.strip() for line in read_lines(str(path), encoding) if line.strip()] for path in paths]
+    for path, part in zip(paths, parts):
+        if not part:
+            raise UserError(f"{path}: the class {_plain(path).stem!r} is empty")
+    y = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+    return Labelled([x for part in parts for x in part], y, names)
+
+
+def _class_names(folder: str, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Returns the names of the classes, if the files are those of classes and nothing else."""
+    files = [path for path in paths if path.is_file()]
+    if len(files) < 2:
+        raise UserError(f"{folder} has {len(files)} files: one is needed for each of at least two classes")
+    if len(files) < len(paths):
+        other = next(path.name for path in paths if path not in files)
+        raise UserError(f"{folder} holds {other!r}, which is no file: each class is one file")
+    first = {_plain(path).suffix: path.name for path in reversed(files)}
+    if len(first) > 1:
+        a, b = sorted(first.values())[:2]
+        raise UserError(f"{folder} holds {a!r} and {b!r}: the files of the classes have one ending; move others away")
+    names = tuple(_plain(path).stem for path in files)
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise UserError(f"{folder} has two files of the class {twice[0]!r}")
+    return names
+
+
+def _plain(path: Path) -> Path:
+    """Returns a path without the .gz extension."""
+    return path.with_suffix("") if path.suffix == ".gz" else path
+
+
+def random_split(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
+    """Splits the numbers below n at random: first the remainder, then one part for each fraction in `parts`.
+
+    Example:
+      >>> [len(part) for part in random_split(100, 0.1, 0.2)]
+      [70, 10, 20]
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    ends = np.cumsum([round(part * n) for part in parts])
+    pieces = np.split(order, ends)
+    return [np.sort(piece) for piece in (pieces[-1], *pieces[:-1])]
+
+
+def drop_duplicates(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """Removes from the last part what also occurs in the other parts; returns the parts and the number removed.
+
+    If some examples of a list occur twice, a random split puts training examples into the test part.
+
+    Args:
+      keys: of the examples; equal keys mean equal examples.
+      parts: indices, with the test part last.
+
+    Example:
+      >>> import numpy as np
+      >>> drop_duplicates(["a", "b", "a", "c"], [np.array([0, 1]), np.array([2, 3])])
+      ([array([0, 1]), array([3])], 1)
+    """
+    *others, test = parts
+    known = {keys[i] for part in others for i in part}
+    new = np.array([i for i in test if keys[i] not in known], int)
+    return [*others, new], len(test) - len(new)

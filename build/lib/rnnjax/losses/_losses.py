@@ -1,0 +1,224 @@
+"""Unreduced losses of one step, and means that can be summed over steps, windows, examples and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from rnnjax.base import PyTree, Seq, without_marks
+from rnnjax.base._numerics import at_least_single
+from rnnjax.data import Batch
+
+
+class Mean(NamedTuple):
+    """A mean stored as two sums, so that the means of parts add up to the mean of the whole.
+
+    Attributes:
+      total: sum of the values that count.
+      weight: number of values that count.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> a, b = mean(jnp.array([1.0, 2.0])), mean(jnp.array([6.0]))
+      >>> float(jax.tree.map(jnp.add, a, b).value())
+      3.0
+    """
+
+    total: jax.Array
+    weight: jax.Array
+
+    def value(self) -> jax.Array:
+        """Returns total / weight; nan if nothing counts."""
+        return self.total / self.weight
+
+
+Metrics = dict[str, Mean]
+
+
+Objective = Callable[[PyTree, Batch], Metrics]
+
+
+def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
+    """Returns the mean of the values that count. Masked values are never read, so nan and inf there are harmless.
+
+    Both sums are at least in float32: in half precision, a sum stops growing after some hundred terms.
+
+    Args:
+      values: of any shape.
+      mask: booleans, whose axes are the leading axes of the values; None means that all count.
+
+    Raises:
+      ValueError: the mask is not boolean, or its shape is not that of the leading axes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).value())
+      2.0
+    """
+    values = _in_floats(values)
+    if mask is None:
+        return Mean(values.sum(), jnp.full((), values.size, values.dtype))
+    mask = jnp.asarray(mask)
+    if mask.dtype != bool or mask.shape != values.shape[: mask.ndim]:
+        raise ValueError(
+            f"a mask of values {list(values.shape)} is boolean, of the shape of their leading axes, "
+            f"got {mask.dtype} {list(mask.shape)}"
+        )
+    mask = jnp.broadcast_to(jnp.reshape(mask, mask.shape + (1,) * (values.ndim - mask.ndim)), values.shape)
+    return Mean(jnp.where(mask, values, jnp.zeros_like(values)).sum(), mask.sum().astype(values.dtype))
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns - log softmax(logits)[label], in nats.
+
+    Args:
+      logits: `[..., classes]`; half precision is converted to single.
+      labels: integers `[...]`. A label that is not a class, below 0 or too large, has a loss of nan and a gradient of
+        zero; use `mean` with a mask to leave out labels that stand for padding.
+
+    Returns:
+      `[...]`
+
+    Raises:
+      ValueError: labels are not integers, or their shape does not match the logits.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(cross_entropy(jnp.zeros(8), jnp.int32(3)).round(4))  # ln 8
+      2.0794
+    """
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or jnp.shape(labels) != jnp.shape(logits)[:-1]:
+        raise ValueError(
+            f"cross_entropy of logits {list(jnp.shape(logits))} takes integer labels {list(jnp.shape(logits)[:-1])}, "
+            f"got {jnp.result_type(labels)} {list(jnp.shape(labels))}"
+        )
+    logits = at_least_single(logits)
+    fit = jnp.isfinite(logits.max(-1)) & (labels >= 0) & (labels < logits.shape[-1])
+    known = jnp.where(fit[..., None], logits, jnp.zeros_like(logits))
+    nats = optax.softmax_cross_entropy_with_integer_labels(known, jnp.where(fit, labels, jnp.zeros_like(labels)))
+    return jnp.where(fit, nats, jnp.full_like(nats, jnp.nan))
+
+
+def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns - y log p - (1 - y) log(1 - p) with p = sigmoid(logit), in nats, elementwise, at least in float32.
+
+    Raises:
+      ValueError: logits and labels have different shapes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
+      0.6931
+    """
+    _check_same_shape("binary_cross_entropy", logits, labels)
+    known, unknown = _split_nonfinite(labels)
+    z, endless = _split_nonfinite(logits)
+    sure = endless == jnp.inf  # the loss is zero where the label agrees
+    endless = jnp.where(sure & (known == (logits > 0).astype(known.dtype)), jnp.zeros_like(endless), endless)
+    return jnp.where(sure, jnp.zeros_like(z), optax.sigmoid_binary_cross_entropy(z, known)) + endless + unknown
+
+
+def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
+    """Returns (y - target)^2, elementwise, without a factor of one half, at least in float32.
+
+    Raises:
+      ValueError: y and target have different shapes, so that broadcasting would pair each with all.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(squared_error(jnp.float32(3), jnp.float32(1)))
+      4.0
+    """
+    _check_same_shape("squared_error", y, target)
+    known, unknown = _split_nonfinite(target)
+    said, endless = _split_nonfinite(y)
+    return jnp.square(said - known) + endless + unknown
+
+
+def _in_floats(x: jax.Array) -> jax.Array:
+    """Returns numbers in floating point, at least in single precision: sums and squares of integers would wrap."""
+    x = jnp.asarray(x)
+    return at_least_single(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32)
+
+
+def _check_same_shape(name: str, y: jax.Array, target: jax.Array) -> None:
+    if jnp.shape(y) != jnp.shape(target):
+        raise ValueError(f"{name} of {list(jnp.shape(y))} takes targets of that shape, got {list(jnp.shape(target))}")
+
+
+def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Replaces nan and inf by zeros, and returns what to add to a loss so that it is still nan or inf there.
+
+    A masked loss has a cotangent of zero, but zero times the derivative at nan would be nan.
+    """
+    x = _in_floats(x)
+    finite = jnp.isfinite(x)
+    return jnp.where(finite, x, jnp.zeros_like(x)), lax.stop_gradient(jnp.where(finite, jnp.zeros_like(x), jnp.abs(x)))
+
+
+def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
+    """Returns where a target counts: the batch's mask is true and the step of the output is valid.
+
+    Example:
+      >>> outputs = Seq(jnp.zeros((3, 2)), valid=jnp.array([True, True, False]))
+      >>> print(counted_mask(outputs, Batch(None, jnp.zeros(3), mask=jnp.array([False, True, True]))))
+      [False  True False]
+    """
+    valid = outputs.valid if isinstance(outputs, Seq) else None
+    if batch.mask is None or valid is None:
+        return batch.mask if valid is None else valid
+    return jnp.logical_and(batch.mask, valid)
+
+
+def classify(outputs: PyTree, batch: Batch) -> Metrics:
+    """The objective of classifying each step: cross-entropy in nats ("loss") and accuracy, for one example.
+
+    Both are nan if a logit is nan. The loss is nan if a label that counts is not a class.
+
+    Args:
+      outputs: logits `[T, classes]`, plain or a `Seq`.
+      batch: with targets y, integers `[T]`.
+
+    Raises:
+      ValueError: a label that counts is not a class; only checked when its value is known (not under jit).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> metrics = classify(jnp.eye(2), Batch(x=None, y=jnp.array([0, 0])))
+      >>> float(metrics["accuracy"].value())
+      0.5
+    """
+    logits, mask = without_marks(outputs), counted_mask(outputs, batch)
+    _check_labels(batch.y, mask, logits.shape[-1])
+    right = at_least_single((logits.argmax(-1) == batch.y).astype(logits.dtype))
+    right = jnp.where(jnp.isnan(logits).any(-1), jnp.full_like(right, jnp.nan), right)
+    return {"loss": mean(cross_entropy(logits, batch.y), mask), "accuracy": mean(right, mask)}
+
+
+def _check_labels(labels: jax.Array, mask: jax.Array | None, classes: int) -> None:
+    """Refuses a label that counts but is not a class, if labels and mask are known."""
+    if isinstance(labels, jax.core.Tracer) or isinstance(mask, jax.core.Tracer):
+        return
+    y = np.asarray(labels)
+    wrong = ((y < 0) | (y >= classes)) & (True if mask is None else np.asarray(mask))
+    if wrong.any():
+        raise ValueError(
+            f"classify: a label that counts is from 0 to {classes - 1}, got {np.broadcast_to(y, wrong.shape)[wrong][0]}"
+        )
+
+
+def regress(outputs: PyTree, batch: Batch) -> Metrics:
+    """The objective of fitting each step: mean squared error over steps and features ("loss"), for one example.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(regress(jnp.ones((3, 1)), Batch(x=None, y=jnp.zeros((3, 1))))["loss"].value())
+      1.0
+    """
+    return {"loss": mean(squared_error(without_marks(outputs), batch.y), counted_mask(outputs, batch))}

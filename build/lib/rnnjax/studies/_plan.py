@@ -1,0 +1,129 @@
+"""Turns the flags of a study into a plan."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, NamedTuple
+
+from rnnjax._deprecated import argument_of_today
+from rnnjax.app import CELLS, Config, Experiment, make_cell
+from rnnjax.base import UserError
+from rnnjax.studies._members import Member, member, refuse
+from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, named, points, swept
+
+
+class Plan(NamedTuple):
+    """The plan of a study.
+
+    Attributes:
+      experiment: of all members.
+      name: of its module.
+      fixed: flags that all members share.
+      axes: of the grid.
+      ranges: of the space.
+      points: of the grid.
+    """
+
+    experiment: Experiment
+    name: str
+    fixed: list[tuple[str, str]]
+    axes: list[Axis]
+    ranges: list[Range]
+    points: list[Assignment]
+
+    def flags(self) -> list[str]:
+        """Returns the flags that vary."""
+        return swept(self.axes, self.ranges)
+
+    def member(self, number: int, own: Assignment) -> Member:
+        """Returns a member of the study."""
+        return member(self.experiment, number, self.fixed, own)
+
+
+def found(name: str) -> tuple[Experiment, str]:
+    """Returns an experiment by name, from this repository or a module of the user, and its module.
+
+    Raises:
+      UserError: there is no such module, or it has no EXPERIMENT.
+    """
+    if not name:
+        raise UserError("--experiment=NAME is needed: copying, adding, ... or an importable module")
+    try:
+        ours = "." not in name and importlib.util.find_spec(f"experiments.{name}") is not None
+    except (ImportError, ValueError):
+        ours = False
+    module = f"experiments.{name}" if ours else name
+    try:
+        experiment: Any = getattr(importlib.import_module(module), "EXPERIMENT", None)
+    except Exception as error:  # a relative name, or any error of a user's module
+        raise UserError(f"--experiment={name}: no experiment, and no module that can be imported ({error})") from error
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"--experiment={name}: {module} has no EXPERIMENT that trains members")
+    return experiment, module
+
+
+def plan(config: Config) -> Plan:
+    """Returns the plan of a study after checking all its flags.
+
+    Raises:
+      UserError: a flag is unknown or cannot vary, a range is malformed, or there are too many members.
+    """
+    experiment, module = found(config.experiment)
+    given = {
+        option: [argument_of_today(f"--{text}", experiment.flags)[2:] for text in config.values[option]]
+        for option in ("set", "grid", "space")
+    }
+    fixed = [named("set", text, "flag=value") for text in given["set"]]
+    axes, ranges = [axis(text) for text in given["grid"]], [drawn_range(text) for text in given["space"]]
+    for flag, _ in fixed:
+        refuse(experiment, flag, "set")
+    for flag in swept(axes, ranges):
+        refuse(experiment, flag, "space" if flag in [r.flag for r in ranges] else "grid")
+        if flag in dict(fixed):
+            raise UserError(f"--{flag} is both set and varied")
+    if bool(ranges) != bool(config.trials):
+        raise UserError("--space and --trials belong together: where to draw from, and how often")
+    if not axes and not ranges:
+        raise UserError("nothing to vary: give --grid=flag=v1,v2 or --space=flag=log:lo:hi with --trials=N")
+    own = points(axes, config.max_members)
+    if len(own) * max(config.trials, 1) > config.max_members:
+        raise UserError(f"{len(own) * config.trials:,} members: at most {config.max_members:,} (--max_members)")
+    fixed += [(name, str(config.values[name])) for name in ("dtype", "matmul_precision")]
+    made = Plan(experiment, module, fixed, axes, ranges, own)
+    _check(made, config)
+    return made
+
+
+def _check_cell(plan: Plan, one: Member) -> None:
+    """Makes a member's cell, so that a wrong name or argument is refused before any member is trained."""
+    flags = plan.experiment.flags
+    ours = "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS)  # else the script has cells of its own
+    if ours and ":" not in one.config.cell:  # an import path is followed when the member is built
+        make_cell(one.config.cell, one.config.hidden_size, one.config.cell_arguments())
+
+
+def _check(plan: Plan, config: Config) -> None:
+    """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
+    for i, own in enumerate(plan.points):
+        ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
+        one = plan.member(i, ends | own)
+        _check_cell(plan, one)
+    for r in plan.ranges:
+        between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
+        for end in r.choices or ((f"{r.high:g}",) if r.kind == "int" else (f"{r.high:g}", between)):
+            one = plan.member(0, {**ends, **own, r.flag: end})
+            _check_cell(plan, one)
+    every, steps = one.config.eval_every, one.config.num_steps
+    if config.halving and (config.halving < 2 or not 0 < config.rung < steps or config.rung % every):
+        raise UserError(
+            f"--halving={config.halving} --rung={config.rung}: at least 2, and a rung that is a multiple of the "
+            f"{every} steps between evaluations and below the {steps} of a whole run"
+        )
+    if config.halving and "num_steps" in plan.flags():
+        raise UserError("--halving: all members have the same --num_steps")
+    if config.pbt and (not plan.ranges or config.pbt % every or config.halving):
+        raise UserError(
+            f"--pbt={config.pbt}: needs --space with --trials, a multiple of the {every} steps between evaluations, "
+            "and no --halving"
+        )

@@ -1,0 +1,199 @@
+"""A study as an object: `load_study` reads its members, their curves and the best network."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnjax.app import Config, Experiment, LaunchConfig, TrainedNetwork, parse
+from rnnjax.base import UserError
+from rnnjax.runs import Checkpoints
+from rnnjax.runs._leaves import DamagedError
+from rnnjax.runs._workdir import read_flags
+from rnnjax.studies._main import EXPERIMENT
+from rnnjax.studies._members import Member, member
+from rnnjax.studies._plan import found
+from rnnjax.studies._results import Row, best_of, settings_of
+from rnnjax.studies._space import named
+
+
+class TrainedStudy:
+    """A study on disk, as `load_study` returns it: read-only, finished or in progress.
+
+    Attributes:
+      path: its folder.
+      rows: the finished members in order, as in results.csv: member, flags, status, score, metrics.
+
+    Example: see `load_study`.
+      >>> TrainedStudy("nowhere")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: nowhere is no study: it has no members.jsonl
+    """
+
+    def __init__(self, path: str | os.PathLike[str], experiment: Experiment | None = None) -> None:
+        if not (Path(path) / "members.jsonl").exists():
+            raise UserError(f"{path} is no study: it has no members.jsonl")
+        self.path, self._given = Path(path).absolute(), experiment
+        self._lines = read_flags(self.path / "flags.cfg", ())
+        self.rows = _rows(self.path / "members.jsonl")
+
+    def __repr__(self) -> str:
+        best = self.best_row
+        note = "" if best is None else f", best member {best['member']} with {best['score']:.4g}"
+        return f"<TrainedStudy {self.path}: {len(self.rows)} members{note}>"
+
+    @functools.cached_property
+    def config(self) -> LaunchConfig:
+        """The flags of the study."""
+        lines = [line for lines in self._lines.values() for line in lines.split("\n")]
+        return parse(EXPERIMENT.flags, ["study", *lines])
+
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """The experiment of its members.
+
+        Raises:
+          UserError: it cannot be imported.
+        """
+        if self._given is not None:
+            return self._given
+        try:
+            return found(self.config.experiment)[0]
+        except UserError as error:
+            raise UserError(f"{error}: give load_study({os.fspath(self.path)!r}, experiment=EXPERIMENT)") from error
+
+    @functools.cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json; empty while the study is in progress."""
+        file = self.path / "summary.json"
+        try:
+            return dict(json.loads(file.read_bytes())) if file.exists() else {}
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The rows as columns, for a table: numbers as float64, nan where one is missing; all else as strings."""
+        flat = [{k: v for k, v in row.items() if k not in ("flags", "curve")} | row["flags"] for row in self.rows]
+        names = dict.fromkeys(name for row in flat for name in row)
+        return {name: _column([row.get(name) for row in flat]) for name in names}
+
+    @property
+    def curves(self) -> dict[int, dict[str, np.ndarray]]:
+        """The measurements of each member at its evaluations: "step", "loss", "valid_loss"; nan if not finite."""
+        return {
+            row["member"]: {name: _column(values) for name, values in row["curve"].items()}
+            for row in self.rows
+            if row.get("curve")
+        }
+
+    @property
+    def settings(self) -> list[Row]:
+        """Returns settings with the interquartile mean of their scores over seeds, the best first."""
+        return settings_of(self.rows)
+
+    @property
+    def best_row(self) -> Row | None:
+        """The row of the member with the best score on validation; None if there is none yet."""
+        return best_of(self.rows)
+
+    @functools.cached_property
+    def best(self) -> TrainedMember:
+        """The network of the best member: apply, evaluate, generate, export.
+
+        Raises:
+          UserError: no member has a score yet.
+        """
+        row = self.best_row
+        if row is None:
+            raise UserError(f"no member of {self.path} has a score")
+        return TrainedMember(self, row)
+
+
+class TrainedMember(TrainedNetwork):
+    """The network of a member of a study.
+
+    Attributes:
+      path: the folder of the study.
+      row: the results of the member.
+
+    Example: see `load_study`.
+      >>> TrainedMember.__base__.__name__
+      'TrainedNetwork'
+    """
+
+    def __init__(self, study: TrainedStudy, row: Row) -> None:
+        self.path, self.study, self.row = study.path, study, row
+        self.origin: dict[str, Any] = {}
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment of the study."""
+        return self.study.experiment
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """The flags of the member: the shared ones and its own."""
+        return self._member.config
+
+    @functools.cached_property
+    def _member(self) -> Member:
+        study = self.study.config
+        fixed = [named("set", text, "flag=value") for text in study.set]
+        fixed += [(name, str(study.values[name])) for name in ("dtype", "matmul_precision")]
+        return member(self.experiment, self.row["member"], fixed, self.row["flags"])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the parameters by path."""
+        kept = Checkpoints(self.path / "best" / str(self.row["member"]))
+        try:
+            return kept.arrays(kept.steps()[-1])
+        except IndexError as error:
+            raise UserError(f"{kept.directory} holds no parameters") from error
+        except DamagedError as damage:
+            raise UserError(f"{kept.latest()} is damaged ({damage})") from damage
+
+
+def load_study(path: str | os.PathLike[str], experiment: Experiment | None = None) -> TrainedStudy:
+    """Loads a study from its folder: its members, their learning curves, and the network of the best one.
+
+    Args:
+      path: the `--workdir` of the study.
+      experiment: used in place of the one that `--experiment` names.
+
+    Raises:
+      UserError: the folder is not a study, or is damaged.
+
+    Example:
+      >>> load_study("nowhere")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: nowhere is no study: it has no members.jsonl
+    """
+    return TrainedStudy(path, experiment)
+
+
+def _rows(path: Path) -> list[Row]:
+    """Returns the finished members in order; an incomplete last line is ignored."""
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    rows: dict[int, Row] = {}
+    for i, line in enumerate(lines):
+        try:
+            row = json.loads(line)
+            rows[int(row["member"])] = row
+            dict(row["flags"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} is damaged: line {i + 1} is not a member") from error
+    return [rows[i] for i in sorted(rows)]
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """Returns an array of numbers if all values are numbers or strings of numbers, otherwise of strings."""
+    try:
+        return np.array([np.nan if value is None or value == "" else float(value) for value in values])
+    except (TypeError, ValueError):
+        return np.array(["" if value is None else str(value) for value in values])

@@ -1,0 +1,182 @@
+"""A study whose members are trained by workers on one or more machines; each takes a few of one group at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+import jax
+
+from rnnjax.app import Config
+from rnnjax.app._main import configure
+from rnnjax.app._registry import parse_arguments
+from rnnjax.app._session import Interrupted
+from rnnjax.base import UserError
+from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
+from rnnjax.runs._writers import Writer
+from rnnjax.studies._display import Display
+from rnnjax.studies._members import Member, member
+from rnnjax.studies._plan import Plan, found
+from rnnjax.studies._results import Results
+from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
+
+
+class _Folder(NamedTuple):
+    """The folder in which a worker trains a unit; it provides only the files of a workdir.
+
+    It has no lock: the queue says who holds the unit, and a machine that disappears would never release a lock.
+    """
+
+    path: Path
+
+    def file(self, name: str) -> Path:
+        """Returns the path of a file in this folder."""
+        return self.path / name
+
+
+class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
+    """A `Study` that leaves training to workers, which run while its `with` block is open.
+
+    Args:
+      plan: of the study.
+      config: of the study: --workers, --engine, --engine_args and how members run.
+      workdir, results, display, writer, heard: as for a `Study`.
+
+    Raises:
+      UserError: see `refuse_workers`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: Config,
+        workdir: Workdir,
+        results: Results,
+        display: Display,
+        writer: Writer,
+        heard: list[int],
+    ) -> None:
+        super().__init__(
+            plan.experiment, workdir, results, Options(config.strategy, config.member_batch), display, writer, heard
+        )
+        self.plan, self.config, self.members = plan, config, dict[str, list[Member]]()
+        self.folder = workdir.file("workers")
+        options = parse_arguments("engine_args", config.engine_args)
+        queue = Queue(self.folder)
+        most = len(plan.points) * max(config.trials, 1)
+        task = "rnnjax.studies._workers:train_unit"
+        self.pool = Pool(queue, task, min(config.workers, most), config.engine, options)
+
+    def __enter__(self) -> SharedStudy:
+        self.pool.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.pool.__exit__(kind, error, traceback)
+
+    def train(self, members: Sequence[Member]) -> None:
+        """Lets workers train members to their end; those that are in the results already are skipped."""
+        units = self.units(members)
+        for name, end in self.pool.run(units, self.heed):
+            self.take(name, end)
+        self.clear()
+
+    def clear(self) -> None:
+        """Removes the files of finished members."""
+        for folder in self.folder.glob("[0-9]*-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def heed(self) -> None:
+        """Stops if a signal has arrived."""
+        if self.heard:
+            raise Interrupted(self.heard[0])
+
+    def units(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
+        """Divides the members of each group evenly into units; units whose members are all finished are skipped."""
+        units, most = {}, self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
+        for group, _ in self.groups(members):
+            size = min(most, -(-len(group.members) // self.config.workers))
+            for i in range(0, len(group.members), size):
+                some = group.members[i : i + size]
+                if all(m.id in self.results for m in some):
+                    continue
+                name = f"{some[0].id}-{hashlib.sha256(repr([m.id for m in some]).encode()).hexdigest()[:12]}"
+                self.members[name] = some
+                units[name] = self.unit(name, some, size)
+        return units
+
+    def unit(self, name: str, members: Sequence[Member], size: int) -> dict[str, Any]:
+        """Returns the description of a unit for a worker."""
+        return {
+            "folder": os.fspath(self.folder / name),
+            "experiment": self.plan.name,
+            "fixed": self.plan.fixed,
+            "members": [[m.id, m.flags] for m in members],
+            "places": size,
+            "strategy": self.config.strategy,
+            "compilation_cache": self.config.compilation_cache,
+        }
+
+    def take(self, name: str, end: dict[str, Any]) -> None:
+        """Records the results of a unit."""
+        if "failed" in end:
+            self.fail(self.members[name], UserError(end["failed"]))
+            return
+        rows = [row for row in end["result"] if row["member"] not in self.results]
+
+        def keep(member: int) -> None:
+            shutil.rmtree(self.best_folder(member), ignore_errors=True)
+            shutil.copytree(self.folder / name / "best" / str(member), self.best_folder(member))
+
+        for row in rows:
+            if row["status"] == "failed":
+                self.display.say(f"member {row['member']} failed: {row['note']}")
+        self.put_down(rows, keep)
+        self.display.add(sum(row.get("steps", 0) for row in rows))
+
+
+def refuse_workers(config: Config) -> None:
+    """Refuses flags that workers cannot handle.
+
+    Raises:
+      UserError: halving or a population, in which members wait for one another; too many workers; or malformed options.
+    """
+    if config.workers and (config.halving or config.pbt):
+        raise UserError("--workers go with neither --halving nor --pbt, in which members wait for one another")
+    most = max(16, 4 * usable_cores()) if config.engine == "local" else 10_000
+    if config.workers > most:
+        raise UserError(f"--workers={config.workers}: at most {most:,} with --engine={config.engine}")
+    parse_arguments("engine_args", config.engine_args)
+
+
+_STUDIES: dict[str, Study] = {}  # of this worker, so that units of one group compile once
+
+
+def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
+    """Trains the members of a unit in a worker, resuming where another has stopped, and returns their rows.
+
+    Args:
+      unit: as `SharedStudy.unit` returns it.
+    """
+    folder, experiment = Path(unit["folder"]), found(unit["experiment"])[0]
+    fixed = [(name, value) for name, value in unit["fixed"]]
+    members = [member(experiment, number, fixed, own) for number, own in unit["members"]]
+    configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    place = cast(Workdir, _Folder(folder))
+    results = Results(folder, list(members[0].flags))
+    with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:
+        options = Options(unit["strategy"], unit["places"])
+        study = Study(experiment, place, results, options, display, make_writers([], place), [])
+        known = _STUDIES.setdefault(repr((unit["experiment"], unit["places"])), study)
+        study.compiled, study.known, study.capacity = known.compiled, known.known, unit["places"]
+        study.train(members)
+    return [results.rows[m.id] for m in members]

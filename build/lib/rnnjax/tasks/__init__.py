@@ -1,0 +1,47 @@
+"""Synthetic tasks: functions from a random key to an example.
+
+Belongs here: generators. Does not belong here: anything that reads a file (`data`).
+"""
+
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
+from rnnjax.tasks._films import EVENTS, MOVES, moving_shapes, shape_events
+from rnnjax.tasks._languages import automaton, dyck, parity, permutation_words
+from rnnjax.tasks._recall import associative_recall, induction, selective_copying
+from rnnjax.tasks._shapes import COLOURS, LONGEST, SHAPES, SIDE, SIZES, WORDS, encode_words, scenes
+from rnnjax.tasks._strokes import LETTERS, words
+from rnnjax.tasks._synthetic import Task, adding, copying, echo, flipflop, task_stream
+
+__all__ = [
+    "COLOURS",
+    "EVENTS",
+    "LETTERS",
+    "LONGEST",
+    "MOVES",
+    "SHAPES",
+    "SIDE",
+    "SIZES",
+    "WORDS",
+    "Task",
+    "adding",
+    "associative_recall",
+    "automaton",
+    "copying",
+    "dyck",
+    "echo",
+    "encode_words",
+    "flipflop",
+    "induction",
+    "moving_shapes",
+    "parity",
+    "permutation_words",
+    "scenes",
+    "selective_copying",
+    "shape_events",
+    "task_stream",
+    "words",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)

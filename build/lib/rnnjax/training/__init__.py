@@ -1,0 +1,41 @@
+"""Pure training loops, optimisers and populations of runs.
+
+Belongs here: functions of arrays, without files or flags. Does not belong here: checkpoints (`runs`), commands (`app`).
+"""
+
+from typing import TYPE_CHECKING
+
+from rnnjax._deprecated import getattr_of
+from rnnjax.training._loop import Progress, Trainer, TrainState, evaluate, init, loop
+from rnnjax.training._optimizers import decayed, optimizer, scale_by_name
+from rnnjax.training._population import (
+    STRATEGIES,
+    bootstrap,
+    exploit,
+    host_devices,
+    interquartile_mean,
+    population,
+    spread,
+)
+
+__all__ = [
+    "STRATEGIES",
+    "Progress",
+    "TrainState",
+    "Trainer",
+    "bootstrap",
+    "decayed",
+    "evaluate",
+    "exploit",
+    "host_devices",
+    "init",
+    "interquartile_mean",
+    "loop",
+    "optimizer",
+    "population",
+    "scale_by_name",
+    "spread",
+]
+
+if not TYPE_CHECKING:
+    __getattr__ = getattr_of(__name__)
