@@ -23,6 +23,8 @@ from rnnjax.app._session import Session
 from rnnjax.base import UserError
 from rnnjax.interop import load_params
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 ROOT = Path(__file__).parents[2]
 TEXT = "to be or not to be, that is the question:\nwhether 'tis nobler in the mind to suffer\n" * 12
 SIZES = ("--cell=gru", "--hidden_size=5", "--num_layers=1", "--batch_size=4", "--truncation=8", "--num_steps=3")
