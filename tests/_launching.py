@@ -20,7 +20,16 @@ from rnnjax.data import Batch, Stream
 from rnnjax.studies import _study
 
 # Flags that no program reads: where a run is written, and how often.
-OF_THE_HOST = {"workdir", "writers", "compilation_cache", "start_from", "start_partial", "picture", "data_dir", "patience"}
+OF_THE_HOST = {
+    "workdir",
+    "writers",
+    "compilation_cache",
+    "start_from",
+    "start_partial",
+    "picture",
+    "data_dir",
+    "patience",
+}
 OF_THE_HOST |= {"log_every", "eval_every", "checkpoint_every", "keep_checkpoints"}
 
 
@@ -53,7 +62,12 @@ def shared() -> Iterator[None]:
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((_session, "programs"), (_opened, "programs"), (_study, "programs"), (_study, "group_programs")):
+        for module, name in (
+            (_session, "programs"),
+            (_opened, "programs"),
+            (_study, "programs"),
+            (_study, "group_programs"),
+        ):
             patch.setattr(module, name, functools.partial(sharing, getattr(module, name)))
         yield
 
