@@ -93,22 +93,15 @@ def linear_recurrent(
     def window(p: PyTree, carry: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         x = without_marks(zero_invalid(xs))
         a, b = jax.vmap(drive, (None, 0))(p, x)
-        a, b = _marked(xs, jnp.broadcast_to(a, b.shape), b)
-        hs = linear_scan(a, b, inside(carry))
+        a = jnp.broadcast_to(a, b.shape)
+        if isinstance(xs, Seq) and xs.valid is not None:
+            a, b = tree_where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
+        hs = linear_scan(a, b, inside(carry), False, xs.first if isinstance(xs, Seq) else None)
         return outside(hs[-1], carry.dtype), with_marks_of(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
 
     width = 2 * states if is_complex else states
     own = carry_itself if read is None and not is_complex else None
     return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window, output=own)
-
-
-def _marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Adapts coefficients to the marks of a Seq: the state is kept where invalid and reset where first."""
-    if not isinstance(xs, Seq):
-        return a, b
-    if xs.valid is not None:
-        a, b = tree_where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
-    return (a if xs.first is None else tree_where(xs.first, jnp.zeros_like(a), a)), b
 
 
 def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, build, floats, inputs, moved, outputs, rows, window
-from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, T
+from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, STEPS, T
 
 from rnnjax import cells, decoding, dropout, losses, run, stack, unroll
 from rnnjax.data import Batch
@@ -40,6 +40,21 @@ def test_of_every_cell(row):
 @rows([row for row in ROWS if row.noisy and floats(inputs(row))])
 def test_of_every_cell_with_noise(row):
     check(row, window(row), KEY)
+
+
+FAST = [row for row in STEPS if floats(inputs(row)) and row.make().window]
+
+
+@rows(FAST, fast=[row for row in FAST if row.name in ("mingru", "lstm")])
+def test_a_gate_that_is_shut_forgets_no_nan(row):
+    """Inputs so large that gates are exactly 0 or 1: 0 times nan is nan in the step, and in the window."""
+    cell, xs = build(row), (1e4 * inputs(row)).at[AT].set(jnp.nan)
+    params = moved(cell.init(jax.random.key(0), xs[0]), 0.2)
+    fast, slow = (
+        np.isnan(jax.jit(lambda xs, c=c: run(unroll(c), params, xs)[1])(xs)) for c in (cell, cell.replace(window=None))
+    )
+    np.testing.assert_array_equal(fast, slow)
+    assert fast[AT].any()
 
 
 @pytest.mark.parametrize("rule", RULES + INFLUENCES, ids=lambda rule: rule.name)
