@@ -31,12 +31,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol
 
 import jax
 
-from rnnjax.base._misfits import check_carry, check_inputs, explained
+from rnnjax.base._misfits import check_carry, check_inputs, check_key, explained
 
 PyTree = Any
 _Args = ParamSpec("_Args")
@@ -99,12 +100,42 @@ class Cell:
     output: Callable[[PyTree], PyTree] | None = None
     slow: Callable[[], Cell] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "init", _checked_init(self, getattr(self.init, "unchecked", self.init)))
+
     def replace(self, **changes: Any) -> Cell:
         """Returns the cell with some of its functions replaced; rebuilding it from other parts keeps the changes."""
         slow = self.slow
         if slow is None or "slow" in changes:
             return dataclasses.replace(self, **changes)
         return dataclasses.replace(self, slow=lambda: slow().replace(**changes), **changes)
+
+
+def _checked_init(cell: Cell, init: Init) -> Init:
+    """Returns the init of a cell with a check of its key and its input."""
+
+    @functools.wraps(init)
+    def checked(key: jax.Array, x: PyTree) -> PyTree:
+        check_key(key)
+        with explained(cell, x):
+            check_inputs(cell, x)
+            return init(key, x)
+
+    checked.unchecked = init  # type: ignore[attr-defined]
+    return checked
+
+
+def check_cell(what: str, value: Any) -> None:
+    """Rejects what is not a cell, such as a function that makes one.
+
+    Raises:
+      ValueError: of one line that says what was given.
+    """
+    if not isinstance(value, Cell):
+        name = getattr(value, "__name__", None) if callable(value) else None
+        given = f"the function {name}: call it, as in {name}(128)" if name else type(value).__name__
+        more = ": give the cells one by one, as in stack(a, b)" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"{what} takes a cell, got {given}{more}")
 
 
 def with_step(cell: Cell, step: Step) -> Cell:
@@ -117,6 +148,7 @@ def with_step(cell: Cell, step: Step) -> Cell:
       >>> with_step(rnnjax.lstm(4), lambda w, h, x, key=None: (h, x)).window is None
       True
     """
+    check_cell("with_step", cell)
     return cell.replace(step=step, window=None, output=None)
 
 
@@ -138,6 +170,7 @@ def without_fast(cell: Cell) -> Cell:
       >>> bool(jnp.isfinite(slope))
       True
     """
+    check_cell("without_fast", cell)
     rebuilt = cell if cell.slow is None else cell.slow()
     return rebuilt if rebuilt.window is None else rebuilt.replace(window=None)
 
@@ -167,11 +200,17 @@ def wrapper(factory: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
             lambda a: without_fast(a) if isinstance(a, Cell) else a, argument, is_leaf=lambda a: isinstance(a, Cell)
         )
 
+    signature = inspect.signature(factory)
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    cells = {n for n, p in signature.parameters.items() if p.annotation in ("Cell", Cell) and p.kind in plain}
+
     @functools.wraps(factory)
     def make(*args: _Args.args, **kwargs: _Args.kwargs) -> Cell:
         def slow() -> Cell:
             return make(*map(part, args), **{name: part(a) for name, a in kwargs.items()})
 
+        for name in cells & (given := signature.bind(*args, **kwargs).arguments).keys():
+            check_cell(factory.__name__, given[name])
         return factory(*args, **kwargs).replace(slow=slow)
 
     return make
@@ -207,6 +246,7 @@ def run(
       >>> ys.shape
       (12, 4)
     """
+    check_cell("run", cell)
     key = typed_key(key)
     with explained(cell, x, params, key):
         check_inputs(cell, x)
@@ -220,6 +260,8 @@ def run(
 
 def typed_key(key: Any) -> Any:
     """Returns a key, or array of keys, of `jax.random.PRNGKey` as one of `jax.random.key`; anything else unchanged."""
+    if key is not None:
+        check_key(key, any_rank=True)
     legacy = key is not None and not jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(key) if legacy else key
 

@@ -31,6 +31,19 @@ def check_size(what: str, value: Any, least: int = 1) -> None:
         raise ValueError(f"{what} is an integer from {least}, got {_shown(value)}")
 
 
+def check_features(what: str, x: Any) -> None:
+    """Rejects anything but the features of one step, `[features]`: a window or a batch.
+
+    Raises:
+      ValueError: of one line with the shape of x.
+    """
+    if len(x.shape) != 1:
+        raise ValueError(
+            f"{what} takes the features of one step, got {list(x.shape)}: "
+            "unroll(...) for windows, jax.vmap around that for batches"
+        )
+
+
 def check_number(
     what: str, value: Any, low: float = -math.inf, high: float = math.inf, without: tuple[float, ...] = ()
 ) -> None:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, Seq, check_number, check_positive, check_size, stack, tree_where, without_marks
+from rnnjax.base._checks import check_features
 from rnnjax.base._numerics import as_dtype, draw_initial
 from rnnjax.base._outputs import carry_itself
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -81,11 +82,7 @@ def linear_recurrent(
         return (h if read is None else read(p, h, x)).astype(x.dtype)
 
     def step(p: PyTree, carry: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        if x.ndim != 1:
-            raise ValueError(
-                f"a linear recurrence takes the features of one step, got {list(x.shape)}: "
-                "unroll(...) for windows, jax.vmap around that for batches"
-            )
+        check_features("a linear recurrence", x)
         a, b = drive(p, x)
         h = a * inside(carry) + b
         return outside(h, carry.dtype), output(p, h, x)
@@ -101,7 +98,12 @@ def linear_recurrent(
 
     width = 2 * states if is_complex else states
     own = carry_itself if read is None and not is_complex else None
-    return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window, output=own)
+
+    def start(key: jax.Array, x: Any) -> PyTree:
+        check_features("a linear recurrence", x)
+        return init(key, x)
+
+    return Cell(start, lambda p, x: jnp.zeros(width, x.dtype), step, window=window, output=own)
 
 
 def lru(hidden: int, r_min: Any = 0.0, r_max: Any = 1.0, max_phase: Any = 6.28) -> Cell:

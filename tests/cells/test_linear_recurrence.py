@@ -67,7 +67,10 @@ def test_its_gradient_is_that_of_the_loop(reverse, first):
 
     got, want = (
         jax.jit(jax.grad(value(f), (0, 1, 2)))(a, b, h)
-        for f in (lambda a, b, h: linear_scan(a, b, h, reverse, first), lambda a, b, h: one_by_one(a, b, h, first, reverse))
+        for f in (
+            lambda a, b, h: linear_scan(a, b, h, reverse, first),
+            lambda a, b, h: one_by_one(a, b, h, first, reverse),
+        )
     )
     close(got, want)
 
