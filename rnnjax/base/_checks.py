@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -42,6 +43,16 @@ def check_features(what: str, x: Any) -> None:
             f"{what} takes the features of one step, got {list(x.shape)}: "
             "unroll(...) for windows, jax.vmap around that for batches"
         )
+
+
+def no_params(what: str) -> Callable[[Any, Any], tuple[()]]:
+    """Returns the init of a cell without params that takes the features of one step."""
+
+    def init(key: Any, x: Any) -> tuple[()]:
+        check_features(what, x)
+        return ()
+
+    return init
 
 
 def check_number(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, stack
-from rnnjax.base._checks import check_features
+from rnnjax.base._checks import check_features, no_params
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._feedforward import linear
@@ -79,7 +79,7 @@ def esn(
         return h, h
 
     return Cell(
-        lambda key, x: check_features("esn", x) or (),
+        no_params("esn"),
         lambda p, x: jnp.zeros(hidden, x.dtype),
         step,
         output=carry_itself,

@@ -125,7 +125,8 @@ def of_norm(y: jax.Array, h: jax.Array) -> jax.Array:
 
 def _square(z: jax.Array) -> jax.Array:
     """Returns the squared norm of a complex vector."""
-    return sum(jnp.vdot(part, part, precision=jax.lax.Precision.HIGHEST) for part in (z.real, z.imag))
+    re, im = (jnp.vdot(part, part, precision=jax.lax.Precision.HIGHEST) for part in (z.real, z.imag))
+    return re + im
 
 
 def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:

@@ -109,7 +109,7 @@ ESTIMATORS = {
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_of_every_estimator(name):
-    """One nan in one example of two: the loss is nan and so is the gradient; a move that cannot be judged is not made."""
+    """One nan in one example of two: loss and gradient are nan; a move that cannot be judged is not made."""
     first = cells.binary_core(2, gradient="score") if name == "score_function" else cells.vanilla(2)
     cell = unroll(stack(first, cells.linear(3)))
     x = jnp.ones((2, 4, 2)).at[0, 1, 0].set(jnp.nan)
