@@ -32,13 +32,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import jax
 
 from rnnjax.base._calls import Call
-from rnnjax.base._misfits import check_carry, check_inputs, explained
+from rnnjax.base._misfits import check_carry, check_inputs, check_key, explained
 
 PyTree = Any
 _Args = ParamSpec("_Args")
@@ -108,6 +109,9 @@ class Cell:
     slow: Callable[[], Cell] | None = None
     made: Call | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "init", _checked_init(self, getattr(self.init, "unchecked", self.init)))
+
     def replace(self, **changes: Any) -> Cell:
         """Returns the cell with some of its functions replaced; rebuilding it from other parts keeps the changes."""
         slow, made = self.slow, Call(Cell.replace, (self,), changes, method=True)
@@ -118,6 +122,33 @@ class Cell:
     def __repr__(self) -> str:
         of = getattr(self.step, "__qualname__", type(self.step).__name__)
         return f"<{type(self).__name__} of {of}>" if self.made is None else str(self.made)
+
+
+def _checked_init(cell: Cell, init: Init) -> Init:
+    """Returns the init of a cell with a check of its key and its input."""
+
+    @functools.wraps(init)
+    def checked(key: jax.Array, x: PyTree) -> PyTree:
+        check_key(key)
+        with explained(cell, x):
+            check_inputs(cell, x)
+            return init(key, x)
+
+    checked.unchecked = init  # type: ignore[attr-defined]
+    return checked
+
+
+def check_cell(what: str, value: Any) -> None:
+    """Rejects what is not a cell, such as a function that makes one.
+
+    Raises:
+      ValueError: of one line that says what was given.
+    """
+    if not isinstance(value, Cell):
+        name = getattr(value, "__name__", None) if callable(value) else None
+        given = f"the function {name}: call it, as in {name}(128)" if name else type(value).__name__
+        more = ": give the cells one by one, as in stack(a, b)" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"{what} takes a cell, got {given}{more}")
 
 
 def factory(make: Callable[_Args, _Made]) -> Callable[_Args, _Made]:
@@ -150,6 +181,7 @@ def with_step(cell: Cell, step: Step) -> Cell:
       >>> with_step(rnnjax.lstm(4), lambda w, h, x, key=None: (h, x)).window is None
       True
     """
+    check_cell("with_step", cell)
     return cell.replace(step=step, window=None, output=None)
 
 
@@ -171,6 +203,7 @@ def without_fast(cell: Cell) -> Cell:
       >>> bool(jnp.isfinite(slope))
       True
     """
+    check_cell("without_fast", cell)
     rebuilt = cell if cell.slow is None else cell.slow()
     return rebuilt if rebuilt.window is None else rebuilt.replace(window=None)
 
@@ -200,8 +233,15 @@ def wrapper(build: Callable[_Args, Cell]) -> Callable[_Args, Cell]:
             lambda a: without_fast(a) if isinstance(a, Cell) else a, argument, is_leaf=lambda a: isinstance(a, Cell)
         )
 
+    signature = inspect.signature(build)
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+    cells = {n for n, p in signature.parameters.items() if p.annotation in ("Cell", Cell) and p.kind in plain}
+
     @functools.wraps(build)
     def make(*args: _Args.args, **kwargs: _Args.kwargs) -> Cell:
+        given = signature.bind(*args, **kwargs).arguments
+        for name in cells & given.keys():
+            check_cell(build.__name__, given[name])
         call = Call(make, args, kwargs)
         return dataclasses.replace(build(*args, **kwargs), slow=lambda: call.repeated(part), made=call)
 
@@ -238,6 +278,7 @@ def run(
       >>> ys.shape
       (12, 4)
     """
+    check_cell("run", cell)
     key = typed_key(key)
     with explained(cell, x, params, key):
         check_inputs(cell, x)
@@ -251,6 +292,8 @@ def run(
 
 def typed_key(key: Any) -> Any:
     """Returns a key, or array of keys, of `jax.random.PRNGKey` as one of `jax.random.key`; anything else unchanged."""
+    if key is not None:
+        check_key(key, any_rank=True)
     legacy = key is not None and not jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     return jax.random.wrap_key_data(key) if legacy else key
 

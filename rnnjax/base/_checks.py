@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,6 +30,29 @@ def check_size(what: str, value: Any, least: int = 1) -> None:
         number = least - 1
     if number < least:
         raise ValueError(f"{what} is an integer from {least}, got {_shown(value)}")
+
+
+def check_features(what: str, x: Any) -> None:
+    """Rejects anything but the features of one step, `[features]`: a window or a batch.
+
+    Raises:
+      ValueError: of one line with the shape of x.
+    """
+    if len(x.shape) != 1:
+        raise ValueError(
+            f"{what} takes the features of one step, got {list(x.shape)}: "
+            "unroll(...) for windows, jax.vmap around that for batches"
+        )
+
+
+def no_params(what: str) -> Callable[[Any, Any], tuple[()]]:
+    """Returns the init of a cell without params that takes the features of one step."""
+
+    def init(key: Any, x: Any) -> tuple[()]:
+        check_features(what, x)
+        return ()
+
+    return init
 
 
 def check_number(

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
-from rnnjax.base._cell import Cell, PyTree, Step, factory, out_shape, split, wrapper
-from rnnjax.base._misfits import explained
+from rnnjax.base._cell import Cell, PyTree, Step, check_cell, factory, out_shape, split, wrapper
 from rnnjax.base._seq import with_marks_of, without_marks, zero_invalid
 from rnnjax.base._unroll import unroll
 
@@ -35,6 +35,8 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
     """
     if bool(cells) == bool(named):
         raise ValueError("stack takes cells, stack(a, b), or named cells, stack(first=a, second=b)")
+    for part in (*cells, *named.values()):
+        check_cell("stack", part)
     parts: dict[Any, Cell] = dict(named) or dict(enumerate(cells))
     last, read = list(parts.items())[-1][0], list(parts.values())[-1].output
 
@@ -43,10 +45,9 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
 
     def init(key: jax.Array, x: PyTree) -> PyTree:
         params = []
-        with explained(made, x):
-            for k, cell in zip(split(key, len(parts)), parts.values()):
-                params.append(cell.init(k, x))
-                x = out_shape(cell, params[-1], x)
+        for k, cell in zip(split(key, len(parts)), parts.values()):
+            params.append(cell.init(k, x))
+            x = out_shape(cell, params[-1], x)
         return pack(params)
 
     def initial_carry(weights: PyTree, x: PyTree) -> PyTree:
@@ -70,7 +71,7 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
     def weights(params: PyTree, key: jax.Array | None = None) -> PyTree:
         return pack([c.weights(params[name], k) for (name, c), k in zip(parts.items(), split(key, len(parts)))])
 
-    made = Cell(
+    return Cell(
         init,
         initial_carry,
         through([c.step for c in parts.values()]),
@@ -78,7 +79,6 @@ def stack(*cells: Cell, **named: Cell) -> Cell:
         through([unroll(c).step for c in parts.values()]),
         None if read is None else lambda carries: read(carries[last]),
     )
-    return made
 
 
 @wrapper
@@ -105,7 +105,7 @@ class _Apply(Protocol):
 
 
 @factory
-def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply) -> Cell:
+def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply, rank: int | None = None) -> Cell:
     """Returns a cell without a carry, y = apply(params, x, key); its window is a single call for all steps.
 
     It also accepts whole windows between window cells, as in `stack(bidirectional(...), linear(5))`.
@@ -113,6 +113,10 @@ def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply) -> Cell:
     Args:
       init: (key, x) -> params.
       apply: (params, x, key) -> y, with features last.
+      rank: the number of axes of x at one step, 1 for features, 0 for symbols; None: any, and no batch is refused.
+
+    Raises:
+      ValueError: x has more axes than a step, or a window, has.
 
     Example:
       >>> import jax.numpy as jnp, rnnjax
@@ -121,10 +125,23 @@ def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply) -> Cell:
       [0. 3. 6.]
     """
 
+    def check(x: PyTree, *ranks: int) -> None:
+        if rank is not None and jnp.ndim(without_marks(x)) not in ranks:
+            raise ValueError(
+                f"x is {list(jnp.shape(without_marks(x)))}, wanted {'one symbol' if rank == 0 else 'the features'} of "
+                "one step or a window of them: jax.vmap runs a batch"
+            )
+
+    def start(key: jax.Array, x: PyTree) -> PyTree:
+        check(x, rank or 0, 1 + (rank or 0))
+        return init(key, without_marks(x))
+
     def step(p: PyTree, carry: tuple[()], x: PyTree, key: jax.Array | None = None) -> tuple[tuple[()], PyTree]:
+        check(x, rank or 0, 1 + (rank or 0))
         return carry, with_marks_of(x, apply(p, without_marks(zero_invalid(x)), key))
 
     def window(p: PyTree, carry: tuple[()], xs: PyTree, keys: jax.Array | None = None) -> tuple[tuple[()], PyTree]:
+        check(xs, 1 + (rank or 0))
         return carry, with_marks_of(xs, jax.vmap(apply, (None, 0, 0))(p, without_marks(zero_invalid(xs)), keys))
 
-    return Cell(lambda key, x: init(key, without_marks(x)), lambda p, x: (), step, window=window)
+    return Cell(start, lambda p, x: (), step, window=window)

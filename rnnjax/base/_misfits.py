@@ -42,10 +42,22 @@ def explained(cell: _Cell, x: _PyTree, params: _PyTree = None, key: jax.Array | 
 
 def check_inputs(cell: _Cell, x: _PyTree) -> None:
     """Refuses integers where a cell would make params or a carry of integers of them, which hold no numbers between."""
-    if not _has_integers(x) or _trying.get() or _holds_floats(cell, x):
+    if _trying.get() or not _has_integers(x) or _holds_floats(cell, x) is not False:
         return
     if _holds_floats(cell, _changed(x, 0, False, True)):
         raise ValueError(f"x is {_shown(x)}: {_FLOATS}")
+
+
+def check_key(key: Any, any_rank: bool = False) -> None:
+    """Refuses what is not a key, such as a seed; of arrays of keys, those that have a time axis too where any_rank."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    legacy = dtype == jnp.uint32 and shape != ()
+    if not typed and not legacy:
+        given = f"{dtype} {list(shape)}" if shape is not None and dtype is not None else f"{key!r:.40}"
+        raise ValueError(f"key is {given}, wanted one of jax.random.key(seed)")
+    if not any_rank and shape is not None and len(shape) > legacy:
+        raise ValueError(f"key is an array of keys {list(shape)}, wanted one key: jax.vmap runs init for each of them")
 
 
 def check_carry(cell: _Cell, weights: _PyTree, x: _PyTree, carry: _PyTree) -> None:
@@ -92,8 +104,8 @@ def _runs(cell: _Cell, x: _PyTree, key: jax.Array | None) -> bool:
     return True
 
 
-def _holds_floats(cell: _Cell, x: _PyTree) -> bool:
-    """Whether params and carry are of floating numbers for inputs like x."""
+def _holds_floats(cell: _Cell, x: _PyTree) -> bool | None:
+    """Whether params and carry are of floating numbers for inputs like x; None where the cell takes no such x."""
 
     def held(x: _PyTree) -> _PyTree:
         params = cell.init(jax.random.key(0), x)
@@ -103,7 +115,7 @@ def _holds_floats(cell: _Cell, x: _PyTree) -> bool:
     try:
         leaves = jax.tree.leaves(jax.eval_shape(held, x))
     except Exception:  # a trial
-        return False
+        return None
     finally:
         _trying.reset(token)
     return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
@@ -139,7 +151,7 @@ def _changed(x: _PyTree, axes: int, leading: bool, floating: bool) -> _PyTree:
 
     def change(x: _PyTree) -> _PyTree:
         if floating:
-            x = jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.integer) else a, x)
+            x = jax.tree.map(lambda a: a.astype(jnp.float32) if _is_integer(a.dtype) else a, x)
         for _ in range(abs(axes)):
             if leading:
                 x = jax.tree.map(lambda a: a[0] if axes > 0 else a[None], x)
@@ -252,5 +264,10 @@ def _with_features(x: _PyTree, features: int) -> _PyTree:
 
 
 def _has_integers(x: _PyTree) -> bool:
-    """Whether x has arrays of integers, marks aside."""
-    return any(jnp.issubdtype(jnp.result_type(a), jnp.integer) for a in jax.tree.leaves(_features(x)))
+    """Whether x has arrays of integers or booleans, marks aside."""
+    return any(_is_integer(jnp.result_type(a)) for a in jax.tree.leaves(_features(x)))
+
+
+def _is_integer(dtype: Any) -> bool:
+    """Whether a dtype is of integers or booleans."""
+    return bool(jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_))

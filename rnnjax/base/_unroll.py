@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base._cell import Cell, PyTree, Step, factory, without_fast, wrapper
+from rnnjax.base._cell import Cell, PyTree, Step, check_cell, factory, run, without_fast, wrapper
 from rnnjax.base._checks import check_size
-from rnnjax.base._misfits import explained
 from rnnjax.base._seq import (
     Seq,
     check_marks,
@@ -134,6 +133,7 @@ def unroll(cell: Cell, reverse: bool = False) -> Cell:
       >>> ys.shape
       (5, 12, 4)
     """
+    check_cell("unroll", cell)
     return _unrolled(cell, reverse, scan_window(cell) if cell.window is None else cell.window)
 
 
@@ -147,15 +147,18 @@ def _unrolled(cell: Cell, reverse: bool, inner: Step) -> Cell:
     def step(weights: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         check_marks(xs, 1)
         keys = keys_along_time(key, xs)
+        window = inner if isinstance(num_steps(xs), int) else scan_window(without_fast(cell))  # a length left open
         if not reverse:
-            return inner(weights, carry, xs, keys)
-        carry, ys = inner(weights, carry, reverse_seq(xs), flip_time(keys))
+            return window(weights, carry, xs, keys)
+        carry, ys = window(weights, carry, reverse_seq(xs), flip_time(keys))
         return carry, with_marks_of(xs, flip_time(without_marks(ys)))
 
     def init(key: jax.Array, xs: PyTree) -> PyTree:
-        with explained(made, xs):
-            check_marks(xs, 1)
-            return cell.init(key, first_step_shape(without_marks(xs)))
+        check_marks(xs, 1)
+        params = cell.init(key, first_step_shape(without_marks(xs)))
+        if any(jnp.ndim(a) > 1 + _has_features(a) for a in jax.tree.leaves(without_marks(xs))):  # a batch, perhaps
+            jax.eval_shape(lambda p, xs: run(made, p, xs)[1], params, xs)
+        return params
 
     made = Cell(
         init,
@@ -165,6 +168,11 @@ def _unrolled(cell: Cell, reverse: bool, inner: Step) -> Cell:
         slow=slow,
     )
     return made
+
+
+def _has_features(a: jax.Array) -> bool:
+    """Whether the last axis of an input is that of features; symbols have none."""
+    return bool(jnp.issubdtype(jnp.result_type(a), jnp.floating))
 
 
 @wrapper

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, Seq, check_size, factory, stack
+from rnnjax.base._checks import no_params
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._outputs import carry_itself
 from rnnjax.base._unroll import scan_window
@@ -49,6 +50,7 @@ def delay_line(k: int) -> Cell:
         return both[: k - 1], both.reshape(-1)
 
     slow = _carry_only_cell(start, step)
+    slow = slow.replace(init=no_params("delay_line"))
 
     def window(w: PyTree, h: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         if isinstance(xs, Seq):
@@ -142,7 +144,8 @@ def input_slots(length: int) -> Cell:
         inputs = h.inputs + jnp.expand_dims(h.next, tuple(range(1, 1 + x.ndim))) * x[None]
         return _Slots(inputs, jnp.roll(h.next, 1).at[0].set(0)), inputs.reshape(-1)
 
-    return _carry_only_cell(start, step, lambda h: h.inputs.reshape(-1))
+    cell = _carry_only_cell(start, step, lambda h: h.inputs.reshape(-1))
+    return cell.replace(init=no_params("input_slots"))
 
 
 @factory

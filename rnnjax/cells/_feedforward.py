@@ -49,7 +49,7 @@ def linear(width: int, bias: bool = True, w_init: Initializer = lecun_normal, b_
         y = x @ p["w"]
         return y + jnp.broadcast_to(p["b"], y.shape) if bias else y
 
-    return stateless(init, apply)
+    return stateless(init, apply, rank=1)
 
 
 @factory
@@ -81,7 +81,7 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
             raise TypeError(f"embed({vocabulary}, {width}) takes integers, got {x.dtype}")
         return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
-    return stateless(init, apply)
+    return stateless(init, apply, rank=0)
 
 
 @factory
@@ -94,7 +94,7 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
       [0. 1. 0.]
     """
     check_size("one_hot: classes", classes)
-    return pointwise(lambda x: jax.nn.one_hot(x, classes, dtype=dtype))
+    return stateless(lambda key, x: (), lambda p, x, key=None: jax.nn.one_hot(x, classes, dtype=dtype), rank=0)
 
 
 @factory
@@ -132,7 +132,7 @@ def layer_norm(epsilon: float = EPSILON) -> Cell:
         gain, bias = (jnp.broadcast_to(p[name], x.shape) for name in ("gain", "bias"))
         return standardize(x, epsilon) * gain + bias
 
-    return stateless(init, apply)
+    return stateless(init, apply, rank=1)
 
 
 @factory

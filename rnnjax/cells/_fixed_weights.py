@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
+from rnnjax.base._checks import check_features, no_params
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._feedforward import linear
@@ -71,18 +72,19 @@ def esn(
     u = _reservoir(hidden, degree, seed)
 
     def step(p: PyTree, h: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        if x.ndim != 1:
-            raise ValueError(
-                f"esn takes the features of one step, got {list(x.shape)}: "
-                "unroll(...) for windows, jax.vmap around that for batches"
-            )
+        check_features("esn", x)
         w = jnp.asarray(_reservoir_input(x.shape[-1], hidden, seed), x.dtype)
         drive = as_dtype(input_scale, x) * (x @ w[:-1] + w[-1])
         new = jnp.tanh(drive + as_dtype(radius, x) * (h @ jnp.asarray(u, x.dtype)))
         h = h + as_dtype(leak, x) * (new - h)
         return h, h
 
-    return Cell(lambda key, x: (), lambda p, x: jnp.zeros(hidden, x.dtype), step, output=carry_itself)
+    return Cell(
+        no_params("esn"),
+        lambda p, x: jnp.zeros(hidden, x.dtype),
+        step,
+        output=carry_itself,
+    )
 
 
 def ridge(states: jax.Array, targets: jax.Array, penalty: Any = 1e-6) -> dict[str, jax.Array]:

@@ -26,6 +26,7 @@ from rnnjax.base import (
     tree_where,
     without_marks,
 )
+from rnnjax.base._checks import check_features
 from rnnjax.base._numerics import as_dtype, draw_initial
 from rnnjax.base._outputs import carry_itself
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -93,11 +94,7 @@ def linear_recurrent(
         return (h if read is None else read(p, h, x)).astype(x.dtype)
 
     def step(p: PyTree, carry: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        if x.ndim != 1:
-            raise ValueError(
-                f"a linear recurrence takes the features of one step, got {list(x.shape)}: "
-                "unroll(...) for windows, jax.vmap around that for batches"
-            )
+        check_features("a linear recurrence", x)
         a, b = drive(p, x)
         h = a * inside(carry) + b
         return outside(h, carry.dtype), output(p, h, x)
@@ -105,22 +102,20 @@ def linear_recurrent(
     def window(p: PyTree, carry: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         x = without_marks(zero_invalid(xs))
         a, b = jax.vmap(drive, (None, 0))(p, x)
-        a, b = _marked(xs, jnp.broadcast_to(a, b.shape), b)
-        hs = linear_scan(a, b, inside(carry))
+        a = jnp.broadcast_to(a, b.shape)
+        if isinstance(xs, Seq) and xs.valid is not None:
+            a, b = tree_where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
+        hs = linear_scan(a, b, inside(carry), False, xs.first if isinstance(xs, Seq) else None)
         return outside(hs[-1], carry.dtype), with_marks_of(xs, jax.vmap(output, (None, 0, 0))(p, hs, x))
 
     width = 2 * states if is_complex else states
     own = carry_itself if read is None and not is_complex else None
-    return Cell(init, lambda p, x: jnp.zeros(width, x.dtype), step, window=window, output=own)
 
+    def start(key: jax.Array, x: Any) -> PyTree:
+        check_features("a linear recurrence", x)
+        return init(key, x)
 
-def _marked(xs: PyTree, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Adapts coefficients to the marks of a Seq: the state is kept where invalid and reset where first."""
-    if not isinstance(xs, Seq):
-        return a, b
-    if xs.valid is not None:
-        a, b = tree_where(xs.valid, (a, b), (jnp.ones_like(a), jnp.zeros_like(b)))
-    return (a if xs.first is None else tree_where(xs.first, jnp.zeros_like(a), a)), b
+    return Cell(start, lambda p, x: jnp.zeros(width, x.dtype), step, window=window, output=own)
 
 
 @factory

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, Seq, check_size, factory, tree_where, without_marks
+from rnnjax.base._checks import check_features
 from rnnjax.base._seq import tree_zeros, with_marks_of, zero_invalid
 
 _CHUNK, _CHUNK_BY_KEY = 32, 8  # steps per chunk, powers of two; fewer if each key has its own decay
@@ -198,11 +199,7 @@ def matrix_recurrent(
         check_size(f"matrix_recurrent: {what}", size)
 
     def drives(p: PyTree, x: jax.Array) -> Write:
-        if x.ndim != 1:
-            raise ValueError(
-                f"a matrix memory takes the features of one step, got {list(x.shape)}: "
-                "unroll(...) for windows, jax.vmap around that for batches"
-            )
+        check_features("a matrix memory", x)
         w = drive(p, x)
         return w if writes > 1 else jax.tree.map(lambda a: a[None], w)
 

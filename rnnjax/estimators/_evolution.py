@@ -122,8 +122,8 @@ def forward(cell: Cell, objective: Objective, truncation: int | None = None) -> 
                 loss, (metrics, after) = run(params, carry, batch, noise)
                 return (loss, after), metrics
 
-            (_, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
-            return slope, metrics, after, dafter
+            (loss, after), (slope, dafter), metrics = jax.jvp(moved, (params, carry), (v, dcarry), has_aux=True)
+            return slope + 0 * loss, metrics, after, dafter  # a loss of nan has no slope, though its tangent may be 0
 
         args = state.carry, state.other, direction, batch, _example_keys(key, batch_size_of(batch))
         slopes, metrics, carry, dcarry = jax.vmap(along)(*args)

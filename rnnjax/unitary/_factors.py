@@ -19,7 +19,7 @@ import numpy as np
 from rnnjax.base import PyTree, check_size
 from rnnjax.base._cell import identity
 from rnnjax.base._numerics import Initializer, at_least_single, draw_initial
-from rnnjax.unitary._pairs import ComplexPair, not_zero, to_complex, to_pair, unit_circle
+from rnnjax.unitary._pairs import ComplexPair, not_zero, of_norm, to_complex, to_pair, unit_circle
 
 
 def uniform(bound: Any) -> Initializer:
@@ -36,6 +36,7 @@ class Factor:
         apply(weights, h) -> W h            h is complex `[n]`
         adjoint(weights, h) -> W* h         the inverse of apply
         matrix(weights) -> W                `[n, n]`, a `ComplexPair`, if the map is stored as a matrix anyway
+        plain                               the same map without a correction of norms, if it has one; see `keeping`
 
     Example: the adjoint is the inverse.
       >>> import jax, jax.numpy as jnp, numpy as np
@@ -49,6 +50,25 @@ class Factor:
     adjoint: Callable[[PyTree, jax.Array], jax.Array]
     weights: Callable[[PyTree], PyTree] = identity
     matrix: Callable[[PyTree], ComplexPair] | None = None
+    plain: Factor | None = None
+
+
+def keeping(factor: Factor) -> Factor:
+    """Returns the same map with the rounding of norms corrected, so that it does not add up over thousands of steps.
+
+    Constants of a factor are rounded (those of a Fourier transform, cos and sin of an angle, the norm of a reflected
+    vector), so each application would change norms by the same 2^-26 or so. A product corrects once for all its parts.
+    """
+
+    def kept(f: Callable[[PyTree, jax.Array], jax.Array]) -> Callable[[PyTree, jax.Array], jax.Array]:
+        return lambda weights, h: of_norm(f(weights, h), h)
+
+    return dataclasses.replace(factor, apply=kept(factor.apply), adjoint=kept(factor.adjoint), plain=factor)
+
+
+def plain(factor: Factor) -> Factor:
+    """Returns the same map without a correction of norms."""
+    return factor.plain or factor
 
 
 @jax.tree_util.register_dataclass
@@ -103,7 +123,7 @@ def diagonal() -> Factor:
     def phase(p: PyTree) -> jax.Array:
         return jax.lax.complex(*bound_turns(p)["theta"])
 
-    return Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h, turns)
+    return keeping(Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h, turns))
 
 
 def turns(angles: PyTree) -> PyTree:
@@ -138,7 +158,7 @@ def reflection() -> Factor:
         along = jnp.sum(v.conj() * h) * (2 / not_zero(jnp.sum(jnp.real(v.conj() * v)))).astype(h.dtype)
         return h - v * along
 
-    return Factor(init, apply, apply)
+    return keeping(Factor(init, apply, apply))
 
 
 def fourier() -> Factor:
@@ -151,7 +171,7 @@ def fourier() -> Factor:
       >>> print(fourier().apply((), jnp.ones(4, complex)).real)
       [2. 0. 0. 0.]
     """
-    return _constant(lambda h: jnp.fft.fft(h, norm="ortho"), lambda h: jnp.fft.ifft(h, norm="ortho"))
+    return keeping(_constant(lambda h: jnp.fft.fft(h, norm="ortho"), lambda h: jnp.fft.ifft(h, norm="ortho")))
 
 
 def inverse_fourier() -> Factor:
@@ -162,7 +182,7 @@ def inverse_fourier() -> Factor:
       >>> print(inverse_fourier().apply((), jnp.ones(4, complex)).real)
       [2. 0. 0. 0.]
     """
-    return _constant(lambda h: jnp.fft.ifft(h, norm="ortho"), lambda h: jnp.fft.fft(h, norm="ortho"))
+    return keeping(_constant(lambda h: jnp.fft.ifft(h, norm="ortho"), lambda h: jnp.fft.fft(h, norm="ortho")))
 
 
 def permutation(seed: int = 0) -> Factor:
@@ -212,21 +232,22 @@ def product(*factors: Factor) -> Factor:
     """
     if not factors:
         raise ValueError("product needs at least one factor")
+    parts = [plain(f) for f in factors]
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
-        return tuple(f.init(k, n, dtype) for f, k in zip(factors, jax.random.split(key, len(factors))))
+        return tuple(f.init(k, n, dtype) for f, k in zip(parts, jax.random.split(key, len(parts))))
 
     def apply(weights: PyTree, h: jax.Array) -> jax.Array:
-        for f, w in zip(reversed(factors), reversed(weights)):
+        for f, w in zip(reversed(parts), reversed(weights)):
             h = f.apply(w, h)
         return h
 
     def adjoint(weights: PyTree, h: jax.Array) -> jax.Array:
-        for f, w in zip(factors, weights):
+        for f, w in zip(parts, weights):
             h = f.adjoint(w, h)
         return h
 
-    return Factor(init, apply, adjoint, lambda params: tuple(f.weights(p) for f, p in zip(factors, params)))
+    return keeping(Factor(init, apply, adjoint, lambda params: tuple(f.weights(p) for f, p in zip(parts, params))))
 
 
 def evolution(seed: int = 0) -> Factor:
@@ -260,4 +281,4 @@ def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> 
     if factor.matrix is not None:
         return jax.tree.map(lambda a: a.astype(dtype), factor.matrix(weights))
     eye = jax.lax.complex(jnp.eye(n, dtype=dtype), jnp.zeros((n, n), dtype))
-    return to_pair(jax.vmap(factor.apply, (None, 1), 1)(weights, eye), dtype)
+    return to_pair(jax.vmap(plain(factor).apply, (None, 1), 1)(weights, eye), dtype)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from rnnjax.base import PyTree, check_size
 from rnnjax.base._numerics import draw_initial
-from rnnjax.unitary._factors import Factor, bound_turns, diagonal, product, turns, uniform
+from rnnjax.unitary._factors import Factor, bound_turns, diagonal, keeping, plain, product, turns, uniform
 
 
 def givens(stride: int = 1, offset: int = 0) -> Factor:
@@ -60,7 +60,7 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         c, s, phase = rotation(p)
         return turn(h, lambda a, b: (c * phase.conj() * a + s * b, c * b - s * phase.conj() * a))
 
-    return Factor(init, apply, adjoint, turns)
+    return keeping(Factor(init, apply, adjoint, turns))
 
 
 def tunable(capacity: int) -> Factor:
@@ -154,9 +154,12 @@ def kronecker(*parts: tuple[Factor, int]) -> Factor:
             h = jnp.moveaxis(moved, 0, axis)
         return h.ravel()
 
-    return Factor(
-        init,
-        lambda weights, h: along_each([f.apply for f, _ in parts], weights, h),
-        lambda weights, h: along_each([f.adjoint for f, _ in parts], weights, h),
-        lambda params: tuple(f.weights(p) for (f, _), p in zip(parts, params)),
+    factors = [plain(f) for f, _ in parts]
+    return keeping(
+        Factor(
+            init,
+            lambda weights, h: along_each([f.apply for f in factors], weights, h),
+            lambda weights, h: along_each([f.adjoint for f in factors], weights, h),
+            lambda params: tuple(f.weights(p) for f, p in zip(factors, params)),
+        )
     )

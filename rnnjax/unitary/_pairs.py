@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from rnnjax.base._numerics import at_least_single
 
+_MENDED = 16  # components among which `of_norm` looks for the largest; to look through all takes longer than the map
+
 
 class ComplexPair(NamedTuple):
     """A complex array as two real ones, so that optimisers, checkpoints and learning rules only see real leaves."""
@@ -104,6 +106,27 @@ def _circle_gap(c: jax.Array, s: jax.Array) -> jax.Array:
     c_high, s_high = jnp.round(c * unit) / unit, jnp.round(s * unit) / unit
     c_low, s_low = c - c_high, s - s_high
     return (1 - (c_high * c_high + s_high * s_high)) - (c + c_high) * c_low - (s + s_high) * s_low
+
+
+def of_norm(y: jax.Array, h: jax.Array) -> jax.Array:
+    """Returns y with the norm of h, for two norms that differ by rounding alone.
+
+    The largest of the first components makes up for all. If all components were scaled, a factor as close to 1 as this
+    one would be lost in rounding. In exact arithmetic nothing changes, so the change is not differentiated.
+    """
+    first, by = y[:_MENDED], jax.lax.stop_gradient((_square(h) - _square(y)) / 2)
+    squares = jax.lax.stop_gradient(jnp.real(first * first.conj()))
+    largest = jnp.argmax(squares)
+    by = by / squares[largest]
+    rounding = jnp.abs(by) < (len(y) + 8) * jnp.finfo(by.dtype).eps  # false for nan, overflow and underflow too
+    mended = jnp.where((jnp.arange(len(first)) == largest) & rounding, first + first * by.astype(y.dtype), first)
+    return jnp.concatenate([mended, y[_MENDED:]])
+
+
+def _square(z: jax.Array) -> jax.Array:
+    """Returns the squared norm of a complex vector."""
+    re, im = (jnp.vdot(part, part, precision=jax.lax.Precision.HIGHEST) for part in (z.real, z.imag))
+    return re + im
 
 
 def on_halves(f: Callable[[jax.Array], jax.Array], h: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from rnnjax.base import Cell, PyTree, Seq, check_number, check_size, factory, with_resets
+from rnnjax.base._cell import check_cell
 from rnnjax.base._seq import num_steps
 from rnnjax.cells import linear_scan
 
@@ -48,6 +49,7 @@ def deer(cell: Cell, tolerance: Any = 1e-5, diagonal: bool = False, iterations: 
     Reference: Lim, Zhu, Selfridge, Kasim, Parallelizing non-linear sequential models over the sequence length, 2024;
     Gonzalez, Warrington, Smith, Linderman, Towards scalable and stable parallelization of nonlinear RNNs, 2024.
     """
+    check_cell("deer", cell)
     check_number("deer: tolerance", tolerance, 0)
     if iterations is not None:
         check_size("deer: iterations", iterations)

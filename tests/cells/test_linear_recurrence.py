@@ -42,29 +42,47 @@ def test_the_scan_is_a_loop(way, reverse, complex_numbers):
     a, b, h = coefficients(complex_numbers)
     turned = slice(None, None, -1 if reverse else 1)
     want = loop(np.asarray(a)[turned], np.asarray(b)[turned], np.asarray(h))[turned]
-    got = np.asarray(jax.jit(way, static_argnums=3)(a, b, h, reverse))
+    got = np.asarray(jax.jit(way, static_argnums=4)(a, b, h, None, reverse))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_nothing_passes_where_a_is_zero():
-    for way in (one_by_one, in_parallel):
-        states = way(jnp.array([1.0, 0.0, 0.5]), jnp.array([jnp.inf, 2.0, 1.0]), jnp.float32(0), False)
-        close(states[1:], jnp.array([2.0, 2.0]))
+@pytest.mark.parametrize("lost", [np.inf, np.nan])
+@pytest.mark.parametrize("way", [one_by_one, in_parallel])
+def test_nothing_passes_a_first_step_and_what_is_no_number_passes_all_others(way, lost):
+    a, b = jnp.array([1.0, 0.0, 0.5, 0.0]), jnp.array([lost, 2.0, 1.0, 3.0])
+    states = way(a, b, jnp.float32(0), jnp.arange(4) == 1, False)
+    close(states[1:], jnp.array([2.0, 2.0, 3.0]))
+    assert jnp.isnan(way(a, b, jnp.float32(0), None, False)[1:]).all()
+    assert jnp.isfinite(way(a, b[::-1], jnp.float32(0), jnp.arange(4) == 2, True)[:3]).all()
 
 
+@pytest.mark.parametrize("first", [None, np.arange(STEPS) % 3 == 2], ids=["whole", "parts"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_its_gradient_is_that_of_the_loop(reverse):
+def test_its_gradient_is_that_of_the_loop(reverse, first):
     a, b, h = coefficients(True)
     weight = turned_by(draw((STEPS, WIDTH), seed=5), 1.1)
 
     def value(scan):
-        return lambda *args: (scan(*args, reverse) * weight).sum().real
+        return lambda *args: (scan(*args) * weight).sum().real
 
     got, want = (
-        jax.jit(jax.grad(value(f), (0, 1, 2)))(jnp.where(a == 0, jnp.full_like(a, 0.1), a), b, h)
-        for f in (linear_scan, one_by_one)
+        jax.jit(jax.grad(value(f), (0, 1, 2)))(a, b, h)
+        for f in (
+            lambda a, b, h: linear_scan(a, b, h, reverse, first),
+            lambda a, b, h: one_by_one(a, b, h, first, reverse),
+        )
     )
     close(got, want)
+
+
+def test_a_gradient_does_not_pass_a_first_step_either():
+    first = jnp.arange(4) == 2
+
+    def value(a, b, h):
+        return linear_scan(a, b, h, False, first)[:2].sum()
+
+    slopes = jax.grad(value, (0, 1, 2))(jnp.ones(4), jnp.array([1.0, 2.0, 3.0, jnp.nan]), jnp.float32(1))
+    close(slopes, (jnp.array([2.0, 2.0, 0.0, 0.0]), jnp.array([2.0, 1.0, 0.0, 0.0]), jnp.float32(2)))
 
 
 def output(cell, x):

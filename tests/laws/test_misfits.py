@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from _helpers import KEY, inputs, rows, window
 from _table import ROWS, D, H, T, language_model
+from jax import export
 
+import rnnjax
 from rnnjax import (
     Cell,
     Seq,
@@ -15,6 +17,7 @@ from rnnjax import (
     gru,
     linear,
     lstm,
+    one_hot,
     pointwise,
     run,
     stack,
@@ -22,8 +25,8 @@ from rnnjax import (
     vanilla,
 )
 
-MAPS = {"linear", "embed", "pointwise", "layer-norm", "dropout", "memoryless"}  # act on any leading axes
-ANY_AXES = MAPS | {"bag", "unshared"}  # a mean of arrays of any shape; a map of all of x
+MAPS = {"linear", "embed", "pointwise", "layer-norm", "dropout", "memoryless"}  # have no carry
+ANY_AXES = {"pointwise", "dropout", "memoryless"}  # a function of the user's, which may take arrays of any shape
 # The number of features is not in their params.
 ANY_FEATURES = {"pointwise", "dropout", "esn"}
 
@@ -145,6 +148,57 @@ OWN = {
     "symbols": (lambda: traced(unroll(language_model()), jnp.ones((5, T), int)), r"x is \[5, 12\].*vmap"),
     "an LSTM's carry": (lambda: traced(lstm(H), jnp.ones(D), None, (jnp.ones(H), jnp.ones(H))), r"wanted \(\(\), LSTM"),
 }
+
+
+INIT = {
+    "a batch of features": (lambda: unroll(linear(H)).init(KEY, jnp.ones((5, T, D))), r"x is \[5, 12, 3\].*vmap"),
+    "a batch of symbols": (lambda: unroll(embed(5, H)).init(KEY, jnp.ones((5, T), int)), r"x is \[5, 12\].*vmap"),
+    "a batch of one-hot symbols": (
+        lambda: unroll(one_hot(5)).init(KEY, jnp.ones((5, T), int)),
+        r"x is \[5, 12\].*vmap",
+    ),
+    "a batch for a map alone": (lambda: linear(H).init(KEY, jnp.ones((5, T, D))), r"\[5, 12, 3\].*vmap"),
+    "a window for a step": (lambda: rnnjax.lru(H).init(KEY, jnp.ones((T, D))), r"\[12, 3\].*unroll"),
+    "a window for a reservoir": (lambda: rnnjax.esn(H).init(KEY, jnp.ones((T, D))), r"\[12, 3\].*unroll"),
+    "a window for a convolution": (
+        lambda: rnnjax.convolution(H).init(KEY, jnp.ones((T, D))),
+        r"\[12, 3\].*(unroll|vmap)",
+    ),
+    "integers": (lambda: unroll(rnnjax.cells.s5(H, 2)).init(KEY, jnp.ones((T, D), int)), "integers"),
+    "integers for a reservoir": (lambda: rnnjax.esn(H).init(KEY, jnp.ones(D, int)), "integers"),
+    "booleans": (lambda: unroll(lstm(H)).init(KEY, jnp.ones((T, D), bool)), "floating"),
+    "a seed": (lambda: unroll(lstm(H)).init(0, jnp.ones((T, D))), r"key is 0, wanted one of jax.random.key\(seed\)"),
+    "a seed of a map": (lambda: linear(H).init(0, jnp.ones(D)), "key is 0"),
+    "no key": (lambda: gru(H).init(None, jnp.ones(D)), "key is None"),
+    "arguments in another order": (lambda: gru(H).init(jnp.ones(D), KEY), r"key is float32 \[3\]"),
+    "many keys": (lambda: gru(H).init(jax.random.split(KEY), jnp.ones(D)), r"array of keys \[2\].*vmap"),
+    "a seed of noise": (lambda: run(rnnjax.dropout(0.5), (), jnp.ones(D), key=3), "key is 3"),
+    "a list of cells": (lambda: stack([lstm(H), gru(H)]), "stack takes a cell, got list: .*one by one"),
+    "nothing in a stack": (lambda: stack(lstm(H), None), "stack takes a cell, got NoneType"),
+    "a function in a stack": (lambda: stack(core=lstm), r"stack takes a cell, got the function lstm: .*lstm\(128\)"),
+    "a function unrolled": (lambda: unroll(rnnjax.lstm), "unroll takes a cell, got the function lstm"),
+    "a function in both directions": (lambda: bidirectional(lstm), "bidirectional takes a cell"),
+    "a function wrapped": (lambda: rnnjax.residual(lstm), "residual takes a cell, got the function"),
+    "a name": (lambda: unroll("lstm"), "unroll takes a cell, got str"),
+    "a function run": (lambda: run(lstm, (), jnp.ones(D)), "run takes a cell"),
+}
+
+
+@pytest.mark.parametrize("name", INIT)
+def test_what_no_init_and_no_wrapper_takes(name):
+    attempt, message = INIT[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        attempt()
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_length_left_open_is_exported():
+    (steps,) = export.symbolic_shape("T")
+    for cell in (unroll(lstm(H)), unroll(rnnjax.lru(H)), bidirectional(gru(H)), unroll(stack(vanilla(H), linear(2)))):
+        params, xs = cell.init(KEY, jnp.ones((T, D))), jnp.sin(jnp.arange(5.0 * D)).reshape(5, D)
+        program = export.export(jax.jit(lambda xs, c=cell, p=params: run(c, p, xs)[1]))
+        again = program(jax.ShapeDtypeStruct((steps, D), jnp.float32)).call(xs)
+        np.testing.assert_allclose(again, run(cell, params, xs)[1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, build, floats, inputs, moved, outputs, rows, window
-from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, T
+from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, STEPS, T
 
-from rnnjax import cells, decoding, dropout, losses, run, stack, unroll
+from rnnjax import cells, decoding, dropout, estimators, losses, run, stack, unroll
 from rnnjax.data import Batch
 
 AT = 5
@@ -40,6 +40,21 @@ def test_of_every_cell(row):
 @rows([row for row in ROWS if row.noisy and floats(inputs(row))])
 def test_of_every_cell_with_noise(row):
     check(row, window(row), KEY)
+
+
+FAST = [row for row in STEPS if floats(inputs(row)) and row.make().window]
+
+
+@rows(FAST, fast=[row for row in FAST if row.name in ("mingru", "lstm")])
+def test_a_gate_that_is_shut_forgets_no_nan(row):
+    """Inputs so large that gates are exactly 0 or 1: 0 times nan is nan in the step, and in the window."""
+    cell, xs = build(row), (1e4 * inputs(row)).at[AT].set(jnp.nan)
+    params = moved(cell.init(jax.random.key(0), xs[0]), 0.2)
+    fast, slow = (
+        np.isnan(jax.jit(lambda xs, c=c: run(unroll(c), params, xs)[1])(xs)) for c in (cell, cell.replace(window=None))
+    )
+    np.testing.assert_array_equal(fast, slow)
+    assert fast[AT].any()
 
 
 @pytest.mark.parametrize("rule", RULES + INFLUENCES, ids=lambda rule: rule.name)
@@ -76,6 +91,34 @@ def test_of_every_objective(name, part):
     assert jnp.isnan(metrics["loss"].value())
     assert name != "classify" or jnp.isnan(metrics["accuracy"].value())
     assert name != "label_ctc" or metrics["too_long"].value() == 0
+
+
+ESTIMATORS = {
+    "backprop": lambda *a: estimators.backprop(*a),
+    "windows": lambda *a: estimators.backprop(*a, 2),
+    "sliding": lambda *a: estimators.sliding_tbptt(*a, 1, 2),
+    "forward": lambda *a: estimators.forward(*a),
+    "es": lambda *a: estimators.es(*a),
+    "pes": lambda *a: estimators.pes(*a, 2),
+    "nres": lambda *a: estimators.nres(*a, 2),
+    "bucketed": lambda *a: estimators.bucketed(estimators.backprop(*a), [2]),
+    "score_function": lambda *a: estimators.score_function(*a),
+    "anneal": lambda *a: estimators.anneal(*a),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_of_every_estimator(name):
+    """One nan in one example of two: loss and gradient are nan; a move that cannot be judged is not made."""
+    first = cells.binary_core(2, gradient="score") if name == "score_function" else cells.vanilla(2)
+    cell = unroll(stack(first, cells.linear(3)))
+    x = jnp.ones((2, 4, 2)).at[0, 1, 0].set(jnp.nan)
+    batch = Batch(x, jnp.ones((2, 4), int), jnp.ones((2, 4), bool))
+    params, rule = cell.init(KEY, x[0]), ESTIMATORS[name](cell, losses.classify)
+    estimate, _ = jax.jit(rule.grad)(params, rule.init(params, batch), batch, KEY)
+    assert jnp.isnan(estimate.metrics["loss"].value())
+    lost = [bool(jnp.isnan(leaf).any()) for leaf in jax.tree.leaves(estimate.mean_grads())]
+    assert any(lost) != (name == "anneal")
 
 
 def test_of_what_is_written():
