@@ -17,6 +17,7 @@ from rnnjax import distributed
 from rnnjax.app._checked import check_runs, check_study
 from rnnjax.app._config import Config, Flags, LaunchConfig
 from rnnjax.app._experiment import LATER_FLAGS, PROCESS_FLAGS, RESUMABLE_FLAGS, Experiment, Result, Study
+from rnnjax.app._find_lr import show_rates
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._process import configure
@@ -129,6 +130,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         refuse_other_run(root, lines, experiment.free)
     agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
     ready = check_study(experiment, configs) if isinstance(experiment, Study) else check_runs(experiment, configs)
+    if given.values.get("find_lr") and isinstance(experiment, Experiment):
+        show_rates(name, ready, Path(f"{root}-find_lr"))
+        return
     with _open_workdir(root, lines, experiment, given) as workdir:
         if isinstance(experiment, Study):
             findings = experiment.run(configs, workdir)
@@ -147,9 +151,12 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
 def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
     """Returns the flags that may change when the run is resumed.
 
-    A run may be prolonged, unless its learning rate decays: its steps would then differ from the first one on.
+    A run may be prolonged. If its learning rate decays, its steps would then differ from the first one on: the horizon
+    of the schedule must be given, and holds from now on.
     """
-    longer = ("num_steps",) if isinstance(experiment, Experiment) and given.schedule == "constant" else ()
+    trains = isinstance(experiment, Experiment)
+    fixed = trains and given.schedule != "constant" and not given.values.get("horizon")
+    longer = ("num_steps", "horizon") if trains and not fixed else ()
     return RESUMABLE_FLAGS + experiment.free + longer
 
 
