@@ -99,7 +99,7 @@ def _csv(tests: dict[str, RateTest]) -> str:
 
 
 def _drawn(tests: dict[str, RateTest], title: str, label: str) -> Figure:
-    """Returns the picture: losses as dots, their averages as lines, the suggestions as circles."""
+    """Returns the picture: losses as dots, smoothed as lines, the suggestions as circles."""
     from matplotlib.figure import Figure
 
     from rnnjax.plotting import COLOURS

@@ -182,8 +182,8 @@ _HELP = {
     "num_layers": "Number of stacked recurrent layers, or of blocks.",
     "block": "What is around each recurrent layer: plain: nothing; or the norm, convolution, gate, MLP and residual "
     "connection of a paper, with --hidden_size features between blocks (griffin, mamba, s5, transformer, xlstm).",
-    "cell_args": "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True; what follows CELL: is for one of "
-    "several --cell, as in lstm:forget_bias=2.0,gru:reset_after=False.",
+    "cell_args": "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True; what follows CELL: is for one "
+    "of several --cell, as in lstm:forget_bias=2.0,gru:reset_after=False.",
     "dropout": "Dropout rate between layers, in [0, 1).",
     "init_scale": "Factor on all initial parameters of the network.",
     "start_from": "RUN, RUN:last or RUN:STEP: the folder of a run, whose parameters (the best, by default) initialise "

@@ -121,10 +121,12 @@ def run_configs(given: LaunchConfig) -> list[Config]:
     if "cell" not in given.values:
         return [Config(given.values)]
     scales, arguments = given.values.get("lr_scale", []), given.values.get("cell_args", "")
-    own = {"lr_scale": lambda cell: _of_cell(scales, cell, given.cell)}
-    own["cell_args"] = lambda cell: _arguments_of_cell(arguments, cell, given.cell)
     return [
-        Config({**given.values, "cell": cell, "hidden_size": size, **{name: f(cell) for name, f in own.items()}})
+        Config(
+            {**given.values, "cell": cell, "hidden_size": size}
+            | {"lr_scale": _of_cell(scales, cell, given.cell)}
+            | {"cell_args": _arguments_of_cell(arguments, cell, given.cell)}
+        )
         for cell, size in zip(given.cell, given.hidden_size)
     ]
 

@@ -13,7 +13,7 @@ from jax import lax
 from rnnjax.base import PyTree, check_size
 from rnnjax.training._loop import Trainer, init, step
 
-_MEMORY = 0.9  # of the moving average that smooths the losses
+_WIDTH = 4.0  # steps that the losses are smoothed over
 _TOO_HIGH = 2.0  # times the lowest loss, and the test counts as diverged
 
 
@@ -23,9 +23,11 @@ class RateTest(NamedTuple):
     Attributes:
       rates: the learning rate of each step, `[steps]`.
       losses: the training loss before each update, `[steps]`.
-      smooth: the moving average of the losses, nan from the first that is not finite, `[steps]`.
+      smooth: the losses without their noise, by lines fitted to some ten steps around each; nan from the first loss
+        that is not finite, `[steps]`.
       suggested: the rate at which the smoothed loss falls fastest; nan if it does not fall.
-      diverged: the rate from which on the loss is not finite or twice its lowest value; inf if there is none.
+      diverged: the rate from which on the loss is not finite, or high again: twice its lowest value, and as high as at
+        the start; inf if there is none.
     """
 
     rates: np.ndarray
@@ -97,23 +99,37 @@ def _judged(rates: np.ndarray, losses: np.ndarray) -> RateTest:
     """Returns the result for the losses of a test.
 
     Example:
-      >>> rates = np.geomspace(1e-4, 1e-1, 7)
-      >>> found = _judged(rates, np.array([1, 1, 0.9, 0.1, 0.1, 9, np.nan]))
-      >>> round(found.suggested, 4), round(found.diverged, 4)
-      (0.0032, 0.0316)
+      >>> rates = np.geomspace(1e-6, 1, 100)
+      >>> found = _judged(rates, np.where(rates < 0.3, 1 / (1 + rates / 1e-3), np.nan))
+      >>> 3e-4 < found.suggested < 3e-3, round(found.diverged, 2)
+      (True, 0.33)
     """
-    smooth, total, weight = np.full(len(losses), np.nan), 0.0, 0.0
-    for i, loss in enumerate(losses):
-        if not np.isfinite(loss):
-            break
-        total, weight = _MEMORY * total + loss, _MEMORY * weight + 1
-        smooth[i] = total / weight
-    known = smooth[np.isfinite(smooth)]
-    if not len(known):
-        return RateTest(rates, losses, smooth, float("nan"), float(rates[0]))
-    best = int(known.argmin())
-    gone = np.flatnonzero(known[best:] > max(_TOO_HIGH * known[best], known[best] + abs(known[0] - known[best])))
-    end = best + int(gone[0]) if len(gone) else len(known)
-    slopes = np.diff(known[: best + 1])
-    suggested = float(rates[1 + int(slopes.argmin())]) if len(slopes) else float("nan")
+    finite = np.isfinite(losses)
+    known = len(losses) if finite.all() else int(finite.argmin())
+    smooth, slopes = np.full((2, len(losses)), np.nan)
+    smooth[:known], slopes[:known] = _fitted(losses[:known])
+    if known < 3:
+        return RateTest(rates, losses, smooth, float("nan"), float(rates[known]))
+    best = int(smooth[:known].argmin())
+    fall = max(smooth[0] - smooth[best], abs(smooth[best]) * (_TOO_HIGH - 1))
+    gone = np.flatnonzero(smooth[best:known] > smooth[best] + fall)
+    end = best + int(gone[0]) if len(gone) else known
+    steepest = int(slopes[: best + 1].argmin())
+    suggested = float(rates[steepest]) if best and slopes[steepest] < 0 else float("nan")
     return RateTest(rates, losses, smooth, suggested, float(rates[end]) if end < len(rates) else float("inf"))
+
+
+def _fitted(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the height and the slope of a line through each place, fitted to the losses around it.
+
+    Example: a line is its own fit.
+      >>> print(*(a.round(6) for a in _fitted(np.array([1.0, 2.0, 3.0]))))
+      [1. 2. 3.] [1. 1. 1.]
+    """
+    places = np.arange(len(losses), dtype=float)
+    away = places[None] - places[:, None]
+    weights = np.exp(-0.5 * (away / _WIDTH) ** 2)
+    weights /= weights.sum(1, keepdims=True)
+    x, y = (weights * away).sum(1), weights @ losses
+    slope = ((weights * away) @ losses - x * y) / np.maximum((weights * away**2).sum(1) - x**2, 1e-12)
+    return y - slope * x, slope
