@@ -14,7 +14,6 @@ from rnnjax.base import PyTree, check_size
 from rnnjax.training._loop import Trainer, init, step
 
 _WIDTH = 4.0  # steps that the losses are smoothed over
-_TOO_HIGH = 2.0  # times the lowest loss, and the test counts as diverged
 
 
 class RateTest(NamedTuple):
@@ -107,11 +106,13 @@ def _judged(rates: np.ndarray, losses: np.ndarray) -> RateTest:
     finite = np.isfinite(losses)
     known = len(losses) if finite.all() else int(finite.argmin())
     smooth, slopes = np.full((2, len(losses)), np.nan)
-    smooth[:known], slopes[:known] = _fitted(losses[:known])
     if known < 3:
         return RateTest(rates, losses, smooth, float("nan"), float(rates[known]))
+    start, low = losses[0], losses[:known].min()
+    most = start + max(start - low, 0.1 * abs(start))  # what breaks does not count for more, or it would reach far back
+    smooth[:known], slopes[:known] = _fitted(np.minimum(losses[:known], most))
     best = int(smooth[:known].argmin())
-    fall = max(smooth[0] - smooth[best], abs(smooth[best]) * (_TOO_HIGH - 1))
+    fall = min(max(smooth[0] - smooth[best], abs(smooth[best])), 0.9 * (most - smooth[best]))
     gone = np.flatnonzero(smooth[best:known] > smooth[best] + fall)
     end = best + int(gone[0]) if len(gone) else known
     steepest = int(slopes[: best + 1].argmin())
