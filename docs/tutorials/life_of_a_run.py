@@ -73,8 +73,8 @@ figure.savefig(folder / "waves.png")
 # %% [markdown]
 # ## Start another from it
 #
-# Slower waves: begin with these parameters, and keep the recurrent matrix as it is. `lr_scale` with the factor 0 freezes
-# what its pattern names.
+# Slower waves: begin with these parameters, and keep the recurrent matrix as it is: `lr_scale` with the factor 0
+# freezes what its pattern names.
 
 # %%
 slow = [np.repeat(w, 2, axis=0) for w in waves]

@@ -36,7 +36,8 @@ def save_program(
     """Writes a network with its params as a program for CPU, CUDA and TPU, into a folder, with a module that loads it.
 
     Only JAX is needed to run it: load.py, which lies in the folder too, has `window(xs)`, with xs `[batch, T, ...]`,
-    and `start()` and `step(carry, x)` for one sequence step by step. An input with several arrays becomes several arguments, in the order of the manifest.
+    and `start()` and `step(carry, x)` for one sequence step by step. An input with several arrays becomes several
+    arguments, in the order of the manifest.
 
     Args:
       path: a folder, created if necessary.
