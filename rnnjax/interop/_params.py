@@ -199,5 +199,5 @@ def _from_safetensors(content: bytes) -> dict[str, np.ndarray]:
                 or end - begin != math.prod(said["shape"]) * dtype.itemsize
             ):
                 raise ValueError(f"{name} has the wrong size")
-            arrays[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"])
+            arrays[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"]).copy()
     return arrays

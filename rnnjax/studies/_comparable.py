@@ -16,7 +16,7 @@ from rnnjax.studies._plan import Plan
 
 
 class _Quantity(NamedTuple):
-    """What a loss measures: its unit, the loss of knowing nothing, the kind of target, the symbols."""
+    """What a loss measures: its unit, the baseline, the kind of target, and its length where there is no baseline."""
 
     label: str
     baseline: tuple[str, float | None]
@@ -25,7 +25,8 @@ class _Quantity(NamedTuple):
 
     def __str__(self) -> str:
         name, value = self.baseline
-        return self.label if value is None else f"{self.label}, {name} {value:.4g}"
+        shapes = ", ".join(f"targets {list(shape)}" for _, shape in self.targets)
+        return f"{self.label}, {shapes}" if value is None else f"{self.label}, {name} {value:.4g}"
 
 
 def refuse_mixed_losses(plan: Plan, config: Config) -> None:
@@ -76,7 +77,8 @@ def _quantity(plan: Plan, config: Config) -> _Quantity:
     setup: Setup = build_setup(plan.experiment.build_with(facts), config)
     stream = setup.valid or setup.train
     batch = jax.eval_shape(lambda data: stream.next(data, stream.init(data), jax.random.key(0))[0], data)
-    targets = [(str(y.dtype), y.shape[2:]) for y in jax.tree.leaves(without_marks(batch.y))]
+    told = 2 if setup.baseline is not None else 1  # without a baseline, other lengths may be another task
+    targets = [(str(y.dtype), y.shape[told:]) for y in jax.tree.leaves(without_marks(batch.y))]
     return _Quantity(
         setup.loss_label, (setup.baseline_name, setup.baseline), targets, digest(list(vocabularies_of(facts).values()))
     )

@@ -23,7 +23,6 @@ ROOT = Path(__file__).parents[2]
 GRID = [
     "--experiment=_user_experiment",
     "--set=dropout=0.2",
-    "--mixed_losses",
     "--grid=delay=3,13",
     "--grid=learning_rate=0.01,1e38,0.1",
     "--set=clip_norm=0",
