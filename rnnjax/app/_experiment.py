@@ -53,7 +53,17 @@ RESUMABLE_FLAGS = (
 
 
 # Flags that are newer than 0.1.0. flags.cfg contains them only if given, so that older folders can be resumed.
-LATER_FLAGS = ("start_from", "start_partial", "block", "ema", "accumulate", "horizon", "score", "mixed_losses", "find_lr")
+LATER_FLAGS = (
+    "start_from",
+    "start_partial",
+    "block",
+    "ema",
+    "accumulate",
+    "horizon",
+    "score",
+    "mixed_losses",
+    "find_lr",
+)
 
 
 class Experiment(NamedTuple):

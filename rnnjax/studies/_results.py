@@ -82,7 +82,7 @@ class Results:
 def best_of(rows: Iterable[Row], criterion: Criterion = _LOSS) -> Row | None:
     """Returns the row with the best score; None if no row has one."""
     scored = [row for row in rows if row.get("score") is not None]
-    return min(scored, key=lambda row: (cost(row, criterion), row["member"]), default=None)
+    return min(scored, key=lambda row: (_cost(row, criterion), row["member"]), default=None)
 
 
 def settings_of(rows: Iterable[Row], criterion: Criterion = _LOSS) -> list[Row]:
@@ -106,7 +106,7 @@ def _is_row(row: Row) -> bool:
 
 def _middle(members: Sequence[Row], criterion: Criterion) -> Row:
     """Returns a setting's number of members, interquartile means of validation metrics, and interval of the score."""
-    scores = [criterion.cost(cost(row, criterion)) for row in members]
+    scores = [criterion.cost(_cost(row, criterion)) for row in members]
     interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}
     measured = {
         name: [row[name] for row in members if row.get(name) is not None]
@@ -124,7 +124,7 @@ def _middle(members: Sequence[Row], criterion: Criterion) -> Row:
     }
 
 
-def cost(row: Row, criterion: Criterion) -> float:
+def _cost(row: Row, criterion: Criterion) -> float:
     """Returns the cost of a member's score, lower is better; inf if it has none."""
     value = row.get("score")
     return math.inf if value is None else float(criterion.cost(value))
