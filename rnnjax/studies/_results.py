@@ -72,7 +72,7 @@ class Results:
 
     def cost(self, row: Row) -> float:
         """Returns the cost of a member's score, lower is better; inf if it has none."""
-        return cost(row, self.criterion)
+        return _cost(row, self.criterion)
 
     def settings(self) -> list[Row]:
         """Returns settings with the interquartile mean of their scores over seeds, the best first."""

@@ -12,7 +12,7 @@ from rnnjax.base import PyTree
 from rnnjax.base._numerics import at_least_single
 
 
-class Averaging(NamedTuple):
+class _Averaging(NamedTuple):
     """The state of an optimiser with `average_params`.
 
     Attributes:
@@ -53,16 +53,18 @@ def average_params(optimizer: optax.GradientTransformation, decay: Any) -> optax
     """
     inner = optax.with_extra_args_support(optimizer)
 
-    def init(params: PyTree) -> Averaging:
+    def init(params: PyTree) -> _Averaging:
         zeros = jax.tree.map(lambda p: jnp.zeros_like(at_least_single(p)), params)
-        return Averaging(zeros, jnp.zeros((), jnp.result_type(float)), inner.init(params))
+        return _Averaging(zeros, jnp.zeros((), jnp.result_type(float)), inner.init(params))
 
-    def update(grads: PyTree, state: Averaging, params: PyTree | None = None, **given: Any) -> tuple[PyTree, Averaging]:
+    def update(
+        grads: PyTree, state: _Averaging, params: PyTree | None = None, **given: Any
+    ) -> tuple[PyTree, _Averaging]:
         updates, own = inner.update(grads, state.inner, params, **given)
         size = 1 + jnp.asarray(decay, state.size.dtype) * state.size
         new = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda a, p: a + (p.astype(a.dtype) - a) / size.astype(a.dtype), state.average, new)
-        return updates, Averaging(average, size, own)
+        return updates, _Averaging(average, size, own)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -90,4 +92,4 @@ def averaged(opt_state: PyTree, params: PyTree) -> PyTree:
 
 
 def _is_average(state: Any) -> bool:
-    return isinstance(state, Averaging)
+    return isinstance(state, _Averaging)
