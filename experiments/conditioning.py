@@ -94,10 +94,10 @@ def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
         progress = loop(progress, int(end - begin))
         if not progress.finite:
             raise UserError(f"--how={how}: the loss or its gradient is not finite; a lower --learning_rate may help")
-        found.append([float(v) for v in scores(progress.state.params)])
+        found.append([float(v) for v in scores(progress.state.averaged)])
     loss, right = np.array(found).T
     first = next((int(s) for s, r in zip(steps[1:], right) if r > 0.99), None)
-    size = sum(p.size for p in jax.tree.leaves(progress.state.params))
+    size = sum(p.size for p in jax.tree.leaves(progress.state.averaged))
     row = {"loss": loss[-1], "exact, alone": right[-1], "step of 99 % exact": first or "", "parameters": size}
     return Run(valid_steps=steps[1:], valid=loss), row
 

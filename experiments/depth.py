@@ -83,7 +83,7 @@ def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, data.Stream]:
     """Returns the trained params and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
     stream = tasks.task_stream(echo(config), config.batch_size)
-    return trained(config, cell, losses.regress, stream).state.params, stream
+    return trained(config, cell, losses.regress, stream).state.averaged, stream
 
 
 def chosen(depth: int, subsets: int, seed: int) -> dict[int, np.ndarray]:

@@ -173,7 +173,7 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
     cell = make_cell(network, problem, config)
     window = rnnjax.unroll(cell)
     stream = tasks.task_stream(Task(forced(network, problem), float("nan")), config.batch_size)
-    params = trained(config, window, losses.classify, stream).state.params
+    params = trained(config, window, losses.classify, stream).state.averaged
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
     score = jax.jit(training.evaluate(window, losses.classify, stream._replace(length=200)))(params, (), fresh)
     return {

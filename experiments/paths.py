@@ -91,7 +91,7 @@ def learn(config: app.Config, network: Network) -> dict[str, Any]:
     """Trains one network; returns its error, its size, and gradient norms before and after training."""
     cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), echo(config)
     window = rnnjax.unroll(cell)
-    params = trained(config, window, losses.regress, tasks.task_stream(task, config.batch_size)).state.params
+    params = trained(config, window, losses.regress, tasks.task_stream(task, config.batch_size)).state.averaged
     fresh = jax.random.fold_in(jax.random.key(config.seed), 1)
     score = jax.jit(training.evaluate(window, losses.regress, tasks.task_stream(task, 500, 1)))(params, (), fresh)
     xs = task.sample(fresh).x

@@ -71,9 +71,9 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
         if not bool(progress.finite):
             raise UserError(f"the loss is not finite after {int(progress.state.step)} steps of {shlex.join(given)}")
         read.append(int(end) * asked.truncation * asked.batch_size)
-        nats.append(run.valid(progress.state.params, data)["loss"])
+        nats.append(run.valid(progress.state.averaged, data)["loss"])
         bar(i + 1)
-    return read, nats, run.test(progress.state.params, data)["loss"]
+    return read, nats, run.test(progress.state.averaged, data)["loss"]
 
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:

@@ -106,16 +106,16 @@ def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], 
     fresh, right = jax.random.fold_in(jax.random.key(config.seed), 1), []
     for i in range(POINTS):
         progress = steps(progress, -(-config.num_steps // POINTS))
-        right.append(float(score(progress.state.params, (), fresh)["accuracy"].value()))
+        right.append(float(score(progress.state.averaged, (), fresh)["accuracy"].value()))
         bar(i + 1)
     one = config.use.sample(fresh)
-    said = rnnjax.run(setup.cell, progress.state.params, one.x)[1].argmax(-1)
+    said = rnnjax.run(setup.cell, progress.state.averaged, one.x)[1].argmax(-1)
     due = np.asarray(one.mask)
     row = {
         "to learn": config.use.what,
         "right": right[-1],
         "guessing": guessing(config.use, fresh),
-        "parameters": count(progress.state.params),
+        "parameters": count(progress.state.averaged),
         "reads": written(np.asarray(one.x)),
         "writes": written(np.where(due, said, -1)),
         "due": written(np.where(due, one.y, -1)),

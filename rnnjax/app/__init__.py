@@ -11,6 +11,7 @@ from rnnjax.app._config import Config, LaunchConfig
 from rnnjax.app._experiment import Experiment, Findings, Result, Study
 from rnnjax.app._flagsets import common_flags, study_flags
 from rnnjax.app._main import main, status
+from rnnjax.app._on_arrays import on_arrays
 from rnnjax.app._parsing import allow_infinite, parse, read_config, run_configs
 from rnnjax.app._programs import programs
 from rnnjax.app._registry import CELLS, make_cell, make_from, resolve
@@ -41,6 +42,7 @@ __all__ = [
     "main",
     "make_cell",
     "make_from",
+    "on_arrays",
     "panel_lines",
     "parse",
     "programs",

@@ -73,7 +73,7 @@ class Analyser:
         kept, found = self.session.checkpoints, {}
         for step in kept.steps()[:-1][-(_COLUMNS - 2) :]:
             try:
-                found[f"step {step:,}"] = kept.read(step, self.fresh).progress.state.params
+                found[f"step {step:,}"] = kept.read(step, self.fresh).progress.state.averaged
             except DamagedError as damage:
                 kept.report(f"checkpoint {step} is damaged ({damage}): not analysed")
         return found

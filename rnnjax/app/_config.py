@@ -16,7 +16,7 @@ from rnnjax.app import _registry as registry
 from rnnjax.app._reports import REPORTS, Report
 from rnnjax.base import Cell, UserError
 from rnnjax.credit import NotAdmitted
-from rnnjax.losses import Objective
+from rnnjax.losses import Criterion, Objective, criterion
 from rnnjax.training._optimizers import DIRECTIONS
 from rnnjax.wrappers import blocks
 
@@ -57,6 +57,14 @@ class Flags:
         kept = {name: value for name, value in self.overrides.items() if name.split(".")[0] not in changes}
         return dataclasses.replace(self, values={**self.values, **changes}, overrides=kept)
 
+    def criterion(self) -> Criterion:
+        """Returns the metric of `--score` and its direction."""
+        text = self.values.get("score") or "loss"
+        try:
+            return criterion(text)
+        except ValueError as error:
+            raise UserError(f"--score={text}: {error}") from error
+
 
 class LaunchConfig(Flags):
     """The flags of a launch as given: several cells, with a hidden size for each. See `run_configs`."""
@@ -86,7 +94,12 @@ class Config(Flags):
     rule: str
     truncation: int
     optimizer: str
+    ema: _Number
+    accumulate: int
+    score: str
+    find_lr: bool
     learning_rate: _Number
+    horizon: int
     schedule: str
     final_rate: _Number
     warmup_steps: int
@@ -128,11 +141,10 @@ class Config(Flags):
     def numbers(self) -> dict[str, float]:
         """Returns the values that are arguments of the compiled program, by name.
 
-        They include a nonzero dropout rate, and the numeric arguments of the cell's factory.
+        They include nonzero rates of dropout and of the average, and the numeric arguments of the cell's factory.
         """
         plain = {name: float(self.values[name]) for name in NUMBERS if name in self.values}
-        if self.values.get("dropout"):
-            plain["dropout"] = float(self.values["dropout"])
+        plain |= {name: float(self.values[name]) for name in ("dropout", "ema") if self.values.get(name)}
         return plain | {ARGUMENT + name: value for name, value in self.cell_numbers().items()}
 
     def cell_numbers(self) -> dict[str, float]:
@@ -183,16 +195,21 @@ class Config(Flags):
         off = isinstance(self.dropout, (int, float)) and self.dropout == 0
         return [] if off else [rnnjax.dropout(self.dropout)]
 
-    def make_optimizer(self) -> Any:
-        """Returns the optimiser that the flags describe."""
-        direction = registry.resolve("optimizer", self.optimizer, DIRECTIONS)
-        rate = training.decayed(self.learning_rate, self.schedule, self.num_steps, self.warmup_steps, self.final_rate)
+    def make_schedule(self) -> Callable[[jax.Array], jax.Array]:
+        """Returns the learning rate of each step."""
+        steps = self.values.get("horizon") or self.num_steps
+        return training.decayed(self.learning_rate, self.schedule, steps, self.warmup_steps, self.final_rate)
+
+    def make_optimizer(self, schedule: Callable[[jax.Array], jax.Array] | None = None) -> Any:
+        """Returns the optimiser that the flags describe, or one with another schedule and no average."""
+        direction, rate = registry.resolve("optimizer", self.optimizer, DIRECTIONS), schedule or self.make_schedule()
         scales = _lr_scales(self.lr_scale)
         try:
             made = training.optimizer(direction, rate, self.clip_norm, self.weight_decay, scales=scales)
         except (TypeError, ValueError) as error:
             raise UserError(f"--optimizer={self.optimizer}: {error}") from error
-        return made._replace(init=_refusing(made.init, f"--lr_scale={' '.join(self.lr_scale)}", ValueError))
+        made = made._replace(init=_refusing(made.init, f"--lr_scale={' '.join(self.lr_scale)}", ValueError))
+        return made if schedule or not self.values.get("ema") else training.average_params(made, self.ema)
 
     def reports(self) -> dict[str, Report]:
         """Returns the reports of `--report` by name."""

@@ -48,12 +48,24 @@ PROCESS_FLAGS = ("coordinator", "num_processes", "process_id", "lost_after")
 # Flags that may change when a run is resumed, since they do not change what it computes.
 RESUMABLE_FLAGS = (
     "workdir", "data_dir", "writers", "profile", "debug_nans", "compilation_cache", "checkpoint_every",
-    "keep_checkpoints", "analyse", "picture", "plot", "describe", "devices", "allow_other_code", *PROCESS_FLAGS,
+    "keep_checkpoints", "analyse", "picture", "plot", "describe", "devices", "allow_other_code",
+    "find_lr", *PROCESS_FLAGS,
 )  # fmt: skip
 
 
 # Flags that are newer than 0.1.0. flags.cfg contains them only if given, so that older folders can be resumed.
-LATER_FLAGS = ("plot", "start_from", "start_partial", "block")
+LATER_FLAGS = (
+    "plot",
+    "start_from",
+    "start_partial",
+    "block",
+    "ema",
+    "accumulate",
+    "horizon",
+    "score",
+    "mixed_losses",
+    "find_lr",
+)
 
 
 class Experiment(NamedTuple):

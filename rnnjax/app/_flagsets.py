@@ -119,8 +119,12 @@ _LEARNING = (
     _text("rule", "bptt"),
     _whole("truncation", 0, least=0),
     _text("optimizer", "adam"),
+    _number("ema", 0.0, least=0.0, most=1.0),
+    _whole("accumulate", 1, least=1),
     _number("learning_rate", 1e-3, least=0.0),
+    _switch("find_lr", False),
     _one_of("schedule", "constant", ["constant", "linear", "cosine", "exponential"]),
+    _whole("horizon", 0, least=0),
     _number("final_rate", 0.1, least=0.0),
     _whole("warmup_steps", 0, least=0),
     _number("clip_norm", 1.0, least=0.0),
@@ -129,6 +133,7 @@ _LEARNING = (
     _whole("batch_size", 64, least=1),
     _whole("num_steps", 1000, least=1),
     _whole("patience", 0, least=0),
+    _text("score", "loss"),
 )
 
 # Everything that runs: numerics, seed and workdir.
@@ -179,7 +184,8 @@ _HELP = {
     "num_layers": "Number of stacked recurrent layers, or of blocks.",
     "block": "What is around each recurrent layer: plain: nothing; or the norm, convolution, gate, MLP and residual "
     "connection of a paper, with --hidden_size features between blocks (griffin, mamba, s5, transformer, xlstm).",
-    "cell_args": "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True.",
+    "cell_args": "Further arguments of the cell, as in forget_bias=2.0,layer_norm=True; what follows CELL: is for one "
+    "of several --cell, as in lstm:forget_bias=2.0,gru:reset_after=False.",
     "dropout": "Dropout rate between layers, in [0, 1).",
     "init_scale": "Factor on all initial parameters of the network.",
     "start_from": "RUN, RUN:last or RUN:STEP: the folder of a run, whose parameters (the best, by default) initialise "
@@ -192,6 +198,13 @@ _HELP = {
     "that returns an optax transformation: a direction, such as optax:scale_by_yogi, or a full optimiser, such as "
     "optax:yogi, which is given --learning_rate if it needs one, and otherwise keeps its own.",
     "learning_rate": "Peak learning rate.",
+    "ema": "Rate of the moving average of the parameters that is evaluated, kept and exported in their place, such as "
+    "0.999; 1: the mean of all; 0: no average.",
+    "accumulate": "Batches of each update: their gradients are added up, as those of one batch of all their examples.",
+    "horizon": "Step at which the schedule ends; 0: --num_steps. With it a run whose rate decays can be prolonged: the "
+    "schedule of the new horizon holds from there on.",
+    "find_lr": "Train 100 steps in which the learning rate grows from 1e-6 to 1, print and draw the loss at each, and "
+    "exit: the rate at which it falls fastest is a start for --learning_rate.",
     "schedule": "How the learning rate decays from its peak to final_rate times the peak.",
     "final_rate": "Final learning rate as a fraction of the peak; ignored by constant.",
     "warmup_steps": "Steps of linear warm-up.",
@@ -201,7 +214,9 @@ _HELP = {
     "regular expression; 0 freezes them. CELL:PATTERN=FACTOR: for one of several --cell. May be repeated.",
     "batch_size": "Examples per step.",
     "num_steps": "Updates in the whole run.",
-    "patience": "Stop after this many evaluations without a better validation loss; 0: never.",
+    "patience": "Stop after this many evaluations without a better --score; 0: never.",
+    "score": "Metric on validation that decides which parameters are the best, such as accuracy; max:NAME or min:NAME "
+    "says which is better.",
     "dtype": "Dtype of the network's computations; parameters are kept in at least float32.",
     "matmul_precision": "Precision of float32 matrix products where the hardware offers a choice.",
     "seed": "Seed of everything random in the run.",

@@ -25,6 +25,7 @@ from rnnjax.app._experiment import (
     Study,
     check_experiment,
 )
+from rnnjax.app._find_lr import show_rates
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._process import configure
@@ -143,6 +144,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         refuse_other_run(root, lines, experiment.free)
     agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
     ready = check_study(experiment, configs) if isinstance(experiment, Study) else check_runs(experiment, configs)
+    if given.values.get("find_lr") and isinstance(experiment, Experiment):
+        show_rates(name, ready, Path(f"{root}-find_lr"))
+        return
     for run, session in ready.items() if is_leader() else ():
         session.title = name if len(ready) == 1 else f"{name}: {run}"
         print(f"{run}: {session.described().short()}", flush=True)
@@ -170,9 +174,12 @@ def _describe(experiment: Experiment, configs: dict[str, Config], name: str) -> 
 def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:
     """Returns the flags that may change when the run is resumed.
 
-    A run may be prolonged, unless its learning rate decays: its steps would then differ from the first one on.
+    A run may be prolonged. If its learning rate decays, its steps would then differ from the first one on: the horizon
+    of the schedule must be given, and holds from now on.
     """
-    longer = ("num_steps",) if isinstance(experiment, Experiment) and given.schedule == "constant" else ()
+    trains = isinstance(experiment, Experiment)
+    fixed = trains and given.schedule != "constant" and not given.values.get("horizon")
+    longer = ("num_steps", "horizon") if trains and not fixed else ()
     return RESUMABLE_FLAGS + experiment.free + longer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
 
 from absl import flags
 
@@ -83,6 +84,9 @@ def _check_numbers(values: flags.FlagValues) -> None:
     steps = [values[name].value for name in ("warmup_steps", "num_steps") if name in values]
     if len(steps) == 2 and steps[0] > steps[1]:
         raise UserError(f"--warmup_steps={steps[0]} --num_steps={steps[1]}: the run ends before its warm-up does")
+    horizon = values["horizon"].value if "horizon" in values else 0
+    if horizon and horizon < values["warmup_steps"].value:
+        raise UserError(f"--horizon={horizon} --warmup_steps={steps[0]}: the schedule ends before its warm-up does")
 
 
 _HELP = ("help", "helpfull", "helpshort", "?")
@@ -116,9 +120,13 @@ def run_configs(given: LaunchConfig) -> list[Config]:
     """
     if "cell" not in given.values:
         return [Config(given.values)]
-    scales = given.values.get("lr_scale", [])
+    scales, arguments = given.values.get("lr_scale", []), given.values.get("cell_args", "")
     return [
-        Config({**given.values, "cell": cell, "hidden_size": size, "lr_scale": _of_cell(scales, cell, given.cell)})
+        Config(
+            {**given.values, "cell": cell, "hidden_size": size}
+            | {"lr_scale": _of_cell(scales, cell, given.cell)}
+            | {"cell_args": _arguments_of_cell(arguments, cell, given.cell)}
+        )
         for cell, size in zip(given.cell, given.hidden_size)
     ]
 
@@ -157,3 +165,47 @@ def _of_cell(settings: list[str], cell: str, cells: list[str]) -> list[str]:
     """
     others = tuple(f"{other}:" for other in cells if other != cell)
     return [s.removeprefix(f"{cell}:") for s in settings if not s.startswith(others)]
+
+
+def _arguments_of_cell(text: str, cell: str, cells: list[str]) -> str:
+    """Returns `--cell_args` for a cell: what stands before any CELL:, and what stands after its own.
+
+    Raises:
+      UserError: a CELL: is none of the cells.
+
+    Example:
+      >>> text = "layer_norm=True,lstm:forget_bias=2.0,gru:u_init='a,b'"
+      >>> _arguments_of_cell(text, "lstm", ["lstm", "gru"]), _arguments_of_cell(text, "gru", ["lstm", "gru"])
+      ('layer_norm=True,forget_bias=2.0', "layer_norm=True,u_init='a,b'")
+    """
+    kept, owner = [], cell
+    for item in _split_arguments(text):
+        named = next((c for c in sorted(cells, key=len, reverse=True) if item.startswith(f"{c}:")), None)
+        if named is None and re.match(r"[\w.:]+:[A-Za-z_]\w*=", item):
+            raise UserError(f"--cell_args={text}: {item.rpartition(':')[0]} is none of --cell={','.join(cells)}")
+        owner = named or owner
+        if owner == cell:
+            kept.append(item if named is None else item.removeprefix(f"{named}:"))
+    return ",".join(kept)
+
+
+def _split_arguments(text: str) -> list[str]:
+    """Splits arguments at commas that are in no brackets and no quotes.
+
+    Example:
+      >>> _split_arguments("a=(1,2), b='x,y',c=3")
+      ['a=(1,2)', "b='x,y'", 'c=3']
+    """
+    items, depth, quote = [""], 0, ""
+    for letter in text:
+        if letter == "," and not depth and not quote:
+            items.append("")
+            continue
+        items[-1] += letter
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+    return [item.strip() for item in items]

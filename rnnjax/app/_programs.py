@@ -19,6 +19,7 @@ from rnnjax.base._pytrees import path_name
 from rnnjax.data import Stream
 from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
 from rnnjax.training import Progress
+from rnnjax.training._loop import Piece, estimate_batch
 
 DATA_TAG, VALID_TAG, _TEST_TAG = 0, 1, 2  # of the run's seed: training, validation and test never share a key
 
@@ -34,6 +35,8 @@ class Programs(NamedTuple):
       init: (data, initial params or None) -> Progress.
       steps: (progress, data, n) -> Progress; consumes its progress.
       valid, test: (params, data) -> {metric: value}; None if the setup has no such stream.
+      measured: (params, data) -> the shapes of the metrics that an evaluation gives, traced; without validation, those
+        of training.
       report: (params, data) -> the measurements of `--report`.
       blame: (progress, data) -> the name of the first value of its next step that is not finite, or None.
     """
@@ -43,6 +46,7 @@ class Programs(NamedTuple):
     steps: Callable[[Progress, PyTree, int], Progress]
     valid: _Evaluate | None
     test: _Evaluate | None
+    measured: Callable[[PyTree, PyTree], dict[str, Any]]
     report: Callable[[PyTree, PyTree], dict[str, jax.Array]]
     blame: Callable[[Progress, PyTree], str | None]
 
@@ -89,6 +93,7 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
         steps=given(loop, donate_argnums=(1,)),
         valid=scored(setup.valid, jax.random.fold_in(key, VALID_TAG)),
         test=scored(setup.test, jax.random.fold_in(key, _TEST_TAG)),
+        measured=functools.partial(_measured, setup),
         report=_evaluate_reports(setup, config.reports(), jax.random.fold_in(key, VALID_TAG)),
         blame=lambda progress, data: _first_bad(given(_step_parts)(progress, data)),
     )
@@ -111,6 +116,13 @@ def _evaluation(setup: Setup, devices: Mesh | None) -> Callable[[Stream | None, 
         return lambda params, data: plain_metrics(whole(params, data, key, stream.length))
 
     return scored
+
+
+def _measured(setup: Setup, params: PyTree, data: PyTree) -> dict[str, Any]:
+    """Returns the shapes of the metrics of an evaluation, under the names of a record."""
+    stream, key = setup.valid or setup.train._replace(length=1), jax.random.key(0)
+    known = jax.eval_shape(training.evaluate(setup.cell, setup.objective, stream), params, data, key)
+    return {f"valid_{name}" if setup.valid else name: shape for name, shape in known.items()}
 
 
 def _evaluate_reports(
@@ -146,18 +158,21 @@ def plain_metrics(metrics: Any) -> dict[str, float]:
 
 
 def _step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
-    """Returns the values of the next step, in the order of computation."""
+    """Returns the values of the next step, in the order of computation, with an axis of its batches."""
     state = progress.state
-    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-    batch, _ = trainer.stream.next(data, state.position, data_key)
-    estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
+
+    def body(at: tuple[PyTree, PyTree], i: jax.Array) -> tuple[tuple[PyTree, PyTree], Piece]:
+        piece = estimate_batch(trainer, state, data, *at, i)
+        return (piece.next_carry, piece.position), piece
+
+    _, pieces = jax.lax.scan(body, (state.estimator, state.position), jnp.arange(trainer.accumulate))
     return {
         "params": state.params,
-        "carry": state.estimator,
-        "batch": batch,
-        "metrics": estimate.metrics,
-        "next_carry": carries,
-        "grads": estimate.grads,
+        "carry": pieces.carry,
+        "batch": pieces.batch,
+        "metrics": pieces.estimate.metrics,
+        "next_carry": pieces.next_carry,
+        "grads": pieces.estimate.grads,
     }
 
 

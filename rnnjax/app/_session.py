@@ -24,7 +24,7 @@ from rnnjax.app._programs import Programs, plain_metrics, programs
 from rnnjax.app._setup import load_data
 from rnnjax.app._signals import Interrupted, signals
 from rnnjax.app._start import check_start, starting_params
-from rnnjax.app._state import Pace, RunState, new_state, with_score
+from rnnjax.app._state import Pace, RunState, new_state, score_in, with_score
 from rnnjax.base import Description, PyTree, UserError, count, describe
 from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
@@ -52,7 +52,7 @@ class Session:
     title = ""  # of the picture
 
     def __init__(self, experiment: Experiment, config: Config) -> None:
-        self.config = config
+        self.config, self.criterion = config, config.criterion()
         self.name = config.cell.replace(":", ".")
         self.facts, data = load_data(experiment.load, config)
         self.build = experiment.build_with(self.facts)
@@ -84,6 +84,7 @@ class Session:
             like = jax.eval_shape(self.programs.init, self.data)
             reports = jax.eval_shape(self.programs.report, like.state.params, self.data)
             check_start(self.config, like.state.params)
+            score_in(self.criterion, self.programs.measured(like.state.params, self.data))
         except OverflowError as error:
             raise UserError(f"a size is too large: {error}") from error
         valid = [f"valid_{name}" for name in like.metrics if name != "grad_norm" and self.programs.valid is not None]
@@ -144,7 +145,15 @@ class Session:
             while not self.over(saved):
                 saved = self.advance(saved, writer, bar)
                 self.heed(heard, saved)
+            writer.end(int(saved.progress.state.step), {"score": self.score(saved)})
         return self.result(saved, None)
+
+    def score(self, saved: RunState) -> float:
+        """Returns the final score: the best on validation, or the last in training; nan if none was measured."""
+        if math.isfinite(saved.best):
+            return float(self.criterion.cost(saved.best))
+        value = (self.records[-1] if self.records else {}).get(self.criterion.metric)
+        return math.nan if value is None else value
 
     def tell(self, line: str) -> None:
         """Prints a line on standard error, once for all processes."""
@@ -203,7 +212,7 @@ class Session:
         if not evaluate:
             return saved, record
         saved, scores = self.evaluate(saved)
-        reports = jax.tree.map(float, self.programs.report(saved.progress.state.params, self.data))
+        reports = jax.tree.map(float, self.programs.report(saved.progress.state.averaged, self.data))
         return saved, record | scores | reports
 
     def show(self, step: int, record: dict[str, float], writer: Writer, bar: Bar) -> None:
@@ -261,9 +270,9 @@ class Session:
         """Scores the validation set and keeps the parameters if they are the best so far."""
         if self.programs.valid is None:
             return saved, {}
-        params = saved.progress.state.params
+        params = saved.progress.state.averaged
         scores = {f"valid_{name}": value for name, value in self.programs.valid(params, self.data).items()}
-        saved, better = with_score(saved, scores["valid_loss"])
+        saved, better = with_score(saved, self.criterion.cost(score_in(self.criterion, scores)))
         if better:
             self.best.save(int(saved.progress.state.step), params)
         return _on_host(saved), scores
@@ -284,7 +293,7 @@ class Session:
 
     def result(self, saved: RunState, known: Mapping[str, Any] | None) -> Result:
         """Returns the result with the best parameters, scored on the test set unless that was done before."""
-        last = int(saved.progress.state.step), saved.progress.state.params
+        last = int(saved.progress.state.step), saved.progress.state.averaged
         found = self.best_saved(saved)
         known = None if found is None and math.isfinite(saved.best) else known
         step, params = found or last
@@ -314,6 +323,7 @@ class Session:
             "hidden_size": self.config.hidden_size,
             "steps": int(saved.progress.state.step),
             "final": {k: v for k, v in last.items() if k not in ("step", "seconds")},
+            "score": self.score(saved),
             "best": {"step": best_step} | _best_record(self.records, best_step),
             "test": self.programs.test(params, self.data) if self.programs.test else {},
             "baseline": {"name": self.setup.baseline_name, "loss": self.setup.baseline},

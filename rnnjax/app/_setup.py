@@ -131,7 +131,7 @@ def trainer(build: Build, config: Config) -> Trainer:
     cell = _scale_init(setup.cell, config.init_scale)
     estimator = config.make_estimator(setup.cell, setup.objective)
     estimator = estimator if setup.around is None else setup.around(estimator)
-    return Trainer(cell, estimator, config.make_optimizer(), setup.train)
+    return Trainer(cell, estimator, config.make_optimizer(), setup.train, config.values.get("accumulate", 1))
 
 
 def load_data(load: Load | None, config: Config) -> tuple[Any, PyTree]:

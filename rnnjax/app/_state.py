@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base import UserError
+from rnnjax.losses import Criterion
 from rnnjax.training import Progress
 
 
@@ -15,7 +18,7 @@ class RunState(NamedTuple):
 
     Attributes:
       progress: parameters, optimiser, position in the data.
-      best: the best score so far; lower is better.
+      best: the cost of the best score so far, see `losses.Criterion`; lower is better.
       best_step: the step of that score; 0 before the first.
       stale: number of evaluations since then.
     """
@@ -32,15 +35,34 @@ def new_state(progress: Progress) -> RunState:
     return RunState(progress, jnp.asarray(jnp.inf, jnp.result_type(float)), none, none)
 
 
-def with_score(state: RunState, score: Any) -> tuple[RunState, jax.Array]:
-    """Returns the state after an evaluation, and whether its score is the best so far. A score of nan never is."""
-    score = jnp.asarray(score, state.best.dtype)
-    better, step = score < state.best, state.progress.state.step
+def with_score(state: RunState, cost: Any) -> tuple[RunState, jax.Array]:
+    """Returns the state after an evaluation, and whether its cost is the best so far. A cost of nan never is."""
+    cost = jnp.asarray(cost, state.best.dtype)
+    better, step = cost < state.best, state.progress.state.step
     return state._replace(
-        best=jnp.where(better, score, state.best),
+        best=jnp.where(better, cost, state.best),
         best_step=jnp.where(better, step, state.best_step),
         stale=jnp.where(better, 0, state.stale + 1),
     ), better
+
+
+def score_in(criterion: Criterion, record: Mapping[str, Any]) -> Any:
+    """Returns the score in a record: the metric on validation, or in training if there is no validation.
+
+    Raises:
+      UserError: it is not measured.
+
+    Example:
+      >>> from rnnjax.losses import criterion
+      >>> score_in(criterion("accuracy"), {"loss": 2.0, "valid_loss": 1.0, "valid_accuracy": 0.5})
+      0.5
+    """
+    checked = any(name.startswith("valid_") for name in record)
+    name = f"valid_{criterion.metric}" if checked else criterion.metric
+    if name not in record:
+        there = [n.removeprefix("valid_") for n in record if n.startswith("valid_") == checked and n != "grad_norm"]
+        raise UserError(f"--score={criterion.metric} is not measured: there is {', '.join(there)}")
+    return record[name]
 
 
 class Pace:

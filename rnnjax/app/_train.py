@@ -90,6 +90,8 @@ def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str,
         raise UserError("train() trains: rnnjax.describe(run.cell, run.example()) describes the network of a run")
     if config.values.get("coordinator") or config.values.get("num_processes"):
         raise UserError("train() runs in one process: use the command line to start several")
+    if config.values.get("find_lr"):
+        raise UserError("train() trains: rnnjax.training.find_learning_rate tests learning rates in Python")
     return config
 
 

@@ -17,7 +17,7 @@ from rnnjax.app._experiment import Experiment
 from rnnjax.app._generation import write_text
 from rnnjax.app._opened import Opened, example_of, numerics, open_config
 from rnnjax.app._setup import Setup
-from rnnjax.base import Cell, PyTree, UserError, run
+from rnnjax.base import Cell, PyTree, UserError, run, without_marks
 from rnnjax.data import Alphabet, Batch, Stream, Vocabulary
 from rnnjax.interop import save_params, save_program
 from rnnjax.interop._params import fit_params
@@ -191,8 +191,15 @@ class TrainedNetwork:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Writes the network as a program that runs without this code; see `rnnjax.interop.save_program`."""
+    def export(self, path: str | os.PathLike[str], padding: bool = True) -> None:
+        """Writes the network as a program that runs without this code; see `rnnjax.interop.save_program`.
+
+        Args:
+          path: a folder.
+          padding: whether the program of a network that was trained on padded sequences takes their marks too; without,
+            it takes sequences of one length.
+        """
         params, example = self.params, self.example()
+        example = example if padding else without_marks(example)
         with numerics(self.config):
             save_program(path, self.cell, params, example, {"run": os.fspath(self.path)})

@@ -7,6 +7,7 @@ folder never executes what it reads, and limits every size.
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.data._arrays import from_arrays, lengths_of
 from rnnjax.data._batch import Batch
 from rnnjax.data._batches import bucketed_batches, packed, padded, split_long, within_length
 from rnnjax.data._fetching import Remote, fetch, unpack
@@ -26,6 +27,7 @@ from rnnjax.data._images import (
 )
 from rnnjax.data._labelled import Labelled, class_folder, drop_duplicates, random_split, read_labelled
 from rnnjax.data._music import KEYS, LOWEST, read_rolls
+from rnnjax.data._rows import from_columns, from_rows
 from rnnjax.data._series import read_series
 from rnnjax.data._speech import Frames, frames, labels_of, log_mel, mel_bank, recordings
 from rnnjax.data._stream import Stream
@@ -69,6 +71,9 @@ __all__ = [
     "find",
     "find_folder",
     "frames",
+    "from_arrays",
+    "from_columns",
+    "from_rows",
     "gather_examples",
     "idx_folder",
     "images_in_order",
@@ -76,6 +81,7 @@ __all__ = [
     "join_spelled",
     "label_last_step",
     "labels_of",
+    "lengths_of",
     "log_mel",
     "map_batches",
     "mel_bank",

@@ -137,7 +137,7 @@ def label_last_step(batch: Batch) -> Batch:
     Use it with rules that run step by step, since their networks have an output at each step.
 
     Args:
-      batch: x `[B, T, ...]`, plain or a `Seq`; y `[B]`; mask `[B]` or None.
+      batch: x `[B, T, ...]`, plain or a `Seq`; y `[B, ...]`; mask `[B]` or None.
 
     Example:
       >>> import jax.numpy as jnp
@@ -151,4 +151,4 @@ def label_last_step(batch: Batch) -> Batch:
     lengths = jnp.full(b, steps) if valid is None else steps - jnp.argmax(valid[:, ::-1], axis=1)
     last = jnp.arange(steps)[None] == lengths[:, None] - 1
     counts = jnp.ones((b, 1), bool) if batch.mask is None else batch.mask[:, None]
-    return batch._replace(y=jnp.broadcast_to(batch.y[:, None], (b, steps)), mask=counts & last)
+    return batch._replace(y=jnp.broadcast_to(batch.y[:, None], (b, steps, *batch.y.shape[1:])), mask=counts & last)

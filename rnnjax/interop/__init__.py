@@ -9,7 +9,7 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.interop._flax import from_flax, to_flax
 from rnnjax.interop._flax_params import from_flax_params, to_flax_params
 from rnnjax.interop._keras import from_keras, to_keras
-from rnnjax.interop._params import load_params, save_params
+from rnnjax.interop._params import load_arrays, load_params, save_params
 from rnnjax.interop._program import load_program, save_program
 from rnnjax.interop._torch import from_torch, to_torch
 
@@ -18,6 +18,7 @@ __all__ = [
     "from_flax_params",
     "from_keras",
     "from_torch",
+    "load_arrays",
     "load_params",
     "load_program",
     "save_params",

@@ -73,12 +73,30 @@ def load_params(path: str | os.PathLike[str], like: PyTree) -> PyTree:
       >>> all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), again, params)))
       True
     """
+    return fit_params(like, load_arrays(path), os.fspath(path))[0]
+
+
+def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads the arrays of a file by name, without knowing the network: weights of another program, for `from_torch`.
+
+    Args:
+      path: a .npz or .safetensors file.
+
+    Raises:
+      ValueError: the file is damaged, or its extension is another.
+
+    Example:
+      >>> import tempfile
+      >>> path = Path(tempfile.mkdtemp()) / "weights.safetensors"
+      >>> save_params(path, {"encoder.weight": jnp.ones((2, 3))})
+      >>> {name: array.shape for name, array in load_arrays(path).items()}
+      {'encoder.weight': (2, 3)}
+    """
     kind, content = _kind(path), Path(path).read_bytes()
     try:
-        arrays = _from_npz(content) if kind == ".npz" else _from_safetensors(content)
+        return _from_npz(content) if kind == ".npz" else _from_safetensors(content)
     except Exception as error:  # zip, NumPy and JSON raise different errors
         raise ValueError(f"{os.fspath(path)} is damaged, or not a {kind} file: {error}") from error
-    return fit_params(like, arrays, os.fspath(path))[0]
 
 
 def _params_by_name(params: PyTree) -> dict[str, np.ndarray]:
@@ -181,5 +199,5 @@ def _from_safetensors(content: bytes) -> dict[str, np.ndarray]:
                 or end - begin != math.prod(said["shape"]) * dtype.itemsize
             ):
                 raise ValueError(f"{name} has the wrong size")
-            arrays[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"])
+            arrays[name] = np.frombuffer(content[start + begin : start + end], dtype).reshape(said["shape"]).copy()
     return arrays

@@ -33,10 +33,11 @@ _PLATFORMS = ("cpu", "cuda", "tpu")
 def save_program(
     path: str | os.PathLike[str], cell: Cell, params: PyTree, example: PyTree, notes: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes a network with its params as a program for CPU, CUDA and TPU, into a folder.
+    """Writes a network with its params as a program for CPU, CUDA and TPU, into a folder, with a module that loads it.
 
-    Only JAX is needed to run it: `jax.export.deserialize(bytearray(open("window.bin", "rb").read())).call(xs)`, with xs
-    `[batch, T, ...]`. An input with several arrays becomes several arguments, in the order of the manifest.
+    Only JAX is needed to run it: load.py, which lies in the folder too, has `window(xs)`, with xs `[batch, T, ...]`,
+    and `start()` and `step(carry, x)` for one sequence step by step. An input with several arrays becomes several
+    arguments, in the order of the manifest.
 
     Args:
       path: a folder, created if necessary.
@@ -77,6 +78,7 @@ def save_program(
         save_params(folder / "carry.npz", {f"{i:03d}": a for i, a in enumerate(carry)})
         manifest["carry"] = [_said(a) for a in carry]
         manifest["files"]["step.bin"] = _write(folder / "step.bin", step)
+    (folder / "load.py").write_text(_LOADER, encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
@@ -187,3 +189,52 @@ def _write(path: Path, program: Any) -> str:
         raise ValueError("programs are written by flatbuffers: pip install 'rnnjax[export]'") from error
     path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
+
+
+# load.py in the folder of a program.
+_LOADER = '''"""Runs the network in this folder. It needs JAX and NumPy alone.
+
+    import load
+    ys = load.window(xs)                # xs [batch, time, ...]; several inputs in the order of manifest.json
+    carry = load.start()                # one sequence, step by step
+    carry, y = load.step(carry, x)
+"""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from jax import export
+
+HERE = Path(__file__).resolve().parent
+
+
+@functools.cache
+def _program(name):
+    files = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))["files"]
+    if name not in files:
+        raise ValueError(f"this network has no {name}: it reads whole windows")
+    content = (HERE / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != files[name]:
+        raise ValueError(f"{name} has changed")
+    return export.deserialize(bytearray(content))
+
+
+def window(*xs):
+    """Returns the outputs for a batch of whole sequences."""
+    return _program("window.bin").call(*xs)
+
+
+def start():
+    """Returns the state before the first step."""
+    _program("step.bin")
+    with np.load(HERE / "carry.npz") as arrays:
+        return [arrays[name] for name in sorted(arrays)]
+
+
+def step(carry, *x):
+    """Returns (state, output) after one more input."""
+    return _program("step.bin").call(carry, *x)
+'''

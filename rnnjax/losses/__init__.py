@@ -7,6 +7,7 @@ Belongs here: functions of outputs and targets. Does not belong here: gradients 
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.losses._criteria import HIGHER_IS_BETTER, Criterion, criterion
 from rnnjax.losses._ctc import check_lengths, ctc, edit_distance, frames_needed, label_ctc
 from rnnjax.losses._losses import (
     Mean,
@@ -24,6 +25,8 @@ from rnnjax.losses._measures import F1, confusion_matrix, macro_f1, span_f1, spa
 
 __all__ = [
     "F1",
+    "HIGHER_IS_BETTER",
+    "Criterion",
     "Mean",
     "Metrics",
     "Objective",
@@ -32,6 +35,7 @@ __all__ = [
     "classify",
     "confusion_matrix",
     "counted_mask",
+    "criterion",
     "cross_entropy",
     "ctc",
     "edit_distance",

@@ -57,7 +57,11 @@ def allowed_changes(path: Path, flags: Mapping[str, str], free: Collection[str])
     changes = _changes(read_flags(path / "flags.cfg", flags), flags)
     forbidden = "; ".join(change for name, change in changes.items() if name not in free)
     if forbidden:
-        raise UserError(f"{path} was begun with other flags: {forbidden}; go back to those, or give another --workdir")
+        longer = "num_steps" in changes and "num_steps" not in free
+        hint = ", or say by --horizon where the schedule of a longer run ends" if longer else ""
+        raise UserError(
+            f"{path} was begun with other flags: {forbidden}; go back to those, or give another --workdir{hint}"
+        )
     return changes
 
 

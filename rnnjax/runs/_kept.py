@@ -11,6 +11,7 @@ from rnnjax.runs._checkpoint import Checkpoints
 from rnnjax.runs._leaves import DamagedError
 
 _PARAMS = ".progress.state.params"  # their path in the state of a run
+_AVERAGE = ".progress.state.opt_state.average"  # that of their moving average, which takes their place
 
 
 def kept_place(run: Path, which: str) -> tuple[Checkpoints, int, str]:
@@ -45,7 +46,8 @@ def kept_arrays(run: Path, which: str) -> tuple[int, dict[str, np.ndarray]]:
     """
     kept, step, prefix = kept_place(run, which)
     try:
-        return step, kept.arrays(step, prefix)
+        average = kept.arrays(step, _AVERAGE) if prefix else {}
+        return step, average or kept.arrays(step, prefix)
     except DamagedError as damage:
         steps = ", ".join(map(str, Checkpoints(run / "checkpoints").steps())) or "none"
         raise UserError(

@@ -32,6 +32,9 @@ class Writer(Protocol):
     def write(self, step: int, metrics: _Metrics, /) -> None:
         """Writes the metrics of a step; steps increase."""
 
+    def end(self, step: int, metrics: _Metrics, /) -> None:
+        """Writes the results of the whole run, after its last step: its "score"."""
+
     def close(self) -> None:
         """Writes what is pending and releases its resources."""
 
@@ -46,6 +49,9 @@ class _Jsonl:
     def write(self, step: int, metrics: _Metrics, /) -> None:
         """Appends a line."""
         self.workdir.log(step, metrics)
+
+    def end(self, step: int, metrics: _Metrics, /) -> None:
+        """Does nothing: the results are in summary.json."""
 
     def close(self) -> None:
         """Does nothing: every line has been written."""
@@ -73,6 +79,8 @@ class _TensorBoard:
 
         values = [Summary.Value(tag=name, simple_value=float(value)) for name, value in metrics.items()]
         self._write(Event(step=step, summary=Summary(value=values)))
+
+    end = write
 
     def _write(self, event: Any) -> None:
         event.wall_time = time.time()
@@ -109,6 +117,8 @@ class _Wandb:
         with _one_line("wandb"):
             self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
 
+    end = write
+
     def close(self) -> None:
         """Sends what is pending."""
         with _one_line("wandb"):
@@ -142,6 +152,8 @@ class _MLflow:
             with _one_line("mlflow"):
                 self.mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step)
 
+    end = write
+
     def close(self) -> None:
         """Ends the run."""
         with _one_line("mlflow"):
@@ -158,6 +170,11 @@ class All:
         """Writes to each."""
         for writer in self.writers:
             writer.write(step, metrics)
+
+    def end(self, step: int, metrics: _Metrics, /) -> None:
+        """Writes the results to each."""
+        for writer in self.writers:
+            writer.end(step, metrics)
 
     def close(self) -> None:
         """Closes each writer, even if others fail."""

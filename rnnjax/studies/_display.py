@@ -93,7 +93,7 @@ class Display:
         for name in ("member", *self.results.flags, "status", "steps", "score"):
             table.add_column(name, justify="right")
         scored = [row for row in self.results.rows.values() if row.get("score") is not None]
-        for row in sorted(scored, key=lambda row: row["score"])[:_SHOWN]:
+        for row in sorted(scored, key=self.results.cost)[:_SHOWN]:
             flags = [str(row["flags"].get(flag, "")) for flag in self.results.flags]
             rest = (row["status"], format_number(row.get("steps")), format_number(row["score"]))
             table.add_row(str(row["member"]), *flags, *rest)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax.app._state import score_in
 from rnnjax.base import UserError
 from rnnjax.studies._members import Member
 from rnnjax.studies._packs import Pack, Row
@@ -98,8 +99,9 @@ def _generation(pack: Pack, space: _Space, column: int, key: jax.Array) -> None:
     at = pack.places
     if np.isfinite(pack.records[_PARENT][at, column]).all():
         return
-    scores = pack.records.get("valid_loss", pack.records["loss"])[at, column]
-    parents = np.asarray(exploit(key, jnp.asarray(scores)))
+    criterion = pack.compiled.config.criterion()
+    costs = criterion.cost(score_in(criterion, pack.records))[at, column]
+    parents = np.asarray(exploit(key, jnp.asarray(costs)))
     pack.state = spread(taken_over(pack.state, at, parents, space, key), pack.compiled.strategy)
     pack.records[_PARENT][at, column] = [pack.members[i].id for i in parents]
     for flag in space:

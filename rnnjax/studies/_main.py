@@ -20,6 +20,7 @@ from rnnjax.base import UserError
 from rnnjax.runs import Workdir, make_writers, print_table, provenance
 from rnnjax.runs._workers import ENGINES
 from rnnjax.studies import _plots as plots
+from rnnjax.studies._comparable import refuse_mixed_losses
 from rnnjax.studies._display import Display
 from rnnjax.studies._evolution import evolve
 from rnnjax.studies._members import Member, command
@@ -49,6 +50,19 @@ flags.DEFINE_multi_string(
     [],
     "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2: a range to draw --trials from, each for all points of the "
     "grids, if there are any. May be repeated.",
+    flag_values=_FLAGS,
+)
+flags.DEFINE_string(
+    "score",
+    "loss",
+    "Metric on validation that ranks the members and decides which of their parameters are the best, such as accuracy; "
+    "max:NAME or min:NAME says which is better.",
+    flag_values=_FLAGS,
+)
+flags.DEFINE_boolean(
+    "mixed_losses",
+    False,
+    "Rank members by the loss even where their flags make it another quantity.",
     flag_values=_FLAGS,
 )
 flags.DEFINE_integer("trials", 0, "Number of points to draw from the space.", 0, flag_values=_FLAGS)
@@ -111,7 +125,8 @@ def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     """Trains all members, scores the best on the test set, and reports the results."""
     config = configs[""]
     asked = plan(config)  # checked before
-    results = Results(workdir.path, asked.flags())
+    refuse_mixed_losses(asked, config)
+    results = Results(workdir.path, asked.flags(), config.criterion())
     total = len(asked.points) * max(config.trials, 1)
     steps = asked.member(0, _example(asked)).config.num_steps
     done = sum(row.get("steps", steps) for row in results.rows.values())
@@ -181,16 +196,20 @@ def _report(asked: Plan, study: Study) -> None:
             **{status: statuses.count(status) for status in dict.fromkeys(statuses)},
             "best": {k: v for k, v in best.items() if k != "curve"}
             | {"test": test, "command": _repeat(asked, chosen, best), "params": str(study.best_folder(chosen.id))},
+            "score": str(results.criterion),
             "settings": settings[:20],
             "baseline": {"name": setup.baseline_name, "loss": setup.baseline},
             **provenance(),
         }
     )
-    baseline = None if setup.baseline is None else (setup.baseline_name, setup.baseline)
-    pictures = plots.draw(workdir.path, results, setup.loss_label, asked.name.removeprefix("experiments."), baseline)
+    by_loss = results.criterion.metric == "loss"
+    baseline = None if setup.baseline is None or not by_loss else (setup.baseline_name, setup.baseline)
+    label = setup.loss_label if by_loss else results.criterion.metric
+    pictures = plots.draw(workdir.path, results, label, asked.name.removeprefix("experiments."), baseline)
     print_table(
         settings[:20],
-        title=f"settings, by the interquartile mean over their members (low, high: 95 %): {setup.loss_label}",
+        title=f"settings, by the interquartile mean over their members (low, high: 95 %): {label}"
+        + (", higher is better" if results.criterion.higher else ""),
     )
     print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {_shown(test)}")
     print(f"  {_repeat(asked, chosen, best)}")
@@ -221,7 +240,7 @@ def _check(configs: dict[str, app.Config]) -> None:
         sampler(config.sampler, config.seed)
 
 
-_FREE = ("workers", "engine", "engine_args")
+_FREE = ("workers", "engine", "engine_args", "mixed_losses")
 EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check)
 
 

@@ -14,11 +14,11 @@ from rnnjax.app._config import ARGUMENT
 from rnnjax.base import UserError
 from rnnjax.studies._space import Assignment
 
-_OURS = ("dtype", "matmul_precision", "compilation_cache")  # flags of the whole process, hence of the study
+_OURS = ("dtype", "matmul_precision", "compilation_cache", "score")  # flags of the whole process, hence of the study
 _FIXED = ("eval_every", "eval_batches", "data_dir")  # may be set, not varied
 _NEVER = (
     "workdir", "writers", "profile", "debug_nans", "checkpoint_every", "keep_checkpoints", "log_every", "report",
-    "start_from", "start_partial", "allow_other_code", "help", "helpfull", "helpshort", "?",
+    "start_from", "start_partial", "allow_other_code", "find_lr", "help", "helpfull", "helpshort", "?",
 )  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class Pack:
         self, compiled: Compiled, members: Sequence[Member], folder: Path, extra: tuple[str, ...] = ()
     ) -> None:
         self.compiled, self.members, self.folder, self.extra = compiled, list(members), folder, extra
+        self.criterion = compiled.config.criterion()
         devices = jax.local_device_count() if compiled.strategy == "shard" else 1
         self.places = _places(len(self.members), compiled.capacity, devices)
         self.checkpoints = Checkpoints(folder, keep=2)
@@ -184,7 +185,7 @@ class Pack:
                 "steps": int(steps[i]),
                 "best_step": int(best_step[i]),
                 "parameters": parameters,
-                "score": float(best[i]),
+                "score": self.criterion.cost(float(best[i])),
                 **self.scores(i, int(best_step[i])),
                 "loss": self.last_loss(i),
                 "seconds": self.seconds / len(self.members),
@@ -214,16 +215,14 @@ class Pack:
         config, shown = self.compiled.config, self.measured(member)
         rounds = np.flatnonzero(np.isfinite(shown["loss"]))
         steps = [min((i + 1) * config.eval_every, config.num_steps) for i in rounds.tolist()]
-        kept = {name: values for name, values in shown.items() if name in (*_CURVES, *self.extra)}
+        drawn = ("loss", "valid_loss", self.criterion.metric, f"valid_{self.criterion.metric}", *self.extra)
+        kept = {name: values for name, values in shown.items() if name in drawn}
         return {"step": steps} | {name: values[rounds].tolist() for name, values in kept.items()}
 
     def params(self, member: int) -> tuple[int, PyTree]:
         """Returns the best parameters of the member at an index of the list, and their step."""
         p = int(self.places[member])
         return int(self.state.run.best_step[p]), jax.tree.map(lambda a: np.asarray(a[p]), self.state.best_params)
-
-
-_CURVES = ("loss", "valid_loss")
 
 
 def repacked(pack: Pack, before: Sequence[Pack]) -> tuple[State, dict[str, np.ndarray], int]:

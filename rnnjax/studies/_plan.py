@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rnnjax._deprecated import argument_of_today
 from rnnjax.app import CELLS, Config, Experiment, make_cell
+from rnnjax.app._config import Flags
 from rnnjax.base import UserError
 from rnnjax.studies._members import Member, member, refuse
 from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, named, points, swept
@@ -63,6 +64,12 @@ def found(name: str) -> tuple[Experiment, str]:
     return experiment, module
 
 
+def shared_with_members(config: Flags) -> list[tuple[str, str]]:
+    """Returns the flags of a study that its members share."""
+    names = ("dtype", "matmul_precision", *(["score"] if config.values.get("score", "loss") != "loss" else []))
+    return [(name, str(config.values[name])) for name in names]
+
+
 def plan(config: Config) -> Plan:
     """Returns the plan of a study after checking all its flags.
 
@@ -89,7 +96,8 @@ def plan(config: Config) -> Plan:
     own = points(axes, config.max_members)
     if len(own) * max(config.trials, 1) > config.max_members:
         raise UserError(f"{len(own) * config.trials:,} members: at most {config.max_members:,} (--max_members)")
-    fixed += [(name, str(config.values[name])) for name in ("dtype", "matmul_precision")]
+    fixed += shared_with_members(config)
+    config.criterion()  # raises its error now
     made = Plan(experiment, module, fixed, axes, ranges, own)
     _check(made, config)
     return made

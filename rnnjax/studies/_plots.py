@@ -15,9 +15,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from rnnjax.app._state import score_in
+from rnnjax.losses import Criterion
 from rnnjax.plotting import COLOURS, GREY, save
 from rnnjax.plotting._curves import LOG_SPAN
-from rnnjax.studies._results import Results, Row, score
+from rnnjax.studies._results import Results, Row
 from rnnjax.training import bootstrap, interquartile_mean
 
 _FEW = 6  # maximal number of values that get a tick each
@@ -45,9 +47,9 @@ def draw(folder: Path, results: Results, label: str, title: str, baseline: _Base
         paths.append(folder / "flags.png")
     if len(flags) > 1:
         across = [flag for flag in flags if flag != "seed"]
-        save(folder / "parallel.png", _parallel(rows, across, label, title))
+        save(folder / "parallel.png", _parallel(rows, across, label, title, results.criterion))
         paths.append(folder / "parallel.png")
-    save(folder / "learning.png", _learning(rows, results.settings(), label, title, baseline))
+    save(folder / "learning.png", _learning(rows, results, label, title, baseline))
     return [*paths, folder / "learning.png"]
 
 
@@ -88,7 +90,7 @@ def _by_flag(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, 
     for i, flag in enumerate(shown):
         axes = figure.add_subplot(lines, columns, i + 1)
         _panel(axes, rows, flag, colour if flag != colour else None)
-        _scale(axes, [score(row) for row in rows], baseline)
+        _scale(axes, [row["score"] for row in rows], baseline)
         _dress(axes, flag.removeprefix("cell_args."), label if i % columns == 0 else "")
         if i == 0 and (colour or baseline):
             axes.legend(frameon=False, fontsize=9)
@@ -104,36 +106,35 @@ def _panel(axes: Axes, rows: Sequence[Row], flag: str, colour: str | None) -> No
         axes.set_xscale("log")
     if not _numeric(rows, flag) or (len(x) <= _FEW and not logarithmic):
         axes.set_xticks(x, texts)
-    worst = max(score(row) for row in rows)
     for i, group in enumerate(dict.fromkeys(row["flags"].get(colour, "") for row in rows)):
         own = [row for row in rows if row["flags"].get(colour, "") == group]
         tint = COLOURS[i % len(COLOURS)]
-        axes.plot(
-            [place[row["flags"][flag]] for row in own], [score(row) for row in own], ".", color=tint, alpha=0.3, ms=4
-        )
+        where, heights = [place[row["flags"][flag]] for row in own], [row["score"] for row in own]
+        axes.plot(where, heights, ".", color=tint, alpha=0.3, ms=4)
         at = [t for t in texts if any(row["flags"][flag] == t for row in own)]
         if len(at) > 20 or len(at) == len(own):
             continue  # every drawn value occurs once, so there is no mean
-        scores = [[min(score(r), worst) for r in own if r["flags"][flag] == t] for t in at]
+        scores = [[r["score"] for r in own if r["flags"][flag] == t] for t in at]
         ends = np.array([bootstrap(s) for s in scores])
         where = [place[t] for t in at]
         axes.plot(where, [interquartile_mean(s) for s in scores], color=tint, lw=2, label=group, marker="o", ms=4)
         axes.fill_between(where, ends[:, 0], ends[:, 1], color=tint, alpha=0.2, lw=0)
 
 
-def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str) -> Figure:
+def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str, criterion: Criterion) -> Figure:
     """Draws a line per member across its flags, the best on top, coloured by score."""
     figure = _figure_of(1.6 * (len(flags) + 1) + 1.5, 4.4)
     axes = figure.add_subplot()
-    scores = np.array([score(row) for row in rows])
+    scores = np.array([row["score"] for row in rows])
+    colours = colormaps["viridis" if criterion.higher else "viridis_r"]
     columns = [_positions([row["flags"].get(f, "") for row in rows]) for f in flags]
     heights = [dict(zip(texts, _unit(x, log))) for texts, x, log in columns]
     low, high = float(scores.min()), float(scores.max())
     logarithmic = bool(low > 0 and high / low > LOG_SPAN)
     last = _unit(np.array([low, *scores, high]), logarithmic)[1:-1]
-    for i in np.argsort(-scores):
+    for i in np.argsort(-criterion.cost(scores)):
         ys = [h[rows[i]["flags"].get(f, "")] for f, h in zip(flags, heights)]
-        axes.plot(range(len(flags) + 1), [*ys, last[i]], color=colormaps["viridis_r"](last[i]), lw=0.9, alpha=0.6)
+        axes.plot(range(len(flags) + 1), [*ys, last[i]], color=colours(last[i]), lw=0.9, alpha=0.6)
     for i, (texts, *_) in enumerate(columns):
         apart = [t for t, after in itertools.pairwise(texts) if heights[i][after] - heights[i][t] > 0.04]
         for text in [*apart, texts[-1]]:
@@ -149,20 +150,20 @@ def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str)
         axes.axvline(i, color=GREY, lw=0.8, zorder=1)
 
     norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
-    figure.colorbar(ScalarMappable(norm, colormaps["viridis_r"]), ax=axes, label=label, fraction=0.05, pad=0.02)
+    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=label, fraction=0.05, pad=0.02)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _learning(rows: Sequence[Row], settings: Sequence[Row], label: str, title: str, baseline: _Baseline) -> Figure:
+def _learning(rows: Sequence[Row], results: Results, label: str, title: str, baseline: _Baseline) -> Figure:
     """Draws validation curves of the best settings: interquartile means over members, with intervals."""
     figure = _figure_of(10.0, 4.2)
     axes = figure.add_subplot()
     seen: list[float] = []
-    for i, setting in enumerate(settings[:_CURVES]):
+    for i, setting in enumerate(results.settings()[:_CURVES]):
         flags = {k: v for k, v in setting.items() if k in rows[0]["flags"]}
         own = [row for row in rows if all(row["flags"].get(k) == v for k, v in flags.items())]
-        curves = [dict(zip(r["curve"]["step"], r["curve"].get("valid_loss", r["curve"]["loss"]))) for r in own]
+        curves = [dict(zip(r["curve"]["step"], score_in(results.criterion, r["curve"]))) for r in own]
         steps = sorted({s for c in curves for s in c})
         values = [[c[s] for c in curves if c.get(s) is not None] for s in steps]
         steps, values = [s for s, v in zip(steps, values) if v], [v for v in values if v]

@@ -12,7 +12,7 @@ from rnnjax import training
 from rnnjax.app import Config, build_setup
 from rnnjax.app._programs import DATA_TAG, VALID_TAG
 from rnnjax.app._setup import Build, trainer
-from rnnjax.app._state import RunState, new_state, with_score
+from rnnjax.app._state import RunState, new_state, score_in, with_score
 from rnnjax.base import PyTree
 from rnnjax.base._seq import tree_zeros
 from rnnjax.training import population
@@ -25,7 +25,8 @@ class State(NamedTuple):
 
     Attributes:
       numbers: its own numbers, by name.
-      run: the state of a single run; its score is the validation loss, or the training loss without validation.
+      run: the state of a single run; its score is that of `--score` on validation, or in training
+        without validation.
       best_params: the parameters with the best score.
     """
 
@@ -95,9 +96,10 @@ def group_programs(
     def measured(state: State, data: PyTree) -> tuple[State, _Record]:
         progress = state.run.progress
         record = _means(progress.metrics) | _validated(build, own(state.numbers), state, data)
-        run, better = with_score(state.run, record.get("valid_loss", record["loss"]))
+        criterion = config.criterion()
+        run, better = with_score(state.run, criterion.cost(score_in(criterion, record)))
         run = run._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
-        params = jax.tree.map(lambda new, old: jnp.where(better, new, old), progress.state.params, state.best_params)
+        params = jax.tree.map(lambda new, old: jnp.where(better, new, old), progress.state.averaged, state.best_params)
         return state._replace(run=run, best_params=params), record
 
     def measure(at: tuple[State, jax.Array], data: PyTree) -> tuple[State, _Record]:
@@ -125,5 +127,5 @@ def _validated(build: Build, config: Config, state: State, data: PyTree) -> _Rec
     if setup.valid is None:
         return {}
     key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)
-    metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.run.progress.state.params, data, key)
+    metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.run.progress.state.averaged, data, key)
     return {f"valid_{name}": value for name, value in _means(metrics).items()}

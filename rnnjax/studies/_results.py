@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rnnjax.base import UserError
+from rnnjax.losses import Criterion, criterion
 from rnnjax.runs import atomic_write
 from rnnjax.runs._files import to_json_value
 from rnnjax.runs._log import Log
 from rnnjax.training import bootstrap, interquartile_mean
 
 Row = dict[str, Any]
+_LOSS = criterion("loss")
 
 
 class Results:
@@ -24,6 +26,7 @@ class Results:
     Args:
       folder: the workdir of the study.
       flags: the flags that vary, in order; the first columns of the table.
+      criterion: that the scores are of.
 
     Example:
       >>> import tempfile
@@ -33,8 +36,8 @@ class Results:
       (True, {'seed': '3'})
     """
 
-    def __init__(self, folder: Path, flags: Sequence[str]) -> None:
-        self.folder, self.flags = folder, list(flags)
+    def __init__(self, folder: Path, flags: Sequence[str], criterion: Criterion = _LOSS) -> None:
+        self.folder, self.flags, self.criterion = folder, list(flags), criterion
         self.log = Log(folder / "members.jsonl")
         for i, row in enumerate(self.log.records):
             if not _is_row(row):
@@ -65,27 +68,31 @@ class Results:
 
     def best(self) -> Row | None:
         """Returns the member with the best score on validation."""
-        return best_of(self.rows.values())
+        return best_of(self.rows.values(), self.criterion)
+
+    def cost(self, row: Row) -> float:
+        """Returns the cost of a member's score, lower is better; inf if it has none."""
+        return _cost(row, self.criterion)
 
     def settings(self) -> list[Row]:
         """Returns settings with the interquartile mean of their scores over seeds, the best first."""
-        return settings_of(self.rows.values())
+        return settings_of(self.rows.values(), self.criterion)
 
 
-def best_of(rows: Iterable[Row]) -> Row | None:
+def best_of(rows: Iterable[Row], criterion: Criterion = _LOSS) -> Row | None:
     """Returns the row with the best score; None if no row has one."""
     scored = [row for row in rows if row.get("score") is not None]
-    return min(scored, key=lambda row: (row["score"], row["member"]), default=None)
+    return min(scored, key=lambda row: (_cost(row, criterion), row["member"]), default=None)
 
 
-def settings_of(rows: Iterable[Row]) -> list[Row]:
+def settings_of(rows: Iterable[Row], criterion: Criterion = _LOSS) -> list[Row]:
     """Returns settings with the interquartile mean of their scores over seeds, the best first."""
     found: dict[tuple[tuple[str, str], ...], list[Row]] = {}
     for row in rows:
         setting = tuple((k, v) for k, v in row["flags"].items() if k != "seed")
         found.setdefault(setting, []).append(row)
-    middles = [dict(setting) | _middle(members) for setting, members in found.items()]
-    return sorted(middles, key=lambda row: row["score"])
+    middles = [dict(setting) | _middle(members, criterion) for setting, members in found.items()]
+    return sorted(middles, key=lambda row: criterion.cost(row["score"]))
 
 
 def _is_row(row: Row) -> bool:
@@ -97,15 +104,15 @@ def _is_row(row: Row) -> bool:
     )
 
 
-def _middle(members: Sequence[Row]) -> Row:
+def _middle(members: Sequence[Row], criterion: Criterion) -> Row:
     """Returns a setting's number of members, interquartile means of validation metrics, and interval of the score."""
-    scores = [score(row) for row in members]
+    scores = [criterion.cost(_cost(row, criterion)) for row in members]
     interval = dict(zip(("low", "high"), bootstrap(scores))) if len(scores) > 1 else {}
     measured = {
         name: [row[name] for row in members if row.get(name) is not None]
         for row in members
         for name in row
-        if name.startswith("valid_") and name != "valid_loss"
+        if name.startswith("valid_") and name != f"valid_{criterion.metric}"
     }
     sizes = {row["parameters"] for row in members if "parameters" in row}
     return {
@@ -117,7 +124,7 @@ def _middle(members: Sequence[Row]) -> Row:
     }
 
 
-def score(row: Row) -> float:
-    """Returns the score of a member; inf if it has none."""
+def _cost(row: Row, criterion: Criterion) -> float:
+    """Returns the cost of a member's score, lower is better; inf if it has none."""
     value = row.get("score")
-    return math.inf if value is None else value
+    return math.inf if value is None else float(criterion.cost(value))

@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.runs._log import Log
-from rnnjax.studies._results import Results, score
+from rnnjax.studies._results import Results
 from rnnjax.studies._space import Assignment, Range
 from rnnjax.training import interquartile_mean
 
@@ -108,9 +108,9 @@ class Search:
         return [{"trial": t.number, "params": t.params, "attributes": t.system_attrs} for t in asked]
 
     def ended(self, trial: int, results: Results) -> Any:
-        """Returns a trial in optuna's form, with the interquartile mean of its members as its value."""
+        """Returns a trial in optuna's form, with the interquartile mean of its members' costs, which it minimises."""
         module, told = _optuna(), self.log.records[trial]
-        value = interquartile_mean([score(results.rows[i]) for i in self.members(trial)])
+        value = interquartile_mean([results.cost(results.rows[i]) for i in self.members(trial)])
         good = math.isfinite(value)
         return module.trial.create_trial(
             state=module.trial.TrialState.COMPLETE if good else module.trial.TrialState.FAIL,

@@ -23,7 +23,7 @@ from rnnjax.studies._display import Display
 from rnnjax.studies._members import Group, Member, groups, load_noting, numbers
 from rnnjax.studies._packs import Compiled, Pack, Row, repacked
 from rnnjax.studies._programs import group_programs
-from rnnjax.studies._results import Results, score
+from rnnjax.studies._results import Results
 from rnnjax.training._population import chosen, replicated, survivors
 
 MEMBER_BATCH = {"cpu": 16}  # members at once if --member_batch is 0
@@ -218,7 +218,8 @@ class Study:
         """Returns the members that go on from a rung; records the results of the others."""
         rows = {row["member"]: (pack, row) for pack in packs for row in pack.rows()}
         ids = list(rows)
-        going = [ids[i] for i in survivors([score(rows[i][1]) for i in ids], self.options.halving)] if ids else []
+        costs = [self.results.cost(row) for _, row in rows.values()]
+        going = [ids[i] for i in survivors(costs, self.options.halving)] if ids else []
         going = [i for i in going if rows[i][1]["status"] != "diverged"]
         for pack in packs:
             own = [row for p, row in rows.values() if p is pack and row["member"] not in going]
@@ -238,9 +239,9 @@ class Study:
 
     def put_down(self, rows: Sequence[Row], keep: Callable[[int], None]) -> None:
         """Adds rows to the results, after calling `keep` to save the parameters of a new best member."""
-        best = self.results.best()
-        ahead = min(rows, key=score, default=None)
-        if ahead is not None and np.isfinite(score(ahead)) and (best is None or score(ahead) < score(best)):
+        best, cost = self.results.best(), self.results.cost
+        ahead = min(rows, key=cost, default=None)
+        if ahead is not None and np.isfinite(cost(ahead)) and (best is None or cost(ahead) < cost(best)):
             keep(ahead["member"])
         known = len(self.results.rows)
         self.results.add(rows)
@@ -255,10 +256,10 @@ class Study:
 
     def write_scores(self, start: int) -> None:
         """Writes the metrics of finished members with a score, from index `start` on, in the order of finishing."""
-        scores = [score(row) for row in self.results.rows.values()]
-        for i in range(start, len(scores)):
-            if np.isfinite(scores[i]):
-                self.writer.write(i + 1, {"best": min(scores[: i + 1]), "score": scores[i]})
+        costs, value = [self.results.cost(row) for row in self.results.rows.values()], self.results.criterion.cost
+        for i in range(start, len(costs)):
+            if np.isfinite(costs[i]):
+                self.writer.write(i + 1, {"best": value(min(costs[: i + 1])), "score": value(costs[i])})
 
     def fail(self, members: Sequence[Member], error: Exception) -> None:
         """Reports members that cannot be trained, in one line; the others go on.

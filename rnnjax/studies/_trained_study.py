@@ -18,7 +18,7 @@ from rnnjax.runs._leaves import DamagedError
 from rnnjax.runs._summary import read_summary
 from rnnjax.studies._main import EXPERIMENT
 from rnnjax.studies._members import Member, member
-from rnnjax.studies._plan import found
+from rnnjax.studies._plan import found, shared_with_members
 from rnnjax.studies._results import Row, best_of, settings_of
 from rnnjax.studies._space import named
 
@@ -96,12 +96,12 @@ class TrainedStudy:
     @property
     def settings(self) -> list[Row]:
         """Returns settings with the interquartile mean of their scores over seeds, the best first."""
-        return settings_of(self.rows)
+        return settings_of(self.rows, self.config.criterion())
 
     @property
     def best_row(self) -> Row | None:
         """The row of the member with the best score on validation; None if there is none yet."""
-        return best_of(self.rows)
+        return best_of(self.rows, self.config.criterion())
 
     @functools.cached_property
     def best(self) -> TrainedMember:
@@ -146,7 +146,7 @@ class TrainedMember(TrainedNetwork):
     def _member(self) -> Member:
         study = self.study.config
         fixed = [named("set", text, "flag=value") for text in study.set]
-        fixed += [(name, str(study.values[name])) for name in ("dtype", "matmul_precision")]
+        fixed += shared_with_members(study)
         return member(self.experiment, self.row["member"], fixed, self.row["flags"])
 
     def arrays(self) -> dict[str, np.ndarray]:

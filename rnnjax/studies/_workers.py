@@ -172,7 +172,7 @@ def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
     configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))
     folder.mkdir(parents=True, exist_ok=True)
     place = cast(Workdir, _Folder(folder))
-    results = Results(folder, list(members[0].flags))
+    results = Results(folder, list(members[0].flags), members[0].config.criterion())
     with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:
         options = Options(unit["strategy"], unit["places"])
         study = Study(experiment, place, results, options, display, make_writers([], place), [])

@@ -6,6 +6,7 @@ Belongs here: functions of arrays, without files or flags. Does not belong here:
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.training._average import average_params, averaged
 from rnnjax.training._loop import Progress, Trainer, TrainState, evaluate, init, loop
 from rnnjax.training._optimizers import decayed, optimizer, scale_by_name
 from rnnjax.training._population import (
@@ -17,16 +18,21 @@ from rnnjax.training._population import (
     population,
     spread,
 )
+from rnnjax.training._rates import RateTest, find_learning_rate
 
 __all__ = [
     "STRATEGIES",
     "Progress",
+    "RateTest",
     "TrainState",
     "Trainer",
+    "average_params",
+    "averaged",
     "bootstrap",
     "decayed",
     "evaluate",
     "exploit",
+    "find_learning_rate",
     "host_devices",
     "init",
     "interquartile_mean",

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_size
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import tree_zeros
-from rnnjax.data import Stream
-from rnnjax.estimators import Estimator, score
+from rnnjax.data import Batch, Stream
+from rnnjax.estimators import Estimate, Estimator, score
 from rnnjax.estimators._base import initial_carries
 from rnnjax.losses import Mean, Metrics, Objective
+from rnnjax.training._average import averaged
 
 
 class TrainState(NamedTuple):
@@ -37,6 +38,11 @@ class TrainState(NamedTuple):
     estimator: PyTree
     position: PyTree
     key: jax.Array
+
+    @property
+    def averaged(self) -> PyTree:
+        """The parameters to evaluate: their moving average if the optimiser keeps one, see `average_params`."""
+        return averaged(self.opt_state, self.params)
 
 
 class Progress(NamedTuple):
@@ -61,12 +67,16 @@ class Trainer(NamedTuple):
       estimator: estimates the gradient of the objective.
       optimizer: an optax optimiser.
       stream: the stream of training batches.
+      accumulate: batches of one update, whose gradients are added before the optimiser sees their mean. Sums and
+        numbers of losses add up, so masked batches count as in one batch of all their examples. An estimator that
+        carries state passes it from batch to batch.
     """
 
     cell: Cell
     estimator: Estimator
     optimizer: optax.GradientTransformation
     stream: Stream
+    accumulate: int = 1
 
 
 def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
@@ -83,6 +93,7 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
       >>> int(progress.state.step), bool(progress.finite)
       (20, True)
     """
+    check_size("Trainer: accumulate", trainer.accumulate)
     run_key, params_key = jax.random.split(key)
     position = trainer.stream.init(data)
     batch = jax.eval_shape(lambda data: trainer.stream.next(data, position, run_key)[0], data)
@@ -90,15 +101,13 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
     params = trainer.cell.init(params_key, example)
     opt_state, carries = trainer.optimizer.init(params), trainer.estimator.init(params, batch)
     state = TrainState(jnp.zeros((), jnp.int32), params, opt_state, carries, position, run_key)
-    metrics = tree_zeros(jax.eval_shape(lambda s: _step(trainer, s, data)[1], state))
+    metrics = tree_zeros(jax.eval_shape(lambda s: step(trainer, s, data)[1], state))
     return Progress(state, metrics, jnp.asarray(True))
 
 
-def _step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
-    """Runs one update on one batch. The metrics are those of the objective and the norm of the mean gradient."""
-    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-    batch, position = trainer.stream.next(data, state.position, data_key)
-    estimate, carries = trainer.estimator.grad(state.params, state.estimator, batch, noise_key)
+def step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState, Metrics]:
+    """Runs one update. The metrics are those of the objective and the norm of the mean gradient."""
+    estimate, carries, position = _estimate(trainer, state, data)
     grads = estimate.mean_grads()
     optimizer = optax.with_extra_args_support(trainer.optimizer)
     value = estimate.metrics["loss"].value()
@@ -107,6 +116,46 @@ def _step(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[TrainState
     norm = optax.tree.norm(jax.tree.map(at_least_single, grads))
     metrics = estimate.metrics | {"grad_norm": Mean(norm, jnp.ones_like(norm))}
     return TrainState(state.step + 1, params, opt_state, carries, position, state.key), metrics
+
+
+class Piece(NamedTuple):
+    """The gradient of one batch, and what it was computed from."""
+
+    batch: Batch
+    carry: PyTree
+    estimate: Estimate
+    next_carry: PyTree
+    position: PyTree
+
+
+def estimate_batch(
+    trainer: Trainer, state: TrainState, data: PyTree, carry: PyTree, position: PyTree, number: Any
+) -> Piece:
+    """Returns the gradient of a batch of the next update, from a carry and a position on; its number counts from 0."""
+    data_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    if trainer.accumulate > 1:  # the first batch has the keys that it has alone
+        data_key, noise_key = (
+            jax.tree.map(lambda a, b: jnp.where(number == 0, a, b), key, jax.random.fold_in(key, number))
+            for key in (data_key, noise_key)
+        )
+    batch, after = trainer.stream.next(data, position, data_key)
+    estimate, carries = trainer.estimator.grad(state.params, carry, batch, noise_key)
+    return Piece(batch, carry, estimate, carries, after)
+
+
+def _estimate(trainer: Trainer, state: TrainState, data: PyTree) -> tuple[Estimate, PyTree, PyTree]:
+    """Returns the sum of the gradients of the batches of an update, the carries and the position after them."""
+
+    def body(i: Any, at: tuple[Estimate, PyTree, PyTree]) -> tuple[Estimate, PyTree, PyTree]:
+        piece = estimate_batch(trainer, state, data, *at[1:], i)
+        return jax.tree.map(jnp.add, at[0], piece.estimate), piece.next_carry, piece.position
+
+    before = state.estimator, state.position
+    if trainer.accumulate == 1:
+        alone = estimate_batch(trainer, state, data, *before, 0)
+        return alone.estimate, alone.next_carry, alone.position
+    like = jax.eval_shape(lambda: estimate_batch(trainer, state, data, *before, 0).estimate)
+    return lax.fori_loop(0, trainer.accumulate, body, (tree_zeros(like), *before))
 
 
 def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
@@ -128,7 +177,7 @@ def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress
 
     def body(at: tuple[Progress, jax.Array]) -> tuple[Progress, jax.Array]:
         progress, done = at
-        state, metrics = _step(trainer, progress.state, data)
+        state, metrics = step(trainer, progress.state, data)
         return Progress(state, jax.tree.map(jnp.add, progress.metrics, metrics), _finite(metrics)), done + 1
 
     def more(at: tuple[Progress, jax.Array]) -> jax.Array:

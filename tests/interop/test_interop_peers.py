@@ -191,3 +191,28 @@ def test_the_page_for_users_runs(torch, keras):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
     assert len(blocks) >= 4
     exec("\n".join(blocks), {})
+
+
+def test_files_of_ours_are_read_by_safetensors_and_theirs_by_us(tmp_path):
+    theirs = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    params = shaken(unroll(rnnjax.lstm(HIDDEN)), XS)
+    interop.save_params(tmp_path / "ours.safetensors", params)
+    read = theirs.load_file(tmp_path / "ours.safetensors")
+    named = {"0/w": params[0]["w"], "0/b": params[0]["b"], "1/u": params[1]["u"]}
+    assert read.keys() == named.keys() and all(np.array_equal(read[name], named[name]) for name in named)
+    theirs.save_file(read, tmp_path / "theirs.safetensors", metadata={"format": "np"})
+    again = interop.load_params(tmp_path / "theirs.safetensors", params)
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True))
+
+
+def test_a_layer_goes_to_torch_and_back_in_a_file(torch, tmp_path):
+    layer = unroll(rnnjax.lstm(HIDDEN))
+    params = shaken(layer, XS)
+    interop.save_params(tmp_path / "lstm.safetensors", interop.to_torch(params, forget_bias=1.0))
+    state = interop.load_arrays(tmp_path / "lstm.safetensors")
+    module = torch.nn.LSTM(FEATURES, HIDDEN)
+    module.load_state_dict(tensors(torch, state))
+    expected = outputs(layer, params)
+    np.testing.assert_allclose(asked(torch, module, XS), expected, **CLOSE)
+    cell, back = interop.from_torch(state)
+    np.testing.assert_allclose(outputs(cell, back), expected, **CLOSE)

@@ -2,11 +2,12 @@
 
 import jax
 import pytest
-from _helpers import KEY, build, inputs, rows, total, window
+from _helpers import KEY, build, close, inputs, rows, total, window
 from _table import FEW, ROWS, STEPS
 from jax import export
 
-from rnnjax import unroll
+from rnnjax import run, unroll
+from rnnjax.interop._program import _window
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -36,3 +37,13 @@ def test_a_row_lowers_for_every_platform(row):
 @rows([r for r in STEPS if r.make().window], fast=FEW)
 def test_the_scan_of_a_row_lowers_for_every_platform(row):
     lower(row, unroll(build(row).replace(window=None)))
+
+
+@rows(ROWS, fast=[r for r in ROWS if r.name in ("lstm", "gru", "lru")])
+def test_an_exported_row_takes_windows_of_any_length(row):
+    cell, batch = window(row), inputs(row, (2, 7))
+    params = cell.init(KEY, inputs(row))
+    program, time = _window(cell, params, inputs(row))
+    assert time == "any length"
+    got = jax.tree.leaves(program.call(*jax.tree.leaves(batch)))
+    close(got, jax.tree.leaves(jax.jit(jax.vmap(lambda x: run(cell, params, x)[1]))(batch)))

@@ -18,3 +18,16 @@ def test_a_tutorial_runs(path, capsys):
 
 def test_there_are_tutorials():
     assert len(TUTORIALS) >= 3
+
+
+@pytest.mark.slow
+def test_the_life_of_a_run_is_a_notebook(tmp_path):
+    """As Jupyter runs it, with its progress; the site builds all tutorials in the same way."""
+    client = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install rnnjax[docs]")
+    jupytext = pytest.importorskip("jupytext", reason="jupytext is not installed: pip install rnnjax[docs]")
+    notebook = jupytext.read(Path(__file__).parents[2] / "docs" / "tutorials" / "life_of_a_run.py")
+    client.NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(tmp_path))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    said = "".join(str(output) for output in outputs)
+    assert "the other process computed (3, 15, 1)" in said and "image/png" in said
+    assert "120/120" in said and not any(output.output_type == "error" for output in outputs)

@@ -1,0 +1,178 @@
+"""Laws of examples from a user's own arrays, rows and columns: the same batches whatever they came in; one line for
+what does not fit."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rnnjax
+from rnnjax import app, data
+from rnnjax.base import UserError, without_marks
+from rnnjax.data import from_arrays, from_columns, from_rows
+
+LENGTHS = [5, 2, 4]
+RNG = np.random.default_rng(0)
+LIST = [RNG.normal(size=(n, 2)) for n in LENGTHS]
+STEPS = [RNG.integers(0, 3, n) for n in LENGTHS]
+LABELS = np.array([0, 2, 1])
+DENSE = np.full((3, 5, 2), np.nan)  # what is beyond a length is never read
+for row, x in zip(DENSE, LIST):
+    row[: len(x)] = x
+DENSE_STEPS = np.full((3, 5), 9)
+for row, y in zip(DENSE_STEPS, STEPS):
+    row[: len(y)] = y
+
+
+class Tensor:
+    """A tensor of another library: NumPy can read it, and that is all."""
+
+    def __init__(self, a):
+        self.a = np.asarray(a)
+        self.shape, self.ndim = self.a.shape, self.a.ndim
+
+    def __array__(self, dtype=None, copy=None):
+        return self.a if dtype is None else self.a.astype(dtype)
+
+    def __len__(self):
+        return len(self.a)
+
+    def __iter__(self):
+        return map(Tensor, self.a)
+
+    def __getitem__(self, at):
+        return Tensor(self.a[at])
+
+
+def same(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+def loader(size=2):
+    """Batches as a PyTorch loader yields them, padded, with their lengths."""
+    for i in range(0, 3, size):
+        yield Tensor(DENSE[i : i + size]), Tensor(DENSE_STEPS[i : i + size]), Tensor(LENGTHS[i : i + size])
+
+
+TABLE = {
+    "id": np.repeat(["c", "a", "b"], LENGTHS),
+    "u": np.concatenate(LIST)[:, 0],
+    "v": np.concatenate(LIST)[:, 1],
+    "y": np.concatenate(STEPS),
+}
+SOURCES = {
+    "lists of arrays": lambda: from_arrays(LIST, STEPS),
+    "lists of lists": lambda: from_arrays([x.tolist() for x in LIST], [y.tolist() for y in STEPS]),
+    "an array with lengths": lambda: from_arrays(DENSE, DENSE_STEPS, LENGTHS),
+    "arrays of JAX": lambda: from_arrays(jnp.asarray(DENSE), jnp.asarray(DENSE_STEPS), jnp.asarray(LENGTHS)),
+    "tensors": lambda: from_arrays(Tensor(DENSE), Tensor(DENSE_STEPS), Tensor(LENGTHS)),
+    "an iterator": lambda: from_arrays(iter(LIST), iter(STEPS)),
+    "rows of a data set": lambda: from_rows([{"x": x, "y": y} for x, y in zip(LIST, STEPS)], "x", "y"),
+    "rows of a generator": lambda: from_rows(zip(LIST, STEPS)),
+    "a loader": lambda: from_rows(loader(), lengths=2, batched=True),
+    "columns": lambda: from_columns(TABLE, ["u", "v"], "y", by="id"),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_same_examples_from_every_source(source):
+    made = SOURCES[source]()
+    assert made.x.x.dtype == np.float32 and made.y.dtype == np.int32
+    assert made.x.valid.sum(1).tolist() == data.lengths_of(made).tolist() == LENGTHS
+    same(made, SOURCES["lists of arrays"]())
+
+
+def test_columns_of_pandas_in_any_order_and_sequences_in_cells():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = pandas.DataFrame(TABLE)
+    mixed = table.sort_values("id", kind="stable")  # other sequences first, steps of each in order
+    same(from_columns(table, ["u", "v"], "y", by="id"), from_arrays(LIST, STEPS))
+    assert from_columns(mixed, ["u", "v"], "y", by="id").x.valid.sum(1).tolist() == [2, 4, 5]
+    cells = pandas.DataFrame({"x": LIST, "y": LABELS})
+    same(from_arrays(cells["x"], cells["y"]), from_arrays(LIST, LABELS))
+
+
+def test_a_target_for_each_sequence_or_for_each_step():
+    assert from_arrays(LIST, LABELS).y.tolist() == LABELS.tolist()
+    assert from_arrays(np.ones((4, 6, 1)), np.ones((4, 3))).y.shape == (4, 3)
+    ambiguous = np.ones((4, 6, 1)), np.ones((4, 6), int)
+    assert not isinstance(from_arrays(*ambiguous).x, rnnjax.Seq)
+    assert from_arrays(*ambiguous, per_step=False).y.shape == (4, 6)
+    assert from_columns({"a": np.arange(7.0), "b": np.arange(7)}, ["a"], "b", steps=3).x.valid.sum(1).tolist() == [
+        3,
+        2,
+        2,
+    ]
+
+
+def test_packed_rows_have_every_step_once():
+    made = from_arrays(LIST, STEPS, pack=True)
+    assert made.x.x.shape[:2] == (3, 5) or made.x.x.shape[:2] == (2, 5)
+    assert sorted(made.y[made.x.valid].tolist()) == sorted(np.concatenate(STEPS).tolist())
+
+
+REFUSED = [
+    (lambda: from_arrays(LIST, LABELS[:2]), "xs has 3 sequences, and ys 2 targets"),
+    (lambda: from_arrays(LIST, [STEPS[0], STEPS[0], STEPS[2]]), "ys has targets of different shapes"),
+    (lambda: from_arrays(LIST, [STEPS[0], STEPS[0], STEPS[2]], per_step=True), r"xs\[1\] has 2 steps, and ys\[1\] 5"),
+    (lambda: from_arrays(DENSE, LABELS, [5, 2]), r"lengths is int32 \[2\], and xs has 3 sequences"),
+    (lambda: from_arrays(DENSE, LABELS, [5, 2, 6]), r"lengths\[2\] is 6, and xs\[2\] has 5 steps"),
+    (lambda: from_arrays(DENSE, LABELS, [5, -1, 2]), r"lengths\[1\] is -1"),
+    (lambda: from_arrays(DENSE, LABELS, [5.0, 2.0, 2.5]), "lengths is float32"),
+    (lambda: from_arrays(DENSE, LABELS, [0, 0, 0]), "all sequences of xs are empty"),
+    (lambda: from_arrays(DENSE[..., 0], LABELS), r"xs is \[3, 5\]: features come last"),
+    (lambda: from_arrays(DENSE[0, :, 0], LABELS), "xs has one axis"),
+    (lambda: from_arrays([], []), "xs is empty"),
+    (lambda: from_arrays(7, LABELS), "xs is a int, not an array"),
+    (lambda: from_arrays("abc", LABELS), "xs is a str"),
+    (lambda: from_arrays(LIST, 7), "ys is a int"),
+    (lambda: from_arrays([["to", "be"], ["or"]], [0, 1]), "holds <U2, not numbers, data.Vocabulary encodes words"),
+    (lambda: from_arrays(LIST, ["yes", "no", "yes"]), "ys holds <U3, not numbers"),
+    (lambda: from_arrays([LIST[0], LIST[1][:, :1]], [0, 1]), r"float32 \[T, 2\], and xs\[1\] float32 \[T, 1\]"),
+    (lambda: from_arrays([STEPS[0], -STEPS[0] - 1], [0, 1]), "negative integers"),
+    (lambda: from_arrays([[2**40]], [0]), "more than 31 bits"),
+    (lambda: from_arrays(LIST, LABELS, pack=True), "ys needs a target for each step"),
+    (lambda: from_arrays(LIST, STEPS, steps=4), "sequence 1 has 5 steps, and a row 4"),
+    (lambda: from_rows([{"x": [1]}], "x", "label"), "row 0 has no 'label': it has x"),
+    (lambda: from_rows([([1],)]), "row 0 has no 1"),
+    (lambda: from_rows([]), "there are no rows"),
+    (lambda: from_rows((([1], 0) for _ in iter(int, 1)), limit=10), "more than 10 rows"),
+    (lambda: from_columns(TABLE, ["u", "w"], "y"), "there is no column 'w': id, u, v, y"),
+    (lambda: from_columns(TABLE | {"y": [1]}, ["u"], "y"), "has 11 rows, and y 1"),
+    (lambda: from_columns(TABLE | {"v": [1.0]}, ["u", "v"], "y"), "different lengths: u 11, v 1"),
+    (lambda: from_columns(TABLE, ["id"], "y"), "column 'id' holds <U1, not numbers"),
+    (lambda: app.on_arrays(DENSE), "train is a ndarray: data.from_arrays makes examples"),
+    (lambda: app.on_arrays(from_arrays(LIST, LABELS)), "of 3 examples none is left for the"),
+    (lambda: app.on_arrays(from_arrays(LIST, LABELS), valid=0.5, test=0.5), "leave something to learn from"),
+    (lambda: app.on_arrays(from_arrays(LIST, LABELS), from_arrays(STEPS, LABELS), 0), "train has floating"),
+    (lambda: app.on_arrays(from_arrays(LIST, LABELS - 1), 0, 0), "ys has the class -1"),
+    (lambda: app.on_arrays(from_arrays(LIST, LABELS), 0, 0, outputs=2), "outputs=2, and ys has the class 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make, said", REFUSED, ids=[said for _, said in REFUSED])
+def test_refused_in_one_line(make, said):
+    with pytest.raises(UserError, match=said) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def test_an_experiment_on_arrays_trains_and_is_loaded_and_tells_its_arrays_from_others(tmp_path):
+    ids = [RNG.integers(0, 5, n) for n in RNG.integers(1, 9, 40)]
+    with jax.numpy_dtype_promotion("standard"):
+        experiment = app.on_arrays(
+            from_arrays(ids, [int(i[-1]) for i in ids]), cell="gru", hidden_size="3", batch_size=8
+        )
+        run = app.train(experiment, tmp_path, buckets=2, num_steps=1, progress="none", writers="jsonl")
+        assert run.summary["baseline"]["loss"] > 0 and run.setup.around is not None
+        assert without_marks(run.apply(ids[0])).shape == (5,)
+        assert rnnjax.load_run(tmp_path, experiment).arrays().keys() == run.arrays().keys()
+        others = app.on_arrays(
+            from_arrays(ids, [int(i[0]) for i in ids]), cell="vanilla", hidden_size="3", batch_size=8
+        )
+        with pytest.raises(UserError, match="--arrays"):
+            app.train(others, tmp_path, buckets=2, num_steps=1, progress="none", writers="jsonl")
