@@ -16,7 +16,7 @@ from absl import flags
 
 import rnnjax
 from experiments._shared.notes import check_classes
-from rnnjax import app, losses
+from rnnjax import app, cells, losses
 from rnnjax.base import PyTree
 from rnnjax.data import (
     Stream,
@@ -53,6 +53,13 @@ flags.DEFINE_string(
 )
 flags.DEFINE_boolean("permuted", False, "Read the pixels in another order, the same for all images.", flag_values=FLAGS)
 flags.DEFINE_float("valid", 0.1, "Fraction of the training images for validation.", 0, 0.5, flag_values=FLAGS)
+flags.DEFINE_enum(
+    "pool",
+    "last",
+    ["last", "mean", "max"],
+    "What the classifier reads: the last output, or the mean or maximum over all pixels.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("shown", 24, "Number of test images in the picture.", 0, flag_values=FLAGS)
 
 TEST = 0.2  # of the 8 x 8 digits, which have no test set of their own
@@ -106,11 +113,15 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     return Facts(classes, {name: len(part.y) for name, part in data.items()}), data
 
 
+POOLS = {"last": (), "mean": (cells.mean_so_far(),), "max": (cells.max_so_far(),)}
+
+
 def network(config: app.Config, classes: int) -> rnnjax.Cell:
     """Returns a network from pixels to logits after the last pixel; at each step for a step-by-step rule."""
+    layers = rnnjax.stack(config.layers(), *POOLS[config.pool])
     if config.rule == "bptt":
-        return rnnjax.stack(rnnjax.last(rnnjax.unroll(config.layers())), rnnjax.linear(classes))
-    return rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(classes)))
+        return rnnjax.stack(rnnjax.last(rnnjax.unroll(layers)), rnnjax.linear(classes))
+    return rnnjax.unroll(rnnjax.stack(layers, rnnjax.linear(classes)))
 
 
 def build(config: app.Config, facts: Facts) -> app.Setup:

@@ -7,9 +7,14 @@ import jax
 import pytest
 
 TUTORIALS = sorted((Path(__file__).parents[2] / "docs" / "tutorials").glob("*.py"))
+LONG = ("attention", "unitary")  # they train a network for some ten seconds
 
 
-@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def row(path):
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+
+
+@pytest.mark.parametrize("path", map(row, TUTORIALS))
 def test_a_tutorial_runs(path, capsys):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as a reader's session has it
         runpy.run_path(str(path))
