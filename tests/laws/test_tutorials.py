@@ -14,7 +14,7 @@ def row(path):
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
 
 
-@pytest.mark.parametrize("path", map(row, TUTORIALS))
+@pytest.mark.parametrize("path", [row(path) for path in TUTORIALS])
 def test_a_tutorial_runs(path, capsys):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as a reader's session has it
         runpy.run_path(str(path))
