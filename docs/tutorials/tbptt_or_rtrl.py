@@ -69,5 +69,5 @@ print(f"RTRL {carried(rnnjax.rtrl(rnnjax.unroll(cell)))}")
 # product. Any of them is a flag:
 #
 # ```
-# python -m experiments.audit --cell=vanilla --rules=tbptt,rtrl,snap1,uoro --windows=1,5,20
+# python -m experiments.audit --cell=vanilla --rules=tbptt,rtrl,snap1,uoro --truncations=1,5,20
 # ```
