@@ -19,7 +19,6 @@ from absl import flags
 import rnnjax
 from experiments._shared.small_runs import learner
 from rnnjax import app, decoding, estimators, losses, seq2seq, tasks, wrappers
-from rnnjax.app import make_cell
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.plotting import Run, draw_curves
@@ -58,7 +57,7 @@ def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
     """Returns a network that writes; its source is the context."""
 
     def decoder(context: Any) -> rnnjax.Cell:
-        core = make_cell(config.cell, config.hidden_size, config.cell_arguments())
+        core = config.single_layer()
         core = core if how == "none" else wrappers.condition(core, context, how)
         return rnnjax.stack(rnnjax.one_hot(M + 1), core, rnnjax.linear(M))
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import rnnjax
 from experiments._shared.small_runs import echo, trained
 from rnnjax import app, data, losses, tasks, training
-from rnnjax.app import make_cell, resolve
+from rnnjax.app import resolve
 from rnnjax.base import Cell, PyTree, UserError, count
 from rnnjax.runs import ProgressBar, Workdir, print_table
 
@@ -74,7 +74,7 @@ def checked(config: app.Config) -> list[int]:
 
 def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
     """Returns the parts of a network: a map of the input, the layers, a map to the output."""
-    layer = make_cell(config.cell, config.hidden_size, config.cell_arguments())
+    layer = config.single_layer()
     wrapped = resolve("shortcuts", shortcut, SHORTCUTS)(layer)
     return [rnnjax.linear(int(config.hidden_size)), *[wrapped] * depth, rnnjax.linear(1)]
 

@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 import rnnjax
 from experiments._shared.notes import noted
 from rnnjax import app, decoding, losses, tasks
-from rnnjax.app import make_cell
 from rnnjax.base import PyTree, Seq, UserError, without_marks
 from rnnjax.data import (
     Batch,
@@ -166,7 +165,7 @@ def network(config: app.Config, labels: int) -> rnnjax.Cell:
     """Returns bidirectional layers, and logits of the blank and each label at every step."""
     noise = [rnnjax.unroll(noisy(config.input_noise))] if config.data != "strokes" and config.input_noise else []
     drop = [rnnjax.unroll(cell) for cell in config.noise()]
-    layer = rnnjax.bidirectional(make_cell(config.cell, config.hidden_size, config.cell_arguments()))
+    layer = rnnjax.bidirectional(config.single_layer())
     return rnnjax.stack(*noise, *[layer, *drop] * config.num_layers, rnnjax.unroll(rnnjax.linear(labels)))
 
 

@@ -118,7 +118,8 @@ from rnnjax import (
     with_step,
     zoneout,
 )
-from rnnjax.cells import Write
+from rnnjax.cells import Write, rms_norm, short_convolution
+from rnnjax.wrappers import blocks, gated, griffin_block, mamba_block, s5_block, transformer_block, xlstm_block
 
 H, T, D = 4, 12, 3  # units, steps, features of an input
 SYMBOLS = 5  # vocabulary of the integer inputs
@@ -401,6 +402,18 @@ STEPS += [
     ),
 ]
 
+STEPS += [
+    Row("rms-norm", lambda epsilon=1e-5: rms_norm(epsilon), numbers={"epsilon": (1e-3, 1.0)}),
+    Row("short-convolution", lambda: short_convolution(3)),
+    Row("gated", lambda: gated(gru(H), stack(vanilla(H), dropout(0.3))), noisy=True),
+    Row("s5-block", lambda rate=0.2: s5_block(lru, H, rate), H, noisy=True, numbers={"rate": RATE}),
+    Row("griffin-block", lambda rate=0.2: griffin_block(rg_lru, H, rate), H, noisy=True, numbers={"rate": RATE}),
+    Row("mamba-block", lambda rate=0.2: mamba_block(mingru, H, rate), H, noisy=True, numbers={"rate": RATE}),
+    Row("xlstm-block", lambda rate=0.2: xlstm_block(lstm, H, rate), H, noisy=True, numbers={"rate": RATE}),
+    Row("transformer-block", lambda rate=0.2: transformer_block(gru, H, rate), H, noisy=True, numbers={"rate": RATE}),
+    Row("blocks", lambda rate=0.2: blocks("mamba", lru, H, 2, rate), noisy=True, numbers={"rate": RATE}),
+]
+
 
 def two_layers():
     """Two bidirectional layers and a linear map of windows."""
@@ -475,6 +488,8 @@ NEAR = {
     "gated-deltanet", "delta-product", "s5", "rg-lru",
     "qrnn", "sru", "rtu", "cornn", "unicornn", "lem", "antisymmetric", "antisymmetric-plain", "janet", "ligru", "ugrnn",
     "minimal", "ran", "star", "atr", "cfn", "fastrnn", "fastgrnn", "brc", "nbrc", "lmu", "esn",  # tests/cells
+    "rms-norm", "short-convolution", "s5-block", "griffin-block", "mamba-block", "xlstm-block", "transformer-block",
+    "blocks",  # tests/wrappers/test_blocks.py
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR

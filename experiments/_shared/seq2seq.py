@@ -12,7 +12,6 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, data, decoding, losses, seq2seq, training, wrappers
-from rnnjax.app import make_cell
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.plotting import draw_alignment, save
@@ -84,7 +83,7 @@ def translator(
     if config.feed and config.attention in ("none", "bahdanau"):
         raise UserError(f"--feed goes with --attention=dot, general or concat, not {config.attention}")
     drop = [rnnjax.dropout(config.dropout)] if config.dropout else []
-    half = make_cell(config.cell, h // 2 if config.encoder == "both" else h, config.cell_arguments())
+    half = config.single_layer(h // 2 if config.encoder == "both" else h)
     layer = rnnjax.bidirectional(half) if config.encoder == "both" else rnnjax.unroll(half)
     encoder = rnnjax.stack(
         rnnjax.embed(read, config.embedding_size, dtype=dtype), *[*drop, layer] * config.num_layers, *drop

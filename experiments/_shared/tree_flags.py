@@ -34,6 +34,8 @@ def at_node(config: app.Config, cells: Mapping[str, Callable[[int], trees.TreeCe
     """Returns the tree cell that `--cell` names."""
     if config.num_layers > 1:
         raise UserError(f"--cell={config.cell} is one layer: it takes no --num_layers")
+    if config.block != "plain":
+        raise UserError(f"--cell={config.cell} is a cell of trees: it takes no --block")
     return make_from(cells, trees.TreeCell, config.cell, config.hidden_size, config.cell_arguments())
 
 

@@ -178,7 +178,7 @@ class Config(Flags):
 
     def layers(self) -> Cell:
         """Returns `--num_layers` layers of `--cell`: each followed by dropout if there is any, or each in a block."""
-        if self.block == "plain":
+        if self._plain():
             return rnnjax.stack(*[self.layer(self.hidden_size), *self.noise()] * self.num_layers)
         return blocks(self.block, self.layer, self.hidden_size, self.num_layers, self.dropout)
 
@@ -186,9 +186,23 @@ class Config(Flags):
         """Returns one layer of `--cell`; in a block without its first linear map, which the block has itself."""
         given = self.cell_arguments()
         factory = registry.resolve("cell", self.cell, registry.CELLS)
-        if self.block != "plain" and "input_map" in registry.parameters(factory):
+        if not self._plain() and "input_map" in registry.parameters(factory):
             given = {"input_map": False} | given
         return registry.make_cell(self.cell, units, given)
+
+    def _plain(self) -> bool:
+        """Returns whether there is nothing around a layer; so it was before there was `--block`."""
+        return bool(self.values.get("block", "plain") == "plain")
+
+    def single_layer(self, units: int | None = None) -> Cell:
+        """Returns one layer of `--cell`, for networks that put their own things around each layer.
+
+        Raises:
+          UserError: `--block` asks for more than the layer.
+        """
+        if not self._plain():
+            raise UserError(f"--block={self.block}: this network is made of plain layers")
+        return self.layer(self.hidden_size if units is None else units)
 
     def noise(self) -> list[Cell]:
         """Returns dropout as a list of one layer, or an empty list; the rate may be a tracer."""

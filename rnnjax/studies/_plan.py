@@ -7,7 +7,7 @@ import importlib.util
 from typing import Any, NamedTuple
 
 from rnnjax._deprecated import argument_of_today
-from rnnjax.app import CELLS, Config, Experiment, make_cell
+from rnnjax.app import CELLS, Config, Experiment
 from rnnjax.app._config import Flags
 from rnnjax.base import UserError
 from rnnjax.studies._members import Member, member, refuse
@@ -108,7 +108,7 @@ def _check_cell(plan: Plan, one: Member) -> None:
     flags = plan.experiment.flags
     ours = "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS)  # else the script has cells of its own
     if ours and ":" not in one.config.cell:  # an import path is followed when the member is built
-        make_cell(one.config.cell, one.config.hidden_size, one.config.cell_arguments())
+        one.config.replace(num_layers=1).layers()
 
 
 def _check(plan: Plan, config: Config) -> None:
