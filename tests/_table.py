@@ -15,17 +15,21 @@ import numpy as np
 
 from rnnjax import (
     Cell,
+    alif,
     antisymmetric_rnn,
     atr,
     bag_of_inputs,
     bahdanau,
     bidirectional,
     brc,
+    cfc,
     cfn,
     chunk,
     clockwork,
     concat_skip,
     condition,
+    conv_gru,
+    conv_lstm,
     convolution,
     cornn,
     ctrnn,
@@ -46,6 +50,7 @@ from rnnjax import (
     gla,
     gru,
     gru_core,
+    hgrn,
     highway,
     indrnn,
     irnn,
@@ -56,14 +61,17 @@ from rnnjax import (
     layer_norm,
     learn_carry,
     lem,
+    lif,
     ligru,
     linear,
     linear_attention,
     linear_recurrent,
+    linoss,
     lmu,
     lru,
     lstm,
     lstm_core,
+    ltc,
     luong,
     mamba2,
     matrix_recurrent,
@@ -73,6 +81,9 @@ from rnnjax import (
     minimal_rnn,
     minlstm,
     mlstm,
+    mut1,
+    mut3,
+    narx,
     nbrc,
     one_hot,
     optimal_kronecker,
@@ -80,6 +91,8 @@ from rnnjax import (
     peephole_core,
     peephole_lstm,
     per_position,
+    phased_lstm,
+    plrnn,
     pointwise,
     qrnn,
     ran,
@@ -90,6 +103,7 @@ from rnnjax import (
     retnet,
     rflo,
     rg_lru,
+    rhn,
     rtrl,
     rtu,
     s4d,
@@ -101,8 +115,10 @@ from rnnjax import (
     sparse,
     sru,
     stack,
+    stack_rnn,
     star,
     stateless,
+    tau_gru,
     tie_weights,
     time_delay,
     truncate,
@@ -137,6 +153,7 @@ class Row:
       causal: a window cut in two, the carry passed on, is the same as one window.
       noisy: it draws noise where it is given a key.
       each: one output for each step, not one for the window.
+      surrogate: its derivative is by design not the slope of its values.
       numbers: name = (low, high) of each numeric argument, which may be a tracer.
     """
 
@@ -147,6 +164,7 @@ class Row:
     causal: bool = True
     noisy: bool = False
     each: bool = True
+    surrogate: bool = False
     numbers: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
@@ -415,6 +433,68 @@ STEPS += [
 ]
 
 
+def imaged(cell, dimensions):
+    """A cell of images as one of features: the features are one or more axes of space, the channel is one."""
+    shape = {1: (D, 1), 2: (D, 1, 1), 3: (1, D, 1, 1)}[dimensions]
+    return stack(pointwise(lambda x: x.reshape(*x.shape[:-1], *shape)), cell, pointwise(flat_image(dimensions)))
+
+
+def flat_image(dimensions):
+    """From images to features, with or without a time axis."""
+    return lambda y: y.reshape(*y.shape[: y.ndim - dimensions - 1], -1)
+
+
+STEPS += [
+    Row("ltc", lambda dt=0.7: ltc(H, dt, 3), numbers={"dt": (0.3, 2.0)}),
+    Row("cfc", lambda dt=0.7: cfc(H, 5, dt), numbers={"dt": (0.3, 2.0)}),
+    Row(
+        "phased-lstm",
+        lambda forget_bias=1.0, leak=0.1, open_ratio=0.6, dt=0.37, longest=9.0: phased_lstm(
+            H, forget_bias, leak, open_ratio, dt, longest=longest
+        ),
+        numbers={
+            "forget_bias": BIAS,
+            "leak": (0.1, 0.4),
+            "open_ratio": (0.5, 0.7),
+            "dt": (0.3, 0.4),
+            "longest": (5.0, 9.0),
+        },
+    ),
+    Row(
+        "lif",
+        lambda decay=0.8, threshold=0.6, dampening=0.9: lif(H, decay, threshold, dampening),
+        surrogate=True,
+        numbers={"decay": (0.5, 0.9), "threshold": (0.4, 0.8), "dampening": (0.3, 1.0)},
+    ),
+    Row(
+        "alif",
+        lambda decay=0.8, rho=0.9, beta=0.2, threshold=0.6, dampening=0.9: alif(
+            H, decay, rho, beta, threshold, dampening
+        ),
+        surrogate=True,
+        numbers={
+            "decay": (0.5, 0.9),
+            "rho": (0.8, 0.99),
+            "beta": (0.1, 0.3),
+            "threshold": (0.4, 0.8),
+            "dampening": (0.3, 1.0),
+        },
+    ),
+    Row("mut1", lambda: mut1(H)),
+    Row("mut3", lambda: mut3(H)),
+    Row("narx", lambda: narx(H, 3)),
+    Row("tau-gru", lambda: tau_gru(H, 3)),
+    Row("rhn", lambda carry_bias=-1.0: rhn(H, 2, carry_bias), numbers={"carry_bias": BIAS}),
+    Row("hgrn", lambda lower_bound=0.2: hgrn(H, lower_bound), numbers={"lower_bound": (0.1, 0.9)}),
+    Row("linoss", lambda: linoss(H, 3)),
+    Row("plrnn", lambda: plrnn(H)),
+    Row("almost-linear", lambda: plrnn(H, 2)),
+    Row("stack-rnn", lambda: stack_rnn(H, 2, 3)),
+    Row("conv-lstm", lambda forget_bias=1.0: imaged(conv_lstm(2, 3, 1, forget_bias), 1), numbers={"forget_bias": BIAS}),
+    Row("conv-gru", lambda: imaged(conv_gru(2, 2, 2), 2)),
+]
+
+
 def two_layers():
     """Two bidirectional layers and a linear map of windows."""
     return stack(bidirectional(lstm(H)), dropout(0.3), bidirectional(vanilla(H), gru(H)), linear(D))
@@ -490,6 +570,8 @@ NEAR = {
     "minimal", "ran", "star", "atr", "cfn", "fastrnn", "fastgrnn", "brc", "nbrc", "lmu", "esn",  # tests/cells
     "rms-norm", "short-convolution", "s5-block", "griffin-block", "mamba-block", "xlstm-block", "transformer-block",
     "blocks",  # tests/wrappers/test_blocks.py
+    "ltc", "cfc", "phased-lstm", "lif", "alif", "mut1", "mut3", "narx", "tau-gru", "rhn", "hgrn", "linoss", "plrnn",
+    "almost-linear", "stack-rnn", "conv-lstm", "conv-gru",  # tests/cells/test_more_published.py
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR

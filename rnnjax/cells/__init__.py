@@ -19,23 +19,30 @@ from rnnjax.cells._baselines import (
     time_delay,
 )
 from rnnjax.cells._block_parts import rms_norm, short_convolution
+from rnnjax.cells._continuous_time import PhasedCarry, cfc, ltc, phased_lstm
+from rnnjax.cells._convolutional import conv_gru, conv_lstm
 from rnnjax.cells._cores import ctrnn_core, gru_core, indrnn_core, mgu_core, vanilla_core
 from rnnjax.cells._deep import clockwork, clockwork_core, deep_transition, deep_transition_core
+from rnnjax.cells._delays import narx, rhn, tau_gru
 from rnnjax.cells._delta_rule import delta_product, deltanet, gated_deltanet
 from rnnjax.cells._feedforward import dropout, embed, layer_norm, linear, one_hot, pointwise
 from rnnjax.cells._fixed_weights import LMUCarry, esn, lmu, ridge
+from rnnjax.cells._found_gates import mut1, mut3
 from rnnjax.cells._gated_recurrences import qrnn, rg_lru, rtu, sru
 from rnnjax.cells._layers import ctrnn, elman, gru, indrnn, irnn, lstm, mgu, peephole_lstm, vanilla
 from rnnjax.cells._lean_gates import atr, cfn, janet, ligru, minimal_rnn, ran, star, ugrnn
 from rnnjax.cells._linear_attention import gla, linear_attention, mamba2, retnet
+from rnnjax.cells._linear_dynamics import hgrn, linoss, plrnn
 from rnnjax.cells._linear_recurrence import linear_recurrent, lru, mingru, minlstm, s4d
 from rnnjax.cells._linear_scan import linear_scan
 from rnnjax.cells._lstm import LSTMCarry, lstm_core, peephole_core
 from rnnjax.cells._matrix_memory import Write, matrix_recurrent
 from rnnjax.cells._oscillators import OscillatorCarry, antisymmetric_rnn, cornn, lem, unicornn
 from rnnjax.cells._output_feedback import feedback, jordan, teacher_forced
+from rnnjax.cells._outside_memory import StackCarry, stack_rnn
 from rnnjax.cells._recurrent import recurrent
 from rnnjax.cells._small_cells import brc, fastgrnn, fastrnn, nbrc
+from rnnjax.cells._spiking import AdaptiveCarry, alif, lif, spike
 from rnnjax.cells._state_spaces import s5, s6
 from rnnjax.cells._stochastic import (
     Binary,
@@ -50,13 +57,17 @@ from rnnjax.cells._stochastic import (
 from rnnjax.cells._xlstm import MLSTMCarry, SLSTMCarry, mlstm, slstm
 
 __all__ = [
+    "AdaptiveCarry",
     "Binary",
     "LMUCarry",
     "LSTMCarry",
     "MLSTMCarry",
     "OscillatorCarry",
+    "PhasedCarry",
     "SLSTMCarry",
+    "StackCarry",
     "Write",
+    "alif",
     "antisymmetric_rnn",
     "atr",
     "bag_of_inputs",
@@ -64,9 +75,12 @@ __all__ = [
     "binary_core",
     "boltzmann_core",
     "brc",
+    "cfc",
     "cfn",
     "clockwork",
     "clockwork_core",
+    "conv_gru",
+    "conv_lstm",
     "convolution",
     "cornn",
     "ctrnn",
@@ -88,6 +102,7 @@ __all__ = [
     "gla",
     "gru",
     "gru_core",
+    "hgrn",
     "indrnn",
     "indrnn_core",
     "input_slots",
@@ -96,16 +111,19 @@ __all__ = [
     "jordan",
     "layer_norm",
     "lem",
+    "lif",
     "ligru",
     "linear",
     "linear_attention",
     "linear_recurrent",
     "linear_scan",
+    "linoss",
     "lmu",
     "log_probability",
     "lru",
     "lstm",
     "lstm_core",
+    "ltc",
     "mamba2",
     "matrix_recurrent",
     "max_so_far",
@@ -116,17 +134,23 @@ __all__ = [
     "minimal_rnn",
     "minlstm",
     "mlstm",
+    "mut1",
+    "mut3",
+    "narx",
     "nbrc",
     "one_hot",
     "peephole_core",
     "peephole_lstm",
     "per_position",
+    "phased_lstm",
+    "plrnn",
     "pointwise",
     "qrnn",
     "ran",
     "recurrent",
     "retnet",
     "rg_lru",
+    "rhn",
     "ridge",
     "rms_norm",
     "rtu",
@@ -135,10 +159,13 @@ __all__ = [
     "s6",
     "short_convolution",
     "slstm",
+    "spike",
     "sru",
+    "stack_rnn",
     "star",
     "stored",
     "symmetric",
+    "tau_gru",
     "teacher_forced",
     "time_delay",
     "ugrnn",

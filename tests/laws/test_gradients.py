@@ -9,7 +9,7 @@ from _table import ROWS
 STEP, DIRECTIONS = 1e-5, 3
 
 
-@rows(ROWS)
+@rows([row for row in ROWS if not row.surrogate])
 def test_gradients_are_finite_differences(row, x64):
     xs = inputs(row, dtype=jnp.float64)
     _, params, carry = setup(row, xs, jnp.float64)

@@ -18,7 +18,8 @@ GIVEN = {  # what stands for arguments without a default
     "reflections": 2, "capacity": 2, "count": 2, "advance": 1, "truncation": 2, "rate": 0.5, "p": 0.5, "t": 1.0,
     "shortest": 1, "longest": 2, "n": 4, "cell": lstm(4), "core": lstm(4), "update": lambda p, h, z: (h, h),
     "init": lambda key, x: (), "y0": np.ones(2), "drive": lambda p, x: (x, x), "f": jnp.tanh, "objective": None,
-    "attention": None, "memory": None, "shape": (1, 1, 1), "moves": [[0]], "layer": lstm, "block": "s5", "depth": 2, "gate": lstm(4),
+    "attention": None, "memory": None, "shape": (1, 1, 1), "moves": [[0]], "layer": lstm,
+    "block": "s5", "depth": 2, "gate": lstm(4), "channels": 2,
 }  # fmt: skip
 SEEDS = ("seed", "permutation", "limit")  # any number that NumPy takes; bytes
 # A size may be None: as many as there are. Of these 0 says so too.
