@@ -192,7 +192,7 @@ _HELP = {
     "this run, matched by name and shape.",
     "start_partial": "Initialise at random the parameters that --start_from lacks or has in another shape.",
     "rule": f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path. tbptt, sliding_tbptt, "
-    "pes and nres need --truncation.",
+    "pes and nres need --truncation; adaptive_tbptt chooses it, up to --truncation if that is given.",
     "truncation": "How many steps back a truncated gradient looks at most; 0: all.",
     "optimizer": f"One of {', '.join(sorted(DIRECTIONS))}, or an import path to a function "
     "that returns an optax transformation: a direction, such as optax:scale_by_yogi, or a full optimiser, such as "

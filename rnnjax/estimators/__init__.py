@@ -6,6 +6,7 @@ Belongs here: functions that estimate a gradient from a batch. Does not belong h
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.estimators._adaptive import adaptive_tbptt, cut_off, decay_of_gradient
 from rnnjax.estimators._anneal import anneal, exponential_cooling
 from rnnjax.estimators._audit import Quality, compare, compare_leaves, estimates
 from rnnjax.estimators._backprop import backprop, sliding_tbptt
@@ -24,6 +25,7 @@ __all__ = [
     "Lag",
     "Quality",
     "Update",
+    "adaptive_tbptt",
     "anneal",
     "backprop",
     "bucketed",
@@ -32,6 +34,8 @@ __all__ = [
     "compare_leaves",
     "compile_update",
     "credit_delivered",
+    "cut_off",
+    "decay_of_gradient",
     "es",
     "estimates",
     "exponential_cooling",

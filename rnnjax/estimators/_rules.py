@@ -10,6 +10,7 @@ from rnnjax.base import Cell, PyTree, unroll
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.credit import NotAdmitted, eprop, kf_rtrl, optimal_kronecker, rflo, rtrl, snap, uoro
 from rnnjax.data import Batch
+from rnnjax.estimators._adaptive import adaptive_tbptt
 from rnnjax.estimators._anneal import anneal
 from rnnjax.estimators._backprop import backprop, sliding_tbptt
 from rnnjax.estimators._base import Estimator
@@ -100,6 +101,7 @@ RULES: dict[str, _Rule] = {
     "bptt": _bptt,
     "tbptt": _tbptt,
     "sliding_tbptt": _sliding,
+    "adaptive_tbptt": lambda cell, objective, window: adaptive_tbptt(cell, objective, window),
     "rtrl": _with_influence(rtrl),
     "snap1": _with_influence(_each_step(lambda cell: snap(cell, 1))),
     "snap2": _with_influence(_each_step(lambda cell: snap(cell, 2))),

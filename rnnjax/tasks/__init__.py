@@ -6,6 +6,15 @@ Belongs here: generators. Does not belong here: anything that reads a file (`dat
 from typing import TYPE_CHECKING
 
 from rnnjax._deprecated import getattr_of
+from rnnjax.tasks._cognition import (
+    COHERENCES,
+    anti_reach,
+    context_integration,
+    delayed_comparison,
+    delayed_match,
+    ideal_accuracy,
+    perceptual_decision,
+)
 from rnnjax.tasks._films import EVENTS, MOVES, moving_shapes, shape_events
 from rnnjax.tasks._languages import automaton, dyck, parity, permutation_words
 from rnnjax.tasks._recall import associative_recall, induction, selective_copying
@@ -14,6 +23,7 @@ from rnnjax.tasks._strokes import LETTERS, words
 from rnnjax.tasks._synthetic import Task, adding, copying, echo, flipflop, task_stream
 
 __all__ = [
+    "COHERENCES",
     "EVENTS",
     "LETTERS",
     "LONGEST",
@@ -25,16 +35,22 @@ __all__ = [
     "WORDS",
     "Task",
     "adding",
+    "anti_reach",
     "associative_recall",
     "automaton",
+    "context_integration",
     "copying",
+    "delayed_comparison",
+    "delayed_match",
     "dyck",
     "echo",
     "encode_words",
     "flipflop",
+    "ideal_accuracy",
     "induction",
     "moving_shapes",
     "parity",
+    "perceptual_decision",
     "permutation_words",
     "scenes",
     "selective_copying",

@@ -16,6 +16,7 @@ from rnnjax.app._session import Session
 TOY = ["--num_steps=7", "--log_every=2", "--eval_every=3", "--checkpoint_every=4", "--eval_batches=2", "--batch_size=3"]
 EXPERIMENTS = {
     "copying": ["--cell=urnn", "--hidden_size=4", "--delay=6", "--length=2"],
+    "cognition": ["--cell=vanilla", "--hidden_size=4", "--length=3", "--trials=5"],
     "recall": ["--cell=deltanet", "--hidden_size=4", "--length=6", "--items=2", "--symbols=3"],
     "adding": ["--cell=gru", "--hidden_size=4", "--length=9", "--dropout=0.3", "--num_layers=2"],
     "pixels": ["--cell=vanilla", "--hidden_size=4", "--batch_size=500"],

@@ -1,0 +1,123 @@
+"""Cognitive tasks of neuroscience: noisy evidence, context, memory over a delay, rules.
+
+By default a GRU and a leaky network integrate one of two streams of evidence, as a context says. Look at the
+psychometric curve: choices against evidence, beside those of the best observer; and, for context, against the evidence
+that is to be ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import flags
+
+import rnnjax
+from rnnjax import app, losses, tasks
+from rnnjax.plotting import Run, curves
+from rnnjax.runs import print_table
+from rnnjax.tasks import Task, task_stream
+
+FLAGS = app.common_flags(
+    cell="gru,ctrnn",
+    hidden_size="64",
+    learning_rate=3e-3,
+    batch_size=64,
+    num_steps=600,
+    log_every=20,
+    eval_every=100,
+    eval_batches=8,
+    checkpoint_every=300,
+)
+
+
+class Kind(NamedTuple):
+    """A task of the flags: how it is made, the number of answers, and what it is at a given evidence, if it has any."""
+
+    make: Callable[[app.Config], Task]
+    answers: Callable[[app.Config], int]
+    at: Callable[[app.Config, float], dict[str, Task]] | None = None
+
+
+def _decision(config: app.Config, c: float) -> dict[str, Task]:
+    """Returns the decision at one evidence."""
+    return {"evidence": tasks.perceptual_decision(config.length, config.sigma, c)}
+
+
+def _context(config: app.Config, c: float) -> dict[str, Task]:
+    """Returns the task at one evidence of the stream that counts, and of the other one."""
+    length, noise = config.length, config.sigma
+    return {
+        "evidence that counts": tasks.context_integration(length, noise, coherence=c),
+        "evidence to ignore": tasks.context_integration(length, noise, other=c),
+    }
+
+
+TASKS = {
+    "perceptual_decision": Kind(lambda c: tasks.perceptual_decision(c.length, c.sigma), lambda c: 2, _decision),
+    "context_integration": Kind(lambda c: tasks.context_integration(c.length, c.sigma), lambda c: 2, _context),
+    "delayed_match": Kind(lambda c: tasks.delayed_match(c.length, c.directions, c.sigma), lambda c: 2),
+    "delayed_comparison": Kind(lambda c: tasks.delayed_comparison(c.length, c.gap, c.sigma), lambda c: 2),
+    "anti_reach": Kind(lambda c: tasks.anti_reach(c.length, c.directions, c.sigma), lambda c: c.directions),
+}
+
+flags.DEFINE_enum("task", "context_integration", list(TASKS), "What is asked.", flag_values=FLAGS)
+flags.DEFINE_integer("length", 20, "Steps of evidence, or of the delay.", 1, flag_values=FLAGS)
+flags.DEFINE_float("sigma", 1.0, "Standard deviation of the noise of each input.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("directions", 8, "Directions of delayed_match and anti_reach.", 2, flag_values=FLAGS)
+flags.DEFINE_float("gap", 0.2, "Difference of the two values of delayed_comparison.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("trials", 1000, "Trials for each point of the psychometric curve.", 1, flag_values=FLAGS)
+
+EVIDENCE = [-c for c in reversed(tasks.COHERENCES)] + list(tasks.COHERENCES)
+
+
+def build(config: app.Config) -> app.Setup:
+    """Builds the task and a network from its inputs to an answer."""
+    kind = TASKS[config.task]
+    task = kind.make(config)
+    return app.Setup(
+        cell=rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(kind.answers(config)))),
+        objective=losses.classify,
+        train=task_stream(task, config.batch_size),
+        valid=task_stream(task, config.batch_size, config.eval_batches),
+        test=task_stream(task, config.batch_size, 5 * config.eval_batches),
+        baseline=task.baseline,
+        baseline_name="memoryless",
+        loss_label="cross-entropy (nats an answer)",
+    )
+
+
+def finish(result: app.Result) -> dict[str, Any]:
+    """Draws the psychometric curve of a task with evidence."""
+    config, at = result.config, TASKS[result.config.task].at
+    if at is None:
+        return {}
+    found: dict[str, list[float]] = {}
+    for c in EVIDENCE:
+        for name, task in at(config, c).items():
+            found.setdefault(name, []).append(choices(result, task))
+    best = [tasks.ideal_accuracy(c, config.length, config.sigma) for c in EVIDENCE]
+    found["best observer"] = [p if c > 0 else 1 - p for c, p in zip(EVIDENCE, best)]
+    rows = [{"evidence": c} | {name: line[i] for name, line in found.items()} for i, c in enumerate(EVIDENCE)]
+    print_table(rows, title=f"\n{config.cell}: share of choices of 1")
+    path = f"{result.summary['workdir']}/psychometric.{config.picture}"
+    lines = {name: Run(valid_steps=EVIDENCE, valid=line) for name, line in found.items()}
+    title = f"{config.cell}: {config.task.replace('_', ' ')}"
+    curves(path, lines, xlabel="evidence of a step", ylabel="share of choices of 1", title=title, log=False)
+    print(f"psychometric curve: {path}")
+    return {"psychometric": {"evidence": EVIDENCE} | found}
+
+
+def choices(result: app.Result, task: Task) -> float:
+    """Returns the share of trials whose last answer is 1."""
+    xs = task.batch(jax.random.fold_in(jax.random.key(result.config.seed), 1), result.config.trials).x
+    logits = jax.jit(jax.vmap(lambda x: rnnjax.run(result.setup.cell, result.params, x)[1][-1]))(xs)
+    return float((np.asarray(logits).argmax(-1) == 1).mean())
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("trials",), description=__doc__)
+
+if __name__ == "__main__":
+    app.main(EXPERIMENT)
