@@ -16,7 +16,7 @@ from absl import flags
 
 import rnnjax
 from rnnjax import app, losses, tasks
-from rnnjax.plotting import Run, curves
+from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 from rnnjax.tasks import Task, task_stream
 
@@ -105,7 +105,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     path = f"{result.summary['workdir']}/psychometric.{config.picture}"
     lines = {name: Run(valid_steps=EVIDENCE, valid=line) for name, line in found.items()}
     title = f"{config.cell}: {config.task.replace('_', ' ')}"
-    curves(path, lines, xlabel="evidence of a step", ylabel="share of choices of 1", title=title, log=False)
+    save(path, draw_curves(lines, xlabel="evidence of a step", ylabel="share of choices of 1", title=title, log=False))
     print(f"psychometric curve: {path}")
     return {"psychometric": {"evidence": EVIDENCE} | found}
 

@@ -112,6 +112,34 @@ def refused(cell: rnnjax.Cell) -> list[str]:
     return names
 
 
+def state_size(cell: rnnjax.Cell, params: Any) -> int:
+    """How many numbers the carry of a cell holds."""
+    carry = jax.eval_shape(lambda p: cell.initial_carry(cell.weights(p), jnp.zeros(FEATURES)), params)
+    return sum(leaf.size for leaf in jax.tree.leaves(carry))
+
+
+def goes_stepwise(program: Any) -> bool:
+    """Whether a traced program loops over all steps, outside of functions with a backward pass of their own.
+
+    A loop of a few operations, such as a largest value so far, does not count.
+    """
+    for eqn in program.eqns:
+        if eqn.primitive.name == "scan" and eqn.params["length"] == STEPS and len(eqn.params["jaxpr"].jaxpr.eqns) > 5:
+            return True
+        if "custom_vjp" not in eqn.primitive.name:
+            inner = jax.tree.leaves(eqn.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr"))
+            parts = [getattr(p, "jaxpr", p) for p in inner]
+            if any(goes_stepwise(p) for p in parts if hasattr(p, "eqns")):
+                return True
+    return False
+
+
+def is_fast(cell: rnnjax.Cell, params: Any) -> bool:
+    """Whether a window of a cell is run by other code than its step again and again."""
+    xs, net = jnp.zeros((STEPS, FEATURES)), rnnjax.unroll(cell)
+    return not goes_stepwise(jax.make_jaxpr(lambda p: rnnjax.run(net, p, xs))(params).jaxpr)
+
+
 def cells_page() -> str:
     """All layers that `--cell` takes."""
     rows = []
@@ -119,10 +147,11 @@ def cells_page() -> str:
         cell = factory(UNITS)
         params = jax.eval_shape(cell.init, jax.random.key(0), jnp.zeros(FEATURES))
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
-        window, refuses = "yes" if cell.window else "no", ", ".join(f"`{r}`" for r in refused(cell)) or "none"
+        state = state_size(cell, params)
+        window, refuses = "yes" if is_fast(cell, params) else "no", ", ".join(f"`{r}`" for r in refused(cell)) or "none"
         code = equation(factory).replace("|", "\\|")
         lines = "<br>".join(f"`{line}`" for line in code.split("\n") if line)
-        values = (f"`{name}`", lines, str(count), window, refuses, source(factory))
+        values = (f"`{name}`", lines, str(count), str(state), window, refuses, source(factory))
         rows.append(f"| {' | '.join(values)} |")
     return CELLS_HEAD.format(units=UNITS, features=FEATURES) + "\n".join(rows) + "\n"
 
@@ -133,12 +162,12 @@ html_theme.sidebar_secondary.remove: true
 
 # All cells
 
-The layers that `--cell` takes. Parameters are counted for {units} units and {features} features of an input. A cell
-with a window of its own runs a whole sequence by faster code; the others run step by step, with the same result. All
-rules take a cell but those listed as refusing it.
+The layers that `--cell` takes. Parameters and the numbers of the state are counted for {units} units and {features}
+features of an input. A cell with a window of its own runs a whole sequence by faster code; the others run step by
+step, with the same result. All rules take a cell but those listed as refusing it.
 
-| cell | recurrence | parameters | own window | rules that refuse it | source |
-|---|---|---|---|---|---|
+| cell | recurrence | parameters | state | own window | rules that refuse it | source |
+|---|---|---|---|---|---|---|
 """
 
 

@@ -41,7 +41,7 @@ def ltc(hidden: int, dt: Any = 1.0, substeps: int = 6, timed: bool = False, u_in
     """The liquid time-constant network: each unit's time constant depends on the input and the state.
 
         dh/dt = -(exp(rate) + f) h + f a,  f = sigmoid(x_t w + b + h u)
-        h <- (h + s f a) / (1 + s (exp(rate) + f)),  `substeps` times with s = dt / substeps
+        h <- (h + s f a) / (1 + s (exp(rate) + f)),  as often as substeps says, with s = dt / substeps
 
     This is the paper's fused solver; f is a sigmoid, as in the authors' code. Params: ({w, b}, {u `[hidden, hidden]`,
     rate, a `[hidden]`}).

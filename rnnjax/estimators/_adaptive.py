@@ -20,14 +20,14 @@ from rnnjax.losses import Mean, Objective
 
 
 def adaptive_tbptt(
-    cell: Cell, objective: Objective, longest: int = 0, tolerance: Any = 0.1, probes: int = 4
+    cell: Cell, objective: Objective, truncation: int = 0, tolerance: Any = 0.1, probes: int = 4
 ) -> Estimator:
     """Backpropagation through windows that are as short as the decay of the gradient allows, chosen for each batch.
 
         phi_k = mean ||d L_t / d h_{t-k}||;  bias(K) = mean over j < K of (phi_{j+1} + phi_{j+2} + ...) / sum of all phi
 
-    The j-th loss of a window looks back j steps. The window is the least of 1, 2, 4, ..., longest with bias(K) <=
-    tolerance, or the longest. bias(K) is the share of the gradient that is cut off if all steps add equally to it and
+    The j-th loss of a window looks back j steps. The window is the least of 1, 2, 4, ..., truncation with bias(K) <=
+    tolerance, or the longest of them. bias(K) is the share of the gradient that is cut off if all steps add equally to it and
     in one direction, so it tends to be above the true one. The first `probes` examples of the batch are measured, at
     their last step with a loss, along the batch alone. The metrics "truncation" and "truncation_bias" are K and
     bias(K).
@@ -35,7 +35,7 @@ def adaptive_tbptt(
     Args:
       cell: a window cell.
       objective: (outputs, batch) -> metrics of one example, including "loss".
-      longest: the longest window in steps; 0: the whole batch.
+      truncation: the longest window in steps; 0: the whole batch.
       tolerance: of bias(K).
       probes: the number of examples that are measured.
 
@@ -51,7 +51,7 @@ def adaptive_tbptt(
 
     Reference: Aicher, Foti, Fox, Adaptively truncating backpropagation through time to control gradient bias, 2019.
     """
-    check_size("adaptive_tbptt: longest", longest, 0)
+    check_size("adaptive_tbptt: truncation", truncation, 0)
     check_positive("adaptive_tbptt: tolerance", tolerance)
     check_size("adaptive_tbptt: probes", probes)
 
@@ -59,7 +59,7 @@ def adaptive_tbptt(
         return backprop(cell, objective, 1).init(params, batch)
 
     def grad(params: PyTree, state: PyTree, batch: Batch, key: jax.Array | None = None) -> tuple[Estimate, PyTree]:
-        sizes = _sizes(min(longest or duration_of(batch), duration_of(batch)))
+        sizes = _sizes(min(truncation or duration_of(batch), duration_of(batch)))
         few = jax.tree.map(lambda a: a[:probes], (batch, None if batch.restart is None else state))
         decay = jax.vmap(lambda b, carry: decay_of_gradient(cell, objective, params, b, carry))(*few)
         bias = cut_off(decay.mean(0))[jnp.array(sizes) - 1]

@@ -72,7 +72,7 @@ def test_a_stream_carries_its_state_and_restarts():
     net, batch = network(0.5), batch_of(restart=jnp.array([True, False, False]))
     params = net.init(jax.random.key(0), batch.x[0])
     state = jax.tree.map(lambda a: draw(a.shape, a.dtype), backprop(net, losses.regress, 1).init(params, batch))
-    made = adaptive_tbptt(net, losses.regress, longest=4, tolerance=1e-9)
+    made = adaptive_tbptt(net, losses.regress, truncation=4, tolerance=1e-9)
     estimate, after = made.grad(params, state, batch)
     plain, want = backprop(net, losses.regress, 4).grad(params, state, batch)
     close((estimate.grads, after), (plain.grads, want), 1e-5, 1e-6)
@@ -91,7 +91,7 @@ def test_shares_that_are_cut_off():
     assert (cut_off(jnp.zeros(3)) == 0).all()
 
 
-@pytest.mark.parametrize("bad", [{"longest": -1}, {"tolerance": 0.0}, {"probes": 0}])
+@pytest.mark.parametrize("bad", [{"truncation": -1}, {"tolerance": 0.0}, {"probes": 0}])
 def test_numbers_that_make_no_rule_are_refused(bad):
     with pytest.raises(ValueError, match="adaptive_tbptt: "):
         adaptive_tbptt(network(0.5), losses.regress, **bad)
