@@ -44,6 +44,7 @@ def narx(hidden: int, delays: int = 4, bias: bool = True, u_init: Initializer = 
     states in the place of outputs DiPietro, Rupprecht, Navab, Hager, Analyzing and exploiting NARX recurrent neural
     networks for long-term dependencies, 2017.
     """
+    check_size("narx: hidden", hidden)
     check_size("narx: delays", delays)
 
     def update(p: PyTree, past: jax.Array, z: jax.Array) -> _Pair:
@@ -77,6 +78,7 @@ def tau_gru(hidden: int, delay: int = 20, bias: bool = True, u_init: Initializer
 
     Reference: Erichson, Lim, Mahoney, Gated recurrent neural networks with weighted time-delay feedback, 2022.
     """
+    check_size("tau_gru: hidden", hidden)
     check_size("tau_gru: delay", delay)
 
     def update(p: PyTree, past: jax.Array, z: jax.Array) -> _Pair:
@@ -113,6 +115,7 @@ def rhn(hidden: int, depth: int = 4, carry_bias: Any = -2.0, u_init: Initializer
 
     Reference: Zilly, Srivastava, Koutnik, Schmidhuber, Recurrent highway networks, 2016.
     """
+    check_size("rhn: hidden", hidden)
     check_size("rhn: depth", depth)
     check_number("rhn: carry_bias", carry_bias)
 

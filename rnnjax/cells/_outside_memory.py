@@ -49,6 +49,7 @@ def stack_rnn(
     Reference: Joulin, Mikolov, Inferring algorithmic patterns with stack-augmented recurrent nets, 2015; with vectors
     Deletang et al., Neural networks and the Chomsky hierarchy, 2022.
     """
+    check_size("stack_rnn: hidden", hidden)
     check_size("stack_rnn: width", width)
     check_size("stack_rnn: depth", depth)
 

@@ -14,14 +14,14 @@ from rnnjax.base import check_number, check_positive, check_size
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
-ANSWERING = 3  # steps of the cue to go, which all count
+_ANSWERING = 3  # steps of the cue to go, which all count
 COHERENCES = (0.0625, 0.125, 0.25, 0.5)  # mean evidence of a step, in units in which 1 is the largest
 
 
 def _trial(stimulus: jax.Array, answer: jax.Array, noise: float, key: jax.Array) -> Batch:
     """Returns a trial: the stimulus `[T, channels]` with noise and a channel of the cue, then the steps that count."""
-    steps = len(stimulus) + ANSWERING
-    x = jnp.concatenate([stimulus, jnp.zeros((ANSWERING, stimulus.shape[1]))])
+    steps = len(stimulus) + _ANSWERING
+    x = jnp.concatenate([stimulus, jnp.zeros((_ANSWERING, stimulus.shape[1]))])
     x = x + noise * jax.random.normal(key, x.shape)
     go = jnp.arange(steps) >= len(stimulus)
     x = jnp.concatenate([x, go[:, None].astype(x.dtype)], axis=1)
