@@ -10,8 +10,8 @@ from jax.nn import sigmoid
 
 from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, memory_carry, stack, stateless
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
-from rnnjax.cells._recurrent import driven
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import driven
 
 
 def _entrance(name: str, width: int, timed: bool) -> Cell:

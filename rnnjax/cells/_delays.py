@@ -10,8 +10,8 @@ from jax.nn import sigmoid
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
-from rnnjax.cells._recurrent import driven
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import driven
 
 _Pair = tuple[jax.Array, jax.Array]
 

@@ -8,8 +8,8 @@ from jax.nn import sigmoid
 
 from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._numerics import Initializer, orthogonal
-from rnnjax.cells._recurrent import driven, recurrent
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import driven, recurrent
 
 _Pair = tuple[jax.Array, jax.Array]
 

@@ -10,9 +10,9 @@ from jax.nn import sigmoid
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, lecun_normal
-from rnnjax.cells._recurrent import driven
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_recurrence import joined, linear_recurrent
+from rnnjax.cells._recurrent import driven
 
 
 def hgrn(hidden: int, lower_bound: Any = 0.0, bias: bool = True) -> Cell:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_size, stack
 from rnnjax.base._numerics import Initializer, lecun_normal, nothing, orthogonal
-from rnnjax.cells._recurrent import driven
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import driven
 
 
 class StackCarry(NamedTuple):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_positive, check_rate, check_size, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal
-from rnnjax.cells._recurrent import driven
 from rnnjax.cells._feedforward import linear
+from rnnjax.cells._recurrent import driven
 
 
 @jax.custom_jvp

@@ -27,10 +27,10 @@ def adaptive_tbptt(
         phi_k = mean ||d L_t / d h_{t-k}||;  bias(K) = mean over j < K of (phi_{j+1} + phi_{j+2} + ...) / sum of all phi
 
     The j-th loss of a window looks back j steps. The window is the least of 1, 2, 4, ..., truncation with bias(K) <=
-    tolerance, or the longest of them. bias(K) is the share of the gradient that is cut off if all steps add equally to it and
-    in one direction, so it tends to be above the true one. The first `probes` examples of the batch are measured, at
-    their last step with a loss, along the batch alone. The metrics "truncation" and "truncation_bias" are K and
-    bias(K).
+    tolerance, or the longest of them. bias(K) is the share of the gradient that is cut off if all steps add equally to
+    it and in one direction, so it tends to be above the true one. The first `probes` examples of the batch are
+    measured, at their last step with a loss, along the batch alone. The metrics "truncation" and "truncation_bias" are
+    K and bias(K).
 
     Args:
       cell: a window cell.
