@@ -434,9 +434,9 @@ STEPS += [
 
 
 def imaged(cell, dimensions):
-    """A cell of images as one of features: the features are one or more axes of space, the channel is one."""
-    shape = {1: (D, 1), 2: (D, 1, 1), 3: (1, D, 1, 1)}[dimensions]
-    return stack(pointwise(lambda x: x.reshape(*x.shape[:-1], *shape)), cell, pointwise(flat_image(dimensions)))
+    """A cell of images as one of features: features lie along the first axis, the others and the channel are one."""
+    axes = tuple(range(-dimensions, 0))
+    return stack(pointwise(lambda x: jnp.expand_dims(x, axes)), cell, pointwise(flat_image(dimensions)))
 
 
 def flat_image(dimensions):

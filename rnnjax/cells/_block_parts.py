@@ -13,6 +13,7 @@ from rnnjax.cells._baselines import delay_line
 
 
 @factory
+@factory
 def rms_norm(epsilon: float = EPSILON) -> Cell:
     """Divides the features by their root mean square, with a gain.
 
@@ -35,6 +36,7 @@ def rms_norm(epsilon: float = EPSILON) -> Cell:
     return stateless(lambda key, x: {"gain": jnp.ones(x.shape[-1:], x.dtype)}, apply)
 
 
+@factory
 @factory
 def short_convolution(width: int = 4) -> Cell:
     """Filters each feature over the last inputs, without mixing features; zeros stand before the first.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, memory_carry, stack, stateless
+from rnnjax.base import Cell, PyTree, check_number, check_positive, check_size, factory, memory_carry, stack, stateless
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven
@@ -37,6 +37,7 @@ def _elapsed(z: jax.Array, width: int, dt: Any) -> tuple[jax.Array, jax.Array]:
     return z[:width], jnp.where(length < 0, as_dtype(jnp.nan, z), length)
 
 
+@factory
 def ltc(hidden: int, dt: Any = 1.0, substeps: int = 6, timed: bool = False, u_init: Initializer = orthogonal) -> Cell:
     """The liquid time-constant network: each unit's time constant depends on the input and the state.
 
@@ -82,6 +83,7 @@ def _signs(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     return jax.random.rademacher(key, shape, dtype)
 
 
+@factory
 def cfc(hidden: int, backbone: int = 0, dt: Any = 1.0, timed: bool = False, u_init: Initializer = lecun_normal) -> Cell:
     """The closed-form continuous-time network: a gate of time between two targets.
 
@@ -128,7 +130,7 @@ def cfc(hidden: int, backbone: int = 0, dt: Any = 1.0, timed: bool = False, u_in
 class PhasedCarry(NamedTuple):
     """The state of a phased LSTM: cell c, output h, and where each unit is in its period. All `[hidden]`.
 
-    The phase is from 0 to 1, relative to the unit's shift.
+    The phase is from 0 to 1, not counting the unit's own phase.
     """
 
     c: jax.Array
@@ -136,6 +138,7 @@ class PhasedCarry(NamedTuple):
     phase: jax.Array
 
 
+@factory
 def phased_lstm(
     hidden: int,
     forget_bias: Any = 1.0,
@@ -148,13 +151,13 @@ def phased_lstm(
 ) -> Cell:
     """The phased LSTM: each unit is open for a part of its own period, and holds its state else.
 
-        t: time so far;  phi = (t / period - shift) mod 1
+        t: time so far;  phi = (t exp(rate) - phase) mod 1
         k = 2 phi / open below open / 2;  2 - 2 phi / open below open;  leak phi else
         i, f, g, o: as an LSTM's, with peepholes;  c~ = f c_{t-1} + i g,  h~ = o tanh(c~)
         c_t = k c~ + (1 - k) c_{t-1};  h_t = k h~ + (1 - k) h_{t-1}
 
-    The initial periods are uniform on a logarithmic scale from 1 to `longest`. Params: ({w, b}, {u `[hidden, 4
-    hidden]`, p `[3, hidden]` of i, f, o, period (its logarithm), shift `[hidden]`}), gates in the order i, f, g, o.
+    The initial periods, exp(-rate), are uniform on a logarithmic scale from 1 to `longest`. Params: ({w, b}, {u `[hidden,
+    4 hidden]`, p `[3, hidden]` of i, f, o, rate, phase `[hidden]`}), gates in the order i, f, g, o.
 
     Args:
       hidden: the number of units.
@@ -184,9 +187,9 @@ def phased_lstm(
 
     def update(p: PyTree, s: PhasedCarry, z: jax.Array) -> tuple[PhasedCarry, jax.Array]:
         z, length = _elapsed(z, 4 * hidden, dt)
-        onward = s.phase + length * jnp.exp(-p["period"])
+        onward = s.phase + length * jnp.exp(p["rate"])
         onward = onward - jnp.floor(onward)
-        phase = onward - p["shift"]
+        phase = onward - p["phase"]
         k = _openness(phase - jnp.floor(phase), *(as_dtype(v, z) for v in (open_ratio, leak)))
         i, f, g, o = jnp.split(z + s.h @ p["u"], 4)
         forget = sigmoid(f + as_dtype(forget_bias, z) + p["p"][1] * s.c)
@@ -195,14 +198,14 @@ def phased_lstm(
         c, h = s.c + k * (c - s.c), s.h + k * (h - s.h)
         return PhasedCarry(c, h, onward), h
 
-    def periods(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype) * jnp.log(jnp.asarray(longest, dtype))
+    def rates(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return -jax.random.uniform(key, shape, dtype) * jnp.log(jnp.asarray(longest, dtype))
 
     params = {
         "u": (_by_gates(u_init, 4), (hidden, 4 * hidden)),
         "p": (nothing, (3, hidden)),
-        "period": (periods, (hidden,)),
-        "shift": (jax.nn.initializers.uniform(1.0), (hidden,)),
+        "rate": (rates, (hidden,)),
+        "phase": (jax.nn.initializers.uniform(1.0), (hidden,)),
     }
     core = driven("phased_lstm", hidden, 4 * hidden + timed, update, params, lambda h: PhasedCarry(h, h, h))
     return stack(_entrance("phased_lstm", 4 * hidden, timed), core)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory
 from rnnjax.base._numerics import as_dtype, draw_initial, lecun_normal
 from rnnjax.base._outputs import carry_itself, hidden_units
 from rnnjax.cells._lstm import LSTMCarry
@@ -47,6 +47,7 @@ def _image_cell(name: str, channels: int, kernel: int, gates: int, dimensions: i
     return init, check
 
 
+@factory
 def conv_lstm(channels: int, kernel: int = 3, dimensions: int = 2, forget_bias: Any = 1.0) -> Cell:
     """The convolutional LSTM: input, state and output are images, and each gate is a convolution.
 
@@ -94,6 +95,7 @@ def conv_lstm(channels: int, kernel: int = 3, dimensions: int = 2, forget_bias: 
     return Cell(init, start, step, output=hidden_units)
 
 
+@factory
 def conv_gru(channels: int, kernel: int = 3, dimensions: int = 2) -> Cell:
     """The convolutional GRU: input, state and output are images, and each gate is a convolution.
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven
@@ -21,6 +21,7 @@ def _row_of(states: int) -> Any:
     return lambda h: jnp.zeros((states, *h.shape), h.dtype)
 
 
+@factory
 def narx(hidden: int, delays: int = 4, bias: bool = True, u_init: Initializer = lecun_normal) -> Cell:
     """A vanilla RNN that reads its last states, not only the last one: shorter ways for gradients.
 
@@ -56,6 +57,7 @@ def narx(hidden: int, delays: int = 4, bias: bool = True, u_init: Initializer = 
     return stack(linear(hidden, bias), core)
 
 
+@factory
 def tau_gru(hidden: int, delay: int = 20, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The tau-GRU: a gated cell with weighted feedback from the state of `delay` steps ago.
 
@@ -92,6 +94,7 @@ def tau_gru(hidden: int, delay: int = 20, bias: bool = True, u_init: Initializer
     return stack(linear(4 * hidden, bias), core)
 
 
+@factory
 def rhn(hidden: int, depth: int = 4, carry_bias: Any = -2.0, u_init: Initializer = lecun_normal) -> Cell:
     """The recurrent highway network: `depth` highway layers in each step, of which the first reads the input.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, check_size, stack
+from rnnjax.base import Cell, PyTree, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, orthogonal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven, recurrent
@@ -14,6 +14,7 @@ from rnnjax.cells._recurrent import driven, recurrent
 _Pair = tuple[jax.Array, jax.Array]
 
 
+@factory
 def mut1(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """MUT1: a GRU whose update gate does not read the state, and whose candidate squashes the input.
 
@@ -43,6 +44,7 @@ def mut1(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Ce
     return stack(linear(3 * hidden, bias), driven("mut1", hidden, 3 * hidden, mut1, {"u": square, "v": square}))
 
 
+@factory
 def mut3(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """MUT3: a GRU whose update gate reads the tanh of the state.
 

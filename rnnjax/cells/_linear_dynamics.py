@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.nn import sigmoid
 
-from rnnjax.base import Cell, PyTree, check_number, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, as_dtype, draw_initial, lecun_normal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_recurrence import joined, linear_recurrent
 from rnnjax.cells._recurrent import driven
 
 
+@factory
 def hgrn(hidden: int, lower_bound: Any = 0.0, bias: bool = True) -> Cell:
     """The hierarchically gated recurrent network: complex states that turn, and a forget gate with a lower bound.
 
@@ -64,6 +65,7 @@ def hgrn(hidden: int, lower_bound: Any = 0.0, bias: bool = True) -> Cell:
     return stack(linear(pairs + 2 * hidden, bias), core)
 
 
+@factory
 def linoss(hidden: int, states: int = 16) -> Cell:
     """LinOSS: a bank of undamped linear oscillators, whose implicit time steps make them stable.
 
@@ -109,6 +111,7 @@ def linoss(hidden: int, states: int = 16) -> Cell:
     return linear_recurrent(states, init, drive, read, is_complex=True)
 
 
+@factory
 def plrnn(hidden: int, rectified: int | None = None, u_init: Initializer = lecun_normal) -> Cell:
     """The piecewise linear RNN of dynamical systems, or the almost linear one: few units are rectified.
 

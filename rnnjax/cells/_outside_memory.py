@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_size, stack
+from rnnjax.base import Cell, PyTree, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, lecun_normal, nothing, orthogonal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven
@@ -20,6 +20,7 @@ class StackCarry(NamedTuple):
     stack: jax.Array
 
 
+@factory
 def stack_rnn(
     hidden: int, width: int = 8, depth: int = 32, bias: bool = True, u_init: Initializer = orthogonal
 ) -> Cell:

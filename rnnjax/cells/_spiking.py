@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, check_number, check_positive, check_rate, check_size, stack
+from rnnjax.base import Cell, PyTree, check_number, check_positive, check_rate, check_size, factory, stack
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._recurrent import driven
@@ -43,6 +43,7 @@ def _spike_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax
     return y, jnp.asarray(dampening, v.dtype) * jnp.maximum(1 - abs(v), jnp.zeros_like(v)) * dv
 
 
+@factory
 def lif(
     hidden: int,
     decay: Any = 0.9,
@@ -100,6 +101,7 @@ class AdaptiveCarry(NamedTuple):
     a: jax.Array
 
 
+@factory
 def alif(
     hidden: int,
     decay: Any = 0.9,

@@ -25,10 +25,10 @@ from rnnjax import (
     vanilla,
 )
 
-MAPS = {"linear", "embed", "pointwise", "layer-norm", "dropout", "memoryless"}  # have no carry
+MAPS = {"linear", "embed", "pointwise", "layer-norm", "rms-norm", "dropout", "memoryless"}  # have no carry
 ANY_AXES = {"pointwise", "dropout", "memoryless"}  # a function of the user's, which may take arrays of any shape
 # The number of features is not in their params.
-ANY_FEATURES = {"pointwise", "dropout", "esn"}
+ANY_FEATURES = {"pointwise", "dropout", "esn", "conv-lstm", "conv-gru"}
 
 
 def traced(cell, xs, params=None, carry=None):
