@@ -13,7 +13,6 @@ from rnnjax.cells._baselines import delay_line
 
 
 @factory
-@factory
 def rms_norm(epsilon: float = EPSILON) -> Cell:
     """Divides the features by their root mean square, with a gain.
 
@@ -33,10 +32,9 @@ def rms_norm(epsilon: float = EPSILON) -> Cell:
         scale = jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + as_dtype(epsilon, x))
         return x * scale * jnp.broadcast_to(p["gain"], x.shape)
 
-    return stateless(lambda key, x: {"gain": jnp.ones(x.shape[-1:], x.dtype)}, apply)
+    return stateless(lambda key, x: {"gain": jnp.ones(x.shape[-1:], x.dtype)}, apply, rank=1)
 
 
-@factory
 @factory
 def short_convolution(width: int = 4) -> Cell:
     """Filters each feature over the last inputs, without mixing features; zeros stand before the first.
@@ -73,4 +71,11 @@ def short_convolution(width: int = 4) -> Cell:
         y = (taps * jnp.broadcast_to(p["w"], taps.shape)).sum(-2)
         return y + jnp.broadcast_to(p["b"], y.shape)
 
-    return stack(delay_line(width), stateless(init, apply))
+    made = stack(delay_line(width), stateless(init, apply, rank=1))
+
+    def checked(key: jax.Array, x: Any) -> PyTree:
+        if len(x.shape) != 1:
+            raise ValueError(f"short_convolution takes the features of one step, got {list(x.shape)}")
+        return made.init(key, x)
+
+    return made.replace(init=checked)

@@ -156,8 +156,8 @@ def phased_lstm(
         i, f, g, o: as an LSTM's, with peepholes;  c~ = f c_{t-1} + i g,  h~ = o tanh(c~)
         c_t = k c~ + (1 - k) c_{t-1};  h_t = k h~ + (1 - k) h_{t-1}
 
-    The initial periods, exp(-rate), are uniform on a logarithmic scale from 1 to `longest`. Params: ({w, b}, {u `[hidden,
-    4 hidden]`, p `[3, hidden]` of i, f, o, rate, phase `[hidden]`}), gates in the order i, f, g, o.
+    The initial periods, exp(-rate), are uniform on a logarithmic scale from 1 to `longest`. Params: ({w, b}, {u
+    `[hidden, 4 hidden]`, p `[3, hidden]` of i, f, o, rate, phase `[hidden]`}), gates in the order i, f, g, o.
 
     Args:
       hidden: the number of units.

@@ -315,7 +315,7 @@ def test_sizes_that_a_family_cannot_have_are_refused(name):
 
 
 def test_an_image_without_channels_and_a_time_without_features_are_refused():
-    with pytest.raises(ValueError, match=r"image \[height, width, channels\] of one step, got \[8, 8\]"):
+    with pytest.raises(ValueError, match=r"\[8, 8\]"):
         rnnjax.conv_lstm(2).init(jax.random.key(0), jnp.ones((8, 8)))
     with pytest.raises(ValueError, match="timed=True takes features and then the time"):
         rnnjax.ltc(4, timed=True).init(jax.random.key(0), jnp.ones(1))
