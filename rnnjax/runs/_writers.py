@@ -32,6 +32,9 @@ class Writer(Protocol):
     def write(self, step: int, metrics: _Metrics, /) -> None:
         """Writes the metrics of a step; steps increase."""
 
+    def conclude(self, score: float, /) -> None:
+        """Writes the score of a run that has come to its end under the name `score`, unless its files say it."""
+
     def close(self) -> None:
         """Writes what is pending and releases its resources."""
 
@@ -46,6 +49,9 @@ class _Jsonl:
     def write(self, step: int, metrics: _Metrics, /) -> None:
         """Appends a line."""
         self.workdir.log(step, metrics)
+
+    def conclude(self, score: float, /) -> None:
+        """Does nothing: summary.json has the score."""
 
     def close(self) -> None:
         """Does nothing: every line has been written."""
@@ -80,6 +86,9 @@ class _TensorBoard:
             self.events.write_event(event)
             self.events.flush()
 
+    def conclude(self, score: float, /) -> None:
+        """Does nothing: the curves end in the score."""
+
     def close(self) -> None:
         """Closes the event file."""
         with as_user_error("write", self.path):
@@ -108,6 +117,11 @@ class _Wandb:
         """Logs the metrics of a step."""
         with _one_line("wandb"):
             self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
+
+    def conclude(self, score: float, /) -> None:
+        """Sets `score` in the summary of the run, where a sweep looks for its metric."""
+        with _one_line("wandb"):
+            self.run.summary["score"] = score
 
     def close(self) -> None:
         """Sends what is pending."""
@@ -142,6 +156,11 @@ class _MLflow:
             with _one_line("mlflow"):
                 self.mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step)
 
+    def conclude(self, score: float, /) -> None:
+        """Logs the metric `score`."""
+        with _one_line("mlflow"):
+            self.mlflow.log_metrics({"score": score})
+
     def close(self) -> None:
         """Ends the run."""
         with _one_line("mlflow"):
@@ -158,6 +177,11 @@ class All:
         """Writes to each."""
         for writer in self.writers:
             writer.write(step, metrics)
+
+    def conclude(self, score: float, /) -> None:
+        """Passes the score to each."""
+        for writer in self.writers:
+            writer.conclude(score)
 
     def close(self) -> None:
         """Closes each writer, even if others fail."""
