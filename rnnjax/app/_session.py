@@ -25,7 +25,7 @@ from rnnjax.app._refusals import refused_as
 from rnnjax.app._setup import load_data
 from rnnjax.app._signals import Interrupted, signals
 from rnnjax.app._start import check_start, starting_params
-from rnnjax.app._state import Pace, RunState, new_state, with_score
+from rnnjax.app._state import Pace, RunState, final_score, new_state, with_score
 from rnnjax.base import Description, PyTree, UserError, count, describe
 from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
@@ -147,14 +147,8 @@ class Session:
             while not self.over(saved):
                 saved = self.advance(saved, writer, bar)
                 self.heed(heard, saved)
-            writer.conclude(self.score(saved))
+            writer.conclude(final_score(saved, self.records))
         return self.result(saved, None)
-
-    def score(self, saved: RunState) -> float:
-        """Returns the best validation loss, or without validation the last training loss; nan if there is none."""
-        best = float(saved.best)
-        losses = [r["loss"] for r in self.records if r.get("loss") is not None]
-        return best if math.isfinite(best) else float(losses[-1]) if losses else math.nan
 
     def tell(self, line: str) -> None:
         """Prints a line on standard error, once for all processes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +32,18 @@ def new_state(progress: Progress) -> RunState:
     """Returns a run before its first step; scores are kept in float32, or in float64 if JAX has it enabled."""
     none = jnp.zeros((), jnp.int32)
     return RunState(progress, jnp.asarray(jnp.inf, jnp.result_type(float)), none, none)
+
+
+def final_score(state: RunState, records: Sequence[Mapping[str, Any]]) -> float:
+    """Returns the best validation loss, or without validation the last training loss; nan if there is none.
+
+    Example:
+      >>> final_score(RunState(None, math.inf, 0, 0), [{"loss": 2.0}, {"loss": 0.5}])
+      0.5
+    """
+    best = float(state.best)
+    losses = [r["loss"] for r in records if r.get("loss") is not None]
+    return best if math.isfinite(best) else float(losses[-1]) if losses else math.nan
 
 
 def with_score(state: RunState, score: Any) -> tuple[RunState, jax.Array]:
