@@ -19,6 +19,7 @@ from rnnjax.app._process import configure
 from rnnjax.app._registry import parse_arguments
 from rnnjax.app._signals import Interrupted
 from rnnjax.base import UserError
+from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
 from rnnjax.runs._engines import without_memory
 from rnnjax.runs._writers import Writer
@@ -139,7 +140,8 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
 
         def keep(member: int) -> None:
             shutil.rmtree(self.best_folder(member), ignore_errors=True)
-            shutil.copytree(self.folder / name / "best" / str(member), self.best_folder(member))
+            with as_user_error("write", self.best_folder(member)):  # errors of copytree have no number
+                shutil.copytree(self.folder / name / "best" / str(member), self.best_folder(member))
 
         for row in rows:
             if row["status"] == "failed":
