@@ -313,7 +313,14 @@ def errors_by_truncation(found: dict[str, list[Found]]) -> dict[str, tuple[list[
     return lines
 
 
-EXPERIMENT = app.Study(audit, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that describe no network, rule or window."""
+    for config in configs.values():
+        plan(config)
+        jax.eval_shape(lambda config=config: Audit(config).params)
+
+
+EXPERIMENT = app.Study(audit, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -127,7 +127,17 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     return app.Findings({"optimum": optimum(), "rows": rows}, {"curves": figure})
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    (config,) = configs.values()
+    if not config.runs:
+        raise UserError("--runs is empty: write RULE:TRUNCATION")
+    for text in config.runs:
+        run = wanted(text)
+        resolve("runs", run.rule, RULES)(rnnjax.unroll(balance()), losses.regress, run.truncation)
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

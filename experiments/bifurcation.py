@@ -113,7 +113,14 @@ def draw(name: str, family: Family, config: app.Config, workdir: Workdir) -> dic
     }
 
 
-EXPERIMENT = app.Study(run, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that describe nothing to draw."""
+    (config,) = configs.values()
+    for name in config.systems:
+        resolve("systems", name, SYSTEMS)
+
+
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

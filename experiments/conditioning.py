@@ -106,9 +106,6 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     found: dict[str, Any] = {}
     figures = {}
     for name, config in configs.items():
-        for how in config.how:
-            if how not in (*CONDITIONINGS, "none"):
-                raise UserError(f"--how={how}: one of {', '.join((*CONDITIONINGS, 'none'))}")
         runs, rows = {}, []
         for how in config.how:
             runs[how], row = learn(config, how)
@@ -126,7 +123,14 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     return app.Findings(found, figures)
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    for how in next(iter(configs.values())).how:
+        if how not in (*CONDITIONINGS, "none"):
+            raise UserError(f"--how={how}: one of {', '.join((*CONDITIONINGS, 'none'))}")
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -38,6 +38,7 @@ flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 500, "Updates of each network.", 1, flag_values=FLAGS)
 
+MOST = 1000
 GATE_BIAS, FORGET_BIAS = -2.0, 1.0
 SHORTCUTS = {
     "plain": lambda cell: cell,
@@ -56,8 +57,8 @@ def checked(config: app.Config) -> list[int]:
         depths = sorted({int(d) for d in config.depths})
     except ValueError as error:
         raise UserError(f"--depths={','.join(config.depths)}: whole numbers") from error
-    if not depths or depths[0] < 1:
-        raise UserError(f"--depths={','.join(config.depths)}: at least one layer")
+    if not depths or depths[0] < 1 or depths[-1] > MOST:
+        raise UserError(f"--depths={','.join(config.depths)}: from one layer to {MOST}")
     if not config.shortcuts:
         raise UserError(f"--shortcuts: one of {', '.join(SHORTCUTS)} at least")
     if config.num_layers != 1 or config.dropout:
@@ -179,8 +180,6 @@ def opened(values: np.ndarray) -> dict[str, float]:
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains all depths and shortcuts; writes tables, a summary and a picture."""
-    if len(configs) > 1:
-        raise UserError("--cell takes one cell here")
     (config,) = configs.values()
     depths = checked(config)
     found: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in config.shortcuts}
@@ -266,7 +265,15 @@ def histogram(axes: Axes, values: dict[str, np.ndarray]) -> None:
     axes.legend(frameon=False)
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    if len(configs) > 1:
+        raise UserError("--cell takes one cell here")
+    (config,) = configs.values()
+    checked(config)
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

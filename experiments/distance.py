@@ -186,7 +186,12 @@ def asked(config: app.Config) -> tuple[jax.Array, int]:
     return jnp.array(lags), lags[-1] + len(OPENING)
 
 
-EXPERIMENT = app.Study(run, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    asked(next(iter(configs.values())))
+
+
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -80,10 +80,6 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Draws gradient flow, matrix powers and portraits of the systems, and prints exponents."""
     config = next(iter(configs.values()))
     chosen = {name: resolve("systems", name, SYSTEMS) for name in config.systems}
-    if any(c.dropout for c in configs.values()):
-        raise UserError("--dropout: gradients flow here through one and the same network, without noise")
-    if config.dtype == "bfloat16":
-        raise UserError("--dtype=bfloat16: singular values and exponents need at least single precision")
     found = {name: network(c) for name, c in configs.items()}
     pictures = {name: workdir.file(f"{name}.{config.picture}") for name in ("flow", "powers", *chosen)}
     ylabel = r"norm of $\partial h_T / \partial h_t$"
@@ -115,10 +111,7 @@ def network(config: app.Config) -> dict[str, Any]:
     """Returns the lines of a network's panel, as logarithms, and its row of the table."""
     cell, (params_key, key) = config.layers(), jax.random.split(jax.random.key(config.seed))
     xs = jax.random.normal(key, (config.length, config.features), jnp.dtype(config.dtype))
-    try:
-        params = cell.init(params_key, xs[0])
-    except (TypeError, ValueError) as error:
-        raise UserError(f"--cell={config.cell}: {error}") from error
+    params = cell.init(params_key, xs[0])
     found, rates = jax.jit(lambda params: analysed(cell, params, xs, is_plain(config)))(params)
     row = {
         "numbers of h": found.logs.shape[1],
@@ -190,7 +183,20 @@ def measured(name: str, system: System, config: app.Config) -> list[dict[str, An
     return rows + [row(f"{name}, {label}", h, 0 * starts, (0.0, 0.0)) for label, h in system.regular.items()]
 
 
-EXPERIMENT = app.Study(run, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that describe nothing to draw."""
+    config = next(iter(configs.values()))
+    for name in config.systems:
+        resolve("systems", name, SYSTEMS)
+    if any(c.dropout for c in configs.values()):
+        raise UserError("--dropout: gradients flow here through one and the same network, without noise")
+    if config.dtype == "bfloat16":
+        raise UserError("--dtype=bfloat16: singular values and exponents need at least single precision")
+    for c in configs.values():
+        jax.eval_shape(c.layers().init, jax.random.key(0), jnp.ones(c.features, c.dtype))
+
+
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -186,8 +186,6 @@ def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, f
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains all networks on all tasks; writes tables, a summary and a picture."""
-    if len(configs) > 1:
-        raise UserError("--cell takes one cell here: it is compared with networks that have no hidden recurrence")
     (config,) = configs.values()
     compared, problems = networks(config.decays), {name: make() for name, make in PROBLEMS.items()}
     found: dict[str, dict[str, dict[str, float | int | None]]] = {}
@@ -231,7 +229,14 @@ def draw(found: dict[str, dict[str, dict[str, float | int | None]]], problems: d
     return figure
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    if len(configs) > 1:
+        raise UserError("--cell takes one cell here: it is compared with networks that have no hidden recurrence")
+    networks(next(iter(configs.values())).decays)
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -165,7 +165,15 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     return app.Findings({"levels": found}, {"curves": figure})
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    for config in configs.values():
+        for rule in config.rules:
+            init, _ = learning(config, build_setup(build, config), rule)
+            jax.eval_shape(init, jax.random.key(0))
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -118,9 +118,6 @@ def gathered(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains every network with every seed; writes a table, a summary and a picture."""
     (config,) = configs.values()
-    if config.units % len(PERIODS):
-        raise UserError(f"--units={config.units}: a multiple of {len(PERIODS)}, for as many groups with clocks")
-    echo(config)
     kinds, found = networks(config.units), dict[str, dict[str, Any]]()
     with ProgressBar(len(kinds) * config.seeds, "networks") as bar:
         for name, network in kinds.items():
@@ -169,7 +166,15 @@ def draw(kinds: dict[str, Network], found: dict[str, dict[str, Any]], delay: int
     return figure
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    (config,) = configs.values()
+    if config.units % len(PERIODS):
+        raise UserError(f"--units={config.units}: a multiple of {len(PERIODS)}, for as many groups with clocks")
+    echo(config)
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

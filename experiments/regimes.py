@@ -62,8 +62,7 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
     [asked] = run_configs(app.parse(char_lm.FLAGS, ["char_lm", *given]))
     facts, data = load_data(char_lm.load, asked)
     run = programs(char_lm.EXPERIMENT.build_with(facts), asked)
-    if run.valid is None or run.test is None:
-        raise UserError("the text is too short for a part to validate on and one to test on")
+    assert run.valid is not None and run.test is not None  # `check` has seen to it
     progress, read, nats = run.init(data), [], []
     ends = np.unique(np.linspace(0, asked.num_steps, config.points + 1).astype(int))
     for i, (before, end) in enumerate(itertools.pairwise(ends)):
@@ -78,8 +77,6 @@ def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> t
 
 def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains in every regime with every seed; writes a table, a summary and a picture."""
-    if len(configs) > 1:
-        raise UserError("--cell takes one cell here")
     (config,) = configs.values()
     found: dict[str, dict[str, Any]] = {}
     for regime in REGIMES:
@@ -117,7 +114,20 @@ def draw(found: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def check(configs: dict[str, app.Config]) -> None:
+    """Refuses flags that no network can be trained with."""
+    if len(configs) > 1:
+        raise UserError("--cell takes one cell here")
+    (config,) = configs.values()
+    for regime in REGIMES:
+        [asked] = run_configs(app.parse(char_lm.FLAGS, ["char_lm", *command(config, regime, config.seed)]))
+    facts, _ = load_data(char_lm.load, asked)
+    run = programs(char_lm.EXPERIMENT.build_with(facts), asked)
+    if run.valid is None or run.test is None:
+        raise UserError("the text is too short for a part to validate on and one to test on")
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

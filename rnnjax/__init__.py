@@ -4,6 +4,9 @@ Cells and what wraps them are here. The folders, such as `rnnjax.losses`, `rnnja
 imported when they are first used, and so are `load_run`, `load_runs` and `load_study`; `dir(rnnjax)` lists them.
 """
 
+import rnnjax._interrupt  # noqa: F401  before anything that takes long to import
+
+# isort: split
 import importlib
 import importlib.metadata
 from typing import Any

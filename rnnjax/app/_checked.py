@@ -8,8 +8,10 @@ import numpy as np
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
 from rnnjax.app._experiment import Experiment, Study
+from rnnjax.app._refusals import refused_as
+from rnnjax.app._registry import CELLS
 from rnnjax.app._session import Session
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import PyTree
 
 
 def check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
@@ -45,14 +47,15 @@ def _alike(a: PyTree, b: PyTree) -> bool:
 
 
 def check_study(study: Study, configs: dict[str, Config]) -> dict[str, Session]:
-    """Runs the study's own check; returns no session.
+    """Makes the layers of each cell and runs the study's own check; returns no session.
 
     Raises:
       UserError: the study refuses its flags. Nothing is written before.
     """
-    if study.check is not None:
-        try:
+    with refused_as("", (TypeError, ValueError, OverflowError)):
+        for config in configs.values():
+            if config.values.get("cell") in CELLS:
+                config.layers()
+        if study.check is not None:
             study.check(configs)
-        except (TypeError, ValueError) as error:
-            raise UserError(str(error)) from error
     return {}

@@ -13,6 +13,7 @@ import jax
 import rnnjax
 from rnnjax import estimators, training
 from rnnjax.app import _registry as registry
+from rnnjax.app._refusals import refused_as
 from rnnjax.app._reports import REPORTS, Report
 from rnnjax.base import Cell, UserError
 from rnnjax.credit import NotAdmitted
@@ -245,10 +246,8 @@ def _refusing(f: Callable[..., Any], flag: str, error: type[Exception]) -> Calla
     """Returns f with errors of one kind turned into a `UserError` that names the flag."""
 
     def named(*args: Any) -> Any:
-        try:
+        with refused_as(f"{flag}: ", (error,)):
             return f(*args)
-        except error as refusal:
-            raise UserError(f"{flag}: {refusal}") from refusal
 
     return named
 

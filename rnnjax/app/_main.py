@@ -29,6 +29,7 @@ from rnnjax.app._find_lr import show_rates
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._process import configure
+from rnnjax.app._refusals import refused_as
 from rnnjax.app._session import Session
 from rnnjax.app._signals import Interrupted
 from rnnjax.app._terminal import steady_terminal
@@ -96,8 +97,9 @@ def status(experiment: Experiment | Study, argv: list[str]) -> int:
             return _report_failure("out of memory: a smaller --batch_size or --hidden_size may help", name)
         if is_machines_fault(error):
             return _report_failure(f"{_first_line(error)}; the same command continues from here", name)
-        if _NO_BACKEND in str(error):
-            return _report_failure(f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {_first_line(error)}", name)
+        if _is_of_backend(error):
+            why = _first_line(error) if str(error) else "JAX cannot use this backend here"
+            return _report_failure(f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: {why}", name)
         if not running():
             raise
         line = what_happened(error)
@@ -113,6 +115,13 @@ def _report_failure(line: str, name: str) -> int:
         fail(line, name)
     print(f"{name}: {line}", file=sys.stderr)
     return 1
+
+
+def _is_of_backend(error: BaseException) -> bool:
+    """Returns whether JAX could not start what JAX_PLATFORMS names; it may say so by a bare assertion."""
+    frames = traceback.extract_tb(error.__traceback__)
+    bare = isinstance(error, AssertionError) and bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+    return _NO_BACKEND in str(error) or bare
 
 
 def _first_line(error: BaseException) -> str:
@@ -142,7 +151,8 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     configs = _name_runs(run_configs(given))
     if is_leader():
         refuse_other_run(root, lines, experiment.free)
-    agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
+    with refused_as():
+        agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
     ready = check_study(experiment, configs) if isinstance(experiment, Study) else check_runs(experiment, configs)
     if given.values.get("find_lr") and isinstance(experiment, Experiment):
         show_rates(name, ready, Path(f"{root}-find_lr"))
@@ -194,7 +204,8 @@ def _open_workdir(
     code = sources(_roots(experiment, given))
     if is_leader():
         refuse_other_code(root, code, given.values.get("allow_other_code", False))
-    agree("code", code)
+    with refused_as():
+        agree("code", code)
     with contextlib.ExitStack() as stack:
         if is_leader():
             print(f"workdir: {root}", file=sys.stderr)
@@ -237,7 +248,8 @@ def _join_processes(config: Flags, name: str) -> None:
     if place.get("coordinator"):
         if config.values.get("analyse"):
             raise UserError("--analyse runs in one process: start the run again with it, alone, when it has ended")
-        distributed.start(**place, name=name)
+        with refused_as(f"--coordinator={place['coordinator']}: "):
+            distributed.start(**place, name=name)
     elif place.get("num_processes"):
         raise UserError(f"--num_processes={place['num_processes']} needs --coordinator, the address of process 0")
 

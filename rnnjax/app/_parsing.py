@@ -29,6 +29,9 @@ def parse(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
 
 def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     """Returns the flags of a command line, and stores their values in the set of flags: see `parse`."""
+    for argument in argv[1:]:
+        if not argument.isascii() and argument.encode(errors="replace").decode() != argument:
+            raise UserError(f"{ascii(argument)[:200]} is not text in UTF-8")
     try:
         arguments = values.read_flags_from_files(argv[1:])  # old files may use old names
         rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
@@ -47,7 +50,7 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     return given.replace(hidden_size=_sizes(given.cell, values["hidden_size"].value, chosen))
 
 
-_LARGEST = {"seed": 2**32 - 1}  # of integers; all others are limited to 31 bits
+_LARGEST = {"seed": 2**32 - 1, "num_layers": 1000}  # of integers; all others are limited to 31 bits
 
 
 def allow_infinite(values: flags.FlagValues, *names: str) -> None:

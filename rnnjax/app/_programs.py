@@ -12,12 +12,13 @@ from jax.sharding import Mesh
 
 from rnnjax import training
 from rnnjax.app._config import Config
-from rnnjax.app._reports import REPORTS, Report
+from rnnjax.app._refusals import refused_as
+from rnnjax.app._reports import Report
 from rnnjax.app._setup import Build, Setup, build_setup, traceable, trainer
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._pytrees import path_name
 from rnnjax.data import Stream
-from rnnjax.distributed._parallel import constrain_sharding, on_devices, shard_stream
+from rnnjax.distributed._parallel import UnevenBatchError, constrain_sharding, on_devices, shard_stream
 from rnnjax.training import Progress
 from rnnjax.training._loop import Piece, estimate_batch
 
@@ -81,7 +82,8 @@ def programs(build: Build, config: Config, devices: Mesh | None = None) -> Progr
     def init(trainer: training.Trainer, data: PyTree, key: jax.Array, start: PyTree = None) -> Progress:
         if start is not None:
             trainer = trainer._replace(cell=trainer.cell.replace(init=lambda key, x: start))
-        return constrain_sharding(trainer, training.init(trainer, data, key), data, devices)
+        with refused_as(f"--batch_size={config.batch_size}: ", (UnevenBatchError,)):
+            return constrain_sharding(trainer, training.init(trainer, data, key), data, devices)
 
     def loop(trainer: training.Trainer, progress: Progress, data: PyTree, n: Any) -> Progress:
         return constrain_sharding(trainer, training.loop(trainer, progress, data, n), data, devices)
@@ -136,11 +138,11 @@ def _evaluate_reports(
         batch, _ = stream.next(data, stream.init(data), key)
         found: dict[str, jax.Array] = {}
         for name, report in reports.items():
-            found |= report(setup.cell, params, batch.x) if name in REPORTS else asked(name, report, params, batch.x)
+            found |= asked(name, report, params, batch.x)
         return found
 
     def asked(name: str, report: Report, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
-        """Returns the numbers of a user's report by name; refuses anything else."""
+        """Returns the numbers of a report by name; refuses anything else."""
         try:
             made = report(setup.cell, params, x)
             if not isinstance(made, dict):

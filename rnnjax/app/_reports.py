@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import Cell, PyTree, UserError
+from rnnjax.base import Cell, PyTree
 from rnnjax.base._paths import is_recurrent
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics import Flow, gradient_flow, matrices
@@ -22,7 +22,7 @@ def _orthogonality_errors(cell: Cell, params: PyTree, x: PyTree) -> dict[str, ja
     """Returns the distance of the recurrent matrices from unitary: the largest entry of any abs(u* u - I)."""
     found = matrices(cell.weights(params))
     if not found:
-        raise UserError("--report=drift: this network has no square recurrent matrix")
+        raise ValueError("this network has no square recurrent matrix")
     return {"drift": jnp.stack([orthogonality_error(u.astype(jnp.float32)) for u in found]).max()}
 
 
@@ -31,7 +31,7 @@ def _conditions(cell: Cell, params: PyTree, x: PyTree) -> dict[str, jax.Array]:
     named = jax.tree.leaves_with_path(params)
     packed = [a for path, a in named if is_recurrent(path) and a.ndim == 1]
     if not packed:
-        raise UserError("--report=cayley_condition: no recurrent matrix of this network comes from a Cayley transform")
+        raise ValueError("no recurrent matrix of this network comes from a Cayley transform")
     return {"cayley_condition": jnp.stack([cayley_condition(a) for a in packed]).min()}
 
 

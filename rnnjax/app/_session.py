@@ -21,6 +21,7 @@ from rnnjax.app._faults import named_faults
 from rnnjax.app._opened import example_of
 from rnnjax.app._pictures import Picture, check_plot
 from rnnjax.app._programs import Programs, plain_metrics, programs
+from rnnjax.app._refusals import refused_as
 from rnnjax.app._setup import load_data
 from rnnjax.app._signals import Interrupted, signals
 from rnnjax.app._start import check_start, starting_params
@@ -56,8 +57,10 @@ class Session:
         self.name = config.cell.replace(":", ".")
         self.facts, data = load_data(experiment.load, config)
         self.build = experiment.build_with(self.facts)
-        self.devices = distributed.mesh(config.devices)
-        self.data = distributed.replicate(data, self.devices)
+        with refused_as(f"--devices={config.devices}: "):
+            self.devices = distributed.mesh(config.devices)
+        with refused_as():
+            self.data = distributed.replicate(data, self.devices)
         with named_faults(self.paths()):
             self.programs: Programs = programs(self.build, config, self.devices)
         self.setup = self.programs.setup
@@ -145,7 +148,7 @@ class Session:
             while not self.over(saved):
                 saved = self.advance(saved, writer, bar)
                 self.heed(heard, saved)
-            writer.end(int(saved.progress.state.step), {"score": self.score(saved)})
+            writer.conclude(self.score(saved))
         return self.result(saved, None)
 
     def score(self, saved: RunState) -> float:

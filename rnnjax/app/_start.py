@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnjax.app._config import Config
 from rnnjax.base import PyTree, UserError
+from rnnjax.base._errors import as_user_error
 from rnnjax.interop._params import fit_params
 from rnnjax.runs._kept import kept_arrays
 
@@ -53,6 +54,8 @@ def _arrays(text: str) -> dict[str, np.ndarray]:
     path, colon, which = text.rpartition(":")
     if not colon or not (which in ("best", "last") or which.isdecimal()):
         path, which = text, "best"
-    if not (Path(path) / "flags.cfg").exists():
+    with as_user_error("read", path):
+        there = (Path(path) / "flags.cfg").exists()
+    if not there:
         raise UserError(f"--start_from={text}: {path} is not a run")
     return kept_arrays(Path(path), which)[1]

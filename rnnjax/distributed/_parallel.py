@@ -16,11 +16,15 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import PyTree
 from rnnjax.data import Batch
 from rnnjax.estimators import Estimate, Estimator
 from rnnjax.estimators._base import EXAMPLES, batch_size_of
 from rnnjax.training import Progress, Trainer
+
+
+class UnevenBatchError(ValueError):
+    """The number of devices does not divide the batch."""
 
 
 def mesh(devices: int = 0) -> Mesh | None:
@@ -30,25 +34,23 @@ def mesh(devices: int = 0) -> Mesh | None:
       devices: how many; 0: one if there is only this process, otherwise all devices of all processes.
 
     Raises:
-      UserError: there are fewer devices, or several processes would not use all of theirs.
+      ValueError: there are fewer devices, or several processes would not use all of theirs.
 
     Example:
       >>> mesh() is None
       True
       >>> mesh(1000)  # doctest: +ELLIPSIS
       Traceback (most recent call last):
-      rnnjax.base.UserError: --devices=1000: there is 1 (...)
+      ValueError: there is 1 device (...), not 1000
     """
     available = jax.devices()
     if jax.process_count() > 1:
         if devices not in (0, len(available)):
-            raise UserError(
-                f"--devices={devices}: several processes use all of their devices, which are {len(available)}"
-            )
+            raise ValueError(f"several processes use all of their devices, which are {len(available)}, not {devices}")
         return Mesh(np.array(available), (EXAMPLES,))
     if devices > len(available):
-        are = "there is 1" if len(available) == 1 else f"there are {len(available)}"
-        raise UserError(f"--devices={devices}: {are} ({available[0].device_kind})")
+        are = "there is 1 device" if len(available) == 1 else f"there are {len(available)} devices"
+        raise ValueError(f"{are} ({available[0].device_kind}), not {devices}")
     return Mesh(np.array(available[:devices]), (EXAMPLES,)) if devices > 1 else None
 
 
@@ -101,7 +103,7 @@ def constrain_sharding(trainer: Trainer, progress: Progress, data: PyTree, devic
     """Constrains, under jit, where a run is stored: the estimator's state is sharded by example, the rest replicated.
 
     Raises:
-      UserError: the number of devices does not divide the batch.
+      UnevenBatchError: the number of devices does not divide the batch.
     """
     if devices is None:
         return progress
@@ -113,17 +115,16 @@ def constrain_sharding(trainer: Trainer, progress: Progress, data: PyTree, devic
 
 
 def _assert_divides(devices: Mesh, batch: Batch) -> None:
-    if batch_size_of(batch) % devices.size:
-        raise UserError(
-            f"a batch of {batch_size_of(batch)} examples does not divide over {devices.size} devices: --batch_size"
-        )
+    examples = batch_size_of(batch)
+    if examples % devices.size:
+        raise UnevenBatchError(f"a batch of {examples} examples does not divide over {devices.size} devices")
 
 
 def replicate(tree: PyTree, devices: Mesh | None) -> PyTree:
     """Replicates arrays of this process on all devices.
 
     Raises:
-      UserError: another process has different data.
+      ValueError: another process has different data.
 
     Example:
       >>> import jax.numpy as jnp
@@ -138,9 +139,7 @@ def replicate(tree: PyTree, devices: Mesh | None) -> PyTree:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     digests = multihost_utils.process_allgather(np.frombuffer(_digest(leaves), np.uint8))
     if (digests != digests[0]).any():
-        raise UserError(
-            "the processes have loaded different data: --data_dir must hold the same files on every machine"
-        )
+        raise ValueError("the processes have loaded different data: every machine needs the same files")
     laid = [jax.make_array_from_callback(a.shape, whole, a.__getitem__) for a in leaves]
     return jax.tree.unflatten(jax.tree.structure(tree), laid)
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rnnjax.base import UserError
+from rnnjax.distributed._lost import instead_of_abort
 
 _T = TypeVar("_T")
 _FAILURE = "rnnjax/failure"
@@ -44,12 +44,12 @@ def start(
       name: the name of the program, for error messages.
 
     Raises:
-      UserError: the other processes did not connect, or the arguments do not describe a group of processes.
+      ValueError: the other processes did not connect, or the arguments do not describe a group of processes.
 
     Example:
       >>> start("127.0.0.1:1234", num_processes=2, process_id=2)
       Traceback (most recent call last):
-      rnnjax.base.UserError: --process_id=2: the 2 processes are numbered from 0
+      ValueError: process_id 2: the 2 processes are numbered from 0
     """
     arguments: dict[str, Any] = {"cluster_detection_method": None if coordinator == "auto" else coordinator}
     if ":" in coordinator:
@@ -57,7 +57,7 @@ def start(
         arguments = {"coordinator_address": coordinator, "num_processes": num_processes, "process_id": process_id}
     jax.config.update("jax_enable_preemption_service", False)  # it would intercept SIGTERM
     _patience.append(lost_after)
-    impatient = threading.Timer(lost_after, _give_up, (f"--coordinator={coordinator}", lost_after, name))
+    impatient = threading.Timer(lost_after, _give_up, (lost_after, name))
     impatient.daemon = True
     impatient.start()
     try:
@@ -69,30 +69,30 @@ def start(
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--coordinator={coordinator}: the processes did not come together: {reason}") from error
+        raise ValueError(f"the processes did not come together: {reason}") from error
     finally:
         impatient.cancel()
     if not is_leader():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        instead_of_abort(lambda: _aborted(name))
     thread = threading.Thread(target=_watch, args=(name,), daemon=True)
     _watching.append(thread)
     thread.start()
 
 
-def _give_up(flag: str, seconds: int, name: str) -> None:
+def _give_up(seconds: int, name: str) -> None:
     """Exits because the other processes have not connected; otherwise JAX would abort without a reason."""
-    line = f"{flag}: the processes did not come together in {seconds} seconds (--lost_after)"
-    print(f"{name}: {line}", file=sys.stderr, flush=True)
+    print(f"{name}: the processes did not come together in {seconds} seconds", file=sys.stderr, flush=True)
     os._exit(1)
 
 
 def _assert_numbered(coordinator: str, num_processes: int, process_id: int) -> None:
     if not coordinator.rpartition(":")[2].isdecimal():
-        raise UserError(f"--coordinator={coordinator}: write HOST:PORT, or auto")
+        raise ValueError(f"coordinator {coordinator}: write HOST:PORT, or auto")
     if num_processes < 1 or process_id < 0:
-        raise UserError(f"--coordinator={coordinator} needs --num_processes, and --process_id from 0")
+        raise ValueError(f"coordinator {coordinator} needs num_processes, and process_id from 0")
     if process_id >= num_processes:
-        raise UserError(f"--process_id={process_id}: the {num_processes} processes are numbered from 0")
+        raise ValueError(f"process_id {process_id}: the {num_processes} processes are numbered from 0")
 
 
 def running() -> bool:
@@ -151,7 +151,7 @@ def agree(what: str, mine: Mapping[str, str]) -> None:
       mine: the settings of this process, by name.
 
     Raises:
-      UserError: a setting differs from that of process 0.
+      ValueError: a setting differs from that of process 0.
     """
     if not running():
         return
@@ -162,7 +162,7 @@ def agree(what: str, mine: Mapping[str, str]) -> None:
     for name in {**first, **mine}:
         one, other = (f"{told.get(name) or 'none'}"[:80] for told in (first, mine))
         if one != other:
-            raise UserError(f"all processes need the same {what}; for {name} process 0 has {one}, this one {other}")
+            raise ValueError(f"all processes need the same {what}; for {name} process 0 has {one}, this one {other}")
     client.wait_at_barrier(f"rnnjax/{what}/all", patience)
 
 
@@ -223,6 +223,14 @@ def _watch(name: str) -> None:
         if not _ended.is_set():
             _speaking.acquire()
             _end(message, name)
+
+
+def _aborted(name: str) -> None:
+    """Says that process 0 is lost, unless another thread is saying something."""
+    if _speaking.acquire(blocking=False):
+        _end("", name)
+    time.sleep(3.0)
+    os._exit(1)
 
 
 def _end(message: str, name: str) -> None:

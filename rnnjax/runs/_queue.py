@@ -148,6 +148,13 @@ class Queue:
         else:
             atomic_write(path, session)
 
+    def session(self) -> str | None:
+        """Returns the session of the coordinator; None if the queue is closed."""
+        try:
+            return (self.folder / "open").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
     def close(self) -> None:
         """Declares that there will be no more work."""
         (self.folder / "open").unlink(missing_ok=True)

@@ -84,7 +84,7 @@ class Workdir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, UserError) and not self.resumed:
+        if error is not None and not self.resumed:
             self.withdraw()
         self.close()
 

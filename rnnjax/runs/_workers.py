@@ -1,10 +1,12 @@
-"""Worker processes for a queue, on this machine or as jobs of a cluster."""
+"""Worker processes for a queue: what each does, and a pool that keeps some of them running."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +17,10 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import is_machines_fault
+from rnnjax.runs._engines import Job, make_engine
 from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit, excuse
 
-ENGINES = ("local", "slurm")
+_PATIENCE = 600.0  # seconds that a worker waits for a coordinator
 
 
 def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = TRIES) -> int:
@@ -89,17 +92,63 @@ class Alive(AbstractContextManager[None]):
                 os._exit(4)
 
 
-class _Job:
-    """`work` as a job; if a cluster sends SIGUSR2 before its time limit, the job is queued again."""
+def join(folder: str, task: str, patience: float = _PATIENCE) -> int:
+    """Runs a worker that no engine has started, for one coordinator after another, until one closes the queue.
 
-    def __call__(self, *arguments: Any) -> int:
-        return work(*arguments)
+    SIGTERM, and the signals that batch systems send before a time limit, give its unit back and end the process.
 
-    def checkpoint(self, *arguments: Any) -> Any:
-        """Returns the same job for the queue; other workers may take over its units meanwhile."""
-        import submitit
+    Args:
+      folder: of the queue; a coordinator makes it.
+      task: see `work`.
+      patience: seconds to wait for a coordinator.
 
-        return submitit.helpers.DelayedSubmission(self, *arguments)
+    Returns:
+      The number of units that it finished.
+
+    Raises:
+      UserError: no coordinator came.
+
+    Example: the coordinator opens the queue after the worker has come.
+      >>> import tempfile, threading
+      >>> queue = Queue(Path(tempfile.mkdtemp()))
+      >>> queue.put({"a": {"x.py": 1}})
+      >>> for when, what in ((0.1, queue.open), (1.0, queue.close)):
+      ...     threading.Timer(when, what).start()
+      >>> join(str(queue.folder), "builtins:sorted")
+      1
+    """
+    ended, came, me = 0, False, f"-by-hand-{os.uname().nodename}-{os.getpid()}"
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        queue = Queue(Path(folder)) if Path(folder).is_dir() else None
+        session = queue.session() if queue is not None else None
+        if session is not None and queue is not None and queue.is_open(session + me):
+            with _giving_up(queue, session + me):
+                ended += work(folder, task, session + me)
+            came, end = True, time.monotonic() + patience
+        elif came and session is None:
+            return ended
+        else:
+            time.sleep(POLL)
+    raise UserError(f"{folder}: no coordinator has opened this queue for {patience:g} seconds")
+
+
+@contextlib.contextmanager
+def _giving_up(queue: Queue, owner: str) -> Iterator[None]:
+    """Inside this block, a signal that asks for a stop gives the units of a worker back and ends the process."""
+
+    def leave(signum: int, frame: object) -> None:
+        queue.give_up(owner, stopped=True)
+        os._exit(128 + signum)
+
+    main = threading.current_thread() is threading.main_thread()
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2) if main else ()
+    before = {s: signal.signal(s, leave) for s in stops}
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, signal.SIG_DFL if handler is None else handler)
 
 
 class Pool(AbstractContextManager["Pool"]):
@@ -109,11 +158,13 @@ class Pool(AbstractContextManager["Pool"]):
       queue: coordinated by this process.
       task: see `work`.
       workers: number of workers.
-      engine: local, on this machine, or slurm, as jobs of a cluster; both through submitit.
-      options: of submitit's `update_parameters`: timeout_min, gpus_per_node, cpus_per_task, slurm_partition, ...
+      engine: local, on this machine, or slurm, as jobs of a cluster, both through submitit; ray; or none: workers are
+        started by hand, see `join`.
+      options: of submitit's `update_parameters`: timeout_min, gpus_per_node, cpus_per_task, slurm_partition, ...; or
+        of a Ray task. `memory_fraction`: the part of a GPU's memory that each worker takes.
 
     Raises:
-      UserError: submitit is not installed, or raises an error.
+      UserError: the engine is not installed, or raises an error, or an option is malformed.
 
     Example: the workers run inside its context.
       >>> import tempfile
@@ -125,8 +176,9 @@ class Pool(AbstractContextManager["Pool"]):
     def __init__(
         self, queue: Queue, task: str, workers: int, engine: str = "local", options: Mapping[str, Any] | None = None
     ) -> None:
-        self.queue, self.task, self.engine, self.options = queue, task, engine, dict(options or {})
-        self.jobs: dict[str, Any] = {}
+        self.queue, self.task, self.engine = queue, task, engine
+        self.starter = make_engine(engine, queue.folder / "jobs", options or {})
+        self.jobs: dict[str, Job] = {}
         self.started, self.idle_deaths, self.seen = 0, 0, -1
         self.workers, self.session = workers, f"{os.uname().nodename}-{os.getpid()}"
 
@@ -134,7 +186,7 @@ class Pool(AbstractContextManager["Pool"]):
         self.queue.forgive(self.session)
         self.queue.open(self.session)
         try:
-            for place in range(self.workers):
+            for place in range(self.workers if self.engine != "none" else 0):
                 self._start(place)
         except BaseException:
             self.queue.close()
@@ -193,7 +245,7 @@ class Pool(AbstractContextManager["Pool"]):
                 self._assert_of_use(job)
                 self._start(int(owner.rpartition("-")[2]) % self.workers)
 
-    def _assert_of_use(self, job: Any) -> None:
+    def _assert_of_use(self, job: Job) -> None:
         """Raises an error if workers keep ending without finishing a unit."""
         count = self.queue.claims()
         self.idle_deaths = 0 if count > self.seen else self.idle_deaths + 1
@@ -209,22 +261,8 @@ class Pool(AbstractContextManager["Pool"]):
         owner = f"{self.session}-{number}"
         arguments = (str(self.queue.folder), self.task, owner, self.queue.lease, self.queue.tries)
         try:
-            self.jobs[owner] = self._executor(place).submit(_Job(), *arguments)
+            self.jobs[owner] = self.starter.start(place, work, *arguments)
         except UserError:
             raise
         except Exception as error:  # any error of a cluster
             raise UserError(f"--engine={self.engine}: {' '.join(str(error).split())}") from error
-
-    def _executor(self, place: int) -> Any:
-        os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # keeps its log lines out of ours
-        try:
-            import submitit
-        except ImportError as error:
-            raise UserError("workers need a package that is not installed: pip install 'rnnjax[cluster]'") from error
-        executor = submitit.AutoExecutor(folder=self.queue.folder / "jobs", cluster=self.engine)
-        options: dict[str, Any] = {"name": "rnnjax", "timeout_min": 24 * 60} | self.options
-        gpus = options.get("gpus_per_node", 0)
-        if self.engine == "local" and gpus:  # submitit would give all workers the same GPUs
-            options["visible_gpus"] = list(range(place * gpus, (place + 1) * gpus))
-        executor.update_parameters(**options)
-        return executor

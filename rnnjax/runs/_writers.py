@@ -32,8 +32,8 @@ class Writer(Protocol):
     def write(self, step: int, metrics: _Metrics, /) -> None:
         """Writes the metrics of a step; steps increase."""
 
-    def end(self, step: int, metrics: _Metrics, /) -> None:
-        """Writes the results of the whole run, after its last step: its "score"."""
+    def conclude(self, score: float, /) -> None:
+        """Writes the score of a run that has come to its end under the name `score`, unless its files say it."""
 
     def close(self) -> None:
         """Writes what is pending and releases its resources."""
@@ -50,8 +50,8 @@ class _Jsonl:
         """Appends a line."""
         self.workdir.log(step, metrics)
 
-    def end(self, step: int, metrics: _Metrics, /) -> None:
-        """Does nothing: the results are in summary.json."""
+    def conclude(self, score: float, /) -> None:
+        """Does nothing: summary.json has the score."""
 
     def close(self) -> None:
         """Does nothing: every line has been written."""
@@ -88,6 +88,9 @@ class _TensorBoard:
             self.events.write_event(event)
             self.events.flush()
 
+    def conclude(self, score: float, /) -> None:
+        """Does nothing: the curves end in the score."""
+
     def close(self) -> None:
         """Closes the event file."""
         with as_user_error("write", self.path):
@@ -117,7 +120,10 @@ class _Wandb:
         with _one_line("wandb"):
             self.run.log({name: float(value) for name, value in metrics.items()}, step=step)
 
-    end = write
+    def conclude(self, score: float, /) -> None:
+        """Sets `score` in the summary of the run, where a sweep looks for its metric."""
+        with _one_line("wandb"):
+            self.run.summary["score"] = score
 
     def close(self) -> None:
         """Sends what is pending."""
@@ -152,7 +158,10 @@ class _MLflow:
             with _one_line("mlflow"):
                 self.mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step)
 
-    end = write
+    def conclude(self, score: float, /) -> None:
+        """Logs the metric `score`."""
+        with _one_line("mlflow"):
+            self.mlflow.log_metrics({"score": score})
 
     def close(self) -> None:
         """Ends the run."""
@@ -171,10 +180,10 @@ class All:
         for writer in self.writers:
             writer.write(step, metrics)
 
-    def end(self, step: int, metrics: _Metrics, /) -> None:
-        """Writes the results to each."""
+    def conclude(self, score: float, /) -> None:
+        """Passes the score to each."""
         for writer in self.writers:
-            writer.end(step, metrics)
+            writer.conclude(score)
 
     def close(self) -> None:
         """Closes each writer, even if others fail."""

@@ -9,6 +9,7 @@ Started again, it resumes.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 
@@ -18,7 +19,8 @@ from rnnjax import app
 from rnnjax.app._signals import signals
 from rnnjax.base import UserError
 from rnnjax.runs import Workdir, make_writers, print_table, provenance
-from rnnjax.runs._workers import ENGINES
+from rnnjax.runs._engines import ENGINES
+from rnnjax.runs._workers import join
 from rnnjax.studies import _plots as plots
 from rnnjax.studies._comparable import refuse_mixed_losses
 from rnnjax.studies._display import Display
@@ -29,7 +31,7 @@ from rnnjax.studies._results import Results, Row
 from rnnjax.studies._search import SAMPLERS, Search, sampler
 from rnnjax.studies._space import Assignment
 from rnnjax.studies._study import Options, Study
-from rnnjax.studies._workers import SharedStudy, refuse_workers
+from rnnjax.studies._workers import TASK, SharedStudy, refuse_workers
 from rnnjax.training import STRATEGIES, host_devices
 
 _FLAGS = app.study_flags(network=False)
@@ -109,14 +111,21 @@ flags.DEFINE_enum(
     "engine",
     "local",
     ENGINES,
-    "Where --workers run: local, on this machine; slurm, as jobs of a cluster. Both need submitit, and slurm needs a "
-    "--workdir that all machines share.",
+    "Where --workers run: local, on this machine; slurm, as jobs of a cluster (both need submitit); ray, as its tasks; "
+    "none: they are started by hand, with --worker. All but local need a --workdir that all machines share.",
     flag_values=_FLAGS,
 )
 flags.DEFINE_string(
     "engine_args",
     "",
-    "Submitit's options for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu.",
+    "Submitit's options for each worker: timeout_min=600,gpus_per_node=1,cpus_per_task=4,slurm_partition=gpu; or "
+    "Ray's: num_gpus=0.5. memory_fraction=0.4: the part of a GPU's memory that each worker takes.",
+    flag_values=_FLAGS,
+)
+flags.DEFINE_boolean(
+    "worker",
+    False,
+    "Be a worker of the study in --workdir, whose coordinator runs with --engine=none; other flags are not needed.",
     flag_values=_FLAGS,
 )
 
@@ -234,13 +243,15 @@ def _repeat(asked: Plan, member: Member, row: Row) -> str:
 def _check(configs: dict[str, app.Config]) -> None:
     """Refuses impossible flags before there is a workdir."""
     config = configs[""]
+    if config.worker:
+        raise UserError("--worker is for the command line: python -m rnnjax.studies --worker --workdir=STUDY")
     plan(config)
     refuse_workers(config)
     if config.trials:
         sampler(config.sampler, config.seed)
 
 
-_FREE = ("workers", "engine", "engine_args", "mixed_losses")
+_FREE = ("workers", "engine", "engine_args", "mixed_losses", "worker")
 EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check)
 
 
@@ -252,10 +263,26 @@ def run_study(argv: list[str] | None = None) -> None:
 
     Example: an experiment that does not exist.
       >>> try:
-      ...     main(["--experiment=nowhere"])
+      ...     run_study(["--experiment=nowhere"])
       ... except SystemExit as stop:
       ...     print(stop.code)
       1
     """
     host_devices()
-    app.main(EXPERIMENT, ["sweep", *(sys.argv[1:] if argv is None else argv)])
+    words = ["sweep", *(sys.argv[1:] if argv is None else argv)]
+    if any(word.lstrip("-").partition("=")[0] == "worker" for word in words[1:]):
+        sys.exit(_worked(words))
+    app.main(EXPERIMENT, words)
+
+
+def _worked(words: list[str]) -> int:
+    """Runs a worker that no engine has started, and returns its exit status."""
+    try:
+        given = app.parse(_FLAGS, words)
+        if not (given.worker and given.workdir):
+            raise UserError("--worker needs --workdir, the folder of its study, and nothing else")
+        join(os.path.abspath(os.path.join(given.workdir, "workers")), TASK)
+    except UserError as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -96,6 +96,14 @@ class Study:
     def clear(self) -> None:
         """Removes the files of finished members."""
         shutil.rmtree(self.packs_folder, ignore_errors=True)
+        self.clear_best()
+
+    def clear_best(self) -> None:
+        """Removes the parameters of all members but the best."""
+        kept = self.results.best()
+        for folder in self.workdir.file("best").glob("*"):
+            if kept is not None and folder.name != str(kept["member"]):
+                shutil.rmtree(folder)
 
     def rungs(self, members: Sequence[Member]) -> list[int]:
         """Returns the steps at which rungs end; 0 trains each member to its own end."""
@@ -245,11 +253,8 @@ class Study:
             keep(ahead["member"])
         known = len(self.results.rows)
         self.results.add(rows)
-        kept = self.results.best()
         self.write_scores(known)
-        for folder in self.workdir.file("best").glob("*"):
-            if kept is not None and folder.name != str(kept["member"]):
-                shutil.rmtree(folder)
+        self.clear_best()
         for row in rows:
             if row["status"] == "diverged":
                 self.display.say(f"member {row['member']} diverged at step {row['steps']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 from collections.abc import Sequence
@@ -18,13 +19,18 @@ from rnnjax.app._process import configure
 from rnnjax.app._registry import parse_arguments
 from rnnjax.app._signals import Interrupted
 from rnnjax.base import UserError
+from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
+from rnnjax.runs._engines import without_memory
 from rnnjax.runs._writers import Writer
 from rnnjax.studies._display import Display
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import Plan, found
 from rnnjax.studies._results import Results
 from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
+
+TASK = "rnnjax.studies._workers:train_unit"
+_PACKAGES = {"local": "submitit", "slurm": "submitit", "ray": "ray"}
 
 
 class _Folder(NamedTuple):
@@ -70,8 +76,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         options = parse_arguments("engine_args", config.engine_args)
         queue = Queue(self.folder)
         most = len(plan.points) * max(config.trials, 1)
-        task = "rnnjax.studies._workers:train_unit"
-        self.pool = Pool(queue, task, min(config.workers, most), config.engine, options)
+        self.pool = Pool(queue, TASK, min(config.workers, most), config.engine, options)
 
     def __enter__(self) -> SharedStudy:
         self.pool.__enter__()
@@ -93,6 +98,7 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         """Removes the files of finished members."""
         for folder in self.folder.glob("[0-9]*-*"):
             shutil.rmtree(folder, ignore_errors=True)
+        self.clear_best()
 
     def heed(self) -> None:
         """Stops if a signal has arrived."""
@@ -134,7 +140,8 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
 
         def keep(member: int) -> None:
             shutil.rmtree(self.best_folder(member), ignore_errors=True)
-            shutil.copytree(self.folder / name / "best" / str(member), self.best_folder(member))
+            with as_user_error("write", self.best_folder(member)):  # errors of copytree have no number
+                shutil.copytree(self.folder / name / "best" / str(member), self.best_folder(member))
 
         for row in rows:
             if row["status"] == "failed":
@@ -147,14 +154,19 @@ def refuse_workers(config: Config) -> None:
     """Refuses flags that workers cannot handle.
 
     Raises:
-      UserError: halving or a population, in which members wait for one another; too many workers; or malformed options.
+      UserError: halving or a population, in which members wait for one another; too many workers; malformed options; or
+        an engine that is not installed.
     """
     if config.workers and (config.halving or config.pbt):
         raise UserError("--workers go with neither --halving nor --pbt, in which members wait for one another")
     most = max(16, 4 * usable_cores()) if config.engine == "local" else 10_000
     if config.workers > most:
         raise UserError(f"--workers={config.workers}: at most {most:,} with --engine={config.engine}")
-    parse_arguments("engine_args", config.engine_args)
+    without_memory(parse_arguments("engine_args", config.engine_args))
+    package = _PACKAGES.get(config.engine)
+    if config.workers and package and importlib.util.find_spec(package) is None:
+        extra = "cluster" if package == "submitit" else package
+        raise UserError(f"--engine={config.engine} needs {package}: pip install 'rnnjax[{extra}]'")
 
 
 _STUDIES: dict[str, Study] = {}  # of this worker, so that units of one group compile once

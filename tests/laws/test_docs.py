@@ -111,7 +111,9 @@ def test_a_command_of_a_page_parses(command: Command, capsys, monkeypatch):
     module = importlib.import_module("rnnjax.studies" if command.module == "rnnjax.studies" else command.module)
     experiment = module.EXPERIMENT
     config = app.parse(experiment.flags, [command.module, *command.arguments])
-    if isinstance(experiment, app.Study) and "experiment" in config.values:
+    if config.values.get("worker"):  # it asks its coordinator
+        assert config.workdir
+    elif isinstance(experiment, app.Study) and "experiment" in config.values:
         if importable(config.experiment):
             assert plan(config).points
     else:
@@ -155,7 +157,9 @@ def test_a_module_and_the_tests_that_a_page_names_exist(command: Command):
     if command.module.startswith("benchmarks."):
         assert (ROOT / command.module.replace(".", "/")).with_suffix(".py").exists()
     else:
-        assert command.module in ("pip", "venv", "pytest", "sphinx", "http.server", "experiments"), command.module
+        assert command.module in ("pip", "venv", "pytest", "sphinx", "http.server", "experiments", "tests.storm"), (
+            command.module
+        )
     if command.module == "pytest":
         for word in command.arguments:
             if word.startswith(("tests/", "rnnjax/")):
@@ -169,7 +173,7 @@ OF_OTHER_TOOLS = {"help", "flagfile"}  # absl's
 @pytest.fixture(scope="module")
 def known_flags() -> set[str]:
     """The flags of all experiments, and what the benchmarks define."""
-    names = [p.stem for p in (ROOT / "experiments").glob("*.py")]
+    names = [p.stem for p in (ROOT / "experiments").glob("[!_]*.py")]
     experiments = [importlib.import_module(f"experiments.{name}").EXPERIMENT for name in names]
     text = "".join(p.read_text() for p in (ROOT / "benchmarks").glob("*.py"))
     benchmarks = set(re.findall(r"(?:DEFINE_\w+\(|add_argument\()\s*\"(?:--)?(\w+)", text))

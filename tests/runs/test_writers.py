@@ -85,7 +85,7 @@ class FakeWandb(types.ModuleType):
         super().__init__("wandb")
         self.calls: list[dict[str, Any]] = []
         self.runs: dict[str, list[tuple[int, dict[str, float]]]] = {}
-        self.finished = 0
+        self.finished, self.summary = 0, dict[str, float]()
 
     def init(self, *, project: str, id: str, name: str, dir: str, config: dict[str, Any], resume: str) -> Any:
         assert resume == "allow"
@@ -100,7 +100,7 @@ class FakeWandb(types.ModuleType):
         def finish() -> None:
             self.finished += 1
 
-        return types.SimpleNamespace(log=log, finish=finish)
+        return types.SimpleNamespace(log=log, finish=finish, summary=self.summary)
 
 
 def test_wandb_goes_on_under_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,8 @@ def test_wandb_goes_on_under_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     for restored, stop in ((None, 50), (20, 100)):
         with Workdir(tmp_path / "run", FLAGS) as workdir:
-            train(workdir, "wandb", restored, stop)
+            train(workdir, "wandb", restored, stop).conclude(0.25)
+    assert fake.summary == {"score": 0.25}  # where a sweep looks for its metric
     (points,) = fake.runs.values()
     assert [step for step, _ in points] == list(range(0, 100, 10)) and points[1][1]["valid_loss"] == 10.0
     assert fake.finished == 2 and fake.calls[0] == fake.calls[1]
