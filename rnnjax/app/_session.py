@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,16 +21,17 @@ from rnnjax.app._opened import example_of
 from rnnjax.app._pictures import Picture, check_plot
 from rnnjax.app._programs import Programs, plain_metrics, programs
 from rnnjax.app._refusals import refused_as
+from rnnjax.app._run_summary import summary_of
 from rnnjax.app._setup import load_data
 from rnnjax.app._signals import Interrupted, signals
 from rnnjax.app._start import check_start, starting_params
 from rnnjax.app._state import Pace, RunState, new_state, score_in, with_score
-from rnnjax.base import Description, PyTree, UserError, count, describe
+from rnnjax.base import Description, PyTree, UserError, describe
 from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
 from rnnjax.distributed._parallel import to_local
 from rnnjax.distributed._runtime import from_leader, is_leader, max_over_processes, running
-from rnnjax.runs import Checkpoints, Workdir, make_writers, provenance
+from rnnjax.runs import Checkpoints, Workdir, make_writers
 from rnnjax.runs import ProgressBar as Bar
 from rnnjax.runs._checkpoint import AllDamagedError
 from rnnjax.runs._ending import Diverged
@@ -300,7 +300,7 @@ class Session:
         found = self.best_saved(saved)
         known = None if found is None and math.isfinite(saved.best) else known
         step, params = found or last
-        summary = dict(self.summary(saved, params, step) if known is None else known)
+        summary = dict(summary_of(self, saved, params, step) if known is None else known)
         if known is None:
             self.workdir.write_summary({"runs": {self.name: summary}})
         self.draw()
@@ -318,26 +318,6 @@ class Session:
             self.tell(f"{self.best.directory} is gone: the last parameters stand in for the best")
         return found
 
-    def summary(self, saved: RunState, params: PyTree, best_step: int) -> dict[str, Any]:
-        """Returns the summary of a finished run."""
-        last = self.records[-1] if self.records else {}
-        return {
-            "cell": self.config.cell,
-            "hidden_size": self.config.hidden_size,
-            "steps": int(saved.progress.state.step),
-            "final": {k: v for k, v in last.items() if k not in ("step", "seconds")},
-            "score": self.score(saved),
-            "best": {"step": best_step} | _best_record(self.records, best_step),
-            "test": self.programs.test(params, self.data) if self.programs.test else {},
-            "baseline": {"name": self.setup.baseline_name, "loss": self.setup.baseline},
-            "published": [p._asdict() for p in self.setup.published],
-            "parameters": count(params),
-            "steps_per_second": self.pace.rate(),
-            "seconds": self.workdir.seconds(),
-            "workdir": str(Path(self.workdir.path)),
-            **provenance(),
-        }
-
 
 def _on_host(state: RunState) -> RunState:
     """Returns the state with its scores as NumPy numbers, which are on no device."""
@@ -351,8 +331,3 @@ def _memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return 0
-
-
-def _best_record(records: list[dict[str, Any]], step: int) -> dict[str, Any]:
-    """Returns the validation metrics of a step."""
-    return {k: v for r in records if r["step"] == step for k, v in r.items() if k.startswith("valid_")}
