@@ -99,14 +99,14 @@ class ProgressBar:
         self._recent: deque[tuple[int, float]] = deque(maxlen=50)
         self._bar = self._make_bar(start) if self.mode == "bar" else None
 
-    def _make_bar(self, start: int) -> rich.progress.ProgressBar:
+    def _make_bar(self, start: int) -> rich.progress.Progress:
         columns = (
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             rich.progress.TextColumn("{task.fields[state]}"),
         )
-        bar = rich.progress.ProgressBar(*columns, console=rich.console.Console(file=self.file), auto_refresh=False)
+        bar = rich.progress.Progress(*columns, console=rich.console.Console(file=self.file), auto_refresh=False)
         bar.add_task(rich.markup.escape(self.description), total=self.total, completed=start, state="compiling")
         return bar
 

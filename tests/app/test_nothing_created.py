@@ -70,11 +70,11 @@ def test_every_float_flag_of_an_experiment_refuses_what_is_not_finite(name, valu
 
 def test_a_flag_that_says_so_takes_them():
     values = app.common_flags()
-    absl_flags.DEFINE_float("horizon", 1.0, "", flag_values=values)
-    app.allow_infinite(values, "horizon")
-    assert app.parse(values, ["x", "--horizon=inf"]).horizon == float("inf")
+    absl_flags.DEFINE_float("farthest", 1.0, "", flag_values=values)
+    app.allow_infinite(values, "farthest")
+    assert app.parse(values, ["x", "--farthest=inf"]).farthest == float("inf")
     with pytest.raises(UserError, match="learning_rate"):
-        app.parse(values, ["x", "--horizon=inf", "--learning_rate=inf"])
+        app.parse(values, ["x", "--farthest=inf", "--learning_rate=inf"])
 
 
 def test_parts_that_leave_nothing_to_learn_from(capsys, tmp_path):

@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_listed_and_refused_or_drawn_anew(tmp_path, capsys)
     capsys.readouterr()
     assert launch(EXPERIMENT, f"--workdir={tmp_path / 'b'}", *flags) == 1
     line = one_line(capsys)
-    assert "does not fit this network" in line and "is missing in it" in line and "--start_partial takes" in line
+    assert "does not fit this network" in line and "is missing in it" in line and "--start_partial loads" in line
     assert not (tmp_path / "b").exists()
     partial = train(
         EXPERIMENT,

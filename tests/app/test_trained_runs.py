@@ -111,7 +111,7 @@ def test_without_its_experiment_numbers_are_there_and_the_rest_says_what_is_miss
     (copied / "run.json").unlink()  # as a version before wrote it
     run = rnnjax.load_run(copied)
     assert run.summary["steps"] == 6 and run.metrics["loss"].size and run.flags["delay"] == "3"
-    assert "does not say which experiment" in refusal(lambda: run.cell)
+    assert "does not name its experiment" in refusal(lambda: run.cell)
     run.save_params(tmp_path / "p.npz")
     equal(load_params(tmp_path / "p.npz", trained[1].params), trained[1].params)
     given = rnnjax.load_run(copied, _user_experiment.EXPERIMENT)
@@ -256,7 +256,7 @@ def test_other_data_than_in_training_are_refused_by_name(written, tmp_path):
         assert "are not those it was trained on: alphabet" in line
         assert run.vocabulary.characters == "".join(sorted(set(TEXT)))  # as it was then
         text.write_text(TEXT[1:] + "t")
-        with pytest.warns(UserWarning, match="not, bit for bit, those"):
+        with pytest.warns(UserWarning, match="not bit for bit those"):
             rnnjax.load_run(folder).evaluate()
         text.unlink()
         assert "cannot read" in refusal(lambda: rnnjax.load_run(folder).evaluate())
@@ -308,7 +308,7 @@ def test_code_is_not_taken_from_the_folder_of_a_run(copied):
     origin = json.loads((copied / "run.json").read_text())
     origin["experiment"] = {"module": None, "file": str(copied / "evil.py"), "name": "EXPERIMENT"}
     (copied / "run.json").write_text(json.dumps(origin))
-    assert "code is not taken from there" in refusal(lambda: rnnjax.load_run(copied).config)
+    assert "no code is run from there" in refusal(lambda: rnnjax.load_run(copied).config)
 
 
 def test_a_study_is_rows_curves_and_its_best_member(tmp_path):

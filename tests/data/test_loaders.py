@@ -158,7 +158,7 @@ def test_what_is_wrong_is_named_by_file_line_and_fault(fault, tmp_path):
 
 def test_a_file_larger_than_the_limit_is_refused_before_it_is_read_whole(tmp_path):
     (tmp_path / "a").write_bytes(gzip.compress(bytes(1 << 24)))
-    with pytest.raises(UserError, match="holds more than the 1000 bytes"):
+    with pytest.raises(UserError, match="holds more than the limit of 1000 bytes"):
         data.read_bytes(str(tmp_path / "a"), limit=1000)
     assert len(data.read_bytes(str(tmp_path / "a"), limit=1 << 24)) == 1 << 24
 

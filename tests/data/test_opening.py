@@ -65,7 +65,7 @@ def test_every_reader_takes_an_encoding_and_names_the_line_without_it(reader, tm
 def test_utf_16_without_a_mark_is_refused_and_read_when_it_is_said(tmp_path: Path):
     path = tmp_path / "a"
     path.write_bytes("to be".encode("utf-16-le"))
-    with pytest.raises(UserError, match="a is full of zero bytes: if it is UTF-16, say --encoding"):
+    with pytest.raises(UserError, match="a is full of zero bytes: if it is UTF-16, give --encoding"):
         data.read(str(path))
     assert data.read(str(path), "utf-16-le") == "to be"
     path.write_bytes("to be".encode("utf-16")[:-1])
