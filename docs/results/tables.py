@@ -133,16 +133,22 @@ def filled(page: str) -> str:
     return TABLE.sub(lambda m: m[1] + table(m["names"], m["columns"]) + m[5], page)
 
 
+def averaged(group: list[Record], name: str) -> list[float]:
+    """Returns the mean of a curve over the seeds of a row, as far as the shortest goes."""
+    return [sum(values) / len(values) for values in zip(*(run["curve"][name] for run in group))]
+
+
 def draw(page: str) -> list[Path]:
     """Draws the pictures of a page."""
-    from rnnjax.plotting import Run, curves
+    from rnnjax.plotting import Run, draw_curves, save
 
     paths = []
     for match in PICTURE.finditer(page):
         x, y, path = match["x"], match["y"], HERE.parent / "images" / f"{match['file']}.png"
-        groups = rows(records(match["names"]))
-        drawn = {model(g): Run([], [], g[0]["curve"][x], g[0]["curve"][y]) for g in groups if y in g[0]["curve"]}
-        curves(path, drawn, ylabel=y.replace("_", " "), xlabel=x, title=match["file"].replace("_", " "))
+        groups = [group for group in rows(records(match["names"])) if y in group[0]["curve"]]
+        drawn = {model(group): Run(valid_steps=averaged(group, x), valid=averaged(group, y)) for group in groups}
+        title = match["names"].replace("_", " ")
+        save(path, draw_curves(drawn, ylabel=y.replace("_", " "), xlabel=x, title=title))
         paths.append(path)
     return paths
 
