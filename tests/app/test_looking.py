@@ -174,8 +174,8 @@ def test_what_is_no_experiment_is_refused_with_a_hint(given, hint, call):
 
 
 ENTRIES = {
-    "cell", "hidden_size", "steps", "final", "score", "best", "test", "baseline", "published", "parameters", "steps_per_second",
-    "seconds", "workdir", "code", "rnnjax", "versions", "device",
+    "cell", "hidden_size", "steps", "final", "score", "best", "test", "baseline", "published", "parameters",
+    "steps_per_second", "seconds", "workdir", "code", "rnnjax", "versions", "device",
 }  # fmt: skip
 
 
