@@ -14,7 +14,6 @@ from _table import BODIES, FEW
 import rnnjax
 from rnnjax import lstm, scornn, unroll, urnn, vanilla
 from rnnjax.app._reports import REPORTS
-from rnnjax.base import UserError
 from rnnjax.dynamics import (
     activation_bound,
     cell_lyapunov,
@@ -78,7 +77,7 @@ def test_drift_is_the_worst_of_all_recurrent_matrices_bound_factors_among_them()
     wave = unroll(urnn(8))
     assert 0 < REPORTS["drift"](wave, wave.init(jax.random.key(0), xs[0]), xs)["drift"] < 1e-5
     gated = unroll(lstm(3))
-    with pytest.raises(UserError, match="no square recurrent matrix"):
+    with pytest.raises(ValueError, match="no square recurrent matrix"):
         REPORTS["drift"](gated, gated.init(jax.random.key(0), xs[0]), xs)
 
 
@@ -88,7 +87,7 @@ def test_the_condition_of_a_cayley_transform_is_reported():
     near = jax.tree.map(lambda a: jnp.array([1e4, 0, 0, 0, 0, 0.0]) if a.shape == (6,) else a, params)
     told = [float(REPORTS["cayley_condition"](cell, p, xs)["cayley_condition"]) for p in (params, near)]
     assert told[0] > 1e-2 and told[1] < 2e-4
-    with pytest.raises(UserError, match="comes from a Cayley"):
+    with pytest.raises(ValueError, match="comes from a Cayley"):
         REPORTS["cayley_condition"](unroll(vanilla(3)), {"u": jnp.eye(3)}, xs)
 
 

@@ -99,9 +99,9 @@ def test_the_regimes_read_as_many_characters():
             "depth: --num_layers and --dropout are not used here: --depths gives the layers",
         ),
         (["paths", "--units=6"], "paths: --units=6: a multiple of 4, for as many groups with clocks"),
-        (["paths", "--delay=30"], "paths: --delay=30: nothing of a sequence of --length=30 is left to say"),
+        (["paths", "--delay=30"], "paths: --delay=30: nothing of a sequence of --length=30 is left to predict"),
         (["regimes", "--cell=lstm,gru"], "regimes: --cell takes one cell here"),
-        (["depth", "--delay=30"], "depth: --delay=30: nothing of a sequence of --length=30 is left to say"),
+        (["depth", "--delay=30"], "depth: --delay=30: nothing of a sequence of --length=30 is left to predict"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(argv, says, tmp_path, capsys):
