@@ -16,6 +16,7 @@ from rnnjax.data import Batch
 from rnnjax.decoding import best_path
 from rnnjax.decoding._ctc import checked_frames
 from rnnjax.losses._losses import Mean, Metrics, check_floats
+from rnnjax.losses._unread import zero_where
 
 # The log-probability of an impossible symbol. It is finite, so that 0 * inf never occurs, and exceeds in nats the cost
 # of the path of any target: the recursion below starts impossible states at 100,000.
@@ -60,7 +61,7 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
 
     Returns:
       `[]`; inf, with a gradient of zero, if there are fewer frames than the labels need, or if a label is invalid:
-      below 0, or not below the number of symbols. nan if a valid logit is nan or inf.
+      below 0, or not below the number of symbols. nan, and so is the gradient, if a valid logit is nan or inf.
 
     Raises:
       ValueError: logits, labels or valid have another rank, length or dtype.
@@ -79,7 +80,7 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
     there = jnp.ones(logits.shape[0], bool) if valid is None else checked_frames("ctc", valid, logits)
     logits, padding = at_least_single(jnp.where(there[:, None], logits, jnp.zeros_like(logits))), labels == 0
     fit = jnp.isfinite(logits.max())
-    log_p = jax.nn.log_softmax(jnp.where(fit, logits, jnp.zeros_like(logits)))
+    log_p = jax.nn.log_softmax(zero_where(~fit, logits))
     never = jnp.isneginf(log_p)
     with jax.numpy_dtype_promotion("standard"):  # optax does not support strict promotion
         nats = optax.ctc_loss(
@@ -90,7 +91,7 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
         )[0]
     symbols = ((labels >= 0) & (labels < logits.shape[-1])).all() & ~(padding[:-1] & ~padding[1:]).any()
     possible = symbols & (frames_needed(labels) <= there.sum()) & ~(never.any() & (nats > _NO_PATH))
-    return jnp.where(fit, jnp.where(possible, nats, jnp.inf), jnp.nan).astype(logits.dtype)
+    return (jnp.where(possible | ~fit, nats, jnp.inf) + jnp.where(fit, 0.0, jnp.nan)).astype(logits.dtype)
 
 
 def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:

@@ -14,6 +14,7 @@ from jax import lax
 from rnnjax.base import PyTree, Seq, without_marks
 from rnnjax.base._numerics import at_least_single
 from rnnjax.data import Batch
+from rnnjax.losses._unread import zero_where
 
 
 class Mean(NamedTuple):
@@ -79,8 +80,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
       logits: `[..., classes]`; half precision is converted to single.
-      labels: integers `[...]`. A label that is not a class, below 0 or too large, has a loss of nan and a gradient of
-        zero; use `mean` with a mask to leave out labels that stand for padding.
+      labels: integers `[...]`. A label that is not a class, below 0 or too large, has a loss and a gradient of nan; use
+        `mean` with a mask to leave out labels that stand for padding.
 
     Returns:
       `[...]`
@@ -101,9 +102,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
         )
     logits = at_least_single(logits)
     fit = jnp.isfinite(logits.max(-1)) & (labels >= 0) & (labels < logits.shape[-1])
-    known = jnp.where(fit[..., None], logits, jnp.zeros_like(logits))
+    known = zero_where(~fit[..., None], logits)
     nats = optax.softmax_cross_entropy_with_integer_labels(known, jnp.where(fit, labels, jnp.zeros_like(labels)))
-    return jnp.where(fit, nats, jnp.full_like(nats, jnp.nan))
+    return nats + jnp.where(fit, jnp.zeros_like(nats), jnp.full_like(nats, jnp.nan))
 
 
 def check_floats(name: str, logits: jax.Array) -> None:
@@ -137,13 +138,16 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     check_floats("binary_cross_entropy", logits)
     _check_same_shape("binary_cross_entropy", logits, labels)
-    known, unknown = _split_nonfinite(labels)
-    odd = (known < 0) | (known > 1)
-    known, unknown = (jnp.where(odd, jnp.full_like(a, b), a) for a, b in ((known, 0), (unknown, jnp.nan)))
-    z, endless = _split_nonfinite(logits)
-    sure = endless == jnp.inf  # the loss is zero where the label agrees
-    endless = jnp.where(sure & (known == (logits > 0).astype(known.dtype)), jnp.zeros_like(endless), endless)
-    return jnp.where(sure, jnp.zeros_like(z), optax.sigmoid_binary_cross_entropy(z, known)) + endless + unknown
+    labels, logits = _in_floats(labels), _in_floats(logits)
+    odd = jnp.isfinite(labels) & ((labels < 0) | (labels > 1))
+    unknown = _fault(jnp.where(odd, jnp.full_like(labels, jnp.nan), labels))
+    known = jnp.where(unknown == 0, labels, jnp.zeros_like(labels))
+    agreed = jnp.isinf(logits) & (known == (logits > 0).astype(known.dtype))  # no loss, and no slope
+    fault = unknown + _fault(jnp.where(agreed, jnp.zeros_like(logits), logits))
+    z = zero_where(fault != 0, jnp.where(agreed, jnp.zeros_like(logits), logits))
+    known = jnp.where(fault != 0, jnp.ones_like(known), known)  # a label of one half would have no slope at zero
+    nats = optax.sigmoid_binary_cross_entropy(z, known)
+    return jnp.where(agreed, jnp.zeros_like(nats), nats) + fault
 
 
 def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
@@ -158,9 +162,11 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
       4.0
     """
     _check_same_shape("squared_error", y, target)
-    known, unknown = _split_nonfinite(target)
-    said, endless = _split_nonfinite(y)
-    return jnp.square(said - known) + endless + unknown
+    y, target = _in_floats(y), _in_floats(target)
+    fault = _fault(jnp.square(y - target))
+    said, known = (zero_where(fault != 0, a) for a in (y, target))
+    unread = (fault != 0).astype(fault.dtype)  # one: a square of zero would have no slope
+    return jnp.square(said - known + unread) + fault
 
 
 def _in_floats(x: jax.Array) -> jax.Array:
@@ -174,14 +180,9 @@ def _check_same_shape(name: str, y: jax.Array, target: jax.Array) -> None:
         raise ValueError(f"{name} of {list(jnp.shape(y))} takes targets of that shape, got {list(jnp.shape(target))}")
 
 
-def _split_nonfinite(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Replaces nan and inf by zeros, and returns what to add to a loss so that it is still nan or inf there.
-
-    A masked loss has a cotangent of zero, but zero times the derivative at nan would be nan.
-    """
-    x = _in_floats(x)
-    finite = jnp.isfinite(x)
-    return jnp.where(finite, x, jnp.zeros_like(x)), lax.stop_gradient(jnp.where(finite, jnp.zeros_like(x), jnp.abs(x)))
+def _fault(x: jax.Array) -> jax.Array:
+    """Returns what to add to a loss that could not be read: the modulus where x is nan or inf, and zero elsewhere."""
+    return lax.stop_gradient(jnp.where(jnp.isfinite(x), jnp.zeros_like(x), jnp.abs(x)))
 
 
 def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
