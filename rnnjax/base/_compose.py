@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base._cell import Cell, PyTree, Step, check_cell, factory, out_shape, split, wrapper
+from rnnjax.base._checks import check_size
 from rnnjax.base._seq import with_marks_of, without_marks, zero_invalid
 from rnnjax.base._unroll import unroll
 
@@ -124,8 +125,12 @@ def stateless(init: Callable[[jax.Array, Any], PyTree], apply: _Apply, rank: int
       >>> print(rnnjax.run(scale, {"s": 3.0}, jnp.arange(3.0))[1])
       [0. 3. 6.]
     """
+    if rank is not None:
+        check_size("stateless: rank", rank, 0)
 
     def check(x: PyTree, *ranks: int) -> None:
+        if rank is not None and isinstance(without_marks(x), list | tuple | dict):
+            raise ValueError(f"x is a {type(without_marks(x)).__name__}, wanted an array")
         if rank is not None and jnp.ndim(without_marks(x)) not in ranks:
             raise ValueError(
                 f"x is {list(jnp.shape(without_marks(x)))}, wanted {'one symbol' if rank == 0 else 'the features'} of "

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from rnnjax.base._calls import shown
-from rnnjax.base._cell import Cell, PyTree
+from rnnjax.base._cell import Cell, PyTree, check_cell
 from rnnjax.base._probes import Node, probed
 from rnnjax.base._seq import Seq
 
@@ -148,6 +148,7 @@ def describe(cell: Cell, x: PyTree) -> Description:
       ------------------------------------------------------------------------------
       total                                     10,889         400 B in 3
     """
+    check_cell("describe", cell)
     return Description(tuple(_parts(probed(cell, x), 0, "")))
 
 

@@ -17,13 +17,15 @@ _Cell: TypeAlias = Any  # the types themselves are defined above this file
 _PyTree: TypeAlias = Any
 _Fits = Callable[[Any], bool]
 _trying = contextvars.ContextVar("_trying", default=False)
+_ABSENT = object()  # params of `init`, which has none
 _LONGEST = 60  # characters of what is shown of a tree, a shape or a path
 _FLOATS = "integers where floating numbers are wanted, x.astype(float) or embed or one_hot before the cell"
+_REALS = "complex where real numbers are wanted, as in jnp.concatenate([x.real, x.imag], -1)"
 _AXES = {0: "", 1: "one axis too many", 2: "two axes too many", -1: "one axis too few", -2: "two axes too few"}
 
 
 @contextlib.contextmanager
-def explained(cell: _Cell, x: _PyTree, params: _PyTree = None, key: jax.Array | None = None) -> Iterator[None]:
+def explained(cell: _Cell, x: _PyTree, params: _PyTree = _ABSENT, key: jax.Array | None = None) -> Iterator[None]:
     """Where the body fails since x, params or the carry do not fit the cell, says which; other errors pass.
 
     Params and the key are those given to `run`; in `init` there are none.
@@ -31,6 +33,7 @@ def explained(cell: _Cell, x: _PyTree, params: _PyTree = None, key: jax.Array | 
     Raises:
       ValueError: of one line, with what was given and what is wanted.
     """
+    _check_numbers(x)
     try:
         yield
     except (TypeError, ValueError, LookupError, AttributeError) as error:
@@ -40,12 +43,21 @@ def explained(cell: _Cell, x: _PyTree, params: _PyTree = None, key: jax.Array | 
         raise ValueError(line) from error
 
 
+def _check_numbers(x: _PyTree) -> None:
+    """Refuses what is neither an array of numbers nor a number, such as a text."""
+    for leaf in jax.tree.leaves(_features(x)):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
+            raise ValueError(f"x holds {leaf!r:.40}: an array of numbers is wanted")
+        if getattr(getattr(leaf, "dtype", None), "kind", "") in ("O", "S", "U"):
+            raise ValueError(f"x holds an array of {leaf.dtype}: one of numbers is wanted")
+
+
 def check_inputs(cell: _Cell, x: _PyTree) -> None:
-    """Refuses integers where a cell would make params or a carry of integers of them, which hold no numbers between."""
-    if _trying.get() or not _has_integers(x) or _holds_floats(cell, x) is not False:
+    """Refuses integers and complex numbers where params or a carry would be of that kind too."""
+    if _trying.get() or not _is_unreal(x) or _holds_floats(cell, x) is not False:
         return
     if _holds_floats(cell, _changed(x, 0, False, True)):
-        raise ValueError(f"x is {_shown(x)}: {_FLOATS}")
+        raise ValueError(f"x is {_shown(x)}: {_why_unreal(x)}")
 
 
 def check_key(key: Any, any_rank: bool = False) -> None:
@@ -79,13 +91,19 @@ def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> 
     def fits_params(x: _PyTree) -> bool:
         return fits(x) and _wanted(cell, x) == _shapes(params)
 
+    known = None if params is _ABSENT else params
     token = _trying.set(True)
     try:
         if not fits(x):
-            return _input_line(fits, x) or _features_line(fits, cell, x, params)
-        if params is None or _wanted(cell, x) == _shapes(params):
+            return _list_line(fits, x) or _input_line(fits, x, cell) or _features_line(fits, cell, x, known)
+        if params is _ABSENT:
             return None
-        return _features_line(fits, cell, x, params) or _input_line(fits_params, x) or _params_line(cell, x, params)
+        if _wanted(cell, x) == _shapes(params):
+            return _dtypes_line(x, params)
+        if not _shapes(params):
+            return f"params are {_shown(params)}, wanted those of cell.init(key, x)"
+        lines = _features_line(fits, cell, x, params), _input_line(fits_params, x, cell)
+        return lines[0] or lines[1] or _params_line(cell, x, params)
     finally:
         _trying.reset(token)
 
@@ -121,26 +139,61 @@ def _holds_floats(cell: _Cell, x: _PyTree) -> bool | None:
     return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
 
 
-def _input_line(fits: _Fits, x: _PyTree) -> str | None:
+def _list_line(fits: _Fits, x: _PyTree) -> str | None:
+    """A list of steps or numbers, which is a tree of many inputs, where its array is wanted."""
+    inputs = _features(x)
+    if isinstance(inputs, list | tuple):
+        with contextlib.suppress(Exception):  # a trial
+            array = jax.eval_shape(lambda: jnp.asarray(inputs))
+            if fits(x._replace(x=array) if _is_seq(x) else array):
+                return (
+                    f"x is a {type(inputs).__name__} of {len(inputs)}: jnp.asarray makes it the array {[*array.shape]}"
+                )
+    return None
+
+
+def _dtypes_line(x: _PyTree, params: _PyTree) -> str | None:
+    """Params and inputs of different floating types, which a loop cannot carry."""
+    given, has = (
+        sorted({jnp.result_type(a).name for a in jax.tree.leaves(tree) if not _is_no_float(jnp.result_type(a))})
+        for tree in (params, _features(x))
+    )
+    if given and has and given != has:
+        return f"params are {', '.join(given)} and x is {', '.join(has)}: cast one of them, as in x.astype"
+    return None
+
+
+def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
     """What must change in x, its axes or its dtype or both, before the cell takes it."""
-    symbols = _has_integers(x)
-    for floating in (False, True) if symbols else (False,):
+    unreal = _is_unreal(x)
+    for floating in (False, True) if unreal else (False,):
         for axes in _AXES:
             for leading in (False, True) if axes < 0 else (True,):
                 with contextlib.suppress(IndexError, TypeError, ValueError):
                     if fits(_changed(x, axes, leading, floating)):
-                        advice = _advice(x, axes, symbols and not floating), _FLOATS if floating else ""
-                        return f"x is {_shown(x)}: {'; '.join(filter(None, advice))}"
+                        why = _why_unreal(x) if floating else ""
+                        advice = _advice(x, axes, unreal and not floating, not leading and not _inner_takes(cell, x))
+                        return f"x is {_shown(x)}: {'; '.join(filter(None, (advice, why)))}"
     return None
 
 
-def _advice(x: _PyTree, axes: int, symbols: bool) -> str:
-    """What to do about axes that are too many or too few; symbols have no features."""
+def _inner_takes(cell: _Cell, x: _PyTree) -> bool:
+    """Whether a part of the cell takes x as a window: of all cells, those of windows take marks."""
+    from rnnjax.base._seq import Seq  # it imports this file
+
+    parts = cell.made.args if cell.made is not None else ()
+    return any(_runs(part, Seq(_features(x)), None) for part in parts if isinstance(part, type(cell)))
+
+
+def _advice(x: _PyTree, axes: int, symbols: bool, channels: bool) -> str:
+    """What to do about axes that are too many or too few; symbols have no features, but pictures have channels."""
     rank = max((jnp.ndim(a) for a in jax.tree.leaves(_features(x))), default=0)
     if axes == 0:
         return ""
     if axes > 0:
         return f"{_AXES[axes]}, jax.vmap runs a batch of inputs and unroll(cell) a window of steps"
+    if rank > (not symbols) and channels:
+        return f"{_AXES[axes]}, features or channels come last, as in x[..., None]"
     if rank > (not symbols):
         return f"{_AXES[axes]}, the cell inside unroll takes windows already: leave one unroll out"
     return f"{_AXES[axes]}, " + ("" if symbols else "features come last, as in [T, 1], and ") + "x[None] is one step"
@@ -151,7 +204,7 @@ def _changed(x: _PyTree, axes: int, leading: bool, floating: bool) -> _PyTree:
 
     def change(x: _PyTree) -> _PyTree:
         if floating:
-            x = jax.tree.map(lambda a: a.astype(jnp.float32) if _is_integer(a.dtype) else a, x)
+            x = jax.tree.map(lambda a: jnp.zeros(a.shape) if _is_no_float(a.dtype) else a, x)
         for _ in range(abs(axes)):
             if leading:
                 x = jax.tree.map(lambda a: a[0] if axes > 0 else a[None], x)
@@ -169,7 +222,7 @@ def _wanted(cell: _Cell, x: _PyTree) -> dict[str, tuple[int, ...]]:
 
 def _features_line(fits: _Fits, cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
     """Says for how many features params are, where x has another number of them."""
-    given = {} if _has_integers(x) else _shapes(params)
+    given = {} if _is_unreal(x) else _shapes(params)
     for features in _likely_features(cell, x, given) - {_num_features(x)}:
         with contextlib.suppress(Exception):  # a trial
             other = _with_features(x, features)
@@ -263,11 +316,16 @@ def _with_features(x: _PyTree, features: int) -> _PyTree:
     return jax.eval_shape(lambda x: _on_features(lambda a: jnp.zeros((*a.shape[:-1], features), a.dtype), x), x)
 
 
-def _has_integers(x: _PyTree) -> bool:
-    """Whether x has arrays of integers or booleans, marks aside."""
-    return any(_is_integer(jnp.result_type(a)) for a in jax.tree.leaves(_features(x)))
+def _is_unreal(x: _PyTree) -> bool:
+    """Whether x has arrays of integers, booleans or complex numbers, marks aside."""
+    return any(_is_no_float(jnp.result_type(a)) for a in jax.tree.leaves(_features(x)))
 
 
-def _is_integer(dtype: Any) -> bool:
-    """Whether a dtype is of integers or booleans."""
-    return bool(jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_))
+def _why_unreal(x: _PyTree) -> str:
+    """What is wrong with numbers that are not floating."""
+    return _REALS if any(jnp.iscomplexobj(a) for a in jax.tree.leaves(_features(x))) else _FLOATS
+
+
+def _is_no_float(dtype: Any) -> bool:
+    """Whether a dtype is of integers, booleans or complex numbers."""
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.bool_, jnp.complexfloating))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_size, unroll
+from rnnjax.base._cell import check_cell
 from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._sampling import Sampler
 
@@ -57,6 +58,7 @@ def generate(
       >>> generate(cell, params, carry, logits, 7, temperature(1.0), jax.random.key(1)).shape
       (7,)
     """
+    check_cell("generate", cell)
     check_size("generate: n", n)
     weights = cell.weights(params)
 
@@ -96,6 +98,7 @@ def decode(
       >>> print(written.symbols, written.length)
       [1 2 3 4 4 4] 4
     """
+    check_cell("decode", cell)
     check_size("decode: n", n)
     weights = cell.weights(params)
     must = pad_forced(forced, n)
@@ -148,6 +151,7 @@ def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Arr
       >>> again = log_probabilities(cell, params, *start, said.symbols)[: said.length].sum()
       >>> np.testing.assert_allclose(again, said.log_probability, rtol=1e-4)
     """
+    check_cell("log_probabilities", cell)
     weights: Any = cell.weights(params)
     _, after = unroll(cell).step(weights, carry, symbols)
     each = jax.nn.log_softmax(at_least_single(jnp.concatenate([logits[None], after[:-1]])))

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnjax.base import Cell, PyTree, run, unroll
 from rnnjax.base._carries import memory_cells
+from rnnjax.base._cell import check_cell
 from rnnjax.base._paths import is_recurrent
 from rnnjax.base._seq import num_steps
 from rnnjax.base._unroll import as_step_cell
@@ -68,6 +69,7 @@ def analysis(cell: Cell, params: PyTree, xs: PyTree, plain: bool = False) -> Ana
       >>> int(found.memory), [round(float(a), 2) for a in jnp.exp(found.logs[-1])]
       (10, [0.04, 0.04])
     """
+    check_cell("analysis", cell)
     step, steps = as_step_cell(cell), num_steps(xs)
     system, states = trajectory(step, params, xs)
     size = system.start.size

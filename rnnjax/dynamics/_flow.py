@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_size
+from rnnjax.base._cell import check_cell
+from rnnjax.dynamics._checks import check_state, start_of
 
 
 class Flow(NamedTuple):
@@ -56,8 +58,9 @@ def as_map(cell: Cell, params: PyTree, x: PyTree, carry: PyTree = None) -> _Map:
       >>> f(f(h)).shape
       (6,)
     """
-    weights = cell.weights(params)
-    h0, unflat = ravel_pytree(cell.initial_carry(weights, x) if carry is None else carry)
+    check_cell("as_map", cell)
+    weights, start = start_of("as_map", cell, params, x, carry)
+    h0, unflat = ravel_pytree(start)
     return _Map(lambda h, x: ravel_pytree(cell.step(weights, unflat(h), x, None)[0])[0], h0, unflat)
 
 
@@ -74,6 +77,7 @@ def trajectory(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> 
       >>> trajectory(cell, cell.init(jax.random.key(0), xs[0]), xs)[1].shape
       (4, 4)
     """
+    check_cell("trajectory", cell)
     system = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
     last, before = lax.scan(lambda h, x: (system.advance(h, x), h), system.start, xs)
     return system, jnp.concatenate([before, last[None]])
@@ -111,6 +115,7 @@ def gradient_flow(
 
     Reference: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
     """
+    check_cell("gradient_flow", cell)
     (advance, _, unflat), states = trajectory(cell, params, xs, carry)
     rows = jax.jacrev(lambda h: ravel_pytree(part(unflat(h)))[0])(states[-1])
 
@@ -145,6 +150,7 @@ def loss_flow(
       >>> print(loss_flow(lambda hs, ys: hs[-1, 0], cell, {"u": jnp.full((1, 1), 0.5)}, jnp.ones((3, 1))))
       [0.125 0.25  0.5   1.   ]
     """
+    check_cell("loss_flow", cell)
     weights = cell.weights(params)
     _, h0, unflat = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
 
@@ -194,6 +200,10 @@ def powers(
       >>> float(powers(0.5 * jnp.eye(2), jnp.array([3.0, 4.0]), 2)[-1])
       1.25
     """
+    a, h = check_state("powers: a", a, "[N, N]"), check_state("powers: h", h)
+    check_size("powers: steps", steps, 0)
+    if a.shape != (h.size, h.size):
+        raise ValueError(f"powers takes a [N, N] and h [N], got {list(a.shape)} and {list(h.shape)}")
 
     def step(h: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         h = activation(a @ h)

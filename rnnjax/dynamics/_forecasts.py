@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_size, run, unroll
+from rnnjax.base._cell import check_cell
+from rnnjax.dynamics._checks import start_of
 
 
 def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array:
@@ -29,7 +31,14 @@ def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array
       >>> print(free_run(rnnjax.pointwise(lambda x: 2 * x), (), jnp.ones((5, 1)), 3)[:, 0])
       [2. 4. 8.]
     """
+    check_cell("free_run", cell)
     f, start = left_alone(cell, params, xs)
+    check_size("free_run: steps", steps)
+    y = jax.eval_shape(lambda xs: run(unroll(cell), params, xs)[1], xs)
+    if jnp.shape(y) != jnp.shape(xs):
+        raise ValueError(
+            f"free_run: outputs are {list(jnp.shape(y))} for inputs {list(jnp.shape(xs))}: they are to be alike"
+        )
     return lax.scan(lambda h, _: (f(h), h[h.size - xs.shape[1] :]), start, None, length=steps)[1]
 
 
@@ -48,12 +57,13 @@ def left_alone(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[Callable[[jax
       >>> print(v, f(v))
       [2.] [4.]
     """
-    weights = cell.weights(params)
+    check_cell("left_alone", cell)
+    weights, first = start_of("left_alone", cell, params, xs[0], None)
 
     def read(carry: PyTree, x: jax.Array) -> tuple[PyTree, jax.Array]:
         return cell.step(weights, carry, x, None)
 
-    carry, ys = lax.scan(read, cell.initial_carry(weights, xs[0]), xs)
+    carry, ys = lax.scan(read, first, xs)
     start, unflat = ravel_pytree((carry, ys[-1]))
     return lambda v: ravel_pytree(read(*unflat(v)))[0], start
 
@@ -72,6 +82,10 @@ def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array
       >>> int(valid_time(jnp.array([[0.1], [0.2], [0.9], [0.0]]), jnp.zeros((4, 1))))
       2
     """
+    if jnp.ndim(ys) != 2 or jnp.shape(ys) != jnp.shape(truth):
+        raise ValueError(
+            f"valid_time takes ys and truth [T, D], got {list(jnp.shape(ys))} and {list(jnp.shape(truth))}"
+        )
     errors = jnp.sqrt(((ys - truth) ** 2).mean(1))
     wrong = ~(errors <= jnp.asarray(limit, errors.dtype))  # nan counts as wrong
     return jnp.where(wrong.any(), wrong.argmax(), len(errors))

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base._cell import check_cell
+from rnnjax.dynamics._checks import check_state
 from rnnjax.dynamics._flow import as_map
 
 
@@ -37,7 +39,8 @@ def lyapunov(
       count: how many of the largest exponents to compute; None: all N.
 
     Raises:
-      ValueError: `steps` or `discard` is not a multiple of `every`.
+      ValueError: `steps` or `discard` is not a multiple of `every`, a size or a number is out of range, or h is not a
+        vector.
 
     Example: the exponents of a linear map are the logarithms of the moduli of its eigenvalues.
       >>> import jax.numpy as jnp
@@ -48,6 +51,8 @@ def lyapunov(
     Reference: Benettin, Galgani, Giorgilli, Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems,
     1980.
     """
+    h = check_state("lyapunov: h", h)
+    check_number("lyapunov: dt", dt, 0, without=(0,))
     return _rates(lambda h, _: f(h), h, None, steps, discard, every, count) / jnp.asarray(dt, h.dtype)
 
 
@@ -75,8 +80,12 @@ def cell_lyapunov(
 
     Reference: Engelken, Wolf, Abbott, Lyapunov spectra of chaotic recurrent neural networks, 2023.
     """
+    check_cell("cell_lyapunov", cell)
     system = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    check_size("cell_lyapunov: discard", discard, 0)
     steps = len(jax.tree.leaves(xs)[0]) - discard
+    if steps < 1:
+        raise ValueError(f"cell_lyapunov: discard={discard} leaves none of {steps + discard} steps to average over")
     return _rates(system.advance, system.start, xs, steps, discard, 1, count)
 
 
@@ -99,9 +108,12 @@ def _rates(
     count: int | None,
 ) -> jax.Array:
     """Returns the sorted means of log abs R_ii per step, over the steps that are not discarded."""
-    if steps < 1 or discard < 0 or steps % every or discard % every:
+    for name, value, least in (("steps", steps, 1), ("discard", discard, 0), ("every", every, 1), ("count", count, 1)):
+        if value is not None:
+            check_size(f"lyapunov: {name}", value, least)
+    if steps % every or discard % every:
         raise ValueError(f"{discard} steps to discard and {steps} to average: multiples of {every}, at least one")
-    if count is not None and not 1 <= count <= h.size:
+    if count is not None and count > h.size:
         raise ValueError(f"count={count} exponents of a state of {h.size} numbers: between 1 and {h.size}")
     blocks = (discard + steps) // every
     folded = jax.tree.map(lambda a: a.reshape((blocks, every) + a.shape[1:]), xs)

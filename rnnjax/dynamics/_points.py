@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from rnnjax.base import check_number, check_positive, check_size
+from rnnjax.dynamics._checks import check_state
+
 
 class Points(NamedTuple):
     """Fixed points of h -> f(h), as numpy arrays, the most stable first.
@@ -59,6 +62,10 @@ def fixed_points(
     Reference: Sussillo, Barak, Opening the black box: low-dimensional dynamics in high-dimensional recurrent neural
     networks, 2013.
     """
+    starts = check_state("fixed_points: starts", starts, "[n, N]")
+    check_size("fixed_points: steps", steps, 0)
+    check_positive("fixed_points: tolerance", tolerance)
+    check_number("fixed_points: distance", distance, 0)
     ends = jax.jit(jax.vmap(lambda h: _settle(f, h, steps)))(starts)
     speed = np.asarray(jax.jit(jax.vmap(lambda h: jnp.linalg.norm(f(h) - h)))(ends))
     h, speed, counts = _distinct(np.asarray(ends), speed, tolerance, distance)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base import check_size
+
 
 def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6) -> jax.Array:
     """Returns R^2 against lag: how well a linear probe recovers past inputs from the state.
@@ -34,6 +36,10 @@ def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-
 
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
+    if jnp.ndim(xs) != 2 or jnp.ndim(states) != 3 or jnp.shape(states)[:2] != jnp.shape(xs):
+        given = f"{list(jnp.shape(states))} and {list(jnp.shape(xs))}"
+        raise ValueError(f"memory_curve takes states [B, T, N] and xs [B, T], got {given}")
+    check_size("memory_curve: lags", lags)
     b, steps = xs.shape
     if b < 2 or steps <= lags:
         raise ValueError(f"{b} sequences of {steps} steps for {lags} lags: two sequences and more steps than lags")

@@ -10,6 +10,7 @@ from jax import lax
 from numpy.typing import ArrayLike
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.base._cell import check_cell
 from rnnjax.dynamics._flow import trajectory
 
 _FARTHEST = 60.0  # exp(60) is still finite in single precision
@@ -29,6 +30,7 @@ def jacobians(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> j
       [[1. 3.]
        [2. 4.]]
     """
+    check_cell("jacobians", cell)
     system, states = trajectory(cell, params, xs, carry)
     return jax.vmap(jax.jacrev(system.advance))(states[:-1], xs)
 
@@ -57,6 +59,8 @@ def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax
     Reference: Oliveira, Stewart, Exponential splittings of products of matrices and accurately computing singular
     values of long products, 2000.
     """
+    if jnp.ndim(js) != 3 or jnp.shape(js)[1] != jnp.shape(js)[2]:
+        raise ValueError(f"spectra takes Jacobians [T, N, N], got {list(jnp.shape(js))}")
     n, dtype = js.shape[-1], js.dtype
     eye = jnp.eye(n, dtype=dtype)
     # Any orthogonal matrix works; with a random one the scales soon are in descending order.

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax.base import check_number, check_positive, check_size
+from rnnjax.dynamics._checks import check_state
+
 _System = Callable[[jax.Array], jax.Array]
 
 
@@ -72,6 +75,7 @@ def rk4(field: _System, dt: float) -> _System:
       >>> round(float(rk4(lambda h: -h, 0.1)(jnp.ones(()))), 4)
       0.9048
     """
+    check_number("rk4: dt", dt)
 
     def step(h: jax.Array) -> jax.Array:
         a = field(h)
@@ -101,6 +105,8 @@ def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> _System:
 
     Reference: Mackey, Glass, Oscillation and chaos in physiological control systems, 1977.
     """
+    check_positive("mackey_glass: delay", delay)
+    check_positive("mackey_glass: dt", dt)
     width = round(delay / dt) + 1
 
     def step(h: jax.Array) -> jax.Array:
@@ -150,6 +156,8 @@ def orbit(
       >>> print(orbit(lambda h: 2 * h, jnp.ones(1), 3)[:, 0])
       [2. 4. 8.]
     """
+    check_size("orbit: steps", steps)
+    check_size("orbit: discard", discard, 0)
     h = lax.fori_loop(0, discard, lambda _, h: f(h), h)
     return lax.scan(lambda h, _: (h := f(h), see(h)), h, None, length=steps)[1]
 
@@ -180,6 +188,7 @@ def bifurcation(
       >>> [f"{h:.3f}" for h in abs(ends[0]).tolist()], [f"{h:.3f}" for h in ends[1].tolist()]
       (['0.000', '0.000'], ['-0.958', '0.958'])
     """
+    starts = check_state("bifurcation: starts", starts, "[n, N]")
 
     def settled(value: jax.Array) -> jax.Array:
         return jax.vmap(lambda h: orbit(family(value), h, steps, discard, see))(starts).reshape(-1)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.base._cell import check_cell
 from rnnjax.base._pytrees import path_name
 
 _Kind = Literal["input", "state", "output", "target", "loss"]
@@ -89,6 +90,7 @@ def unfold(
 
     Reference: Goodfellow, Bengio, Courville, Deep learning, 2016, chapter 10.
     """
+    check_cell("unfold", cell)
     tau = len(jax.tree.leaves(xs)[0])
     start = cell.initial_carry(cell.weights(params), jax.tree.map(lambda a: a[0], xs))
     y = jax.eval_shape(lambda p: cell.step(cell.weights(p), start, jax.tree.map(lambda a: a[0], xs), None)[1], params)

@@ -11,7 +11,7 @@ from jax import lax
 
 from rnnjax._deprecated import with_old_arguments
 from rnnjax.base import Cell, PyTree, Seq, check_size, without_marks
-from rnnjax.base._cell import fold, weights_key
+from rnnjax.base._cell import check_cell, fold, weights_key
 from rnnjax.base._seq import first_step_shape
 from rnnjax.data import Batch
 from rnnjax.estimators._base import (
@@ -59,6 +59,7 @@ def backprop(cell: Cell, objective: Objective, truncation: int | None = None) ->
     Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories, 1990.
     """
+    check_cell("backprop", cell)
     if truncation is not None:
         check_size("backprop: truncation", truncation, 0)
 
@@ -127,6 +128,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, truncation: in
     Reference: Williams, Peng, An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories, 1990 (BPTT(h; h')).
     """
+    check_cell("sliding_tbptt", cell)
     check_size("sliding_tbptt: advance", advance)
     check_size("sliding_tbptt: truncation", truncation)
     if advance > truncation:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, tree_where, without_marks
-from rnnjax.base._cell import fold, weights_key
+from rnnjax.base._cell import check_cell, fold, weights_key
 from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.losses import Metrics, Objective
@@ -95,6 +95,7 @@ def score(
       >>> float(metrics["loss"].weight)  # 3 examples of 25 steps
       75.0
     """
+    check_cell("score", cell)
     weights = cell.weights(params, weights_key(key))
 
     def example(carry: PyTree, batch: Batch, key: jax.Array | None) -> tuple[Metrics, PyTree]:

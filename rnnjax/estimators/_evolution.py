@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from rnnjax._deprecated import with_old_arguments
 from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where, without_fast
-from rnnjax.base._cell import fold, weights_key
+from rnnjax.base._cell import check_cell, fold, weights_key
 from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, initial_carries, over_windows, sum_over_examples
@@ -100,6 +100,7 @@ def forward(cell: Cell, objective: Objective, truncation: int | None = None) -> 
     Reference: Baydin et al., Gradients without backpropagation, 2022; Silver et al., Learning by directional gradient
     descent, 2022.
     """
+    check_cell("forward", cell)
     if truncation is not None:
         check_size("forward: truncation", truncation, 0)
 
@@ -174,6 +175,7 @@ def es(cell: Cell, objective: Objective, truncation: int | None = None, sigma: A
     Reference: Salimans et al., Evolution strategies as a scalable alternative to reinforcement learning, 2017; Metz
     et al., Understanding and correcting pathologies in the training of learned optimizers, 2019 (truncated).
     """
+    check_cell("es", cell)
     if truncation is not None:
         check_size("es: truncation", truncation, 0)
     check_positive("es: sigma", sigma)
@@ -225,6 +227,7 @@ def pes(cell: Cell, objective: Objective, truncation: int | None = None, sigma: 
     Reference: Vicol, Metz, Sohl-Dickstein, Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies, 2021.
     """
+    check_cell("pes", cell)
     return _with_pairs("pes", cell, objective, truncation, sigma, fresh=True)
 
 
@@ -257,6 +260,7 @@ def nres(cell: Cell, objective: Objective, truncation: int | None = None, sigma:
 
     Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
     """
+    check_cell("nres", cell)
     return _with_pairs("nres", cell, objective, truncation, sigma, fresh=False)
 
 

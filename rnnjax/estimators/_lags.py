@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, tree_where, unroll
-from rnnjax.base._cell import Step
+from rnnjax.base._cell import Step, check_cell
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
 from rnnjax.estimators._audit import QUICK, flatten_double
@@ -132,6 +132,7 @@ def by_lag(
       >>> [bool(part.any()) for part in parts[0][1]["u"][0]]
       [True, True, False]
     """
+    check_cell("by_lag", cell)
     steps, times = jnp.arange(duration_of(batch)), _steps_with_loss(batch)
 
     def estimate(make: Callable[[Cell], Estimator], cell: Cell, key: jax.Array, lag: jax.Array, t: jax.Array) -> PyTree:

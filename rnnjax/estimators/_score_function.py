@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.base._cell import weights_key
+from rnnjax.base._cell import check_cell, weights_key
 from rnnjax.cells import log_probability
 from rnnjax.credit import NotAdmitted
 from rnnjax.data import Batch
@@ -47,6 +47,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
     Reference: Williams, Simple statistical gradient-following algorithms for connectionist reinforcement learning,
     1992.
     """
+    check_cell("score_function", cell)
 
     def init(params: PyTree, batch: Batch) -> PyTree:
         check_whole_sequences("score_function", batch)

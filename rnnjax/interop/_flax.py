@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax.core import DenyList
 
 from rnnjax.base import Cell, PyTree, factory, stateless
+from rnnjax.base._cell import check_cell
 
 _NOISE = "dropout"
 
@@ -82,6 +83,7 @@ def to_flax(cell: Cell, feature_axes: int = 1, dtype: Any = jnp.float32) -> nn.R
 
     Reference: Heek et al., Flax: a neural network library and ecosystem for JAX, 2020.
     """
+    check_cell("to_flax", cell)
     return _FlaxCell(cell, feature_axes, dtype)
 
 

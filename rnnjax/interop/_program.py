@@ -22,6 +22,7 @@ import numpy as np
 from jax import export
 
 from rnnjax.base import Cell, PyTree, run, without_fast
+from rnnjax.base._cell import check_cell
 from rnnjax.base._pytrees import path_name
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.dynamics._analyses import goes_stepwise
@@ -59,6 +60,7 @@ def save_program(
       >>> again(jnp.ones((2, 5, 3))).shape
       (2, 5, 4)
     """
+    check_cell("save_program", cell)
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     inputs = _named(example)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, Seq, check_size, stack, tree_where, unroll, without_marks, wrapper
-from rnnjax.base._cell import out_shape
+from rnnjax.base._cell import check_cell, out_shape
 from rnnjax.base._pytrees import concatenate
 from rnnjax.base._seq import tree_zeros, with_marks_of
 from rnnjax.cells import linear, pointwise
@@ -181,6 +181,7 @@ def alignments(cell: Cell, params: PyTree, xs: PyTree) -> jax.Array:
        [0.5 0.5]
        [0.5 0.5]]
     """
+    check_cell("alignments", cell)
     weights = cell.weights(params)
 
     def body(carry: PyTree, x: PyTree) -> tuple[PyTree, jax.Array]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, SourceTarget, factory, unroll, without_fast, without_marks
-from rnnjax.base._cell import Weights, identity, split
+from rnnjax.base._cell import Weights, check_cell, identity, split
 from rnnjax.base._seq import tree_zeros
 from rnnjax.seq2seq._attention import Attention, encode_memory
 from rnnjax.wrappers._conditioning import (
@@ -136,6 +136,7 @@ def encoder_decoder(
 
     Reference: Sutskever, Vinyals, Le, Sequence to sequence learning with neural networks, 2014; Cho et al., 2014.
     """
+    check_cell("encoder_decoder", encoder)
     parts = _Parts(encoder, _as_decoder(decoder), attention, bridge)
     return EncoderDecoder(parts.init, parts.initial_carry, parts.step, parts.weights, slow=parts.slow, bind=parts.bind)
 

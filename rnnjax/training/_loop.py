@@ -11,6 +11,7 @@ import optax
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_size
+from rnnjax.base._cell import check_cell
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Batch, Stream
@@ -93,6 +94,7 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
       >>> int(progress.state.step), bool(progress.finite)
       (20, True)
     """
+    check_cell("training.init: Trainer", trainer.cell)
     check_size("Trainer: accumulate", trainer.accumulate)
     run_key, params_key = jax.random.split(key)
     position = trainer.stream.init(data)
@@ -208,6 +210,7 @@ def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., 
       >>> float(metrics["loss"].weight)  # 3 batches of 8 examples of 25 steps
       600.0
     """
+    check_cell("evaluate", cell)
 
     def whole(params: PyTree, data: PyTree, key: jax.Array, length: Any = stream.length) -> Metrics:
         def body(i: jax.Array, progress: tuple[PyTree, PyTree, Metrics]) -> tuple[PyTree, PyTree, Metrics]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, Seq, factory, tree_where, unroll, without_marks, wrapper
+from rnnjax.base._cell import check_cell
 from rnnjax.base._seq import first_step_shape, tree_zeros
 from rnnjax.data import Batch
 from rnnjax.trees._cells import TreeCell
@@ -102,6 +103,7 @@ def at_leaves(cell: Cell) -> Cell:
       >>> ys[forest.roots].shape
       (2, 5)
     """
+    check_cell("at_leaves", cell)
     inner = unroll(cell)
 
     def step(w: PyTree, carry: PyTree, forest: Forest, key: jax.Array | None = None) -> tuple[PyTree, Forest]:
@@ -130,6 +132,7 @@ def in_reading_order(cell: Cell) -> Cell:
       >>> print(rnnjax.run(in_reading_order(total), (), forest._replace(leaves=jnp.ones(3)))[1][forest.roots])
       [2. 1.]
     """
+    check_cell("in_reading_order", cell)
     inner = unroll(cell)
 
     def sentence(forest: Forest) -> Seq:

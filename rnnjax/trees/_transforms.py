@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from rnnjax.base import Cell, PyTree
-from rnnjax.base._cell import split
+from rnnjax.base._cell import check_cell, split
 from rnnjax.trees._cells import TreeCell
 
 
@@ -36,6 +36,7 @@ def at_nodes(tree: TreeCell, cell: Cell) -> TreeCell:
 
     Reference: Ba, Kiros, Hinton, Layer normalization, 2016; Srivastava et al., Dropout, 2014.
     """
+    check_cell("at_nodes", cell)
 
     def init(key: jax.Array, x: Any) -> PyTree:
         kt, kc = jax.random.split(key)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_size, factory, stack
-from rnnjax.base._cell import Step
+from rnnjax.base._cell import Step, check_cell
 from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import BoundFactor, Factor, evolution, uniform
@@ -109,6 +109,7 @@ def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
       >>> bool(jnp.allclose(*ys, atol=1e-5))
       True
     """
+    check_cell("halves_window", cell)
     return fast_window(cell, plan, jnp.concatenate, lambda h: ComplexPair(*jnp.split(h, 2)))
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_rate, factory, with_step, wrapper
-from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, fold, split
+from rnnjax.base._cell import WEIGHTS_TAG, ZONEOUT_TAG, check_cell, fold, split
 from rnnjax.base._numerics import as_dtype, bernoulli
 from rnnjax.base._outputs import output_in_carry
 from rnnjax.base._paths import RECURRENT
@@ -104,6 +104,7 @@ def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
 
     Reference: Merity, Keskar, Socher, Regularizing and optimizing LSTM language models, 2018.
     """
+    check_cell("dropconnect", core)
     check_rate("dropconnect: rate", rate)
     names = names or (RECURRENT,)
 

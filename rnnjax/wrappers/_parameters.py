@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from rnnjax.base import Cell, PyTree, Seq, factory, wrapper
-from rnnjax.base._cell import WEIGHTS_TAG, fold, split
+from rnnjax.base._cell import WEIGHTS_TAG, check_cell, fold, split
 from rnnjax.base._compose import under_name
 from rnnjax.base._unroll import scan_window
 from rnnjax.cells._fused_window import Fused
@@ -76,6 +76,7 @@ def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
       >>> h, _ = rnnjax.run(core, core.init(jax.random.key(0), jnp.zeros(4)), jnp.zeros(4), carry=jnp.ones(4))
       >>> np.testing.assert_allclose(jnp.linalg.norm(h), 2.0, rtol=1e-5)
     """
+    check_cell("parametrize", core)
 
     def check(params: PyTree) -> PyTree:
         have = sorted(params) if isinstance(params, dict) else []
@@ -121,6 +122,7 @@ def tie_weights(cell: Cell, put: Callable[[PyTree, PyTree], PyTree], get: Callab
 
     Reference: Press, Wolf, Using the output embedding to improve language models, 2017.
     """
+    check_cell("tie_weights", cell)
     return cell.replace(
         init=lambda key, x: put(cell.init(key, x), None),
         weights=lambda params, key=None: cell.weights(put(params, get(params)), key),

@@ -1,5 +1,7 @@
 """Law: an input, params or a carry that do not fit a cell are refused in one line that names a shape."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,7 @@ from rnnjax import (
     vanilla,
 )
 
+SOME = {"lstm", "urnn", "lru", "conv-lstm", "stack", "bidirectional"}
 MAPS = {"linear", "embed", "pointwise", "layer-norm", "rms-norm", "dropout", "memoryless"}  # have no carry
 ANY_AXES = {"pointwise", "dropout", "memoryless"}  # a function of the user's, which may take arrays of any shape
 # The number of features is not in their params.
@@ -106,6 +109,30 @@ def test_integers_where_floating_numbers_are_wanted(row):
         refused(cell, jnp.ones(xs.shape, int), given, match=rf"x is \[{T}, .*integers.*floating")
 
 
+@rows([r for r in ROWS if r.features is not None and r.name not in ANY_AXES], fast=[r for r in ROWS if r.name in SOME])
+def test_inputs_of_another_kind(row):
+    cell, xs, params, _ = start(row)
+    for given in (None, params):
+        refused(cell, xs.astype(complex), given, match=rf"x is \[{T}, .*complex where real numbers")
+        refused(cell, list(np.asarray(xs).tolist()), given, match=rf"x is a list of {T}: jnp.asarray .*\[{T}, ")
+        refused(cell, list(xs), given, match=rf"x is a list of {T}: jnp.asarray .*\[{T}, ")
+
+
+@rows([r for r in ROWS if r.features is not None], fast=[r for r in ROWS if r.name in SOME])
+def test_params_and_inputs_of_different_types(row, x64):
+    """They run by promotion, or are refused in one line."""
+    cell, xs = window(row), inputs(row)
+    for types in (("float32", "float64"), ("float64", "float32"), ("float32", "bfloat16"), ("bfloat16", "float32")):
+        params = jax.eval_shape(cell.init, KEY, xs.astype(types[0]))
+        if jax.tree.leaves(params):
+            with jax.numpy_dtype_promotion("standard"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of a scatter
+                try:
+                    traced(cell, xs.astype(types[1]), params)
+                except ValueError as error:
+                    assert f"params are {types[0]} and x is {types[1]}: cast" in str(error)
+
+
 @rows([r for r in ROWS if r.name not in ("gru", "pointwise", "dropout")])
 def test_params_of_another_cell(row):
     cell, xs, params, _ = start(row)
@@ -144,6 +171,18 @@ OWN = {
     "a part": (
         lambda: traced(linear(H), jnp.ones(D), lstm(H).init(KEY, jnp.ones(D))),
         r"b \[4\] is missing and 0/b \[16\] is one",
+    ),
+    "no params": (lambda: run(lstm(H), None, jnp.ones(D)), r"params are None, wanted those of cell\.init\(key, x\)"),
+    "a text": (lambda: run(lstm(H), GRU, "abc"), "x holds 'abc': an array of numbers is wanted"),
+    "texts": (lambda: lstm(H).init(KEY, np.array(["a", "b"])), "x holds an array of <U1"),
+    "a film without channels": (
+        lambda: traced(unroll(rnnjax.conv_lstm(H)), jnp.ones((T, 8, 8))),
+        r"x is \[12, 8, 8\]: one axis too few, features or channels come last, as in x\[\.\.\., None\]",
+    ),
+    "a picture without channels": (lambda: traced(rnnjax.conv_gru(H), jnp.ones((8, 8))), "channels come last"),
+    "a film unrolled twice": (
+        lambda: traced(unroll(unroll(rnnjax.conv_lstm(H))), jnp.ones((T, 8, 8, 1))),
+        "windows already",
     ),
     "symbols": (lambda: traced(unroll(language_model()), jnp.ones((5, T), int)), r"x is \[5, 12\].*vmap"),
     "an LSTM's carry": (lambda: traced(lstm(H), jnp.ones(D), None, (jnp.ones(H), jnp.ones(H))), r"wanted \(\(\), LSTM"),

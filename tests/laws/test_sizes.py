@@ -17,6 +17,7 @@ GIVEN = {  # what stands for arguments without a default
     "hidden": 4, "width": 4, "classes": 4, "vocabulary": 4, "states": 4, "k": 2, "length": 4, "delay": 2,
     "reflections": 2, "capacity": 2, "count": 2, "advance": 1, "truncation": 2, "rate": 0.5, "p": 0.5, "t": 1.0,
     "shortest": 1, "longest": 2, "n": 4, "cell": lstm(4), "core": lstm(4), "update": lambda p, h, z: (h, h),
+    "apply": lambda p, x: x,
     "init": lambda key, x: (), "y0": np.ones(2), "drive": lambda p, x: (x, x), "f": jnp.tanh, "objective": None,
     "attention": None, "memory": None, "shape": (1, 1, 1), "moves": [[0]], "layer": lstm,
     "block": "s5", "depth": 2, "gate": lstm(4), "channels": 2,
@@ -71,6 +72,27 @@ def test_a_number_is_one_finite_number(f, name):
     for value in bad:
         with pytest.raises(ValueError, match=f"{'temperature' if name == 't' else name} is a .*number.*, got"):
             attempt(f, name, value)
+
+
+TAKE_CELLS = [
+    pytest.param(f, name, id=f"{folder}.{f.__name__}-{name}")
+    for folder in (*FOLDERS, "dynamics", "training", "interop")
+    for f in vars(importlib.import_module(f"rnnjax.{folder}")).values()
+    if inspect.isfunction(f) and f.__name__ in importlib.import_module(f"rnnjax.{folder}").__all__
+    for name, p in inspect.signature(f).parameters.items()
+    if str(p.annotation) == "Cell" and p.kind is p.POSITIONAL_OR_KEYWORD
+]
+
+
+@pytest.mark.parametrize("f, name", TAKE_CELLS)
+def test_what_takes_a_cell_takes_no_function_that_makes_one(f, name):
+    ps = inspect.signature(f).parameters.values()
+    needed = [p.name for p in ps if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    for bad, given in ((lstm, r"the function lstm: .*lstm\(128\)"), ("lstm", "str"), (None, "NoneType")):
+        optional = bad is None and inspect.signature(f).parameters[name].default is None
+        if not optional:
+            with pytest.raises(ValueError, match=f"takes a cell, got {given}"):
+                f(**{n: GIVEN.get(n, 2) for n in needed} | {name: bad})
 
 
 def test_numbers_that_are_what_they_should_be():
