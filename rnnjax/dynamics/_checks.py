@@ -37,9 +37,7 @@ def start_of(what: str, cell: Cell, params: PyTree, x: PyTree, carry: PyTree) ->
       ValueError: x, params or carry do not fit the cell, or x has marks.
     """
     if isinstance(x, Seq):
-        raise ValueError(
-            f"{what} takes plain inputs, got a Seq: give the steps of one example that count, as xs[valid]"
-        )
+        raise ValueError(f"{what} takes plain inputs, got a Seq: give the steps that count, as xs[valid]")
     with explained(cell, x, params):
         weights = cell.weights(params)
         if carry is not None:

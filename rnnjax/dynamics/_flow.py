@@ -151,8 +151,8 @@ def loss_flow(
       [0.125 0.25  0.5   1.   ]
     """
     check_cell("loss_flow", cell)
-    weights = cell.weights(params)
     _, h0, unflat = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    weights = cell.weights(params)
 
     def total(nudges: jax.Array) -> jax.Array:
         def step(h: jax.Array, at: tuple[PyTree, jax.Array]) -> tuple[jax.Array, tuple[PyTree, PyTree]]:

@@ -36,9 +36,7 @@ def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array
     check_size("free_run: steps", steps)
     y = jax.eval_shape(lambda xs: run(unroll(cell), params, xs)[1], xs)
     if jnp.shape(y) != jnp.shape(xs):
-        raise ValueError(
-            f"free_run: outputs are {list(jnp.shape(y))} for inputs {list(jnp.shape(xs))}: they are to be alike"
-        )
+        raise ValueError(f"free_run: outputs are {list(jnp.shape(y))} for inputs {list(jnp.shape(xs))}, wanted alike")
     return lax.scan(lambda h, _: (f(h), h[h.size - xs.shape[1] :]), start, None, length=steps)[1]
 
 
@@ -58,7 +56,7 @@ def left_alone(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[Callable[[jax
       [2.] [4.]
     """
     check_cell("left_alone", cell)
-    weights, first = start_of("left_alone", cell, params, xs[0], None)
+    weights, first = start_of("left_alone", cell, params, jax.tree.map(lambda a: a[0], xs), None)
 
     def read(carry: PyTree, x: jax.Array) -> tuple[PyTree, jax.Array]:
         return cell.step(weights, carry, x, None)
@@ -83,9 +81,8 @@ def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array
       2
     """
     if jnp.ndim(ys) != 2 or jnp.shape(ys) != jnp.shape(truth):
-        raise ValueError(
-            f"valid_time takes ys and truth [T, D], got {list(jnp.shape(ys))} and {list(jnp.shape(truth))}"
-        )
+        given = f"{list(jnp.shape(ys))} and {list(jnp.shape(truth))}"
+        raise ValueError(f"valid_time takes ys and truth [T, D], got {given}")
     errors = jnp.sqrt(((ys - truth) ** 2).mean(1))
     wrong = ~(errors <= jnp.asarray(limit, errors.dtype))  # nan counts as wrong
     return jnp.where(wrong.any(), wrong.argmax(), len(errors))
