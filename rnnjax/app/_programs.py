@@ -159,8 +159,11 @@ def plain_metrics(metrics: Any) -> dict[str, float]:
     return {name: float(m.value()) for name, m in metrics.items()}
 
 
+_PARTS = ("params", "carry", "batch", "metrics", "next_carry", "grads")  # in the order of computation
+
+
 def _step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> dict[str, PyTree]:
-    """Returns the values of the next step, in the order of computation, with an axis of its batches."""
+    """Returns the values of the next step, by the names of `_PARTS`, with an axis of its batches."""
     state = progress.state
 
     def body(at: tuple[PyTree, PyTree], i: jax.Array) -> tuple[tuple[PyTree, PyTree], Piece]:
@@ -180,8 +183,8 @@ def _step_parts(trainer: training.Trainer, progress: Progress, data: PyTree) -> 
 
 def _first_bad(tree: dict[str, PyTree]) -> str | None:
     """Returns the name of the first leaf that contains nan or inf."""
-    for group, values in tree.items():
-        for path, leaf in jax.tree.leaves_with_path(values):
+    for group in _PARTS:  # a dict that comes out of jit is sorted by name
+        for path, leaf in jax.tree.leaves_with_path(tree[group]):
             if jnp.issubdtype(leaf.dtype, jnp.floating) and not bool(jnp.isfinite(leaf).all()):
                 return "/".join(filter(None, [group, path_name(path)]))
     return None

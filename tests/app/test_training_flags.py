@@ -70,6 +70,9 @@ def test_a_decaying_run_is_prolonged_by_its_horizon_alone(tmp_path):
     longer = train(tmp_path, num_steps=6, schedule="linear", horizon=6)
     rates = [0.05 * (1 - 0.9 * step / (3 if step < 3 else 6)) for step in range(6)]
     np.testing.assert_allclose([w(longer, step) for step in longer.steps], by_hand(rates), rtol=1e-5)
+    part = train(tmp_path / "part", num_steps=2, schedule="linear", horizon=6)  # it decays as if it went on
+    rates = [0.05 * (1 - 0.9 * step / 6) for step in range(2)]
+    np.testing.assert_allclose([w(part, step) for step in part.steps], by_hand(rates), rtol=1e-5)
 
 
 def test_the_score_decides_which_params_are_best(tmp_path, monkeypatch):

@@ -113,6 +113,19 @@ def test_a_nest_of_wrappers_by_hand():
     assert parts[2, "linear(2)"].y.shape == (T, 2)
 
 
+def test_the_table_of_a_small_network_by_hand():
+    """A share is of the whole, numbers end in one column, and what is scanned twice is named once."""
+    scanned = rnnjax.recurrent(2, lambda p, h, z: (h, h))
+    found = describe(unroll(stack(linear(2), scanned, scanned)), jnp.ones((T, 1)))  # 1 * 2 + 2, and twice 2 * 2
+    assert found.short().endswith("; scanned: recurrent(2, <lambda>)")
+    assert [row[4] for row in found.rows()] == ["", "", "33.3%", "33.3%", "33.3%"]
+    lines = describe(unroll(stack(linear(20), linear(1))), jnp.ones((T, 1))).__str__().splitlines()
+    assert len({line.index(size) + len(size) for line, size in zip(lines[4:6], ("40", "21"))}) == 1
+    wide = describe(unroll(stack(linear(60), linear(1))), jnp.ones((T, 1))).__str__().splitlines()
+    ends = [line.index(size) + len(size) for line, size in zip(wide[4:6], ("120", " 61"))]
+    assert ends[0] == ends[1] == wide[0].index("parameters") + len("parameters")
+
+
 def test_what_is_scanned_says_so():
     found = describe(unroll(stack(linear(H), rnnjax.recurrent(H, lambda p, h, z: (h, h)), lstm(H))), jnp.ones((T, 3)))
     assert [part.time for part in found.parts] == ["", "", "window", "scan", "window"]
