@@ -178,11 +178,17 @@ def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
 
 
 def _inner_takes(cell: _Cell, x: _PyTree) -> bool:
-    """Whether a part of the cell takes x as a window: of all cells, those of windows take marks."""
-    from rnnjax.base._seq import Seq  # it imports this file
+    """Whether a part of the cell takes x as a window: then its carry does not depend on the first axis of x."""
 
-    parts = cell.made.args if cell.made is not None else ()
-    return any(_runs(part, Seq(_features(x)), None) for part in parts if isinstance(part, type(cell)))
+    def carry(part: _Cell, x: _PyTree) -> dict[str, tuple[int, ...]]:
+        def start(x: _PyTree) -> _PyTree:
+            return part.initial_carry(part.weights(part.init(jax.random.key(0), x)), x)
+
+        return _shapes(jax.eval_shape(start, x))
+
+    longer = jax.eval_shape(lambda x: jax.tree.map(lambda a: jnp.concatenate([a, a[:1]]), x), x)
+    parts = [part for part in (cell.made.args if cell.made is not None else ()) if isinstance(part, type(cell))]
+    return any(_runs(part, x, None) and carry(part, x) == carry(part, longer) for part in parts)
 
 
 def _advice(x: _PyTree, axes: int, symbols: bool, channels: bool) -> str:

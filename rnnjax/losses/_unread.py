@@ -52,6 +52,6 @@ _zeroed = Primitive("zeroed")
 _zeroed.def_impl(jax.jit(_zeros))
 _zeroed.def_abstract_eval(lambda x, unread: x)
 ad.defjvp(_zeroed, lambda tangent, x, unread: _zeroed.bind(tangent, unread), None)
-ad.primitive_transposes[_zeroed] = _transposed
+ad.primitive_transposes.update({_zeroed: _transposed})
 batching.defbroadcasting(_zeroed)
 mlir.register_lowering(_zeroed, mlir.lower_fun(_zeros, multiple_results=False))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax import plotting
+from rnnjax import lstm, plotting
 from rnnjax._deprecated import NEW_ARGUMENTS, NEW_NAMES, NEW_PICTURES
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +178,7 @@ def test_an_old_argument_works_and_says_the_new_one(path):
     for old, new in NEW_ARGUMENTS[path].items():
         needed = [p for p in parameters.values() if p.default is p.empty and p.name != new]
         with pytest.warns(DeprecationWarning, match=f"the argument {old} is called {new}"):
-            function(*[np.ones((1, 2, 2)), [1], 1][: len(needed)], **{old: [1] if new == "predicted" else 1})
+            first = lstm(2) if next(iter(parameters)) == "cell" else np.ones((1, 2, 2))
+            function(*[first, [1], 1][: len(needed)], **{old: [1] if new == "predicted" else 1})
         with pytest.raises(TypeError, match=f"{old} is called {new}; give {new} alone"):
             function(**{old: 1, new: 1})
