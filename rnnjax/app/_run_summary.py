@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rnnjax.app._state import RunState
 from rnnjax.base import PyTree, count
 from rnnjax.runs import provenance
 
-if TYPE_CHECKING:
-    from rnnjax.app._session import Session
+
+class _Session(Protocol):
+    """What is read of a session, whose own file imports this one."""
+
+    config: Any
+    setup: Any
+    programs: Any
+    data: PyTree
+    records: list[dict[str, Any]]
+    pace: Any
+    workdir: Any
+
+    def score(self, saved: RunState, /) -> float | None: ...
 
 
-def summary_of(session: Session, saved: RunState, params: PyTree, best_step: int) -> dict[str, Any]:
+def summary_of(session: _Session, saved: RunState, params: PyTree, best_step: int) -> dict[str, Any]:
     """Returns the summary of a finished run whose best parameters are `params`, those of step `best_step`."""
     last, setup = session.records[-1] if session.records else {}, session.setup
     return {
