@@ -19,9 +19,13 @@ CODE = re.compile(r"(`+[^`]+`+)")
 def text_of(line: str) -> str:
     """A line of prose: code keeps its characters, all others lose their meaning in reStructuredText."""
     parts = CODE.split(line)
-    return "".join(
-        f"``{part.strip('`')}``" if CODE.fullmatch(part) else re.sub(r"([*_|\\<>])", r"\\\1", part) for part in parts
-    )
+    for i, part in enumerate(parts):
+        if CODE.fullmatch(part):
+            after = "\\ " if parts[i + 1][:1].isalnum() else ""  # `Seq`s: code ends within a word
+            parts[i] = f"``{part.strip('`')}``{after}"
+        else:
+            parts[i] = re.sub(r"([*_|\\<>])", r"\\\1", part)
+    return "".join(parts)
 
 
 def blocks_of(lines: list[str]) -> Iterator[list[str]]:

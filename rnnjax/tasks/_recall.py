@@ -63,8 +63,7 @@ def induction(length: int = 256, symbols: int = 16) -> Task:
         x = symbols at random; the mark stands at one place among them, and at the last step      y = what followed it
 
     Tokens: 0 .. symbols - 1, then the mark. The loss is the cross-entropy in nats at the last step; without memory the
-      best
-    value is ln(symbols).
+    best value is ln(symbols).
 
     Args:
       length: the number of steps, at least 3.
