@@ -153,7 +153,7 @@ def cells_page() -> str:
         lines = "<br>".join(f"`{line}`" for line in code.split("\n") if line)
         values = (f"`{name}`", lines, str(count), str(state), window, refuses, source(factory))
         rows.append(f"| {' | '.join(values)} |")
-    return CELLS_HEAD.format(units=UNITS, features=FEATURES) + "\n".join(rows) + "\n"
+    return CELLS_HEAD.format(units=UNITS, features=FEATURES) + "\n".join(rows) + "\n```\n"
 
 
 CELLS_HEAD = """---
@@ -165,6 +165,9 @@ html_theme.sidebar_secondary.remove: true
 The layers that `--cell` takes. Parameters and the numbers of the state are counted for {units} units and {features}
 features of an input. A cell with a window of its own runs a whole sequence by faster code; the others run step by
 step, with the same result. All rules take a cell but those listed as refusing it.
+
+```{{table}}
+:class: cells
 
 | cell | recurrence | parameters | state | own window | rules that refuse it | source |
 |---|---|---|---|---|---|---|
