@@ -5,10 +5,16 @@
 after a build into `docs/_build/html`. It needs selenium, Chromium and its driver, and no network: pages are files.
 """
 
+import importlib
 import shutil
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
+
+import rnnjax
+from rnnjax.app._registry import CELLS
 
 SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
 PAGES = {
@@ -24,14 +30,8 @@ PAGES = {
     "generated/reference/cells": "rnnjax.cells",
 }
 FOUND = {"tbptt": "howto/carry_state", "mask": "howto/lengths"}
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if not (BROWSER and DRIVER):
-    pytest.skip("no chromium with its chromedriver: the site is not opened in a browser", allow_module_level=True)
 if not SITE.exists():
     pytest.skip(f"{SITE} is not built: run .ci/docs", allow_module_level=True)
-
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 # Right ends of what is wider than the window and can be scrolled into it neither by itself nor by what it stands in.
 CUT_OFF = """
@@ -45,12 +45,15 @@ return [...document.querySelectorAll(".bd-article *")]
 
 @pytest.fixture(scope="module")
 def browser():
-    options = ChromeOptions()
-    options.binary_location = BROWSER
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("no chromium with its chromedriver: the site is not opened in a browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
-    driver = Chrome(options=options, service=ChromeService(DRIVER))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
     yield driver
     driver.quit()
 
@@ -96,3 +99,21 @@ def test_the_search_finds_a_page(browser, word):
     browser.get(f"{SITE.as_uri()}/search.html?q={word}")
     wanted = f'#search-results a[href*="{FOUND[word]}.html"]'
     assert WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", wanted))
+
+
+@pytest.mark.parametrize("folder", rnnjax._FOLDERS)
+def test_every_public_name_is_on_the_reference(folder):
+    text = (SITE / "generated" / "reference" / f"{folder}.html").read_text(encoding="utf-8")
+    names = importlib.import_module(f"rnnjax.{folder}").__all__
+    assert [name for name in names if f'id="rnnjax.{folder}.{name}"' not in text] == []
+
+
+def test_the_table_of_cells_is_complete(browser):
+    resize(browser, 1280)
+    browser.get(f"{SITE.as_uri()}/generated/cells.html")
+    read = "return [...document.querySelectorAll('table.cells tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    rows = {name.strip(): rest for name, *rest in browser.execute_script(read)}
+    assert set(rows) == set(CELLS)
+    for name, (recurrence, parameters, state, window, refused, _) in rows.items():
+        assert "=" in recurrence, name
+        assert parameters.isdigit() and state.isdigit() and window in ("yes", "no") and refused, name
