@@ -50,7 +50,7 @@ def entry(folder: ModuleType, name: str) -> str:
     value = " ".join(repr(thing).split())
     if len(value) > 100 or " at 0x" in value:
         value = f"a {type(thing).__name__}" + (f" of {', '.join(map(str, thing))}" if isinstance(thing, dict) else "")
-    return f".. py:data:: {full}\n{also}\n   ``{value}``\n"
+    return f".. py:data:: {name}\n{also}\n   ``{value}``\n"
 
 
 def reference(name: str) -> str:
@@ -94,7 +94,7 @@ def source(factory: Any) -> str:
     match = re.search(r"References?:\s*((?:.+\n?)+)", inspect.getdoc(factory) or "")
     text = " ".join(match[1].split()) if match else ""
     year = re.search(r"\b(?:19|20)\d\d\b", text)
-    return f"{re.split(',| et al', text)[0]} {year[0]}" if year else ""
+    return f"{re.split(',| et al', text)[0]} {year[0]}" if year else "none"
 
 
 def refused(cell: rnnjax.Cell) -> list[str]:

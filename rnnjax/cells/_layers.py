@@ -84,6 +84,10 @@ def lstm(
 def peephole_lstm(hidden: int, forget_bias: Any = 1.0, bias: bool = True, u_init: Initializer = orthogonal) -> Cell:
     """The LSTM with peepholes: `stack(linear(4 hidden), peephole_core(hidden, forget_bias))`.
 
+        i, f, g, o = x_t w + b + h_{t-1} u
+        c_t = sigmoid(f + p_f c_{t-1} + forget_bias) c_{t-1} + sigmoid(i + p_i c_{t-1}) tanh(g)
+        h_t = sigmoid(o + p_o c_t) tanh(c_t)
+
     Example:
       >>> import jax, jax.numpy as jnp
       >>> params = peephole_lstm(4).init(jax.random.key(0), jnp.ones(3))
