@@ -80,6 +80,10 @@ def test_a_page_opens_and_nothing_is_cut_off(browser, page, width):
 def test_text_stands_out_from_the_page(browser, theme):
     resize(browser, 1280)
     browser.get(f"{SITE.as_uri()}/index.html")
+    still = (
+        "const style = document.createElement('style'); style.textContent = arguments[0]; document.head.append(style)"
+    )
+    browser.execute_script(still, "* { transition: none !important }")  # colours are those of the theme at once
     browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
     colours = "const s = getComputedStyle(document.querySelector(arguments[0])); return s[arguments[1]]"
     ink = brightness(browser.execute_script(colours, ".bd-article p", "color"))
