@@ -27,7 +27,7 @@ PAGES = {
     "tutorials/unitary": "unitary",
     "results/first_points": "First points",
     "generated/cells": "All cells",
-    "generated/reference/cells": "rnnjax.cells",
+    "generated/reference/losses": "rnnjax.losses",
 }
 FOUND = {"tbptt": "howto/carry_state", "mask": "howto/lengths"}
 if not SITE.exists():
@@ -38,7 +38,7 @@ CUT_OFF = """
 const scrolls = e => ["auto", "scroll", "hidden"].includes(getComputedStyle(e).overflowX);
 const framed = e => e && e !== document.body && (scrolls(e) || framed(e.parentElement));
 return [...document.querySelectorAll(".bd-article *")]
-  .filter(e => e.getBoundingClientRect().right > window.innerWidth + 1 && !framed(e))
+  .filter(e => e.getBoundingClientRect().right > arguments[0] + 1 && !framed(e))
   .map(e => e.tagName + ": " + e.textContent.slice(0, 60));
 """
 
@@ -69,7 +69,7 @@ def test_a_page_opens_and_nothing_is_cut_off(browser, page, width):
     resize(browser, width)
     browser.get(f"{SITE.as_uri()}/{page}.html")
     assert PAGES[page].lower() in browser.find_element("css selector", ".bd-article h1").text.lower()
-    assert browser.execute_script(CUT_OFF) == []
+    assert browser.execute_script(CUT_OFF, width) == []
     broken = "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
     assert browser.execute_script(broken) == []
     messages = [entry["message"] for entry in browser.get_log("browser")]
@@ -80,9 +80,7 @@ def test_a_page_opens_and_nothing_is_cut_off(browser, page, width):
 def test_text_stands_out_from_the_page(browser, theme):
     resize(browser, 1280)
     browser.get(f"{SITE.as_uri()}/index.html")
-    still = (
-        "const style = document.createElement('style'); style.textContent = arguments[0]; document.head.append(style)"
-    )
+    still = "const s = document.createElement('style'); s.textContent = arguments[0]; document.head.append(s)"
     browser.execute_script(still, "* { transition: none !important }")  # colours are those of the theme at once
     browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
     colours = "const s = getComputedStyle(document.querySelector(arguments[0])); return s[arguments[1]]"

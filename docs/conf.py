@@ -41,6 +41,7 @@ nb_merge_streams = True
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 add_module_names = False
 python_maximum_signature_line_length = 88
 html_math_renderer = "mathml"
