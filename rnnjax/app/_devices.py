@@ -16,26 +16,7 @@ from rnnjax.runs._flags_file import flag_value, read_flags
 from rnnjax.training import Trainer
 
 AUTO = "auto"
-_MOST = 8  # devices of a CPU that auto takes, and that a CPU with fewer cores is divided into: each takes time to make
-_FEWEST_EXAMPLES = 8  # of each device: sharing out fewer was not measured
-_SMALL = 200  # units of a layer whose weights stay in the cache of each core
-_UNITS_PER_EXAMPLE = 20  # of a larger layer: with fewer examples each core mostly reads weights, all of them
-
-
-def _helpful(batch: int, units: int, cores: int) -> int:
-    """Returns how many cores make a training step fastest: a divisor of the batch. The limits were measured.
-
-    Example:
-      >>> _helpful(batch=64, units=128, cores=2), _helpful(batch=20, units=650, cores=2), _helpful(9, 128, cores=2)
-      (2, 1, 1)
-      >>> _helpful(batch=64, units=128, cores=6)
-      4
-    """
-
-    def helps(n: int) -> bool:
-        return batch // n >= _FEWEST_EXAMPLES and units <= max(_SMALL, _UNITS_PER_EXAMPLE * (batch // n))
-
-    return max(n for n in range(1, min(cores, _MOST) + 1) if n == 1 or (batch % n == 0 and helps(n)))
+_MOST = 8  # that a CPU with fewer cores is divided into: a thousand take a minute
 
 
 def recorded_devices(folder: Path | None) -> int | None:
@@ -73,7 +54,7 @@ def _first_guess(config: Config, recorded: int | None) -> int:
         return int(config.devices)
     if recorded is not None:
         return recorded
-    return _helpful(config.batch_size, config.hidden_size, usable_cores())
+    return training.helpful_devices(config.batch_size, config.hidden_size, usable_cores())
 
 
 def taken_devices(config: Config, make_trainer: Callable[[], Trainer], data: PyTree, recorded: int | None) -> int:
@@ -97,5 +78,7 @@ def taken_devices(config: Config, make_trainer: Callable[[], Trainer], data: PyT
     trainer = make_trainer()
     if not trainer.estimator.adds:
         return 1
-    batch = jax.eval_shape(lambda data: trainer.stream.next(data, trainer.stream.init(data), jax.random.key(0))[0], data)
-    return _helpful(batch_size_of(batch), config.hidden_size, min(there, usable_cores()))
+    batch = jax.eval_shape(
+        lambda data: trainer.stream.next(data, trainer.stream.init(data), jax.random.key(0))[0], data
+    )
+    return training.helpful_devices(batch_size_of(batch), config.hidden_size, min(there, usable_cores()))

@@ -246,9 +246,9 @@ _HELP = {
     "picture": "Format of curves and other pictures of the run.",
     "compilation_cache": "Folder that keeps compiled programs between runs; empty: in the user's cache "
     "folder; off: none.",
-    "devices": "Devices that share each batch; on a machine with only a CPU, the number of its cores to use. auto: the "
-    "cores that make a step faster, as flags.cfg then records; a resumed run takes the number recorded, and one without "
-    "a CPU of several cores takes one. 0: one, or with --coordinator those of all processes.",
+    "devices": "Devices that share each batch; on a machine with only a CPU, the number of its cores to use. auto: as "
+    "many cores as make a step faster, or the number that flags.cfg has of a run that is resumed; one where there is "
+    "more than a CPU. 0: one, or with --coordinator those of all processes.",
     "coordinator": "HOST:PORT of process 0, if several processes train one run; auto or slurm: JAX reads everything "
     "from the environment. Default: this process only.",
     "num_processes": "Number of processes, with --coordinator=HOST:PORT.",

@@ -148,7 +148,7 @@ class Session:
         saved, restored = self.restore()
         if self.config.devices < self.recorded_devices:
             self.tell(
-                f"flags.cfg has --devices={self.recorded_devices}, which are not here: goes on with "
+                f"flags.cfg has --devices={self.recorded_devices}, this machine has fewer: goes on with "
                 f"{self.config.devices}, equal up to rounding"
             )
         if restored is not None and self.over(saved):
