@@ -71,7 +71,7 @@ def prepared(command: str) -> list[Timed]:
     chosen = config.devices
     if chosen == "auto":
         chosen = training.helpful_devices(config.batch_size, config.hidden_size)
-    devices = distributed.mesh(chosen)
+    devices = distributed.mesh(int(chosen))
     data = distributed.replicate(data, devices)
     compiled = programs(experiment.build_with(facts), config, devices)
     progress = [compiled.init(data)]

@@ -96,7 +96,7 @@ def _whole(name: str, default: int, least: int) -> _Define:
     return lambda v: flags.DEFINE_integer(name, default, _HELP[name], least, flag_values=v)
 
 
-class _AutoOrWhole(flags.ArgumentParser):  # type: ignore[misc]
+class _AutoOrWhole(flags.ArgumentParser):
     """Parses `auto`, or an integer that is not negative."""
 
     syntactic_help = "auto or a whole number"

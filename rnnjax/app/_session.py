@@ -146,7 +146,7 @@ class Session:
     def train(self) -> Result:
         """Trains to the end, and scores the test set once, with the best parameters."""
         saved, restored = self.restore()
-        if self.config.devices < self.recorded_devices:
+        if int(self.config.devices) < self.recorded_devices:
             self.tell(
                 f"flags.cfg has --devices={self.recorded_devices}, this machine has fewer: goes on with "
                 f"{self.config.devices}, equal up to rounding"

@@ -9,6 +9,7 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.training._average import average_params, averaged
 from rnnjax.training._loop import Progress, Trainer, TrainState, evaluate, init, loop
 from rnnjax.training._optimizers import decayed, optimizer, scale_by_name
+from rnnjax.training._parallel import parallel_grad
 from rnnjax.training._population import (
     STRATEGIES,
     bootstrap,
@@ -40,6 +41,7 @@ __all__ = [
     "interquartile_mean",
     "loop",
     "optimizer",
+    "parallel_grad",
     "population",
     "scale_by_name",
     "spread",
