@@ -83,7 +83,7 @@ def prepared(command: str) -> list[Timed]:
     if config.cell != "lstm" or loop is None:
         return [ours]
     try:
-        return [ours, timed(f"{command}, in PyTorch", loop(config, data))]
+        return [ours, timed(f"{command}, in PyTorch", loop(config, facts))]
     except ImportError as error:
         print(f"PyTorch is left out of {command}: {error}")
         return [ours]
