@@ -94,10 +94,10 @@ def both(*runs: str) -> list[str]:
 
 SMALL = ("copying --cell=lstm --hidden_size=40", "adding")
 TRAINED = (*SMALL, "char_lm", "word_lm", "pixels", "classification", "transduction")
-LAYERS = ["--cells=lstm,gru", "--shapes=100,32,64,128", "--shapes=50,20,200,200", "--repeats=5", "--turn=0.03"]
+LAYERS = ["--cells=lstm,gru", "--shapes=100,32,64,128", "--shapes=50,20,200,200", "--repeats=3", "--turn=0.02"]
 # For each benchmark what is read from its JSON, its flags, and those of --quick.
 PARTS: dict[str, tuple[Callable[[dict[str, Any]], Ratios], list[str], list[str]]] = {
-    "layers": (layers, [], [*LAYERS, "--peers=torch,rnnjax,rnnjax shared,flax,floor"]),
+    "layers": (layers, [], [*LAYERS, "--peers=torch,rnnjax,rnnjax shared,floor"]),
     "training": (training, both(*TRAINED), [*both(*SMALL), "--turns=5", "--seconds=0.3"]),
     "decoding": (decoding, [], ["--batch=8", "--words=10", "--turns=5"]),
     "compile": (compiling, [], ["--run=layer lstm"]),

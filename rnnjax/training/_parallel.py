@@ -28,8 +28,8 @@ def parallel_grad(loss: Callable[..., Any], with_value: bool = False) -> Callabl
     device only. The result is compiled; it equals `jax.grad(loss)` up to rounding.
 
     Args:
-      loss: (params, *batch) -> a number, or a `losses.Mean`. All arrays of the batch have the examples on axis 0, random
-        keys too.
+      loss: (params, *batch) -> a number, or a `losses.Mean`. All arrays of the batch have the examples on axis 0,
+        random keys too.
       with_value: whether to return (value, gradient), as `jax.value_and_grad` does.
 
     Raises:
