@@ -70,7 +70,7 @@ def trained(net: rnnjax.Cell, params: Any, steps: int) -> list[dict[str, Any]]:
     """Memory and time of each way."""
     ways = {"as it is": whole(net), "remat": whole(rnnjax.remat(net, every="sqrt")), "windows": windows(net)}
     shape = jax.ShapeDtypeStruct((steps, FLAGS.features), jnp.float32)
-    compiled = {name: jax.jit(way).lower(params, shape).compile() for name, way in ways.items()}
+    compiled: dict[str, Any] = {name: jax.jit(way).lower(params, shape).compile() for name, way in ways.items()}
     seconds: dict[str, float] = {}
     if steps <= FLAGS.timed:
         xs = jax.random.normal(jax.random.key(0), shape.shape)

@@ -25,7 +25,8 @@ def largest(x: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
       [3. 3. 2.] [1 3 2]
     """
     if x.size < max(_LONG, 4 * k * _BLOCK):
-        return tuple(lax.top_k(x, k))
+        values, at = lax.top_k(x, k)
+        return values, at
     whole = jnp.pad(x, (0, -x.size % _BLOCK), constant_values=-jnp.inf).reshape(-1, _BLOCK)
     maxima = jnp.where(jnp.isnan(whole), jnp.inf, whole).max(axis=1)  # XLA's own maximum may pass over nan
     chosen = jnp.sort(lax.top_k(maxima, k)[1])
