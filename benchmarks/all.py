@@ -5,9 +5,10 @@
     python -m benchmarks.all --quick --record     # writes benchmarks/recorded.json
 
 Every ratio is of times that took turns in one process, and above 1 is better: the time of another (PyTorch, another
-library, the matmuls alone, one core, a first process) over ours. So they hold on a busy machine better than times do;
-still, the load average stands beside what is recorded, and a ratio counts as moved only beyond --tolerance. Record on a
-quiet machine. PyTorch is left out, and named, where it is not installed.
+library, the matmuls alone, one core, a first process) over ours. The load average stands beside what is recorded, and a
+ratio counts as moved only beyond --tolerance. Compare and record on a quiet machine: two runs of the same code under
+loads of 5 to 7 on two cores differed by up to 2 in half of the ratios, most of all in those of one core against two.
+PyTorch is left out, and named, where it is not installed.
 """
 
 from __future__ import annotations
