@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnjax.app import Config
-from rnnjax.base import PyTree
 from rnnjax.runs import usable_cores
 
 Steps = Callable[[int], None]
@@ -38,7 +37,7 @@ class Loop:
         return tuple(h.detach() for h in carry)
 
 
-def copying(config: Config, data: PyTree) -> Steps:
+def copying(config: Config, facts: Any) -> Steps:
     """Fresh examples of the copying task at each step."""
     symbols, length, delay, n = config.symbols, config.length, config.delay, config.batch_size
     loop = Loop(config, symbols + 2, symbols + 1)
@@ -57,9 +56,9 @@ def copying(config: Config, data: PyTree) -> Steps:
     return steps
 
 
-def char_lm(config: Config, data: PyTree) -> Steps:
+def char_lm(config: Config, facts: Any) -> Steps:
     """Windows of random symbols that read on, the carry with them."""
-    symbols, window, n = len(config.alphabet.characters), config.truncation, config.batch_size
+    symbols, window, n = len(facts.alphabet.characters), config.truncation, config.batch_size
     loop = Loop(config, symbols, symbols)
     text = loop.torch.randint(symbols, (n, 200 * window + 1)).T.contiguous()
     at: list[Any] = [0, None]
@@ -73,4 +72,4 @@ def char_lm(config: Config, data: PyTree) -> Steps:
     return steps
 
 
-LOOPS: dict[str, Callable[[Config, PyTree], Steps]] = {"copying": copying, "char_lm": char_lm}
+LOOPS: dict[str, Callable[[Config, Any], Steps]] = {"copying": copying, "char_lm": char_lm}

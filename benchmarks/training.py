@@ -2,7 +2,7 @@
 
     python -m benchmarks.training
     python -m benchmarks.training --run='copying --cell=urnn --delay=500' --run='char_lm --hidden_size=256'
-    python -m benchmarks.training --run=char_lm --run='char_lm --devices=2'     # the batch shared by two devices
+    python -m benchmarks.training --run=char_lm --run='char_lm --devices=1'     # one core beside the default
 
     taskset -c 0 python -m benchmarks.training --clock=cpu      # on a machine with other work: one core, its time
 
@@ -68,7 +68,10 @@ def prepared(command: str) -> list[Timed]:
     """A run, and the same in PyTorch if there is such a loop."""
     experiment, config = config_of(command)
     facts, data = load_data(experiment.load, config)
-    devices = distributed.mesh(config.devices)
+    chosen = config.devices
+    if chosen == "auto":
+        chosen = training.helpful_devices(config.batch_size, config.hidden_size)
+    devices = distributed.mesh(int(chosen))
     data = distributed.replicate(data, devices)
     compiled = programs(experiment.build_with(facts), config, devices)
     progress = [compiled.init(data)]
@@ -80,7 +83,7 @@ def prepared(command: str) -> list[Timed]:
     if config.cell != "lstm" or loop is None:
         return [ours]
     try:
-        return [ours, timed(f"{command}, in PyTorch", loop(config, data))]
+        return [ours, timed(f"{command}, in PyTorch", loop(config, facts))]
     except ImportError as error:
         print(f"PyTorch is left out of {command}: {error}")
         return [ours]
@@ -90,8 +93,7 @@ def main(argv: list[str]) -> None:
     """Times the runs in turn and prints medians."""
     del argv
     logging.set_verbosity(logging.WARNING)
-    if any("--devices" in command for command in FLAGS.run):
-        training.host_devices()
+    training.host_devices()
     runs = [t for command in FLAGS.run for t in prepared(command)]
     rates: dict[str, list[float]] = {t.name: [] for t in runs}
     for _ in range(FLAGS.turns):

@@ -90,5 +90,31 @@ def checked(rule: str) -> dict:
     }
 
 
+def shared_gradient() -> dict:
+    """`parallel_grad` of a sum and of a masked mean, on all devices, beside the plain gradient on one."""
+    net = rnnjax.unroll(rnnjax.vanilla(4))
+    xs = jax.random.normal(jax.random.key(0), (B, T, 2))
+    mask = jnp.arange(B)[:, None] > jnp.arange(T)  # the first example counts for nothing
+    params = net.init(jax.random.key(1), xs[0])
+
+    def total(params, xs):
+        return (jax.vmap(lambda x: rnnjax.run(net, params, x)[1])(xs) ** 2).sum()
+
+    def masked(params, xs, mask):
+        ys = jax.vmap(lambda x: rnnjax.run(net, params, x)[1])(xs)
+        return losses.mean((ys**2).sum(-1), mask)
+
+    want = jax.grad(total)(params, xs), jax.value_and_grad(lambda p: masked(p, xs, mask).value())(params)
+    shared = training.parallel_grad(masked, with_value=True)
+    got = training.parallel_grad(total)(params, xs), shared(params, xs, mask)
+    said = ""
+    try:
+        shared(params, xs[:7], mask[:7])
+    except ValueError as error:
+        said = str(error)
+    text = shared.lower(params, xs, mask).compile().as_text()
+    return {"gap": gap(got, want), "said": said, "loops": loops(text)}
+
+
 if __name__ == "__main__":
-    print(json.dumps({rule: checked(rule) for rule in sys.argv[1:]}))
+    print(json.dumps({rule: checked(rule) for rule in sys.argv[1:]} | {"parallel_grad": shared_gradient()}))

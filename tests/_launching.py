@@ -29,6 +29,7 @@ OF_THE_HOST = {
     "picture",
     "data_dir",
     "patience",
+    "devices",  # the mesh is an argument of its own
 }
 OF_THE_HOST |= {"log_every", "eval_every", "checkpoint_every", "keep_checkpoints"}
 

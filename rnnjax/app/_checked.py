@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import numpy as np
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Config
+from rnnjax.app._devices import make_devices, recorded_devices
 from rnnjax.app._experiment import Experiment, Study
 from rnnjax.app._refusals import refused_as
 from rnnjax.app._registry import CELLS
@@ -14,24 +17,32 @@ from rnnjax.app._session import Session
 from rnnjax.base import PyTree
 
 
-def check_runs(experiment: Experiment, configs: dict[str, Config]) -> dict[str, Session]:
+def check_runs(experiment: Experiment, configs: dict[str, Config], root: Path | None = None) -> dict[str, Session]:
     """Returns the session of each run; sessions with equal data share them.
+
+    Args:
+      experiment: of all runs.
+      configs: by name.
+      root: the folder of the launch, in which a run may have begun; None: it is not looked at.
 
     Raises:
       UserError: one of them cannot be trained. Nothing is written before.
     """
     ready: dict[str, Session] = {}
+    folders = {name: root and (root if len(configs) == 1 else root / name) for name in configs}
+    recorded = {name: recorded_devices(folder) for name, folder in folders.items()}
+    make_devices(configs.values(), recorded.values())
     for name, config in configs.items():
-        session = _checked_session(experiment, config)
+        session = _checked_session(experiment, config, recorded[name])
         for other in ready.values():
             session.data = other.data if _alike(other.data, session.data) else session.data
         ready[name] = session
     return ready
 
 
-def _checked_session(experiment: Experiment, config: Config) -> Session:
+def _checked_session(experiment: Experiment, config: Config, recorded: int | None) -> Session:
     """Returns a session that has passed its checks."""
-    session = Session(experiment, config)
+    session = Session(experiment, config, recorded)
     session.check()
     if config.analyse:
         Analyser(session)

@@ -131,7 +131,7 @@ class Config(Flags):
     start_partial: bool
     allow_other_code: bool
     writers: list[str]
-    devices: int
+    devices: int | str
     coordinator: str
     num_processes: int
     process_id: int

@@ -96,6 +96,27 @@ def _whole(name: str, default: int, least: int) -> _Define:
     return lambda v: flags.DEFINE_integer(name, default, _HELP[name], least, flag_values=v)
 
 
+class _AutoOrWhole(flags.ArgumentParser):
+    """Parses `auto`, or an integer that is not negative."""
+
+    syntactic_help = "auto or a whole number"
+
+    def parse(self, argument: Any) -> str | int:
+        text = str(argument)
+        if text != "auto" and not (text.isascii() and text.isdecimal()):
+            raise ValueError("expected auto or a whole number, at least 0")
+        return text if text == "auto" else int(text)
+
+    def flag_type(self) -> str:
+        return "auto or int"
+
+
+def _auto_or_whole(name: str, default: str) -> _Define:
+    """The word auto, or an integer of at least 0."""
+    kind, written = _AutoOrWhole(), flags.ArgumentSerializer()
+    return lambda v: flags.DEFINE(kind, name, default, _HELP[name], flag_values=v, serializer=written)
+
+
 def _number(name: str, default: float, least: float, most: float | None = None) -> _Define:
     """A number within limits."""
     return lambda v: flags.DEFINE_float(name, default, _HELP[name], least, most, flag_values=v)
@@ -149,7 +170,7 @@ _PLACE = (
 
 # The devices and processes that share a run.
 _DEVICES = (
-    _whole("devices", 0, least=0),
+    _auto_or_whole("devices", "auto"),
     _text("coordinator", ""),
     _whole("num_processes", 0, least=0),
     _whole("process_id", -1, least=-1),
@@ -225,8 +246,9 @@ _HELP = {
     "picture": "Format of curves and other pictures of the run.",
     "compilation_cache": "Folder that keeps compiled programs between runs; empty: in the user's cache "
     "folder; off: none.",
-    "devices": "Devices that share each batch; on a machine with only a CPU, the number of its cores to use: networks "
-    "of up to some 200 units are then 1.2 to 1.7 times as fast. 0: one, or with --coordinator those of all processes.",
+    "devices": "Devices that share each batch; on a machine with only a CPU, the number of its cores to use. auto: as "
+    "many cores as make a step faster, or the number that flags.cfg has of a run that is resumed; one where there is "
+    "more than a CPU. 0: one, or with --coordinator those of all processes.",
     "coordinator": "HOST:PORT of process 0, if several processes train one run; auto or slurm: JAX reads everything "
     "from the environment. Default: this process only.",
     "num_processes": "Number of processes, with --coordinator=HOST:PORT.",

@@ -16,6 +16,7 @@ from pathlib import Path
 from rnnjax import distributed
 from rnnjax.app._checked import check_runs, check_study
 from rnnjax.app._config import Config, Flags, LaunchConfig
+from rnnjax.app._devices import devices_line
 from rnnjax.app._experiment import (
     LATER_FLAGS,
     PROCESS_FLAGS,
@@ -153,7 +154,11 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         refuse_other_run(root, lines, experiment.free)
     with refused_as():
         agree("flags", {name: line for name, line in lines.items() if name not in _OF_A_PROCESS})
-    ready = check_study(experiment, configs) if isinstance(experiment, Study) else check_runs(experiment, configs)
+    if isinstance(experiment, Study):
+        ready = check_study(experiment, configs)
+    else:
+        ready = check_runs(experiment, configs, root if is_leader() else None)
+        lines["devices"] = devices_line(session.recorded_devices for session in ready.values())
     if given.values.get("find_lr") and isinstance(experiment, Experiment):
         show_rates(name, ready, Path(f"{root}-find_lr"))
         return

@@ -23,6 +23,7 @@ def run_nested(
     """Trains one of several runs in a folder of its own, which can be resumed and repeated by itself."""
     path = root.file(name)
     own = {"cell": config.cell, "hidden_size": config.hidden_size, "cell_args": config.cell_args, "workdir": path}
+    own["devices"] = session.recorded_devices
     scales = {"lr_scale": "\n".join(f"--lr_scale={setting}" for setting in config.lr_scale)}
     with Workdir(path, lines | {k: f"--{k}={v}" for k, v in own.items()} | scales, experiment.free) as workdir:
         if is_leader():

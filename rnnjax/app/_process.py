@@ -1,4 +1,4 @@
-"""Settings of the whole process: precision, devices, the folder of compiled programs."""
+"""Settings of the whole process: precision, the folder of compiled programs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ import os
 
 import jax
 
-from rnnjax import training
 from rnnjax.app._config import Flags
-from rnnjax.runs import usable_cores
 from rnnjax.runs._provenance import processor
-
-_MOST_DEVICES = 8  # of a CPU with fewer cores: making a thousand takes a minute
 
 
 def configure(config: Flags) -> None:
     """Configures the JAX settings of the whole process."""
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     jax.config.update("jax_default_matmul_precision", config.matmul_precision)
-    use_devices(config)
     use_compilation_cache(config)
-
-
-def use_devices(config: Flags) -> None:
-    """Makes the requested number of CPU devices, if JAX has not started."""
-    if config.values.get("devices", 0) > 1 and not config.values.get("coordinator"):
-        training.host_devices(min(config.devices, max(usable_cores(), _MOST_DEVICES)))
 
 
 def use_compilation_cache(config: Flags) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 
 from rnnjax import distributed
 from rnnjax.app._config import Config
+from rnnjax.app._devices import AUTO, taken_devices
 from rnnjax.app._experiment import Experiment, Result
 from rnnjax.app._faults import named_faults
 from rnnjax.app._opened import example_of
@@ -22,7 +24,7 @@ from rnnjax.app._pictures import Picture, check_plot
 from rnnjax.app._programs import Programs, plain_metrics, programs
 from rnnjax.app._refusals import refused_as
 from rnnjax.app._run_summary import summary_of
-from rnnjax.app._setup import load_data
+from rnnjax.app._setup import load_data, trainer
 from rnnjax.app._signals import Interrupted, signals
 from rnnjax.app._start import check_start, starting_params
 from rnnjax.app._state import Pace, RunState, new_state, score_in, with_score
@@ -52,13 +54,24 @@ class Session:
     progress = "auto"  # the mode of `runs.ProgressBar`
     title = ""  # of the picture
 
-    def __init__(self, experiment: Experiment, config: Config) -> None:
+    def __init__(self, experiment: Experiment, config: Config, recorded: int | None = None) -> None:
+        """Loads the data and builds the network.
+
+        Args:
+          experiment: of the run.
+          config: of the run.
+          recorded: the devices in its flags.cfg; None for a new run.
+        """
         self.config, self.criterion = config, config.criterion()
         self.name = config.cell.replace(":", ".")
         self.facts, data = load_data(experiment.load, config)
         self.build = experiment.build_with(self.facts)
-        with refused_as(f"--devices={config.devices}: "):
-            self.devices = distributed.mesh(config.devices)
+        with named_faults(self.paths()):
+            taken = taken_devices(config, functools.partial(trainer, self.build, config), data, recorded)
+        self.recorded_devices = taken if recorded is None or config.devices != AUTO else recorded
+        self.config = config = config.replace(devices=taken)
+        with refused_as(f"--devices={taken}: "):
+            self.devices = distributed.mesh(taken)
         with refused_as():
             self.data = distributed.replicate(data, self.devices)
         with named_faults(self.paths()):
@@ -133,6 +146,11 @@ class Session:
     def train(self) -> Result:
         """Trains to the end, and scores the test set once, with the best parameters."""
         saved, restored = self.restore()
+        if int(self.config.devices) < self.recorded_devices:
+            self.tell(
+                f"flags.cfg has --devices={self.recorded_devices}, this machine has fewer: goes on with "
+                f"{self.config.devices}, equal up to rounding"
+            )
         if restored is not None and self.over(saved):
             self.records = self.workdir.records()
             known = (self.workdir.summary() or {}).get("runs", {}).get(self.name, {})

@@ -13,12 +13,13 @@ import jax
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Flags, LaunchConfig
+from rnnjax.app._devices import devices_line, make_devices, recorded_devices
 from rnnjax.app._experiment import Experiment, check_experiment
 from rnnjax.app._main import default_workdir, free_flags, lines_of_flags
 from rnnjax.app._opened import numerics
 from rnnjax.app._outcome import run_session
 from rnnjax.app._parsing import parse_into, run_configs
-from rnnjax.app._process import use_compilation_cache, use_devices
+from rnnjax.app._process import use_compilation_cache
 from rnnjax.app._session import Session
 from rnnjax.app._signals import Interrupted
 from rnnjax.app._trained_run import TrainedRun
@@ -68,7 +69,10 @@ def train(
         raise UserError(f"train() trains one cell, this is {','.join(config.cell)}: give cell={config.cell[-1]!r}")
     refuse_other_run(root, lines, experiment.free)
     with _settings(config):
-        session = Session(experiment, configs[0])
+        recorded = recorded_devices(root)
+        make_devices(configs, [recorded])
+        session = Session(experiment, configs[0], recorded)
+        lines["devices"] = devices_line([session.recorded_devices])
         session.progress, session.title = progress, name
         session.check()
         if config.analyse:
@@ -125,7 +129,6 @@ def _settings(config: Flags) -> Iterator[None]:
     """Configures JAX by the flags inside a `with` block, and restores the settings afterwards."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
-    use_devices(config)
     use_compilation_cache(config)
     try:
         with numerics(config):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from jax.extend.core import Jaxpr, JaxprEqn
 
 from rnnjax.base._cell import PyTree
+
+if TYPE_CHECKING:
+    from jax.extend.core import Jaxpr, JaxprEqn  # imports Pallas
 
 _CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call"}
 

@@ -12,6 +12,7 @@ from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._cell import check_cell
 from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._generate import Decoded, mark_unknown, pad_forced
+from rnnjax.decoding._top import largest
 
 _NEVER = -jnp.inf
 
@@ -96,7 +97,7 @@ def beam_search(
         p = jax.nn.log_softmax(at_least_single(s.logits))
         p = jnp.where((must[s.t] < 0) | (jnp.arange(v) == must[s.t])[None], p, _NEVER)
         flat = (jnp.broadcast_to(s.open.log_probability[:, None], p.shape) + p).ravel()
-        total, at = lax.top_k(flat, min(2 * width, flat.size))
+        total, at = largest(flat, min(2 * width, flat.size))
         parent, symbol = at // v, (at % v).astype(jnp.int32)
         length = jnp.full(at.shape, s.t + 1, jnp.int32)
         found = Decoded(s.open.symbols[parent].at[:, s.t].set(symbol), length, total, scored(total, length))

@@ -236,7 +236,10 @@ def _repeat(asked: Plan, member: Member, row: Row) -> str:
     if any(name.startswith("last_") for name in row):
         return "(no run alone repeats it: it took over from others)"
     default = [("dtype", "float32"), ("matmul_precision", "default")]
-    words = command([pair for pair in asked.fixed if pair not in default], member.flags)
+    fixed = [pair for pair in asked.fixed if pair not in default]
+    words = command(
+        [("devices", str(member.config.devices)), *(pair for pair in fixed if pair[0] != "devices")], member.flags
+    )
     return " ".join(["python -m", asked.name, *map(shlex.quote, words)])
 
 

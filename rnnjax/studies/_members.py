@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnjax.app import Config, Experiment, load_data, parse, run_configs
 from rnnjax.app._config import ARGUMENT
+from rnnjax.app._devices import AUTO
 from rnnjax.base import UserError
 from rnnjax.studies._space import Assignment
 
@@ -83,7 +84,7 @@ def command(fixed: Sequence[tuple[str, str]], own: Mapping[str, str]) -> list[st
 
 
 def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], own: Assignment) -> Member:
-    """Builds a member from its flags.
+    """Builds a member from its flags. A study trains each member on one device, so this is what auto takes.
 
     Raises:
       UserError: a flag is out of range, or there are several cells.
@@ -95,7 +96,8 @@ def member(experiment: Experiment, id: int, fixed: Sequence[tuple[str, str]], ow
     if len(singles) > 1:
         cells = ",".join(given.cell)
         raise UserError(f"the experiment trains several cells ({cells}): give --set=cell=... or --grid=cell={cells}")
-    return Member(id, own, singles[0])
+    config = singles[0]
+    return Member(id, own, config.replace(devices=1) if config.values.get("devices") == AUTO else config)
 
 
 def numbers(experiment: Experiment, config: Config) -> dict[str, np.generic]:

@@ -9,10 +9,12 @@ from rnnjax._deprecated import getattr_of
 from rnnjax.training._average import average_params, averaged
 from rnnjax.training._loop import Progress, Trainer, TrainState, evaluate, init, loop
 from rnnjax.training._optimizers import decayed, optimizer, scale_by_name
+from rnnjax.training._parallel import parallel_grad
 from rnnjax.training._population import (
     STRATEGIES,
     bootstrap,
     exploit,
+    helpful_devices,
     host_devices,
     interquartile_mean,
     population,
@@ -33,11 +35,13 @@ __all__ = [
     "evaluate",
     "exploit",
     "find_learning_rate",
+    "helpful_devices",
     "host_devices",
     "init",
     "interquartile_mean",
     "loop",
     "optimizer",
+    "parallel_grad",
     "population",
     "scale_by_name",
     "spread",

@@ -14,6 +14,7 @@ from _helpers import KEY, close, moved
 import rnnjax
 from rnnjax import decoding, run
 from rnnjax.decoding import beam_search, decode, generate, greedy, log_probabilities, nucleus, temperature, top_k
+from rnnjax.decoding._top import largest
 
 V, N, END, BEGIN = 3, 4, 2, 0
 SPACE = sum(2**i for i in range(N)) + 2**N  # texts that end within N symbols, and those without an end
@@ -202,3 +203,17 @@ def test_how_many_symbols_are_drawn_from_is_in_range():
     for p in (0.0, 1.5, -0.1, float("nan"), True, "1", None, np.ones(2)):
         with pytest.raises(ValueError, match="nucleus: p is a number above 0 and up to 1, got"):
             decoding.nucleus(p)
+
+
+@pytest.mark.parametrize("n", [5000, 8192, 40_000])
+@pytest.mark.parametrize("kind", ["few values", "distinct", "nan", "one", "none"])
+def test_the_largest_of_many_are_those_of_one_stage(kind, n):
+    rng = np.random.default_rng(n)
+    x = rng.integers(0, 5, n).astype(np.float32) if kind == "few values" else rng.permutation(n).astype(np.float32)
+    if kind == "nan":
+        x[rng.integers(0, n, 4)] = np.nan
+    if kind in ("one", "none"):
+        x = np.where((np.arange(n) == n - 1) & (kind == "one"), x, -np.inf).astype(np.float32)
+    for k in (1, 10):
+        for got, want in zip(largest(jnp.asarray(x), k), jax.lax.top_k(x, k)):
+            np.testing.assert_array_equal(got, want)

@@ -106,7 +106,11 @@ def check(found: dict):
 
 
 def test_four_devices_train_as_one_does():
-    found = several_devices("tbptt")["tbptt"]
+    every = several_devices("tbptt")
+    shared = every["parallel_grad"]
+    assert shared["gap"] < 1e-5 and set(shared["loops"]) == {0}
+    assert shared["said"] == "a batch of 7 examples does not divide over 4 devices"
+    found = every["tbptt"]
     check(found)
     assert found["cut"] == [2]  # the carries of eight examples
     assert set(found["loops"]) == {1}  # sums over the devices: in the loop of steps, and never in one over time
