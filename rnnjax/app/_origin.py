@@ -124,7 +124,8 @@ def _place_of(experiment: Experiment) -> dict[str, str | None]:
     own = sys.modules.get(getattr(experiment.build, "__module__", ""))
     for module in filter(None, (own, sys.modules["__main__"], *list(sys.modules.values()))):
         for name, value in list(vars(module).items()):
-            if isinstance(value, Experiment) and value.build is experiment.build:
+            # type() touches nothing: isinstance may run code of an object that other packages replace when it is used
+            if issubclass(type(value), Experiment) and value.build is experiment.build:
                 return {"module": _module_name(module), "file": _file(module), "name": name}
     return {"module": None, "file": _file(own), "name": None}
 

@@ -138,13 +138,18 @@ def _checked_init(cell: Cell, init: Init) -> Init:
     return checked
 
 
-def check_cell(what: str, value: Any) -> None:
+def check_cell(what: str, value: Any, kind: str = "") -> None:
     """Rejects what is not a cell, such as a function that makes one.
+
+    Args:
+      what: the function that takes the cell.
+      value: its argument.
+      kind: name of an attribute that makes other objects acceptable too; "weights" for wrappers of weights alone.
 
     Raises:
       ValueError: of one line that says what was given.
     """
-    if not isinstance(value, Cell):
+    if not isinstance(value, Cell) and not (kind and hasattr(value, kind)):
         name = getattr(value, "__name__", None) if callable(value) else None
         given = f"the function {name}: call it, as in {name}(128)" if name else type(value).__name__
         more = ": give the cells one by one, as in stack(a, b)" if isinstance(value, list | tuple) else ""
@@ -165,7 +170,9 @@ def factory(make: Callable[_Args, _Made]) -> Callable[_Args, _Made]:
 
     @functools.wraps(make)
     def made(*args: _Args.args, **kwargs: _Args.kwargs) -> _Made:
-        return dataclasses.replace(make(*args, **kwargs), made=Call(made, args, kwargs))
+        cell: Any = make(*args, **kwargs)
+        known = isinstance(cell, Cell)  # wrappers of weights also take cells of another kind, such as those of trees
+        return dataclasses.replace(cell, made=Call(made, args, kwargs)) if known else cell
 
     return made
 

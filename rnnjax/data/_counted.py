@@ -73,6 +73,10 @@ class Column(np.ndarray):
         """Gives every new array empty counts."""
         self.passed, self.remarks = Counter(), ()
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Makes what is computed from it a plain array, or a number."""
+        return np.asarray(array)[()] if return_scalar else np.asarray(array)
+
     def note(self) -> str:
         """Returns a note of what was skipped and decided; "" if nothing was."""
         return note_of(self.passed, self.remarks)

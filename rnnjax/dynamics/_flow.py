@@ -151,8 +151,15 @@ def loss_flow(
       [0.125 0.25  0.5   1.   ]
     """
     check_cell("loss_flow", cell)
-    _, h0, unflat = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
-    weights = cell.weights(params)
+    weights, start = start_of("loss_flow", cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    return flow_of_loss(loss, cell, weights, xs, start)
+
+
+def flow_of_loss(
+    loss: Callable[[PyTree, PyTree], jax.Array], cell: Cell, weights: PyTree, xs: PyTree, start: PyTree
+) -> jax.Array:
+    """Returns what `loss_flow` does, of weights instead of params; xs may be a `Seq`."""
+    h0, unflat = ravel_pytree(start)
 
     def total(nudges: jax.Array) -> jax.Array:
         def step(h: jax.Array, at: tuple[PyTree, jax.Array]) -> tuple[jax.Array, tuple[PyTree, PyTree]]:

@@ -14,7 +14,7 @@ from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import num_steps, tree_where
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
-from rnnjax.dynamics import loss_flow
+from rnnjax.dynamics._flow import flow_of_loss
 from rnnjax.estimators._backprop import backprop
 from rnnjax.estimators._base import Estimate, Estimator, batch_size_of, duration_of
 from rnnjax.losses import Mean, Objective
@@ -122,7 +122,7 @@ def decay_of_gradient(
     strength = sum(at_least_single(abs(a)).reshape(steps, -1).sum(1) for a in _floats(slopes))
     last = jnp.where(strength > 0, jnp.arange(steps), 0).max()
     at = [jnp.zeros_like(a).at[last].set(a[last]) for a in _floats(slopes)]  # marks of a Seq have no slope
-    norms = loss_flow(last_loss, single, params, batch.x, start)
+    norms = flow_of_loss(last_loss, single, single.weights(params), batch.x, start)
     by_lag = jnp.where(jnp.arange(steps) <= last, norms[jnp.maximum(last - jnp.arange(steps) + 1, 0)], 0)
     return by_lag.at[0].set(by_lag[1] if steps > 1 else 1)
 
@@ -140,8 +140,8 @@ def cut_off(decay: jax.Array) -> jax.Array:
 
     Example: a gradient that halves with each step, over four steps.
       >>> import jax.numpy as jnp
-      >>> print(cut_off(jnp.array([8.0, 4.0, 4.0, 0.0])).round(3))
-      [0.5   0.375 0.25  0.   ]
+      >>> [round(float(share), 3) for share in cut_off(jnp.array([8.0, 4.0, 4.0, 0.0]))]
+      [0.5, 0.375, 0.25, 0.0]
     """
     total = decay.sum()
     tails = total - jnp.cumsum(decay)

@@ -104,7 +104,7 @@ def dropconnect(core: Cell, rate: Any, *names: str) -> Cell:
 
     Reference: Merity, Keskar, Socher, Regularizing and optimizing LSTM language models, 2018.
     """
-    check_cell("dropconnect", core)
+    check_cell("dropconnect", core, "weights")
     check_rate("dropconnect: rate", rate)
     names = names or (RECURRENT,)
 

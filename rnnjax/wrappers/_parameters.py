@@ -76,7 +76,7 @@ def parametrize(core: Cell, **maps: Callable[[Any], jax.Array]) -> Cell:
       >>> h, _ = rnnjax.run(core, core.init(jax.random.key(0), jnp.zeros(4)), jnp.zeros(4), carry=jnp.ones(4))
       >>> np.testing.assert_allclose(jnp.linalg.norm(h), 2.0, rtol=1e-5)
     """
-    check_cell("parametrize", core)
+    check_cell("parametrize", core, "weights")
 
     def check(params: PyTree) -> PyTree:
         have = sorted(params) if isinstance(params, dict) else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import types
 import typing
 
 import jax
@@ -23,7 +24,8 @@ def test_a_config_of_a_run_has_a_typed_attribute_for_every_flag_of_an_experiment
     assert {*config.values} == {*app.Config.__annotations__}
     for name in config.values:
         kind = typing.get_type_hints(app.Config)[name]
-        plain = float if kind == float | jax.Array else typing.get_origin(kind) or kind
+        union = isinstance(kind, types.UnionType)
+        plain = float if kind == float | jax.Array else kind if union else typing.get_origin(kind) or kind
         assert isinstance(getattr(config, name), plain), name
 
 

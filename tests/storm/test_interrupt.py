@@ -11,6 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Whoever is started in the background of a shell ignores the key, and so do its children.
+LISTENING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 COMMANDS = (["-m", "experiments.copying"], ["-m", "rnnjax.studies"], [str(ROOT / "experiments" / "sweep.py")])
 
 
@@ -19,9 +25,8 @@ def interrupted(tmp_path: Path, *words: str) -> tuple[int, str]:
     for name in ("jax", "absl", "numpy"):  # whichever comes first
         (tmp_path / f"{name}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", LISTENING, *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
     return done.returncode, done.stdout + done.stderr
 
 

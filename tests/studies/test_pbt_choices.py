@@ -27,7 +27,8 @@ def test_numbers_stay_among_the_choices(tmp_path):
     assert launch("sweep", *BASE, space, "--space=clip_norm=lin:0.5:2", f"--workdir={tmp_path / 'study'}") == 0
     rows = [json.loads(line) for line in (tmp_path / "study" / "members.jsonl").read_text().splitlines()]
     rates = np.array(
-        [rate for row in rows for rate in row["curve"]["learning_rate"]] + [row["last_learning_rate"] for row in rows]
+        [rate for row in rows for rate in row["curve"]["learning_rate"]] + [row["last_learning_rate"] for row in rows],
+        float,  # null, where a rate was not measured, is nan
     )
     known = np.array([float(c) for c in choices])
     rates = rates[np.isfinite(rates)]

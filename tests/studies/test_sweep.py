@@ -147,7 +147,7 @@ def test_settings_are_listed_with_their_size_their_interval_and_what_was_measure
 TOY = "--experiment=_user_experiment --grid=learning_rate=0.1,0.2"
 BAD = [
     ("", "--experiment=NAME is needed"),
-    ("--experiment=nosuch --grid=seed=0,1", "no experiment, and no module"),
+    ("--experiment=nosuch --grid=seed=0,1", "neither an experiment nor an importable module"),
     ("--experiment=audit --grid=seed=0,1", "has no EXPERIMENT that trains members"),
     ("--experiment=copying --grid=seed=0,1", "trains several cells (urnn,lstm)"),
     ("--experiment=copying --grid=cell=lstm,lstmm", "unknown --cell=lstmm: did you mean lstm?"),

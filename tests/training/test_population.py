@@ -30,7 +30,7 @@ def trained(strategy, grid=GRID):
     p = group_programs(build, members[0].config, strategy)
     state = p.init(given, ())
     state = p.steps(state, np.full(len(grid), 2, np.int32), ())
-    state, record = p.measure(state, np.asarray(state.progress.finite), ())
+    state, record = p.measure(state, np.asarray(state.run.progress.finite), ())
     return p, p.steps(state, np.full(len(grid), STEPS - 2, np.int32), ()), record
 
 
@@ -56,7 +56,7 @@ def single():
 
 
 def params(state, i):
-    return jax.tree.map(lambda a: np.asarray(a[i]), state.progress.state.params)
+    return jax.tree.map(lambda a: np.asarray(a[i]), state.run.progress.state.params)
 
 
 @pytest.mark.slow  # tests/studies/test_sweep.py says so of a whole study
@@ -70,8 +70,8 @@ def test_a_member_of_a_map_is_the_run_alone_bit_for_bit(mapped, single):
 @pytest.mark.slow  # tests/studies/test_sweep.py says so of a whole study
 def test_a_member_that_diverges_stops_and_disturbs_nobody(mapped):
     _, state, _ = mapped
-    assert np.asarray(state.progress.finite).tolist() == [True, False, True]
-    steps = np.asarray(state.progress.state.step)
+    assert np.asarray(state.run.progress.finite).tolist() == [True, False, True]
+    steps = np.asarray(state.run.progress.state.step)
     assert steps[1] < STEPS and steps[[0, 2]].tolist() == [STEPS, STEPS]
 
 
@@ -89,7 +89,7 @@ def test_a_group_is_compiled_once(mapped):
 def test_a_member_of_a_vmap_is_the_run_alone_to_rounding(single):
     with jax.numpy_dtype_promotion("standard"):
         _, state, _ = trained("vmap")
-    assert np.asarray(state.progress.finite).tolist() == [True, False, True]
+    assert np.asarray(state.run.progress.finite).tolist() == [True, False, True]
     for i, (progress, _) in single.items():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params(state, i), progress.state.params)
 

@@ -381,7 +381,7 @@ def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
         (
             (f"--data={tmp_path}", "the label '7' in the test part is none of 0 to 4"),
             (f"--data={neutral} --task=binary", "a part has no tree with a label at its root"),
-            (f"--data={neutral}", "a batch takes 8 examples, and there are only 1 to learn from"),
+            (f"--data={neutral}", "all 1 examples to learn from are of the class '2'"),
             ("--data=nowhere", "--data=nowhere: there is no such folder"),
             ("--batch_size=10 --packed=4", "--batch_size=10 is not a multiple of --packed=4"),
             ("--num_layers=2 --sentences=20", "--cell=recnn is one layer: it takes no --num_layers"),
