@@ -5,16 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import draw, moved
+from _papers import D, H, by_paper, given, sigmoid, state
 
 import rnnjax
 from rnnjax import run, unroll
 from rnnjax.cells import spike
 
-STEPS, D, H = 40, 3, 4
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+STEPS = 40
 
 
 def ltc(p, z, h):
@@ -59,16 +56,6 @@ def alif(p, z, s):
     v, a = 0.8 * v + z + y @ p["u"] - 0.6 * y, 0.9 * a + y
     y = (v > 0.6 + 0.2 * a).astype(float)
     return (v, a, y), y
-
-
-def state(step):
-    """A cell whose state is its output."""
-
-    def whole(p, z, h):
-        h = step(p, z, np.zeros(H) if h is None else h)
-        return h, h
-
-    return whole
 
 
 @state
@@ -164,31 +151,19 @@ CELLS = {
 }
 
 
-def given(cell):
-    xs = draw((STEPS, D), jnp.float64)
-    return xs, moved(cell.init(jax.random.key(3), xs[0]), 0.1)
-
-
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_is_what_its_paper_writes(name, x64):
     cell, step = CELLS[name]
-    xs, params = given(cell)
-    zs, p, s, want = np.asarray(xs), jax.tree.map(np.asarray, params), None, []
-    if isinstance(p, tuple):
-        affine, p = p
-        zs = zs @ affine["w"] + affine["b"]
-    for z in zs:
-        s, y = step(p, z, s)
-        want.append(y)
+    xs, params = given(cell, STEPS)
     got = jax.jit(lambda: run(unroll(cell), params, xs)[1])()
     assert got.dtype == jnp.float64
-    np.testing.assert_allclose(got, np.stack(want), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(got, by_paper(step, params, xs), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_nan_reaches_what_comes_after_it_and_nothing_before(name, x64):
     cell, at = CELLS[name][0], 20
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     both = jax.jit(lambda xs: run(unroll(cell), params, xs)[1])
     ys = both(xs.at[at, 1].set(jnp.nan))
     np.testing.assert_array_equal(ys[:at], both(xs)[:at])
@@ -286,7 +261,7 @@ def test_a_surrogate_gradient_of_a_membrane_by_hand(x64):
 
 def test_linoss_neither_grows_nor_forgets_fast(x64):
     cell = rnnjax.linoss(H, 3)
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     p = jax.tree.map(np.asarray, params)
     slope = np.linalg.eigvals(jax.jacobian(lambda h: run(cell, params, xs[0], h)[0])(jnp.zeros(6)))
     want = 1 / np.sqrt(1 + (p["frequency"] * sigmoid(p["step"])) ** 2)

@@ -4,17 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _helpers import close, draw, moved
+from _helpers import close, draw
+from _papers import D, H, by_paper, given, sigmoid, state
 
 import rnnjax
 from rnnjax import Seq, run, unroll
 from rnnjax.cells import ridge
 
-STEPS, D, H = 75, 3, 4  # more steps than two chunks of a matrix memory, and no multiple of one
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+STEPS = 75  # more steps than two chunks of a matrix memory, and no multiple of one
 
 
 def softplus(x):
@@ -116,10 +113,10 @@ def mlstm(p, z, s):
     q, k, v, o, i, f = cut(z, H, H, H, H, 2, 2)
     s, ys = s or [[np.zeros((2, 2)), np.zeros(2)] for _ in range(2)], []
     parts = per_head(2, q, k / np.sqrt(2), v, np.exp(i), sigmoid(f + 1))
-    for state, (read, at, value, gain, keep) in zip(s, parts):
-        state[0] = keep * state[0] + gain * np.outer(at, value)
-        state[1] = keep * state[1] + gain * at
-        ys.append(read @ state[0] / max(abs(read @ state[1]), 1))
+    for memory, (read, at, value, gain, keep) in zip(s, parts):
+        memory[0] = keep * memory[0] + gain * np.outer(at, value)
+        memory[1] = keep * memory[1] + gain * at
+        ys.append(read @ memory[0] / max(abs(read @ memory[1]), 1))
     return s, sigmoid(o) * np.concatenate(ys)
 
 
@@ -204,16 +201,6 @@ def antisymmetric(gated):
         return h, h
 
     return step
-
-
-def state(step):
-    """A cell whose state is its output."""
-
-    def whole(p, z, h):
-        h = step(p, z, np.zeros(H) if h is None else h)
-        return h, h
-
-    return whole
 
 
 @state
@@ -331,31 +318,19 @@ CELLS = {
 }
 
 
-def given(cell):
-    xs = draw((STEPS, D), jnp.float64)
-    return xs, moved(cell.init(jax.random.key(3), xs[0]), 0.1)
-
-
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_is_what_its_paper_writes(name, x64):
     cell, step = CELLS[name]
-    xs, params = given(cell)
-    zs, p, s, want = np.asarray(xs), jax.tree.map(np.asarray, params), None, []
-    if isinstance(p, tuple):
-        affine, p = p
-        zs = zs @ affine["w"] + affine.get("b", 0)
-    for z in zs:
-        s, y = step(p, z, s)
-        want.append(y)
+    xs, params = given(cell, STEPS)
     got = jax.jit(lambda: run(unroll(cell), params, xs)[1])()
     assert got.dtype == jnp.float64
-    np.testing.assert_allclose(got, np.stack(want), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(got, by_paper(step, params, xs), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_nan_reaches_what_comes_after_it_and_nothing_before(name, x64):
     cell, at = CELLS[name][0], 40
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     both = jax.jit(lambda xs: run(unroll(cell), params, xs))
     carry, ys = both(xs.at[at, 1].set(jnp.nan))
     np.testing.assert_allclose(ys[:at], both(xs)[1][:at], rtol=1e-9, atol=1e-11)
@@ -365,7 +340,7 @@ def test_a_nan_reaches_what_comes_after_it_and_nothing_before(name, x64):
 
 def test_the_qrnn_sees_the_input_before(x64):
     cell = rnnjax.qrnn(H, 2)
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     x, affine, c = np.asarray(xs), jax.tree.map(np.asarray, params[1]), np.zeros(H)
     for t, y in enumerate(run(unroll(cell), params, xs)[1]):
         seen = np.concatenate([x[t], x[t - 1] if t else np.zeros(D)])
@@ -381,7 +356,7 @@ MATRICES = ["gla", "deltanet", "gated_deltanet", "delta_product", "mlstm"]
 def test_chunks_restart_and_hold_where_a_seq_says(name, x64):
     """Starts and gaps inside chunks, at their edges and next to each other, in value and gradient."""
     cell = CELLS[name][0]
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     first = jnp.zeros(STEPS, bool).at[jnp.array([0, 5, 31, 32, 33, 64, 70])].set(True)
     valid = jnp.ones(STEPS, bool).at[jnp.array([3, 31, 40, 41, 64, 74])].set(False)
     weight = draw((STEPS, H), jnp.float64, 5)
@@ -418,7 +393,7 @@ def test_a_reflection_keeps_parity_for_ever():
 
 def test_an_unicornn_keeps_volume(x64):
     cell = rnnjax.unicornn(H)
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     core = cell.step
 
     def onward(flat):
@@ -453,7 +428,7 @@ def test_an_lmu_by_hand_and_its_memory_is_the_delay(x64):
     """The delay network is that of the paper; read by the polynomials at their far end it gives u(t - length)."""
     order, length = 8, 40
     cell = rnnjax.lmu(H, order, length)
-    xs, params = given(cell)
+    xs, params = given(cell, STEPS)
     affine, p = jax.tree.map(np.asarray, params)
     i, j = np.arange(order)[:, None], np.arange(order)[None]
     a = (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1)) / length

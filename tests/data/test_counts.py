@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import re
 import struct
-import tarfile
-import wave
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _recordings import tarred, wav
 
 from rnnjax import data, trees
 from rnnjax.base import UserError
@@ -99,26 +97,8 @@ def test_a_real_data_set_has_as_many_records_as_an_independent_count(place):
         assert read(str(path)) == count(path) > 0
 
 
-def wav(samples: int = 4) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((1, 2, 8000, samples, "NONE", ""))
-        out.writeframes(bytes(2 * samples))
-    return file.getvalue()
-
-
 NAMES = ("0_1.wav", "1_1.WAV", "a/1_0.Wav", "a/0_0.wav")
 OTHERS = ("README", "a/._0_0.wav", ".DS_Store", "b.mp3")
-
-
-def tarred(names=NAMES) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name in names:
-            info = tarfile.TarInfo(name)
-            info.size = len(wav())
-            archive.addfile(info, io.BytesIO(wav()))
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("form", ["tar", "zip", "folder"])
@@ -152,7 +132,7 @@ def test_recordings_are_found_in_any_case_and_other_files_are_counted(form, tmp_
 )
 def test_no_member_of_a_damaged_tar_archive_is_lost_in_silence(change, fault, packed, tmp_path):
     path = tmp_path / "a.tar"
-    path.write_bytes(packed(change(tarred())))
+    path.write_bytes(packed(change(tarred(NAMES))))
     for read in (data.recordings, lambda p: data.unpack(p, str(tmp_path / "new"))):
         with pytest.raises(UserError, match=rf"a\.tar is a damaged tar archive: after \d+ bytes .* {fault}"):
             read(str(path))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import inspect
-import io
 import json
 import struct
-import tarfile
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _recordings import tarred, wav
 
 from rnnjax import data, trees
 
@@ -37,24 +35,6 @@ def write(path: Path, content: str | bytes) -> str:
     raw = content if isinstance(content, bytes) else content.encode()
     path.write_bytes(gzip.compress(raw) if len(raw) % 2 else raw)
     return str(path)
-
-
-def wav(samples: int = 4) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setparams((1, 2, 8000, samples, "NONE", ""))
-        out.writeframes(bytes(2 * samples))
-    return file.getvalue()
-
-
-def tarred(names: list[str]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name in names:
-            info = tarfile.TarInfo(name)
-            info.size = len(wav())
-            archive.addfile(info, io.BytesIO(wav()))
-    return file.getvalue()
 
 
 def idx(array: np.ndarray) -> bytes:
