@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -20,15 +19,16 @@ from rnnjax.app._devices import AUTO, taken_devices
 from rnnjax.app._experiment import Experiment, Result
 from rnnjax.app._faults import named_faults
 from rnnjax.app._opened import example_of
-from rnnjax.app._pictures import Picture, check_plot
+from rnnjax.app._pictures import Picture
 from rnnjax.app._programs import Programs, plain_metrics, programs
 from rnnjax.app._refusals import refused_as
 from rnnjax.app._run_summary import summary_of
 from rnnjax.app._setup import load_data, trainer
 from rnnjax.app._signals import Interrupted, signals
-from rnnjax.app._start import check_start, starting_params
+from rnnjax.app._start import starting_params
 from rnnjax.app._state import Pace, RunState, new_state, score_in, with_score
-from rnnjax.base import Description, PyTree, UserError, describe
+from rnnjax.app._traced import check_traced
+from rnnjax.base import Description, PyTree, describe
 from rnnjax.base._seq import tree_zeros
 from rnnjax.distributed._checkpoints import Shared
 from rnnjax.distributed._parallel import to_local
@@ -87,29 +87,13 @@ class Session:
           UserError: a part of the network or of its training is invalid or too large.
         """
         with named_faults(self.paths()):
-            self._check()
+            check_traced(self.config, self.programs, self.criterion, self.data)
 
     def paths(self) -> dict[str, str]:
         """Returns the flags that can be import paths, with their values."""
         names = ("cell", "rule", "optimizer")
         values = {name: self.config.values.get(name, "") for name in names}
         return values | {"report": next((path for path in self.config.values.get("report", []) if ":" in path), "")}
-
-    def _check(self) -> None:
-        try:
-            like = jax.eval_shape(self.programs.init, self.data)
-            reports = jax.eval_shape(self.programs.report, like.state.params, self.data)
-            check_start(self.config, like.state.params)
-            score_in(self.criterion, self.programs.measured(like.state.params, self.data))
-        except OverflowError as error:
-            raise UserError(f"a size is too large: {error}") from error
-        valid = [f"valid_{name}" for name in like.metrics if name != "grad_norm" and self.programs.valid is not None]
-        check_plot(self.config.plot, [*like.metrics, *valid, *reports])
-        size, there = sum(math.prod(a.shape) * 4 for a in jax.tree.leaves(like)), _memory()
-        if there and size > there:
-            raise UserError(
-                f"the network and its optimiser need {size / 2**30:,.0f} GiB; this machine has {there / 2**30:,.0f}"
-            )
 
     def described(self) -> Description:
         """Returns the parts of the network."""
@@ -341,11 +325,3 @@ def _on_host(state: RunState) -> RunState:
     """Returns the state with its scores as NumPy numbers, which are on no device."""
     scores = (np.asarray(a)[()] for a in (state.best, state.best_step, state.stale))
     return RunState(state.progress, *scores)
-
-
-def _memory() -> int:
-    """Returns the memory of this machine in bytes; 0 if unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 0

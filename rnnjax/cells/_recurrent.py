@@ -58,33 +58,14 @@ def recurrent(
     check_size(f"{name}: hidden", hidden)
     check_size(f"{name}: gates", gates)
 
-    def check(z: Any) -> None:
-        if jnp.shape(z) != (gates * hidden,):
-            raise ValueError(
-                f"{name} with {hidden} units takes the pre-activations [{gates * hidden}] of one step, got "
-                f"{list(jnp.shape(z))}: put linear({gates * hidden}) before it, unroll(...) around it for windows, "
-                "jax.vmap around that for batches"
-            )
+    def gate_by_gate(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.concatenate([u_init(k, (hidden, hidden), dtype) for k in jax.random.split(key, gates)], axis=1)
 
-    def init(key: jax.Array, z: Any) -> PyTree:
-        check(z)
-        ku, *keys = jax.random.split(key, 1 + len(extra or {}))
-        blocks = [draw_initial(u_init, k, (hidden, hidden), z.dtype) for k in jax.random.split(ku, gates)]
-        more = {k: draw_initial(f, key, shape, z.dtype) for key, (k, (f, shape)) in zip(keys, (extra or {}).items())}
-        return {"u": jnp.concatenate(blocks, axis=1)} | more
-
-    def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        check(z)
-        return update(p, carry, z)
-
-    def shapes() -> tuple[PyTree, PyTree, Any]:
-        made = {"u": (hidden, gates * hidden)} | {k: shape for k, (_, shape) in (extra or {}).items()}
-        p = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in made.items()}
-        h = jax.eval_shape(start, jax.ShapeDtypeStruct((hidden,), jnp.float32))
-        return p, h, jax.ShapeDtypeStruct((gates * hidden,), jnp.float32)
-
-    read = _traced_output(update, shapes) if output is None else output
-    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=read)
+    width = gates * hidden
+    params = {"u": (gate_by_gate, (hidden, width)), **(extra or {})}
+    return driven(
+        name, hidden, width, update, params, start, output, f"put linear({width}) before it, unroll(...) around it"
+    )
 
 
 def _traced_output(update: _Update, shapes: Callable[[], tuple[Any, ...]]) -> Callable[[PyTree], PyTree] | None:
@@ -102,6 +83,8 @@ def driven(
     update: _Update,
     params: Mapping[str, tuple[Initializer, tuple[int, ...]]],
     start: Callable[[jax.Array], PyTree] = lambda h: h,
+    output: Callable[[Any], PyTree] | None = None,
+    remedy: str = "unroll(...)",
 ) -> Cell:
     """A core of any params, (name: (initialiser, shape)), on pre-activations `[width]`; else as `recurrent`."""
     check_size(f"{name}: hidden", hidden)
@@ -110,7 +93,7 @@ def driven(
         if jnp.shape(z) != (width,):
             raise ValueError(
                 f"{name} with {hidden} units takes the pre-activations [{width}] of one step, got "
-                f"{list(jnp.shape(z))}: unroll(...) for windows, jax.vmap around that for batches"
+                f"{list(jnp.shape(z))}: {remedy} for windows, jax.vmap around that for batches"
             )
 
     def init(key: jax.Array, z: Any) -> PyTree:
@@ -127,7 +110,8 @@ def driven(
         h = jax.eval_shape(start, jax.ShapeDtypeStruct((hidden,), jnp.float32))
         return p, h, jax.ShapeDtypeStruct((width,), jnp.float32)
 
-    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=_traced_output(update, shapes))
+    read = _traced_output(update, shapes) if output is None else output
+    return Cell(init, lambda p, z: start(jnp.zeros(hidden, z.dtype)), step, output=read)
 
 
 def recurrent_drive(p: PyTree, h: jax.Array) -> jax.Array:

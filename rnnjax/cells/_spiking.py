@@ -43,6 +43,11 @@ def _spike_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax
     return y, jnp.asarray(dampening, v.dtype) * jnp.maximum(1 - abs(v), jnp.zeros_like(v)) * dv
 
 
+def _charged(p: PyTree, v: jax.Array, x: jax.Array, y: jax.Array, decay: Any, threshold: Any) -> jax.Array:
+    """Returns the membrane potential after a step of leak, input, recurrent spikes y and reset."""
+    return as_dtype(decay, x) * v + x + y @ p["u"] - as_dtype(threshold, x) * y
+
+
 @factory
 def lif(
     hidden: int,
@@ -86,8 +91,7 @@ def lif(
         return spike(v / as_dtype(threshold, v) - 1, as_dtype(dampening, v))
 
     def update(p: PyTree, v: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        y = fires(v)
-        v = as_dtype(decay, x) * v + x + y @ p["u"] - as_dtype(threshold, x) * y
+        v = _charged(p, v, x, fires(v), decay, threshold)
         return v, fires(v)
 
     core = driven("lif", hidden, hidden, update, {"u": (u_init, (hidden, hidden))}).replace(output=fires)
@@ -152,8 +156,7 @@ def alif(
 
     def update(p: PyTree, s: AdaptiveCarry, x: jax.Array) -> tuple[AdaptiveCarry, jax.Array]:
         y = fires(s)
-        v = as_dtype(decay, x) * s.v + x + y @ p["u"] - as_dtype(threshold, x) * y
-        s = AdaptiveCarry(v, as_dtype(rho, x) * s.a + y)
+        s = AdaptiveCarry(_charged(p, s.v, x, y, decay, threshold), as_dtype(rho, x) * s.a + y)
         return s, fires(s)
 
     params = {"u": (u_init, (hidden, hidden))}
