@@ -158,11 +158,12 @@ def main(argv: list[str]) -> None:
     stale = []
     for path in sorted(HERE.glob("*.md")):
         page = path.read_text(encoding="utf-8")
-        if filled(page) != page:
+        made = filled(page)
+        if made != page:
             stale.append(path.name)
         if "--check" not in argv:
-            path.write_text(filled(page), encoding="utf-8")
-            draw(page)
+            path.write_text(made, encoding="utf-8")
+            draw(made)
     if stale and "--check" in argv:
         sys.exit(f"{', '.join(stale)}: run python docs/results/tables.py, the tables are not what the data give")
     print(f"tables: {', '.join(stale) or 'up to date'}")
