@@ -45,6 +45,20 @@ def check_features(what: str, x: Any) -> None:
         )
 
 
+def check_preactivations(what: str, width: int, z: Any) -> None:
+    """Rejects anything but the pre-activations of one step, `[width]`: a list, a window or a batch.
+
+    Raises:
+      ValueError: of one line with the shape of z.
+    """
+    shape = getattr(z, "shape", None)
+    if shape != (width,):
+        given = f"a {type(z).__name__}" if shape is None else list(shape)
+        wide = shape is not None and len(shape) == 1
+        remedy = f"linear({width}) before it" if wide else "unroll(...) for windows, jax.vmap around that for batches"
+        raise ValueError(f"{what} takes the pre-activations [{width}] of one step, got {given}: {remedy}")
+
+
 def no_params(what: str) -> Callable[[Any, Any], tuple[()]]:
     """Returns the init of a cell without params that takes the features of one step."""
 

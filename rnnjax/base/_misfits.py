@@ -21,6 +21,7 @@ _ABSENT = object()  # params of `init`, which has none
 _LONGEST = 60  # characters of what is shown of a tree, a shape or a path
 _FLOATS = "integers where floating numbers are wanted, x.astype(float) or embed or one_hot before the cell"
 _REALS = "complex where real numbers are wanted, as in jnp.concatenate([x.real, x.imag], -1)"
+_UNROLLED_TWICE = "the cell inside unroll takes windows already: leave one unroll out"
 _AXES = {0: "", 1: "one axis too many", 2: "two axes too many", -1: "one axis too few", -2: "two axes too few"}
 
 
@@ -95,7 +96,8 @@ def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> 
     token = _trying.set(True)
     try:
         if not fits(x):
-            return _list_line(fits, x) or _input_line(fits, x, cell) or _features_line(fits, cell, x, known)
+            line = _list_line(fits, x) or _input_line(fits, x, cell) or _features_line(fits, cell, x, known)
+            return line or _unrolled_line(cell, x)
         if params is _ABSENT:
             return None
         if _wanted(cell, x) == _shapes(params):
@@ -177,6 +179,14 @@ def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
     return None
 
 
+def _unrolled_line(cell: _Cell, x: _PyTree) -> str | None:
+    """A cell of windows inside `unroll`, whose windows of windows some part of it does not take either."""
+    with contextlib.suppress(Exception):  # a trial
+        if cell.made is not None and cell.made.name == "unroll" and _inner_takes(cell, x):
+            return f"x is {_shown(x)}: {_UNROLLED_TWICE}"
+    return None
+
+
 def _inner_takes(cell: _Cell, x: _PyTree) -> bool:
     """Whether a part of the cell takes x as a window: then its carry does not depend on the first axis of x."""
 
@@ -201,7 +211,7 @@ def _advice(x: _PyTree, axes: int, symbols: bool, channels: bool) -> str:
     if rank > (not symbols) and channels:
         return f"{_AXES[axes]}, features or channels come last, as in x[..., None]"
     if rank > (not symbols):
-        return f"{_AXES[axes]}, the cell inside unroll takes windows already: leave one unroll out"
+        return f"{_AXES[axes]}, {_UNROLLED_TWICE}"
     return f"{_AXES[axes]}, " + ("" if symbols else "features come last, as in [T, 1], and ") + "x[None] is one step"
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, factory
+from rnnjax.base._checks import check_preactivations
 from rnnjax.base._numerics import Initializer, as_dtype, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._fused_layer_norm import NORMED_GRU, NORMED_VANILLA
@@ -201,12 +202,14 @@ def indrnn_core(hidden: int, activation: Activation = jax.nn.relu, u_max: Any = 
     check_size("indrnn: hidden", hidden)
     check_number("indrnn: u_max", u_max, 0)
 
+    what = f"indrnn with {hidden} units"
+
     def init(key: jax.Array, z: Any) -> PyTree:
+        check_preactivations(what, hidden, z)
         return {"u": as_dtype(u_max, z) * jax.random.uniform(key, (hidden,), z.dtype)}
 
     def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        if z.shape != (hidden,):
-            raise ValueError(f"indrnn with {hidden} units takes the pre-activations [{hidden}], got {list(z.shape)}")
+        check_preactivations(what, hidden, z)
         h = activation(z + p["u"] * h)
         return h, h
 

@@ -180,7 +180,7 @@ def matrix_recurrent(
       writes: the number of writes per step; the memory is read after the last one.
 
     Raises:
-      ValueError: a number of heads, keys, values or writes is below 1.
+      ValueError: a number of heads, keys, values or writes is below 1; at a step, `drive` gives other shapes.
 
     Example: a memory with one key that decays by half per step.
       >>> import jax.numpy as jnp, rnnjax
@@ -201,7 +201,9 @@ def matrix_recurrent(
     def drives(p: PyTree, x: jax.Array) -> Write:
         check_features("a matrix memory", x)
         w = drive(p, x)
-        return w if writes > 1 else jax.tree.map(lambda a: a[None], w)
+        w = w if writes > 1 else jax.tree.map(lambda a: a[None], w)
+        _check_write(w, (writes, *shape))
+        return w
 
     def step(p: PyTree, memory: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         w = drives(p, x)
@@ -219,6 +221,15 @@ def matrix_recurrent(
         return memory, with_marks_of(xs, jax.vmap(read, (None, 0, 0))(p, ys[writes - 1 :: writes], x))
 
     return Cell(init, lambda p, x: jnp.zeros(shape, x.dtype), step, window=window)
+
+
+def _check_write(w: Write, shape: tuple[int, ...]) -> None:
+    """Refuses writes whose shapes are not those of (writes, heads, keys, values)."""
+    *lead, keys, values = shape
+    wanted = Write((*lead, keys), (*lead, keys), (*lead, values), (*lead, keys), (*lead,))
+    for name, a, size in zip(Write._fields, w, wanted):
+        if a.shape != size and not (name == "log_decay" and a.shape == (*lead, 1)):
+            raise ValueError(f"matrix_recurrent: drive gives {name} {list(a.shape[1:])}, wanted {list(size[1:])}")
 
 
 def held(xs: PyTree, w: Write) -> Write:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_size, factory
+from rnnjax.base._checks import check_preactivations
 from rnnjax.base._numerics import Initializer, draw_initial, ones, orthogonal, standardize
 from rnnjax.base._outputs import output_in_carry
 
@@ -63,9 +64,7 @@ def recurrent(
 
     width = gates * hidden
     params = {"u": (gate_by_gate, (hidden, width)), **(extra or {})}
-    return driven(
-        name, hidden, width, update, params, start, output, f"put linear({width}) before it, unroll(...) around it"
-    )
+    return driven(name, hidden, width, update, params, start, output)
 
 
 def _traced_output(update: _Update, shapes: Callable[[], tuple[Any, ...]]) -> Callable[[PyTree], PyTree] | None:
@@ -84,25 +83,19 @@ def driven(
     params: Mapping[str, tuple[Initializer, tuple[int, ...]]],
     start: Callable[[jax.Array], PyTree] = lambda h: h,
     output: Callable[[Any], PyTree] | None = None,
-    remedy: str = "unroll(...)",
 ) -> Cell:
     """A core of any params, (name: (initialiser, shape)), on pre-activations `[width]`; else as `recurrent`."""
     check_size(f"{name}: hidden", hidden)
 
-    def check(z: Any) -> None:
-        if jnp.shape(z) != (width,):
-            raise ValueError(
-                f"{name} with {hidden} units takes the pre-activations [{width}] of one step, got "
-                f"{list(jnp.shape(z))}: {remedy} for windows, jax.vmap around that for batches"
-            )
+    what = f"{name} with {hidden} units"
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        check(z)
+        check_preactivations(what, width, z)
         keys = jax.random.split(key, len(params))
         return {n: draw_initial(f, k, shape, z.dtype) for k, (n, (f, shape)) in zip(keys, params.items())}
 
     def step(p: PyTree, carry: PyTree, z: jax.Array, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        check(z)
+        check_preactivations(what, width, z)
         return update(p, carry, z)
 
     def shapes() -> tuple[PyTree, PyTree, Any]:

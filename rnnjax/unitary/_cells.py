@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_size, factory, stack
 from rnnjax.base._cell import Step, check_cell
+from rnnjax.base._checks import check_preactivations
 from rnnjax.base._numerics import at_least_single, draw_initial
 from rnnjax.cells import linear
 from rnnjax.unitary._factors import BoundFactor, Factor, evolution, uniform
@@ -63,16 +64,10 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
     check_size("urnn: hidden", hidden)
     w = evolution(permutation) if factor is None else factor
 
-    def check(z: Any) -> None:
-        if jnp.shape(z) != (2 * hidden,):
-            raise ValueError(
-                f"a unitary core of {hidden} units takes the pre-activations [{2 * hidden}] of one step, real and "
-                f"imaginary parts, got {list(jnp.shape(z))}: put linear({2 * hidden}) before it, unroll(...) around "
-                "it for windows, jax.vmap around that for batches"
-            )
+    what = f"urnn_core with {hidden} complex units"
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        check(z)
+        check_preactivations(what, 2 * hidden, z)
         ku, kb, kr, ki = jax.random.split(key, 4)
         start = uniform((3 / (2 * hidden)) ** 0.5)
         h0 = ComplexPair(*(draw_initial(start, k, (hidden,), z.dtype) for k in (kr, ki)))
@@ -81,7 +76,7 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
     def step(
         p: PyTree, carry: ComplexPair, z: jax.Array, key: jax.Array | None = None
     ) -> tuple[ComplexPair, jax.Array]:
-        check(z)
+        check_preactivations(what, 2 * hidden, z)
         h = p["u"].apply(to_complex(carry)) + to_complex(ComplexPair(z[:hidden], z[hidden:]))
         carry = to_pair(modrelu(h, at_least_single(p["b"])), z.dtype)
         return carry, jnp.concatenate(carry)

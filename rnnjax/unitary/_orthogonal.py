@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
+from rnnjax.base._checks import check_preactivations
 from rnnjax.base._numerics import Initializer, at_least_single, draw_initial, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells import linear
@@ -24,15 +25,6 @@ def _modrelu_real(z: jax.Array, b: jax.Array) -> jax.Array:
 
 
 _PLAIN, _GATED = Plan(recurrence(MATMUL, _modrelu_real, with_transpose)), Plan(gated(_modrelu_real))
-
-
-def _check_width(name: str, width: int, z: Any) -> None:
-    """Refuses pre-activations whose shape is not `[width]`."""
-    if jnp.shape(z) != (width,):
-        raise ValueError(
-            f"{name} takes the pre-activations [{width}] of one step, got {list(jnp.shape(z))}: put linear({width}) "
-            "before it, unroll(...) around it for windows, jax.vmap around that for batches"
-        )
 
 
 @factory
@@ -63,13 +55,13 @@ def modrelu_core(hidden: int, u: Parametrization | None = None) -> Cell:
     law = unconstrained() if u is None else u
 
     def init(key: jax.Array, z: Any) -> PyTree:
-        _check_width("modrelu_core", hidden, z)
+        check_preactivations("modrelu_core", hidden, z)
         ku, kb = jax.random.split(key)
         raw = law.init(ku, jax.ShapeDtypeStruct((hidden, hidden), z.dtype))
         return {"u": raw, "b": draw_initial(uniform(0.01), kb, (hidden,), z.dtype)}
 
     def step(p: PyTree, h: jax.Array, z: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        _check_width("modrelu_core", hidden, z)
+        check_preactivations("modrelu_core", hidden, z)
         h = _modrelu_real(matmul_full_precision(h, p["u"]) + z, p["b"])
         return h, h
 
@@ -189,14 +181,14 @@ def goru_core(hidden: int, u: Parametrization | None = None, gates_init: Initial
     inner = modrelu_core(hidden, exponential() if u is None else u)
 
     def init(key: jax.Array, a: Any) -> PyTree:
-        _check_width("goru_core", 3 * hidden, a)
+        check_preactivations("goru_core", 3 * hidden, a)
         ku, *kv = jax.random.split(key, 3)
         p = inner.init(ku, jax.ShapeDtypeStruct((hidden,), a.dtype))
         v = jnp.concatenate([draw_initial(gates_init, k, (hidden, hidden), a.dtype) for k in kv], axis=1)
         return {"u": p["u"], "v": v, "b": p["b"]}
 
     def step(p: PyTree, h: jax.Array, a: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        _check_width("goru_core", 3 * hidden, a)
+        check_preactivations("goru_core", 3 * hidden, a)
         r, z = jnp.split(jax.nn.sigmoid(a[: 2 * hidden] + h @ p["v"]), 2)
         n = _modrelu_real(a[2 * hidden :] + r * matmul_full_precision(h, p["u"]), p["b"])
         h = n + z * (h - n)

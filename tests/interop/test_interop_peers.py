@@ -24,7 +24,9 @@ SIZES = pytest.mark.parametrize("depth, directions", [(1, 1), (3, 1), (2, 2)])
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch", reason="torch is not installed: pip install rnnjax[bench]")
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install rnnjax[bench]")
+    torch.manual_seed(0)
+    return torch
 
 
 @pytest.fixture
@@ -32,7 +34,9 @@ def keras():
     """Keras on JAX, which leans on the promotions that these tests forbid ourselves."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield pytest.importorskip("keras", reason="keras is not installed: pip install rnnjax[bench]")
+        keras = pytest.importorskip("keras", reason="keras is not installed: pip install rnnjax[bench]")
+        keras.utils.set_random_seed(0)
+        yield keras
 
 
 def tensors(torch, state):
