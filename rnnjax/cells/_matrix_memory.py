@@ -226,7 +226,7 @@ def matrix_recurrent(
 def _check_write(w: Write, shape: tuple[int, ...]) -> None:
     """Refuses writes whose shapes are not those of (writes, heads, keys, values)."""
     *lead, keys, values = shape
-    wanted = Write((*lead, keys), (*lead, keys), (*lead, values), (*lead, keys), (*lead,))
+    wanted = (*lead, keys), (*lead, keys), (*lead, values), (*lead, keys), (*lead,)
     for name, a, size in zip(Write._fields, w, wanted):
         if a.shape != size and not (name == "log_decay" and a.shape == (*lead, 1)):
             raise ValueError(f"matrix_recurrent: drive gives {name} {list(a.shape[1:])}, wanted {list(size[1:])}")
