@@ -23,7 +23,7 @@ def clock() -> float:
     return time.perf_counter() if FLAGS.clock == "wall" else time.process_time()
 
 
-def timed(call: Callable[[], Any]) -> float:
+def time_call(call: Callable[[], Any]) -> float:
     """Seconds of one call."""
     start = clock()
     call()
@@ -35,22 +35,22 @@ def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int, warmup: int = 1
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(warmup + rounds):
         for name, call in calls.items():
-            took = timed(call)
+            took = time_call(call)
             seconds[name] += [took] if i >= warmup else []
     return {name: statistics.median(s) for name, s in seconds.items()}
 
 
-def turn(call: Callable[[], Any], seconds: float) -> list[float]:
+def time_in_turn(call: Callable[[], Any], seconds: float) -> list[float]:
     """The times of some calls in a row, after a pause in which the threads of the one before go to sleep."""
     time.sleep(0.005)
     call()
     times: list[float] = []
     while sum(times) < seconds:
-        times.append(timed(call))
+        times.append(time_call(call))
     return times
 
 
-def write(found: Mapping[str, Any]) -> None:
+def write_json(found: Mapping[str, Any]) -> None:
     """Writes what was found, and where it comes from, to the file of --out if there is one."""
     if FLAGS.out:
         about = {"jax": jax.__version__, "cores": usable_cores(), **provenance(), "clock": FLAGS.clock}

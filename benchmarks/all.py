@@ -145,7 +145,7 @@ def started(turns: int) -> dict[str, float]:
     return dict(zip(("jax", "import rnnjax", "--help"), (min(column) for column in zip(*times[1:]))))
 
 
-def moved(now: Ratios, before: Ratios) -> list[dict[str, Any]]:
+def changed_ratios(now: Ratios, before: Ratios) -> list[dict[str, Any]]:
     """The ratios that are beyond the tolerance, the worst first."""
     rows = [
         {"": name, "recorded": before[name], "now": r, "now / recorded": r / before[name]}
@@ -173,7 +173,7 @@ def main(argv: Sequence[str]) -> None:
     before = known.get(kind, {"ratios": {}, "load": []})
     about: dict[str, Any] = {"load": [load, os.getloadavg()[0]], "cores": usable_cores(), **provenance()}
     found = {"ratios": {name: round(r, 3) for name, r in now.items()}, **about}
-    rows = moved(now, before["ratios"])
+    rows = changed_ratios(now, before["ratios"])
     loads = " to ".join(f"{n:.1f}" for n in about["load"]), " to ".join(f"{n:.1f}" for n in before["load"]) or "never"
     title = (
         f"{len(rows)} of {len(now)} moved by more than {FLAGS.tolerance:.0%}; load {loads[0]}, when recorded {loads[1]}"

@@ -62,8 +62,8 @@ def child(command: str) -> None:
     jax.config.update("jax_compilation_cache_dir", FLAGS.cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     call = calls(command)
-    first = turns.timed(call)
-    print(first - turns.timed(call))
+    first = turns.time_call(call)
+    print(first - turns.time_call(call))
 
 
 def started(command: str, cache: str) -> float:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
             cold, warm = started(command, cache), started(command, cache)
         rows.append({"": command, "first process, s": cold, "second process, s": warm})
     print_table(rows, title=f"until it runs ({FLAGS.clock} time)")
-    turns.write({"rows": rows})
+    turns.write_json({"rows": rows})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 import rnnjax
-from benchmarks._turns import clock, write
+from benchmarks._turns import clock, write_json
 from rnnjax import losses
 from rnnjax.base import Cell, PyTree
 from rnnjax.data import Batch
@@ -186,7 +186,7 @@ def main(argv: Sequence[str]) -> None:
     if unknown:
         raise app.UsageError(f"{unknown[0]} is neither one of {', '.join(parts)} nor of {', '.join(RULES)}")
     found = {what: parts[what]() for what in FLAGS.what}
-    write(found)
+    write_json(found)
 
 
 if __name__ == "__main__":

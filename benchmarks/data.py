@@ -154,7 +154,7 @@ def ragged() -> tuple[list[np.ndarray], list[np.ndarray]]:
     return xs, [np.zeros(len(x), np.int32) for x in xs]
 
 
-def eaten(batch: Batch) -> tuple[Callable[[], Any], int]:
+def gradient_step(batch: Batch) -> tuple[Callable[[], Any], int]:
     """A gradient step on a batch, and the steps in it."""
     net = rnnjax.unroll(rnnjax.stack(rnnjax.gru(HIDDEN), rnnjax.linear(5)))
     estimator = estimators.backprop(net, losses.classify)
@@ -189,7 +189,7 @@ def main() -> None:
     xs, ys = ragged()
     packed = packed_(xs, ys, 64)
     data = jax.tree.map(jnp.asarray, {"train": packed})
-    step, steps = eaten(jax.tree.map(lambda a: a[:BATCH], data["train"]))
+    step, steps = gradient_step(jax.tree.map(lambda a: a[:BATCH], data["train"]))
     rate = steps / measured(step, clock, args.repeats)
     rows = [{"": "training: a GRU of 64 units consumes", "steps a second": round(rate), "times training": 1.0}]
 

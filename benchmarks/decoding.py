@@ -147,7 +147,7 @@ def main(argv: list[str]) -> None:
             }
         )
     print_table(rows, title=f"{FLAGS.batch} sources at once, {FLAGS.words} words each ({FLAGS.clock} time)")
-    turns.write({"rows": rows})
+    turns.write_json({"rows": rows})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 import rnnjax
-from benchmarks._turns import timed, turn, write
+from benchmarks._turns import time_call, time_in_turn, write_json
 from rnnjax import Cell, Seq, run, stack, unroll
 from rnnjax.runs import print_table
 
@@ -95,11 +95,11 @@ def compare(name: str, shape: Sequence[int]) -> list[dict[str, Any]]:
     """Rows of a table: medians over rounds of the median call of each turn."""
     named = FLAGS.rows or [*PLAIN, *RAGGED]
     calls = {row: call(row, name, shape) for row in dict.fromkeys(["bare", *named])}
-    first = {row: timed(f) for row, f in calls.items()}
+    first = {row: time_call(f) for row, f in calls.items()}
     turns: dict[str, list[float]] = {row: [] for row in calls}
     for _ in range(FLAGS.repeats):
         for row, f in calls.items():
-            turns[row].append(statistics.median(turn(f, FLAGS.turn)))
+            turns[row].append(statistics.median(time_in_turn(f, FLAGS.turn)))
     seconds = {row: statistics.median(s) for row, s in turns.items()}
     base = dict.fromkeys(seconds, seconds["bare"]) | {"both directions": 2 * seconds["bare"]}
     base["two layers"] = seconds["bare"] + seconds.get("on H inputs", seconds["bare"])
@@ -123,7 +123,7 @@ def main(argv: Sequence[str]) -> None:
             rows += compare(name, [int(n) for n in shape.split(",")])
             jax.clear_caches()
     print_table(rows, title=f"gradient of a layer ({FLAGS.clock} time)")
-    write({"rows": rows})
+    write_json({"rows": rows})
 
 
 if __name__ == "__main__":

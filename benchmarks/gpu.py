@@ -24,7 +24,7 @@ from absl import app, flags
 from jax import lax
 
 import rnnjax
-from benchmarks._turns import in_turn, write
+from benchmarks._turns import in_turn, write_json
 from rnnjax.app import CELLS
 from rnnjax.base import Cell
 from rnnjax.training import population
@@ -71,7 +71,7 @@ def parity() -> Iterator[Row]:
                 p, x = jax.device_put((params, xs), place)
                 ys = jax.jit(jax.vmap(functools.partial(output, cell, p)))(x)
                 found.append(jax.tree.map(np.asarray, (ys, gradient(cell)(p, x))))
-        yield {"cell": name, **dict(zip(("outputs", "gradients"), map(apart, *found)))}
+        yield {"cell": name, **dict(zip(("outputs", "gradients"), map(relative_difference, *found)))}
 
 
 def output(cell: Cell, params: Any, xs: jax.Array) -> jax.Array:
@@ -79,7 +79,7 @@ def output(cell: Cell, params: Any, xs: jax.Array) -> jax.Array:
     return rnnjax.run(cell, params, xs)[1]
 
 
-def apart(a: Any, b: Any) -> float:
+def relative_difference(a: Any, b: Any) -> float:
     """The largest difference of two trees, relative to the largest entry of its leaf."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b))
     return max((float(np.abs(x - y).max() / (np.abs(x).max() + 1e-30)) for x, y in pairs if x.size), default=0.0)
@@ -214,7 +214,7 @@ def main(argv: list[str]) -> None:
                 print("  " + ", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
     worst = statistics.fmean(r["gradients"] for r in found.get("parity", [{"gradients": 0.0}]))
     print(f"\n{time.monotonic() - begun:.0f} s; gradients differ from the CPU's by {worst:.1e} on average")
-    write({"device": device.device_kind, **found})
+    write_json({"device": device.device_kind, **found})
 
 
 if __name__ == "__main__":

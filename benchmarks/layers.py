@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks._peers import GATES, PEERS, Layer, Shape
-from benchmarks._turns import timed, turn, write
+from benchmarks._turns import time_call, time_in_turn, write_json
 from rnnjax import training
 
 SHAPES = (
@@ -67,7 +67,7 @@ def prepare(cell: str, shape: Shape, names: Sequence[str], mode: str) -> tuple[d
             say(f"{name} is left out of {cell}: {type(error).__name__} {error}")
             continue
         calls[name] = getattr(layer, mode)
-        first[name] = timed(calls[name])
+        first[name] = time_call(calls[name])
         check(name, cell, layer, shape)
     return calls, first
 
@@ -78,7 +78,7 @@ def compare(cell: str, shape: Shape) -> dict[str, Any]:
     turns: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(FLAGS.repeats):
         for name, call in calls.items():
-            turns[name].append(statistics.median(turn(call, FLAGS.turn)))
+            turns[name].append(statistics.median(time_in_turn(call, FLAGS.turn)))
     median = {name: statistics.median(ts) for name, ts in turns.items()}
     return {"cell": cell, "shape": list(shape), "seconds": median, "first": first, "turns": turns}
 
@@ -122,7 +122,7 @@ def main(argv: Sequence[str]) -> None:
             jax.clear_caches()
         report(results)
         every += results
-    write({"mode": FLAGS.mode, "results": every})
+    write_json({"mode": FLAGS.mode, "results": every})
 
 
 if __name__ == "__main__":

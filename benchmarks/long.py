@@ -41,7 +41,7 @@ def size_of(carry: Any) -> jax.Array:
     return sum(((a**2).sum() for a in jax.tree.leaves(carry)), jnp.zeros(()))
 
 
-def whole(net: rnnjax.Cell) -> Gradient:
+def whole_gradient(net: rnnjax.Cell) -> Gradient:
     """The gradient of all steps at once."""
     return jax.grad(lambda params, xs: size_of(rnnjax.run(net, params, xs)[0]))
 
@@ -68,7 +68,11 @@ def windows(net: rnnjax.Cell) -> Gradient:
 
 def trained(net: rnnjax.Cell, params: Any, steps: int) -> list[dict[str, Any]]:
     """Memory and time of each way."""
-    ways = {"as it is": whole(net), "remat": whole(rnnjax.remat(net, every="sqrt")), "windows": windows(net)}
+    ways = {
+        "as it is": whole_gradient(net),
+        "remat": whole_gradient(rnnjax.remat(net, every="sqrt")),
+        "windows": windows(net),
+    }
     shape = jax.ShapeDtypeStruct((steps, FLAGS.features), jnp.float32)
     compiled: dict[str, Any] = {name: jax.jit(way).lower(params, shape).compile() for name, way in ways.items()}
     seconds: dict[str, float] = {}
@@ -114,7 +118,7 @@ def main(argv: list[str]) -> None:
     print_table(rows, title=f"the gradient of one sequence, LSTM of {FLAGS.hidden} units ({FLAGS.clock} time)")
     stream = streamed(net, params, 10 * FLAGS.window)
     print_table(stream, title="reading a stream")
-    turns.write({"training": rows, "streaming": stream})
+    turns.write_json({"training": rows, "streaming": stream})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from absl import app as absl_app
 from absl import flags, logging
 
 import rnnjax
-from benchmarks._turns import clock, write
+from benchmarks._turns import clock, write_json
 from rnnjax import app, losses
 from rnnjax.app import Config, programs
 from rnnjax.data import Batch, Stream
@@ -95,7 +95,7 @@ def population(config: Config, strategy: str) -> tuple[Turn, GroupPrograms]:
     return turn, p
 
 
-def alone(config: Config) -> Turn:
+def run_alone(config: Config) -> Turn:
     """Our own fastest runs, one after another: the compiled program of one run, once for all."""
     p = programs(build, config)
     held = [p.init(()) for _ in range(min(FLAGS.members, 16))]
@@ -157,7 +157,7 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
     turns: dict[str, Turn] = {s: turn for s, (turn, _) in groups.items()}
     for name in FLAGS.peers:
         try:
-            turns[name] = alone(config) if name == "alone" else torch(config, t, b, h)
+            turns[name] = run_alone(config) if name == "alone" else torch(config, t, b, h)
         except ImportError as error:
             print(f"{name} is not here: {error}")
     times: dict[str, list[float]] = {name: [] for name in turns}
@@ -185,7 +185,7 @@ def measured(cell: str, t: int, b: int, h: int) -> list[dict[str, Any]]:
     return rows
 
 
-def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
+def count_compilations(event: str, duration_secs: float, **kwargs: str | int) -> None:
     """Counts what XLA compiles."""
     if "backend_compile" in event:
         COMPILED.append(event)
@@ -195,7 +195,7 @@ def main(argv: list[str]) -> None:
     """Times everything in turn and prints medians."""
     del argv
     logging.set_verbosity(logging.WARNING)
-    jax.monitoring.register_event_duration_secs_listener(note)
+    jax.monitoring.register_event_duration_secs_listener(count_compilations)
     if "shard" in FLAGS.strategies:
         host_devices()
     rows: list[dict[str, Any]] = []
@@ -205,7 +205,7 @@ def main(argv: list[str]) -> None:
     title = f"{FLAGS.members} members, {jax.local_device_count()} devices, medians of {FLAGS.turns} turns"
     print_table(rows, title=title)
     print(f"peak memory of the process: {peak():.0f} MB")
-    write({"rows": rows, "peak_mb": peak()})
+    write_json({"rows": rows, "peak_mb": peak()})
 
 
 if __name__ == "__main__":

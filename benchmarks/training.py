@@ -53,11 +53,11 @@ def config_of(command: str) -> tuple[app.Experiment, Config]:
     return experiment, runs_(app.parse(experiment.flags, [name, *argv]))[0]
 
 
-def timed(name: str, steps: Callable[[int], None]) -> Timed:
+def timed_loop(name: str, steps: Callable[[int], None]) -> Timed:
     """A loop whose first call compiles, and how many of its steps a turn has."""
 
     def seconds(n: int) -> float:
-        return turns.timed(lambda: steps(n))
+        return turns.time_call(lambda: steps(n))
 
     first = seconds(1)
     one = min(seconds(3) / 3 for _ in range(3))
@@ -79,11 +79,11 @@ def prepared(command: str) -> list[Timed]:
     def steps(n: int) -> None:
         progress[0] = jax.block_until_ready(compiled.steps(progress[0], data, n))
 
-    ours, loop = timed(command, steps), LOOPS.get(command.split()[0])
+    ours, loop = timed_loop(command, steps), LOOPS.get(command.split()[0])
     if config.cell != "lstm" or loop is None:
         return [ours]
     try:
-        return [ours, timed(f"{command}, in PyTorch", loop(config, facts))]
+        return [ours, timed_loop(f"{command}, in PyTorch", loop(config, facts))]
     except ImportError as error:
         print(f"PyTorch is left out of {command}: {error}")
         return [ours]
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> None:
         for t in runs
     ]
     print_table(rows, title=f"training, median of {FLAGS.turns} turns")
-    turns.write({"rows": rows})
+    turns.write_json({"rows": rows})
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import optax
 from absl import app, flags
 
 import rnnjax
-from benchmarks._turns import in_turn, write
+from benchmarks._turns import in_turn, write_json
 from rnnjax import data, losses, trees
 from rnnjax.base import UserError
 from rnnjax.runs import usable_cores
@@ -179,7 +179,7 @@ def main(argv: Sequence[str]) -> None:
         torch_rate = rates.get(name.replace("together", "torch"))
         against = f"{rate / torch_rate:.1f}" if torch_rate and name.startswith("together") else ""
         print(f"{name:<14}{rate:>16.0f}{rate / rates['one by one']:>17.1f}{against:>12}")
-    write({"trees a second": rates, "flags": FLAGS.flag_values_dict()})
+    write_json({"trees a second": rates, "flags": FLAGS.flag_values_dict()})
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ import optax
 from absl import app, flags
 
 import rnnjax
-from benchmarks._turns import in_turn, write
+from benchmarks._turns import in_turn, write_json
 from rnnjax import Cell, run, stack, unitary, unroll
 from rnnjax.runs import usable_cores
 from rnnjax.unitary import AS_FACTORS, AS_MATRIX, halves_matrix, halves_window
@@ -92,7 +92,7 @@ def in_jax(cell: Cell, t: int) -> Callable[[], Any]:
     xs = inputs(t)
     params = cell.init(jax.random.key(0), xs[0])
     call = jax.jit(jax.grad(loss(cell)) if FLAGS.mode == "gradient" else loss(cell))
-    return ready(call, params, xs)
+    return blocking(call, params, xs)
 
 
 def in_torch(name: str, n: int, t: int) -> Callable[[], Any]:
@@ -196,14 +196,14 @@ def map_report() -> dict[str, Any]:
             def value(p: Any, weight: jax.Array = weight, core: Cell = core) -> jax.Array:
                 return jnp.vdot(weight, matrix_of(core, p))
 
-            made[name] = ready(jax.jit(value), params)
-            made[name + " grad"] = ready(jax.jit(jax.grad(value)), params)
+            made[name] = blocking(jax.jit(value), params)
+            made[name + " grad"] = blocking(jax.jit(jax.grad(value)), params)
         rows[str(n)] = timed(made)
     show("n: milliseconds of the map, and of its gradient", rows)
     return rows
 
 
-def ready(call: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+def blocking(call: Callable[..., Any], *args: Any) -> Callable[[], Any]:
     """A call that returns when its result is there."""
     return lambda: jax.block_until_ready(call(*args))
 
@@ -308,7 +308,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"--families: {sorted(unknown)} are not among {[*CORES, *PEERS]}")
     made = {name: globals()[f"{name}_report"] for name in REPORTS}
     results = {name: made[name]() for name in FLAGS.reports}
-    write({"B": FLAGS.batch} | results)
+    write_json({"B": FLAGS.batch} | results)
 
 
 if __name__ == "__main__":

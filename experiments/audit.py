@@ -112,7 +112,7 @@ class Found(NamedTuple):
         return f"{self.rule} {self.truncation}" if varies else self.rule
 
 
-def plan(config: app.Config) -> list[tuple[str, int]]:
+def pair_rules(config: app.Config) -> list[tuple[str, int]]:
     """Pairs rules with truncations: all of them for a rule that depends on them, the shortest for the others."""
     try:
         truncations = sorted({int(text) for text in config.truncations})
@@ -201,7 +201,7 @@ class Audit:
 
 def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Audits each cell, writes audit.csv, lags.csv, summary.json and the pictures, and prints the tables."""
-    rules, kind = plan(next(iter(configs.values()))), next(iter(configs.values())).picture
+    rules, kind = pair_rules(next(iter(configs.values()))), next(iter(configs.values())).picture
     found: dict[str, list[Found]] = {}
     with ProgressBar(len(rules) * len(configs), "audit") as bar:
         for name, config in configs.items():
@@ -210,17 +210,17 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
                 found[name].append(one.rule(rule, truncation))
                 bar.update(sum(map(len, found.values())))
     ends = ranges(next(iter(configs.values())).length)
-    write(found, labels(ends), workdir, kind)
+    write_files(found, labels(ends), workdir, kind)
     for name, results in found.items():
-        print_table([total(f) for f in results], title=f"\n{name}: estimates beside the exact gradient")
-        print_table([spread(f) for f in results if f.groups], title=f"\n{name}: bias by group of parameters")
-        print_table([arrived(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
+        print_table([bias_row(f) for f in results], title=f"\n{name}: estimates beside the exact gradient")
+        print_table([noise_row(f) for f in results if f.groups], title=f"\n{name}: bias by group of parameters")
+        print_table([lag_row(f, ends) for f in results if f.lags], title=f"\n{name}: share of each lag that arrives")
     print(f"\npicture: {workdir.file(f'audit.{kind}')}")
     print(f"numbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
-    return app.Findings({name: [total(f) for f in results] for name, results in found.items()})
+    return app.Findings({name: [bias_row(f) for f in results] for name, results in found.items()})
 
 
-def total(f: Found) -> dict[str, object]:
+def bias_row(f: Found) -> dict[str, object]:
     """Returns a row of the first table."""
     if not f.groups or f.update is None:
         return {"rule": f.name, "not admitted": f.refused}
@@ -233,12 +233,12 @@ def total(f: Found) -> dict[str, object]:
     }  # fmt: skip
 
 
-def spread(f: Found) -> dict[str, object]:
+def noise_row(f: Found) -> dict[str, object]:
     """Returns a row of the second table."""
     return {"rule": f.name} | {name: q.bias for name, q in f.groups.items() if name != "total"}
 
 
-def arrived(f: Found, ends: list[int]) -> dict[str, str]:
+def lag_row(f: Found, ends: list[int]) -> dict[str, str]:
     """Returns a row of the third table."""
 
     def text(lag: Lag) -> str:
@@ -247,7 +247,7 @@ def arrived(f: Found, ends: list[int]) -> dict[str, str]:
     return {"rule": f.name} | {name: text(lag) for name, lag in zip(labels(ends), f.lags)}
 
 
-def write(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
+def write_files(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
     """Writes the files."""
     rows = [
         {"cell": c, "rule": f.rule, "truncation": f.truncation, "group": g, "draws": f.draws, **q._asdict()}
@@ -316,7 +316,7 @@ def errors_by_truncation(found: dict[str, list[Found]]) -> dict[str, tuple[list[
 def check(configs: dict[str, app.Config]) -> None:
     """Refuses flags that describe no network, rule or window."""
     for config in configs.values():
-        plan(config)
+        pair_rules(config)
         jax.eval_shape(lambda config=config: Audit(config).params)
 
 

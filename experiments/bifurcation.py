@@ -62,7 +62,7 @@ def logistic(config: app.Config) -> Family:
     return Family(dynamics.logistic, 2.5, 4.0, jnp.array([[0.4]]), ("r", "x"), "logistic map $x' = r x (1 - x)$")
 
 
-def unit(config: app.Config) -> Family:
+def draw_unit(config: app.Config) -> Family:
     """One recurrent unit, from both sides: one attractor, two of them, or one of period two."""
     starts = jnp.array([[-0.9], [0.9]])
     title = f"one recurrent unit, $h' = \\tanh(w h + {config.bias:g})$"
@@ -79,7 +79,7 @@ def network(config: app.Config) -> Family:
     return Family(lambda g: lambda h: jnp.tanh(g * (w @ h)), 0.5, 3.0, starts, ("g", "h_1"), title, (5, 10))
 
 
-SYSTEMS = {"logistic": logistic, "unit": unit, "network": network}
+SYSTEMS = {"logistic": logistic, "unit": draw_unit, "network": network}
 
 
 def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:

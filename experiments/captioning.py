@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import rnnjax
 from experiments._shared import seq2seq as translator
-from experiments._shared.conv import ConvNet, show
+from experiments._shared.conv import ConvNet, draw_prediction
 from rnnjax import app, data, decoding, interop, losses, seq2seq, tasks
 from rnnjax.base import PyTree
 from rnnjax.plotting import save
@@ -141,7 +141,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     print_table([{"": n, **score} for n, score in scores.items()], title=f"{config.cell}: generated sentences")
     path = Path(result.summary["workdir"]) / f"captions.{config.picture}"
     n = min(config.shown, config.tested)
-    save(path, sheet(batches.x.source[1][:n], said.symbols[1][:n], batches.y[1][:n], weights[1][:n]))
+    save(path, draw_sheet(batches.x.source[1][:n], said.symbols[1][:n], batches.y[1][:n], weights[1][:n]))
     print(f"captions: {path}")
     return {"written": scores}
 
@@ -156,7 +156,7 @@ def mistakes(said: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
     return {"exact": float(1 - wrong.any(1).mean())} | {kind: float(part) for kind, part in counts.items()}
 
 
-def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Figure:
+def draw_sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> Figure:
     """Draws one row per picture: the picture, and the attention before each word."""
     figure = Figure(figsize=(13, 1.45 * len(pictures)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -165,7 +165,7 @@ def sheet(pictures: np.ndarray, said: np.ndarray, wanted: np.ndarray, weights: n
         for a in row:
             a.set_axis_off()
         good = bool((symbols == right).all())
-        show(row[0], picture, "right" if good else "wrong", good)
+        draw_prediction(row[0], picture, "right" if good else "wrong", good)
         words = [tasks.WORDS[s] for s in symbols if s]
         for a, word, at in zip(row[1:], words, looked):
             a.imshow(picture, extent=(0, 1, 0, 1))

@@ -89,7 +89,7 @@ SHAKESPEARE = (
 PUBLISHED = {"shakespeare": SHAKESPEARE, "ptb.char": PTB}
 
 
-def cut(config: app.Config) -> dict[str, str]:
+def split_text(config: app.Config) -> dict[str, str]:
     """Returns the training, validation and test texts, from separate files or cut from the end of --data."""
 
     def read(path: str) -> str:
@@ -125,7 +125,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
         raise UserError("--rule=bptt would look back to the beginning of the text: use --rule=tbptt and --truncation")
     if config.truncation < 1:
         raise UserError(f"--truncation={config.truncation}: the stream is read in windows of at least one character")
-    cuts = cut(config)
+    cuts = split_text(config)
     alphabet = Alphabet.of("".join(cuts.values()))
     for known in (config.text, config.prime):
         alphabet.encode(known)  # fails now, not after training
@@ -154,7 +154,7 @@ def objective(outputs: PyTree, batch: Batch) -> losses.Metrics:
     return metrics | {"bits": losses.Mean(nats.total / math.log(2), nats.weight)}
 
 
-def anew(stream: Stream) -> Stream:
+def without_state(stream: Stream) -> Stream:
     """Returns a stream whose windows all start from the initial state."""
 
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
@@ -167,7 +167,7 @@ def anew(stream: Stream) -> Stream:
 def training_network(config: app.Config, facts: Facts) -> tuple[rnnjax.Cell, Stream, Callable[[Stream], Stream]]:
     """Returns the network and its stream under `--sampling`, and a function that makes a stream teacher-forced."""
     cell, train = network(config, facts), reading_stream("train", config.truncation)
-    train = anew(train) if config.epochwise else train
+    train = without_state(train) if config.epochwise else train
     if config.sampling == "none":
         return cell, train, lambda stream: stream
     eps = wrappers.sampling_schedule(config.sampling, config.sampling_pace, config.sampling_last)
@@ -231,7 +231,7 @@ def log_probability(config: app.Config, facts: Facts, params: PyTree, words: str
     return -float(losses.cross_entropy(logits, jnp.asarray(symbols[1:])).sum())
 
 
-def write(config: app.Config, facts: Facts, params: PyTree) -> str:
+def generate_text(config: app.Config, facts: Facts, params: PyTree) -> str:
     """Writes a text that begins with the prime."""
     characters = facts.alphabet.characters
     prime = config.prime or ("\n" if "\n" in characters else characters[0])
@@ -258,7 +258,7 @@ def finish(result: app.Result) -> dict[str, Any]:
         forced, free = found["exposure"].values()
         print(f"second half of each window, nats a character: {forced:.4f} reading the text, {free:.4f} reading itself")
     if config.sample:
-        found["sample"] = write(config, facts, result.params)
+        found["sample"] = generate_text(config, facts, result.params)
         print(f"--- sample at temperature {config.temperature} ---\n{found['sample']}\n---")
     return found
 

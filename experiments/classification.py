@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 import rnnjax
 from experiments._shared.confusion import confusion_picture, confusion_table
-from experiments._shared.labelled_data import by_share, encoded, read, reduced, short, standardised
-from experiments._shared.notes import check_classes, noted
+from experiments._shared.labelled_data import by_share, drop_long, encoded, read, reduced, standardised
+from experiments._shared.notes import check_classes, print_notes
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.cells import mean_so_far
@@ -131,7 +131,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
     if few:
         raise UserError(f"--data={config.data}: too few examples, none is left for the {few[0]} part")
     check_classes(config.data, parts["train"].y.tolist(), parts["train"].classes)
-    parts = {name: short(part, name, config.longest) for name, part in parts.items()}
+    parts = {name: drop_long(part, name, config.longest) for name, part in parts.items()}
     steps = max(len(x) for part in parts.values() for x in part.xs)
     data = {name: Batch(padded(part.xs, steps), part.y) for name, part in parts.items()}
     counts = {name: len(part.y) for name, part in parts.items()}
@@ -142,7 +142,7 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
 
 def pretrained(config: app.Config) -> Vectors:
     """Reads `--vectors`."""
-    return noted(config.vectors, read_vectors(found_at(config.vectors, config.data_dir), config.vectors_encoding))
+    return print_notes(config.vectors, read_vectors(found_at(config.vectors, config.data_dir), config.vectors_encoding))
 
 
 def entrance(config: app.Config, facts: Facts) -> list[rnnjax.Cell]:
@@ -153,10 +153,10 @@ def entrance(config: app.Config, facts: Facts) -> list[rnnjax.Cell]:
     if facts.vectors is not None:
         size, init = facts.vectors.table.shape[1], embedding_table(facts.vectors, facts.vocabulary).init
     cell = rnnjax.embed(len(facts.vocabulary), size, init, jnp.dtype(config.dtype))
-    return [still(cell) if config.frozen else cell, *config.noise()]
+    return [without_gradient(cell) if config.frozen else cell, *config.noise()]
 
 
-def still(cell: rnnjax.Cell) -> rnnjax.Cell:
+def without_gradient(cell: rnnjax.Cell) -> rnnjax.Cell:
     """Returns a cell whose params get no gradient."""
     return cell.replace(weights=lambda p, key=None: jax.lax.stop_gradient(cell.weights(p, key)))
 

@@ -65,7 +65,7 @@ def network(config: app.Config, how: str) -> seq2seq.EncoderDecoder:
     return seq2seq.encoder_decoder(rnnjax.pointwise(lambda context: context), seq2seq.Decoder(decoder, weights))
 
 
-def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
+def accuracy_alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Array:
     """Returns the fraction of correct sequences when the network reads its own outputs."""
 
     def one(x: rnnjax.SourceTarget, y: jax.Array) -> jax.Array:
@@ -77,7 +77,7 @@ def alone(net: seq2seq.EncoderDecoder, params: PyTree, batch: Batch) -> jax.Arra
     return jax.vmap(one)(batch.x, batch.y).mean()
 
 
-def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
+def train_network(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
     """Trains one network and returns its curve and its row of the table."""
     net, task = network(config, how), progression(config.length)
     progress, loop = learner(config, net, losses.classify, task_stream(task, config.batch_size))
@@ -85,7 +85,9 @@ def learn(config: app.Config, how: str) -> tuple[Run, dict[str, Any]]:
 
     @jax.jit
     def scores(params: PyTree) -> tuple[jax.Array, jax.Array]:
-        return estimators.score(net, losses.classify, params, (), test)[0]["loss"].value(), alone(net, params, test)
+        return estimators.score(net, losses.classify, params, (), test)[0]["loss"].value(), accuracy_alone(
+            net, params, test
+        )
 
     steps = np.unique(np.linspace(0, config.num_steps, POINTS + 1).astype(int))
     found = []
@@ -108,7 +110,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     for name, config in configs.items():
         runs, rows = {}, []
         for how in config.how:
-            runs[how], row = learn(config, how)
+            runs[how], row = train_network(config, how)
             rows.append({"how": how} | row)
             print(f"{name} {how}: " + ", ".join(f"{k} {v}" for k, v in row.items()))
         baseline = {"not told": progression(config.length).baseline}

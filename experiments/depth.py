@@ -80,7 +80,7 @@ def network(config: app.Config, shortcut: str, depth: int) -> list[Cell]:
     return [rnnjax.linear(int(config.hidden_size)), *[wrapped] * depth, rnnjax.linear(1)]
 
 
-def learn(config: app.Config, parts: list[Cell]) -> tuple[PyTree, data.Stream]:
+def train_network(config: app.Config, parts: list[Cell]) -> tuple[PyTree, data.Stream]:
     """Returns the trained params and the stream of examples."""
     cell = rnnjax.unroll(rnnjax.stack(*parts))
     stream = tasks.task_stream(echo(config), config.batch_size)
@@ -157,7 +157,7 @@ def lstm_gates(params: PyTree, xs: jax.Array) -> dict[str, jax.Array]:
 def gates(config: app.Config, highway: tuple[list[Cell], PyTree] | None) -> dict[str, np.ndarray]:
     """Returns gates on fresh sequences, `[sequences, ..., T, hidden]`, of the highway and of an LSTM."""
     layer = rnnjax.lstm(int(config.hidden_size), forget_bias=FORGET_BIAS)
-    lstm, stream = learn(config, [rnnjax.linear(int(config.hidden_size)), layer, rnnjax.linear(1)])
+    lstm, stream = train_network(config, [rnnjax.linear(int(config.hidden_size)), layer, rnnjax.linear(1)])
     xs = stream.next((), stream.init(()), jax.random.fold_in(jax.random.key(config.seed), 2))[0].x
     found = jax.jit(jax.vmap(lambda xs: lstm_gates(lstm, xs)))(xs)
     if highway:
@@ -188,7 +188,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         for shortcut, by in found.items():
             for depth in depths:
                 parts = network(config, shortcut, depth)
-                params, stream = learn(config, parts)
+                params, stream = train_network(config, parts)
                 errors = scores(config, parts, params, stream)
                 by[depth] = {
                     "error": float(errors[0][0]),

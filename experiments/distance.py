@@ -54,7 +54,7 @@ def ids(words: list[str]) -> jax.Array:
     return jnp.array([WORDS.index(word) for word in words])
 
 
-def near(draws: jax.Array) -> Sentence:
+def near_sentences(draws: jax.Array) -> Sentence:
     """Fillers, then `the clouds are in the`: the answer depends on the word four back. Draws: `[T + 2]`."""
     which = draws[-1] % len(NEAR)
     the, *rest = ids(BEFORE)
@@ -62,7 +62,7 @@ def near(draws: jax.Array) -> Sentence:
     return Sentence(filler(draws).at[-len(end) :].set(end), which)
 
 
-def far(draws: jax.Array, lag: jax.Array) -> Sentence:
+def far_sentences(draws: jax.Array, lag: jax.Array) -> Sentence:
     """Fillers around `i grew up in china`, then `i speak fluent`: the answer depends on the word `lag` back."""
     which, words = draws[-1] % len(FAR), filler(draws)
     said = jnp.concatenate([ids(OPENING), ids(list(FAR))[which][None]])
@@ -84,7 +84,11 @@ def sentences(steps: int, n: int, share: float) -> data.Stream:
     """Returns a stream of fresh sentences, a share of them far ones; the lag is the data."""
 
     def one(draws: jax.Array, lag: jax.Array) -> Sentence:
-        return jax.tree.map(lambda a, b: jnp.where(draws[-2] < int(share * LARGE), a, b), far(draws, lag), near(draws))
+        return jax.tree.map(
+            lambda a, b: jnp.where(draws[-2] < int(share * LARGE), a, b),
+            far_sentences(draws, lag),
+            near_sentences(draws),
+        )
 
     def following(lag: jax.Array, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         some = jax.vmap(one, (0, None))(throws(key, n, steps), lag)
@@ -142,9 +146,9 @@ def reached(config: app.Config, params: PyTree, many: Sentence) -> np.ndarray:
 def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     """Trains each cell for every lag; reports accuracy against lag, and the gradient that reaches each word."""
     config = next(iter(configs.values()))
-    lags, steps = asked(config)
+    lags, steps = parse_lags(config)
     at = len(lags) // 2
-    many = jax.jit(jax.vmap(far, (0, None)))(throws(jax.random.key(config.seed), 100, steps), lags[at])
+    many = jax.jit(jax.vmap(far_sentences, (0, None)))(throws(jax.random.key(config.seed), 100, steps), lags[at])
     drawn, lines, rows = {}, {}, []
     for name, one in configs.items():
         before, after, known = learned(one, lags, steps)
@@ -175,7 +179,7 @@ def run(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     return app.Findings({"rows": rows})
 
 
-def asked(config: app.Config) -> tuple[jax.Array, int]:
+def parse_lags(config: app.Config) -> tuple[jax.Array, int]:
     """Returns `--lags` as numbers, and the number of words per sentence."""
     try:
         lags = sorted({int(lag) for lag in config.lags})
@@ -188,7 +192,7 @@ def asked(config: app.Config) -> tuple[jax.Array, int]:
 
 def check(configs: dict[str, app.Config]) -> None:
     """Refuses flags that no network can be trained with."""
-    asked(next(iter(configs.values())))
+    parse_lags(next(iter(configs.values())))
 
 
 EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check)

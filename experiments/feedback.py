@@ -96,7 +96,7 @@ def sticky() -> Problem:
     return Problem(sample, 2, least, math.log(2), least, False)
 
 
-def plan() -> Problem:
+def plan_input() -> Problem:
     """A plan, 0 to 3, as a constant input; each stands for a fixed random sequence of three symbols."""
     said = np.random.default_rng(0).integers(0, SYMBOLS, (PLANS, STEPS))
 
@@ -118,7 +118,7 @@ def doubt_after_the_last(said: np.ndarray) -> float:
     return total / said.size
 
 
-PROBLEMS = {"echo": echo, "sticky": sticky, "plan": plan}
+PROBLEMS = {"echo": echo, "sticky": sticky, "plan": plan_input}
 
 
 def networks(decays: list[str]) -> dict[str, Network]:
@@ -168,7 +168,7 @@ def free(network: Network, problem: Problem, cell: rnnjax.Cell, params: object, 
     return float(jax.jit(jax.vmap(one))(jax.random.split(key, 500)).mean())
 
 
-def learn(network: Network, problem: Problem, config: app.Config) -> dict[str, float | int | None]:
+def train_network(network: Network, problem: Problem, config: app.Config) -> dict[str, float | int | None]:
     """Trains a network; returns its loss on fresh examples and its accuracy in a free run."""
     cell = make_cell(network, problem, config)
     window = rnnjax.unroll(cell)
@@ -193,7 +193,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         for task, problem in problems.items():
             found[task] = {}
             for name, network in compared.items():
-                found[task][name] = learn(network, problem, config)
+                found[task][name] = train_network(network, problem, config)
                 bar.update(sum(map(len, found.values())))
     for task, problem in problems.items():
         floor = {"network": "least there can be", "loss": problem.least}

@@ -76,7 +76,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     memories = stable_memories(cell, result.params, config, points)
     rates = exponents(cell, result.params, config)
     counts = {str(n): int((points.unstable == n).sum()) for n in np.unique(points.unstable)}
-    tell(config, points, f"from {config.starts:,} starts in {seconds:.1f} s", memories, rates)
+    print_summary(config, points, f"from {config.starts:,} starts in {seconds:.1f} s", memories, rates)
     picture = f"{result.summary['workdir']}/points.{config.picture}"
     title = f"{config.cell}, {config.hidden_size} units: {len(points.h)} fixed points"
     plotting.save(picture, plotting.draw_projection(np.asarray(states[:SHOWN]), points.h, points.unstable, title))
@@ -100,7 +100,7 @@ def stable_memories(cell: rnnjax.Cell, params: PyTree, config: app.Config, point
     return len({tuple(np.sign(y).astype(int).tolist()) for y in outputs[points.unstable == 0]})
 
 
-def tell(config: app.Config, points: dynamics.Points, search: str, memories: int, rates: list[float]) -> None:
+def print_summary(config: app.Config, points: dynamics.Points, search: str, memories: int, rates: list[float]) -> None:
     """Prints the table of fixed points and a summary."""
     kinds = [(int(n), points.unstable == n) for n in np.unique(points.unstable)]
     rows = [{"unstable directions": n, "points": int(own.sum()), **span(points, own)} for n, own in kinds]

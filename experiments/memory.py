@@ -77,13 +77,13 @@ def finish(result: app.Result) -> dict[str, Any]:
     path = f"{result.summary['workdir']}/forgetting.{config.picture}"
     title = f"{config.cell}: what a linear probe reads from $h_t$; sum over lags beside"
     save(path, draw_curves(drawn, ylabel="$R^2$ of $x_{t - lag}$", xlabel="lag (steps)", title=title, log=False))
-    rows = [{"": f"{config.cell}, {name}"} | told(config, r2) for name, r2 in curve.items()]
+    rows = [{"": f"{config.cell}, {name}"} | curve_row(config, r2) for name, r2 in curve.items()]
     print_table(rows, title="read back by a linear probe")
     print(f"forgetting: {path}")
     return {"capacity": capacity, "forgetting": {name: r2.tolist() for name, r2 in curve.items()}}
 
 
-def told(config: app.Config, r2: jax.Array) -> dict[str, Any]:
+def curve_row(config: app.Config, r2: jax.Array) -> dict[str, Any]:
     """Returns the row of the table for a forgetting curve."""
     at = min(config.delay, config.lags - 1)
     held = {"capacity (inputs)": float(dynamics.memory_capacity(r2)), "lags with R^2 > 1/2": int((r2 > 0.5).sum())}

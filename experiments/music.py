@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments._shared.notes import noted
+from experiments._shared.notes import print_notes
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import KEYS, LOWEST, Batch, Stream, find, in_order, packed, read_rolls, shuffled
@@ -129,14 +129,14 @@ def load(config: app.Config) -> tuple[Facts, PyTree]:
         sizes = {"test": 50, "valid": 50, "train": config.tunes}
         rolls = {part: [tune(rng) for _ in range(n)] for part, n in sizes.items()}
     else:
-        rolls = noted(config.data, read_rolls(find(config.data, config.data_dir)))
+        rolls = print_notes(config.data, read_rolls(find(config.data, config.data_dir)))
     rolls = {part: more_than_one(pieces, f"{part}: {{}} pieces") for part, pieces in rolls.items()}
     cut = rolls | {"train": more_than_one(cut_(rolls["train"], config.longest), "train: {} ends of pieces")}
     data = {part: succession(pieces) for part, pieces in cut.items()}
     return (
         Facts(
             counts={part: len(batch.y) for part, batch in data.items()},
-            yardstick=apart(rolls["train"], rolls["test"]),
+            yardstick=independent_nats(rolls["train"], rolls["test"]),
             scale=1 / max(float(np.concatenate(rolls["train"]).mean()), 1e-3) ** 0.5,  # few keys sound: mean square 1
             piece=max(rolls["test"][:20], key=len)[:160],
         ),
@@ -160,7 +160,7 @@ def succession(pieces: list[np.ndarray]) -> Batch:
     return packed([p[:-1] for p in pieces], [p[1:] for p in pieces], steps)
 
 
-def apart(train: list[np.ndarray], test: list[np.ndarray]) -> float:
+def independent_nats(train: list[np.ndarray], test: list[np.ndarray]) -> float:
     """Returns nats per frame of a predictor that knows the frequency of each key only."""
     heard = np.concatenate([p[1:] for p in train])
     p = (heard.sum(0) + 0.5) / (len(heard) + 1)

@@ -62,27 +62,27 @@ def token(place: Place) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns input, target and mask of the current step: the bits, the cue, then blanks while the bits are due."""
     at, n = place.step, place.length
     asked = at - n - 1
-    x = jnp.where(at < n, pick(place.bits, at), jnp.where(at == n, CUE, BLANK))
-    return x, pick(place.bits, asked), asked >= 0
+    x = jnp.where(at < n, pick_bit(place.bits, at), jnp.where(at == n, CUE, BLANK))
+    return x, pick_bit(place.bits, asked), asked >= 0
 
 
-def pick(bits: jax.Array, at: jax.Array) -> jax.Array:
+def pick_bit(bits: jax.Array, at: jax.Array) -> jax.Array:
     """Returns one bit of each row."""
     return jnp.take_along_axis(bits, jnp.clip(at, 0, LONGEST - 1)[:, None], axis=1)[:, 0]
 
 
-def onward(place: Place, level: jax.Array, key: jax.Array) -> Place:
+def advance(place: Place, level: jax.Array, key: jax.Array) -> Place:
     """Advances one step; a finished sequence is followed by one of the current level."""
     bits = jax.random.randint(key, place.bits.shape, 0, 2)
     fresh = Place(jnp.zeros_like(place.step), bits, jnp.broadcast_to(level, place.length.shape))
     return tree_where(place.step == 2 * place.length, fresh, place._replace(step=place.step + 1))
 
 
-def piece(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[Batch, Place]:
+def next_steps(place: Place, level: jax.Array, key: jax.Array, window: int) -> tuple[Batch, Place]:
     """Returns a few steps of every stream; the first step of a new sequence is marked, to reset the carry there."""
 
     def body(place: Place, key: jax.Array) -> tuple[Place, tuple[jax.Array, ...]]:
-        return onward(place, level, key), (*token(place), place.step == 0)
+        return advance(place, level, key), (*token(place), place.step == 0)
 
     place, (x, y, mask, first) = lax.scan(body, place, jax.random.split(key, window))
     x, y, mask, first = (jnp.moveaxis(a, 0, 1) for a in (x, y, mask, first))
@@ -102,11 +102,11 @@ def stop(*args: Any) -> Any:
     raise NotImplementedError
 
 
-def start(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any, key: jax.Array) -> Learner:
+def initial_state(config: app.Config, setup: Setup, estimator: Estimator, optimizer: Any, key: jax.Array) -> Learner:
     """Returns the initial state, at level 1."""
     b, one = config.batch_size, jnp.ones((), jnp.int32)
     place = Place(jnp.zeros(b, jnp.int32), jax.random.randint(key, (b, LONGEST), 0, 2), jnp.full(b, one))
-    batch, _ = piece(place, one, key, config.truncation)
+    batch, _ = next_steps(place, one, key, config.truncation)
     params = setup.cell.init(key, jax.tree.map(lambda a: a[0], batch.x))
     nothing = jnp.zeros((), config.dtype)
     return Learner(one, Mean(nothing, nothing), place, params, optimizer.init(params), estimator.init(params, batch))
@@ -119,7 +119,7 @@ def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[...,
 
     def step(now: Learner, key: jax.Array) -> tuple[Learner, None]:
         draw, noise = jax.random.split(key)
-        batch, place = piece(now.place, now.level, draw, config.truncation)
+        batch, place = next_steps(now.place, now.level, draw, config.truncation)
         estimate, state = estimator.grad(now.params, now.state, batch, noise)
         updates, opt_state = optimizer.update(estimate.mean_grads(), now.opt_state, now.params)
         seen = jax.tree.map(jnp.add, now.seen, estimate.metrics["loss"])
@@ -131,7 +131,9 @@ def learning(config: app.Config, setup: Setup, rule: str) -> tuple[Callable[...,
             level, tree_where(judged, jax.tree.map(jnp.zeros_like, seen), seen), place, params, opt_state, state
         ), None
 
-    return lambda key: start(config, setup, estimator, optimizer, key), lambda now, keys: lax.scan(step, now, keys)[0]
+    return lambda key: initial_state(config, setup, estimator, optimizer, key), lambda now, keys: lax.scan(
+        step, now, keys
+    )[0]
 
 
 def levels(config: app.Config, setup: Setup, rule: str, bar: Callable[[int], None]) -> list[int]:

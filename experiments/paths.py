@@ -87,7 +87,7 @@ def states(carry: PyTree) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(carry) if leaf.ndim]
 
 
-def learn(config: app.Config, network: Network) -> dict[str, Any]:
+def train_network(config: app.Config, network: Network) -> dict[str, Any]:
     """Trains one network; returns its error, its size, and gradient norms before and after training."""
     cell, task = rnnjax.stack(*network.parts, rnnjax.linear(1)), echo(config)
     window = rnnjax.unroll(cell)
@@ -123,7 +123,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         for name, network in kinds.items():
             runs = []
             for i in range(config.seeds):
-                runs.append(learn(config.replace(seed=config.seed + i), network))
+                runs.append(train_network(config.replace(seed=config.seed + i), network))
                 bar.update(len(found) * config.seeds + len(runs))
             found[name] = gathered(runs)
     rows = []

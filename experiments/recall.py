@@ -41,7 +41,7 @@ class Kind(NamedTuple):
     outputs: Callable[[app.Config], int]
 
 
-def _words(config: app.Config) -> int:
+def _num_permutations(config: app.Config) -> int:
     """Returns the number of permutations."""
     return math.factorial(config.items)
 
@@ -57,7 +57,7 @@ TASKS = {
     ),
     "induction": Kind(lambda c: tasks.induction(c.length, c.symbols), lambda c: c.symbols + 1, lambda c: c.symbols),
     "parity": Kind(lambda c: tasks.parity(c.length), lambda c: 2, lambda c: 2),
-    "permutations": Kind(lambda c: tasks.permutation_words(c.length, c.items), _words, _words),
+    "permutations": Kind(lambda c: tasks.permutation_words(c.length, c.items), _num_permutations, _num_permutations),
     "dyck": Kind(lambda c: tasks.dyck(c.length, c.symbols, c.items), lambda c: 2 * c.symbols, lambda c: c.symbols + 1),
 }
 

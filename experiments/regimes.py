@@ -57,7 +57,9 @@ def command(config: app.Config, regime: str, seed: int) -> list[str]:
     return [f"--{k}={v}" for k, v in given.items()] + ["--epochwise"] * (regime == "epochwise")
 
 
-def learn(config: app.Config, given: list[str], bar: Callable[[int], None]) -> tuple[list[int], list[float], float]:
+def train_network(
+    config: app.Config, given: list[str], bar: Callable[[int], None]
+) -> tuple[list[int], list[float], float]:
     """Returns characters read, validation nats per character at these points, and the final test nats per character."""
     [asked] = run_configs(app.parse(char_lm.FLAGS, ["char_lm", *given]))
     facts, data = load_data(char_lm.load, asked)
@@ -84,7 +86,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         print(f"{regime}: python -m experiments.char_lm {shlex.join(given)}", flush=True)
         for seed in range(config.seed, config.seed + config.seeds):
             with ProgressBar(config.points, f"{regime}, seed {seed}") as bar:
-                runs.append(learn(config, command(config, regime, seed), bar.update))
+                runs.append(train_network(config, command(config, regime, seed), bar.update))
         found[regime] = {"characters": runs[0][0], "valid": [r[1] for r in runs], "test": [r[2] for r in runs]}
     rows = []
     for regime, row in found.items():

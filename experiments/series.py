@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments._shared.notes import noted
+from experiments._shared.notes import print_notes
 from rnnjax import app, dynamics, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch, Stream, find, read_series
@@ -92,7 +92,7 @@ def values(config: app.Config) -> np.ndarray:
     if config.data == "mackey_glass":
         return generated()
     path, form = find(config.data, config.data_dir), (config.separator, config.header, config.decimal)
-    return np.asarray(noted(config.data, read_series(path, config.column, config.encoding, *form)))
+    return np.asarray(print_notes(config.data, read_series(path, config.column, config.encoding, *form)))
 
 
 class Facts(NamedTuple):
@@ -166,7 +166,7 @@ def scored(x: jax.Array, warm: int) -> Batch:
     return Batch(x[:, :-1], x[:, 1:], jnp.broadcast_to(counts, (len(x), x.shape[1] - 1)))
 
 
-def whole(part: str, warm: int) -> Stream:
+def whole_part(part: str, warm: int) -> Stream:
     """Returns a stream of one sequence: a whole part, preceded by `warm` values."""
     return Stream(lambda data: (), lambda data, at, key: (scored(data[part][None], warm), at), 1)
 
@@ -183,8 +183,8 @@ def build(config: app.Config, facts: Facts) -> app.Setup:
         cell=rnnjax.unroll(network(config)),
         objective=losses.regress,
         train=anywhere(config, facts.size),
-        valid=whole("valid", config.warm),
-        test=whole("test", config.warm),
+        valid=whole_part("valid", config.warm),
+        test=whole_part("test", config.warm),
         baseline=facts.linear,
         baseline_name=f"linear, the last {LAGS} numbers",
         loss_label="squared error of the next number / variance of the training values",

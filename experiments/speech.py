@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments._shared.notes import noted
+from experiments._shared.notes import print_notes
 from rnnjax import app, decoding, losses, tasks
 from rnnjax.base import PyTree, Seq, UserError, without_marks
 from rnnjax.data import (
@@ -98,7 +98,7 @@ def generated(config: app.Config) -> tuple[Facts, PyTree]:
     return Facts(("", *tasks.LETTERS), {"test": config.tested}, 0.0), {"test": test}
 
 
-def heard(recordings: list[Recording], config: app.Config) -> Seq:
+def recording_features(recordings: list[Recording], config: app.Config) -> Seq:
     """Returns the features of all recordings, `[n, steps, together mels]`, with one compiled program."""
     rate, cut = recordings[0].rate, frames(recordings[0].rate)
     samples = padded([r.samples for r in recordings])
@@ -114,7 +114,7 @@ def heard(recordings: list[Recording], config: app.Config) -> Seq:
 
 def recorded(config: app.Config) -> tuple[Facts, PyTree]:
     """Loads recordings in three parts, split by their first label."""
-    found = noted(config.data, recordings_(find(config.data, config.data_dir)))
+    found = print_notes(config.data, recordings_(find(config.data, config.data_dir)))
     y = [labels_of(r.name) for r in found]
     first = np.array([labels[0] for labels in y])
     test, rest = np.flatnonzero(first == config.test_first), np.flatnonzero(first != config.test_first)
@@ -122,7 +122,7 @@ def recorded(config: app.Config) -> tuple[Facts, PyTree]:
         raise UserError(
             f"--test_first={config.test_first}: {len(test)} recordings to test on, {len(rest)} to learn from"
         )
-    x = heard(found, config)
+    x = recording_features(found, config)
     try:
         losses.check_lengths(x.valid.sum(1).tolist(), [labels + 1 for labels in y], [f"{r.name}.wav" for r in found])
     except ValueError as error:

@@ -74,7 +74,7 @@ def build(config: app.Config) -> app.Setup:
     )
 
 
-def settle(config: app.Config) -> dict[str, dict[str, Any]]:
+def run_until_stable(config: app.Config) -> dict[str, dict[str, Any]]:
     """Runs a network that stores patterns by Hebb's rule until it settles, quenched or cooled slowly."""
     n, runs = config.units, 200
     key = jax.random.key(config.seed)
@@ -116,7 +116,7 @@ def settle(config: app.Config) -> dict[str, dict[str, Any]]:
 
 def finish(result: app.Result) -> dict[str, Any]:
     """Reports how stored patterns settle, as a table and a picture."""
-    config, found = result.config, settle(result.config)
+    config, found = result.config, run_until_stable(result.config)
     sweeps = list(range(1, config.sweeps + 1))
     runs = {name: plotting.Run(sweeps, row.pop("curve"), [], []) for name, row in found.items()}
     plotting.save(

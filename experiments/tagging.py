@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments._shared.notes import noted
+from experiments._shared.notes import print_notes
 from rnnjax import app, losses
 from rnnjax.base import PyTree, UserError
 from rnnjax.data import (
@@ -159,7 +159,7 @@ def read(config: app.Config) -> tuple[list[Tagged], list[Tagged] | None]:
 
     def file(path: str, tags: tuple[str, ...] = ()) -> list[Tagged]:
         at = find(path, config.data_dir), config.word_column, config.tag_column
-        return noted(path, read_tagged(*at, encoding=config.encoding, tags=tags))
+        return print_notes(path, read_tagged(*at, encoding=config.encoding, tags=tags))
 
     sentences = file(config.data)
     return sentences, file(config.test_data, labels_in(sentences)) if config.test_data else None

@@ -91,10 +91,10 @@ def reversal(shortest: int, longest: int, room: int) -> tasks.Task:
         return framed(source, n, source[(n - 1 - jnp.arange(room)) % room], end)
 
     mean = (shortest + longest) / 2
-    return tasks.Task(sample, blind(math.log(longest - shortest + 1) + mean * math.log(end), mean))
+    return tasks.Task(sample, ignorant_nats(math.log(longest - shortest + 1) + mean * math.log(end), mean))
 
 
-def blind(entropy: float, length: float) -> float:
+def ignorant_nats(entropy: float, length: float) -> float:
     """Returns the loss per symbol of a predictor that knows the language, of this entropy per text, but no source."""
     return float(entropy / (length + 1))
 
@@ -117,7 +117,7 @@ def word_order(shortest: int, longest: int, room: int) -> tasks.Task:
     each = 2 * sum(choice(KINDS[kind]) for kind in (DETERMINER, ADJECTIVE, NOUN)) + choice(KINDS[VERB])
     clauses = (shortest + longest) / 2
     entropy = math.log(longest - shortest + 1) + clauses * each + (clauses - 1) * choice(KINDS[LINK])
-    return tasks.Task(sample, blind(entropy, clauses * (6 + 2 * (1 - bare)) - 1))
+    return tasks.Task(sample, ignorant_nats(entropy, clauses * (6 + 2 * (1 - bare)) - 1))
 
 
 def choice(words: Sequence[str]) -> float:

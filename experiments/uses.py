@@ -98,7 +98,7 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(rnnjax.unroll(net), losses.classify, stream)
 
 
-def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], dict[str, object]]:
+def train_network(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], dict[str, object]]:
     """Returns the fraction of correct answers during training, and the row of the table."""
     setup = build_setup(build, config)
     progress, steps = learner(config, setup.cell, setup.objective, setup.train)
@@ -116,9 +116,9 @@ def learn(config: app.Config, bar: Callable[[int], None]) -> tuple[list[float], 
         "right": right[-1],
         "guessing": guessing(config.use, fresh),
         "parameters": count(progress.state.averaged),
-        "reads": written(np.asarray(one.x)),
-        "writes": written(np.where(due, said, -1)),
-        "due": written(np.where(due, one.y, -1)),
+        "reads": format_symbols(np.asarray(one.x)),
+        "writes": format_symbols(np.where(due, said, -1)),
+        "due": format_symbols(np.where(due, one.y, -1)),
     }
     return right, row
 
@@ -130,7 +130,7 @@ def guessing(use: Use, key: jax.Array) -> float:
     return float(sum(best) / batch.mask.sum())
 
 
-def written(symbols: Iterable[int]) -> str:
+def format_symbols(symbols: Iterable[int]) -> str:
     """Formats symbols as text: a dot for none, ? for the cue."""
     return "".join({BLANK: "_", CUE: "?", -1: "."}.get(int(s), str(int(s))) for s in symbols)
 
@@ -143,7 +143,7 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
         rows = []
         for name, use in USES.items():
             with ProgressBar(POINTS, f"{cell}, {name}") as bar:
-                right, row = learn(config.replace(use=use), bar.update)
+                right, row = train_network(config.replace(use=use), bar.update)
             rows.append({"use": name} | row)
             label = name if len(configs) == 1 else f"{cell}, {name}"
             drawn[label] = Run(valid_steps=[(i + 1) * config.num_steps / POINTS for i in range(POINTS)], valid=right)

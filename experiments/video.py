@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import rnnjax
-from experiments._shared.conv import ConvNet, show
+from experiments._shared.conv import ConvNet, draw_prediction
 from rnnjax import app, cells, data, interop, losses, tasks
 from rnnjax.base import PyTree
 from rnnjax.plotting import save
@@ -131,12 +131,12 @@ def finish(result: app.Result) -> dict[str, Any]:
         title=f"{config.cell}: {config.tested} films",
     )
     path = Path(result.summary["workdir"]) / f"films.{config.picture}"
-    save(path, sheet(np.asarray(batch.x), batch.y, said, labels))
+    save(path, draw_sheet(np.asarray(batch.x), batch.y, said, labels))
     print(f"films: {path}")
     return {"right": right}
 
 
-def sheet(films: np.ndarray, wanted: np.ndarray, said: np.ndarray, labels: tuple[str, ...]) -> Figure:
+def draw_sheet(films: np.ndarray, wanted: np.ndarray, said: np.ndarray, labels: tuple[str, ...]) -> Figure:
     """Draws a row per film with its predictions above its last frame, or above each; wrong ones show the target too."""
     figure = Figure(figsize=(1.1 * films.shape[1] + 0.4, 1.5 * len(films)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -145,10 +145,10 @@ def sheet(films: np.ndarray, wanted: np.ndarray, said: np.ndarray, labels: tuple
         first = len(film) - np.size(ys)
         for i, (a, frame) in enumerate(zip(row, film)):
             if i < first:
-                show(a, frame)
+                draw_prediction(a, frame)
                 continue
             y, guess = (np.atleast_1d(v)[i - first] for v in (ys, guesses))
-            show(a, frame, labels[guess] + ("" if y == guess else f"\n({labels[y]})"), bool(y == guess))
+            draw_prediction(a, frame, labels[guess] + ("" if y == guess else f"\n({labels[y]})"), bool(y == guess))
     return figure
 
 

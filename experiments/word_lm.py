@@ -163,7 +163,7 @@ def finish(result: app.Result) -> dict[str, Any]:
     print(f"the table of words is {share:.0%} of the parameters: {path}")
     print_table(neighbours(facts.words, w), title="nearest by the cosine of their vectors")
     if config.sample:
-        print(f"--- sample at temperature {config.temperature} ---\n{write(config, facts.words, params)}\n---")
+        print(f"--- sample at temperature {config.temperature} ---\n{generate_text(config, facts.words, params)}\n---")
     return {"perplexity": perplexity, "passes": passes, "share_of_table": share}
 
 
@@ -177,7 +177,7 @@ def neighbours(vocabulary: data.Vocabulary, w: np.ndarray, shown: int = 8, near:
     ]
 
 
-def write(config: app.Config, words: data.Vocabulary, params: PyTree) -> str:
+def generate_text(config: app.Config, words: data.Vocabulary, params: PyTree) -> str:
     """Writes a text from the initial state."""
     cell = network(config, len(words))
     start = jnp.asarray(words.encode([data.END if data.END in words.index else words.words[0]]))

@@ -37,7 +37,7 @@ class ConvNet(nn.Module):
         return jnp.concatenate([x, *(a[..., None] for a in jnp.meshgrid(at, at))], -1)
 
 
-def show(axes: Axes, picture: np.ndarray, title: str = "", good: bool | None = None) -> None:
+def draw_prediction(axes: Axes, picture: np.ndarray, title: str = "", good: bool | None = None) -> None:
     """Draws a picture without axes; its title is green if the prediction is correct, red if not."""
     axes.set_axis_off()
     axes.imshow(picture)

@@ -40,13 +40,13 @@ def ordered(sentences: int, seed: int) -> dict[str, Labelled]:
     """
 
     def both(rng: np.random.Generator, part: str) -> Drawn:
-        praise, blame = pair(rng, int(rng.choice((2, 3, 4, 5) if part == "test" else (2, 3))) - 2)
+        praise, blame = draw_pair(rng, int(rng.choice((2, 3, 4, 5) if part == "test" else (2, 3))) - 2)
         return [(praise, 1), (blame, 0)]
 
     return in_parts(both, sentences, seed, ("blames", "praises"))
 
 
-def pair(rng: np.random.Generator, before: int) -> tuple[str, str]:
+def draw_pair(rng: np.random.Generator, before: int) -> tuple[str, str]:
     """Draws two sentences of the same words that end in two clauses, maybe with a remark; the first one is praise."""
     good, bad = rng.choice(GOOD), rng.choice(BAD)
     first = [("not " if rng.integers(2) else "") + str(rng.choice(GOOD + BAD)) for _ in range(before)]

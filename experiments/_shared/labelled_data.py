@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments._shared.grammars import GENERATED
-from experiments._shared.notes import noted
+from experiments._shared.notes import print_notes
 from rnnjax import app, trees
 from rnnjax.base import UserError
 from rnnjax.data import (
@@ -72,10 +72,10 @@ def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
     path = Path(found_at(config.data, config.data_dir))
     if path.is_file():
         one = read_ts if path.suffix == ".ts" else partial(read_labelled, complete=False)
-        examples, test = noted(config.data, one(str(path), encoding=config.encoding)), None
+        examples, test = print_notes(config.data, one(str(path), encoding=config.encoding)), None
         if config.test_data:  # labels are mapped by name; one that is not in --data is refused
             other = found_at(config.test_data, config.data_dir)
-            test = noted(config.test_data, one(other, examples.classes, encoding=config.encoding))
+            test = print_notes(config.test_data, one(other, examples.classes, encoding=config.encoding))
         return divided(examples, config, test), "words"
     folder = find_folder(config.data, config.data_dir)
     if (folder / "ae.train").exists():
@@ -83,7 +83,7 @@ def read(config: app.Config) -> tuple[dict[str, Labelled], str]:
         return divided(train, config, test), "words"
     if (folder / "train.txt").exists():
         return sentences(folder, config), "words"
-    return divided(noted(config.data, class_folder(str(folder), config.encoding)), config), "characters"
+    return divided(print_notes(config.data, class_folder(str(folder), config.encoding)), config), "characters"
 
 
 def reduced(train: Labelled, part: float) -> Labelled:
@@ -117,7 +117,7 @@ def split(x: str | list[str], units: str) -> list[str]:
     return list(x) if units == "characters" else tokenise(x)
 
 
-def short(part: Labelled, name: str, longest: int) -> Labelled:
+def drop_long(part: Labelled, name: str, longest: int) -> Labelled:
     """Returns the examples that are not too long, and prints how many are skipped."""
     kept, out = within_length([len(x) for x in part.xs], longest)
     if not len(kept):

@@ -10,7 +10,7 @@ from rnnjax.base import UserError
 _T = TypeVar("_T")
 
 
-def noted(path: str, found: _T) -> _T:
+def print_notes(path: str, found: _T) -> _T:
     """Prints what a reader of `rnnjax.data` skipped or decided, and returns what it read."""
     reader: Any = found
     if reader.note():

@@ -35,7 +35,7 @@ def check_runs(experiment: Experiment, configs: dict[str, Config], root: Path | 
     for name, config in configs.items():
         session = _checked_session(experiment, config, recorded[name])
         for other in ready.values():
-            session.data = other.data if _alike(other.data, session.data) else session.data
+            session.data = other.data if _trees_equal(other.data, session.data) else session.data
         ready[name] = session
     return ready
 
@@ -49,7 +49,7 @@ def _checked_session(experiment: Experiment, config: Config, recorded: int | Non
     return session
 
 
-def _alike(a: PyTree, b: PyTree) -> bool:
+def _trees_equal(a: PyTree, b: PyTree) -> bool:
     """Returns whether two trees of arrays are equal."""
     ones, others = (jax.tree_util.tree_leaves_with_path(tree) for tree in (a, b))
     if [(path, x.dtype) for path, x in ones] != [(path, x.dtype) for path, x in others]:

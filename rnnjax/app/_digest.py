@@ -30,7 +30,7 @@ def digest(value: Any, floats: bool = True) -> str:
       (False, True)
     """
     total = hashlib.sha256()
-    for part in _parts(value, floats):
+    for part in _yield_parts(value, floats):
         total.update(len(part).to_bytes(8, "little"))
         total.update(part)
     return total.hexdigest()
@@ -48,7 +48,7 @@ def digests_of(facts: Any) -> dict[str, str]:
     return {str(name): digest(value, floats=False) for name, value in named.items()}
 
 
-def _parts(value: Any, floats: bool) -> Iterator[bytes]:
+def _yield_parts(value: Any, floats: bool) -> Iterator[bytes]:
     """Yields the parts of a value in a fixed order."""
     named = _fields_of(value)
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
@@ -56,17 +56,17 @@ def _parts(value: Any, floats: bool) -> Iterator[bytes]:
     elif named is not None:
         yield f"dict {len(named)}".encode()
         for name in sorted(named, key=str):
-            yield _text(str(name))
-            yield from _parts(named[name], floats)
+            yield _as_bytes(str(name))
+            yield from _yield_parts(named[name], floats)
     elif isinstance(value, (list, tuple)):
         yield f"list {len(value)}".encode()
         for item in value:
-            yield from _parts(item, floats)
+            yield from _yield_parts(item, floats)
     elif isinstance(value, (set, frozenset)):
         yield from sorted(digest(item, floats).encode() for item in value)
     else:
         counts = isinstance(value, (str, bytes, int, type(None))) or (floats and isinstance(value, (float, complex)))
-        yield _text(f"{type(value).__qualname__} {value!r}" if counts else type(value).__qualname__)
+        yield _as_bytes(f"{type(value).__qualname__} {value!r}" if counts else type(value).__qualname__)
 
 
 def _parts_of_array(value: Any, floats: bool) -> Iterator[bytes]:
@@ -75,12 +75,12 @@ def _parts_of_array(value: Any, floats: bool) -> Iterator[bytes]:
     array = np.asarray(jax.random.key_data(value) if key else value)
     yield f"{array.dtype} {array.shape}".encode()
     if array.dtype == object:
-        yield from _parts(array.tolist(), floats)
+        yield from _yield_parts(array.tolist(), floats)
     elif floats or not jnp.issubdtype(array.dtype, jnp.inexact):
         yield np.ascontiguousarray(array).tobytes()
 
 
-def _text(text: str) -> bytes:
+def _as_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -28,7 +28,7 @@ def fault(error: BaseException, files: Collection[str] = ()) -> str:
       ZeroDivisionError: division by zero (mylab/cells.py, line 1)
     """
     text = f"{type(error).__name__}: {_message(error)}".removesuffix(": ")
-    place = _place(error, files)
+    place = _innermost_place(error, files)
     return f"{text} ({place})" if place else text
 
 
@@ -46,14 +46,14 @@ def named_faults(flags: dict[str, str]) -> Iterator[None]:
         yield
     except UserError as error:
         cause = error.__cause__
-        place = _place(cause, _files(flags)) if cause is not None else ""
+        place = _innermost_place(cause, _files(flags)) if cause is not None else ""
         if place and place not in str(error):
             raise UserError(f"{error} ({place})") from error
         raise
     except Exception as error:
         for flag, value in flags.items():
             files = _files({flag: value})
-            if files and _place(error, files):
+            if files and _innermost_place(error, files):
                 raise UserError(f"--{flag}={value}: {fault(error, files)}") from error
         raise
 
@@ -64,7 +64,7 @@ def _message(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _place(error: BaseException, files: Collection[str]) -> str:
+def _innermost_place(error: BaseException, files: Collection[str]) -> str:
     """Returns the innermost place of an error in the given files, or in the user's code; "" if there is none."""
     if isinstance(error, SyntaxError) and error.filename and (not files or error.filename in files):
         return f"{error.filename}, line {error.lineno}"

@@ -71,12 +71,12 @@ def _list(name: str, default: list[str]) -> _Define:
     return lambda v: flags.DEFINE_list(name, default, _HELP[name], flag_values=v)
 
 
-def _many(name: str, default: list[str]) -> _Define:
+def _multi_string(name: str, default: list[str]) -> _Define:
     """A string; the flag may be repeated."""
     return lambda v: flags.DEFINE_multi_string(name, default, _HELP[name], flag_values=v)
 
 
-def _text(name: str, default: str) -> _Define:
+def _string(name: str, default: str) -> _Define:
     """A string."""
     return lambda v: flags.DEFINE_string(name, default, _HELP[name], flag_values=v)
 
@@ -91,7 +91,7 @@ def _switch(name: str, default: bool) -> _Define:
     return lambda v: flags.DEFINE_boolean(name, default, _HELP[name], flag_values=v)
 
 
-def _whole(name: str, default: int, least: int) -> _Define:
+def _integer(name: str, default: int, least: int) -> _Define:
     """An integer of at least `least`."""
     return lambda v: flags.DEFINE_integer(name, default, _HELP[name], least, flag_values=v)
 
@@ -126,71 +126,71 @@ def _number(name: str, default: float, least: float, most: float | None = None) 
 _MODEL = (
     _list("cell", ["lstm"]),
     _list("hidden_size", ["128"]),
-    _whole("num_layers", 1, least=1),
+    _integer("num_layers", 1, least=1),
     _one_of("block", "plain", ["plain", *sorted(BLOCKS)]),
-    _text("cell_args", ""),
+    _string("cell_args", ""),
     _number("dropout", 0.0, least=0.0, most=0.999),
 )
 
 # Initialisation, gradient and optimiser.
 _LEARNING = (
     _number("init_scale", 1.0, least=0.0),
-    _text("start_from", ""),
+    _string("start_from", ""),
     _switch("start_partial", False),
-    _text("rule", "bptt"),
-    _whole("truncation", 0, least=0),
-    _text("optimizer", "adam"),
+    _string("rule", "bptt"),
+    _integer("truncation", 0, least=0),
+    _string("optimizer", "adam"),
     _number("ema", 0.0, least=0.0, most=1.0),
-    _whole("accumulate", 1, least=1),
+    _integer("accumulate", 1, least=1),
     _number("learning_rate", 1e-3, least=0.0),
     _switch("find_lr", False),
     _one_of("schedule", "constant", ["constant", "linear", "cosine", "exponential"]),
-    _whole("horizon", 0, least=0),
+    _integer("horizon", 0, least=0),
     _number("final_rate", 0.1, least=0.0),
-    _whole("warmup_steps", 0, least=0),
+    _integer("warmup_steps", 0, least=0),
     _number("clip_norm", 1.0, least=0.0),
     _number("weight_decay", 0.0, least=0.0),
-    _many("lr_scale", []),
-    _whole("batch_size", 64, least=1),
-    _whole("num_steps", 1000, least=1),
-    _whole("patience", 0, least=0),
-    _text("score", "loss"),
+    _multi_string("lr_scale", []),
+    _integer("batch_size", 64, least=1),
+    _integer("num_steps", 1000, least=1),
+    _integer("patience", 0, least=0),
+    _string("score", "loss"),
 )
 
 # Everything that runs: numerics, seed and workdir.
 _PLACE = (
     _one_of("dtype", "float32", ["float32", "bfloat16", "float64"]),
     _one_of("matmul_precision", "default", ["default", "high", "highest"]),
-    _whole("seed", 0, least=0),
-    _text("workdir", ""),
+    _integer("seed", 0, least=0),
+    _string("workdir", ""),
     _switch("allow_other_code", False),
     _one_of("picture", "png", ["png", "pdf", "svg"]),
-    _text("compilation_cache", ""),
+    _string("compilation_cache", ""),
 )
 
 # The devices and processes that share a run.
 _DEVICES = (
     _auto_or_whole("devices", "auto"),
-    _text("coordinator", ""),
-    _whole("num_processes", 0, least=0),
-    _whole("process_id", -1, least=-1),
-    _whole("lost_after", 100, least=1),
+    _string("coordinator", ""),
+    _integer("num_processes", 0, least=0),
+    _integer("process_id", -1, least=-1),
+    _integer("lost_after", 100, least=1),
 )
 
 # A training run: duration, intervals, data.
 _RUN = (
     *_PLACE,
-    _text("data_dir", os.environ.get("RNNJAX_DATA", "")),
-    _text("encoding", "utf-8"),
-    _whole("log_every", 20, least=1),
-    _whole("eval_every", 100, least=1),
-    _whole("eval_batches", 10, least=1),
+    _string("data_dir", os.environ.get("RNNJAX_DATA", "")),
+    _string("encoding", "utf-8"),
+    _integer("log_every", 20, least=1),
+    _integer("eval_every", 100, least=1),
+    _integer("eval_batches", 10, least=1),
     _list("report", []),
     _list("plot", ["loss"]),
     _switch("analyse", False),
     _switch("describe", False),
-    _whole("checkpoint_every", 500, least=1),
-    _whole("keep_checkpoints", 3, least=1),
+    _integer("checkpoint_every", 500, least=1),
+    _integer("keep_checkpoints", 3, least=1),
     _list("writers", ["jsonl", "tensorboard"]),
     *_DEVICES,
     _switch("profile", False),

@@ -78,7 +78,7 @@ def on_arrays(
       >>> sorted(run.summary["test"]), run.apply(xs[0]).shape
       (['accuracy', 'loss'], (2,))
     """
-    parts = _parts(train, valid, test)
+    parts = _split_parts(train, valid, test)
     known, name = _facts(parts, outputs), digest(parts)[:8]
     values = common_flags(**defaults)
     flags.DEFINE_string("arrays", name, "Digest of the examples; not to be given.", flag_values=values)
@@ -96,7 +96,7 @@ def on_arrays(
     return Experiment(build, values, load)
 
 
-def _parts(train: Batch, valid: Batch | float, test: Batch | float) -> dict[str, Batch]:
+def _split_parts(train: Batch, valid: Batch | float, test: Batch | float) -> dict[str, Batch]:
     """Returns the parts by name; fractions are set aside from the training examples, and 0 leaves a part out."""
     known = {"train": train, "valid": valid, "test": test}
     shares = {name: float(part) for name, part in known.items() if isinstance(part, (int, float)) and name != "train"}

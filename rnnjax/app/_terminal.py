@@ -21,7 +21,7 @@ def steady_terminal() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Steady(_opened(sys.stdout, 1)), _Steady(_opened(sys.stderr, 2))
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, _leave) if main else None
+    handler = signal.signal(signal.SIGINT, _exit_now) if main else None
     try:
         yield
     finally:
@@ -75,6 +75,6 @@ def _opened(stream: Any, descriptor: int) -> Any:
     return open(os.devnull, "w", encoding="utf-8")
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _exit_now(signum: int, frame: FrameType | None) -> None:
     """Exits at once: there is nothing to save, and an exception could be swallowed by a broad except clause."""
     os._exit(128 + signum)

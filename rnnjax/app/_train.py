@@ -88,7 +88,7 @@ def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str,
     """Returns the config of flags given in Python, and stores their values in the set of flags."""
     if workdir is not None:
         given = {**given, "workdir": os.fspath(workdir)}
-    words = [word for flag, value in given.items() for word in _words(experiment, flag, value)]
+    words = [word for flag, value in given.items() for word in _as_command_line(experiment, flag, value)]
     config = parse_into(experiment.flags, [name, *words])
     if config.values.get("describe"):
         raise UserError("train() trains: rnnjax.describe(run.cell, run.example()) describes the network of a run")
@@ -99,16 +99,18 @@ def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str,
     return config
 
 
-def _words(experiment: Experiment, flag: str, value: Any) -> list[str]:
+def _as_command_line(experiment: Experiment, flag: str, value: Any) -> list[str]:
     """Returns a flag in the form of a command line.
 
     Example:
       >>> from rnnjax import app
       >>> adding = app.Experiment(lambda config: None, app.common_flags())
-      >>> _words(adding, "cell_args", {"forget_bias": 2.0}), _words(adding, "analyse", False)
+      >>> _as_command_line(adding, "cell_args", {"forget_bias": 2.0}), _as_command_line(adding, "analyse", False)
       (['--cell_args=forget_bias=2.0'], ['--analyse=false'])
-      >>> _words(adding, "lr_scale", ["u$=0.1", "b$=0"]), _words(adding, "report", ["drift", "flow"])
-      (['--lr_scale=u$=0.1', '--lr_scale=b$=0'], ['--report=drift,flow'])
+      >>> _as_command_line(adding, "lr_scale", ["u$=0.1", "b$=0"])
+      ['--lr_scale=u$=0.1', '--lr_scale=b$=0']
+      >>> _as_command_line(adding, "report", ["drift", "flow"])
+      ['--report=drift,flow']
     """
     if isinstance(value, Mapping):
         return [f"--{flag}=" + ",".join(f"{name}={item!r}" for name, item in value.items())]

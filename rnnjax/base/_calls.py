@@ -43,26 +43,28 @@ class Call:
 
     def __str__(self) -> str:
         given = self.arguments()
-        start = shown(given.pop(0)[1]) if self.method else ""
-        return f"{start}{self.name}({', '.join(f'{name}={shown(v)}' if name else shown(v) for name, v in given)})"
+        start = as_source(given.pop(0)[1]) if self.method else ""
+        return (
+            f"{start}{self.name}({', '.join(f'{name}={as_source(v)}' if name else as_source(v) for name, v in given)})"
+        )
 
 
-def shown(value: Any) -> str:
+def as_source(value: Any) -> str:
     """Returns an argument as source code; functions, types and arrays, which have none, as a short description.
 
     Example:
-      >>> shown([1, 2.5, (None,)]), shown({"a": "b"}), shown(np.float32(0.5)), shown(np.zeros((2, 3)))
+      >>> as_source([1, 2.5, (None,)]), as_source({"a": "b"}), as_source(np.float32(0.5)), as_source(np.zeros((2, 3)))
       ('[1, 2.5, (None,)]', "{'a': 'b'}", '0.5', 'float64[2, 3]')
     """
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         fields = zip(value._fields, value)
-        return f"{type(value).__name__}({', '.join(f'{name}={shown(item)}' for name, item in fields)})"
+        return f"{type(value).__name__}({', '.join(f'{name}={as_source(item)}' for name, item in fields)})"
     if isinstance(value, tuple):
-        return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
+        return f"({', '.join(map(as_source, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(as_source, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{shown(k)}: {shown(v)}' for k, v in value.items())}}}"
+        return f"{{{', '.join(f'{as_source(k)}: {as_source(v)}' for k, v in value.items())}}}"
     if isinstance(value, (np.generic, np.ndarray, jax.Array)):
         traced = isinstance(value, jax.core.Tracer)
         return f"{value.dtype}{list(value.shape)}" if value.ndim or traced else repr(value.item())

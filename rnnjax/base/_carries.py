@@ -29,7 +29,7 @@ def wrapping_carry(cls: _Type) -> _Type:
       ... class Counted(NamedTuple):
       ...     carry: Any
       ...     steps: Any
-      >>> wraps(Counted(carry=1.0, steps=0.0))
+      >>> is_wrapper_carry(Counted(carry=1.0, steps=0.0))
       True
     """
     return _marked(cls, "wrapping_carry", "carry", _WRAPPING)
@@ -59,7 +59,7 @@ def _marked(cls: _Type, mark: str, field: str, types: set[type]) -> _Type:
     return cls
 
 
-def wraps(node: Any) -> bool:
+def is_wrapper_carry(node: Any) -> bool:
     """Returns whether this is a carry that wraps the carry of another cell."""
     return type(node) in _WRAPPING
 

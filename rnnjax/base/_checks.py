@@ -29,7 +29,7 @@ def check_size(what: str, value: Any, least: int = 1) -> None:
     except TypeError:
         number = least - 1
     if number < least:
-        raise ValueError(f"{what} is an integer from {least}, got {_shown(value)}")
+        raise ValueError(f"{what} is an integer from {least}, got {_short_text(value)}")
 
 
 def check_features(what: str, x: Any) -> None:
@@ -96,7 +96,7 @@ def check_number(
     )
     number = float(array) if real else math.nan
     if not (math.isfinite(number) and low <= number <= high) or number in without:
-        raise ValueError(f"{what} is {_range(low, high, without)}, got {_shown(value)}")
+        raise ValueError(f"{what} is {_range(low, high, without)}, got {_short_text(value)}")
 
 
 def check_rate(what: str, rate: Any, certain: bool = False) -> None:
@@ -134,7 +134,7 @@ def _range(low: float, high: float, without: tuple[float, ...]) -> str:
     return " ".join(["a number" if parts else "a finite number", " and ".join(parts)]).strip()
 
 
-def _shown(value: Any) -> str:
+def _short_text(value: Any) -> str:
     """Returns the value as a short text of one line."""
     if isinstance(value, np.ndarray | jax.Array) and value.ndim:
         return f"an array of shape {list(value.shape)}"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rnnjax.base._calls import shown
+from rnnjax.base._calls import as_source
 from rnnjax.base._cell import Cell, PyTree, check_cell
 from rnnjax.base._probes import Node, probed
 from rnnjax.base._seq import Seq
@@ -149,10 +149,10 @@ def describe(cell: Cell, x: PyTree) -> Description:
       total                                     10,889         400 B in 3
     """
     check_cell("describe", cell)
-    return Description(tuple(_parts(probed(cell, x), 0, "")))
+    return Description(tuple(_yield_rows(probed(cell, x), 0, "")))
 
 
-def _parts(node: Node, depth: int, above: str) -> Iterator[Part]:
+def _yield_rows(node: Node, depth: int, above: str) -> Iterator[Part]:
     """Yields the row of a part, then those of its own parts; parts that are never run belong to the one above."""
     below = [part for part in node.below.values() if part.calls]
     time = _time(node, above)
@@ -168,7 +168,7 @@ def _parts(node: Node, depth: int, above: str) -> Iterator[Part]:
         "" if time == "window" and below and _hands_on(node) else time,
     )
     for part in below:
-        yield from _parts(part, depth + 1, inside)
+        yield from _yield_rows(part, depth + 1, inside)
 
 
 def _all(node: Node) -> Iterator[Node]:
@@ -199,7 +199,7 @@ def _name(node: Node, below: list[Node]) -> str:
         text = repr(node.cell)
     else:
         given = [(name, value) for name, value in call.arguments() if not _has_cells(value)]
-        text = f"{call.name}({', '.join(f'{name}={shown(v)}' if name else shown(v) for name, v in given)})"
+        text = f"{call.name}({', '.join(f'{name}={as_source(v)}' if name else as_source(v) for name, v in given)})"
     text = text.removesuffix("()") if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return f"{node.name}: {text}" if node.name else text
 

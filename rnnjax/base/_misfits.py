@@ -58,7 +58,7 @@ def check_inputs(cell: _Cell, x: _PyTree) -> None:
     if _trying.get() or not _is_unreal(x) or _holds_floats(cell, x) is not False:
         return
     if _holds_floats(cell, _changed(x, 0, False, True)):
-        raise ValueError(f"x is {_shown(x)}: {_why_unreal(x)}")
+        raise ValueError(f"x is {_short_shapes(x)}: {_why_unreal(x)}")
 
 
 def check_key(key: Any, any_rank: bool = False) -> None:
@@ -103,7 +103,7 @@ def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> 
         if _wanted(cell, x) == _shapes(params):
             return _dtypes_line(x, params)
         if not _shapes(params):
-            return f"params are {_shown(params)}, wanted those of cell.init(key, x)"
+            return f"params are {_short_shapes(params)}, wanted those of cell.init(key, x)"
         lines = _features_line(fits, cell, x, params), _input_line(fits_params, x, cell)
         return lines[0] or lines[1] or _params_line(cell, x, params)
     finally:
@@ -175,7 +175,7 @@ def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
                     if fits(_changed(x, axes, leading, floating)):
                         why = _why_unreal(x) if floating else ""
                         advice = _advice(x, axes, unreal and not floating, not leading and not _inner_takes(cell, x))
-                        return f"x is {_shown(x)}: {'; '.join(filter(None, (advice, why)))}"
+                        return f"x is {_short_shapes(x)}: {'; '.join(filter(None, (advice, why)))}"
     return None
 
 
@@ -183,7 +183,7 @@ def _unrolled_line(cell: _Cell, x: _PyTree) -> str | None:
     """A cell of windows inside `unroll`, whose windows of windows some part of it does not take either."""
     with contextlib.suppress(Exception):  # a trial
         if cell.made is not None and cell.made.name == "unroll" and _inner_takes(cell, x):
-            return f"x is {_shown(x)}: {_UNROLLED_TWICE}"
+            return f"x is {_short_shapes(x)}: {_UNROLLED_TWICE}"
     return None
 
 
@@ -243,7 +243,7 @@ def _features_line(fits: _Fits, cell: _Cell, x: _PyTree, params: _PyTree) -> str
         with contextlib.suppress(Exception):  # a trial
             other = _with_features(x, features)
             if _wanted(cell, other) == given and fits(other):
-                return f"params are for {features} features, x {_shown(x)} has {_num_features(x)}"
+                return f"params are for {features} features, x {_short_shapes(x)} has {_num_features(x)}"
     return None
 
 
@@ -267,7 +267,7 @@ def _params_line(cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
         return f"params are of another cell: {' and '.join(parts)}"
     for name in (n for n in wanted if wanted[n] != given[n]):
         shapes = f"is {list(given[name])}, wanted {list(wanted[name])}"
-        return f"params are of another cell or size: {name[-_LONGEST:]} {shapes} for x {_shown(x)}"
+        return f"params are of another cell or size: {name[-_LONGEST:]} {shapes} for x {_short_shapes(x)}"
     return None
 
 
@@ -277,7 +277,7 @@ def _carry_line(wanted: _PyTree, carry: _PyTree) -> str:
     if _same_structure(carry, wanted):
         name = next(n for n in right if right[n] != given[n])
         return f"carry{'/' * bool(name)}{name[-_LONGEST:]} is {list(given[name])}, wanted {list(right[name])}"
-    return f"carry is {_shown(carry)}, wanted {_shown(wanted)}"
+    return f"carry is {_short_shapes(carry)}, wanted {_short_shapes(wanted)}"
 
 
 def _same_structure(a: _PyTree, b: _PyTree) -> bool:
@@ -301,7 +301,7 @@ class _Shape(tuple[int, ...]):
         return str(list(self))
 
 
-def _shown(tree: _PyTree) -> str:
+def _short_shapes(tree: _PyTree) -> str:
     """A tree with the shapes of its arrays, short."""
     text = str(jax.tree.map(lambda a: _Shape(jnp.shape(a)), tree))
     return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}..."

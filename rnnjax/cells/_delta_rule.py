@@ -13,14 +13,14 @@ from rnnjax.cells._feedforward import linear
 from rnnjax.cells._matrix_memory import Write, head_size, matrix_recurrent
 
 
-def _unit(a: jax.Array) -> jax.Array:
+def _normalized(a: jax.Array) -> jax.Array:
     """Scales a to length 1 along its last axis; zero stays zero, with a finite gradient."""
     return a * jax.lax.rsqrt((a * a).sum(-1, keepdims=True) + jnp.asarray(1e-6, a.dtype))
 
 
 def _key(a: jax.Array) -> jax.Array:
     """Applies SiLU and scales to length 1, as for queries and keys of the delta family."""
-    return _unit(jax.nn.silu(a))
+    return _normalized(jax.nn.silu(a))
 
 
 @factory

@@ -97,25 +97,25 @@ def _prepared(plain: Rule, linear: PyTree | None, *rest: Any) -> PyTree:
     return {"plain": p, "inputs": inputs, "recurrent": recurrent, "b": b, "u_t": u.T, "core": core}
 
 
-def _part(norm: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _recurrent_part(norm: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns standardize(x w) of one step, and its scale."""
     v = x @ norm["w"]
     r = _inverse_root(_mean(v * v))
     return v * r, r
 
 
-def _given(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+def _input_part(p: PyTree, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     """Returns the input's pre-activations, including biases, and their scale."""
     if p["inputs"] is None:
         return plus(x, p["b"]), None
-    a, r = _part(p["inputs"], x)
+    a, r = _recurrent_part(p["inputs"], x)
     return plus(a * p["inputs"]["gain"], p["b"]), r
 
 
 def _drive(p: PyTree, x: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
     """Returns the input's pre-activations including biases, the recurrent ones, and their scales."""
-    a, rx = _given(p, x)
-    v, rh = _part(p["recurrent"], h)
+    a, rx = _input_part(p, x)
+    v, rh = _recurrent_part(p["recurrent"], h)
     return a, v * p["recurrent"]["gain"], (rx, rh)
 
 
@@ -131,12 +131,12 @@ def _mean_squares(p: PyTree, x: jax.Array, h: jax.Array) -> PyTree:
 
 
 def _scale_factors(p: PyTree, h: jax.Array, scales: PyTree) -> PyTree:
-    """Returns the factors that `_back` multiplies by."""
+    """Returns the factors that `_pull_back` multiplies by."""
     rh = scales[1]
     return scales, h, rh * rh * rh * times_t(h, p["recurrent"]["q"])
 
 
-def _back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[jax.Array, PyTree]:
+def _pull_back(p: PyTree, factors: PyTree, dv: jax.Array, along: jax.Array) -> tuple[jax.Array, PyTree]:
     """Maps the cotangents dv of the recurrent part to those of h and of the mean squares.
 
     Args:
@@ -157,7 +157,7 @@ def _unbiased(p: PyTree, z: jax.Array) -> jax.Array:
     return z if p["b"] is None else z - jnp.broadcast_to(p["b"], z.shape)
 
 
-def _total(x: jax.Array) -> jax.Array:
+def _sum_features(x: jax.Array) -> jax.Array:
     """Returns the sum over features, keeping the axis."""
     return _mean(x) * jnp.asarray(x.shape[-1], x.dtype)
 
@@ -194,7 +194,7 @@ def _lstm_rule() -> Rule:
         through = d.h * direct
         dc = d.c + through - through.mean(-1, keepdims=True) - c * (d.h * slope).mean(-1, keepdims=True)
         da = lstm_cotangents(gates, dc, d.h)
-        dh, dsquares = _back(p, scales, da, _total(da * z))
+        dh, dsquares = _pull_back(p, scales, da, _sum_features(da * z))
         return d._replace(c=dc * keep, h=dh), (da, dsquares, d.h * open_)
 
     return Rule(functools.partial(_prepared, LSTM), step, pre, factors, pull, lambda carry: carry.h)
@@ -204,8 +204,8 @@ def _vanilla_rule(plain: Rule, activation: Activation, derivative: Activation) -
     """The rule of a vanilla core. u is square, so h q h would cost as much as h u; the norm's derivative is cheaper."""
 
     def step(p: PyTree, h: jax.Array, x: jax.Array) -> tuple[PyTree, PyTree]:
-        a, rx = _given(p, x)
-        n, rh = _part(p["recurrent"], h)
+        a, rx = _input_part(p, x)
+        n, rh = _recurrent_part(p["recurrent"], h)
         z = a + n * p["recurrent"]["gain"]
         return activation(z), (z, n, rx, rh)
 
@@ -225,9 +225,9 @@ def _vanilla_rule(plain: Rule, activation: Activation, derivative: Activation) -
         slope, z, n, rx, rh = factors
         da = d * slope
         dn = da * p["recurrent"]["gain"]
-        nn = _total(dn * n)
+        nn = _sum_features(dn * n)
         dv = rh * (dn - n * nn / jnp.asarray(n.shape[-1], n.dtype))
-        of_x = None if rx is None else -(rx * rx) * (_total(da * z) - nn) / 2
+        of_x = None if rx is None else -(rx * rx) * (_sum_features(da * z) - nn) / 2
         return dv @ p["recurrent"]["w_t"], (da, of_x, dv)
 
     return Rule(functools.partial(_prepared, plain), step, pre, factors, pull)
@@ -255,9 +255,9 @@ def _gru_rule(plain: Rule, keep: bool) -> Rule:
     def pull(p: PyTree, factors: PyTree, d: jax.Array) -> tuple[PyTree, PyTree]:
         (k, (r, z), v, new), zn, scales = factors
         drz, dv, dn = side_by_side(d * r, d * z), d * v, d * new
-        along = _total(side_by_side(drz, dn) * zn)
-        along = along - _total(dv * p["core"]["b"]) if "b" in p["core"] else along
-        dh, dsquares = _back(p, scales, side_by_side(drz, dv), along)
+        along = _sum_features(side_by_side(drz, dn) * zn)
+        along = along - _sum_features(dv * p["core"]["b"]) if "b" in p["core"] else along
+        dh, dsquares = _pull_back(p, scales, side_by_side(drz, dv), along)
         return d * k + dh, ((drz, dv, dn), dsquares)
 
     return Rule(functools.partial(_prepared, plain), step, pre, factors, pull)

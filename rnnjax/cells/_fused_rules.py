@@ -73,11 +73,11 @@ def _columns(linear: PyTree | None, begin: int, end: int) -> PyTree | None:
 
 
 def _transposed(linear: PyTree | None) -> PyTree | None:
-    """Transposes a linear map for `_through`."""
+    """Transposes a linear map for `_map_steps`."""
     return None if linear is None else {"w_t": linear["w"].T, "b": linear.get("b")}
 
 
-def _through(linear_t: PyTree, x: jax.Array) -> jax.Array:
+def _map_steps(linear_t: PyTree, x: jax.Array) -> jax.Array:
     """Applies a linear map to many steps, in the form of `_derivable`."""
     return plus(times_t(x, linear_t["w_t"]), linear_t["b"])
 
@@ -188,8 +188,8 @@ def _gru_after_rule(keep: bool) -> Rule:
     def pre(p: PyTree, x: jax.Array, h: jax.Array, saved: PyTree) -> PyTree:
         n = h.shape[-1]
         rz = _derivable(p["gates"], x[..., : 2 * n] if p["linear"] is None else x, h)
-        new = x[..., 2 * n :] if p["new"] is None else _through(p["new"], x)
-        return rz, _through(p["reset"], h), new
+        new = x[..., 2 * n :] if p["new"] is None else _map_steps(p["new"], x)
+        return rz, _map_steps(p["reset"], h), new
 
     def factors(p: PyTree, h: jax.Array, after: jax.Array, saved: PyTree) -> PyTree:
         rz, v, new = saved

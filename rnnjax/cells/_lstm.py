@@ -32,7 +32,7 @@ class LSTMCarry(NamedTuple):
     h: jax.Array
 
 
-def _twice(h: jax.Array) -> LSTMCarry:
+def _zero_state(h: jax.Array) -> LSTMCarry:
     """Returns the zero state of an LSTM."""
     return LSTMCarry(h, h)
 
@@ -72,7 +72,9 @@ def lstm_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = orthogo
         return LSTMCarry(c, h), h
 
     cell_norm = {"c_gain": (ones, (hidden,)), "c_bias": (nothing, (hidden,))} if layer_norm else {}
-    core = recurrent(hidden, lstm, 4, _twice, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm, hidden_units)
+    core = recurrent(
+        hidden, lstm, 4, _zero_state, u_init, norm_params(layer_norm, 4 * hidden) | cell_norm, hidden_units
+    )
     return core_window(NORMED_LSTM if layer_norm else LSTM, core, on_forget(hidden, forget_bias))
 
 
@@ -109,4 +111,4 @@ def peephole_core(hidden: int, forget_bias: Any = 1.0, u_init: Initializer = ort
         h = jax.nn.sigmoid(o + to_o * c) * jnp.tanh(c)
         return LSTMCarry(c, h), h
 
-    return recurrent(hidden, peephole_lstm, 4, _twice, u_init, {"p": (nothing, (3, hidden))}, hidden_units)
+    return recurrent(hidden, peephole_lstm, 4, _zero_state, u_init, {"p": (nothing, (3, hidden))}, hidden_units)

@@ -76,12 +76,12 @@ def write_all(
 
     begin = _at_least_single(jnp.where(fine_start, memory, jnp.zeros_like(memory)))
     end, ys = lax.scan(jax.checkpoint(chunk), begin, pieces)
-    lost = _lost(whole, fine_start, starts)
+    lost = _not_finite_since_start(whole, fine_start, starts)
     ys = tree_where(lost, jnp.full_like(clean.v, jnp.nan), ys.reshape(-1, *ys.shape[2:])[:steps].astype(dtype))
     return jnp.where(lost[-1], jnp.full_like(memory, jnp.nan), end.astype(dtype)), ys
 
 
-def _lost(whole: jax.Array, start: jax.Array, starts: jax.Array) -> jax.Array:
+def _not_finite_since_start(whole: jax.Array, start: jax.Array, starts: jax.Array) -> jax.Array:
     """Returns whether a number that is not finite has occurred since the last start, `[T]`."""
     at = jnp.arange(1, 1 + len(whole))
     bad = jnp.maximum(lax.cummax(jnp.where(whole, -1, at)), jnp.where(start, -1, 0))
@@ -213,7 +213,7 @@ def matrix_recurrent(
 
     def window(p: PyTree, memory: jax.Array, xs: PyTree, keys: jax.Array | None = None) -> tuple[jax.Array, PyTree]:
         x = without_marks(zero_invalid(xs))
-        w = held(xs, jax.vmap(drives, (None, 0))(p, x))
+        w = hold_where_invalid(xs, jax.vmap(drives, (None, 0))(p, x))
         starts = xs.first if isinstance(xs, Seq) else None
         if starts is not None:
             starts = jnp.zeros((len(x), writes), bool).at[:, 0].set(starts).reshape(-1)
@@ -232,7 +232,7 @@ def _check_write(w: Write, shape: tuple[int, ...]) -> None:
             raise ValueError(f"matrix_recurrent: drive gives {name} {list(a.shape[1:])}, wanted {list(size[1:])}")
 
 
-def held(xs: PyTree, w: Write) -> Write:
+def hold_where_invalid(xs: PyTree, w: Write) -> Write:
     """Returns writes without effect and without decay where a Seq is invalid."""
     if not isinstance(xs, Seq) or xs.valid is None:
         return w

@@ -14,7 +14,7 @@ from rnnjax.cells._recurrent import driven, recurrent
 _Pair = tuple[jax.Array, jax.Array]
 
 
-def _at(value: float) -> Initializer:
+def _constant_init(value: float) -> Initializer:
     """Returns an initialiser with one constant value."""
     return jax.nn.initializers.constant(value)
 
@@ -42,7 +42,7 @@ def fastrnn(hidden: int, bias: bool = True, u_init: Initializer = orthogonal) ->
         h = sigmoid(p["alpha"]) * jnp.tanh(z + h @ p["u"]) + sigmoid(p["beta"]) * h
         return h, h
 
-    extra = {"alpha": (_at(-3.0), (1,)), "beta": (_at(3.0), (1,))}
+    extra = {"alpha": (_constant_init(-3.0), (1,)), "beta": (_constant_init(3.0), (1,))}
     return stack(linear(hidden, bias), recurrent(hidden, fastrnn, u_init=u_init, extra=extra))
 
 
@@ -73,7 +73,7 @@ def fastgrnn(hidden: int, u_init: Initializer = orthogonal) -> Cell:
         return h, h
 
     biases = {"b_g": (ones, (hidden,)), "b_h": (ones, (hidden,))}
-    extra = biases | {"zeta": (_at(1.0), (1,)), "nu": (_at(-4.0), (1,))}
+    extra = biases | {"zeta": (_constant_init(1.0), (1,)), "nu": (_constant_init(-4.0), (1,))}
     return stack(linear(hidden, bias=False), recurrent(hidden, fastgrnn, u_init=u_init, extra=extra))
 
 

@@ -14,7 +14,7 @@ from rnnjax.base._outputs import hidden_units
 from rnnjax.base._seq import with_marks_of, zero_invalid
 from rnnjax.cells._feedforward import linear
 from rnnjax.cells._linear_attention import split_heads
-from rnnjax.cells._matrix_memory import Write, head_size, held, write_all, write_once
+from rnnjax.cells._matrix_memory import Write, head_size, hold_where_invalid, write_all, write_once
 
 
 class SLSTMCarry(NamedTuple):
@@ -167,7 +167,7 @@ def mlstm(hidden: int, heads: int = 1, forget_bias: Any = 1.0, bias: bool = True
         z = without_marks(zero_invalid(xs))
         i, f = jax.vmap(gates)(z)
         before, m = _stabilisers(s.m, i, f, xs)
-        w = held(xs, jax.vmap(write)(z, i, f, before, m))
+        w = hold_where_invalid(xs, jax.vmap(write)(z, i, f, before, m))
         memory, ys = write_all(s.memory, w, xs.first if isinstance(xs, Seq) else None)
         return MLSTMCarry(memory, m[-1]), with_marks_of(xs, jax.vmap(read)(ys, m, z))
 

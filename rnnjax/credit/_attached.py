@@ -149,7 +149,7 @@ def jacobian(f: Callable[[PyTree], jax.Array], at: PyTree) -> PyTree:
     return jax.vmap(lambda d: pull(d)[0])(jnp.eye(y.size, dtype=y.dtype))
 
 
-def start(cell: Cell, weights: PyTree, x: PyTree, subset: WeightSubset) -> tuple[PyTree, list[jax.Array]]:
+def initial_influence(cell: Cell, weights: PyTree, x: PyTree, subset: WeightSubset) -> tuple[PyTree, list[jax.Array]]:
     """Returns the initial carry and its influence, which is not zero if the initial carry is learned."""
     frozen = lax.stop_gradient(weights)
     influence = jacobian(lambda w: flat(cell.initial_carry(subset.with_values(frozen, w), x)), subset.values(frozen))

@@ -6,7 +6,7 @@ import jax
 
 from rnnjax.base import Cell, PyTree, with_step, wrapper
 from rnnjax.credit._attached import LIMIT, NotAdmitted
-from rnnjax.credit._jaxprs import cut, loops
+from rnnjax.credit._jaxprs import loops, without_derivatives
 from rnnjax.credit._snap import masked_rtrl
 from rnnjax.credit._sparsity import finder
 
@@ -91,7 +91,7 @@ def _along_own_state(rule: str, cell: Cell, limit: int, arrays: int | None = Non
         return products
 
     def step(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
-        return cut(cell.step, recurrent(w, x))(w, h, x, key)
+        return without_derivatives(cell.step, recurrent(w, x))(w, h, x, key)
 
     past = with_step(cell, step).replace(output=cell.output)
     ruled = masked_rtrl(rule, past, finder(past, None), limit)

@@ -179,7 +179,7 @@ def _vector_with_weights(eqn: JaxprEqn, ins: list[_Value]) -> int | None:
     return next((i for i in (0, 1) if moving[i] and weighing[1 - i]), None)
 
 
-def cut(step: Step, products: frozenset[int]) -> Step:
+def without_derivatives(step: Step, products: frozenset[int]) -> Step:
     """Returns the step with the vectors in these products excluded from differentiation."""
 
     def held(w: PyTree, h: PyTree, x: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:

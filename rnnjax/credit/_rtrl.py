@@ -15,9 +15,9 @@ from rnnjax.credit._attached import (
     attach_influence,
     carry_weights,
     flat,
+    initial_influence,
     inner_output,
     jacobian,
-    start,
 )
 
 
@@ -68,7 +68,7 @@ def rtrl(cell: Cell, limit: int = LIMIT) -> Cell:
     def initial_carry(weights: PyTree, x: PyTree) -> CarryWithInfluence:
         subset = carry_weights(cell, weights, x)
         affordable("rtrl", cell, weights, x, subset, limit)
-        return CarryWithInfluence(*start(cell, weights, x, subset))
+        return CarryWithInfluence(*initial_influence(cell, weights, x, subset))
 
     def step(
         w: PyTree, state: CarryWithInfluence, x: PyTree, key: jax.Array | None = None

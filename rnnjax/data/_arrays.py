@@ -46,7 +46,7 @@ def from_arrays(
       rnnjax.base.UserError: xs has 3 sequences, and ys 4 targets
     """
     whole = _sequences(xs, "xs")
-    x = _cut(whole, lengths)
+    x = _trim(whole, lengths)
     _check_features(x, xs)
     targets, each = _targets(ys, x, whole, per_step)
     if each:
@@ -116,7 +116,7 @@ def _sequences(values: Any, what: str) -> list[np.ndarray]:
     return parts
 
 
-def _cut(x: list[np.ndarray], lengths: Any) -> list[np.ndarray]:
+def _trim(x: list[np.ndarray], lengths: Any) -> list[np.ndarray]:
     """Returns sequences cut to their lengths."""
     if lengths is None:
         return x

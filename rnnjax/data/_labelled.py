@@ -198,7 +198,7 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
     parts = [[line.strip() for line in part if line.strip()] for part in lines]
     for path, part in zip(paths, parts):
         if not part:
-            raise UserError(f"{path}: the class {_plain(path).stem!r} is empty")
+            raise UserError(f"{path}: the class {_without_gz(path).stem!r} is empty")
     y = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     passed = {"blank lines": sum(map(len, lines)) - len(y), "hidden files": len(every) - len(paths)}
     return Labelled([x for part in parts for x in part], y, names, passed)
@@ -212,18 +212,18 @@ def _class_names(folder: str, paths: Sequence[Path]) -> tuple[str, ...]:
     if len(files) < len(paths):
         other = next(path.name for path in paths if path not in files)
         raise UserError(f"{folder} holds {other!r}, which is no file: each class is one file")
-    first = {_plain(path).suffix: path.name for path in reversed(files)}
+    first = {_without_gz(path).suffix: path.name for path in reversed(files)}
     if len(first) > 1:
         a, b = sorted(first.values())[:2]
         raise UserError(f"{folder} holds {a!r} and {b!r}: the files of the classes have one ending; move others away")
-    names = tuple(_plain(path).stem for path in files)
+    names = tuple(_without_gz(path).stem for path in files)
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise UserError(f"{folder} has two files of the class {twice[0]!r}")
     return names
 
 
-def _plain(path: Path) -> Path:
+def _without_gz(path: Path) -> Path:
     """Returns a path without the .gz extension."""
     return path.with_suffix("") if path.suffix == ".gz" else path
 

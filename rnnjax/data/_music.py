@@ -87,7 +87,7 @@ def _parse_mat(path: str, content: bytes) -> _Rolls:
         found = loadmat(io.BytesIO(content), variable_names=[name for names in _PARTS.values() for name in names])
     except Exception as error:  # scipy has no common error for malformed files
         raise UserError(f"{path} is no .mat file, or a damaged one: {error}") from error
-    return _parts(path, found, lambda piece, where, passed: _roll(piece, where))
+    return _split_pieces(path, found, lambda piece, where, passed: _roll(piece, where))
 
 
 def _inflated(path: str, content: bytes, limit: int = _MOST) -> None:
@@ -118,7 +118,7 @@ def _parse_json(path: str, content: bytes) -> _Rolls:
     others = [name for name, value in found.items() if isinstance(value, list) and name not in sum(_PARTS.values(), ())]
     if others:
         raise UserError(f"{path} has a list {others[0]!r:.40} beside train, valid and test: leave it out")
-    return _parts(path, found, _notes)
+    return _split_pieces(path, found, _roll_of_notes)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parts(path: str, found: dict[str, Any], read: Any) -> _Rolls:
+def _split_pieces(path: str, found: dict[str, Any], read: Any) -> _Rolls:
     """Returns the pieces of each part."""
     rolls = _Rolls()
     for part, names in _PARTS.items():
@@ -158,14 +158,18 @@ def _roll(piece: Any, where: str) -> np.ndarray:
     return array.astype(np.uint8)
 
 
-def _notes(piece: Any, where: str, passed: Counter[str]) -> np.ndarray:
+def _roll_of_notes(piece: Any, where: str, passed: Counter[str]) -> np.ndarray:
     """Returns the piano roll of a list of lists of MIDI notes."""
-    if not isinstance(piece, list) or not piece or not all(isinstance(frame, list) or _rest(frame) for frame in piece):
+    if (
+        not isinstance(piece, list)
+        or not piece
+        or not all(isinstance(frame, list) or _is_rest(frame) for frame in piece)
+    ):
         raise UserError(f"{where} is no list of frames")
     array = np.zeros((len(piece), KEYS), np.uint8)
     for i, frame in enumerate(piece):
-        for note in [] if _rest(frame) else frame:
-            if _rest(note):
+        for note in [] if _is_rest(frame) else frame:
+            if _is_rest(note):
                 passed["notes that are null or NaN"] += 1
                 continue
             number = isinstance(note, (int, float)) and not isinstance(note, bool)
@@ -179,6 +183,6 @@ def _notes(piece: Any, where: str, passed: Counter[str]) -> np.ndarray:
     return array
 
 
-def _rest(note: Any) -> bool:
+def _is_rest(note: Any) -> bool:
     """Returns whether a note or a frame is a rest: null, or NaN, which is unequal to itself."""
     return note is None or (isinstance(note, float) and note != note)

@@ -60,7 +60,7 @@ def read_series(
       [ 96.7 104.3] passed over: 1 lines of names
     """
     _check_options(column, separator=separator, header=header, decimal=decimal)
-    texts, passed = _lines(path, encoding)
+    texts, passed = _numbered_lines(path, encoding)
     if len(texts) > 1 and (said := re.fullmatch("sep=(.)", texts[0][1].strip())):  # spreadsheets write this
         texts, passed["lines that set the separator"] = texts[1:], 1
         separator = said[1] if separator == "auto" else separator
@@ -89,7 +89,7 @@ def _check_options(column: int | str, **said: str) -> None:
             raise ValueError(f"read_series: {name} is one of {', '.join(known[name])}, got {value!r:.40}")
 
 
-def _lines(path: str, encoding: str) -> tuple[list[tuple[int, str]], Counter[str]]:
+def _numbered_lines(path: str, encoding: str) -> tuple[list[tuple[int, str]], Counter[str]]:
     """Returns the lines of the table with their numbers, and counts of the others."""
     texts: list[tuple[int, str]] = []
     passed: Counter[str] = Counter()

@@ -72,7 +72,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
 
     Reference: Mikolov et al., word2vec, 2013; Pennington, Socher, Manning, GloVe, 2014.
     """
-    rows = _lines(path, encoding)
+    rows = _yield_lines(path, encoding)
     header = _SPACE.split(rows[0].strip(" \t"))
     headed = len(header) == 2 and all(n.lstrip("+-").isdigit() for n in header)
     if headed and not all(map(_COUNT.fullmatch, header)):
@@ -87,7 +87,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     tabs = _after_tabs(body, width)
     found: dict[str, tuple[int, str]] = {}
     for line, row in enumerate(body, start):
-        word, *fields = row.split("\t", 1) if tabs else _cut(row.rstrip(" \t"), width)
+        word, *fields = row.split("\t", 1) if tabs else _split_fields(row.rstrip(" \t"), width)
         if (not tabs and len(fields) != width) or not word:
             raise_at_line(path, line, f"a word and {len(row.split(' ')) - 1} numbers, where {width} are due")
         if not said and POINT.fullmatch(word.rpartition(" ")[2]) and " " in word:
@@ -99,7 +99,7 @@ def read_vectors(path: str, encoding: str = UTF8) -> Vectors:
     return Vectors(tuple(found), table, len(body) - len(found))
 
 
-def _cut(row: str, width: int) -> list[str]:
+def _split_fields(row: str, width: int) -> list[str]:
     """Cuts a word, which may contain spaces, and `width` fields, which one space or several separate."""
     word, *fields = row.rsplit(" ", width)
     if all(fields) and word.rstrip(" ") == word:
@@ -131,7 +131,7 @@ def _after_tabs(body: Sequence[str], width: int) -> bool:
     )
 
 
-def _lines(path: str, encoding: str) -> list[str]:
+def _yield_lines(path: str, encoding: str) -> list[str]:
     """Returns the lines of a file; if it has line feeds, other line ends belong to words, as in large tables."""
     text = decode_text(read_bytes(path), path, encoding, feeds=True)
     if not text:

@@ -22,13 +22,13 @@ class Shared(Checkpoints):
 
     def save(self, step: int, state: PyTree) -> None:
         """Gathers the leaves one by one and writes them."""
-        whole = jax.tree.map(_whole, state)
+        whole = jax.tree.map(_gather_leaf, state)
         if is_leader():
             super().save(step, whole)
 
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
         """Returns the checkpoint that process 0 reads, laid out as `like`."""
-        here = jax.tree.map(_like, like)
+        here = jax.tree.map(_placeholder, like)
         restored = super().restore(here) if is_leader() else None
         step = from_leader(-1 if restored is None else restored[0])
         if step < 0:
@@ -46,27 +46,27 @@ def _bits(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _as(like: Any, bits: Any) -> Any:
+def _as_key(like: Any, bits: Any) -> Any:
     """Returns integers as a key if `like` is one."""
     return jax.random.wrap_key_data(jnp.asarray(bits), impl=jax.random.key_impl(like)) if _is_key(like) else bits
 
 
-def _whole(leaf: Any) -> Any:
+def _gather_leaf(leaf: Any) -> Any:
     """Returns a whole leaf on the host."""
     if not isinstance(leaf, jax.Array):
         return leaf
     bits = _bits(leaf)
     if bits.is_fully_replicated:
-        return _as(leaf, np.asarray(bits.addressable_data(0)))
-    return _as(leaf, multihost_utils.process_allgather(bits, tiled=True))
+        return _as_key(leaf, np.asarray(bits.addressable_data(0)))
+    return _as_key(leaf, multihost_utils.process_allgather(bits, tiled=True))
 
 
-def _like(leaf: Any) -> Any:
+def _placeholder(leaf: Any) -> Any:
     """Returns a placeholder to restore a leaf into: an array on the host."""
     if not isinstance(leaf, jax.Array):
         return leaf
     bits = jax.eval_shape(_bits, leaf)
-    return _as(leaf, np.zeros(bits.shape, bits.dtype))
+    return _as_key(leaf, np.zeros(bits.shape, bits.dtype))
 
 
 def _laid_out(host: Any, like: Any) -> Any:
@@ -77,4 +77,4 @@ def _laid_out(host: Any, like: Any) -> Any:
     if not isinstance(like, jax.Array):
         return array[()]
     bits = _bits(like)
-    return _as(like, jax.make_array_from_callback(bits.shape, bits.sharding, lambda at: array[at]))
+    return _as_key(like, jax.make_array_from_callback(bits.shape, bits.sharding, lambda at: array[at]))

@@ -61,7 +61,7 @@ def shard_stream(stream: Any, devices: Mesh | None) -> Any:
 
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         batch, position = stream.next(data, position, key)
-        return _cut(batch, devices, batch_size_of(batch)), position
+        return _shard_leaves(batch, devices, batch_size_of(batch)), position
 
     return stream._replace(next=following)
 
@@ -110,8 +110,8 @@ def constrain_sharding(trainer: Trainer, progress: Progress, data: PyTree, devic
     state = progress.state
     batch = jax.eval_shape(lambda data, s: trainer.stream.next(data, s.position, s.key)[0], data, state)
     _assert_divides(devices, batch)
-    cut = _cut(state.estimator, devices, batch_size_of(batch))
-    return _cut(progress, devices, 0)._replace(state=_cut(state, devices, 0)._replace(estimator=cut))
+    cut = _shard_leaves(state.estimator, devices, batch_size_of(batch))
+    return _shard_leaves(progress, devices, 0)._replace(state=_shard_leaves(state, devices, 0)._replace(estimator=cut))
 
 
 def _assert_divides(devices: Mesh, batch: Batch) -> None:
@@ -150,7 +150,7 @@ def to_local(tree: PyTree, devices: Mesh | None) -> PyTree:
     return tree if alone else jax.tree.map(lambda a: a.addressable_data(0), tree)
 
 
-def _cut(tree: PyTree, devices: Mesh, n: int) -> PyTree:
+def _shard_leaves(tree: PyTree, devices: Mesh, n: int) -> PyTree:
     """Shards leaves with n examples and replicates the rest; replicates all if the devices do not divide n."""
 
     def place(a: jax.Array) -> jax.Array:

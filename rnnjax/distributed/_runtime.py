@@ -75,7 +75,7 @@ def start(
     if not is_leader():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         instead_of_abort(lambda: _aborted(name))
-    thread = threading.Thread(target=_watch, args=(name,), daemon=True)
+    thread = threading.Thread(target=_exit_when_others_fail, args=(name,), daemon=True)
     _watching.append(thread)
     thread.start()
 
@@ -211,7 +211,7 @@ def _told(milliseconds: int) -> str | None:
         return None
 
 
-def _watch(name: str) -> None:
+def _exit_when_others_fail(name: str) -> None:
     """Exits this process when another one reports a failure or the coordinator is gone."""
     while not _ended.is_set():
         try:

@@ -66,7 +66,7 @@ def fixed_points(
     check_size("fixed_points: steps", steps, 0)
     check_positive("fixed_points: tolerance", tolerance)
     check_number("fixed_points: distance", distance, 0)
-    ends = jax.jit(jax.vmap(lambda h: _settle(f, h, steps)))(starts)
+    ends = jax.jit(jax.vmap(lambda h: _damped_newton(f, h, steps)))(starts)
     speed = np.asarray(jax.jit(jax.vmap(lambda h: jnp.linalg.norm(f(h) - h)))(ends))
     h, speed, counts = _distinct(np.asarray(ends), speed, tolerance, distance)
     # Not differentiable and not jitted: only LAPACK computes the eigenvalues of general matrices.
@@ -77,7 +77,7 @@ def fixed_points(
     return Points(h[order], speed[order], eigenvalues[order], unstable[order], counts[order])
 
 
-def _settle(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> jax.Array:
+def _damped_newton(f: Callable[[jax.Array], jax.Array], h: jax.Array, steps: int) -> jax.Array:
     """Returns the end of a sequence of damped Newton steps on f(h) - h from one start."""
     eye, least = jnp.eye(h.size, dtype=h.dtype), jnp.finfo(h.dtype).eps
 

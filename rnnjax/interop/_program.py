@@ -72,14 +72,14 @@ def save_program(
         "time": time,
         "inputs": [f"{name} {_said(a)}" for name, a in zip(inputs, window.in_avals)],
         "outputs": [_said(a) for a in window.out_avals],
-        "files": {"window.bin": _write(folder / "window.bin", window)},
+        "files": {"window.bin": _write_program(folder / "window.bin", window)},
     }
     stepwise = _step(cell, params, example)
     if stepwise is not None:
         step, carry = stepwise
         save_params(folder / "carry.npz", {f"{i:03d}": a for i, a in enumerate(carry)})
         manifest["carry"] = [_said(a) for a in carry]
-        manifest["files"]["step.bin"] = _write(folder / "step.bin", step)
+        manifest["files"]["step.bin"] = _write_program(folder / "step.bin", step)
     (folder / "load.py").write_text(_LOADER, encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -115,7 +115,7 @@ def _window(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, str]:
     def applied(cell: Cell) -> Callable[..., Any]:
         def apply(*batch: jax.Array) -> Any:
             xs = jax.tree.unflatten(structure, batch)
-            return _alone(jax.tree.leaves(jax.vmap(lambda x: run(cell, params, x)[1])(xs)))
+            return _only_array(jax.tree.leaves(jax.vmap(lambda x: run(cell, params, x)[1])(xs)))
 
         return apply
 
@@ -145,7 +145,7 @@ def _exported(apply: Callable[..., Any], leaves: list[Any], names: Mapping[int, 
 def _step(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, list[jax.Array]] | None:
     """Returns the program of one step, with carries as lists of arrays, and the first carry; None if it has no step."""
     try:
-        if not goes_stepwise(cell, params, jax.tree.map(_some, example)):
+        if not goes_stepwise(cell, params, jax.tree.map(_example_input, example)):
             return None
     except (TypeError, ValueError, IndexError):
         return None
@@ -156,18 +156,18 @@ def _step(cell: Cell, params: PyTree, example: PyTree) -> tuple[Any, list[jax.Ar
 
     def apply(carry: list[jax.Array], *x: jax.Array) -> tuple[list[jax.Array], Any]:
         new, y = step.step(weights, jax.tree.unflatten(structure, carry), jax.tree.unflatten(inputs, x))
-        return jax.tree.leaves(new), _alone(jax.tree.leaves(y))
+        return jax.tree.leaves(new), _only_array(jax.tree.leaves(y))
 
     like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in carry]
     return export.export(jax.jit(apply), platforms=_PLATFORMS)(like, *leaves), [jnp.asarray(a) for a in carry]
 
 
-def _alone(leaves: list[jax.Array]) -> Any:
+def _only_array(leaves: list[jax.Array]) -> Any:
     """Returns the only array of a list, or the list."""
     return leaves[0] if len(leaves) == 1 else leaves
 
 
-def _some(a: Any) -> jax.Array:
+def _example_input(a: Any) -> jax.Array:
     """Returns an example input of this shape whose steps all differ; symbols are 0 and 1, marks are set."""
     if jnp.issubdtype(a.dtype, jnp.inexact):
         return jnp.sin(1.7 * jnp.arange(np.prod(a.shape))).reshape(a.shape).astype(a.dtype)
@@ -183,7 +183,7 @@ def _said(a: Any) -> str:
     return f"{a.dtype}[{', '.join(map(str, a.shape))}]"
 
 
-def _write(path: Path, program: Any) -> str:
+def _write_program(path: Path, program: Any) -> str:
     """Writes a program and returns its sha256."""
     try:
         content = bytes(program.serialize())

@@ -201,7 +201,7 @@ def _numbers(values: ArrayLike) -> np.ndarray:
 
 def _scale(axes: Axes, strong: Sequence[np.ndarray], light: Sequence[np.ndarray], log: bool | None) -> None:
     """Sets a linear or logarithmic axis, with limits that ignore a few extreme training losses."""
-    shown = np.concatenate([*strong, *(_calm(values) for values in light), np.zeros(0)])
+    shown = np.concatenate([*strong, *(_without_extremes(values) for values in light), np.zeros(0)])
     shown = shown[np.isfinite(shown)]
     if not shown.size:
         return
@@ -221,7 +221,7 @@ def _scale(axes: Axes, strong: Sequence[np.ndarray], light: Sequence[np.ndarray]
         axes.set_ylim(low - margin, high + margin)
 
 
-def _calm(values: np.ndarray) -> np.ndarray:
+def _without_extremes(values: np.ndarray) -> np.ndarray:
     """Returns the training losses without the two per cent most extreme values at either end."""
     values = values[np.isfinite(values)]
     return np.quantile(values, [0.02, 0.98]) if values.size else values
@@ -264,14 +264,14 @@ def _label(figure: Figure, axes: Axes, labels: Sequence[_Label]) -> None:
     labels = sorted(labels, key=lambda label: label.y)
     heights = [axes.transData.transform((0, np.clip(label.y, low, high)))[1] for label in labels]
     bottom = axes.transAxes.transform((0, 0))[1]
-    for label, height in zip(labels, _apart(heights, 13 * figure.dpi / 72, bottom)):
+    for label, height in zip(labels, _spaced_apart(heights, 13 * figure.dpi / 72, bottom)):
         y = axes.transAxes.inverted().transform((0, height))[1]
         place = {"transform": axes.transAxes, "clip_on": False, "color": label.colour, "linestyle": label.style}
         axes.add_line(Line2D([1.015, 1.055], [y, y], linewidth=label.width, **place))
         axes.annotate(label.name, (1.07, y), xycoords="axes fraction", color=label.colour, va="center", fontsize=9.5)
 
 
-def _apart(heights: Sequence[float], distance: float, bottom: float) -> list[float]:
+def _spaced_apart(heights: Sequence[float], distance: float, bottom: float) -> list[float]:
     """Spaces ascending heights a distance apart: overlapping ones spread about their mean, above the bottom."""
     groups: list[list[float]] = []
     for height in heights:

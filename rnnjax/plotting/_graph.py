@@ -54,7 +54,7 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
         n: Circle(at, _RADIUS, facecolor=_TINTS[n.kind], edgecolor="white", zorder=2) for n, at in places.items()
     }
     for edge in graph.edges:
-        bend = _bent(edge, places)
+        bend = _curvature(edge, places)
         arrow = FancyArrowPatch(
             places[edge.source],
             places[edge.target],
@@ -70,7 +70,14 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
         axes.add_patch(arrow)
         if edge.params:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-            axes.text(*_beside(edge, places, bend), _told(edge.params), ha="center", va="center", fontsize=8, bbox=box)
+            axes.text(
+                *_beside(edge, places, bend),
+                _names_or_number(edge.params),
+                ha="center",
+                va="center",
+                fontsize=8,
+                bbox=box,
+            )
     for node, circle in circles.items():
         axes.add_patch(circle)
         last = node.kind == "loss" and node.t == max(n.t for n in graph.nodes) and node.t > 1
@@ -111,7 +118,7 @@ def layout(graph: Graph) -> _Places:
     return {n: (_ACROSS * t + _ASIDE * i, _UP * rank) for (t, rank), some in shared.items() for i, n in enumerate(some)}
 
 
-def _bent(edge: Edge, places: _Places) -> float:
+def _curvature(edge: Edge, places: _Places) -> float:
     """Returns the curvature of an arrow: not 0 if another node lies in its way."""
     (ax, ay), (bx, by) = places[edge.source], places[edge.target]
     for node, (x, y) in places.items():
@@ -140,6 +147,6 @@ def symbol(name: str, t: str = "") -> str:
     return f"${word}" + (f"^{{({number})}}" if number else "") + (f"_{{{t}}}" if t else "") + "$"
 
 
-def _told(params: tuple[str, ...]) -> str:
+def _names_or_number(params: tuple[str, ...]) -> str:
     """Returns the names of the parameters, or their number if there are many."""
     return ", ".join(map(symbol, params)) if len(params) <= _MOST else f"{len(params)} parameters"

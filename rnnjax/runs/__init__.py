@@ -15,7 +15,7 @@ from rnnjax.runs._progress import ProgressBar, format_duration, print_table
 from rnnjax.runs._provenance import code_version, describe_devices, provenance, usable_cores, versions
 from rnnjax.runs._queue import Queue
 from rnnjax.runs._workdir import Workdir
-from rnnjax.runs._workers import Pool, work
+from rnnjax.runs._workers import Pool, run_worker
 from rnnjax.runs._writers import make_writer, make_writers
 
 __all__ = [
@@ -35,10 +35,10 @@ __all__ = [
     "make_writers",
     "print_table",
     "provenance",
+    "run_worker",
     "runs_command",
     "usable_cores",
     "versions",
-    "work",
 ]
 
 if not TYPE_CHECKING:

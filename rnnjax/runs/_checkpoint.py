@@ -21,7 +21,7 @@ import numpy as np
 
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.runs._leaves import DamagedError, _leaves, _read, _read_arrays, _sync, _write, to_stderr
+from rnnjax.runs._leaves import DamagedError, _leaves, _read, _read_arrays, _sync, _write_arrays, to_stderr
 
 
 class AllDamagedError(UserError):
@@ -78,7 +78,7 @@ class Checkpoints:
         with as_user_error("write", self.directory):
             self._clear_leftovers()
             new.mkdir(parents=True)
-            _write(new, step, leaves)
+            _write_arrays(new, step, leaves)
             for later in (other for other in self.steps() if other > step):
                 self._remove(self.directory / str(later))
             self._put_in_place(new, step)

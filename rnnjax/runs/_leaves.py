@@ -73,13 +73,13 @@ def _to_numpy(path: str, leaf: Any) -> np.ndarray:
 # orbax takes as long to import as the rest of the package, so it is only imported to write or read arrays.
 
 
-def _write(folder: Path, step: int, leaves: _Leaves) -> None:
+def _write_arrays(folder: Path, step: int, leaves: _Leaves) -> None:
     """Writes the arrays, then the manifest; all of it is on disk on return."""
     import orbax.checkpoint as ocp
 
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
-        with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
+        with _silence_orbax(), _store() as checkpointer, _without_wildcards(folder) as place:
             try:
                 checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
             except ValueError as error:  # the store's error for a full disk or a missing folder
@@ -103,7 +103,7 @@ def _read(folder: Path, step: int, like: PyTree) -> PyTree:
     arrays = {path: _stored(leaf) for path, leaf in leaves.items()}
     wanted = {path: array for path, array in arrays.items() if array.size}
     if wanted:
-        with _quiet(), _store() as checkpointer, _without_wildcards(folder) as place:
+        with _silence_orbax(), _store() as checkpointer, _without_wildcards(folder) as place:
             arrays |= _restored(checkpointer, place / "arrays", wanted)
     return jax.tree.unflatten(treedef, [_from_numpy(arrays[path], leaf) for path, leaf in leaves.items()])
 
@@ -116,7 +116,7 @@ def _read_arrays(folder: Path, step: int, prefix: str) -> dict[str, np.ndarray]:
     if wanted:
         import orbax.checkpoint as ocp
 
-        with _quiet(), _store("PyTreeCheckpointHandler") as checkpointer, _without_wildcards(folder) as place:
+        with _silence_orbax(), _store("PyTreeCheckpointHandler") as checkpointer, _without_wildcards(folder) as place:
             found |= checkpointer.restore(place / "arrays", args=ocp.args.PyTreeRestore(wanted, partial_restore=True))
     return {_plain_path(path.removeprefix(prefix)): found[path] for path in saved if path in found}
 
@@ -271,7 +271,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_orbax() -> Iterator[None]:
     """Hides orbax's log of every save and restore from the terminal."""
     logger = logging.getLogger("absl")
     level = logger.level

@@ -97,7 +97,7 @@ class Queue:
             said = read_sealed(self._file("units", name))
             if said is None:  # damaged: the coordinator writes it again when it starts
                 continue
-            mark = _mark(said["unit"])
+            mark = _progress_mark(said["unit"])
             if sum(self._said(name, i + 1)[1:] == [mark] for i in range(k)) >= self.tries:
                 self.end(name, failed=f"each of the {self.tries} processes that took it disappeared")
             elif self._create(name, k + 1, f"{owner}\n{mark}"):
@@ -225,7 +225,7 @@ def excuse(path: Path, stopped: bool) -> None:
     os.utime(path, (0, 0))
 
 
-def _mark(unit: Unit) -> str:
+def _progress_mark(unit: Unit) -> str:
     """Returns a mark of a unit's progress: the content of its folder, if it names one."""
     folder = Path(unit["folder"]) if isinstance(unit, dict) and isinstance(unit.get("folder"), str) else None
     if folder is None or not folder.is_dir():

@@ -100,11 +100,11 @@ def keep_sources(folder: Path, now: _Digests) -> None:
 
 def _edited(recorded: _Digests, now: _Digests) -> list[str]:
     """Returns the files that have changed; files that this process has not imported are looked up on its path."""
-    found = {key: now.get(key) or _found(key) for key in recorded}
+    found = {key: now.get(key) or _module_digest(key) for key in recorded}
     return [key for key, digest in recorded.items() if found[key] not in (digest, None)]
 
 
-def _found(key: str) -> str | None:
+def _module_digest(key: str) -> str | None:
     """Returns the digest of a file that Python would import under this name; None if there is none."""
     places = (Path(folder or ".") / key for folder in sys.path)
     return next((digest for path in places if path.is_file() and (digest := source_digest(path))), None)

@@ -23,7 +23,7 @@ from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Uni
 _PATIENCE = 600.0  # seconds that a worker waits for a coordinator
 
 
-def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = TRIES) -> int:
+def run_worker(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = TRIES) -> int:
     """Runs a worker: claims and finishes units until the queue is closed or its coordinator is gone.
 
     Args:
@@ -41,7 +41,7 @@ def work(folder: str, task: str, owner: str, lease: float = LEASE, tries: int = 
       >>> queue.put({"a": {"x.py": 1}})
       >>> queue.open()
       >>> threading.Timer(0.5, queue.close).start()
-      >>> work(str(queue.folder), "builtins:sorted", "worker 0")
+      >>> run_worker(str(queue.folder), "builtins:sorted", "worker 0")
       1
       >>> queue.ends()
       {'a': {'result': ['x.py']}}
@@ -99,7 +99,7 @@ def join(folder: str, task: str, patience: float = _PATIENCE) -> int:
 
     Args:
       folder: of the queue; a coordinator makes it.
-      task: see `work`.
+      task: see `run_worker`.
       patience: seconds to wait for a coordinator.
 
     Returns:
@@ -124,7 +124,7 @@ def join(folder: str, task: str, patience: float = _PATIENCE) -> int:
         session = queue.session() if queue is not None else None
         if session is not None and queue is not None and queue.is_open(session + me):
             with _giving_up(queue, session + me):
-                ended += work(folder, task, session + me)
+                ended += run_worker(folder, task, session + me)
             came, end = True, time.monotonic() + patience
         elif came and session is None:
             return ended
@@ -156,7 +156,7 @@ class Pool(AbstractContextManager["Pool"]):
 
     Args:
       queue: coordinated by this process.
-      task: see `work`.
+      task: see `run_worker`.
       workers: number of workers.
       engine: local, on this machine, or slurm, as jobs of a cluster, both through submitit; ray; or none: workers are
         started by hand, see `join`.
@@ -261,7 +261,7 @@ class Pool(AbstractContextManager["Pool"]):
         owner = f"{self.session}-{number}"
         arguments = (str(self.queue.folder), self.task, owner, self.queue.lease, self.queue.tries)
         try:
-            self.jobs[owner] = self.starter.start(place, work, *arguments)
+            self.jobs[owner] = self.starter.start(place, run_worker, *arguments)
         except UserError:
             raise
         except Exception as error:  # any error of a cluster

@@ -47,7 +47,7 @@ def refuse_mixed_losses(plan: Plan, config: Config) -> None:
         except Exception:  # any error of a user's load or build
             continue
         for other, first in known[:1]:
-            if not _alike(first, quantity):
+            if not _same_quantity(first, quantity):
                 ours, theirs = (" ".join(f"--{f}={v}" for f, v in m.flags.items()) for m in (other, member))
                 raise UserError(
                     f"the loss is another quantity with {theirs} ({quantity}) than with {ours} ({first}): rank by "
@@ -84,7 +84,7 @@ def _quantity(plan: Plan, config: Config) -> _Quantity:
     )
 
 
-def _alike(a: _Quantity, b: _Quantity) -> bool:
+def _same_quantity(a: _Quantity, b: _Quantity) -> bool:
     """Returns whether two losses are one quantity; baselines may differ by rounding, and their names by numbers."""
     ours, theirs = a.baseline[1], b.baseline[1]
     same = ours is theirs or (ours is not None and theirs is not None and math.isclose(ours, theirs, rel_tol=1e-3))

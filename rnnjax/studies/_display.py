@@ -76,7 +76,9 @@ class Display:
     def line(self) -> str:
         """Returns a line with the state of the study."""
         best = self.results.best()
-        found = f", best {format_number(best['score'])} (member {best['member']}: {_said(best)})" if best else ""
+        found = (
+            f", best {format_number(best['score'])} (member {best['member']}: {_format_flags(best)})" if best else ""
+        )
         return f"{len(self.results.rows)}/{self.total} members{found}, {format_duration(self.left())} left"
 
     def left(self) -> float | None:
@@ -100,6 +102,6 @@ class Display:
         return table
 
 
-def _said(row: dict[str, Any]) -> str:
+def _format_flags(row: dict[str, Any]) -> str:
     """Formats the flags of a member."""
     return " ".join(f"{flag}={value}" for flag, value in row["flags"].items())

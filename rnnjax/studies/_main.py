@@ -26,7 +26,7 @@ from rnnjax.studies._comparable import refuse_mixed_losses
 from rnnjax.studies._display import Display
 from rnnjax.studies._evolution import evolve
 from rnnjax.studies._members import Member, command
-from rnnjax.studies._plan import Plan, plan
+from rnnjax.studies._plan import Plan, make_plan
 from rnnjax.studies._results import Results, Row
 from rnnjax.studies._search import SAMPLERS, Search, sampler
 from rnnjax.studies._space import Assignment
@@ -133,7 +133,7 @@ flags.DEFINE_boolean(
 def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     """Trains all members, scores the best on the test set, and reports the results."""
     config = configs[""]
-    asked = plan(config)  # checked before
+    asked = make_plan(config)  # checked before
     refuse_mixed_losses(asked, config)
     results = Results(workdir.path, asked.flags(), config.criterion())
     total = len(asked.points) * max(config.trials, 1)
@@ -220,13 +220,14 @@ def _report(asked: Plan, study: Study) -> None:
         title=f"settings, by the interquartile mean over their members (low, high: 95 %): {label}"
         + (", higher is better" if results.criterion.higher else ""),
     )
-    print(f"best on validation: member {best['member']}, {best['score']:.4g}; on the test set, once: {_shown(test)}")
+    said = f"best on validation: member {best['member']}, {best['score']:.4g}"
+    print(f"{said}; on the test set, once: {_format_scores(test)}")
     print(f"  {_repeat(asked, chosen, best)}")
     for path in (workdir.file("results.csv"), workdir.file("summary.json"), *pictures):
         print(path)
 
 
-def _shown(scores: dict[str, float]) -> str:
+def _format_scores(scores: dict[str, float]) -> str:
     """Formats test scores in a line."""
     return ", ".join(f"{name} {value:.4g}" for name, value in scores.items()) or "there is none"
 
@@ -248,7 +249,7 @@ def _check(configs: dict[str, app.Config]) -> None:
     config = configs[""]
     if config.worker:
         raise UserError("--worker is for the command line: python -m rnnjax.studies --worker --workdir=STUDY")
-    plan(config)
+    make_plan(config)
     refuse_workers(config)
     if config.trials:
         sampler(config.sampler, config.seed)

@@ -11,7 +11,7 @@ from rnnjax.app import CELLS, Config, Experiment
 from rnnjax.app._config import Flags
 from rnnjax.base import UserError
 from rnnjax.studies._members import Member, member, refuse
-from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, named, points, swept
+from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, points, split_flag, swept
 
 
 class Plan(NamedTuple):
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
         return member(self.experiment, number, self.fixed, own)
 
 
-def found(name: str) -> tuple[Experiment, str]:
+def find_experiment(name: str) -> tuple[Experiment, str]:
     """Returns an experiment by name, from this repository or a module of the user, and its module.
 
     Raises:
@@ -70,18 +70,18 @@ def shared_with_members(config: Flags) -> list[tuple[str, str]]:
     return [(name, str(config.values[name])) for name in names]
 
 
-def plan(config: Config) -> Plan:
+def make_plan(config: Config) -> Plan:
     """Returns the plan of a study after checking all its flags.
 
     Raises:
       UserError: a flag is unknown or cannot vary, a range is malformed, or there are too many members.
     """
-    experiment, module = found(config.experiment)
+    experiment, module = find_experiment(config.experiment)
     given = {
         option: [argument_of_today(f"--{text}", experiment.flags)[2:] for text in config.values[option]]
         for option in ("set", "grid", "space")
     }
-    fixed = [named("set", text, "flag=value") for text in given["set"]]
+    fixed = [split_flag("set", text, "flag=value") for text in given["set"]]
     axes, ranges = [axis(text) for text in given["grid"]], [drawn_range(text) for text in given["space"]]
     for flag, _ in fixed:
         refuse(experiment, flag, "set")

@@ -128,10 +128,10 @@ def _parallel(rows: Sequence[Row], flags: Sequence[str], label: str, title: str,
     scores = np.array([row["score"] for row in rows])
     colours = colormaps["viridis" if criterion.higher else "viridis_r"]
     columns = [_positions([row["flags"].get(f, "") for row in rows]) for f in flags]
-    heights = [dict(zip(texts, _unit(x, log))) for texts, x, log in columns]
+    heights = [dict(zip(texts, _to_unit_interval(x, log))) for texts, x, log in columns]
     low, high = float(scores.min()), float(scores.max())
     logarithmic = bool(low > 0 and high / low > LOG_SPAN)
-    last = _unit(np.array([low, *scores, high]), logarithmic)[1:-1]
+    last = _to_unit_interval(np.array([low, *scores, high]), logarithmic)[1:-1]
     for i in np.argsort(-criterion.cost(scores)):
         ys = [h[rows[i]["flags"].get(f, "")] for f, h in zip(flags, heights)]
         axes.plot(range(len(flags) + 1), [*ys, last[i]], color=colours(last[i]), lw=0.9, alpha=0.6)
@@ -196,7 +196,7 @@ def _numeric(rows: Sequence[Row], flag: str) -> bool:
         return False
 
 
-def _unit(x: np.ndarray, logarithmic: bool) -> np.ndarray:
+def _to_unit_interval(x: np.ndarray, logarithmic: bool) -> np.ndarray:
     """Scales numbers to [0, 1]."""
     x = np.log(x) if logarithmic else x
     span = x.max() - x.min()

@@ -95,7 +95,7 @@ def group_programs(
 
     def measured(state: State, data: PyTree) -> tuple[State, _Record]:
         progress = state.run.progress
-        record = _means(progress.metrics) | _validated(build, own(state.numbers), state, data)
+        record = _mean_metrics(progress.metrics) | _validated(build, own(state.numbers), state, data)
         criterion = config.criterion()
         run, better = with_score(state.run, criterion.cost(score_in(criterion, record)))
         run = run._replace(progress=progress._replace(metrics=tree_zeros(progress.metrics)))
@@ -116,7 +116,7 @@ def group_programs(
     return GroupPrograms(jax.jit(over[0]), first, second)
 
 
-def _means(metrics: Any) -> _Record:
+def _mean_metrics(metrics: Any) -> _Record:
     """Returns the metrics since the last report as numbers."""
     return {name: m.value() for name, m in metrics.items()}
 
@@ -128,4 +128,4 @@ def _validated(build: Build, config: Config, state: State, data: PyTree) -> _Rec
         return {}
     key = jax.random.fold_in(jax.random.key(state.numbers["seed"]), VALID_TAG)
     metrics = training.evaluate(setup.cell, setup.objective, setup.valid)(state.run.progress.state.averaged, data, key)
-    return {f"valid_{name}": value for name, value in _means(metrics).items()}
+    return {f"valid_{name}": value for name, value in _mean_metrics(metrics).items()}

@@ -58,7 +58,7 @@ def _distribution(r: Range) -> Any:
     return distributions.FloatDistribution(r.low, r.high, log=r.kind == "log")
 
 
-def _text(value: Any) -> str:
+def _as_flag_value(value: Any) -> str:
     """Returns a value as on a command line."""
     return repr(value) if isinstance(value, float) else str(value)
 
@@ -122,7 +122,7 @@ class Search:
 
     def members(self, trial: int) -> dict[int, Assignment]:
         """Returns the members of a trial by their numbers."""
-        own = {flag: _text(value) for flag, value in self.log.records[trial]["params"].items()}
+        own = {flag: _as_flag_value(value) for flag, value in self.log.records[trial]["params"].items()}
         return {trial * len(self.points) + i: own | point for i, point in enumerate(self.points)}
 
     def copy(self, end: int, results: Results) -> None:

@@ -44,7 +44,7 @@ class Range(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-def named(option: str, text: str, form: str) -> tuple[str, str]:
+def split_flag(option: str, text: str, form: str) -> tuple[str, str]:
     """Splits `flag=rest` into the flag and the rest."""
     flag, equals, rest = text.partition("=")
     if not equals or not flag.strip("-") or not rest:
@@ -64,7 +64,7 @@ def axis(text: str) -> Axis:
       >>> axis("cell+hidden_size=urnn+64,lstm+24")
       Axis(flags=('cell', 'hidden_size'), values=(('urnn', '64'), ('lstm', '24')))
     """
-    flag, rest = named("grid", text, "flag=v1,v2 or flag=log:lo:hi:n, lin:lo:hi:n, int:lo:hi")
+    flag, rest = split_flag("grid", text, "flag=v1,v2 or flag=log:lo:hi:n, lin:lo:hi:n, int:lo:hi")
     flags = tuple(flag.split("+"))
     texts = _spaced(text, rest) if rest.partition(":")[0] in ("log", "lin", "int") else rest.split(",")
     values = tuple(tuple(value.split("+")) if len(flags) > 1 else (value,) for value in texts)
@@ -125,7 +125,7 @@ def drawn_range(text: str) -> Range:
       Range(flag='learning_rate', kind='log', low=0.0001, high=0.1, choices=())
     """
     form = "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2"
-    flag, rest = named("space", text, form)
+    flag, rest = split_flag("space", text, form)
     kind, *parts = rest.split(":")
     if kind == "choice" and len(parts) >= 1 and all(parts):
         return Range(flag, kind, choices=tuple(parts))

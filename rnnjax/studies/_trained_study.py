@@ -18,9 +18,9 @@ from rnnjax.runs._leaves import DamagedError
 from rnnjax.runs._summary import read_summary
 from rnnjax.studies._main import EXPERIMENT
 from rnnjax.studies._members import Member, member
-from rnnjax.studies._plan import found, shared_with_members
+from rnnjax.studies._plan import find_experiment, shared_with_members
 from rnnjax.studies._results import Row, best_of, settings_of
-from rnnjax.studies._space import named
+from rnnjax.studies._space import split_flag
 
 
 class TrainedStudy:
@@ -64,7 +64,7 @@ class TrainedStudy:
         if self._given is not None:
             return self._given
         try:
-            return found(self.config.experiment)[0]
+            return find_experiment(self.config.experiment)[0]
         except UserError as error:
             raise UserError(f"{error}: give load_study({os.fspath(self.path)!r}, experiment=EXPERIMENT)") from error
 
@@ -145,7 +145,7 @@ class TrainedMember(TrainedNetwork):
     @functools.cached_property
     def _member(self) -> Member:
         study = self.study.config
-        fixed = [named("set", text, "flag=value") for text in study.set]
+        fixed = [split_flag("set", text, "flag=value") for text in study.set]
         fixed += shared_with_members(study)
         return member(self.experiment, self.row["member"], fixed, self.row["flags"])
 

@@ -25,7 +25,7 @@ from rnnjax.runs._engines import without_memory
 from rnnjax.runs._writers import Writer
 from rnnjax.studies._display import Display
 from rnnjax.studies._members import Member, member
-from rnnjax.studies._plan import Plan, found
+from rnnjax.studies._plan import Plan, find_experiment
 from rnnjax.studies._results import Results
 from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
 
@@ -178,7 +178,7 @@ def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
     Args:
       unit: as `SharedStudy.unit` returns it.
     """
-    folder, experiment = Path(unit["folder"]), found(unit["experiment"])[0]
+    folder, experiment = Path(unit["folder"]), find_experiment(unit["experiment"])[0]
     fixed = [(name, value) for name, value in unit["fixed"]]
     members = [member(experiment, number, fixed, own) for number, own in unit["members"]]
     configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))

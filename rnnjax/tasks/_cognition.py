@@ -156,13 +156,15 @@ def delayed_match(delay: int = 10, directions: int = 8, noise: float = 0.1) -> T
         ks, km, ko, kn = jax.random.split(key, 4)
         first, match = jax.random.randint(ks, (), 0, directions), jax.random.bernoulli(km)
         second = jnp.where(match, first, (first + jax.random.randint(ko, (), 1, directions)) % directions)
-        stimulus = jnp.concatenate([_shown(first, directions), jnp.zeros((delay, 2)), _shown(second, directions)])
+        stimulus = jnp.concatenate(
+            [_direction_input(first, directions), jnp.zeros((delay, 2)), _direction_input(second, directions)]
+        )
         return _trial(stimulus, match.astype(jnp.int32), noise, kn)
 
     return Task(sample, math.log(2))
 
 
-def _shown(direction: jax.Array, directions: int) -> jax.Array:
+def _direction_input(direction: jax.Array, directions: int) -> jax.Array:
     """Returns a direction for five steps, `[5, 2]`."""
     angle = 2 * math.pi / directions * direction.astype(jnp.float32)
     return jnp.tile(jnp.stack([jnp.cos(angle), jnp.sin(angle)])[None], (5, 1))
@@ -242,7 +244,7 @@ def anti_reach(delay: int = 10, directions: int = 8, noise: float = 0.1) -> Task
     def sample(key: jax.Array) -> Batch:
         kd, kr, kn = jax.random.split(key, 3)
         direction, rule = jax.random.randint(kd, (), 0, directions), jax.random.randint(kr, (), 0, 2)
-        shown = jnp.concatenate([_shown(direction, directions), jnp.full((5, 1), rule, jnp.float32)], axis=1)
+        shown = jnp.concatenate([_direction_input(direction, directions), jnp.full((5, 1), rule, jnp.float32)], axis=1)
         stimulus = jnp.concatenate([shown, jnp.zeros((delay, 3))])
         return _trial(stimulus, (direction + rule * directions // 2) % directions, noise, kn)
 

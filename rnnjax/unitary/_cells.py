@@ -88,7 +88,7 @@ def urnn_core(hidden: int, factor: Factor | None = None, permutation: int = 0) -
         lambda p, key=None: {**p, "u": BoundFactor(w.weights(p["u"]), w, hidden)},
         output=jnp.concatenate,
     )
-    return cell.replace(window=halves_window(cell, lambda steps: plan(w, hidden, steps)))
+    return cell.replace(window=halves_window(cell, lambda steps: choose_plan(w, hidden, steps)))
 
 
 def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
@@ -108,7 +108,7 @@ def halves_window(cell: Cell, plan: Callable[[int], Plan]) -> Step:
     return fast_window(cell, plan, jnp.concatenate, lambda h: ComplexPair(*jnp.split(h, 2)))
 
 
-def plan(factor: Factor, hidden: int, steps: int) -> Plan:
+def choose_plan(factor: Factor, hidden: int, steps: int) -> Plan:
     """Chooses between a dense matrix, formed once per window, and the factors.
 
     Forming the matrix costs n applications of the factors, which only pays off over many steps. A remat of short chunks

@@ -66,7 +66,7 @@ def keeping(factor: Factor) -> Factor:
     return dataclasses.replace(factor, apply=kept(factor.apply), adjoint=kept(factor.adjoint), plain=factor)
 
 
-def plain(factor: Factor) -> Factor:
+def without_correction(factor: Factor) -> Factor:
     """Returns the same map without a correction of norms."""
     return factor.plain or factor
 
@@ -123,10 +123,10 @@ def diagonal() -> Factor:
     def phase(p: PyTree) -> jax.Array:
         return jax.lax.complex(*bound_turns(p)["theta"])
 
-    return keeping(Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h, turns))
+    return keeping(Factor(init, lambda p, h: phase(p) * h, lambda p, h: phase(p).conj() * h, cos_sin))
 
 
-def turns(angles: PyTree) -> PyTree:
+def cos_sin(angles: PyTree) -> PyTree:
     """Returns cos and sin of each named angle as weights; in half precision, the angles themselves."""
     return angles if any(jnp.finfo(a.dtype).bits < 32 for a in angles.values()) else bound_turns(angles)
 
@@ -232,7 +232,7 @@ def product(*factors: Factor) -> Factor:
     """
     if not factors:
         raise ValueError("product needs at least one factor")
-    parts = [plain(f) for f in factors]
+    parts = [without_correction(f) for f in factors]
 
     def init(key: jax.Array, n: int, dtype: Any) -> PyTree:
         return tuple(f.init(k, n, dtype) for f, k in zip(parts, jax.random.split(key, len(parts))))
@@ -281,4 +281,4 @@ def dense(factor: Factor, weights: PyTree, n: int, dtype: Any = jnp.float32) -> 
     if factor.matrix is not None:
         return jax.tree.map(lambda a: a.astype(dtype), factor.matrix(weights))
     eye = jax.lax.complex(jnp.eye(n, dtype=dtype), jnp.zeros((n, n), dtype))
-    return to_pair(jax.vmap(plain(factor).apply, (None, 1), 1)(weights, eye), dtype)
+    return to_pair(jax.vmap(without_correction(factor).apply, (None, 1), 1)(weights, eye), dtype)

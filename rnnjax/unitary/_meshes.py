@@ -11,7 +11,16 @@ import jax.numpy as jnp
 
 from rnnjax.base import PyTree, check_size
 from rnnjax.base._numerics import draw_initial
-from rnnjax.unitary._factors import Factor, bound_turns, diagonal, keeping, plain, product, turns, uniform
+from rnnjax.unitary._factors import (
+    Factor,
+    bound_turns,
+    cos_sin,
+    diagonal,
+    keeping,
+    product,
+    uniform,
+    without_correction,
+)
 
 
 def givens(stride: int = 1, offset: int = 0) -> Factor:
@@ -60,7 +69,7 @@ def givens(stride: int = 1, offset: int = 0) -> Factor:
         c, s, phase = rotation(p)
         return turn(h, lambda a, b: (c * phase.conj() * a + s * b, c * b - s * phase.conj() * a))
 
-    return keeping(Factor(init, apply, adjoint, turns))
+    return keeping(Factor(init, apply, adjoint, cos_sin))
 
 
 def tunable(capacity: int) -> Factor:
@@ -154,7 +163,7 @@ def kronecker(*parts: tuple[Factor, int]) -> Factor:
             h = jnp.moveaxis(moved, 0, axis)
         return h.ravel()
 
-    factors = [plain(f) for f, _ in parts]
+    factors = [without_correction(f) for f, _ in parts]
     return keeping(
         Factor(
             init,

@@ -167,7 +167,7 @@ class Plan(NamedTuple):
     length: Callable[[int], int] = piece_length
 
 
-def _same(carry: PyTree) -> PyTree:
+def _identity_output(carry: PyTree) -> PyTree:
     """Returns the carry unchanged, for cells whose carry is the state."""
     return carry
 
@@ -175,8 +175,8 @@ def _same(carry: PyTree) -> PyTree:
 def fast_window(
     cell: Cell,
     plan: Callable[[int], Plan],
-    state: Callable[[PyTree], jax.Array] = _same,
-    carry_of: Callable[[jax.Array], PyTree] = _same,
+    state: Callable[[PyTree], jax.Array] = _identity_output,
+    carry_of: Callable[[jax.Array], PyTree] = _identity_output,
 ) -> Step:
     """Returns the window of a core that runs by a rule, in at least single precision for any input.
 

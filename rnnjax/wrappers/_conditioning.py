@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree, Seq, unroll, without_marks, wrapper
-from rnnjax.base._carries import wraps
+from rnnjax.base._carries import is_wrapper_carry
 from rnnjax.base._cell import Step
 from rnnjax.base._compose import under_name
 from rnnjax.base._seq import with_marks_of, zero_invalid
@@ -32,9 +32,9 @@ def _map_recurrent(f: Callable[[jax.Array], Any], carry: PyTree) -> PyTree:
     """
 
     def change(node: Any) -> Any:
-        return node._replace(carry=_map_recurrent(f, node.carry)) if wraps(node) else f(node)
+        return node._replace(carry=_map_recurrent(f, node.carry)) if is_wrapper_carry(node) else f(node)
 
-    return jax.tree.map(change, carry, is_leaf=wraps)
+    return jax.tree.map(change, carry, is_leaf=is_wrapper_carry)
 
 
 def recurrent_leaves(carry: PyTree) -> list[jax.Array]:

@@ -16,7 +16,7 @@ from rnnjax import app, training
 from rnnjax.app import _devices as devices
 from rnnjax.runs._flags_file import read_flags, write_flags
 from rnnjax.studies import EXPERIMENT as STUDY
-from rnnjax.studies._plan import plan
+from rnnjax.studies._plan import make_plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ def devices_trainer(experiment, config):
 
 
 def test_a_member_of_a_study_is_a_run_on_one_device():
-    asked = plan(app.parse(STUDY.flags, ["sweep", "--experiment=adding", "--grid=seed=0,1"]))
+    asked = make_plan(app.parse(STUDY.flags, ["sweep", "--experiment=adding", "--grid=seed=0,1"]))
     assert [asked.member(i, own).config.devices for i, own in enumerate(asked.points)] == [1, 1]
 
 

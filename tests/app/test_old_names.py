@@ -7,7 +7,7 @@ import pytest
 from rnnjax import app
 from rnnjax.app._registry import CELLS
 from rnnjax.studies import EXPERIMENT
-from rnnjax.studies._plan import plan
+from rnnjax.studies._plan import make_plan
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_a_cell_of_a_script_keeps_its_name(capsys):
 
 def test_a_study_takes_old_flags_too(capsys):
     flags = ["--experiment=char_lm", "--set=rule=tbptt", "--grid=window=5,10"]
-    asked = plan(app.parse(EXPERIMENT.flags, ["sweep", *flags]))
+    asked = make_plan(app.parse(EXPERIMENT.flags, ["sweep", *flags]))
     assert [asked.member(i, own).config.truncation for i, own in enumerate(asked.points)] == [5, 10]
     assert "--window is called --truncation" in capsys.readouterr().err

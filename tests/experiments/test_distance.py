@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from _launching import launch
 
-from experiments.distance import ANSWERS, ASK, FAR, NEAR, WORDS, far, near, sentences, throws
+from experiments.distance import ANSWERS, ASK, FAR, NEAR, WORDS, far_sentences, near_sentences, sentences, throws
 
 
 def read(sentence):
@@ -17,7 +17,7 @@ def read(sentence):
 
 
 def test_the_country_stands_a_lag_before_the_language_and_nowhere_else():
-    make = jax.jit(lambda key, lag: far(throws(key, 1, 20)[0], lag))
+    make = jax.jit(lambda key, lag: far_sentences(throws(key, 1, 20)[0], lag))
     for lag in (4, 9, 16):
         words, answer = read(make(jax.random.key(lag), lag))
         country = words[20 - lag]
@@ -26,7 +26,7 @@ def test_the_country_stands_a_lag_before_the_language_and_nowhere_else():
 
 
 def test_a_near_answer_hangs_on_the_word_four_back_and_batches_ask_at_the_end_alone():
-    words, answer = read(near(throws(jax.random.key(1), 1, 12)[0]))
+    words, answer = read(near_sentences(throws(jax.random.key(1), 1, 12)[0]))
     assert NEAR[words[-4]] == answer and [words[-5], *words[-3:]] == ["the", "are", "in", "the"]
     batch, _ = sentences(14, 300, 0.7).next(jnp.array(6), (), jax.random.key(0))
     assert abs(float((batch.y[:, -1] >= len(NEAR)).mean()) - 0.7) < 0.1

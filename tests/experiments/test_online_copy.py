@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import pytest
 from _launching import launch
 
-from experiments.online_copy import BLANK, CUE, LONGEST, Place, piece
+from experiments.online_copy import BLANK, CUE, LONGEST, Place, next_steps
 
 
 def test_a_stream_shows_bits_then_asks_for_them_and_takes_the_present_level_for_the_next():
     bits = jnp.zeros((2, LONGEST), jnp.int32).at[:, :2].set(jnp.array([[1, 0], [1, 1]]))
     place = Place(jnp.array([0, 3]), bits, jnp.array([2, 2]))
-    batch, place = jax.jit(lambda place, key: piece(place, jnp.int32(1), key, 5))(place, jax.random.key(0))
+    batch, place = jax.jit(lambda place, key: next_steps(place, jnp.int32(1), key, 5))(place, jax.random.key(0))
     assert batch.x.x[0].tolist() == [1, 0, CUE, BLANK, BLANK]
     assert batch.mask[0].tolist() == [False, False, False, True, True]
     assert batch.y[0, 3:].tolist() == [1, 0] and batch.y[1, :2].tolist() == [1, 1]

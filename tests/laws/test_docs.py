@@ -22,7 +22,7 @@ from rnnjax.base import UserError
 from rnnjax.compare._main import parser as compare_parser
 from rnnjax.estimators import RULES
 from rnnjax.runs._listing import parser as runs_parser
-from rnnjax.studies._plan import found, plan
+from rnnjax.studies._plan import find_experiment, make_plan
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -116,7 +116,7 @@ def test_a_command_of_a_page_parses(command: Command, capsys, monkeypatch):
         assert config.workdir
     elif isinstance(experiment, app.Study) and "experiment" in config.values:
         if importable(config.experiment):
-            assert plan(config).points
+            assert make_plan(config).points
     else:
         check_names(config, cells_of(module))
     assert "from 0.2.0 on" not in capsys.readouterr().err, "an old name"
@@ -130,7 +130,7 @@ def cells_of(module) -> dict:
 def importable(experiment: str) -> bool:
     """Whether a study's experiment is one of ours; a page may name one that the reader will write."""
     try:
-        return bool(found(experiment))
+        return bool(find_experiment(experiment))
     except UserError:
         assert experiment.startswith("mylab.")
         return False

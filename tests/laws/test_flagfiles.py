@@ -10,7 +10,7 @@ import pytest
 
 from rnnjax import app
 from rnnjax.app import run_configs
-from rnnjax.studies._plan import plan
+from rnnjax.studies._plan import make_plan
 
 ROOT = Path(__file__).parents[2] / "experiments"
 NAMES = sorted((p.stem for p in ROOT.glob("*.py")), key=len, reverse=True)
@@ -24,7 +24,7 @@ def test_a_flag_file_parses_and_its_names_are_known(path: Path):
     experiment, own = module.EXPERIMENT, getattr(module, "CELLS", {})
     config = app.parse(experiment.flags, [name, f"--flagfile={path}"])
     if name == "sweep":
-        assert len(plan(config).points) > 1
+        assert len(make_plan(config).points) > 1
         return
     for single in run_configs(config):
         if single.cell not in own:

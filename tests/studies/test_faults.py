@@ -11,7 +11,7 @@ import pytest
 from _launching import launch
 
 from rnnjax.runs import Checkpoints, Queue
-from rnnjax.runs._workers import work
+from rnnjax.runs._workers import run_worker
 from rnnjax.studies import _study as study
 from rnnjax.studies._packs import Pack
 
@@ -155,7 +155,7 @@ def test_a_worker_whose_disk_is_full_leaves_its_unit_to_be_done(tmp_path, monkey
     queue.open()
     end = queue.end
     monkeypatch.setattr(Queue, "end", lambda self, name, **what: (end(name, **what), self.close()))
-    assert work(str(queue.folder), "test_faults:full", "w") == 1
+    assert run_worker(str(queue.folder), "test_faults:full", "w") == 1
     assert "No space left" in queue.ends()["a"]["fault"]
     queue.again("a")
     assert queue.left() == ["a"] and queue.claim("w") is not None

@@ -12,8 +12,8 @@ from rnnjax import app
 from rnnjax.base import UserError
 from rnnjax.losses import HIGHER_IS_BETTER, criterion
 from rnnjax.studies import EXPERIMENT as SWEEP
-from rnnjax.studies._comparable import _alike, _Quantity, refuse_mixed_losses
-from rnnjax.studies._plan import plan
+from rnnjax.studies._comparable import _Quantity, _same_quantity, refuse_mixed_losses
+from rnnjax.studies._plan import make_plan
 from rnnjax.studies._results import Results
 
 TOY = ["--experiment=_user_experiment", "--set=cell=vanilla", "--compilation_cache=off"]
@@ -84,15 +84,15 @@ PASSED = [
 def test_what_may_be_ranked(flags):
     [config] = app.run_configs(app.parse(SWEEP.flags, ["sweep", "--experiment=copying", "--set=cell=lstm", *flags]))
     if flags in PASSED:
-        return refuse_mixed_losses(plan(config), config)
+        return refuse_mixed_losses(make_plan(config), config)
     with pytest.raises(UserError, match="another quantity"):  # the ends of a range
-        refuse_mixed_losses(plan(config), config)
+        refuse_mixed_losses(make_plan(config), config)
 
 
 def test_what_the_losses_of_a_study_measure():
     """Units, baselines, kinds of target and alphabets; not sizes, rates, or what no flag of the task changes."""
     base = _Quantity("nats", ("guessing", 0.5), [("int32", ())], "abc")
-    assert _alike(base, base._replace(baseline=("guessing twice", 0.50001)))
+    assert _same_quantity(base, base._replace(baseline=("guessing twice", 0.50001)))
     others = [
         base._replace(label="bits"),
         base._replace(baseline=("guessing", 0.6)),
@@ -100,4 +100,4 @@ def test_what_the_losses_of_a_study_measure():
         base._replace(targets=[("float32", (1,))]),
         base._replace(symbols="abcd"),
     ]
-    assert not any(_alike(base, other) for other in others)
+    assert not any(_same_quantity(base, other) for other in others)

@@ -10,7 +10,7 @@ from _helpers import close, draw, gappy, loss, moved
 import rnnjax
 from rnnjax import Seq, unitary
 from rnnjax.unitary import AS_FACTORS, AS_MATRIX, halves_window
-from rnnjax.unitary._cells import plan as plan_
+from rnnjax.unitary._cells import choose_plan as plan_
 
 N, T, BATCH = 4, 3, 2
 

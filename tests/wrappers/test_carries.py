@@ -14,7 +14,7 @@ from _table import INFLUENCES, H
 import rnnjax
 from rnnjax import Cell, condition
 from rnnjax.base import memory_carry, wrapping_carry
-from rnnjax.base._carries import memory_cells, wraps
+from rnnjax.base._carries import is_wrapper_carry, memory_cells
 from rnnjax.wrappers._conditioning import recurrent_leaves, with_recurrent_leaves
 
 
@@ -46,7 +46,7 @@ STATE = Ship(*(jnp.full(2, float(i)) for i in range(3)))
 
 
 def test_a_state_of_its_own_is_left_alone():
-    assert len(recurrent_leaves(STATE)) == 3 and not memory_cells(STATE) and not wraps(STATE)
+    assert len(recurrent_leaves(STATE)) == 3 and not memory_cells(STATE) and not is_wrapper_carry(STATE)
     changed = with_recurrent_leaves(STATE, [a + 1 for a in STATE])
     assert type(changed) is Ship
     jax.tree.map(np.testing.assert_array_equal, changed, jax.tree.map(lambda a: a + 1, STATE))
@@ -72,7 +72,7 @@ def test_what_a_wrapper_marks_is_its_own():
 def test_every_rule_marks_its_carry(rule):
     cell, xs = rule.wrap(rnnjax.vanilla(H)), draw((3, 2))
     carry = jax.eval_shape(lambda xs: cell.initial_carry(cell.weights(cell.init(KEY, xs)), xs), xs)
-    assert wraps(carry) and len(recurrent_leaves(carry)) == 1
+    assert is_wrapper_carry(carry) and len(recurrent_leaves(carry)) == 1
 
 
 @pytest.mark.parametrize("mark", [wrapping_carry, memory_carry], ids=lambda mark: mark.__name__)
