@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rnnjax.base import UserError
-from rnnjax.runs import Pool, Queue, work
+from rnnjax.runs import Pool, Queue, run_worker
 from rnnjax.runs._workers import Alive
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def test_results_stay_and_are_not_made_again(tmp_path):
     queue.open()
     closing = threading.Thread(target=lambda: (wait(lambda: not queue.left()), queue.close()))
     closing.start()
-    assert work(str(tmp_path), "_units:squared", "w") == 2
+    assert run_worker(str(tmp_path), "_units:squared", "w") == 2
     closing.join()
     again = Queue(tmp_path)
     again.put(units(3))
@@ -89,7 +89,7 @@ def wait(condition, seconds: float = 300.0):
 def test_a_worker_leaves_when_its_coordinator_is_gone(tmp_path):
     queue = Queue(tmp_path, lease=0.1)
     queue.open()
-    assert work(str(tmp_path), "_units:squared", "w", lease=0.1) == 0
+    assert run_worker(str(tmp_path), "_units:squared", "w", lease=0.1) == 0
 
 
 def test_a_process_that_was_given_up_does_not_write_any_more(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from _launching import launch
 
 from rnnjax import studies
 from rnnjax.base import UserError
-from rnnjax.runs import Pool, Queue, work
+from rnnjax.runs import Pool, Queue, run_worker
 from rnnjax.runs._engines import _Call, without_memory
 from rnnjax.runs._workers import _giving_up, join
 
