@@ -35,7 +35,7 @@ def held(folder: Path, owner: str) -> Queue:
 def test_a_job_that_is_queued_again_gives_its_units_back(tmp_path):
     pytest.importorskip("submitit")
     queue = held(tmp_path, "me")
-    again = _Call(work, {}).checkpoint(str(tmp_path), "builtins:sorted", "me", 60.0, 3)
+    again = _Call(run_worker, {}).checkpoint(str(tmp_path), "builtins:sorted", "me", 60.0, 3)
     assert again.args[2] == "me" and isinstance(again.function, _Call)
     assert queue.claim("another") is not None
 
