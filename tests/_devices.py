@@ -82,7 +82,10 @@ def checked(rule: str) -> dict:
     carried = [a for a in jax.tree.leaves(many.state.estimator) if a.ndim and a.shape[0] == B]
     one, many = (p._replace(state=p.state._replace(key=())) for p in (one, many))
     return {
-        "gap": gap(many, one),
+        "gap": gap(
+            many._replace(state=many.state._replace(estimator=())), one._replace(state=one.state._replace(estimator=()))
+        ),
+        "carried": gap(many.state.estimator, one.state.estimator),
         "moved": gap(one.state.params, start),
         "valid": gap(same, loss),
         "cut": [a.addressable_shards[0].data.shape[0] for a in carried],

@@ -98,10 +98,10 @@ def several_devices(*rules: str) -> dict[str, dict]:
     return json.loads(subprocess.run(command, cwd=ROOT, env=environment(4), capture_output=True, check=True).stdout)
 
 
-def check(found: dict):
+def check(found: dict, carried: float = 1e-5):
     """Four devices came to where one comes, and each had a quarter of what belongs to the examples."""
     assert found["moved"] > 0.01
-    assert found["gap"] < 1e-5 and found["valid"] < 1e-5
+    assert found["gap"] < 1e-5 and found["valid"] < 1e-5 and found["carried"] < carried
     assert set(found["cut"]) <= {2}
 
 
@@ -119,7 +119,9 @@ def test_four_devices_train_as_one_does():
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", [rule for rule in estimators.RULES if rule != "tbptt"])
 def test_four_devices_train_as_one_does_under_every_rule(rule):
-    check(several_devices(rule)[rule])
+    # Optimal Kronecker factors are mixed along singular vectors. Rounding turns these by its ratio to the distance of
+    # two singular values, so factors differ by up to its square root; what they are multiplied to, the gradient, less.
+    check(several_devices(rule)[rule], 4e-4 if rule == "optimal_kronecker" else 1e-5)
 
 
 def test_two_processes_train_as_one_does_and_one_of_them_writes(tmp_path):
@@ -200,9 +202,7 @@ def test_what_one_process_cannot_do_ends_all_with_one_line(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "other, line", [("abdc" * 99, "different data"), (None, "process 1: text.txt: nothing is there")]
-)
+@pytest.mark.parametrize("other, line", [("abdc" * 99, "different data"), (None, "process 1: text.txt does not exist")])
 def test_other_data_on_another_machine_are_refused(tmp_path, other, line):
     for name, text in (("0", "abcd" * 99), ("1", other)):
         (tmp_path / name).mkdir()

@@ -84,4 +84,4 @@ def test_what_reads_from_both_ends_is_refused_before_training_and_what_carries_n
         jax.eval_shape(lambda p: analysis(cell, p, xs), cell.init(jax.random.key(0), xs))
     assert launch(experiment(rnnjax.bidirectional(rnnjax.vanilla(2))), "--analyse", f"--workdir={tmp_path}") == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "--analyse" in line]
-    assert "both ends" in line and not (tmp_path / "checkpoints").exists()
+    assert "in both directions" in line and not (tmp_path / "checkpoints").exists()

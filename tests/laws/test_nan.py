@@ -42,7 +42,8 @@ def test_of_every_cell_with_noise(row):
     check(row, window(row), KEY)
 
 
-FAST = [row for row in STEPS if floats(inputs(row)) and row.make().window]
+# Newton iterations say nan for the whole window: their own file.
+FAST = [row for row in STEPS if floats(inputs(row)) and row.make().window and not row.name.startswith("newton")]
 
 
 @rows(FAST, fast=[row for row in FAST if row.name in ("mingru", "lstm")])
