@@ -37,7 +37,7 @@ FLAGS = app.common_flags(
 flags.DEFINE_string(
     "data",
     "",
-    "A UTF-8 text file, itself or below --data_dir. Default: the help topics that come with Python.",
+    "A text file, itself or below --data_dir; empty: the help topics that come with Python.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float("valid", 0.05, "Fraction for validation, before the test part.", 0, 0.5, flag_values=FLAGS)
@@ -73,7 +73,7 @@ flags.DEFINE_string("text", "", "A text to compute the log-probability of.", fla
 flags.DEFINE_integer("sample", 300, "Characters to write at the end.", 0, flag_values=FLAGS)
 flags.DEFINE_float("temperature", 0.7, "Sampling temperature; 0 takes the likeliest character.", 0, flag_values=FLAGS)
 flags.DEFINE_string(
-    "prime", "", "Beginning of the sample. Default: a line break, or the first character.", flag_values=FLAGS
+    "prime", "", "Beginning of the sample; empty: a line break, or the first character.", flag_values=FLAGS
 )
 
 NNRNN = "KyleGoyette/nnRNN README"

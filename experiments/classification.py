@@ -54,7 +54,7 @@ flags.DEFINE_string(
     "order",
     "order: generated sentences such as `not bad , great` and `not great , bad`; clauses: such as `mr x who , as all "
     "know , is an ex-employee of company y , is running a business of his own`, and the other way round; intents: such "
-    "as `what time is it`. Otherwise, itself or below --data_dir, a folder with a text file for each class (names), "
+    "as `what time is it`; otherwise, itself or below --data_dir, a folder with a text file for each class (names), "
     "with train.txt, dev.txt and test.txt of trees (sst), with ae.train and size_ae.train (japanese_vowels); a .ts "
     "file to train on, or a file of lines LABEL<TAB>TEXT.",
     flag_values=FLAGS,

@@ -29,11 +29,11 @@ FLAGS = app.study_flags(cell="lstm", hidden_size="64")
 flags.DEFINE_string(
     "data",
     "",
-    "A UTF-8 text file, itself or below --data_dir. Default: the help topics that come with Python.",
+    "A text file, itself or below --data_dir; empty: the help topics that come with Python.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
-    "data_dir", os.environ.get("RNNJAX_DATA", ""), "Folder of data sets. Default: $RNNJAX_DATA.", flag_values=FLAGS
+    "data_dir", os.environ.get("RNNJAX_DATA", ""), "Folder of data sets; $RNNJAX_DATA by default.", flag_values=FLAGS
 )
 flags.DEFINE_integer("characters", 450_000, "Characters to read in each regime.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 30, "Positions in the text that are read in parallel.", 1, flag_values=FLAGS)

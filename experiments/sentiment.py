@@ -50,7 +50,7 @@ flags.DEFINE_enum(
     "labels",
     "nodes",
     ["nodes", "roots"],
-    "Training targets of a recursive network. A recurrent one (lstm, gru, ...), which reads the words from left to "
+    "Training targets of a recursive network; a recurrent one (lstm, gru, ...), which reads the words from left to "
     "right, always trains on the roots.",
     flag_values=FLAGS,
 )

@@ -27,6 +27,7 @@ from rnnjax.app._experiment import (
     check_experiment,
 )
 from rnnjax.app._find_lr import show_rates
+from rnnjax.app._flagsets import help_of
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import parse_into, run_configs
 from rnnjax.app._process import configure
@@ -137,7 +138,7 @@ def _name_of(argv: list[str]) -> str:
 def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     """Parses the flags, then trains each cell and reports, or runs the study."""
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
-        print("\n".join(filter(None, (experiment.description, experiment.flags.get_help()))))
+        print("\n".join(filter(None, (experiment.description, help_of(experiment.flags)))))
         return
     name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # a copy per launch
     given = parse_into(experiment.flags, argv)
