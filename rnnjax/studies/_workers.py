@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
-import jax
-
 from rnnjax.app import Config
 from rnnjax.app._process import configure
 from rnnjax.app._registry import parse_arguments
@@ -23,11 +21,12 @@ from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
 from rnnjax.runs._engines import without_memory
 from rnnjax.runs._writers import Writer
+from rnnjax.studies._compiler import Compiler, members_at_once
 from rnnjax.studies._display import Display
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import Plan, find_experiment
 from rnnjax.studies._results import Results
-from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
+from rnnjax.studies._study import Options, Study
 
 TASK = "rnnjax.studies._workers:train_unit"
 _PACKAGES = {"local": "submitit", "slurm": "submitit", "ray": "ray"}
@@ -107,8 +106,8 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
 
     def units(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
         """Divides the members of each group evenly into units; units whose members are all finished are skipped."""
-        units, most = {}, self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
-        for group, _ in self.groups(members):
+        units, most = {}, members_at_once(self.options.member_batch)
+        for group, _ in self.compiler.groups(members, self.fail):
             size = min(most, -(-len(group.members) // self.config.workers))
             for i in range(0, len(group.members), size):
                 some = group.members[i : i + size]
@@ -169,7 +168,7 @@ def refuse_workers(config: Config) -> None:
         raise UserError(f"--engine={config.engine} needs {package}: pip install 'rnnjax[{extra}]'")
 
 
-_STUDIES: dict[str, Study] = {}  # of this worker, so that units of one group compile once
+_COMPILERS: dict[str, Compiler] = {}  # of this worker, so that units of one group compile once
 
 
 def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
@@ -188,7 +187,7 @@ def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
     with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:
         options = Options(unit["strategy"], unit["places"])
         study = Study(experiment, place, results, options, display, make_writers([], place), [])
-        known = _STUDIES.setdefault(repr((unit["experiment"], unit["places"])), study)
-        study.compiled, study.known, study.capacity = known.compiled, known.known, unit["places"]
+        study.compiler = _COMPILERS.setdefault(repr((unit["experiment"], unit["places"])), study.compiler)
+        study.compiler.capacity = unit["places"]
         study.train(members)
     return [results.rows[m.id] for m in members]

@@ -94,9 +94,9 @@ def launched(argv: list[str], folder: Path, strike: Strike) -> tuple[int, int, P
         out = os.open(words, os.O_WRONLY)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        passed = arm(strike, folder)
-        status = _called(argv)
-        os.write(tell, json.dumps(dict(passed)).encode())
+        armed = Armed(strike, folder)
+        status = called(argv)
+        os.write(tell, json.dumps(dict(armed.passed)).encode())
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -104,7 +104,7 @@ def launched(argv: list[str], folder: Path, strike: Strike) -> tuple[int, int, P
         os._exit(status)
 
 
-def _called(argv: list[str]) -> int:
+def called(argv: list[str]) -> int:
     """The exit status of a command in this process; an error that nobody caught is 71, with its traceback."""
     from rnnjax import app, studies
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
+import io
 import os
 from pathlib import Path
 
 import pytest
 from _launching import launch
 
+from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints, Queue
 from rnnjax.runs._workers import run_worker
 from rnnjax.studies import _study as study
+from rnnjax.studies import load_study
+from rnnjax.studies._compiler import Compiler
 from rnnjax.studies._packs import Pack
 
 STUDY = ["--experiment=_user_experiment", "--grid=learning_rate=0.01,0.1", "--strategy=map", "--member_batch=2"]
@@ -32,7 +37,10 @@ def cache(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, cache) -> Path:
     path = tmp_path_factory.mktemp("study") / "whole"
-    assert launch("sweep", *STUDY, cache, f"--workdir={path}") == 0
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert launch("sweep", *STUDY, cache, f"--workdir={path}") == 0
+    assert said.getvalue().splitlines()[-1].startswith("2/2 members, best ")
     return path
 
 
@@ -41,7 +49,7 @@ def test_a_fault_of_the_machine_fails_no_member(code, whole, tmp_path, cache, mo
     def full(self, *args):
         raise OSError(code, os.strerror(code))
 
-    for broken in ((Pack, "begin"), (Pack, "rows"), (study.Study, "compile"), (Checkpoints, "save")):
+    for broken in ((Pack, "begin"), (Pack, "rows"), (Compiler, "compile"), (Checkpoints, "save")):
         with monkeypatch.context() as patch:
             patch.setattr(*broken, full)
             assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 1
@@ -101,6 +109,8 @@ def test_a_flipped_score_is_found(whole, tmp_path, cache, capsys):
     path.write_bytes(first.replace(b'"score": 1', b'"score": 0').replace(b'"score": 2', b'"score": 1') + b"".join(rest))
     assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 1
     assert "members.jsonl is damaged: line 1 " in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"members\.jsonl is damaged: line 1 "):
+        load_study(tmp_path / "run")
 
 
 def test_more_workers_than_a_machine_has_a_place_for_are_refused(tmp_path, capsys):
