@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _CALLS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.utime")
-POINTS = ("call", "row", "save", "ask")
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
 
 
