@@ -146,8 +146,7 @@ class Study:
             nonlocal seen
             self.display.add((pack.step - seen) * len(pack.members))
             seen = pack.step
-            if isinstance(self.workdir, Workdir):
-                self.workdir.assert_there()
+            self.workdir.assert_there()
             if self.heard:
                 pack.save()
                 raise Interrupted(self.heard[0])
@@ -179,6 +178,7 @@ class Study:
 
     def put_down(self, rows: Sequence[Row], keep: Callable[[int], None]) -> None:
         """Adds rows to the results, after calling `keep` to save the parameters of a new best member."""
+        self.workdir.assert_there()
         best, cost = self.results.best(), self.results.cost
         ahead = min(rows, key=cost, default=None)
         if ahead is not None and np.isfinite(cost(ahead)) and (best is None or cost(ahead) < cost(best)):

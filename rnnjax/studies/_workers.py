@@ -44,6 +44,11 @@ class _Folder(NamedTuple):
         """Returns the path of a file in this folder."""
         return self.path / name
 
+    def assert_there(self) -> None:
+        """Checks that the folder was not removed while this process works."""
+        with as_user_error("write", self.path):
+            self.path.stat()
+
 
 class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
     """A `Study` that leaves training to workers, which run while its `with` block is open.
@@ -89,8 +94,12 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
     def train(self, members: Sequence[Member]) -> None:
         """Lets workers train members to their end; those that are in the results already are skipped."""
         units = self.units(members)
-        for name, end in self.pool.run(units, self.heed):
-            self.take(name, end)
+        try:
+            for name, end in self.pool.run(units, self.heed):
+                self.take(name, end)
+        except OSError:
+            self.workdir.assert_there()
+            raise
         self.clear()
 
     def clear(self) -> None:
@@ -100,7 +109,8 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         self.clear_best()
 
     def heed(self) -> None:
-        """Stops if a signal has arrived."""
+        """Stops if a signal has arrived, or if the workdir is gone."""
+        self.workdir.assert_there()
         if self.heard:
             raise Interrupted(self.heard[0])
 
@@ -181,7 +191,7 @@ def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
     fixed = [(name, value) for name, value in unit["fixed"]]
     members = [member(experiment, number, fixed, own) for number, own in unit["members"]]
     configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     place = cast(Workdir, _Folder(folder))
     results = Results(folder, list(members[0].flags), members[0].config.criterion())
     with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:

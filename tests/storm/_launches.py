@@ -39,7 +39,7 @@ def prepare(cache: Path) -> None:
     import jax
 
     from rnnjax.app import _process
-    from rnnjax.runs import _queue, work
+    from rnnjax.runs import _queue, run_worker
     from rnnjax.studies import _packs
 
     for name in _IMPORTED:
@@ -52,7 +52,7 @@ def prepare(cache: Path) -> None:
     _process.use_compilation_cache = lambda config: None
     _packs._SAVE_SECONDS, _packs.CALL_SECONDS = 0.0, 0.0  # a checkpoint after each call, and short calls
     _queue.Queue.__init__.__defaults__ = (6.0, 100)  # a short lease; when a unit is given up is tested elsewhere
-    work.__defaults__ = (6.0, 100)
+    run_worker.__defaults__ = (6.0, 100)
 
 
 def launched(argv: list[str], folder: Path, strike: Strike) -> tuple[int, int, Path]:

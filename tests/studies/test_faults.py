@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import errno
 import io
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from _launching import launch
 
@@ -236,3 +239,40 @@ def test_a_search_killed_anywhere_proposes_what_it_would_have(sampler, tmp_path,
     assert launch("sweep", *flags, f"--workdir={tmp_path / 'cut'}") == 0
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert "study.db" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("point", [(Pack, "advance"), (Pack, "rows")])
+def test_a_folder_that_is_removed_stops_the_study_and_is_not_made_again(point, tmp_path, cache, monkeypatch, capsys):
+    owner, name = point
+    before = getattr(owner, name)
+
+    def removed(self, *args):
+        done = before(self, *args)
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        return done
+
+    monkeypatch.setattr(owner, name, removed)
+    assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "was removed or replaced" in said[-1] and not any("failed" in line for line in said)
+    assert not (tmp_path / "run").exists() and not (tmp_path / "elsewhere" / "members.jsonl").exists()
+
+
+def test_late_errors_of_a_failed_save_are_hidden(tmp_path, capsys):
+    resource = pytest.importorskip("resource")
+    loop = asyncio.new_event_loop()
+    loop.close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write"):
+            Checkpoints(tmp_path / "c").save(1, {"w": np.random.default_rng(0).random(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for call in (lambda: loop.call_soon_threadsafe(print), lambda: 1 / 0):
+        try:
+            call()
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+    said = capsys.readouterr().err
+    assert "Event loop is closed" not in said and "ZeroDivisionError" in said
