@@ -68,7 +68,7 @@ def start(
             shutdown_timeout_seconds=lost_after,
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = f"there is no variable {error.args[0]}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise ValueError(f"the processes did not come together: {reason}") from error
     finally:
         impatient.cancel()
@@ -87,8 +87,9 @@ def _give_up(seconds: int, name: str) -> None:
 
 
 def _assert_numbered(coordinator: str, num_processes: int, process_id: int) -> None:
-    if not coordinator.rpartition(":")[2].isdecimal():
-        raise ValueError(f"coordinator {coordinator}: write HOST:PORT, or auto")
+    port = coordinator.rpartition(":")[2]
+    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 2**16):
+        raise ValueError(f"coordinator {coordinator}: write HOST:PORT with a port from 1 to 65535, or auto")
     if num_processes < 1 or process_id < 0:
         raise ValueError(f"coordinator {coordinator} needs num_processes, and process_id from 0")
     if process_id >= num_processes:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import is_machines_fault
-from rnnjax.runs._engines import Job, make_engine
+from rnnjax.runs._engines import Job, errors_of_engine, make_engine
 from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit, excuse
 
 _PATIENCE = 600.0  # seconds that a worker waits for a coordinator
@@ -260,9 +260,5 @@ class Pool(AbstractContextManager["Pool"]):
         self.started += 1
         owner = f"{self.session}-{number}"
         arguments = (str(self.queue.folder), self.task, owner, self.queue.lease, self.queue.tries)
-        try:
+        with errors_of_engine(self.engine):
             self.jobs[owner] = self.starter.start(place, run_worker, *arguments)
-        except UserError:
-            raise
-        except Exception as error:  # any error of a cluster
-            raise UserError(f"--engine={self.engine}: {' '.join(str(error).split())}") from error

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
-import importlib.util
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
+from rnnjax.runs._extras import import_extra
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._flags_file import flag_value
 from rnnjax.runs._workdir import Workdir
@@ -104,7 +101,7 @@ class _Wandb:
     """
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
-        wandb = _extra("wandb")
+        wandb = import_extra("wandb", "the writer wandb", "wandb")
         with _one_line("wandb"):
             self.run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", "rnnjax"),
@@ -138,7 +135,7 @@ class _MLflow:
     """
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
-        self.mlflow = _extra("mlflow")
+        self.mlflow = import_extra("mlflow", "the writer mlflow", "mlflow")
         known = _remembered(workdir, "mlflow_id")
         with _one_line("mlflow"):
             run = self.mlflow.start_run(run_id=known, run_name=None if known else workdir.path.name)
@@ -241,26 +238,6 @@ def make_writers(names: Sequence[str], workdir: Workdir, step: int | None = None
         writers = [stack.enter_context(contextlib.closing(make_writer(name, workdir, step))) for name in names]
         stack.pop_all()
     return All(writers)
-
-
-def _is_package(origin: str | None) -> bool:
-    """Returns whether a module is an installed package, not a file or folder in the current directory."""
-    path = Path(origin or "").absolute()
-    return bool(origin) and ("site-packages" in path.parts or not path.is_relative_to(Path.cwd()))
-
-
-def _extra(name: str) -> Any:
-    """Imports an optional package; a file of that name in the user's folder is refused."""
-    known = name in sys.modules
-    spec = getattr(sys.modules[name], "__spec__", None) if known else importlib.util.find_spec(name)
-    if spec is not None and not _is_package(spec.origin):
-        raise UserError(f"the writer {name}: {spec.origin or name + '/'} in this folder hides the package {name}")
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"the writer {name} needs a package that is not installed: pip install 'rnnjax[{name}]'"
-        ) from error
 
 
 @contextlib.contextmanager

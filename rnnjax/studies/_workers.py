@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from rnnjax.app._signals import Interrupted
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
-from rnnjax.runs._engines import without_memory
+from rnnjax.runs._engines import check_engine
 from rnnjax.runs._writers import Writer
 from rnnjax.studies._compiler import Compiler, members_at_once
 from rnnjax.studies._display import Display
@@ -29,7 +28,6 @@ from rnnjax.studies._results import Results
 from rnnjax.studies._study import Options, Study
 
 TASK = "rnnjax.studies._workers:train_unit"
-_PACKAGES = {"local": "submitit", "slurm": "submitit", "ray": "ray"}
 
 
 class _Folder(NamedTuple):
@@ -171,11 +169,11 @@ def refuse_workers(config: Config) -> None:
     most = max(16, 4 * usable_cores()) if config.engine == "local" else 10_000
     if config.workers > most:
         raise UserError(f"--workers={config.workers}: at most {most:,} with --engine={config.engine}")
-    without_memory(parse_arguments("engine_args", config.engine_args))
-    package = _PACKAGES.get(config.engine)
-    if config.workers and package and importlib.util.find_spec(package) is None:
-        extra = "cluster" if package == "submitit" else package
-        raise UserError(f"--engine={config.engine} needs {package}: pip install 'rnnjax[{extra}]'")
+    if config.workers:
+        check_engine(config.engine, parse_arguments("engine_args", config.engine_args))
+    elif config.engine != "local" or config.engine_args:
+        given = f"--engine_args={config.engine_args}" if config.engine_args else f"--engine={config.engine}"
+        raise UserError(f"{given} needs --workers: without them this process trains the members")
 
 
 _COMPILERS: dict[str, Compiler] = {}  # of this worker, so that units of one group compile once

@@ -220,6 +220,7 @@ def test_bad_flags_of_a_group_are_one_line(tmp_path, capsys):
     for flags, line in (
         (["--coordinator=host"], "--coordinator=host: "),
         (["--coordinator=host:x"], "write HOST:PORT"),
+        (["--coordinator=host:99999"], "a port from 1 to 65535"),
         (["--coordinator=host:1"], "needs num_processes"),
         (["--coordinator=host:1", "--num_processes=2", "--process_id=2"], "numbered from 0"),
         (["--num_processes=2"], "needs --coordinator"),

@@ -174,6 +174,11 @@ BAD = [
     (f"{TOY} --space=weight_decay=lag:1:2 --trials=3", "write flag=log:lo:hi"),
     (f"{TOY} --space=dropout=lin:0:2 --trials=3", "dropout"),
     (f"{TOY} --halving=2", "a rung that is a multiple"),
+    (f"{TOY} --rung=2", "--rung=2 needs --halving"),
+    (f"{TOY} --engine=slurm", "--engine=slurm needs --workers"),
+    (f"{TOY} --engine_args=timeout_min=1", "--engine_args=timeout_min=1 needs --workers"),
+    (f"{TOY} --grid=rule=bptt,bpttt", "unknown --rule=bpttt: did you mean bptt?"),
+    (f"{TOY} --grid=optimizer=sgd,adamm", "unknown --optimizer=adamm: did you mean adam?"),
     (f"{TOY} --pbt=3", "needs --space with --trials"),
     (f"{TOY} --strategy=pmap", "strategy"),
 ]
@@ -184,6 +189,7 @@ def test_a_wrong_study(flags, message, capsys, tmp_path):
     assert launch("sweep", f"--workdir={tmp_path / 'study'}", *flags.split()) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workdir: ")]
     assert len(lines) == 1 and lines[0].startswith("sweep: ") and message in lines[0]
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_workdir_of_another_study(whole, capsys):
