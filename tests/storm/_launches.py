@@ -39,7 +39,6 @@ def prepare(cache: Path) -> None:
     import jax
 
     from rnnjax.app import _process
-    from rnnjax.runs import _queue, run_worker
     from rnnjax.studies import _packs
 
     for name in _IMPORTED:
@@ -51,8 +50,15 @@ def prepare(cache: Path) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     _process.use_compilation_cache = lambda config: None
     _packs._SAVE_SECONDS, _packs.CALL_SECONDS = 0.0, 0.0  # a checkpoint after each call, and short calls
-    _queue.Queue.__init__.__defaults__ = (6.0, 100)  # a short lease; when a unit is given up is tested elsewhere
-    run_worker.__defaults__ = (6.0, 100)
+    _set_lease(6.0)
+
+
+def _set_lease(seconds: float) -> None:
+    """Makes the lease of units short; when a unit is given up is tested elsewhere."""
+    from rnnjax.runs import _queue, run_worker
+
+    _queue.Queue.__init__.__defaults__ = (seconds, 100)  # type: ignore[misc]
+    run_worker.__defaults__ = (seconds, 100)
 
 
 def launched(argv: list[str], folder: Path, strike: Strike) -> tuple[int, int, Path]:
@@ -87,6 +93,7 @@ def called(argv: list[str]) -> int:
 
     try:
         if argv[0] == "queue":
+            _set_lease(1.5)
             return _work.main("--worker" in argv, Path(argv[-1].partition("=")[2]))
         if "--worker" in argv:
             try:
