@@ -17,8 +17,9 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import is_machines_fault
+from rnnjax.runs._claims import excuse
 from rnnjax.runs._engines import Job, errors_of_engine, make_engine
-from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit, excuse
+from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit
 
 _PATIENCE = 600.0  # seconds that a worker waits for a coordinator
 
