@@ -80,6 +80,12 @@ class Queue:
         self._file("ends", name).unlink(missing_ok=True)
         self._claims.remove(name)
 
+    def forget_faults(self) -> None:
+        """Makes units ready to be tried again whose last try met a fault of a machine."""
+        for name, end in self.ends().items():
+            if "fault" in end:
+                self.again(name)
+
     def claim(self, owner: str) -> Claim | None:
         """Claims the first free unit; returns None if there is none at present.
 

@@ -185,6 +185,7 @@ class Pool(AbstractContextManager["Pool"]):
 
     def __enter__(self) -> Pool:
         self.queue.forgive(self.session)
+        self.queue.forget_faults()  # those that other workers met while an earlier session stopped
         self.queue.open(self.session)
         try:
             for place in range(self.workers if self.engine != "none" else 0):

@@ -250,8 +250,21 @@ def _one_line(name: str) -> Iterator[None]:
         raise UserError(f"the writer {name} failed: {reason}") from error
 
 
-def _config(workdir: Workdir) -> dict[str, str]:
-    return {name: flag_value(name, lines) for name, lines in workdir.flags.items() if lines}
+def _config(workdir: Workdir) -> dict[str, Any]:
+    return {name: _typed(flag_value(name, lines)) for name, lines in workdir.flags.items() if lines}
+
+
+def _typed(text: str) -> bool | int | float | str:
+    """Returns a number for its text, so that a service can plot it.
+
+    Example:
+      >>> [_typed(text) for text in ("3", "1e-3", "false", "lstm")]
+      [3, 0.001, False, 'lstm']
+    """
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text == "true" if text in ("true", "false") else text
 
 
 def _remembered(workdir: Workdir, name: str) -> str | None:

@@ -25,7 +25,7 @@ class Tally(NamedTuple):
     @property
     def equal(self) -> int:
         """After how many of them all was as in the twin."""
-        return self.fell - bool(self.faults)
+        return max(0, self.fell - bool(self.faults))
 
 
 def storm(thing: str, kind: str, count: int, seed: int = 0, way: Way = FORKS) -> Tally:

@@ -16,7 +16,7 @@ import pytest
 from _launching import launch
 
 from rnnjax.base import UserError
-from rnnjax.runs import Checkpoints, Queue
+from rnnjax.runs import Checkpoints, Pool, Queue
 from rnnjax.runs._workers import run_worker
 from rnnjax.studies import _study as study
 from rnnjax.studies import load_study
@@ -172,6 +172,15 @@ def test_a_worker_whose_disk_is_full_leaves_its_unit_to_be_done(tmp_path, monkey
     assert "No space left" in queue.ends()["a"]["fault"]
     queue.again("a")
     assert queue.left() == ["a"] and queue.claim("w") is not None
+
+
+def test_faults_of_an_earlier_session_stop_no_later_one(tmp_path):
+    queue = Queue(tmp_path / "q")
+    queue.put({name: {"folder": str(tmp_path / name)} for name in "abc"})
+    for name, what in (("a", "fault"), ("b", "fault"), ("c", "failed")):
+        queue.end(name, **{what: "No space left on device"})
+    with Pool(queue, "builtins:sorted", workers=1, engine="none"):
+        assert queue.left() == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", ["units", "ends"])
