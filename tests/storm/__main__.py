@@ -18,12 +18,12 @@ from _table_of_storms import KINDS, with_tally  # noqa: E402
 from _things import THINGS  # noqa: E402
 
 
-def _struck(thing: str, kind: str, count: int, seed: int) -> Tally | None:
+def _struck(thing: str, kind: str, count: int, seed: int, seconds: float) -> Tally | None:
     """Strikes a thing in forks or, where it is one process, in this one; None if the kind is not for it."""
     alone = len(THINGS[thing]) == 1
     if kind == "kill" or not alone:
-        return storm(thing, kind, count, seed) if kind != "replayed" else None
-    found = in_fork(replayed, thing, "kill" if kind == "replayed" else kind, count, seed)
+        return storm(thing, kind, count, seed, seconds) if kind != "replayed" else None
+    found = in_fork(replayed, thing, "kill" if kind == "replayed" else kind, count, seed, seconds)
     return Tally(*found) if found else Tally(0, ["the process of the launches died"])
 
 
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--things", nargs="*", default=list(THINGS), help="What is struck.")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), help=f"Some of {', '.join(KINDS)}.")
     parser.add_argument("--seed", type=int, default=0, help="Of the plan.")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="Of each kind, after which no new run begins.")
     parser.add_argument("--write", type=Path, help="A page with the table, whose counts are replaced.")
     given = parser.parse_args()
     bad = []
@@ -42,7 +43,7 @@ def main() -> int:
         for kind in given.kinds:
             for thing in given.things:
                 begun = time.monotonic()
-                tally = _struck(thing, kind, given.count, given.seed)
+                tally = _struck(thing, kind, given.count, given.seed, given.seconds)
                 if tally is None:
                     continue
                 bad += [f"{thing}, {kind}: {fault}" for fault in tally.faults]

@@ -88,11 +88,11 @@ def _sharing(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(_sources, name, functools.cache(getattr(_sources, name)))
 
 
-def replayed(thing: str, kind: str, count: int, seed: int) -> tuple[int, list[str]]:
+def replayed(thing: str, kind: str, count: int, seed: int, seconds: float) -> tuple[int, list[str]]:
     """Strikes a thing in this process, see `storm`."""
     from _launching import shared
     from _storm import storm
 
     with shared(), pytest.MonkeyPatch.context() as patch:
         _sharing(patch)
-        return tuple(storm(thing, kind, count, seed, Way(_Replay().go, contents)))  # type: ignore[return-value]
+        return tuple(storm(thing, kind, count, seed, seconds, Way(_Replay().go, contents)))  # type: ignore[return-value]

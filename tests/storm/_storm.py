@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,7 @@ class Tally(NamedTuple):
         return max(0, self.fell - bool(self.faults))
 
 
-def storm(thing: str, kind: str, count: int, seed: int = 0, way: Way = FORKS) -> Tally:
+def storm(thing: str, kind: str, count: int, seed: int = 0, seconds: float = math.inf, way: Way = FORKS) -> Tally:
     """Strikes a thing until so many strikes have fallen, on as many runs as that takes.
 
     Args:
@@ -36,15 +38,17 @@ def storm(thing: str, kind: str, count: int, seed: int = 0, way: Way = FORKS) ->
       kind: kill, ENOSPC, EIO or flip.
       count: of strikes.
       seed: of everything that is drawn.
+      seconds: after which no new run is begun.
       way: how it is launched.
     """
     commands, draw, fell, faults = THINGS[thing], random.Random(f"{thing} {kind} {seed}"), 0, list[str]()
+    end = time.monotonic() + seconds
     with place_of() as folder:
         ends = way.go(commands, folder, Strike())
         if ends[0].status:
             return Tally(0, [f"the twin ends with {ends[0].status}: {ends[0].said[-500:]}"])
         wanted, points = way.held(folder), ends[0].passed
-        while fell < count and not faults:
+        while fell < count and not faults and time.monotonic() < end:
             shutil.rmtree(folder)
             fallen, faults = _struck(way, commands, folder, kind, points, draw, count - fell)
             fell += fallen
