@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
@@ -18,13 +19,16 @@ from _table_of_storms import KINDS, with_tally  # noqa: E402
 from _things import THINGS  # noqa: E402
 
 
-def _struck(thing: str, kind: str, count: int, seed: int, seconds: float) -> Tally | None:
-    """Strikes a thing in forks or, where it is one process, in this one; None if the kind is not for it."""
-    alone = len(THINGS[thing]) == 1
-    if kind == "kill" or not alone:
-        return storm(thing, kind, count, seed, seconds) if kind != "replayed" else None
-    found = in_fork(replayed, thing, "kill" if kind == "replayed" else kind, count, seed, seconds)
-    return Tally(*found) if found else Tally(0, ["the process of the launches died"])
+def _tallies(given: argparse.Namespace, thing: str) -> Iterator[tuple[str, Tally]]:
+    """Strikes a thing under each kind: in forks, or in one process where the thing is one and the kind is not kill."""
+    alone, how = len(THINGS[thing]) == 1, (given.count, given.seed, given.seconds)
+    for kind in given.kinds:
+        if kind == "kill" or not (alone or kind == "replayed"):
+            yield kind, storm(thing, kind, *how)
+    rest = [kind for kind in given.kinds if alone and kind != "kill"]
+    kinds = ["kill" if kind == "replayed" else kind for kind in rest]
+    found = in_fork(replayed, thing, kinds, *how) if rest else []
+    yield from zip(rest, (Tally(*one) for one in found or [(0, ["the process died"])] * len(rest)))
 
 
 def main() -> int:
@@ -40,12 +44,9 @@ def main() -> int:
     bad = []
     with tempfile.TemporaryDirectory() as cache:
         prepare(Path(os.environ.get("STORM_CACHE", cache)))
-        for kind in given.kinds:
-            for thing in given.things:
-                begun = time.monotonic()
-                tally = _struck(thing, kind, given.count, given.seed, given.seconds)
-                if tally is None:
-                    continue
+        for thing in given.things:
+            begun = time.monotonic()
+            for kind, tally in _tallies(given, thing):
                 bad += [f"{thing}, {kind}: {fault}" for fault in tally.faults]
                 seconds = time.monotonic() - begun
                 print(f"{thing}, {kind}: {tally.equal} of {tally.fell}, {seconds:.0f} s {tally.faults}", flush=True)

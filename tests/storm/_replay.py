@@ -88,11 +88,12 @@ def _sharing(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(_sources, name, functools.cache(getattr(_sources, name)))
 
 
-def replayed(thing: str, kind: str, count: int, seed: int, seconds: float) -> tuple[int, list[str]]:
-    """Strikes a thing in this process, see `storm`."""
+def replayed(thing: str, kinds: list[str], count: int, seed: int, seconds: float) -> list[tuple[int, list[str]]]:
+    """Strikes a thing in this process under each kind of strike, see `storm`; returns how often, and what went wrong."""
     from _launching import shared
     from _storm import storm
 
+    way = Way(_Replay().go, contents)
     with shared(), pytest.MonkeyPatch.context() as patch:
         _sharing(patch)
-        return tuple(storm(thing, kind, count, seed, seconds, Way(_Replay().go, contents)))  # type: ignore[return-value]
+        return [tuple(storm(thing, kind, count, seed, seconds, way)) for kind in kinds]  # type: ignore[misc]
