@@ -166,7 +166,7 @@ def _train(asked: Plan, config: app.Config, study: Study) -> None:
 
 def _example(asked: Plan) -> Assignment:
     """Returns the flags of one member."""
-    return {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in asked.ranges} | asked.points[0]
+    return {r.flag: r.ends()[0] for r in asked.ranges} | asked.points[0]
 
 
 def _search(asked: Plan, config: app.Config, study: Study) -> None:

@@ -123,12 +123,12 @@ def _check_names(plan: Plan, one: Member) -> None:
 def _check(plan: Plan, config: Config) -> None:
     """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
     for i, own in enumerate(plan.points):
-        ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
+        ends = {r.flag: r.ends()[0] for r in plan.ranges}
         one = plan.member(i, ends | own)
         _check_names(plan, one)
     for r in plan.ranges:
         between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
-        for end in r.choices or ((f"{r.high:g}",) if r.kind == "int" else (f"{r.high:g}", between)):
+        for end in r.ends() if r.choices or r.kind == "int" else (*r.ends(), between):
             one = plan.member(0, {**ends, **own, r.flag: end})
             _check_names(plan, one)
     every, steps = one.config.eval_every, one.config.num_steps

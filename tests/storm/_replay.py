@@ -89,7 +89,7 @@ def _sharing(patch: pytest.MonkeyPatch) -> None:
 
 
 def replayed(thing: str, kinds: list[str], count: int, seed: int, seconds: float) -> list[tuple[int, list[str]]]:
-    """Strikes a thing in this process under each kind of strike, see `storm`; returns how often, and what went wrong."""
+    """Strikes a thing in this process under each kind, see `storm`; returns how often, and what went wrong."""
     from _launching import shared
     from _storm import storm
 

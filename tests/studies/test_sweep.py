@@ -15,9 +15,12 @@ import _user_experiment as studied
 import pytest
 from _launching import launch, summary
 
+from rnnjax import app
+from rnnjax.studies import EXPERIMENT as SWEEP
 from rnnjax.studies import Results, group_programs
 from rnnjax.studies import _study as study
 from rnnjax.studies._packs import Pack
+from rnnjax.studies._plan import plan
 
 ROOT = Path(__file__).parents[2]
 GRID = [
@@ -182,6 +185,12 @@ BAD = [
     (f"{TOY} --pbt=3", "needs --space with --trials"),
     (f"{TOY} --strategy=pmap", "strategy"),
 ]
+
+
+def test_whole_numbers_of_a_space_are_written_as_such():
+    flags = ["--experiment=adding", "--set=cell=gru", "--space=seed=int:0:4000000000", "--trials=2"]
+    [config] = app.run_configs(app.parse(SWEEP.flags, ["sweep", *flags]))
+    assert plan(config).ranges[0].ends() == ("0", "4000000000")
 
 
 @pytest.mark.parametrize(("flags", "message"), BAD, ids=[flags for flags, _ in BAD])
