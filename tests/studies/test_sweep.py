@@ -20,7 +20,7 @@ from rnnjax.studies import EXPERIMENT as SWEEP
 from rnnjax.studies import Results, group_programs
 from rnnjax.studies import _study as study
 from rnnjax.studies._packs import Pack
-from rnnjax.studies._plan import plan
+from rnnjax.studies._plan import make_plan
 
 ROOT = Path(__file__).parents[2]
 GRID = [
@@ -190,7 +190,7 @@ BAD = [
 def test_whole_numbers_of_a_space_are_written_as_such():
     flags = ["--experiment=adding", "--set=cell=gru", "--space=seed=int:0:4000000000", "--trials=2"]
     [config] = app.run_configs(app.parse(SWEEP.flags, ["sweep", *flags]))
-    assert plan(config).ranges[0].ends() == ("0", "4000000000")
+    assert make_plan(config).ranges[0].ends() == ("0", "4000000000")
 
 
 @pytest.mark.parametrize(("flags", "message"), BAD, ids=[flags for flags, _ in BAD])
