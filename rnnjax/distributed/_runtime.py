@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
+import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -24,6 +25,9 @@ from rnnjax.distributed._lost import instead_of_abort
 _T = TypeVar("_T")
 _FAILURE = "rnnjax/failure"
 _LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socket|heartbeat|barrier", re.IGNORECASE)
+
+_SETTINGS = ("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset",
+             "jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_disable_jit")  # fmt: skip
 
 _ended = threading.Event()
 _speaking = threading.Lock()
@@ -78,6 +82,7 @@ def start(
     thread = threading.Thread(target=_exit_when_others_fail, args=(name,), daemon=True)
     _watching.append(thread)
     thread.start()
+    agree("settings", _settings())
 
 
 def _give_up(seconds: int, name: str) -> None:
@@ -165,6 +170,12 @@ def agree(what: str, mine: Mapping[str, str]) -> None:
         if one != other:
             raise ValueError(f"all processes need the same {what}; for {name} process 0 has {one}, this one {other}")
     client.wait_at_barrier(f"rnnjax/{what}/all", patience)
+
+
+def _settings() -> dict[str, str]:
+    """Returns what the environment decides and would change the result: versions, and settings of JAX."""
+    versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__}
+    return versions | {name: str(getattr(jax.config, name, None)) for name in _SETTINGS}
 
 
 def stop() -> None:

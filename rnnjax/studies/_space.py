@@ -137,6 +137,8 @@ def drawn_range(text: str) -> Range:
     form = "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2"
     flag, rest = split_flag("space", text, form)
     kind, *parts = rest.split(":")
+    if kind == "choice" and len({_plain_number(part) for part in parts}) < len(parts):
+        raise UserError(f"--space={text}: the same value twice")
     if kind == "choice" and len(parts) >= 1 and all(parts):
         return Range(flag, kind, choices=tuple(parts))
     try:

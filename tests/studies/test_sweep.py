@@ -175,6 +175,7 @@ BAD = [
     (f"{TOY} --grid=seed=int:0:99999 --grid=delay=int:1:5000", "the grid has 1,000,000,000 points: at most 10,000"),
     (f"{TOY} --space=weight_decay=log:1e-3:1", "--space and --trials belong together"),
     (f"{TOY} --space=weight_decay=lag:1:2 --trials=3", "write flag=log:lo:hi"),
+    (f"{TOY} --space=weight_decay=choice:0.1:0.10 --trials=3", "the same value twice"),
     (f"{TOY} --space=dropout=lin:0:2 --trials=3", "dropout"),
     (f"{TOY} --halving=2", "a rung that is a multiple"),
     (f"{TOY} --rung=2", "--rung=2 needs --halving"),
