@@ -32,7 +32,7 @@ def main(is_worker: bool, folder: Path) -> int:
             join(str(folder / "workers"), "_work:stepped")
         else:
             _coordinate(folder)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"queue: {error}")
         return 1
     return 0
