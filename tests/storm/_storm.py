@@ -42,12 +42,11 @@ def storm(thing: str, kind: str, count: int, seed: int = 0, seconds: float = mat
       way: how it is launched.
     """
     commands, draw, fell, faults = THINGS[thing], random.Random(f"{thing} {kind} {seed}"), 0, list[str]()
-    end = time.monotonic() + seconds
     with place_of() as folder:
         ends = way.go(commands, folder, Strike())
         if ends[0].status:
             return Tally(0, [f"the twin ends with {ends[0].status}: {ends[0].said[-500:]}"])
-        wanted, points = way.held(folder), ends[0].passed
+        wanted, points, end = way.held(folder), ends[0].passed, time.monotonic() + seconds
         while fell < count and not faults and time.monotonic() < end:
             shutil.rmtree(folder)
             fallen, faults = _struck(way, commands, folder, kind, points, draw, count - fell)
