@@ -6,6 +6,7 @@ reason; a thread in every other process reads it and exits, so no process waits 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -16,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
-import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -174,7 +174,7 @@ def agree(what: str, mine: Mapping[str, str]) -> None:
 
 def _settings() -> dict[str, str]:
     """Returns what the environment decides and would change the result: versions, and settings of JAX."""
-    versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "numpy": np.__version__}
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
     return versions | {name: str(getattr(jax.config, name, None)) for name in _SETTINGS}
 
 
