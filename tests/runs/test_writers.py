@@ -159,7 +159,7 @@ def test_mlflow_gets_each_point_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with Workdir(tmp_path / "run", FLAGS) as workdir:
             train(workdir, "mlflow", restored, stop)
     assert fake.points == {"run-0": {name: list(range(0, 110, 10)) for name in ("loss", "valid_loss")}}
-    assert fake.params == [{"seed": "3", "tied": "false"}] and fake.ended == 3
+    assert fake.params == [{"seed": 3, "tied": False}] and fake.ended == 3
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
