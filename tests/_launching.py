@@ -17,7 +17,7 @@ import pytest
 from rnnjax import app, linear, losses, unroll
 from rnnjax.app import _opened, _session
 from rnnjax.data import Batch, Stream
-from rnnjax.studies import _study
+from rnnjax.studies import _compiler, _study
 
 # Flags that no program reads: where a run is written, and how often.
 OF_THE_HOST = {
@@ -67,7 +67,7 @@ def shared() -> Iterator[None]:
             (_session, "programs"),
             (_opened, "programs"),
             (_study, "programs"),
-            (_study, "group_programs"),
+            (_compiler, "group_programs"),
         ):
             patch.setattr(module, name, functools.partial(sharing, getattr(module, name)))
         yield

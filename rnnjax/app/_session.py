@@ -279,6 +279,7 @@ class Session:
         scores = {f"valid_{name}": value for name, value in self.programs.valid(params, self.data).items()}
         saved, better = with_score(saved, self.criterion.cost(score_in(self.criterion, scores)))
         if better:
+            self.workdir.assert_there()
             self.best.save(int(saved.progress.state.step), params)
         return _on_host(saved), scores
 

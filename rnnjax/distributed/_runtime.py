@@ -6,6 +6,7 @@ reason; a thread in every other process reads it and exits, so no process waits 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -24,6 +25,9 @@ from rnnjax.distributed._lost import instead_of_abort
 _T = TypeVar("_T")
 _FAILURE = "rnnjax/failure"
 _LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socket|heartbeat|barrier", re.IGNORECASE)
+
+_SETTINGS = ("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset",
+             "jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_disable_jit")  # fmt: skip
 
 _ended = threading.Event()
 _speaking = threading.Lock()
@@ -68,7 +72,7 @@ def start(
             shutdown_timeout_seconds=lost_after,
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = f"there is no variable {error.args[0]}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise ValueError(f"the processes did not come together: {reason}") from error
     finally:
         impatient.cancel()
@@ -78,6 +82,7 @@ def start(
     thread = threading.Thread(target=_exit_when_others_fail, args=(name,), daemon=True)
     _watching.append(thread)
     thread.start()
+    agree("settings", _settings())
 
 
 def _give_up(seconds: int, name: str) -> None:
@@ -87,8 +92,9 @@ def _give_up(seconds: int, name: str) -> None:
 
 
 def _assert_numbered(coordinator: str, num_processes: int, process_id: int) -> None:
-    if not coordinator.rpartition(":")[2].isdecimal():
-        raise ValueError(f"coordinator {coordinator}: write HOST:PORT, or auto")
+    port = coordinator.rpartition(":")[2]
+    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 2**16):
+        raise ValueError(f"coordinator {coordinator}: write HOST:PORT with a port from 1 to 65535, or auto")
     if num_processes < 1 or process_id < 0:
         raise ValueError(f"coordinator {coordinator} needs num_processes, and process_id from 0")
     if process_id >= num_processes:
@@ -164,6 +170,12 @@ def agree(what: str, mine: Mapping[str, str]) -> None:
         if one != other:
             raise ValueError(f"all processes need the same {what}; for {name} process 0 has {one}, this one {other}")
     client.wait_at_barrier(f"rnnjax/{what}/all", patience)
+
+
+def _settings() -> dict[str, str]:
+    """Returns what the environment decides and would change the result: versions, and settings of JAX."""
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
+    return versions | {name: str(getattr(jax.config, name, None)) for name in _SETTINGS}
 
 
 def stop() -> None:

@@ -61,6 +61,7 @@ class Checkpoints:
         self.directory = Path(directory).absolute()
         self.keep = keep
         self.report = report
+        self._made = False
 
     def save(self, step: int, state: PyTree) -> None:
         """Writes a state. A process that is killed at any moment leaves either the old set or the new one complete.
@@ -76,8 +77,9 @@ class Checkpoints:
         step, leaves = _step(step), _leaves(state)
         new = self.directory / f".{step}.new"
         with as_user_error("write", self.directory):
+            self._make()
             self._clear_leftovers()
-            new.mkdir(parents=True)
+            new.mkdir()
             _write_arrays(new, step, leaves)
             for later in (other for other in self.steps() if other > step):
                 self._remove(self.directory / str(later))
@@ -145,6 +147,12 @@ class Checkpoints:
         """Returns the folder of the newest checkpoint, for messages; None if there is none."""
         steps = self.steps()
         return self._folder(steps[-1]) if steps else None
+
+    def _make(self) -> None:
+        """Creates the folder before the first save; one that was removed since stays so, and saving fails."""
+        if not self._made:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        self._made = True
 
     def _folder(self, step: int) -> Path:
         """Returns the folder of a step, which is set aside if the process was killed while replacing it."""

@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from rnnjax.base import UserError
+from rnnjax.runs._extras import import_extra
 from rnnjax.runs._queue import Queue
 
 ENGINES = ("local", "slurm", "ray", "none")
@@ -36,6 +38,9 @@ class _Engine(Protocol):
 
     def start(self, place: int, work: _Work, *arguments: Any) -> Job:
         """Starts work(*arguments) in another process; `place` numbers the workers that run at the same time."""
+
+    def check(self) -> None:
+        """Raises the errors of a start, and starts nothing."""
 
 
 class _Call:
@@ -70,20 +75,26 @@ class _Submitit:
 
     def start(self, place: int, work: _Work, *arguments: Any) -> Job:
         """Starts a worker as a process of this machine or a job of the cluster."""
+        executor = self._executor(place)
+        with _without_interrupts():
+            job: Job = executor.submit(_Call(work, self.environment), *arguments)
+        return job
+
+    def check(self) -> None:
+        """Raises the errors of a start, and starts nothing."""
+        self._executor(0)
+
+    def _executor(self, place: int) -> Any:
+        """Returns what submits a worker."""
         os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")  # keeps its log lines out of ours
-        try:
-            import submitit
-        except ImportError as error:
-            raise UserError("workers need a package that is not installed: pip install 'rnnjax[cluster]'") from error
+        submitit = import_extra("submitit", f"--engine={self.cluster}", "cluster")
         executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
         options: dict[str, Any] = {"name": "rnnjax", "timeout_min": 24 * 60} | self.options
         gpus = options.get("gpus_per_node", 0)
         if self.cluster == "local" and gpus:  # submitit would give all workers the same GPUs
             options["visible_gpus"] = list(range(place * gpus, (place + 1) * gpus))
         executor.update_parameters(**options)
-        with _without_interrupts():
-            job: Job = executor.submit(_Call(work, self.environment), *arguments)
-        return job
+        return executor
 
 
 @contextlib.contextmanager
@@ -113,6 +124,36 @@ def without_memory(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
         raise UserError(f"--engine_args={_MEMORY}={fraction}: a number above 0 and at most 1")
     return rest, {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{fraction:g}"}
+
+
+@contextlib.contextmanager
+def errors_of_engine(name: str) -> Iterator[None]:
+    """Turns any error of an engine into a line that names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--engine={name}: {' '.join(str(error).split())}") from error
+
+
+def check_engine(name: str, options: Mapping[str, Any]) -> None:
+    """Refuses an engine that cannot start workers here, and options that it does not take; creates nothing.
+
+    Raises:
+      UserError: it is not installed, or says why.
+
+    Example:
+      >>> check_engine("none", {"timeout_min": 600})
+      Traceback (most recent call last):
+      rnnjax.base.UserError: --engine_args=timeout_min=...: workers that are started by hand take no options
+    """
+    if name == "none":
+        for option in options:
+            raise UserError(f"--engine_args={option}=...: workers that are started by hand take no options")
+        return
+    with tempfile.TemporaryDirectory() as folder, errors_of_engine(name):
+        make_engine(name, Path(folder), options).check()
 
 
 def make_engine(name: str, folder: Path, options: Mapping[str, Any]) -> _Engine:

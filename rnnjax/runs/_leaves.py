@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -83,6 +85,7 @@ def _write_arrays(folder: Path, step: int, leaves: _Leaves) -> None:
             try:
                 checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
             except ValueError as error:  # the store's error for a full disk or a missing folder
+                _hide_late_errors()
                 raise OSError(errno.EIO, str(error).split("\n")[0]) from error
     manifest = {
         "step": step,
@@ -259,6 +262,18 @@ def _digests(folder: Path) -> dict[str, str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def _hide_late_errors() -> None:
+    """Hides the tracebacks of a failed save's other writes, which end when the event loop of the store is closed."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            before(kind, error, traceback)
+
+    sys.excepthook = hook
 
 
 def _sync(path: Path) -> None:

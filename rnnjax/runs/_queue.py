@@ -1,8 +1,7 @@
 """A queue of work units for several processes and machines, in a folder that all of them share.
 
     folder/units/NAME.json     the work
-    folder/claims/NAME.K       the K-th try: its owner, and the progress of the unit; empty if it does not count as a
-                               try. A claim expires if it is not touched for the duration of a lease
+    folder/claims/NAME.K       the K-th try, see `Claims`
     folder/ends/NAME.json      the outcome: {"result": ...}, {"failed": why}, or {"fault": why} for a fault of a machine
     folder/open                touched by the coordinator while it is alive; removed when there is no more work
 
@@ -15,13 +14,13 @@ again only does the rest.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rnnjax.base._errors import as_user_error
+from rnnjax.runs._claims import Claims, progress_mark, safe
 from rnnjax.runs._files import atomic_write, read_sealed, write_sealed
 
 Unit = dict[str, Any]
@@ -59,6 +58,7 @@ class Queue:
 
     def __init__(self, folder: Path, lease: float = LEASE, tries: int = TRIES) -> None:
         self.folder, self.lease, self.tries = folder, lease, tries
+        self._claims = Claims(folder / "claims")
         with as_user_error("write", folder):
             for name in ("units", "claims", "ends", "jobs"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -78,8 +78,13 @@ class Queue:
     def again(self, name: str) -> None:
         """Deletes the outcome of a unit, so that it is tried again."""
         self._file("ends", name).unlink(missing_ok=True)
-        for path in (self.folder / "claims").glob(f"{name}.*"):
-            path.unlink()
+        self._claims.remove(name)
+
+    def forget_faults(self) -> None:
+        """Makes units ready to be tried again whose last try met a fault of a machine."""
+        for name, end in self.ends().items():
+            if "fault" in end:
+                self.again(name)
 
     def claim(self, owner: str) -> Claim | None:
         """Claims the first free unit; returns None if there is none at present.
@@ -87,43 +92,34 @@ class Queue:
         Args:
           owner: the name of the worker, see `give_up`.
         """
-        tried, now = self._tried(), None
+        tried, now = self._claims.latest(), None
         for name in self.left():
             k = tried.get(name, 0)
             if k:
                 now = self._now(owner) if now is None else now
-                if self._touched(name, k) > now - self.lease:
+                if self._claims.touched(name, k) > now - self.lease:
                     continue
             said = read_sealed(self._file("units", name))
             if said is None:  # damaged: the coordinator writes it again when it starts
                 continue
-            mark = _progress_mark(said["unit"])
-            if sum(self._said(name, i + 1)[1:] == [mark] for i in range(k)) >= self.tries:
+            mark = progress_mark(said["unit"])
+            if self._claims.counted(name, k, mark) >= self.tries:
                 self.end(name, failed=f"each of the {self.tries} processes that took it disappeared")
-            elif self._create(name, k + 1, f"{owner}\n{mark}"):
-                return Claim(name, said["unit"], self._claim(name, k + 1))
+            elif (path := self._claims.create(name, k + 1, owner, mark)) is not None:
+                return Claim(name, said["unit"], path)
         return None
 
     def holds(self, claim: Claim) -> bool:
         """Touches a claim, and returns whether it is still the latest of its unit."""
-        os.utime(claim.path)
-        name, k = _split(claim.path)
-        return not self._claim(name, k + 1).exists()
+        return self._claims.holds(claim.path)
 
     def give_up(self, owner: str, stopped: bool = False) -> None:
         """Frees all units of an owner that is gone; with stopped=True, on request, so the claims are not counted."""
-        for name, k in self._tried().items():
-            if self._said(name, k)[:1] == [owner]:
-                excuse(self._claim(name, k), stopped)
+        self._claims.give_up(owner, stopped)
 
     def forgive(self, session: str) -> None:
         """Does not count claims of other sessions, whose workers ended with them."""
-        for name, k in self._tried().items():
-            for path in (self._claim(name, i + 1) for i in range(k)):
-                if path.exists() and not path.read_text(encoding="utf-8").startswith(session):
-                    at = path.stat().st_mtime_ns
-                    os.truncate(path, 0)
-                    os.utime(path, ns=(at, at))
+        self._claims.forgive(session)
 
     def end(self, name: str, **what: Any) -> None:
         """Writes the outcome of a unit: `result=` any JSON value, or `failed=` or `fault=` with a line of text."""
@@ -138,7 +134,7 @@ class Queue:
 
     def claims(self) -> int:
         """Returns the number of claims."""
-        return sum(self._tried().values())
+        return sum(self._claims.latest().values())
 
     def open(self, session: str = "") -> None:
         """Shows that the coordinator is alive; call it regularly. Workers of other sessions are then unwanted."""
@@ -179,66 +175,8 @@ class Queue:
     def _file(self, kind: str, name: str) -> Path:
         return self.folder / kind / f"{name}.json"
 
-    def _said(self, name: str, k: int) -> list[str]:
-        """Returns owner and progress mark of a claim; empty if it does not count."""
-        try:
-            return self._claim(name, k).read_text(encoding="utf-8").split("\n")[:2]
-        except FileNotFoundError:
-            return []
-
-    def _tried(self) -> dict[str, int]:
-        """Returns the last try of each claimed unit."""
-        tried: dict[str, int] = {}
-        for name, k in map(_split, (self.folder / "claims").glob("[!.]*")):
-            tried[name] = max(k, tried.get(name, 0))
-        return tried
-
-    def _claim(self, name: str, k: int) -> Path:
-        return self.folder / "claims" / f"{name}.{k}"
-
-    def _touched(self, name: str, k: int) -> float:
-        return self._claim(name, k).stat().st_mtime
-
-    def _create(self, name: str, k: int, text: str) -> bool:
-        """Creates a claim atomically; returns False if another process was first."""
-        mine = self.folder / "claims" / f".{name}.{k}.{_safe(text)}"
-        mine.write_text(text, encoding="utf-8")
-        try:
-            os.link(mine, self._claim(name, k))
-        except FileExistsError:
-            return False
-        finally:
-            mine.unlink()
-        return True
-
     def _now(self, owner: str) -> float:
         """Returns the time of the file system's clock."""
-        probe = self.folder / f".clock.{_safe(owner)}"
+        probe = self.folder / f".clock.{safe(owner)}"
         probe.touch()
         return probe.stat().st_mtime
-
-
-def excuse(path: Path, stopped: bool) -> None:
-    """Frees a claim; if it was stopped, it does not count. This works on a full disk too."""
-    if stopped:
-        os.truncate(path, 0)
-    os.utime(path, (0, 0))
-
-
-def _progress_mark(unit: Unit) -> str:
-    """Returns a mark of a unit's progress: the content of its folder, if it names one."""
-    folder = Path(unit["folder"]) if isinstance(unit, dict) and isinstance(unit.get("folder"), str) else None
-    if folder is None or not folder.is_dir():
-        return ""
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob("[!.]*/[!.]*/[!.]*"))
-    sizes = [path.stat().st_size for path in sorted(folder.glob("*.jsonl"))]
-    return hashlib.sha256(repr((paths, sizes)).encode()).hexdigest()[:16]
-
-
-def _split(path: Path) -> tuple[str, int]:
-    name, _, k = path.name.rpartition(".")
-    return name, int(k)
-
-
-def _safe(owner: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in owner)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rnnjax.base import UserError
+from rnnjax.runs._extras import import_extra
 
 
 class Ray:
@@ -30,11 +29,12 @@ class Ray:
         remote = self.ray.remote(max_retries=0, **self.options)(work)
         return _RayJob(self.ray, remote.remote(*arguments))
 
+    def check(self) -> None:
+        """Raises the errors of a start, and starts nothing."""
+        import_extra("ray", "--engine=ray", "ray").remote(max_retries=0, **self.options)(lambda: None)
+
     def _connected(self) -> Any:
-        try:
-            ray: Any = importlib.import_module("ray")
-        except ImportError as error:
-            raise UserError("--engine=ray needs Ray: pip install 'rnnjax[ray]'") from error
+        ray = import_extra("ray", "--engine=ray", "ray")
         if not ray.is_initialized():
             ray.init(
                 address=os.environ.get("RAY_ADDRESS"),

@@ -10,6 +10,7 @@ ended.json       how the last session ended, if not at the end of the training
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -90,6 +91,8 @@ class Workdir:
 
     def withdraw(self) -> None:
         """Removes a folder in which no run has begun, or restores it. Otherwise nothing changes."""
+        if not self.path.is_dir():
+            return
         begun = [entry for entry in self.path.iterdir() if not (entry.name in _CLAIM and entry.is_file())]
         if begun and any(entry.is_dir() or entry.stat().st_size for entry in begun):
             return
@@ -131,7 +134,8 @@ class Workdir:
           UserError: the folder was removed or replaced.
         """
         if self._lock is not None and not _is_locked(self.path, self._lock):
-            raise UserError(f"{self.path} was removed or replaced while the run was under way")
+            with as_user_error("write", self.path):
+                raise FileNotFoundError(errno.ENOENT, "it was removed or replaced while the run was under way")
 
     def seconds(self) -> float:
         """Returns the seconds of work on this run, including earlier sessions."""

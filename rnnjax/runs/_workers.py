@@ -17,8 +17,9 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import is_machines_fault
-from rnnjax.runs._engines import Job, make_engine
-from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit, excuse
+from rnnjax.runs._claims import excuse
+from rnnjax.runs._engines import Job, errors_of_engine, make_engine
+from rnnjax.runs._queue import BEAT, LEASE, POLL, TRIES, Claim, Queue, Task, Unit
 
 _PATIENCE = 600.0  # seconds that a worker waits for a coordinator
 
@@ -184,6 +185,7 @@ class Pool(AbstractContextManager["Pool"]):
 
     def __enter__(self) -> Pool:
         self.queue.forgive(self.session)
+        self.queue.forget_faults()  # those that other workers met while an earlier session stopped
         self.queue.open(self.session)
         try:
             for place in range(self.workers if self.engine != "none" else 0):
@@ -260,9 +262,5 @@ class Pool(AbstractContextManager["Pool"]):
         self.started += 1
         owner = f"{self.session}-{number}"
         arguments = (str(self.queue.folder), self.task, owner, self.queue.lease, self.queue.tries)
-        try:
+        with errors_of_engine(self.engine):
             self.jobs[owner] = self.starter.start(place, run_worker, *arguments)
-        except UserError:
-            raise
-        except Exception as error:  # any error of a cluster
-            raise UserError(f"--engine={self.engine}: {' '.join(str(error).split())}") from error

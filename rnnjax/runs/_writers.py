@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
-import importlib.util
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
+from rnnjax.runs._extras import import_extra
 from rnnjax.runs._files import atomic_write
 from rnnjax.runs._flags_file import flag_value
 from rnnjax.runs._workdir import Workdir
@@ -104,7 +101,7 @@ class _Wandb:
     """
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
-        wandb = _extra("wandb")
+        wandb = import_extra("wandb", "the writer wandb", "wandb")
         with _one_line("wandb"):
             self.run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", "rnnjax"),
@@ -138,7 +135,7 @@ class _MLflow:
     """
 
     def __init__(self, workdir: Workdir, step: int | None) -> None:
-        self.mlflow = _extra("mlflow")
+        self.mlflow = import_extra("mlflow", "the writer mlflow", "mlflow")
         known = _remembered(workdir, "mlflow_id")
         with _one_line("mlflow"):
             run = self.mlflow.start_run(run_id=known, run_name=None if known else workdir.path.name)
@@ -243,26 +240,6 @@ def make_writers(names: Sequence[str], workdir: Workdir, step: int | None = None
     return All(writers)
 
 
-def _is_package(origin: str | None) -> bool:
-    """Returns whether a module is an installed package, not a file or folder in the current directory."""
-    path = Path(origin or "").absolute()
-    return bool(origin) and ("site-packages" in path.parts or not path.is_relative_to(Path.cwd()))
-
-
-def _extra(name: str) -> Any:
-    """Imports an optional package; a file of that name in the user's folder is refused."""
-    known = name in sys.modules
-    spec = getattr(sys.modules[name], "__spec__", None) if known else importlib.util.find_spec(name)
-    if spec is not None and not _is_package(spec.origin):
-        raise UserError(f"the writer {name}: {spec.origin or name + '/'} in this folder hides the package {name}")
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"the writer {name} needs a package that is not installed: pip install 'rnnjax[{name}]'"
-        ) from error
-
-
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
     """Reports errors of an external service in one line."""
@@ -273,8 +250,21 @@ def _one_line(name: str) -> Iterator[None]:
         raise UserError(f"the writer {name} failed: {reason}") from error
 
 
-def _config(workdir: Workdir) -> dict[str, str]:
-    return {name: flag_value(name, lines) for name, lines in workdir.flags.items() if lines}
+def _config(workdir: Workdir) -> dict[str, Any]:
+    return {name: _typed(flag_value(name, lines)) for name, lines in workdir.flags.items() if lines}
+
+
+def _typed(text: str) -> bool | int | float | str:
+    """Returns a number for its text, so that a service can plot it.
+
+    Example:
+      >>> [_typed(text) for text in ("3", "1e-3", "false", "lstm")]
+      [3, 0.001, False, 'lstm']
+    """
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text == "true" if text in ("true", "false") else text
 
 
 def _remembered(workdir: Workdir, name: str) -> str | None:

@@ -60,8 +60,8 @@ def _members(plan: Plan) -> Iterator[Member]:
     """Yields a member for each combination of the experiment's own flags, with the ends of drawn ranges."""
     shared = {*common_flags(), *plan.experiment.numbers}
     own = [flag for flag in plan.flags() if flag not in shared and not flag.startswith("cell_args.")]
-    ends = [{r.flag: end} for r in plan.ranges if r.flag in own for end in r.choices or (f"{r.low:g}", f"{r.high:g}")]
-    first = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
+    ends = [{r.flag: end} for r in plan.ranges if r.flag in own for end in r.ends()]
+    first = {r.flag: r.ends()[0] for r in plan.ranges}
     seen = set()
     for point in plan.points if own else ():
         for end in ends or [{}]:

@@ -52,7 +52,10 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.live:
+            self.live.update(self.table(), refresh=True)
             self.live.stop()
+        elif kind is None:
+            self.say(self.line())
 
     def add(self, steps: int) -> None:
         """Records that the members have advanced by this many steps in total."""
@@ -79,7 +82,8 @@ class Display:
         found = (
             f", best {format_number(best['score'])} (member {best['member']}: {_format_flags(best)})" if best else ""
         )
-        return f"{len(self.results.rows)}/{self.total} members{found}, {format_duration(self.left())} left"
+        left = f", {format_duration(self.left())} left" if len(self.results.rows) < self.total else ""
+        return f"{len(self.results.rows)}/{self.total} members{found}{left}"
 
     def left(self) -> float | None:
         """Returns the seconds left at the pace of the last calls; None if unknown so far."""

@@ -12,6 +12,7 @@ import contextlib
 import os
 import shlex
 import sys
+from pathlib import Path
 
 from absl import flags
 
@@ -165,7 +166,7 @@ def _train(asked: Plan, config: app.Config, study: Study) -> None:
 
 def _example(asked: Plan) -> Assignment:
     """Returns the flags of one member."""
-    return {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in asked.ranges} | asked.points[0]
+    return {r.flag: r.ends()[0] for r in asked.ranges} | asked.points[0]
 
 
 def _search(asked: Plan, config: app.Config, study: Study) -> None:
@@ -273,10 +274,16 @@ def run_study(argv: list[str] | None = None) -> None:
       1
     """
     host_devices()
-    words = ["sweep", *(sys.argv[1:] if argv is None else argv)]
+    words = [_command_name(argv), *(sys.argv[1:] if argv is None else argv)]
     if any(word.lstrip("-").partition("=")[0] == "worker" for word in words[1:]):
         sys.exit(_worked(words))
     app.main(EXPERIMENT, words)
+
+
+def _command_name(argv: list[str] | None) -> str:
+    """Returns the name that messages and the default workdir begin with: that of the script, or else studies."""
+    script = Path(sys.argv[0]).stem if argv is None else "__main__"
+    return "studies" if script == "__main__" else script
 
 
 def _worked(words: list[str]) -> int:
@@ -287,6 +294,6 @@ def _worked(words: list[str]) -> int:
             raise UserError("--worker needs --workdir, the folder of its study, and nothing else")
         join(os.path.abspath(os.path.join(given.workdir, "workers")), TASK)
     except UserError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(f"{words[0]}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -147,10 +147,10 @@ class Pack:
         written = time.monotonic()
         while self.step < target and self.live().any():
             self.advance(target)
+            after(self)
             if time.monotonic() - written > _SAVE_SECONDS:
                 self.save()
                 written = time.monotonic()
-            after(self)
         self.step = max(self.step, target)
 
     def advance(self, target: int) -> None:

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from rnnjax._deprecated import argument_of_today
 from rnnjax.app import CELLS, Config, Experiment
 from rnnjax.app._config import Flags
+from rnnjax.app._registry import resolve
 from rnnjax.base import UserError
+from rnnjax.estimators import RULES
 from rnnjax.studies._members import Member, member, refuse
 from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, points, split_flag, swept
+from rnnjax.training._optimizers import DIRECTIONS
 
 
 class Plan(NamedTuple):
@@ -103,31 +106,39 @@ def make_plan(config: Config) -> Plan:
     return made
 
 
-def _check_cell(plan: Plan, one: Member) -> None:
-    """Makes a member's cell, so that a wrong name or argument is refused before any member is trained."""
+def _check_names(plan: Plan, one: Member) -> None:
+    """Makes a member's cell and looks up its other names, so that wrong ones are refused before any member is trained.
+
+    An import path is followed when the member is built.
+    """
+    for flag, known in (("optimizer", DIRECTIONS), ("rule", RULES)):
+        if ":" not in (name := one.config.values.get(flag) or ":"):
+            resolve(flag, name, known)
     flags = plan.experiment.flags
     ours = "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS)  # else the script has cells of its own
-    if ours and ":" not in one.config.cell:  # an import path is followed when the member is built
+    if ours and ":" not in one.config.cell:
         one.config.replace(num_layers=1).layers()
 
 
 def _check(plan: Plan, config: Config) -> None:
     """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
     for i, own in enumerate(plan.points):
-        ends = {r.flag: r.choices[0] if r.choices else f"{r.low:g}" for r in plan.ranges}
+        ends = {r.flag: r.ends()[0] for r in plan.ranges}
         one = plan.member(i, ends | own)
-        _check_cell(plan, one)
+        _check_names(plan, one)
     for r in plan.ranges:
         between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
-        for end in r.choices or ((f"{r.high:g}",) if r.kind == "int" else (f"{r.high:g}", between)):
+        for end in r.ends() if r.choices or r.kind == "int" else (*r.ends(), between):
             one = plan.member(0, {**ends, **own, r.flag: end})
-            _check_cell(plan, one)
+            _check_names(plan, one)
     every, steps = one.config.eval_every, one.config.num_steps
     if config.halving and (config.halving < 2 or not 0 < config.rung < steps or config.rung % every):
         raise UserError(
             f"--halving={config.halving} --rung={config.rung}: at least 2, and a rung that is a multiple of the "
             f"{every} steps between evaluations and below the {steps} of a whole run"
         )
+    if config.rung and not config.halving:
+        raise UserError(f"--rung={config.rung} needs --halving: without it all members train to the end")
     if config.halving and "num_steps" in plan.flags():
         raise UserError("--halving: all members have the same --num_steps")
     if config.pbt and (not plan.ranges or config.pbt % every or config.halving):

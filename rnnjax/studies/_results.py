@@ -27,6 +27,10 @@ class Results:
       folder: the workdir of the study.
       flags: the flags that vary, in order; the first columns of the table.
       criterion: that the scores are of.
+      repair: whether to remove an incomplete last line from members.jsonl.
+
+    Raises:
+      UserError: members.jsonl is damaged.
 
     Example:
       >>> import tempfile
@@ -36,9 +40,9 @@ class Results:
       (True, {'seed': '3'})
     """
 
-    def __init__(self, folder: Path, flags: Sequence[str], criterion: Criterion = _LOSS) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str], criterion: Criterion = _LOSS, repair: bool = True) -> None:
         self.folder, self.flags, self.criterion = folder, list(flags), criterion
-        self.log = Log(folder / "members.jsonl")
+        self.log = Log(folder / "members.jsonl", repair=repair)
         for i, row in enumerate(self.log.records):
             if not _is_row(row):
                 raise UserError(f"{self.log.path} is damaged: line {i + 1} is not a member")

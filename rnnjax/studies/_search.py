@@ -6,7 +6,6 @@ therefore resumes with the same trials.
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnjax.base import UserError
+from rnnjax.runs._extras import import_extra
 from rnnjax.runs._log import Log
 from rnnjax.studies._results import Results
 from rnnjax.studies._space import Assignment, Range
@@ -28,10 +28,7 @@ def _optuna() -> Any:
     Raises:
       UserError: it is not installed.
     """
-    try:
-        module: Any = importlib.import_module("optuna")
-    except ImportError as error:
-        raise UserError("--trials needs optuna: pip install 'rnnjax[studies]'") from error
+    module = import_extra("optuna", "--trials", "studies")
     module.logging.set_verbosity(module.logging.WARNING)
     return module
 
@@ -40,10 +37,7 @@ def sampler(name: str, seed: int) -> Any:
     """Returns a sampler; each batch needs another seed, or it would repeat the draws of the one before."""
     samplers = _optuna().samplers
     if name == "cmaes":
-        try:
-            importlib.import_module("cmaes")
-        except ImportError as error:
-            raise UserError("--sampler=cmaes needs cmaes: pip install 'rnnjax[studies]'") from error
+        import_extra("cmaes", "--sampler=cmaes", "studies")
         return samplers.CmaEsSampler(seed=seed)
     return samplers.TPESampler(seed=seed, constant_liar=True) if name == "tpe" else samplers.RandomSampler(seed=seed)
 

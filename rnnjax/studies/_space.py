@@ -43,6 +43,16 @@ class Range(NamedTuple):
     high: float = 0.0
     choices: tuple[str, ...] = ()
 
+    def ends(self) -> tuple[str, ...]:
+        """Returns the choices, or both limits, as on a command line.
+
+        Example:
+          >>> Range("seed", "int", 0, 1e7).ends(), Range("dropout", "lin", 0.0, 0.5).ends()
+          (('0', '10000000'), ('0.0', '0.5'))
+        """
+        limits = (self.low, self.high)
+        return self.choices or tuple(str(int(end)) if self.kind == "int" else repr(float(end)) for end in limits)
+
 
 def split_flag(option: str, text: str, form: str) -> tuple[str, str]:
     """Splits `flag=rest` into the flag and the rest."""
@@ -127,6 +137,8 @@ def drawn_range(text: str) -> Range:
     form = "flag=log:lo:hi, lin:lo:hi, int:lo:hi or choice:v1:v2"
     flag, rest = split_flag("space", text, form)
     kind, *parts = rest.split(":")
+    if kind == "choice" and len({_plain_number(part) for part in parts}) < len(parts):
+        raise UserError(f"--space={text}: the same value twice")
     if kind == "choice" and len(parts) >= 1 and all(parts):
         return Range(flag, kind, choices=tuple(parts))
     try:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from rnnjax.app import Config, Experiment, build_setup, load_data, programs
+from rnnjax.app import Experiment, load_data, programs
 from rnnjax.app._programs import Programs
-from rnnjax.app._setup import traceable
 from rnnjax.app._signals import Interrupted
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._errors import is_machines_fault
 from rnnjax.runs import Checkpoints, Workdir
 from rnnjax.runs._writers import Writer
+from rnnjax.studies._compiler import Compiler
 from rnnjax.studies._display import Display
-from rnnjax.studies._members import Group, Member, groups, load_noting, numbers
-from rnnjax.studies._packs import Compiled, Pack, Row, repacked
-from rnnjax.studies._programs import group_programs
+from rnnjax.studies._members import Member
+from rnnjax.studies._packs import Pack, Row, repacked
 from rnnjax.studies._results import Results
-from rnnjax.training._population import chosen, replicated, survivors
-
-MEMBER_BATCH = {"cpu": 16}  # members at once if --member_batch is 0
-ELSEWHERE = 64
+from rnnjax.training._population import survivors
 
 
 class Options(NamedTuple):
@@ -71,10 +67,7 @@ class Study:
     ) -> None:
         self.experiment, self.workdir, self.results = experiment, workdir, results
         self.options, self.display, self.writer, self.heard = options, display, writer, heard
-        self.strategy = chosen(options.strategy)
-        self.compiled: dict[Hashable, Compiled] = {}
-        self.known: dict[Hashable, frozenset[str]] = {}
-        self.capacity = 0
+        self.compiler = Compiler(experiment, options.strategy, options.member_batch)
         self.packs_folder = workdir.file("packs")
 
     def train(self, members: Sequence[Member]) -> None:
@@ -117,72 +110,11 @@ class Study:
 
     def packs(self, members: Sequence[Member], rung: int) -> list[Pack]:
         """Divides the members of each group into packs of limited size."""
-        found = self.groups(members)
-        self.capacity = self.capacity or self.places(max((len(g.members) for g, _ in found), default=1))
         packs = []
-        for group, key in found:
-            try:
-                compiled = self.compile(group, key)
-            except Exception as error:
-                self.fail(group.members, error)
-                continue
-            for i in range(0, len(group.members), self.capacity):
-                some = group.members[i : i + self.capacity]
-                name = hashlib.sha256(repr([m.id for m in some]).encode()).hexdigest()[:12]
-                packs.append(Pack(compiled, some, self.packs_folder / f"{rung}-{some[0].id}-{name}"))
+        for compiled, some in self.compiler.parts(members, self.fail):
+            name = hashlib.sha256(repr([m.id for m in some]).encode()).hexdigest()[:12]
+            packs.append(Pack(compiled, some, self.packs_folder / f"{rung}-{some[0].id}-{name}"))
         return packs
-
-    def places(self, most: int) -> int:
-        """Returns the places of a pack: a multiple of the devices, at most as many as requested or needed."""
-        devices = jax.local_device_count() if self.strategy == "shard" else 1
-        wanted = self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
-        return max(1, -(-min(wanted, most) // devices)) * devices
-
-    def groups(self, members: Sequence[Member]) -> list[tuple[Group, frozenset[str]]]:
-        """Groups members that share a program, each group with the numbers that are not arguments of it."""
-        found = []
-        for group in groups(self.experiment, members):
-            try:
-                structural = self.structural(group)
-            except Exception as error:  # any error of a user's load or build; the other groups go on
-                self.fail(group.members, error)
-                continue
-            found += [(g, structural) for g in groups(self.experiment, group.members, structural)]
-        return found
-
-    def structural(self, group: Group) -> frozenset[str]:
-        """Returns the numbers of a group that its data depend on, or on which its build branches."""
-        if group.key not in self.known:
-            config = group.members[0].config
-            facts, read = load_noting(self.experiment, config)
-            build = self.experiment.build_with(facts)
-            build_setup(build, config)  # raises its errors now
-            own = numbers(self.experiment, config)
-            taken = traceable(build, config, {k: v for k, v in own.items() if k not in read})
-            self.known[group.key] = frozenset(own.keys() - taken.keys())
-        return self.known[group.key]
-
-    def compile(self, group: Group, structural: frozenset[str]) -> Compiled:
-        """Returns what the packs of a group share, compiled once."""
-        if group.key not in self.compiled:
-            self.compiled[group.key] = self.made(group.members[0].config, structural)
-        return self.compiled[group.key]
-
-    def made(self, config: Config, structural: frozenset[str]) -> Compiled:
-        """Returns the programs of a group, its data, and the shapes of its packs."""
-
-        def own(config: Config) -> dict[str, np.generic]:
-            given = numbers(self.experiment, config).items()
-            return {k: v for k, v in given if k not in structural or k == "seed"}  # keys are derived from the seed
-
-        facts, data = load_data(self.experiment.load, config)
-        config.make_optimizer()  # raises its errors now
-        data, many = replicated(data, self.strategy), (self.capacity,)
-        run = group_programs(self.experiment.build_with(facts), config, self.strategy, seeded="seed" in structural)
-        given = {k: jax.ShapeDtypeStruct(many, v.dtype) for k, v in own(config).items()}
-        like = jax.eval_shape(run.init, given, data)
-        record = jax.eval_shape(run.measure, like, jax.ShapeDtypeStruct(many, bool), data)[1]
-        return Compiled(config, data, run, own, self.capacity, self.strategy, like, list(record))
 
     def train_pack(self, pack: Pack, target: int, before: Sequence[Pack], last: bool) -> bool:
         """Trains a pack up to a rung, records members that finish there, and returns whether it succeeded."""
@@ -214,8 +146,7 @@ class Study:
             nonlocal seen
             self.display.add((pack.step - seen) * len(pack.members))
             seen = pack.step
-            if isinstance(self.workdir, Workdir):
-                self.workdir.assert_there()
+            self.workdir.assert_there()
             if self.heard:
                 pack.save()
                 raise Interrupted(self.heard[0])
@@ -247,6 +178,7 @@ class Study:
 
     def put_down(self, rows: Sequence[Row], keep: Callable[[int], None]) -> None:
         """Adds rows to the results, after calling `keep` to save the parameters of a new best member."""
+        self.workdir.assert_there()
         best, cost = self.results.best(), self.results.cost
         ahead = min(rows, key=cost, default=None)
         if ahead is not None and np.isfinite(cost(ahead)) and (best is None or cost(ahead) < cost(best)):

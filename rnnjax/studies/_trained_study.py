@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from rnnjax.runs._summary import read_summary
 from rnnjax.studies._main import EXPERIMENT
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import find_experiment, shared_with_members
-from rnnjax.studies._results import Row, best_of, settings_of
+from rnnjax.studies._results import Results, Row, best_of, settings_of
 from rnnjax.studies._space import split_flag
 
 
@@ -41,7 +40,8 @@ class TrainedStudy:
             raise UserError(f"{path} is not a study: it has no members.jsonl")
         self.path, self._given = Path(path).absolute(), experiment
         self._lines = read_flags(self.path / "flags.cfg", ())
-        self.rows = _rows(self.path / "members.jsonl")
+        rows = Results(self.path, [], repair=False).rows
+        self.rows = [rows[i] for i in sorted(rows)]
 
     def __repr__(self) -> str:
         best = self.best_row
@@ -176,20 +176,6 @@ def load_study(path: str | os.PathLike[str], experiment: Experiment | None = Non
       rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
     """
     return TrainedStudy(path, experiment)
-
-
-def _rows(path: Path) -> list[Row]:
-    """Returns the finished members in order; an incomplete last line is ignored."""
-    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    rows: dict[int, Row] = {}
-    for i, line in enumerate(lines):
-        try:
-            row = json.loads(line)
-            rows[int(row["member"])] = row
-            dict(row["flags"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is damaged: line {i + 1} is not a member") from error
-    return [rows[i] for i in sorted(rows)]
 
 
 def _column(values: list[Any]) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, cast
 
-import jax
-
 from rnnjax.app import Config
 from rnnjax.app._process import configure
 from rnnjax.app._registry import parse_arguments
@@ -21,16 +18,16 @@ from rnnjax.app._signals import Interrupted
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Pool, Queue, Workdir, make_writers, usable_cores
-from rnnjax.runs._engines import without_memory
+from rnnjax.runs._engines import check_engine
 from rnnjax.runs._writers import Writer
+from rnnjax.studies._compiler import Compiler, members_at_once
 from rnnjax.studies._display import Display
 from rnnjax.studies._members import Member, member
 from rnnjax.studies._plan import Plan, find_experiment
 from rnnjax.studies._results import Results
-from rnnjax.studies._study import ELSEWHERE, MEMBER_BATCH, Options, Study
+from rnnjax.studies._study import Options, Study
 
 TASK = "rnnjax.studies._workers:train_unit"
-_PACKAGES = {"local": "submitit", "slurm": "submitit", "ray": "ray"}
 
 
 class _Folder(NamedTuple):
@@ -44,6 +41,11 @@ class _Folder(NamedTuple):
     def file(self, name: str) -> Path:
         """Returns the path of a file in this folder."""
         return self.path / name
+
+    def assert_there(self) -> None:
+        """Checks that the folder was not removed while this process works."""
+        with as_user_error("write", self.path):
+            self.path.stat()
 
 
 class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
@@ -90,8 +92,12 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
     def train(self, members: Sequence[Member]) -> None:
         """Lets workers train members to their end; those that are in the results already are skipped."""
         units = self.units(members)
-        for name, end in self.pool.run(units, self.heed):
-            self.take(name, end)
+        try:
+            for name, end in self.pool.run(units, self.heed):
+                self.take(name, end)
+        except OSError:
+            self.workdir.assert_there()
+            raise
         self.clear()
 
     def clear(self) -> None:
@@ -101,14 +107,15 @@ class SharedStudy(Study, AbstractContextManager["SharedStudy"]):
         self.clear_best()
 
     def heed(self) -> None:
-        """Stops if a signal has arrived."""
+        """Stops if a signal has arrived, or if the workdir is gone."""
+        self.workdir.assert_there()
         if self.heard:
             raise Interrupted(self.heard[0])
 
     def units(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
         """Divides the members of each group evenly into units; units whose members are all finished are skipped."""
-        units, most = {}, self.options.member_batch or MEMBER_BATCH.get(jax.default_backend(), ELSEWHERE)
-        for group, _ in self.groups(members):
+        units, most = {}, members_at_once(self.options.member_batch)
+        for group, _ in self.compiler.groups(members, self.fail):
             size = min(most, -(-len(group.members) // self.config.workers))
             for i in range(0, len(group.members), size):
                 some = group.members[i : i + size]
@@ -162,14 +169,14 @@ def refuse_workers(config: Config) -> None:
     most = max(16, 4 * usable_cores()) if config.engine == "local" else 10_000
     if config.workers > most:
         raise UserError(f"--workers={config.workers}: at most {most:,} with --engine={config.engine}")
-    without_memory(parse_arguments("engine_args", config.engine_args))
-    package = _PACKAGES.get(config.engine)
-    if config.workers and package and importlib.util.find_spec(package) is None:
-        extra = "cluster" if package == "submitit" else package
-        raise UserError(f"--engine={config.engine} needs {package}: pip install 'rnnjax[{extra}]'")
+    if config.workers:
+        check_engine(config.engine, parse_arguments("engine_args", config.engine_args))
+    elif config.engine != "local" or config.engine_args:
+        given = f"--engine_args={config.engine_args}" if config.engine_args else f"--engine={config.engine}"
+        raise UserError(f"{given} needs --workers: without them this process trains the members")
 
 
-_STUDIES: dict[str, Study] = {}  # of this worker, so that units of one group compile once
+_COMPILERS: dict[str, Compiler] = {}  # of this worker, so that units of one group compile once
 
 
 def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
@@ -182,13 +189,13 @@ def train_unit(unit: dict[str, Any]) -> list[dict[str, Any]]:
     fixed = [(name, value) for name, value in unit["fixed"]]
     members = [member(experiment, number, fixed, own) for number, own in unit["members"]]
     configure(members[0].config.replace(compilation_cache=unit["compilation_cache"]))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     place = cast(Workdir, _Folder(folder))
     results = Results(folder, list(members[0].flags), members[0].config.criterion())
     with open(os.devnull, "w") as nowhere, Display(results, len(members), 1, file=nowhere) as display:
         options = Options(unit["strategy"], unit["places"])
         study = Study(experiment, place, results, options, display, make_writers([], place), [])
-        known = _STUDIES.setdefault(repr((unit["experiment"], unit["places"])), study)
-        study.compiled, study.known, study.capacity = known.compiled, known.known, unit["places"]
+        study.compiler = _COMPILERS.setdefault(repr((unit["experiment"], unit["places"])), study.compiler)
+        study.compiler.capacity = unit["places"]
         study.train(members)
     return [results.rows[m.id] for m in members]

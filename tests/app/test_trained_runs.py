@@ -325,7 +325,7 @@ def test_a_study_is_rows_curves_and_its_best_member(tmp_path):
     assert "is a study: load_study" in refusal(lambda: rnnjax.load_run(tmp_path / "study"))
     with (tmp_path / "study" / "members.jsonl").open("r+") as file:
         file.write("[")
-    assert "line 1 is not a member" in refusal(lambda: rnnjax.load_study(tmp_path / "study"))
+    assert "line 1 is not as it was written" in refusal(lambda: rnnjax.load_study(tmp_path / "study"))
 
 
 def test_importing_the_package_does_not_import_what_loads_runs():

@@ -18,6 +18,18 @@ def test_processes_of_unequal_flags_are_refused(tmp_path, flag):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("variable", ["JAX_THREEFRY_PARTITIONABLE=0", "JAX_DEFAULT_PRNG_IMPL=rbg"])
+def test_processes_of_unequal_environments_are_refused(tmp_path, variable):
+    name, _, value = variable.partition("=")
+    group = processes(
+        2, "adding", *TOY, f"--workdir={tmp_path / 'run'}", variables=lambda i: {name: value} if i else {}
+    )
+    (status, _, said), (other, _, silence) = ended(group)
+    assert (status, other, ours(silence)) == (1, 1, [])
+    assert len(ours(said)) == 1 and f"all processes need the same settings; for {name.lower()} " in ours(said)[0]
+    assert not (tmp_path / "run").exists()
+
+
 def test_places_may_differ(tmp_path):
     group = processes(2, "adding", *TOY, own=lambda i: [f"--workdir={tmp_path / str(i)}", f"--data_dir=/tmp/{i}"])
     assert [status for status, _, _ in ended(group)] == [0, 0]

@@ -63,13 +63,20 @@ def nothing(i: int) -> list[str]:
     return []
 
 
-def processes(n: int, experiment: str, *flags: str, devices: int = 1, own=nothing) -> list[subprocess.Popen]:
-    """n processes that train one run; `own` gives flags of each."""
+def processes(
+    n: int, experiment: str, *flags: str, devices: int = 1, own=nothing, variables=nothing
+) -> list[subprocess.Popen]:
+    """n processes that train one run; `own` gives flags of each, `variables` its environment."""
     command = [sys.executable, "-m", f"experiments.{experiment}", *flags]
     group = [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={n}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return [
-        subprocess.Popen([*command, *group, f"--process_id={i}", *own(i)], cwd=ROOT, env=environment(devices), **pipes)
+        subprocess.Popen(
+            [*command, *group, f"--process_id={i}", *own(i)],
+            cwd=ROOT,
+            env=environment(devices) | dict(variables(i)),
+            **pipes,
+        )
         for i in range(n)
     ]
 
@@ -220,6 +227,7 @@ def test_bad_flags_of_a_group_are_one_line(tmp_path, capsys):
     for flags, line in (
         (["--coordinator=host"], "--coordinator=host: "),
         (["--coordinator=host:x"], "write HOST:PORT"),
+        (["--coordinator=host:99999"], "a port from 1 to 65535"),
         (["--coordinator=host:1"], "needs num_processes"),
         (["--coordinator=host:1", "--num_processes=2", "--process_id=2"], "numbered from 0"),
         (["--num_processes=2"], "needs --coordinator"),

@@ -115,7 +115,7 @@ def test_wandb_goes_on_under_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [step for step, _ in points] == list(range(0, 100, 10)) and points[1][1]["valid_loss"] == 10.0
     assert fake.finished == 2 and fake.calls[0] == fake.calls[1]
     assert fake.calls[0]["project"] == "mine" and fake.calls[0]["name"] == "run"
-    assert fake.calls[0]["config"] == {"seed": "3", "tied": "false"}
+    assert fake.calls[0]["config"] == {"seed": 3, "tied": False}
 
 
 class FakeMLflow(types.ModuleType):
@@ -159,7 +159,7 @@ def test_mlflow_gets_each_point_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with Workdir(tmp_path / "run", FLAGS) as workdir:
             train(workdir, "mlflow", restored, stop)
     assert fake.points == {"run-0": {name: list(range(0, 110, 10)) for name in ("loss", "valid_loss")}}
-    assert fake.params == [{"seed": "3", "tied": "false"}] and fake.ended == 3
+    assert fake.params == [{"seed": 3, "tied": False}] and fake.ended == 3
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _CALLS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.utime")
-POINTS = ("call", "row", "save", "ask")
 ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
 
 
@@ -38,25 +37,44 @@ class Strike(NamedTuple):
     seed: int = 0
 
 
-def arm(strike: Strike, folder: Path) -> Counter[str]:
-    """Prepares this process to be struck once, and returns the number of points it has passed, by name."""
-    passed: Counter[str] = Counter()
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def at(point: str, path: object = None) -> None:
-        passed[point] += 1
-        if point == strike.point and passed[point] == strike.at and strike.kind != "none":
-            if strike.kind == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            number = ERRORS[strike.kind]
-            raise OSError(number, os.strerror(number), path)
 
-    def heard(name: str, given: tuple[Any, ...]) -> None:
-        if name in _CALLS and _changes(name, given, folder):
-            at("call", given[0])
+class Armed:
+    """This process, which can be struck once a launch, at a point in the folder.
 
-    _wrap(at, strike, passed)
-    sys.addaudithook(heard)
-    return passed
+    Attributes:
+      strike: what is to fall on it; replaced by a strike that only counts when it has fallen.
+      passed: the number of points it has passed, by name.
+      killed: ends the process.
+    """
+
+    def __init__(self, strike: Strike, folder: Path, killed: Callable[[], None] = _killed) -> None:
+        self.folder, self.killed = folder, killed
+        self.aim(strike)
+        _wrap(self)
+        sys.addaudithook(self._heard)
+
+    def aim(self, strike: Strike) -> None:
+        """Begins another launch."""
+        self.strike, self.passed = strike, Counter[str]()
+
+    def at(self, point: str, path: object = None) -> None:
+        """Counts a point, where the strike may fall."""
+        self.passed[point] += 1
+        strike = self.strike
+        if point != strike.point or self.passed[point] != strike.at or strike.kind == "none":
+            return
+        self.strike = Strike()
+        if strike.kind == "kill":
+            self.killed()
+        else:
+            raise OSError(ERRORS[strike.kind], os.strerror(ERRORS[strike.kind]), path)
+
+    def _heard(self, name: str, given: tuple[Any, ...]) -> None:
+        if name in _CALLS and _changes(name, given, self.folder):
+            self.at("call", given[0])
 
 
 def _changes(name: str, given: tuple[Any, ...], folder: Path) -> bool:
@@ -69,7 +87,7 @@ def _changes(name: str, given: tuple[Any, ...], folder: Path) -> bool:
     return name != "open" or bool(given[2] & (os.O_WRONLY | os.O_RDWR))
 
 
-def _wrap(at: Callable[..., None], strike: Strike, passed: Counter[str]) -> None:
+def _wrap(armed: Armed) -> None:
     """Makes the points that lie between two calls."""
     from rnnjax.runs import _leaves, _log
     from rnnjax.studies._search import Search
@@ -80,18 +98,19 @@ def _wrap(at: Callable[..., None], strike: Strike, passed: Counter[str]) -> None
         """A row is struck when some of it has been written."""
         before = log.path.stat().st_size if log.path.exists() else 0
         add(log, records)
-        if strike == (strike.kind, "row", passed["row"] + 1, strike.seed) and log.path.stat().st_size > before:
+        strike = armed.strike
+        if (strike.point, strike.at) == ("row", armed.passed["row"] + 1) and log.path.stat().st_size > before:
             os.truncate(log.path, random.Random(strike.seed).randrange(before, log.path.stat().st_size))
-        at("row", str(log.path))
+        armed.at("row", str(log.path))
 
     def digests_after_arrays(place: Path) -> dict[str, str]:
         if place.name.endswith(".new"):
-            at("save", str(place))
+            armed.at("save", str(place))
         return digests(place)
 
     def drawn_then(search: Search, *given: Any) -> Any:
         found = drawn(search, *given)
-        at("ask", str(search.folder))
+        armed.at("ask", str(search.folder))
         return found
 
     _log.Log.add = add_half  # type: ignore[method-assign]

@@ -15,8 +15,9 @@ from _launching import launch
 from rnnjax import studies
 from rnnjax.base import UserError
 from rnnjax.runs import Pool, Queue, run_worker
-from rnnjax.runs._engines import _Call, without_memory
+from rnnjax.runs._engines import _Call, check_engine, without_memory
 from rnnjax.runs._workers import _giving_up, join
+from rnnjax.studies._search import sampler
 
 ROOT = Path(__file__).parents[2]
 STUDY = ["--experiment=adding", "--set=cell=vanilla", "--set=hidden_size=3", "--set=length=4", "--set=batch_size=4"]
@@ -72,6 +73,23 @@ def test_an_engine_that_is_not_installed_is_refused_before_anything_is_made(tmp_
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
     assert launch("sweep", *STUDY, "--workers=2", "--engine=ray", f"--workdir={tmp_path / 'study'}") == 1
     assert "pip install 'rnnjax[ray]'" in capsys.readouterr().err and not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    "name, imported",
+    [
+        ("submitit", lambda: check_engine("local", {})),
+        ("ray", lambda: check_engine("ray", {})),
+        ("optuna", lambda: sampler("tpe", 0)),
+    ],
+)
+def test_a_file_of_a_packages_name_is_refused_and_never_run(name, imported, tmp_path, monkeypatch):
+    (tmp_path / f"{name}.py").write_text("raise SystemExit(9)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(UserError, match=f"in this folder hides the package {name}"):
+        imported()
 
 
 @pytest.mark.slow

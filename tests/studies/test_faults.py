@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import csv
 import errno
+import io
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from _launching import launch
 
-from rnnjax.runs import Checkpoints, Queue
+from rnnjax.base import UserError
+from rnnjax.runs import Checkpoints, Pool, Queue
 from rnnjax.runs._workers import run_worker
 from rnnjax.studies import _study as study
+from rnnjax.studies import load_study
+from rnnjax.studies._compiler import Compiler
 from rnnjax.studies._packs import Pack
 
 STUDY = ["--experiment=_user_experiment", "--grid=learning_rate=0.01,0.1", "--strategy=map", "--member_batch=2"]
@@ -32,7 +40,10 @@ def cache(tmp_path_factory) -> str:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, cache) -> Path:
     path = tmp_path_factory.mktemp("study") / "whole"
-    assert launch("sweep", *STUDY, cache, f"--workdir={path}") == 0
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert launch("sweep", *STUDY, cache, f"--workdir={path}") == 0
+    assert said.getvalue().splitlines()[-1].startswith("2/2 members, best ")
     return path
 
 
@@ -41,7 +52,7 @@ def test_a_fault_of_the_machine_fails_no_member(code, whole, tmp_path, cache, mo
     def full(self, *args):
         raise OSError(code, os.strerror(code))
 
-    for broken in ((Pack, "begin"), (Pack, "rows"), (study.Study, "compile"), (Checkpoints, "save")):
+    for broken in ((Pack, "begin"), (Pack, "rows"), (Compiler, "compile"), (Checkpoints, "save")):
         with monkeypatch.context() as patch:
             patch.setattr(*broken, full)
             assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 1
@@ -101,6 +112,8 @@ def test_a_flipped_score_is_found(whole, tmp_path, cache, capsys):
     path.write_bytes(first.replace(b'"score": 1', b'"score": 0').replace(b'"score": 2', b'"score": 1') + b"".join(rest))
     assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 1
     assert "members.jsonl is damaged: line 1 " in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"members\.jsonl is damaged: line 1 "):
+        load_study(tmp_path / "run")
 
 
 def test_more_workers_than_a_machine_has_a_place_for_are_refused(tmp_path, capsys):
@@ -159,6 +172,15 @@ def test_a_worker_whose_disk_is_full_leaves_its_unit_to_be_done(tmp_path, monkey
     assert "No space left" in queue.ends()["a"]["fault"]
     queue.again("a")
     assert queue.left() == ["a"] and queue.claim("w") is not None
+
+
+def test_faults_of_an_earlier_session_stop_no_later_one(tmp_path):
+    queue = Queue(tmp_path / "q")
+    queue.put({name: {"folder": str(tmp_path / name)} for name in "abc"})
+    for name, what in (("a", "fault"), ("b", "fault"), ("c", "failed")):
+        queue.end(name, **{what: "No space left on device"})
+    with Pool(queue, "builtins:sorted", workers=1, engine="none"):
+        assert queue.left() == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", ["units", "ends"])
@@ -226,3 +248,40 @@ def test_a_search_killed_anywhere_proposes_what_it_would_have(sampler, tmp_path,
     assert launch("sweep", *flags, f"--workdir={tmp_path / 'cut'}") == 0
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
     assert "study.db" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("point", [(Pack, "advance"), (Pack, "rows")])
+def test_a_folder_that_is_removed_stops_the_study_and_is_not_made_again(point, tmp_path, cache, monkeypatch, capsys):
+    owner, name = point
+    before = getattr(owner, name)
+
+    def removed(self, *args):
+        done = before(self, *args)
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        return done
+
+    monkeypatch.setattr(owner, name, removed)
+    assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "was removed or replaced" in said[-1] and not any("failed" in line for line in said)
+    assert not (tmp_path / "run").exists() and not (tmp_path / "elsewhere" / "members.jsonl").exists()
+
+
+def test_late_errors_of_a_failed_save_are_hidden(tmp_path, capsys):
+    resource = pytest.importorskip("resource")
+    loop = asyncio.new_event_loop()
+    loop.close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write"):
+            Checkpoints(tmp_path / "c").save(1, {"w": np.random.default_rng(0).random(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    for call in (lambda: loop.call_soon_threadsafe(print), lambda: 1 / 0):
+        try:
+            call()
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+    said = capsys.readouterr().err
+    assert "Event loop is closed" not in said and "ZeroDivisionError" in said

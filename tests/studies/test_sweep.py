@@ -15,9 +15,12 @@ import _user_experiment as studied
 import pytest
 from _launching import launch, summary
 
+from rnnjax import app
+from rnnjax.studies import EXPERIMENT as SWEEP
 from rnnjax.studies import Results, group_programs
 from rnnjax.studies import _study as study
 from rnnjax.studies._packs import Pack
+from rnnjax.studies._plan import make_plan
 
 ROOT = Path(__file__).parents[2]
 GRID = [
@@ -172,11 +175,23 @@ BAD = [
     (f"{TOY} --grid=seed=int:0:99999 --grid=delay=int:1:5000", "the grid has 1,000,000,000 points: at most 10,000"),
     (f"{TOY} --space=weight_decay=log:1e-3:1", "--space and --trials belong together"),
     (f"{TOY} --space=weight_decay=lag:1:2 --trials=3", "write flag=log:lo:hi"),
+    (f"{TOY} --space=weight_decay=choice:0.1:0.10 --trials=3", "the same value twice"),
     (f"{TOY} --space=dropout=lin:0:2 --trials=3", "dropout"),
     (f"{TOY} --halving=2", "a rung that is a multiple"),
+    (f"{TOY} --rung=2", "--rung=2 needs --halving"),
+    (f"{TOY} --engine=slurm", "--engine=slurm needs --workers"),
+    (f"{TOY} --engine_args=timeout_min=1", "--engine_args=timeout_min=1 needs --workers"),
+    (f"{TOY} --grid=rule=bptt,bpttt", "unknown --rule=bpttt: did you mean bptt?"),
+    (f"{TOY} --grid=optimizer=sgd,adamm", "unknown --optimizer=adamm: did you mean adam?"),
     (f"{TOY} --pbt=3", "needs --space with --trials"),
     (f"{TOY} --strategy=pmap", "strategy"),
 ]
+
+
+def test_whole_numbers_of_a_space_are_written_as_such():
+    flags = ["--experiment=adding", "--set=cell=gru", "--space=seed=int:0:4000000000", "--trials=2"]
+    [config] = app.run_configs(app.parse(SWEEP.flags, ["sweep", *flags]))
+    assert make_plan(config).ranges[0].ends() == ("0", "4000000000")
 
 
 @pytest.mark.parametrize(("flags", "message"), BAD, ids=[flags for flags, _ in BAD])
@@ -184,6 +199,7 @@ def test_a_wrong_study(flags, message, capsys, tmp_path):
     assert launch("sweep", f"--workdir={tmp_path / 'study'}", *flags.split()) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("workdir: ")]
     assert len(lines) == 1 and lines[0].startswith("sweep: ") and message in lines[0]
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_workdir_of_another_study(whole, capsys):

@@ -81,15 +81,18 @@ def test_workers_find_what_one_process_finds_whoever_is_killed(tmp_path):
         (["--halving=2", "--rung=100"], "--workers go with neither"),
         (["--workers=-1"], "flag --workers=-1"),
         (["--engine_args=gpus"], "--engine_args=gpus"),
+        (["--engine=none", "--engine_args=timeout_min=1"], "started by hand take no options"),
+        pytest.param(["--engine_args=nonsense=1"], "'nonsense'", marks=needs_submitit),
     ],
 )
 def test_what_workers_refuse_is_one_line(tmp_path, capsys, more, line):
     assert launch("sweep", *STUDY, "--workers=2", *more, f"--workdir={tmp_path / 'study'}") == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("sweep: ") and line in said
+    assert said.startswith("sweep: ") and line in said and not (tmp_path / "study").exists()
 
 
 @needs_submitit
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capsys):
     assert launch("sweep", *STUDY, "--workers=2", "--engine=slurm", f"--workdir={tmp_path / 'study'}") == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("sweep: --engine=slurm: ")
+    assert not (tmp_path / "study").exists()
