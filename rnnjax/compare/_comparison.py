@@ -15,6 +15,7 @@ from rnnjax.app import TrainedRun, common_flags
 from rnnjax.app._experiment import RESUMABLE_FLAGS
 from rnnjax.base import UserError
 from rnnjax.plotting import CurvePanel, Run, draw_panels
+from rnnjax.runs._files import folder_given
 from rnnjax.runs._listing import run_folders
 from rnnjax.training import bootstrap, interquartile_mean
 
@@ -119,7 +120,7 @@ def compare_runs(*paths: str | os.PathLike[str]) -> Comparison:
     """
     runs: dict[Path, TrainedRun] = {}
     for path in paths:
-        for folder in _folders(Path(path)):
+        for folder in _folders(folder_given("compare_runs", path)):
             if folder.resolve() in runs:
                 raise UserError(f"{folder} is given twice")
             runs[folder.resolve()] = _loaded(folder)

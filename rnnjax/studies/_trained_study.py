@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from rnnjax.app import Config, Experiment, LaunchConfig, TrainedNetwork, parse
+from rnnjax.app._experiment import check_experiment
 from rnnjax.base import UserError
+from rnnjax.base._errors import as_user_error
 from rnnjax.runs import Checkpoints
+from rnnjax.runs._files import folder_given
 from rnnjax.runs._flags_file import read_flags
 from rnnjax.runs._leaves import DamagedError
 from rnnjax.runs._summary import read_summary
@@ -37,9 +40,10 @@ class TrainedStudy:
     """
 
     def __init__(self, path: str | os.PathLike[str], experiment: Experiment | None = None) -> None:
-        if not (Path(path) / "members.jsonl").exists():
-            raise UserError(f"{path} is not a study: it has no members.jsonl")
-        self.path, self._given = Path(path).absolute(), experiment
+        folder = folder_given("load_study", path)
+        if not (folder / "members.jsonl").exists():
+            raise UserError(f"{folder} is not a study: it has no members.jsonl")
+        self.path, self._given = folder.absolute(), experiment
         self._lines = read_flags(self.path / "flags.cfg", ())
         self.rows = _rows(self.path / "members.jsonl")
 
@@ -175,19 +179,22 @@ def load_study(path: str | os.PathLike[str], experiment: Experiment | None = Non
       Traceback (most recent call last):
       rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
     """
+    if experiment is not None:
+        check_experiment("load_study", experiment)
     return TrainedStudy(path, experiment)
 
 
 def _rows(path: Path) -> list[Row]:
     """Returns the finished members in order; an incomplete last line is ignored."""
-    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    with as_user_error("read", path):
+        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     rows: dict[int, Row] = {}
     for i, line in enumerate(lines):
         try:
             row = json.loads(line)
             rows[int(row["member"])] = row
             dict(row["flags"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path} is damaged: line {i + 1} is not a member") from error
     return [rows[i] for i in sorted(rows)]
 
