@@ -164,6 +164,7 @@ _PLACE = (
     _integer("seed", 0, least=0),
     _string("workdir", ""),
     _switch("allow_other_code", False),
+    _switch("describe", False),
     _one_of("picture", "png", ["png", "pdf", "svg"]),
     _string("compilation_cache", ""),
 )
@@ -188,7 +189,6 @@ _RUN = (
     _list("report", []),
     _list("plot", ["loss"]),
     _switch("analyse", False),
-    _switch("describe", False),
     _integer("checkpoint_every", 500, least=1),
     _integer("keep_checkpoints", 3, least=1),
     _list("writers", ["jsonl", "tensorboard"]),

@@ -136,8 +136,8 @@ def _word(flag: str, value: Any) -> str:
       ('3', 'true')
       >>> _word("cell", len)
       Traceback (most recent call last):
-      rnnjax.base.UserError: cell=<built-in function len>: a flag takes text, numbers or booleans; a function has a name, \
-as in "mylab.cells:leaky", or "__main__:leaky" in a notebook
+      rnnjax.base.UserError: cell=<built-in function len>: a flag takes text or numbers, a function goes by name, \
+as in "__main__:leaky"
     """
     if isinstance(value, TrainedRun):
         return os.fspath(value) if value.which == "best" else f"{os.fspath(value)}:{value.which}"
@@ -147,8 +147,8 @@ as in "mylab.cells:leaky", or "__main__:leaky" in a notebook
     if isinstance(value, (bool, int, float, str)):
         return str(value).lower() if isinstance(value, bool) else str(value)
     shown = " ".join(repr(value).split())
-    hint = "leave it out for its default" if value is None else "a flag takes text, numbers or booleans"
-    named = '; a function has a name, as in "mylab.cells:leaky", or "__main__:leaky" in a notebook'
+    hint = "leave it out for its default" if value is None else "a flag takes text or numbers"
+    named = ', a function goes by name, as in "__main__:leaky"'
     raise UserError(f"{flag}={shown[:80]}: {hint}{named if callable(value) or isinstance(value, Cell) else ''}")
 
 
