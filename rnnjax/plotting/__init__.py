@@ -43,5 +43,7 @@ __all__ = [
     "save",
 ]
 
+_backend.show_in_notebooks()
+
 if not TYPE_CHECKING:
     __getattr__ = getattr_of(__name__)
