@@ -198,7 +198,7 @@ def check(configs: dict[str, app.Config]) -> None:
 def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
     """Returns the networks with the shape of their input, for `--describe`."""
     return {
-        name: (rnnjax.unroll(network(config)), jnp.zeros(asked(config)[1], jnp.int32))
+        name: (rnnjax.unroll(network(config)), jnp.zeros(parse_lags(config)[1], jnp.int32))
         for name, config in configs.items()
     }
 

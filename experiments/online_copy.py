@@ -180,7 +180,7 @@ def described(configs: dict[str, app.Config]) -> dict[str, tuple[rnnjax.Cell, An
     place = Place(jnp.zeros(1, jnp.int32), jnp.zeros((1, LONGEST), jnp.int32), jnp.ones(1, jnp.int32))
     found = {}
     for name, config in configs.items():
-        batch, _ = piece(place, jnp.ones((), jnp.int32), jax.random.key(0), config.truncation)
+        batch, _ = next_steps(place, jnp.ones((), jnp.int32), jax.random.key(0), config.truncation)
         found[name] = build_setup(build, config).cell, jax.tree.map(lambda a: a[0], batch.x)
     return found
 

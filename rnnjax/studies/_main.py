@@ -261,7 +261,7 @@ _FREE = ("workers", "engine", "engine_args", "mixed_losses", "worker")
 
 def _networks(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, PyTree]]:
     """Returns the networks of the members with the shape of their input, for `--describe`."""
-    asked, shaping = plan(configs[""]), set(app.study_flags()) - set(app.study_flags(network=False))
+    asked, shaping = make_plan(configs[""]), set(app.study_flags()) - set(app.study_flags(network=False))
     found: dict[str, tuple[Cell, PyTree]] = {}
     for number, own in enumerate(asked.points):
         config = asked.member(number, _example(asked) | own).config

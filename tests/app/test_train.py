@@ -21,7 +21,7 @@ from _launching import launch, one_line, there_and_back
 import rnnjax
 from rnnjax import app
 from rnnjax.app._session import Session
-from rnnjax.app._train import _words
+from rnnjax.app._train import _as_command_line
 from rnnjax.base import UserError
 from rnnjax.interop import load_params, load_program, save_params, save_program
 from rnnjax.runs import ProgressBar
@@ -144,16 +144,16 @@ def test_what_no_flag_can_say_is_refused_and_leaves_no_folder(flags, said, tmp_p
 
 def test_numbers_of_numpy_and_jax_are_numbers_of_flags():
     given = {"reset_after": np.bool_(True), "a": np.float32(0.5), "b": jnp.arange(2), "c": (np.int8(3), "x")}
-    (word,) = _words(there_and_back(), "cell_args", given)
+    (word,) = _as_command_line(there_and_back(), "cell_args", given)
     assert word == "--cell_args=reset_after=True,a=0.5,b=[0, 1],c=(3, 'x')"
-    assert _words(there_and_back(), "seed", jnp.int32(3)) == ["--seed=3"]
+    assert _as_command_line(there_and_back(), "seed", jnp.int32(3)) == ["--seed=3"]
 
 
 def test_a_run_is_what_start_from_takes(tmp_path):
     first = train(there_and_back(), tmp_path / "first", num_steps=4, checkpoint_every=2)
-    assert _words(there_and_back(), "start_from", first) == [f"--start_from={first.path}"]
-    assert _words(there_and_back(), "start_from", first.at(2)) == [f"--start_from={first.path}:2"]
-    assert _words(there_and_back(), "start_from", first.path) == [f"--start_from={first.path}"]
+    assert _as_command_line(there_and_back(), "start_from", first) == [f"--start_from={first.path}"]
+    assert _as_command_line(there_and_back(), "start_from", first.at(2)) == [f"--start_from={first.path}:2"]
+    assert _as_command_line(there_and_back(), "start_from", first.path) == [f"--start_from={first.path}"]
 
 
 def test_an_interrupt_is_saved_and_raised(tmp_path, monkeypatch):
