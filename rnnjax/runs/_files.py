@@ -61,7 +61,7 @@ def folder_given(where: str, given: Any) -> Path:
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON object together with its digest; see `read_sealed`."""
-    plain = without_seal(to_json_value(value))
+    plain = _without_seal(to_json_value(value))
     text = json.dumps({**plain, "sha256": _digest(plain)}, indent=2, allow_nan=False)
     atomic_write(path, f"{text}\n")
 
@@ -78,17 +78,17 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     """
     try:
         value = json.loads(path.read_bytes())
-        return without_seal(value) if is_sealed(value) else None
+        return _without_seal(value) if is_sealed(value) else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
 def is_sealed(value: Mapping[str, Any]) -> bool:
     """Returns whether an object has a digest, and that of its content."""
-    return "sha256" in value and value["sha256"] == _digest(without_seal(value))
+    return "sha256" in value and value["sha256"] == _digest(_without_seal(value))
 
 
-def without_seal(value: Mapping[str, Any]) -> dict[str, Any]:
+def _without_seal(value: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an object without its digest."""
     return {name: item for name, item in value.items() if name != "sha256"}
 

@@ -66,7 +66,10 @@ A, B = "/runs/copying-delay=1000-hidden_size=128/first", "/runs/copying-delay=10
             ["copying delay=5", "copying delay=9", "adding"],
         ),
         ([{"start_from": A}, {"start_from": B}], ["start_from=first", "start_from=second"]),
-        ([{"start_from": A}, {"start_from": f"{A}/../first"}], [f"start_from={A}", f"start_from={A}/../first"]),
+        (
+            [{"start_from": A}, {"start_from": f"{A}/../first"}],
+            ["start_from=/runs/copyin…ze=128/first", "start_from=/runs/copyin…rst/../first"],
+        ),
         ([{"report": "a" * 40 + "b"}, {"report": "c"}], ["report=aaaaaaaaaaaa…aaaaaaaaaaab", "report=c"]),
     ],
 )
