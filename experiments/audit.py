@@ -7,6 +7,7 @@ picture show bias, variance and cost of each estimate, and how much of the gradi
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -17,6 +18,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.small_runs import first_input
 from rnnjax import app, losses, plotting, tasks
 from rnnjax.app import build_setup, resolve
 from rnnjax.base import Cell, PyTree, UserError
@@ -145,7 +147,7 @@ def labels(ends: list[int]) -> list[str]:
 
 
 class Audit:
-    """One network under audit: params, batch, and the exact gradient, in total and by lag."""
+    """One network under audit: params, batch, and when first needed the exact gradient, in total and by lag."""
 
     def __init__(self, config: app.Config) -> None:
         self.config, self.setup = config, build_setup(build, config)
@@ -157,11 +159,19 @@ class Audit:
         except (TypeError, ValueError) as error:
             raise UserError(f"--cell={config.cell}: {error}") from error
         self.ends = ranges(config.length)
-        exact = self.draws("bptt", 0)
-        self.exact = jax.tree.map(lambda a: a[0], exact)
-        if not all(np.isfinite(a).all() for a in jax.tree.leaves(self.exact)):
-            raise UserError(f"--cell={config.cell}: the exact gradient itself is not finite")
-        self.exact_lags = self.parts("bptt", 0, 1)
+
+    @functools.cached_property
+    def exact(self) -> PyTree:
+        """The gradient of backpropagation."""
+        exact = jax.tree.map(lambda a: a[0], self.draws("bptt", 0))
+        if not all(np.isfinite(a).all() for a in jax.tree.leaves(exact)):
+            raise UserError(f"--cell={self.config.cell}: the exact gradient itself is not finite")
+        return exact
+
+    @functools.cached_property
+    def exact_lags(self) -> PyTree:
+        """The parts of this gradient by lag."""
+        return self.parts("bptt", 0, 1)
 
     def make(self, rule: str, truncation: int) -> Callable[[Cell], Estimator]:
         """Returns the estimator of a rule for any cell."""
@@ -320,7 +330,13 @@ def check(configs: dict[str, app.Config]) -> None:
         jax.eval_shape(lambda config=config: Audit(config).params)
 
 
-EXPERIMENT = app.Study(audit, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    found = {name: build_setup(build, config) for name, config in configs.items()}
+    return {name: (setup.cell, first_input(setup.train)) for name, setup in found.items()}
+
+
+EXPERIMENT = app.Study(audit, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -137,7 +137,12 @@ def check(configs: dict[str, app.Config]) -> None:
         resolve("runs", run.rule, RULES)(rnnjax.unroll(balance()), losses.regress, run.truncation)
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    return {"balance": (rnnjax.unroll(balance()), jnp.zeros((EPISODE, 1)))}
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

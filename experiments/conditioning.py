@@ -132,7 +132,16 @@ def check(configs: dict[str, app.Config]) -> None:
             raise UserError(f"--how={how}: one of {', '.join((*CONDITIONINGS, 'none'))}")
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[rnnjax.Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    return {
+        f"{name}, {how}": (network(config, how), progression(config.length).sample(jax.random.key(0)).x)
+        for name, config in configs.items()
+        for how in config.how
+    }
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -273,7 +273,17 @@ def check(configs: dict[str, app.Config]) -> None:
     checked(config)
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    (config,) = configs.values()
+    made = {
+        f"{shortcut}, depth {n}": network(config, shortcut, n) for n in checked(config) for shortcut in config.shortcuts
+    }
+    xs = jnp.zeros((config.length, 1), config.dtype)
+    return {name: (rnnjax.unroll(rnnjax.stack(*parts)), xs) for name, parts in made.items()}
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -8,7 +8,7 @@ distance, and at the gradient that reaches each word before and after training.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -195,7 +195,15 @@ def check(configs: dict[str, app.Config]) -> None:
     parse_lags(next(iter(configs.values())))
 
 
-EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    return {
+        name: (rnnjax.unroll(network(config)), jnp.zeros(parse_lags(config)[1], jnp.int32))
+        for name, config in configs.items()
+    }
+
+
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

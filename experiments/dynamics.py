@@ -196,7 +196,15 @@ def check(configs: dict[str, app.Config]) -> None:
         jax.eval_shape(c.layers().init, jax.random.key(0), jnp.ones(c.features, c.dtype))
 
 
-EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    return {
+        name: (rnnjax.unroll(config.layers()), jnp.zeros((config.length, config.features), config.dtype))
+        for name, config in configs.items()
+    }
+
+
+EXPERIMENT = app.Study(run, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

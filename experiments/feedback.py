@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -236,7 +236,19 @@ def check(configs: dict[str, app.Config]) -> None:
     networks(next(iter(configs.values())).decays)
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[rnnjax.Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    (config,) = configs.values()
+    found = {}
+    for task, make in PROBLEMS.items():
+        problem = make()
+        for name, network in networks(config.decays).items():
+            x = forced(network, problem)(jax.random.key(0)).x
+            found[f"{task}, {name}"] = rnnjax.unroll(make_cell(network, problem, config)), x
+    return found
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

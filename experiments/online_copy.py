@@ -175,7 +175,17 @@ def check(configs: dict[str, app.Config]) -> None:
             jax.eval_shape(init, jax.random.key(0))
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[rnnjax.Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    place = Place(jnp.zeros(1, jnp.int32), jnp.zeros((1, LONGEST), jnp.int32), jnp.ones(1, jnp.int32))
+    found = {}
+    for name, config in configs.items():
+        batch, _ = next_steps(place, jnp.ones((), jnp.int32), jax.random.key(0), config.truncation)
+        found[name] = build_setup(build, config).cell, jax.tree.map(lambda a: a[0], batch.x)
+    return found
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

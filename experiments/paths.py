@@ -174,7 +174,14 @@ def check(configs: dict[str, app.Config]) -> None:
     echo(config)
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    (config,) = configs.values()
+    cells = {name: rnnjax.stack(*kind.parts, rnnjax.linear(1)) for name, kind in networks(config.units).items()}
+    return {name: (rnnjax.unroll(cell), jnp.zeros((config.length, 1))) for name, cell in cells.items()}
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

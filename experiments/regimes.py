@@ -13,13 +13,15 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from matplotlib.figure import Figure
 
+import rnnjax
 from experiments import char_lm
 from rnnjax import app
-from rnnjax.app import load_data, programs, run_configs
+from rnnjax.app import build_setup, load_data, programs, run_configs
 from rnnjax.base import UserError
 from rnnjax.plotting import COLOURS, Run, draw_curves
 from rnnjax.runs import ProgressBar, Workdir, print_table
@@ -129,7 +131,16 @@ def check(configs: dict[str, app.Config]) -> None:
         raise UserError("the text is too short for a part to validate on and one to test on")
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[rnnjax.Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    (config,) = configs.values()
+    [asked] = run_configs(app.parse(char_lm.FLAGS, ["char_lm", *command(config, "epochwise", config.seed)]))
+    facts, _ = load_data(char_lm.load, asked)
+    cell = build_setup(char_lm.EXPERIMENT.build_with(facts), asked).cell
+    return {asked.cell: (cell, jnp.zeros(asked.truncation, jnp.int32))}  # the same in all regimes
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, check=check, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

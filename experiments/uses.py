@@ -7,7 +7,7 @@ and at the outputs of the trained networks in the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from experiments._shared.small_runs import learner
+from experiments._shared.small_runs import first_input, learner
 from rnnjax import app, losses, tasks, training
 from rnnjax.app import build_setup
 from rnnjax.base import count
@@ -153,7 +153,14 @@ def compare(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     return app.Findings(found, {"curves": figure})
 
 
-EXPERIMENT = app.Study(compare, FLAGS, description=__doc__)
+def described(configs: dict[str, app.Config]) -> dict[str, tuple[rnnjax.Cell, Any]]:
+    """Returns the networks with the shape of their input, for `--describe`."""
+    use = next(iter(USES.values()))  # all have the same network
+    found = {name: build_setup(build, config.replace(use=use)) for name, config in configs.items()}
+    return {name: (setup.cell, first_input(setup.train)) for name, setup in found.items()}
+
+
+EXPERIMENT = app.Study(compare, FLAGS, description=__doc__, networks=described)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from rnnjax import app, estimators, tasks, training
-from rnnjax.base import Cell, UserError
+from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.data import Stream
 from rnnjax.losses import Objective
 from rnnjax.training import Progress
@@ -36,3 +36,9 @@ def trained(config: app.Config, cell: Cell, objective: Objective, stream: Stream
     if not bool(progress.finite):
         raise UserError(f"the loss is not finite after {int(progress.state.step)} steps: --learning_rate")
     return progress
+
+
+def first_input(stream: Stream) -> PyTree:
+    """Returns the shapes of one input of a network, from a stream without data."""
+    batch = jax.eval_shape(lambda: stream.next((), stream.init(()), jax.random.key(0))[0])
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), batch.x)

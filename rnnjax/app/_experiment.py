@@ -9,7 +9,7 @@ from absl import flags
 
 from rnnjax.app._config import Config
 from rnnjax.app._setup import Build, Load, Setup
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.runs import Workdir
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class Study(NamedTuple):
       free: names of its own flags that may change when it is started again in its workdir.
       description: the text above the flags in `--help`.
       check: configs -> None: raises a `UserError` for flags that `run` would refuse, before the workdir is created.
+      networks: configs -> {name: (cell, one input or its shape)}: the networks of the study, for `--describe`.
     """
 
     run: Callable[[dict[str, Config], Workdir], Findings | None]
@@ -152,6 +153,7 @@ class Study(NamedTuple):
     free: tuple[str, ...] = ()
     description: str | None = None
     check: Callable[[dict[str, Config]], object] | None = None
+    networks: Callable[[dict[str, Config]], Mapping[str, tuple[Cell, PyTree]]] | None = None
 
 
 def check_experiment(where: str, given: Any, kinds: tuple[type, ...] = (Experiment,)) -> None:

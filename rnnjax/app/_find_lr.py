@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -18,9 +17,6 @@ from rnnjax.base._errors import as_user_error
 from rnnjax.runs import atomic_write, print_table
 from rnnjax.training import RateTest, find_learning_rate
 from rnnjax.training._optimizers import DIRECTIONS, kind_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _ROWS = 19  # of the table: three rates a decade
 
@@ -42,9 +38,10 @@ def show_rates(name: str, sessions: dict[str, Session], folder: Path) -> None:
     with as_user_error("write", folder):
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(folder / "rates.csv", _csv(tests))
-    from rnnjax.plotting import save  # matplotlib takes longer to import than JAX
+    from rnnjax.plotting import RateCurve, draw_rates, save  # matplotlib takes longer to import than JAX
 
-    save(picture, _drawn(tests, name, label))
+    curves = {cell: RateCurve(*test) for cell, test in tests.items()}
+    save(picture, draw_rates(curves, f"{name}: the loss falls fastest at the circle", label))
     print(f"picture: {picture}\nall steps: {folder / 'rates.csv'}")
 
 
@@ -96,27 +93,3 @@ def _csv(tests: dict[str, RateTest]) -> str:
     columns += [values for test in tests.values() for values in (test.losses, test.smooth)]
     lines = [",".join(["rate", *names]), *(",".join(f"{v:.6g}" for v in row) for row in zip(*columns))]
     return "\n".join(lines) + "\n"
-
-
-def _drawn(tests: dict[str, RateTest], title: str, label: str) -> Figure:
-    """Returns the picture: losses as dots, smoothed as lines, the suggestions as circles."""
-    from matplotlib.figure import Figure
-
-    from rnnjax.plotting import COLOURS
-
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for i, (cell, test) in enumerate(tests.items()):
-        tint, shown = COLOURS[i % len(COLOURS)], test.rates < test.diverged
-        axes.plot(test.rates[shown], test.losses[shown], ".", color=tint, alpha=0.3, ms=4)
-        axes.plot(test.rates[shown], test.smooth[shown], color=tint, lw=2, label=cell)
-        if np.isfinite(test.suggested):
-            height = float(test.smooth[np.argmin(np.abs(test.rates - test.suggested))])
-            axes.plot([test.suggested], [height], "o", color=tint, mfc="white", ms=8)
-    axes.set_xscale("log")
-    axes.set_xlabel("learning rate, one a step")
-    axes.set_ylabel(label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    axes.set_title(f"{title}: the loss falls fastest at the circle")
-    return figure

@@ -35,7 +35,7 @@ from rnnjax.app._refusals import refused_as
 from rnnjax.app._session import Session
 from rnnjax.app._signals import Interrupted
 from rnnjax.app._terminal import steady_terminal
-from rnnjax.base import UserError
+from rnnjax.base import Description, UserError, describe
 from rnnjax.base._errors import is_machines_fault
 from rnnjax.credit import NotAdmitted
 from rnnjax.distributed._runtime import agree, fail, is_leader, running, stop, what_happened
@@ -143,8 +143,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     name, experiment = _name_of(argv), experiment._replace(flags=copy.deepcopy(experiment.flags))  # a copy per launch
     given = parse_into(experiment.flags, argv)
     configure(given)
-    if given.values.get("describe") and isinstance(experiment, Experiment):
-        _describe(experiment, _name_runs(run_configs(given)), name)
+    if given.values.get("describe"):
+        for run, parts in _described(experiment, _name_runs(run_configs(given)), name).items():
+            print(f"{name}: {run}\n{parts}")
         return
     _join_processes(given, name)
     experiment = experiment._replace(free=free_flags(experiment, given))
@@ -181,10 +182,18 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
         stop()
 
 
-def _describe(experiment: Experiment, configs: dict[str, Config], name: str) -> None:
-    """Prints the parts of the network of each run."""
-    for run, session in check_runs(experiment, configs).items():
-        print(f"{name}: {run}\n{session.described()}")
+def _described(experiment: Experiment | Study, configs: dict[str, Config], name: str) -> dict[str, Description]:
+    """Returns the parts of the network of each run, or of each network of a study.
+
+    Raises:
+      UserError: the flags are refused, or the study has no network.
+    """
+    if isinstance(experiment, Experiment):
+        return {run: session.described() for run, session in check_runs(experiment, configs).items()}
+    if experiment.networks is None:
+        raise UserError(f"--describe: {name} has no network to describe")
+    check_study(experiment, configs)
+    return {run: describe(cell, x) for run, (cell, x) in experiment.networks(configs).items()}
 
 
 def free_flags(experiment: Experiment | Study, given: LaunchConfig) -> tuple[str, ...]:

@@ -72,12 +72,23 @@ def read_origin(path: Path) -> Origin:
         content = file.read_bytes()
     try:
         origin = json.loads(content)
-        known = int(origin["format"]), origin["experiment"]["name"], origin["code"].items(), origin["facts"].items()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        known = int(origin["format"])
+        if known <= _FORMAT and not _is_whole(origin):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} is damaged: delete it and name the experiment by experiment=") from error
-    if known[0] > _FORMAT:
-        raise UserError(f"{file} has format {known[0]}, this version of rnnjax knows {_FORMAT}: update rnnjax")
+    if known > _FORMAT:
+        raise UserError(f"{file} has format {known}, this version of rnnjax knows {_FORMAT}: update rnnjax")
     return dict(origin)
+
+
+def _is_whole(origin: Origin) -> bool:
+    """Returns whether run.json has all its parts, in their form."""
+    place = [origin["experiment"][name] for name in ("module", "file", "name")]
+    digests = [*origin["code"].values(), *origin["facts"].values(), origin.get("data", "")]
+    vocabularies = origin.get("vocabularies", {}).values()
+    texts = all(isinstance(text, str) for text in digests) and all(isinstance(p, (str, type(None))) for p in place)
+    return texts and all({"kind", "symbols"} <= set(known) for known in vocabularies)
 
 
 def find_experiment(origin: Origin, path: Path) -> Experiment:
@@ -91,6 +102,8 @@ def find_experiment(origin: Origin, path: Path) -> Experiment:
         raise UserError(f"{path} does not name its experiment, since an earlier version wrote it: {ask}")
     where = origin["experiment"]
     called = where["module"] or where["file"] or "a notebook or a console"
+    if not where["module"] and where["file"] and not Path(where["file"]).is_file():
+        raise UserError(f"{called}, the experiment of {path}, is gone: {ask}")
     try:
         found = getattr(_module(where, path), str(where["name"]), None)
     except UserError:

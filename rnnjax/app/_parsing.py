@@ -38,6 +38,8 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     except flags.UnrecognizedFlagError as error:
         where = f"; a flag of the experiment goes into --set={error.flagname}=VALUE" if "experiment" in values else ""
         raise UserError(" ".join(str(error).split()) + where) from error
+    except flags.CantOpenFlagFileError as error:
+        raise UserError(f"--flagfile: {str(error).removeprefix('ERROR:: ')}") from error
     except (flags.Error, UnicodeError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if rest[1:]:

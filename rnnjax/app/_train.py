@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from rnnjax.app._analysis import Analyser
 from rnnjax.app._config import Flags, LaunchConfig
@@ -23,8 +24,10 @@ from rnnjax.app._process import use_compilation_cache
 from rnnjax.app._session import Session
 from rnnjax.app._signals import Interrupted
 from rnnjax.app._trained_run import TrainedRun
-from rnnjax.base import UserError
+from rnnjax.base import Cell, UserError
 from rnnjax.runs import Workdir
+from rnnjax.runs._files import folder_given
+from rnnjax.runs._progress import check_mode
 from rnnjax.runs._workdir import refuse_other_run
 
 
@@ -58,6 +61,7 @@ def train(
       (2, 0.01)
     """
     check_experiment("train", experiment)
+    check_mode(progress)
     experiment = experiment._replace(flags=copy.deepcopy(experiment.flags))
     name = _name_of(experiment)
     config = _parsed(experiment, name, workdir, flags)
@@ -87,7 +91,7 @@ def train(
 def _parsed(experiment: Experiment, name: str, workdir: Any, given: Mapping[str, Any]) -> LaunchConfig:
     """Returns the config of flags given in Python, and stores their values in the set of flags."""
     if workdir is not None:
-        given = {**given, "workdir": os.fspath(workdir)}
+        given = {**given, "workdir": folder_given("train", workdir)}
     words = [word for flag, value in given.items() for word in _as_command_line(experiment, flag, value)]
     config = parse_into(experiment.flags, [name, *words])
     if config.values.get("describe"):
@@ -113,11 +117,46 @@ def _as_command_line(experiment: Experiment, flag: str, value: Any) -> list[str]
       ['--report=drift,flow']
     """
     if isinstance(value, Mapping):
-        return [f"--{flag}=" + ",".join(f"{name}={item!r}" for name, item in value.items())]
+        return [f"--{flag}=" + ",".join(f"{name}={_plain(item)!r}" for name, item in value.items())]
     if isinstance(value, (list, tuple)):
         several = flag in experiment.flags and experiment.flags[flag].flag_type().startswith("multi")
-        return [f"--{flag}={item}" for item in value] if several else [f"--{flag}={','.join(map(str, value))}"]
-    return [f"--{flag}={str(value).lower() if isinstance(value, bool) else value}"]
+        words = [_word(flag, item) for item in value]
+        return [f"--{flag}={word}" for word in words] if several else [f"--{flag}={','.join(words)}"]
+    return [f"--{flag}={_word(flag, value)}"]
+
+
+def _word(flag: str, value: Any) -> str:
+    """Returns a value as the text of a flag.
+
+    Raises:
+      UserError: it is an object that no text of a command line stands for.
+
+    Example:
+      >>> _word("seed", np.int64(3)), _word("analyse", True)
+      ('3', 'true')
+      >>> _word("cell", len)
+      Traceback (most recent call last):
+      rnnjax.base.UserError: cell=<built-in function len>: a flag takes text or numbers, a function goes by name, \
+as in "__main__:leaky"
+    """
+    if isinstance(value, TrainedRun):
+        return os.fspath(value) if value.which == "best" else f"{os.fspath(value)}:{value.which}"
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    value = _plain(value)
+    if isinstance(value, (bool, int, float, str)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    shown = " ".join(repr(value).split())
+    hint = "leave it out for its default" if value is None else "a flag takes text or numbers"
+    named = ', a function goes by name, as in "__main__:leaky"'
+    raise UserError(f"{flag}={shown[:80]}: {hint}{named if callable(value) or isinstance(value, Cell) else ''}")
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value with numbers of Python in place of those of NumPy and JAX."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic, jax.Array)) else value
 
 
 def _name_of(experiment: Experiment) -> str:

@@ -16,8 +16,10 @@ from rnnjax.app._digest import digest, digests_of, vocabularies_of, vocabulary_f
 from rnnjax.app._experiment import Experiment
 from rnnjax.app._generation import write_text
 from rnnjax.app._opened import Opened, example_of, numerics, open_config
+from rnnjax.app._refusals import refused_as
 from rnnjax.app._setup import Setup
 from rnnjax.base import Cell, PyTree, UserError, run, without_marks
+from rnnjax.base._errors import as_user_error
 from rnnjax.data import Alphabet, Batch, Stream, Vocabulary
 from rnnjax.interop import save_params, save_program
 from rnnjax.interop._params import fit_params
@@ -186,10 +188,9 @@ class TrainedNetwork:
 
     def save_params(self, path: str | os.PathLike[str]) -> None:
         """Writes the parameters to a .npz or .safetensors file; see `rnnjax.interop.save_params`."""
-        try:
-            save_params(path, self.arrays())
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        arrays = self.arrays()
+        with refused_as("", (ValueError, TypeError)), as_user_error("write", str(path)):
+            save_params(path, arrays)
 
     def export(self, path: str | os.PathLike[str], padding: bool = True) -> None:
         """Writes the network as a program that runs without this code; see `rnnjax.interop.save_program`.
@@ -201,5 +202,5 @@ class TrainedNetwork:
         """
         params, example = self.params, self.example()
         example = example if padding else without_marks(example)
-        with numerics(self.config):
+        with numerics(self.config), as_user_error("write", str(path)):
             save_program(path, self.cell, params, example, {"run": os.fspath(self.path)})

@@ -18,6 +18,7 @@ from rnnjax.app._parsing import read_config
 from rnnjax.app._trained_network import TrainedNetwork
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
+from rnnjax.runs._files import folder_given
 from rnnjax.runs._flags_file import flag_value, read_flags
 from rnnjax.runs._kept import kept_arrays, kept_place
 from rnnjax.runs._summary import read_summary
@@ -27,12 +28,15 @@ from rnnjax.runs._workdir import read_records
 class TrainedRun(TrainedNetwork):
     """A run on disk, as `load_run` and `train` return it: read-only, finished or in progress.
 
+    What takes the folder of a run takes the run too, such as `start_from` and `compare_runs`.
+
     These work without the data and the code of the experiment: `flags`, `metrics`, `summary`, `provenance`, `steps`,
     `arrays`, `save_params`, `vocabulary`.
 
     Attributes:
       path: its folder.
       origin: the content of run.json: the experiment, digests of code and data, the vocabularies.
+      which: the parameters: "best", "last" or a step; see `at`.
 
     Example:
       >>> import tempfile, jax, rnnjax
@@ -51,10 +55,14 @@ class TrainedRun(TrainedNetwork):
     """
 
     def __init__(self, path: str | os.PathLike[str], experiment: Experiment | None = None) -> None:
-        self._lines = _flags_of(Path(path))
-        self.path = Path(path).absolute()
+        folder = folder_given("load_run", path)
+        self._lines = _flags_of(folder)
+        self.path = folder.absolute()
         self.origin: Origin = read_origin(self.path)
-        self._given, self._which = experiment, "best"
+        self._given, self.which = experiment, "best"
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
 
     @property
     def flags(self) -> dict[str, str]:
@@ -83,8 +91,9 @@ class TrainedRun(TrainedNetwork):
     @functools.cached_property
     def config(self) -> Config:
         """The parsed flags of the run."""
+        flags = self.experiment.flags
         try:
-            return read_config(self.experiment.flags, self.path)
+            return read_config(flags, self.path)
         except UserError as error:
             raise UserError(f"{self.path} does not belong to this experiment: {error}") from error
 
@@ -130,7 +139,7 @@ class TrainedRun(TrainedNetwork):
     @property
     def step(self) -> int:
         """The step of `params`."""
-        return kept_place(self.path, self._which)[1]
+        return kept_place(self.path, self.which)[1]
 
     def at(self, which: str | int) -> TrainedRun:
         """Returns the run with other parameters: the "best" on validation (default), the "last", or those of a step.
@@ -141,8 +150,8 @@ class TrainedRun(TrainedNetwork):
         other = copy.copy(self)
         for name in ("params", "_arrays"):
             other.__dict__.pop(name, None)
-        other._which = str(which)
-        kept_place(self.path, other._which)
+        other.which = str(which)
+        kept_place(self.path, other.which)
         return other
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -151,7 +160,7 @@ class TrainedRun(TrainedNetwork):
 
     @functools.cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        return kept_arrays(self.path, self._which)[1]
+        return kept_arrays(self.path, self.which)[1]
 
 
 def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None) -> TrainedRun:
@@ -172,7 +181,7 @@ def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None)
       Traceback (most recent call last):
       rnnjax.base.UserError: nowhere is not a run: there is no such folder
     """
-    path = Path(path)
+    path = folder_given("load_run", path)
     if experiment is not None:
         check_experiment("load_run", experiment)
     inner = _inner_runs(path)
@@ -203,9 +212,10 @@ def load_runs(path: str | os.PathLike[str], experiment: Experiment | None = None
       Traceback (most recent call last):
       rnnjax.base.UserError: nowhere is not a run: there is no such folder
     """
-    names = _inner_runs(Path(path))
+    folder = folder_given("load_runs", path)
+    names = _inner_runs(folder)
     if names:
-        return {name: load_run(Path(path) / name, experiment) for name in names}
+        return {name: load_run(folder / name, experiment) for name in names}
     run = load_run(path, experiment)
     return {run.flags.get("cell", ""): run}
 

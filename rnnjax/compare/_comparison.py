@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from rnnjax.app import TrainedRun, common_flags
 from rnnjax.app._experiment import RESUMABLE_FLAGS
 from rnnjax.base import UserError
 from rnnjax.plotting import CurvePanel, Run, draw_panels
+from rnnjax.runs._files import folder_given
 from rnnjax.runs._listing import run_folders
 from rnnjax.training import bootstrap, interquartile_mean
 
+_LONG = 25  # characters of a value in a name
 _MOST = 24  # runs that a picture can hold apart by colour and style
 
 
@@ -25,7 +27,7 @@ class Group(NamedTuple):
     """Runs that differ in their seed only.
 
     Attributes:
-      name: the flags that set it apart, or the name of its folder if it is one run.
+      name: what sets it apart: the experiment, the cell, flags; for a single group its cell.
       runs: its runs.
     """
 
@@ -119,7 +121,7 @@ def compare_runs(*paths: str | os.PathLike[str]) -> Comparison:
     """
     runs: dict[Path, TrainedRun] = {}
     for path in paths:
-        for folder in _folders(Path(path)):
+        for folder in _folders(folder_given("compare_runs", path)):
             if folder.resolve() in runs:
                 raise UserError(f"{folder} is given twice")
             runs[folder.resolve()] = _loaded(folder)
@@ -153,18 +155,42 @@ def _grouped(runs: Sequence[TrainedRun]) -> list[Group]:
     for run in runs:
         found.setdefault((_task(run), tuple(sorted(_settings(run).items()))), []).append(run)
     groups = list(found.values())
-    apart = _varying([_settings(group[0]) for group in groups])
-    names = [_name(group[0], apart) for group in groups]
-    if len(set(names)) < len(names):  # of different experiments
-        names = [f"{_task(group[0])} {name}" for group, name in zip(groups, names)]
+    names = _names([group[0] for group in groups])
     return [Group(name, tuple(group)) for name, group in zip(names, groups)]
 
 
-def _name(run: TrainedRun, apart: Sequence[str]) -> str:
-    """Returns the name of a group: its cell, and what else sets it apart."""
-    flags = run.flags
-    rest = [f"{name}={flags.get(name, 'not given')}" for name in apart if name != "cell"]
-    return " ".join([flags.get("cell", run.path.name), *rest])
+def _names(runs: Sequence[TrainedRun]) -> list[str]:
+    """Returns the name of each group, of which a run is given: only what sets it apart.
+
+    That is the experiment, if there are several, then among those of one experiment the cell and other flags.
+    """
+    tasks = [_task(run) for run in runs]
+    names = []
+    for run, task in zip(runs, tasks):
+        peers = [_settings(other) for other, name in zip(runs, tasks) if name == task]
+        parts = [task] if len(set(tasks)) > 1 else []
+        for flag in sorted(_varying(peers), key=lambda flag: flag != "cell"):
+            if flag in run.flags:
+                value = _short([each[flag] for each in peers if flag in each])[run.flags[flag]]
+                parts.append(value if flag == "cell" else f"{flag}={value}")
+        names.append(" ".join(parts) or run.flags.get("cell") or run.path.name)
+    return names
+
+
+def _short(values: Iterable[str]) -> dict[str, str]:
+    """Returns short forms of values that still differ: the last part of a path, or both ends of a long text.
+
+    Example:
+      >>> _short(["runs/copying-cell=gru-delay=20/a", "runs/copying-cell=gru-delay=20/b", "c"])
+      {'runs/copying-cell=gru-delay=20/a': 'a', 'runs/copying-cell=gru-delay=20/b': 'b', 'c': 'c'}
+    """
+    values = list(dict.fromkeys(values))
+    ends: tuple[Callable[[str], str], ...] = (lambda v: Path(v).name, lambda v: v, lambda v: f"{v[:12]}…{v[-12:]}")
+    for cut in ends:
+        short = {value: value if len(value) <= _LONG else cut(value) for value in values}
+        if len(set(short.values())) == len(values) and max(map(len, short.values())) <= _LONG:
+            return short
+    return dict(zip(values, values))
 
 
 def _settings(run: TrainedRun) -> dict[str, str]:

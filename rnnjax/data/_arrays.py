@@ -83,6 +83,10 @@ def lengths_of(batch: Batch) -> jax.Array:
 def as_numbers(value: Any, what: str) -> np.ndarray:
     """Returns an array of float32 or int32, of whatever becomes one."""
     try:
+        if hasattr(value, "detach"):  # a tensor of PyTorch
+            value = value.detach().cpu()
+        if str(getattr(value, "dtype", "")).endswith("bfloat16"):  # NumPy has none
+            value = value.float() if hasattr(value, "float") else value.astype(np.float32)
         array = np.asarray(value)
     except Exception as error:  # other libraries raise what they like
         said = str(error).split("\n")[0] or type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def from_rows(
     """
     names = (x, y) if lengths is None else (x, y, lengths)
     found: list[tuple[Any, ...]] = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(_each(rows, batched)):
         parts = tuple(_part(row, name, number) for name in names)
         found += zip(*map(_unbatched, parts), strict=False) if batched else [parts]
         if len(found) > limit:
@@ -102,11 +102,30 @@ def from_columns(
     return from_arrays(pieces[0], pieces[1], per_step=True, **given)
 
 
+def _each(rows: Any, batched: bool) -> Iterable[Any]:
+    """Returns what yields the rows, each once.
+
+    Raises:
+      UserError: it holds several sets of rows, or yields batches that were not announced.
+    """
+    if isinstance(rows, Mapping):
+        raise UserError(
+            f"rows is a dict of {', '.join(map(str, rows))}: give one part of it, or a table to from_columns"
+        )
+    if not batched and getattr(rows, "batch_sampler", None) is not None:
+        raise UserError(f"this {type(rows).__name__} yields batches: batched=True")
+    if not hasattr(rows, "__iter__") and hasattr(rows, "__getitem__") and hasattr(rows, "__len__"):
+        return (rows[i] for i in range(len(rows)))  # a data set of PyTorch, which need not end by itself
+    if not hasattr(rows, "__iter__"):
+        raise UserError(f"rows is a {type(rows).__name__}, which yields no rows")
+    return iter(rows)
+
+
 def _part(row: Any, name: Hashable, number: int) -> Any:
     try:
         return row[name]
     except (KeyError, IndexError, TypeError) as error:
-        there = f": it has {', '.join(map(str, row))}" if hasattr(row, "keys") else ""
+        there = f": it has {', '.join(map(str, row))}; give x= and y=" if hasattr(row, "keys") else ""
         raise UserError(f"row {number} has no {name!r}{there}") from error
 
 
@@ -120,7 +139,12 @@ def _shortened(arrays: Sequence[Any], lengths: Sequence[int]) -> list[np.ndarray
 
 def _column(table: Any, name: str) -> np.ndarray:
     try:
-        return np.asarray(table[name])
+        column = table[name]
+        if getattr(column, "ndim", 1) == 1 and np.ndim(next(iter(column), 0)):
+            raise UserError(f"column {name!r} has a sequence in each row: from_arrays(table[x], table[y])")
+        return np.asarray(column)
+    except UserError:
+        raise
     except (KeyError, TypeError, IndexError) as error:
         there = ", ".join(itertools.islice(map(str, getattr(table, "columns", table)), 12))
         raise UserError(f"there is no column {name!r}: {there}") from error

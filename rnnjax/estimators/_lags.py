@@ -15,7 +15,7 @@ from rnnjax.base import Cell, PyTree, tree_where, unroll
 from rnnjax.base._cell import Step, check_cell
 from rnnjax.base._unroll import as_step_cell
 from rnnjax.data import Batch
-from rnnjax.estimators._audit import QUICK, flatten_double
+from rnnjax.estimators._audit import flatten_double, jit_quickly
 from rnnjax.estimators._base import Estimator, batch_size_of, duration_of, sum_over_examples
 
 
@@ -152,7 +152,7 @@ def by_lag(
             parts = lax.map(lambda lag: sum_over_examples(one(lag, times)), jnp.asarray(lags))
             return jax.tree.map(lambda a: jnp.diff(a, axis=0, prepend=jnp.zeros_like(a[:1])), parts)
 
-        return jax.jit(lambda keys: lax.map(summed, keys, batch_size=10), compiler_options=QUICK)(keys)
+        return jit_quickly(lambda keys: lax.map(summed, keys, batch_size=10))(keys)
 
     try:
         return drawn(_gate_params(cell, params))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
 
 
@@ -36,9 +37,31 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
         new.replace(path)
 
 
+def folder_given(where: str, given: Any) -> Path:
+    """Returns the folder of a run that a user gave: a path, or an object that stands for one.
+
+    Raises:
+      UserError: it is neither.
+
+    Example:
+      >>> folder_given("load_run", None)
+      Traceback (most recent call last):
+      rnnjax.base.UserError: load_run takes the folder of a run, as text or a path, got None
+    """
+    try:
+        path = os.fspath(given)
+        if isinstance(path, str) and "\0" not in path:
+            return Path(path)
+    except TypeError:
+        pass
+    shown = " ".join(repr(given).split())
+    shown = shown if len(shown) <= 60 else f"an object of {type(given).__name__}"
+    raise UserError(f"{where} takes the folder of a run, as text or a path, got {shown}")
+
+
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON object together with its digest; see `read_sealed`."""
-    plain = {name: item for name, item in to_json_value(value).items() if name != "sha256"}
+    plain = _without_seal(to_json_value(value))
     text = json.dumps({**plain, "sha256": _digest(plain)}, indent=2, allow_nan=False)
     atomic_write(path, f"{text}\n")
 
@@ -55,10 +78,19 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     """
     try:
         value = json.loads(path.read_bytes())
-        digest = value.pop("sha256")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _without_seal(value) if is_sealed(value) else None
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return dict(value) if digest == _digest(value) else None
+
+
+def is_sealed(value: Mapping[str, Any]) -> bool:
+    """Returns whether an object has a digest, and that of its content."""
+    return "sha256" in value and value["sha256"] == _digest(_without_seal(value))
+
+
+def _without_seal(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an object without its digest."""
+    return {name: item for name, item in value.items() if name != "sha256"}
 
 
 def _digest(value: Any) -> str:

@@ -70,9 +70,9 @@ def read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
     with as_user_error("read", path):
         header, _, text = path.read_text(encoding="utf-8").partition("\n")
     if not header.startswith(_HEADER):
-        raise UserError(f"{path} is not one that rnnjax wrote: give another --workdir")
+        raise UserError(f"{path} is not one that rnnjax wrote: restore it, or give another folder")
     if header.removeprefix(_HEADER) != _sha256(text):
-        raise UserError(f"{path} was edited after the run began: undo that, or copy it and give another --workdir")
+        raise UserError(f"{path} was edited after the run began: undo that, or copy it for another run")
     lines: dict[str, str] = {}
     for line in filter(None, text.split("\n")):
         name = _name(line, names)

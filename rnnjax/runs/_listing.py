@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from rnnjax.base import UserError
 from rnnjax.runs._ending import ending, is_running
+from rnnjax.runs._files import folder_given
 from rnnjax.runs._flags_file import flag_value, read_flags
 from rnnjax.runs._progress import format_duration, print_table
 from rnnjax.runs._summary import read_summary
@@ -62,7 +63,7 @@ def list_runs(folder: str | os.PathLike[str] = "runs") -> list[RunState]:
       >>> [run.state for run in list_runs(folder)]
       ['stopped']
     """
-    folder = Path(folder)
+    folder = folder_given("list_runs", folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder" if folder.exists() else f"there is no folder {folder}")
     found = [_state(path) for path in run_folders(folder)]

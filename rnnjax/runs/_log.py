@@ -50,13 +50,16 @@ class Log:
             except (ValueError, RecursionError) as error:
                 if i == len(lines) - 1:
                     half = line
-                    print(f"{path}: the last line is incomplete and ignored", file=sys.stderr)
+                    if half.startswith(b"{"):
+                        print(f"{path}: the last line is incomplete and ignored", file=sys.stderr)
                     break
                 raise UserError(
                     f"{path} is damaged: line {i + 1} is not as it was written; without it and the lines after it the "
                     "same command goes on"
                 ) from error
             self.records.append(record)
+        if half and not half.startswith(b"{"):  # no beginning of a record, as a process that writes now would leave
+            print(f"{path}: the last line is no record and ignored", file=sys.stderr)
         if half and repair:  # the process was killed while writing this line
             self.cut(len(self.records))
 

@@ -55,6 +55,16 @@ def format_duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def check_mode(mode: str) -> None:
+    """Refuses a mode that `ProgressBar` does not know.
+
+    Raises:
+      UserError: names those that it knows.
+    """
+    if mode not in ("auto", "bar", "lines", "notebook", "none"):
+        raise UserError(f"unknown progress {mode}: give auto, bar, lines, notebook or none")
+
+
 class ProgressBar:
     """Shows the progress of long work: steps per second, metrics, time left.
 
@@ -87,8 +97,7 @@ class ProgressBar:
         file: TextIO | None = None,
         mode: str = "auto",
     ) -> None:
-        if mode not in ("auto", "bar", "lines", "notebook", "none"):
-            raise UserError(f"unknown progress {mode}: give auto, bar, lines, notebook or none")
+        check_mode(mode)
         self.total, self.description, self.every = total, description, every
         if mode == "auto" and file is None and _in_notebook():
             mode = "notebook"

@@ -14,7 +14,7 @@ from typing import Any
 
 from rnnjax.base import UserError
 from rnnjax.base._errors import as_user_error
-from rnnjax.runs._files import read_sealed, write_sealed
+from rnnjax.runs._files import is_sealed, read_sealed, write_sealed
 
 _VERSION = 1
 _Summary = dict[str, Any]
@@ -48,10 +48,14 @@ def read_summary(file: Path) -> _Summary:
     with as_user_error("read", file):
         content = file.read_bytes()
     try:
-        found = dict(json.loads(content))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} is damaged: {' '.join(str(error).split())}") from error
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: it is not JSON ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file} is damaged: it is not an object of JSON")
     _check_version(file, found)
+    if "sha256" in found and not is_sealed(found):
+        raise UserError(f"{file} is damaged: its content is not as it was written")
     if "version" not in found and "cell" in found and "steps" in found:  # of one run, before there were versions
         return {"version": _VERSION, "runs": {str(found["cell"]): found}}
     runs = found.get("runs", {})

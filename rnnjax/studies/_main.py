@@ -17,8 +17,9 @@ from pathlib import Path
 from absl import flags
 
 from rnnjax import app
+from rnnjax.app._opened import example_of, open_config
 from rnnjax.app._signals import signals
-from rnnjax.base import UserError
+from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.runs import Workdir, make_writers, print_table, provenance
 from rnnjax.runs._engines import ENGINES
 from rnnjax.runs._workers import join
@@ -257,7 +258,23 @@ def _check(configs: dict[str, app.Config]) -> None:
 
 
 _FREE = ("workers", "engine", "engine_args", "mixed_losses", "worker")
-EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check)
+
+
+def _networks(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, PyTree]]:
+    """Returns the networks of the members with the shape of their input, for `--describe`."""
+    asked, shaping = make_plan(configs[""]), set(app.study_flags()) - set(app.study_flags(network=False))
+    found: dict[str, tuple[Cell, PyTree]] = {}
+    for number, own in enumerate(asked.points):
+        config = asked.member(number, _example(asked) | own).config
+        apart = [f"--{flag}={value}" for flag, value in own.items() if flag.partition(".")[0] in shaping]
+        name = " ".join(apart or [config.values.get("cell", "")])
+        if name not in found:
+            opened = open_config(asked.experiment, config)
+            found[name] = opened.programs.setup.cell, example_of(opened.programs.setup, opened.data)
+    return found
+
+
+EXPERIMENT = app.Study(_run, _FLAGS, _FREE, __doc__, _check, _networks)
 
 
 def run_study(argv: list[str] | None = None) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rnnjax.app import Config, Experiment, LaunchConfig, TrainedNetwork, parse
+from rnnjax.app._experiment import check_experiment
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
+from rnnjax.runs._files import folder_given
 from rnnjax.runs._flags_file import read_flags
 from rnnjax.runs._leaves import DamagedError
 from rnnjax.runs._summary import read_summary
@@ -36,9 +37,10 @@ class TrainedStudy:
     """
 
     def __init__(self, path: str | os.PathLike[str], experiment: Experiment | None = None) -> None:
-        if not (Path(path) / "members.jsonl").exists():
-            raise UserError(f"{path} is not a study: it has no members.jsonl")
-        self.path, self._given = Path(path).absolute(), experiment
+        folder = folder_given("load_study", path)
+        if not (folder / "members.jsonl").exists():
+            raise UserError(f"{folder} is not a study: it has no members.jsonl")
+        self.path, self._given = folder.absolute(), experiment
         self._lines = read_flags(self.path / "flags.cfg", ())
         rows = Results(self.path, [], repair=False).rows
         self.rows = [rows[i] for i in sorted(rows)]
@@ -175,6 +177,8 @@ def load_study(path: str | os.PathLike[str], experiment: Experiment | None = Non
       Traceback (most recent call last):
       rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
     """
+    if experiment is not None:
+        check_experiment("load_study", experiment)
     return TrainedStudy(path, experiment)
 
 

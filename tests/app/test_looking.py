@@ -31,6 +31,30 @@ def test_describe_prints_the_parts_and_leaves_nothing(experiment, capsys, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+STUDIES = {
+    "depth": ["--depths=1,2", "--shortcuts=plain,highway"],
+    "audit": ["--cell=vanilla,gru"],
+    "online_copy": [],
+    "feedback": [],
+    "sweep": ["--experiment=copying", "--set=delay=3", "--grid=cell=gru,lstm", "--grid=seed=0,1"],
+}
+COUNTS = {"depth": 4, "audit": 2, "online_copy": 1, "feedback": 3 * 5, "sweep": 2}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_describe_prints_the_networks_of_a_study_and_leaves_nothing(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert launch(name, *STUDIES[name], "--describe") == 0
+    assert capsys.readouterr().out.count("\ntotal") == COUNTS[name]
+    assert not list(tmp_path.iterdir())
+
+
+def test_describe_of_a_study_without_a_network_is_refused(capsys, tmp_path):
+    assert launch("bifurcation", "--describe", f"--workdir={tmp_path / 'run'}") == 1
+    assert said(capsys) == ["bifurcation: --describe: bifurcation has no network to describe"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_describe_of_a_network_that_is_refused(capsys, tmp_path):
     assert launch("copying", "--cell=lstmm", "--describe", f"--workdir={tmp_path / 'run'}") == 1
     assert len(said(capsys)) == 1 and not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import _user_experiment
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from _launching import launch, one_line, there_and_back
@@ -19,6 +21,7 @@ from _launching import launch, one_line, there_and_back
 import rnnjax
 from rnnjax import app
 from rnnjax.app._session import Session
+from rnnjax.app._train import _as_command_line
 from rnnjax.base import UserError
 from rnnjax.interop import load_params, load_program, save_params, save_program
 from rnnjax.runs import ProgressBar
@@ -119,6 +122,38 @@ def test_what_the_command_line_refuses_is_refused_and_leaves_no_folder(flags, sa
     with pytest.raises(UserError, match=said):
         train(EXPERIMENT, tmp_path / "x", **{"num_steps": 1, **flags})
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        ({"cell": rnnjax.gru}, "cell=<function gru at .*: a flag takes text or numbers, a function goes by name"),
+        ({"cell": [rnnjax.gru(3)]}, r"cell=gru\(3\): a flag takes text or numbers"),
+        ({"optimizer": len}, "optimizer=<built-in function len>: a flag takes"),
+        ({"seed": None}, "seed=None: leave it out for its default"),
+        ({"learning_rate": b"1"}, "learning_rate=b'1': a flag takes text or numbers"),
+        ({"workdir": 3}, "train takes the folder of a run, as text or a path, got 3"),
+        ({"progress": "bars"}, "unknown progress bars"),
+        ({"flagfile": "nowhere.cfg"}, "--flagfile: Unable to open"),
+    ],
+)
+def test_what_no_flag_can_say_is_refused_and_leaves_no_folder(flags, said, tmp_path):
+    line = refusal(lambda: app.train(there_and_back(), **{"workdir": tmp_path / "run", "num_steps": 1, **flags}))
+    assert re.match(said, line) and not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_and_jax_are_numbers_of_flags():
+    given = {"reset_after": np.bool_(True), "a": np.float32(0.5), "b": jnp.arange(2), "c": (np.int8(3), "x")}
+    (word,) = _as_command_line(there_and_back(), "cell_args", given)
+    assert word == "--cell_args=reset_after=True,a=0.5,b=[0, 1],c=(3, 'x')"
+    assert _as_command_line(there_and_back(), "seed", jnp.int32(3)) == ["--seed=3"]
+
+
+def test_a_run_is_what_start_from_takes(tmp_path):
+    first = train(there_and_back(), tmp_path / "first", num_steps=4, checkpoint_every=2)
+    assert _as_command_line(there_and_back(), "start_from", first) == [f"--start_from={first.path}"]
+    assert _as_command_line(there_and_back(), "start_from", first.at(2)) == [f"--start_from={first.path}:2"]
+    assert _as_command_line(there_and_back(), "start_from", first.path) == [f"--start_from={first.path}"]
 
 
 def test_an_interrupt_is_saved_and_raised(tmp_path, monkeypatch):

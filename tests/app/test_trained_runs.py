@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from _launching import launch, one_line, records, there_and_back
 import rnnjax
 from rnnjax.app._session import Session
 from rnnjax.base import UserError
+from rnnjax.compare import compare_runs
 from rnnjax.interop import load_params
+from rnnjax.runs import list_runs
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
@@ -135,8 +138,8 @@ def test_an_experiment_that_is_gone(copied, part, value, said):
         origin["experiment"]["file"] = "/rnnjax_gone.py"
     (copied / "run.json").write_text(json.dumps(origin))
     run = rnnjax.load_run(copied)
-    with pytest.raises(UserError, match=said):
-        run.config  # noqa: B018
+    line = refusal(lambda: run.config)
+    assert re.search(said, line) and "does not belong" not in line and line.endswith("experiment=EXPERIMENT)")
     assert run.arrays() and run.metrics
 
 
@@ -165,11 +168,49 @@ def test_what_is_damaged_is_said(copied):
         ("[]", "run.json is damaged"),
         ('{"format": 1}', "run.json is damaged"),
         ("\0\0", "run.json is damaged"),
+        ("[" * 100_000, "run.json is damaged"),
     ],
 )
 def test_a_damaged_run_json(copied, text, said):
     (copied / "run.json").write_text(text)
     assert said in refusal(lambda: rnnjax.load_run(copied))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"code": []},
+        {"code": {"a.py": 3}},
+        {"facts": {"": None}},
+        {"data": 7},
+        {"vocabularies": 3},
+        {"vocabularies": {"": {"kind": "Alphabet"}}},
+        {"experiment": {"module": 3, "file": None, "name": None}},
+        {"experiment": {"module": "a"}},
+    ],
+)
+def test_a_part_of_run_json_in_another_form(copied, part):
+    origin = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps(origin | part))
+    assert "run.json is damaged" in refusal(lambda: rnnjax.load_run(copied))
+
+
+@pytest.mark.parametrize("text", ["", "\0", "[]", "3", "null", "[" * 100_000, '{"runs": [3]}', '{"runs": {"gru": 3}}'])
+def test_a_damaged_summary(copied, text):
+    (copied / "summary.json").write_text(text)
+    assert "summary.json is damaged: it" in refusal(lambda: rnnjax.load_run(copied).summary)
+
+
+def test_a_digit_of_a_summary_that_was_changed(copied):
+    text = (copied / "summary.json").read_text()
+    (copied / "summary.json").write_text(text.replace('"steps": 6', '"steps": 7'))
+    assert "its content is not as it was written" in refusal(lambda: rnnjax.load_run(copied).summary)
+
+
+def test_metrics_that_are_no_records_are_told(copied, capsys):
+    (copied / "metrics.jsonl").write_bytes(b"\xff\0\1")
+    assert rnnjax.load_run(copied).metrics == {}
+    assert "the last line is no record and ignored" in capsys.readouterr().err
 
 
 def test_a_run_of_a_later_version_and_one_whose_flags_were_edited(copied):
@@ -188,6 +229,22 @@ def test_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "file").write_text("")
     assert "is not a run" in refusal(lambda: rnnjax.load_run(tmp_path / "file"))
     assert "is not a study" in refusal(lambda: rnnjax.load_study(tmp_path))
+
+
+NO_FOLDERS = [None, 3, ["runs"], b"runs", "a\0b", True, 2.5, np.arange(99)]
+
+
+@pytest.mark.parametrize("given", NO_FOLDERS, ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize("call", [rnnjax.load_run, rnnjax.load_runs, rnnjax.load_study, list_runs, compare_runs])
+def test_what_is_no_path(call, given):
+    line = refusal(lambda: call(given))
+    assert line.startswith(f"{call.__name__} takes the folder of a run, as text or a path, got ")
+
+
+def test_a_run_stands_for_its_folder(trained):
+    run = rnnjax.load_run(trained[0])
+    assert rnnjax.load_run(run).path == run.path == list_runs(run)[0].path
+    assert len(compare_runs(run).groups) == 1
 
 
 def test_changed_code_is_said(copied):

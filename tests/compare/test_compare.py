@@ -31,7 +31,7 @@ def test_seeds_are_grouped_with_an_interval(tmp_path):
     make(tmp_path / "gru", (5.0, 3.0), cell="gru", hidden_size=8)
     found = compare_runs(*(tmp_path / name for name in ("0", "gru", "1", "2")))
     assert [(group.name, len(group.runs)) for group in found.groups] == [
-        ("lstm num_steps=3 hidden_size=not given", 3),
+        ("lstm num_steps=3", 3),
         ("gru num_steps=2 hidden_size=8", 1),
     ]
     row = found.rows()[0]
@@ -47,6 +47,35 @@ def test_seeds_are_grouped_with_an_interval(tmp_path):
     assert (curve.low[1], curve.high[1]) == bootstrap(scores)
     assert curve.low[0] == curve.high[0] == 9.0
     assert found.warnings == []
+
+
+A, B = "/runs/copying-delay=1000-hidden_size=128/first", "/runs/copying-delay=1000-hidden_size=128/second"
+
+
+@pytest.mark.parametrize(
+    "changes, names",
+    [
+        ([{}, {"seed": 1}], ["lstm"]),
+        ([{}, {"delay": 9}], ["delay=5", "delay=9"]),
+        ([{}, {"cell": "gru"}], ["lstm", "gru"]),
+        ([{"delay": 9}, {"cell": "gru"}], ["lstm delay=9", "gru delay=5"]),
+        ([{}, {"ema": 0.9}], ["lstm", "ema=0.9"]),
+        ([{}, {"module": "experiments.adding", "length": 9, "data_dir": "x"}], ["copying", "adding"]),
+        (
+            [{}, {"delay": 9}, {"module": "experiments.adding", "length": 9}],
+            ["copying delay=5", "copying delay=9", "adding"],
+        ),
+        ([{"start_from": A}, {"start_from": B}], ["start_from=first", "start_from=second"]),
+        (
+            [{"start_from": A}, {"start_from": f"{A}/../first"}],
+            ["start_from=/runs/copyin…ze=128/first", "start_from=/runs/copyin…rst/../first"],
+        ),
+        ([{"report": "a" * 40 + "b"}, {"report": "c"}], ["report=aaaaaaaaaaaa…aaaaaaaaaaab", "report=c"]),
+    ],
+)
+def test_a_name_says_what_sets_apart_and_no_more(changes, names, tmp_path):
+    found = compare_runs(*(make(tmp_path / str(i), **change) for i, change in enumerate(changes)))
+    assert [group.name for group in found.groups] == names
 
 
 @pytest.mark.parametrize(

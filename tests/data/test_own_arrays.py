@@ -140,6 +140,10 @@ REFUSED = [
     (lambda: from_rows([{"x": [1]}], "x", "label"), "row 0 has no 'label': it has x"),
     (lambda: from_rows([([1],)]), "row 0 has no 1"),
     (lambda: from_rows([]), "there are no rows"),
+    (lambda: from_rows({"train": [([1], 0)], "test": []}), "rows is a dict of train, test: give one part of it"),
+    (lambda: from_rows(3), "rows is a int, which yields no rows"),
+    (lambda: from_columns({"x": [[1], [2, 3]], "y": [0, 1]}, "x", "y"), "column 'x' has a sequence in each row"),
+    (lambda: from_columns({"x": [[1, 2], [2, 3]], "y": [0, 1]}, "x", "y"), "column 'x' has a sequence in each row"),
     (lambda: from_rows((([1], 0) for _ in iter(int, 1)), limit=10), "more than 10 rows"),
     (lambda: from_columns(TABLE, ["u", "w"], "y"), "there is no column 'w': id, u, v, y"),
     (lambda: from_columns(TABLE | {"y": [1]}, ["u"], "y"), "has 11 rows, and y 1"),
@@ -176,3 +180,41 @@ def test_an_experiment_on_arrays_trains_and_is_loaded_and_tells_its_arrays_from_
         )
         with pytest.raises(UserError, match="--arrays"):
             app.train(others, tmp_path, buckets=2, num_steps=1, progress="none", writers="jsonl")
+
+
+def test_numbers_in_half_precision():
+    given = from_arrays(jnp.ones((4, 3, 2), jnp.bfloat16), LABELS[[0, 1, 0, 1]])
+    assert given.x.dtype == np.float32 and given.x.sum() == 24
+
+
+def test_loaders_and_data_sets_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+    xs, ys = torch.arange(24.0).reshape(4, 3, 2), torch.tensor([0, 1, 1, 0])
+    want = from_arrays(xs.numpy(), ys.numpy())
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        pairs = TensorDataset(xs.clone().to(dtype).requires_grad_(), ys)
+        same(from_rows(pairs), want)
+        same(from_rows(DataLoader(pairs, 3), batched=True), want)
+        same(from_rows(DataLoader(pairs, None)), want)
+    with pytest.raises(UserError, match="this DataLoader yields batches: batched=True"):
+        from_rows(DataLoader(pairs, 3))
+
+    class Endless(Dataset):
+        """As most are written: it never raises an IndexError."""
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            return {"x": xs[i % 4, : 1 + i % 3], "y": ys[i % 4]}
+
+    def padded(rows):
+        lengths = torch.tensor([len(row["x"]) for row in rows])
+        whole = torch.nn.utils.rnn.pad_sequence([row["x"] for row in rows], batch_first=True)
+        return whole, torch.stack([row["y"] for row in rows]), lengths
+
+    ragged = from_arrays([xs[i, : 1 + i % 3].numpy() for i in range(4)], ys.numpy())
+    same(from_rows(Endless(), "x", "y"), ragged)
+    same(from_rows(DataLoader(Endless(), 2, collate_fn=padded), batched=True, lengths=2), ragged)

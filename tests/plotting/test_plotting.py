@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from matplotlib.text import Annotation
 
 from rnnjax.base import UserError
 from rnnjax.plotting import COLOURS, GREY, Run, draw_curves, draw_gallery, save
+from rnnjax.plotting._backend import show_in_notebooks
 
 STEPS, VALID_STEPS = np.arange(10, 1010, 10), np.arange(100, 1100, 100)
 
@@ -149,3 +151,16 @@ def test_a_gallery_shows_each_image_with_what_was_said_of_it_and_marks_what_is_w
     assert [axes.get_title() for axes in figure.axes[-2:]] == ["8", "1, is 9"]
     right, wrong = (to_rgb(axes.title.get_color()) for axes in figure.axes[-2:])
     assert right == to_rgb(GREY) and wrong == to_rgb(COLOURS[1])
+
+
+def test_a_figure_is_shown_by_a_notebook(monkeypatch):
+    formatters = pytest.importorskip("IPython.core.formatters", reason="IPython is not installed")
+    shell = SimpleNamespace(kernel=None, display_formatter=formatters.DisplayFormatter())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    figure = draw_curves({"a": Run(valid_steps=[1, 2], valid=[2.0, 1.0])}, ylabel="loss")
+    assert "image/png" not in shell.display_formatter.format(figure)[0]
+    show_in_notebooks()
+    assert shell.display_formatter.format(figure)[0]["image/png"]
+    chosen = shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
+    show_in_notebooks()  # a choice that was made stays
+    assert shell.display_formatter.formatters["image/png"].lookup_by_type(Figure) is chosen
