@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from rnnjax.base import check_number, check_positive, check_size
+from rnnjax.base._arguments import check_function
 from rnnjax.dynamics._checks import check_state
 
 
@@ -62,6 +63,7 @@ def fixed_points(
     Reference: Sussillo, Barak, Opening the black box: low-dimensional dynamics in high-dimensional recurrent neural
     networks, 2013.
     """
+    check_function("fixed_points: f", f)
     starts = check_state("fixed_points: starts", starts, "[n, N]")
     check_size("fixed_points: steps", steps, 0)
     check_positive("fixed_points: tolerance", tolerance)

@@ -258,4 +258,5 @@ def regress(outputs: PyTree, batch: Batch) -> Metrics:
       >>> float(regress(jnp.ones((3, 1)), Batch(x=None, y=jnp.zeros((3, 1))))["loss"].value())
       1.0
     """
-    return {"loss": mean(squared_error(without_marks(outputs), batch.y), counted_mask(outputs, batch))}
+    mask = counted_mask(outputs, batch)
+    return {"loss": mean(squared_error(without_marks(outputs), batch.y), mask)}
