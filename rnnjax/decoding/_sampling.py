@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from rnnjax.base import check_number, check_size
 from rnnjax.base._arguments import check_array
 from rnnjax.base._misfits import check_key
+from rnnjax.base._numerics import at_least_single
 
 Sampler = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -49,11 +50,14 @@ def _or_none(symbol: jax.Array, logits: jax.Array, fit: Any = True) -> jax.Array
 
 
 def _in_floats(logits: Any) -> jax.Array:
-    """Returns logits `[..., symbols]` in floating point: a temperature of 0.5 would be 0 as an integer."""
+    """Returns logits `[..., symbols]`, at least in single precision.
+
+    A temperature of 0.5 would be 0 as an integer, and noise of 8 bits has ties, of which the first symbol wins.
+    """
     logits = jnp.asarray(check_array("a sampler's logits", logits))
     if not logits.ndim or not logits.shape[-1]:
         raise ValueError(f"a sampler takes logits [..., symbols], got {list(logits.shape)}")
-    return logits if jnp.issubdtype(logits.dtype, jnp.floating) else logits.astype(jnp.float32)
+    return at_least_single(logits) if jnp.issubdtype(logits.dtype, jnp.floating) else logits.astype(jnp.float32)
 
 
 def _is_temperature(t: Any) -> jax.Array:
@@ -107,7 +111,7 @@ def top_k(k: int, t: Any = 1.0) -> Sampler:
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         logits = _in_floats(logits)
         kept, symbols = jax.lax.top_k(logits, min(k, logits.shape[-1]))
-        return _at(symbols, draw(key, kept))
+        return _or_none(_at(symbols, draw(key, kept)), logits)  # a nan need not be among the largest
 
     return pick
 
@@ -136,7 +140,6 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         logits = _in_floats(logits)
         order = jnp.argsort(-logits, axis=-1)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # a sum in half precision stops growing
         ordered = jnp.take_along_axis(logits, order, -1)
         probabilities = jax.nn.softmax(ordered / _safe_temperature(t, logits)[1])
         before = jnp.cumsum(probabilities, -1) - probabilities
