@@ -26,6 +26,22 @@ def check_state(what: str, h: Any, axes: str = "[N]") -> jax.Array:
     return jnp.asarray(check_array(what, h, axes, "floating", some=True))
 
 
+def check_single(what: str, h: jax.Array) -> jax.Array:
+    """Returns an array that is to be decomposed, which half precision cannot be.
+
+    Raises:
+      ValueError: it is in half precision.
+
+    Example:
+      >>> check_single("lyapunov: h", jnp.ones(3, jnp.bfloat16))
+      Traceback (most recent call last):
+      ValueError: lyapunov: h is wanted in single or double precision, got bfloat16 [3]
+    """
+    if jnp.finfo(h.dtype).bits < 32:
+        raise ValueError(f"{what} is wanted in single or double precision, got {describe_value(h)}")
+    return h
+
+
 def first_of(what: str, xs: PyTree) -> PyTree:
     """Returns the first of a window of inputs.
 

@@ -11,7 +11,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell
-from rnnjax.dynamics._checks import check_state, first_of
+from rnnjax.dynamics._checks import check_single, check_state, first_of
 from rnnjax.dynamics._flow import as_map
 
 
@@ -117,6 +117,7 @@ def _rates(
         raise ValueError(f"{discard} steps to discard and {steps} to average: multiples of {every}, at least one")
     if count is not None and count > h.size:
         raise ValueError(f"count={count} exponents of a state of {h.size} numbers: between 1 and {h.size}")
+    check_single("lyapunov: the state", h)
     blocks = (discard + steps) // every
     folded = jax.tree.map(lambda a: a.reshape((blocks, every) + a.shape[1:]), xs)
 

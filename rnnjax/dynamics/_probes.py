@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import check_number, check_size
-from rnnjax.dynamics._checks import check_state
+from rnnjax.dynamics._checks import check_single, check_state
 
 
 def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6) -> jax.Array:
@@ -38,6 +38,7 @@ def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
     states, xs = check_state("memory_curve: states", states, "[B, T, N]"), check_state("memory_curve: xs", xs, "[B, T]")
+    check_single("memory_curve: states", states)
     check_number("memory_curve: ridge", ridge, 0)
     if jnp.ndim(xs) != 2 or jnp.ndim(states) != 3 or jnp.shape(states)[:2] != jnp.shape(xs):
         given = f"{list(jnp.shape(states))} and {list(jnp.shape(xs))}"

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from rnnjax.base import Cell, PyTree, check_size
 from rnnjax.base._arguments import check_array, check_function
 from rnnjax.base._cell import check_cell
-from rnnjax.dynamics._checks import check_state
+from rnnjax.dynamics._checks import check_single, check_state
 from rnnjax.dynamics._flow import trajectory
 
 _FARTHEST = 60.0  # exp(60) is still finite in single precision
@@ -139,6 +139,7 @@ def activation_bound(activation: Callable[[jax.Array], jax.Array], u: jax.Array,
     """
     check_function("activation_bound: activation", activation)
     u, a = check_state("activation_bound: u", u, "[N, N]"), check_state("activation_bound: a", a, "[T, N]")
+    check_single("activation_bound: u", u)
     if u.shape != (a.shape[1],) * 2:
         raise ValueError(f"activation_bound takes u [N, N] and a [T, N], got {list(u.shape)} and {list(a.shape)}")
     slopes = jax.jvp(activation, (a,), (jnp.ones_like(a),))[1]
@@ -150,7 +151,7 @@ def _check_jacobians(what: str, js: Any) -> jax.Array:
     given = js if hasattr(js, "shape") else check_array(f"{what}: js", js)
     if jnp.ndim(given) != 3 or jnp.shape(given)[1] != jnp.shape(given)[2]:
         raise ValueError(f"{what} takes Jacobians [T, N, N], got {list(jnp.shape(given))}")
-    return check_state(f"{what}: js", given, "[T, N, N]")
+    return check_single(f"{what}: js", check_state(f"{what}: js", given, "[T, N, N]"))
 
 
 def _checked_times(at: Any, steps: int) -> jax.Array:

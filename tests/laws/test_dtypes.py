@@ -85,7 +85,7 @@ RARE = {
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("what", RARE)
 def test_what_is_rare_is_as_rare_in_half_precision(what, dtype):
-    """Uniform numbers of 8 bits are zero one time in 128, and 1 - 1e-3 is 1: the noise would come too often or never."""
+    """Uniform numbers of 8 bits are zero one time in 128, and 1 - 1e-3 is 1: noise would come too often, or never."""
     events, single = (int(RARE[what](jnp.ones(N, d)).sum()) for d in (dtype, jnp.float32))
     # The same draws against a probability that half precision rounds by up to 2^-8: 20 events, give or take 0.3.
     assert 5 < single < 45 and abs(events - single) <= 3

@@ -96,6 +96,12 @@ def test_what_takes_a_cell_takes_no_function_that_makes_one(f, name):
                 f(**{n: GIVEN.get(n, 2) for n in needed} | {name: bad})
 
 
+@arguments(lambda name, a: a == "Objective")
+def test_an_objective_is_a_function(f, name):
+    with pytest.raises(ValueError, match=f"{f.__name__}: objective is a function, got None"):
+        attempt(f, name, None)
+
+
 def test_numbers_that_are_what_they_should_be():
     for n in (4, np.int64(4), np.uint8(4), jnp.int32(4)):
         lstm(n)
