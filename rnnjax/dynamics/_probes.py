@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import check_number, check_size
+from rnnjax.base._arguments import check_array
 from rnnjax.dynamics._checks import check_single, check_state
 
 
@@ -37,7 +38,10 @@ def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-
 
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
-    states, xs = check_state("memory_curve: states", states, "[B, T, N]"), check_state("memory_curve: xs", xs, "[B, T]")
+    states, xs = (
+        jnp.asarray(check_array(f"memory_curve: {name}", a, holds="floating"))
+        for name, a in (("states", states), ("xs", xs))
+    )
     check_single("memory_curve: states", states)
     check_number("memory_curve: ridge", ridge, 0)
     if jnp.ndim(xs) != 2 or jnp.ndim(states) != 3 or jnp.shape(states)[:2] != jnp.shape(xs):
