@@ -19,13 +19,15 @@ _HOLDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "number": ("of numbers", (jnp.number, jnp.bool_)),
 }
 
+_ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
+
 
 def check_array(what: str, value: Any, axes: str = "", holds: str = "real", some: bool = False) -> Any:
     """Returns an array as it is, and a list or a number as an array of NumPy.
 
     Args:
       what: the name for the message.
-      value: an array, a tracer, a number, or a list of numbers.
+      value: an array, also of another library, a tracer, a number, or a list of numbers.
       axes: as in "[T, N]", whose rank is wanted; "" for any rank.
       holds: "floating", "integer", "boolean", "real" or "number".
       some: whether an array without elements is refused.
@@ -39,7 +41,7 @@ def check_array(what: str, value: Any, axes: str = "", holds: str = "real", some
       ValueError: ctc: labels is an array [N] of integers, got float64 [2, 3]
     """
     words, kinds = _HOLDS[holds]
-    array = value if hasattr(value, "dtype") and hasattr(value, "shape") else _as_array(value)
+    array = value if isinstance(value, _ARRAYS) else _as_array(value)
     rank = axes.count(",") + 1 if axes not in ("", "[]") else 0
     fits = array is not None and any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
     if not fits or (axes and array.ndim != rank) or (some and not array.size):
@@ -49,7 +51,7 @@ def check_array(what: str, value: Any, axes: str = "", holds: str = "real", some
 
 def _as_array(value: Any) -> Any:
     """Returns numbers, or lists of them, as an array; None where they are something else, or ragged."""
-    if not isinstance(value, bool | int | float | complex | list | tuple):
+    if not isinstance(value, bool | int | float | complex | list | tuple) and not hasattr(value, "__array__"):
         return None
     if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
         return jnp.asarray(value) if len({jnp.shape(leaf) for leaf in jax.tree.leaves(value)}) == 1 else None

@@ -37,7 +37,7 @@ def padded(xs: Sequence[np.ndarray], steps: int = 0) -> Seq:
     steps = steps or max(1, int(lengths.max()))
     if lengths.max() > steps:
         raise UserError(f"sequence {lengths.argmax() + 1} has {lengths.max()} steps, and a row {steps}")
-    x = np.zeros((len(xs), steps, *xs[0].shape[1:]), np.result_type(*xs))
+    x = np.zeros((len(xs), steps, *xs[0].shape[1:]), np.result_type(*([a for a in xs if a.size] or xs)))
     valid = np.arange(steps) < lengths[:, None]
     x[valid] = np.concatenate(xs)
     return Seq(x, valid)

@@ -267,7 +267,7 @@ def images_in_order(name: str, batch_size: int, n: int) -> Stream:
     """
 
     def give(data: PyTree, at: jax.Array, there: jax.Array) -> Batch:
-        check_count("images_in_order", part_of(data, name).y, n)
+        check_count("images_in_order", part_of(data, name), n)
         return pixels(data[name], at, there)
 
     return one_pass(give, batch_size, n)

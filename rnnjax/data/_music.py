@@ -76,7 +76,7 @@ def read_rolls(path: str) -> _Rolls:
     if content[:4] == b"MThd":
         raise UserError(f"{path} is a MIDI file, and pieces are read as JSON lists of notes, frame by frame, or .mat")
     marked = any(content.startswith(mark) for mark, _ in MARKS)
-    read = _parse_json if marked or content.lstrip()[:1] == b"{" else _parse_mat
+    read = _parse_json if marked or content.lstrip()[:1] in (b"{", b"[") else _parse_mat
     return read(path, content)
 
 

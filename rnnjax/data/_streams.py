@@ -91,7 +91,7 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
     """
 
     def give(data: PyTree, at: jax.Array, there: jax.Array) -> Batch:
-        check_count("in_order", part_of(data, name).y, n)
+        check_count("in_order", part_of(data, name), n)
         batch = gather_examples(data[name], at)
         if batch.mask is not None:
             there = batch.mask & jnp.expand_dims(there, tuple(range(1, batch.mask.ndim)))
@@ -112,9 +112,9 @@ def part_of(data: PyTree, name: str) -> Any:
     return data[name]
 
 
-def check_count(what: str, y: Any, n: int) -> None:
+def check_count(what: str, examples: Any, n: int) -> None:
     """Refuses a number of examples that there are not: the last would count several times, or some not at all."""
-    there = {len(a) for a in jax.tree.leaves(y)}
+    there = {len(a) for a in jax.tree.leaves(examples.y) or jax.tree.leaves(examples.x)}
     if there != {n}:
         raise UserError(f"{what}: n is the number of examples, got {n}, and there are {', '.join(map(str, there))}")
 

@@ -87,9 +87,9 @@ class Alphabet(NamedTuple):
     @staticmethod
     def of(text: Iterable[str]) -> Alphabet:
         """Returns the alphabet of a text."""
-        pieces = [text] if isinstance(text, str) else text
-        check_list("Alphabet.of: text", list(pieces) if isinstance(pieces, Iterable) else pieces, str)
-        return Alphabet("".join(sorted(set(text))))
+        pieces = list(text) if isinstance(text, Iterable) else text
+        check_list("Alphabet.of: text", pieces, str)
+        return Alphabet("".join(sorted(set(pieces))))
 
     def encode(self, text: str) -> np.ndarray:
         """Returns the symbols of a text, int32 `[len(text)]`.

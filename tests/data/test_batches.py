@@ -122,6 +122,7 @@ def test_the_label_at_the_last_valid_step_is_the_label_at_the_end(ragged):
 
 def test_sequences_of_several_dtypes_keep_their_numbers():
     assert padded([np.array([1, 2]), np.array([1.5])]).x.tolist() == [[1, 2], [1.5, 0]]
+    assert padded([np.array([1, 2]), []]).x.dtype == int  # an empty list has no numbers
 
 
 def test_a_target_belongs_to_its_own_sequence():
