@@ -80,6 +80,10 @@ def esn(
     check_size("esn: degree", degree)
     u = _reservoir(hidden, degree, seed)
 
+    def init(key: Any, x: Any) -> _Drawn:
+        check_features("esn", x)
+        return _Drawn(x.shape[-1])
+
     def step(p: PyTree, h: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         check_features("esn", x)
         if isinstance(p, _Drawn) and p.features != x.shape[-1]:
@@ -91,7 +95,7 @@ def esn(
         return h, h
 
     return Cell(
-        lambda key, x: _Drawn(check_features("esn", x) or x.shape[-1]),
+        init,
         lambda p, x: jnp.zeros(hidden, x.dtype),
         step,
         output=carry_itself,

@@ -144,12 +144,12 @@ def bucketed_batches(lengths: Sequence[int], batch_size: int, seed: int = 0, epo
       >>> sorted(sorted(batch.tolist()) for batch in bucketed_batches([5, 1, 4, 2], batch_size=2))
       [[0, 2], [1, 3]]
     """
-    lengths = _checked_lengths("bucketed_batches: lengths", lengths)
+    sizes = _checked_lengths("bucketed_batches: lengths", lengths)
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
         check_size(f"bucketed_batches: {name}", value, least)
     rng = np.random.default_rng([seed, epoch])
-    mixed = rng.permutation(len(lengths))  # so that ties are ordered differently in each epoch
-    order = mixed[np.argsort(lengths[mixed], kind="stable")]
+    mixed = rng.permutation(len(sizes))  # so that ties are ordered differently in each epoch
+    order = mixed[np.argsort(sizes[mixed], kind="stable")]
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batches[i] for i in rng.permutation(len(batches))]
 
@@ -170,7 +170,7 @@ def within_length(lengths: Sequence[int], steps: int) -> tuple[np.ndarray, int]:
       >>> within_length([3, 9, 5], 5)
       (array([0, 2]), 1)
     """
-    lengths = _checked_lengths("within_length: lengths", lengths)
+    sizes = _checked_lengths("within_length: lengths", lengths)
     check_size("within_length: steps", steps, 0)
-    kept = np.flatnonzero(lengths <= steps)
-    return kept, len(lengths) - len(kept)
+    kept = np.flatnonzero(sizes <= steps)
+    return kept, len(sizes) - len(kept)

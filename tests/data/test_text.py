@@ -112,4 +112,4 @@ def test_the_characters_of_the_penn_treebank_have_their_published_counts():
 
 
 def test_an_alphabet_of_anything_that_gives_characters():
-    assert data.Alphabet.of(c for c in "cab").characters == data.Alphabet.of("cab").characters == "abc"
+    assert Alphabet.of(c for c in "cab").characters == Alphabet.of("cab").characters == "abc"
