@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base._cell import check_cell
 from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._generate import Decoded, checked_end, mark_unknown, pad_forced, prompted
 from rnnjax.decoding._top import largest
@@ -78,6 +79,7 @@ def beam_search(
 
     Reference: Wu et al., Google's neural machine translation system, 2016 (the length penalty).
     """
+    check_cell("beam_search", cell)
     check_size("beam_search: n", n)
     check_size("beam_search: width", width)
     check_number("beam_search: length_penalty", length_penalty)

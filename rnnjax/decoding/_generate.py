@@ -61,6 +61,7 @@ def generate(
       >>> generate(cell, params, carry, logits, 7, temperature(1.0), jax.random.key(1)).shape
       (7,)
     """
+    check_cell("generate", cell)
     check_size("generate: n", n)
     check_function("generate: pick", pick)
     check_key(key)
@@ -102,6 +103,7 @@ def decode(
       >>> print(written.symbols, written.length)
       [1 2 3 4 4 4] 4
     """
+    check_cell("decode", cell)
     check_size("decode: n", n)
     check_function("decode: pick", pick)
     check_key(key)

@@ -100,7 +100,6 @@ def test_a_symbol_that_does_not_exist_has_no_probability():
         ({"end": 5}, "end is 5, and symbols are from 0 to 4"),
         ({"logits": jnp.zeros(6)}, r"logits are \[6\], and the cell gives \[5\]"),
         ({"logits": jnp.zeros((2, 5))}, r"logits is an array \[symbols\].*got float32 \[2, 5\]"),
-        ({"params": {"w": jnp.zeros(1)}, "cell": rnnjax.embed(5, 5)}, "params"),
         ({"carry": jnp.zeros(3)}, r"carry is \[3\], wanted"),
     ],
 )
