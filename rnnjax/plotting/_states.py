@@ -85,7 +85,7 @@ def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: 
     check_dict("draw_sentence: lines", lines, some=True)
     for name, logs in lines.items():
         if len(check_array(f"draw_sentence: {name!r:.40}", logs, "[T]")) > len(words):
-            raise ValueError(f"draw_sentence: {name!r:.40} has {len(logs)} numbers for {len(words)} words")
+            raise ValueError(f"draw_sentence: {name!r:.40} has {np.size(logs)} numbers for {len(words)} words")
     figure = Figure(figsize=(max(5.0, 0.24 * len(words) + 1), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
