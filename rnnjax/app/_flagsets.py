@@ -139,6 +139,11 @@ _MODEL = _Topic(
         _one_of("block", "plain", ["plain", *sorted(BLOCKS)]),
         _string("cell_args", ""),
         _number("dropout", 0.0, least=0.0, most=0.999),
+    ),
+)
+_START = _Topic(
+    "What the network starts from",
+    (
         _number("init_scale", 1.0, least=0.0),
         _string("start_from", ""),
         _switch("start_partial", False),
@@ -218,7 +223,7 @@ _DEVICES = _Topic(
         _integer("lost_after", 100, least=1),
     ),
 )
-_TOPICS = (_MODEL, _LEARNING, _SCHEDULE, _RUN, _LOOKING, _PLACE, _DEVICES)
+_TOPICS = (_MODEL, _START, _LEARNING, _SCHEDULE, _RUN, _LOOKING, _PLACE, _DEVICES)
 
 
 def help_of(values: flags.FlagValues) -> str:

@@ -57,7 +57,10 @@ def standardize(x: jax.Array, epsilon: float = EPSILON) -> jax.Array:
 
 
 def bernoulli(key: jax.Array, p: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Draws booleans that are true with probability p; leading axes of the keys are leading axes of the shape."""
+    """Draws booleans that are true with probability p; leading axes of the keys are leading axes of the shape.
+
+    Half precision has too few numbers to compare with: a probability of 1e-4 would be one of 1 / 128.
+    """
     if key.ndim == 0:
-        return jax.random.bernoulli(key, p, shape)
+        return jax.random.bernoulli(key, at_least_single(jnp.asarray(p)), shape)
     return jax.vmap(lambda k: bernoulli(k, p, shape[1:]))(key)

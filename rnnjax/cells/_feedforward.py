@@ -157,7 +157,7 @@ def dropout(rate: Any) -> Cell:
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         if key is None:
             return x
-        keep = 1 - jnp.asarray(rate, x.dtype)
-        return jnp.where(bernoulli(key, keep, x.shape), x / keep, 0 * x)  # nan stays nan
+        keep = 1 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))  # 1 - 1e-3 is 1 in bfloat16
+        return jnp.where(bernoulli(key, keep, x.shape), x / keep.astype(x.dtype), 0 * x)  # nan stays nan
 
     return stateless(lambda key, x: (), apply)

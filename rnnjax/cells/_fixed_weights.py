@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Cell, PyTree, check_number, check_size, factory, stack
-from rnnjax.base._checks import check_features, no_params
+from rnnjax.base._checks import check_features
 from rnnjax.base._numerics import Initializer, as_dtype, lecun_normal, nothing, orthogonal
 from rnnjax.base._outputs import carry_itself
 from rnnjax.cells._feedforward import linear
@@ -33,6 +34,14 @@ def _reservoir_input(features: int, hidden: int, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, features, hidden, 1]).uniform(-1, 1, (features + 1, hidden))
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """Params without numbers: how many features the input weights were drawn for."""
+
+    features: int
+
+
 @factory
 def esn(
     hidden: int, radius: Any = 0.9, leak: Any = 1.0, input_scale: Any = 1.0, degree: int = 10, seed: int = 0
@@ -53,14 +62,14 @@ def esn(
       seed: the seed of the reservoir.
 
     Raises:
-      ValueError: degree is below 1.
+      ValueError: degree is below 1; or an input has other features than `init` has seen.
 
     Example: there is nothing to train.
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> cell = rnnjax.unroll(esn(50))
       >>> params = cell.init(jax.random.key(0), jnp.ones((12, 3)))
       >>> params, rnnjax.run(cell, params, jnp.ones((12, 3)))[1].shape
-      ((), (12, 50))
+      (_Drawn(features=3), (12, 50))
 
     Reference: Jaeger, The "echo state" approach to analysing and training recurrent neural networks, 2001.
     """
@@ -71,8 +80,14 @@ def esn(
     check_size("esn: degree", degree)
     u = _reservoir(hidden, degree, seed)
 
+    def init(key: Any, x: Any) -> _Drawn:
+        check_features("esn", x)
+        return _Drawn(x.shape[-1])
+
     def step(p: PyTree, h: jax.Array, x: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         check_features("esn", x)
+        if isinstance(p, _Drawn) and p.features != x.shape[-1]:
+            raise ValueError(f"params are for {p.features} features, x {list(x.shape)} has {x.shape[-1]}")
         w = jnp.asarray(_reservoir_input(x.shape[-1], hidden, seed), x.dtype)
         drive = as_dtype(input_scale, x) * (x @ w[:-1] + w[-1])
         new = jnp.tanh(drive + as_dtype(radius, x) * (h @ jnp.asarray(u, x.dtype)))
@@ -80,7 +95,7 @@ def esn(
         return h, h
 
     return Cell(
-        no_params("esn"),
+        init,
         lambda p, x: jnp.zeros(hidden, x.dtype),
         step,
         output=carry_itself,

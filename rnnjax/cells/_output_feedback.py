@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from rnnjax.base import Cell, PyTree, check_rate, check_size, factory, stack, wrapper
 from rnnjax.base._cell import fold
-from rnnjax.base._numerics import as_dtype
+from rnnjax.base._numerics import as_dtype, at_least_single
 from rnnjax.cells._feedforward import linear, pointwise
 from rnnjax.cells._linear_scan import linear_scan
 
@@ -23,7 +23,7 @@ def _sampled(key: jax.Array | None, logits: jax.Array) -> jax.Array:
     """Draws a unit vector with the probabilities of the logits; it has no gradient."""
     if key is None:
         raise ValueError('feedback(form="sample") is random and needs a key')
-    return jax.nn.one_hot(jax.random.categorical(key, logits), logits.shape[-1], dtype=logits.dtype)
+    return jax.nn.one_hot(jax.random.categorical(key, at_least_single(logits)), logits.shape[-1], dtype=logits.dtype)
 
 
 _FORMS: dict[str, _Form] = {

@@ -42,7 +42,7 @@ def _bernoulli(key: jax.Array | None, logits: jax.Array, straight_through: bool 
     conditional computation, 2013.
     """
     p = jax.nn.sigmoid(logits)
-    on = logits > 0 if key is None else jax.random.bernoulli(key, lax.stop_gradient(p))
+    on = logits > 0 if key is None else jax.random.bernoulli(key, at_least_single(lax.stop_gradient(p)))
     # comparisons with nan are false, but nan must not become 0
     s = jnp.where(jnp.isnan(logits), logits, on.astype(logits.dtype))
     return p + lax.stop_gradient(s - p) if straight_through else s

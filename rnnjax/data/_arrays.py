@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Seq, UserError
+from rnnjax.base._arguments import check_is
 from rnnjax.data._batch import Batch
 from rnnjax.data._batches import packed, padded
 
@@ -72,6 +73,7 @@ def lengths_of(batch: Batch) -> jax.Array:
       [5, 2, 4]
       >>> stream = shuffled("train", batch_size=2, length=lengths_of)
     """
+    check_is("lengths_of: batch", batch, Batch)
     if not isinstance(batch.x, Seq) or batch.x.valid is None:
         x = batch.x.x if isinstance(batch.x, Seq) else batch.x
         n, steps = jax.tree.leaves(x)[0].shape[:2]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from rnnjax.base import Seq, UserError
+from rnnjax.base import Seq, UserError, check_size
+from rnnjax.base._arguments import check_array, check_list
 from rnnjax.data._batch import Batch
 
 
@@ -29,11 +31,13 @@ def padded(xs: Sequence[np.ndarray], steps: int = 0) -> Seq:
       >>> print(seq.x, seq.valid.sum(1))
       [[1 2 3] [4 0 0]] [3 1]
     """
+    check_size("padded: steps", steps, 0)
+    xs = _sequences("padded: xs", xs)
     lengths = np.array([len(x) for x in xs])
     steps = steps or max(1, int(lengths.max()))
     if lengths.max() > steps:
         raise UserError(f"sequence {lengths.argmax() + 1} has {lengths.max()} steps, and a row {steps}")
-    x = np.zeros((len(xs), steps, *np.shape(xs[0])[1:]), np.asarray(xs[0]).dtype)
+    x = np.zeros((len(xs), steps, *xs[0].shape[1:]), np.result_type(*([a for a in xs if a.size] or xs)))
     valid = np.arange(steps) < lengths[:, None]
     x[valid] = np.concatenate(xs)
     return Seq(x, valid)
@@ -59,6 +63,13 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
       >>> print(batch.x.x, batch.x.first.astype(int))
       [[3 4 5 6] [1 2 0 0]] [[1 0 0 1] [1 0 0 0]]
     """
+    check_size("packed: steps", steps)
+    xs, ys = _sequences("packed: xs", xs), _sequences("packed: ys", ys)
+    if [len(x) for x in xs] != [len(y) for y in ys]:
+        raise UserError(
+            f"packed: a target for each step is wanted, got xs of {[len(x) for x in xs][:5]} steps and ys of "
+            f"{[len(y) for y in ys][:5]}"
+        )
     rows = _best_fit([len(x) for x in xs], steps)
     begins = [np.eye(1, len(x), dtype=bool)[0] for x in xs]
 
@@ -67,6 +78,21 @@ def packed(xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], steps: int) -> Ba
 
     x = joined(xs)
     return Batch(x._replace(first=joined(begins).x), joined(ys).x)
+
+
+def _sequences(what: str, xs: Any) -> list[np.ndarray]:
+    """Returns sequences `[T_i, ...]` as arrays with the same features.
+
+    Raises:
+      UserError: there is none, one has no time axis, or their features differ.
+    """
+    check_list(what, xs, some=True)
+    arrays = [np.asarray(check_array(what, x, holds="number")) for x in xs]
+    for i, x in enumerate(arrays):
+        if not x.ndim or x.shape[1:] != arrays[0].shape[1:]:
+            shapes = f"{list(x.shape)}, and the first is {list(arrays[0].shape)}"
+            raise UserError(f"{what} are arrays [T_i, ...] with the same features: sequence {i + 1} is {shapes}")
+    return arrays
 
 
 def _best_fit(lengths: Sequence[int], steps: int) -> list[list[int]]:
@@ -93,6 +119,10 @@ def split_long(xs: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
       >>> [len(x) for x in split_long([np.zeros(7), np.zeros(3)], 5)]
       [4, 3, 3]
     """
+    check_list("split_long: xs", xs)
+    check_size("split_long: steps", steps)
+    if any(not np.ndim(x) for x in xs):
+        raise UserError("split_long: xs are arrays [T_i, ...], got a single number among them")
     return [piece for x in xs for piece in np.array_split(x, max(1, -(-len(x) // steps)))]
 
 
@@ -114,11 +144,23 @@ def bucketed_batches(lengths: Sequence[int], batch_size: int, seed: int = 0, epo
       >>> sorted(sorted(batch.tolist()) for batch in bucketed_batches([5, 1, 4, 2], batch_size=2))
       [[0, 2], [1, 3]]
     """
+    sizes = _checked_lengths("bucketed_batches: lengths", lengths)
+    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
+        check_size(f"bucketed_batches: {name}", value, least)
     rng = np.random.default_rng([seed, epoch])
-    mixed = rng.permutation(len(lengths))  # so that ties are ordered differently in each epoch
-    order = mixed[np.argsort(np.asarray(lengths)[mixed], kind="stable")]
+    mixed = rng.permutation(len(sizes))  # so that ties are ordered differently in each epoch
+    order = mixed[np.argsort(sizes[mixed], kind="stable")]
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _checked_lengths(what: str, lengths: Any) -> np.ndarray:
+    """Returns lengths as integers from 0."""
+    given = np.zeros(0, int) if isinstance(lengths, list | tuple) and not lengths else lengths
+    found = np.asarray(check_array(what, given, "[n]", "integer"))
+    if (found < 0).any():
+        raise ValueError(f"{what} are from 0, got {found.min()}")
+    return found
 
 
 def within_length(lengths: Sequence[int], steps: int) -> tuple[np.ndarray, int]:
@@ -128,5 +170,7 @@ def within_length(lengths: Sequence[int], steps: int) -> tuple[np.ndarray, int]:
       >>> within_length([3, 9, 5], 5)
       (array([0, 2]), 1)
     """
-    kept = np.flatnonzero(np.asarray(lengths) <= steps)
-    return kept, len(lengths) - len(kept)
+    sizes = _checked_lengths("within_length: lengths", lengths)
+    check_size("within_length: steps", steps, 0)
+    kept = np.flatnonzero(sizes <= steps)
+    return kept, len(sizes) - len(kept)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from rnnjax.base import UserError
+from rnnjax.base import UserError, check_size
+from rnnjax.base._arguments import check_path, check_text
 from rnnjax.base._errors import as_user_error
 from rnnjax.data._fetching import fetch
 from rnnjax.data._guard import reader_errors
@@ -44,6 +45,8 @@ def find(path: str, data_dir: str = "") -> str:
 
 def _locate(path: str, data_dir: str) -> str:
     """Returns the path that `find` chooses; the path itself if nothing exists."""
+    check_text("find: path", path)
+    check_text("find: data_dir", data_dir)
     if path.startswith("fetch:"):
         return fetch(path.removeprefix("fetch:"))
     below = Path(data_dir) / path
@@ -90,6 +93,8 @@ def read_bytes(path: str, limit: int = _LIMIT) -> bytes:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.gz: No such file or directory
     """
+    check_path("a reader's path", path)
+    check_size("read_bytes: limit", limit, 0)
     with as_user_error("read", path), open(path, "rb") as file:
         try:
             packed = file.peek(2).startswith(_GZIP)

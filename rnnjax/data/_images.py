@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import PyTree, UserError, check_rate, check_size
+from rnnjax.base._arguments import check_is
 from rnnjax.data._batch import Batch
 from rnnjax.data._files import read_bytes
 from rnnjax.data._stream import Stream
-from rnnjax.data._streams import one_pass
+from rnnjax.data._streams import check_count, checked_places, one_pass, part_of
 
 _MOST_AXES = 8  # of an idx file
 # The third byte of an idx file gives the type of its numbers, which are big-endian.
@@ -143,6 +144,9 @@ def split(images: Images, part: float, seed: int = 0) -> tuple[Images, Images]:
       >>> len(rest.y), len(taken.y), sorted({*rest.y.tolist(), *taken.y.tolist()}) == list(range(10))
       (7, 3, True)
     """
+    check_is("split: images", images, Images)
+    check_rate("split: part", part)
+    check_size("split: seed", seed, 0)
     order = np.random.default_rng(seed).permutation(len(images.y))
     n = round(part * len(order))
     rest, taken = np.sort(order[n:]), np.sort(order[:n])
@@ -157,6 +161,7 @@ def permuted(images: Images, seed: int = 0) -> Images:
       >>> print(permuted(Images(np.arange(4)[None], np.zeros(1))).x)
       [[2 0 1 3]]
     """
+    _check_permuted("permuted", images, seed)
     return images._replace(x=images.x[:, np.random.default_rng(seed).permutation(images.x.shape[1])])
 
 
@@ -168,7 +173,14 @@ def unpermuted(images: Images, seed: int = 0) -> Images:
       >>> print(unpermuted(permuted(Images(np.arange(4)[None], np.zeros(1)))).x)
       [[0 1 2 3]]
     """
+    _check_permuted("unpermuted", images, seed)
     return images._replace(x=images.x[:, np.argsort(np.random.default_rng(seed).permutation(images.x.shape[1]))])
+
+
+def _check_permuted(name: str, images: Images, seed: int) -> None:
+    """Refuses what is no set of images, or no seed."""
+    check_is(f"{name}: images", images, Images)
+    check_size(f"{name}: seed", seed, 0)
 
 
 def pixels(images: Images, at: jax.Array, mask: jax.Array | None = None) -> Batch:
@@ -180,6 +192,10 @@ def pixels(images: Images, at: jax.Array, mask: jax.Array | None = None) -> Batc
       >>> batch.x.shape, f"{batch.x.max():.3f}", batch.y.tolist()
       ((2, 4, 1), '0.200', [2, 0])
     """
+    check_is("pixels: images", images, Images)
+    at = checked_places("pixels: at", at, len(images.y))
+    check_is("pixels: images", images, Images)
+    at = checked_places("pixels: at", at, len(images.y))
     x = jnp.asarray(images.x)[at].astype(jnp.float32) / 255
     return Batch(x[..., None], jnp.asarray(images.y)[at], mask)
 
@@ -216,8 +232,10 @@ def shuffled_images(name: str, batch_size: int) -> Stream:
       ([0, 1, 2, 3, 4, 5], (2, 4, 1))
     """
 
+    check_size("shuffled_images: batch_size", batch_size)
+
     def init(data: PyTree) -> _Epoch:
-        n = len(data[name].y)
+        n = len(part_of(data, name).y)
         if n < batch_size:
             raise UserError(f"--batch_size={batch_size}: there are only {n} training images")
         return _Epoch(jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32))
@@ -248,4 +266,8 @@ def images_in_order(name: str, batch_size: int, n: int) -> Stream:
       [2 2] [ True False]
     """
 
-    return one_pass(lambda data, at, there: pixels(data[name], at, there), batch_size, n)
+    def give(data: PyTree, at: jax.Array, there: jax.Array) -> Batch:
+        check_count("images_in_order", part_of(data, name), n)
+        return pixels(data[name], at, there)
+
+    return one_pass(give, batch_size, n)

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnjax.base import UserError
+from rnnjax.base import UserError, check_rate, check_size
+from rnnjax.base._arguments import check_list, check_path
 from rnnjax.base._errors import as_user_error
 from rnnjax.data._counted import note_of
 from rnnjax.data._files import raise_at_line, read_lines
 from rnnjax.data._numerals import POINT
 from rnnjax.data._opening import UTF8
+from rnnjax.data._streams import checked_places
 
 
 class Labelled(NamedTuple):
@@ -190,6 +192,7 @@ def class_folder(folder: str, encoding: str = UTF8) -> Labelled:
       >>> found.xs, found.y.tolist(), found.classes
       (['Kouros', 'Xydis', 'Whelan'], [0, 0, 1], ('Greek', 'Irish'))
     """
+    check_path("class_folder: folder", folder)
     with as_user_error("read", folder):
         every = sorted(Path(folder).iterdir())
     paths = [path for path in every if not path.name.startswith(".")]
@@ -235,6 +238,12 @@ def random_split(n: int, *parts: float, seed: int = 0) -> list[np.ndarray]:
       >>> [len(part) for part in random_split(100, 0.1, 0.2)]
       [70, 10, 20]
     """
+    check_size("random_split: n", n, 0)
+    check_size("random_split: seed", seed, 0)
+    for part in parts:
+        check_rate("random_split: a part", part, certain=True)
+    if sum(parts) > 1 + 1e-9:
+        raise ValueError(f"random_split: parts are fractions that sum to 1 at most, got {', '.join(map(str, parts))}")
     order = np.random.default_rng(seed).permutation(n)
     ends = np.cumsum([round(part * n) for part in parts])
     pieces = np.split(order, ends)
@@ -255,6 +264,9 @@ def drop_duplicates(keys: Sequence[Hashable], parts: Sequence[np.ndarray]) -> tu
       >>> drop_duplicates(["a", "b", "a", "c"], [np.array([0, 1]), np.array([2, 3])])
       ([array([0, 1]), array([3])], 1)
     """
+    check_list("drop_duplicates: keys", keys)
+    check_list("drop_duplicates: parts", parts, some=True)
+    parts = [checked_places("drop_duplicates: parts", part, len(keys)) for part in parts]
     *others, test = parts
     known = {keys[i] for part in others for i in part}
     new = np.array([i for i in test if keys[i] not in known], int)

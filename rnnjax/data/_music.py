@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnjax.base import UserError
+from rnnjax.base._arguments import check_path
 from rnnjax.data._counted import note_of
 from rnnjax.data._files import PIECE, read_bytes
 from rnnjax.data._opening import MARKS, decode_text
@@ -68,13 +69,14 @@ def read_rolls(path: str) -> _Rolls:
       >>> rolls["train"][0].shape, np.argwhere(rolls["train"][0]).tolist()
       ((2, 88), [[0, 39], [0, 43]])
     """
+    check_path("read_rolls: path", path)
     if Path(path).suffix in (".pickle", ".pkl"):
         raise UserError(f"{path}: a pickle is a program and is not read; take the .mat or JSON file of the same music")
     content = read_bytes(path, _MOST)
     if content[:4] == b"MThd":
         raise UserError(f"{path} is a MIDI file, and pieces are read as JSON lists of notes, frame by frame, or .mat")
     marked = any(content.startswith(mark) for mark, _ in MARKS)
-    read = _parse_json if marked or content.lstrip()[:1] == b"{" else _parse_mat
+    read = _parse_json if marked or content.lstrip()[:1] in (b"{", b"[") else _parse_mat
     return read(path, content)
 
 

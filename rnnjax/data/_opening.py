@@ -6,6 +6,7 @@ import codecs
 import re
 
 from rnnjax.base import UserError
+from rnnjax.base._arguments import check_text
 
 UTF8 = "utf-8"
 # The new lines of Unicode: CR LF, CR, NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR. Form feeds do not end a line.
@@ -46,6 +47,7 @@ def decode_text(content: bytes, path: str, encoding: str = UTF8, feeds: bool = F
       >>> decode_text(b"\\xef\\xbb\\xbfto\\r\\nbe", "a.txt"), decode_text(b"caf\\xe9", "a.txt", "latin-1")
       ('to\\nbe', 'café')
     """
+    check_text("encoding", encoding)
     mark, name = next(((m, n) for m, n in MARKS if content.startswith(m)), (b"", encoding))
     body = content.removeprefix(mark)
     try:

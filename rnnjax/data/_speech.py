@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import UserError
+from rnnjax.base import UserError, check_positive, check_size
+from rnnjax.base._arguments import check_array, check_is, check_path, check_text
 from rnnjax.data._counted import Counted
 from rnnjax.data._fetching import Member, open_archive
 from rnnjax.data._files import read_bytes
@@ -63,6 +64,7 @@ def recordings(path: str) -> Counted[Recording]:
       Traceback (most recent call last):
       rnnjax.base.UserError: cannot read nowhere.tar.gz: No such file or directory
     """
+    check_path("recordings: path", path)
     found, total, others = [], 0, 0
     for name, read in _files(path):
         if not _is_recording(name):
@@ -91,6 +93,7 @@ def labels_of(name: str) -> np.ndarray:
       >>> labels_of("0_1_1")
       array([0, 1, 1], dtype=int32)
     """
+    check_text("labels_of: name", name)
     parts = name.split("_")
     if not all(len(part) == 1 and part in "0123456789" for part in parts):
         raise UserError(f"the recording {name!r} is not named after its labels: digits with _ between them, 0_1_1.wav")
@@ -120,6 +123,9 @@ def frames(rate: int, window: float = 0.025, hop: float = 0.01) -> Frames:
       >>> frames(8000), frames(8000).count(8000)
       (Frames(size=200, hop=80), 98)
     """
+    check_size("frames: rate", rate)
+    check_positive("frames: window", window)
+    check_positive("frames: hop", hop)
     return Frames(max(1, round(window * rate)), max(1, round(hop * rate)))
 
 
@@ -143,6 +149,8 @@ def mel_bank(bins: int, rate: int, mels: int) -> np.ndarray:
 
     Reference: Davis, Mermelstein, Comparison of parametric representations for monosyllabic word recognition, 1980.
     """
+    for name, value in (("bins", bins), ("rate", rate), ("mels", mels)):
+        check_size(f"mel_bank: {name}", value)
     highest = 2595 * math.log10(1 + rate / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, highest, mels + 2) / 2595) - 1)
     f = np.linspace(0, rate / 2, bins)[:, None]
@@ -177,6 +185,12 @@ def log_mel(samples: jax.Array, rate: int, mels: int = 40, cut: Frames | None = 
       >>> features.shape, int(features[0].argmax()), int(mel_bank(129, 8000, 8)[32].argmax())
       ((8, 8), 3, 3)
     """
+    samples = jnp.asarray(check_array("log_mel: samples", samples, "[n]", "real"))
+    samples = samples if jnp.issubdtype(samples.dtype, jnp.floating) else samples.astype(jnp.float32)
+    check_size("log_mel: rate", rate)
+    check_size("log_mel: mels", mels)
+    if cut is not None:
+        check_is("log_mel: cut", cut, Frames)
     cut = cut or frames(rate)
     count, points = cut.count(samples.shape[0]), 1 << (cut.size - 1).bit_length()
     if not count:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from rnnjax.base import PyTree, Seq, UserError
+from rnnjax.base import PyTree, Seq, UserError, check_size
+from rnnjax.base._arguments import check_array, check_function, check_is, describe_value
 from rnnjax.data._batch import Batch
 from rnnjax.data._stream import Stream
 
@@ -39,8 +42,12 @@ def shuffled(name: str, batch_size: int, length: Callable[[Batch], jax.Array] | 
       [0, 1, 2]
     """
 
+    check_size("shuffled: batch_size", batch_size)
+    if length is not None:
+        check_function("shuffled: length", length)
+
     def init(data: PyTree) -> tuple[jax.Array, jax.Array]:
-        n = len(data[name].y)
+        n = len(part_of(data, name).y)
         if n < batch_size:
             raise UserError(f"a batch takes {batch_size} examples, and there are only {n} to train on")
         return jnp.arange(n, dtype=jnp.int32), jnp.zeros((), jnp.int32)
@@ -84,6 +91,7 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
     """
 
     def give(data: PyTree, at: jax.Array, there: jax.Array) -> Batch:
+        check_count("in_order", part_of(data, name), n)
         batch = gather_examples(data[name], at)
         if batch.mask is not None:
             there = batch.mask & jnp.expand_dims(there, tuple(range(1, batch.mask.ndim)))
@@ -92,8 +100,30 @@ def in_order(name: str, batch_size: int, n: int) -> Stream:
     return one_pass(give, batch_size, n)
 
 
+def part_of(data: PyTree, name: str) -> Any:
+    """Returns `data[name]`.
+
+    Raises:
+      UserError: the data are no dictionary with this name.
+    """
+    if not isinstance(data, Mapping) or name not in data:
+        given = f"parts named {', '.join(map(str, data))}" if isinstance(data, Mapping) else describe_value(data)
+        raise UserError(f"a stream of {name!r} takes data with a part of that name, got {given}")
+    return data[name]
+
+
+def check_count(what: str, examples: Any, n: int) -> None:
+    """Refuses a number of examples that there are not: the last would count several times, or some not at all."""
+    there = {len(a) for a in jax.tree.leaves(examples.y) or jax.tree.leaves(examples.x)}
+    if there != {n}:
+        raise UserError(f"{what}: n is the number of examples, got {n}, and there are {', '.join(map(str, there))}")
+
+
 def one_pass(give: Callable[[PyTree, jax.Array, jax.Array], Batch], batch_size: int, n: int) -> Stream:
     """One pass over n examples; `give(data, places, there)` makes a batch, in which `there` is false for padding."""
+
+    check_size("in_order: batch_size", batch_size)
+    check_size("in_order: n", n)
 
     def following(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
         at = position * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
@@ -110,7 +140,23 @@ def gather_examples(examples: Batch, at: jax.Array) -> Batch:
       [[4 5]
        [0 1]]
     """
+    arrays = jax.tree.leaves(examples)
+    if not arrays or any(not jnp.ndim(a) for a in arrays):
+        raise ValueError(f"gather_examples takes arrays with an axis of examples, got {describe_value(examples)}")
+    at = checked_places("gather_examples: at", at, min(map(len, arrays)))
     return jax.tree.map(lambda a: jnp.asarray(a)[at], examples)
+
+
+def checked_places(what: str, at: Any, n: int) -> Any:
+    """Returns indices of examples.
+
+    Raises:
+      ValueError: they are not integers, or, where they are known, there are no such examples.
+    """
+    at = np.zeros(0, int) if isinstance(at, list | tuple) and not at else check_array(what, at, holds="integer")
+    if not isinstance(at, jax.core.Tracer) and at.size and not (np.min(at) >= 0 and np.max(at) < n):
+        raise ValueError(f"{what} are indices from 0 to {n - 1}, got {np.min(at)} to {np.max(at)}")
+    return at
 
 
 def map_batches(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
@@ -123,6 +169,9 @@ def map_batches(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:
       >>> print(stream.next(data, stream.init(data), None)[0].y)
       [7]
     """
+
+    check_is("map_batches: stream", stream, Stream)
+    check_function("map_batches: f", f)
 
     def following(data: PyTree, position: PyTree, key: jax.Array) -> tuple[Batch, PyTree]:
         batch, position = stream.next(data, position, key)
@@ -146,6 +195,7 @@ def label_last_step(batch: Batch) -> Batch:
       [[False  True False]
        [False False  True]]
     """
+    check_is("label_last_step: batch", batch, Batch)
     valid = batch.x.valid if isinstance(batch.x, Seq) else None
     b, steps = batch.x.x.shape[:2] if isinstance(batch.x, Seq) else batch.x.shape[:2]
     lengths = jnp.full(b, steps) if valid is None else steps - jnp.argmax(valid[:, ::-1], axis=1)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rnnjax.base import UserError
+from rnnjax.base._arguments import check_list, describe_value
 from rnnjax.data._counted import Counted
 from rnnjax.data._files import raise_at_line, read_blocks
 from rnnjax.data._labelled import name_some
@@ -92,6 +93,10 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8, t
       >>> [(s.words, s.tags) for s in found], found.note()
       ([(['Dogs', 'bark'], ['B-NP', 'B-VP']), (['Yes'], ['O'])], 'passed over: 1 marks between documents')
     """
+    for name, column in (("word", word), ("tag", tag)):
+        if isinstance(column, bool) or not hasattr(column, "__index__"):
+            raise ValueError(f"read_tagged: {name} is the index of a column, got {describe_value(column)}")
+    check_list("read_tagged: tags", tags, str)
     passed: Counter[str] = Counter()
     parts = [part for block in read_blocks(path, encoding) for part in _split_documents(block, passed)]
     firsts = [_split_columns(text)[0] for part in parts for _, text in part if not text.startswith("#")]

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import PyTree, UserError
+from rnnjax.base import PyTree, UserError, check_size
+from rnnjax.base._arguments import check_array, check_list, check_text
 from rnnjax.data._batch import Batch
 from rnnjax.data._files import read_text
 from rnnjax.data._opening import UTF8
@@ -50,6 +51,7 @@ def join_spelled(text: str, name: str = "the text") -> str:
       >>> join_spelled(" t o _ b e \\n o r \\n")
       'to be\\nor\\n'
     """
+    check_text("join_spelled: text", text)
     lines = [line.split(" ") for line in text.split("\n")]
     for number, words in enumerate(lines, 1):
         for word in words:
@@ -85,7 +87,9 @@ class Alphabet(NamedTuple):
     @staticmethod
     def of(text: Iterable[str]) -> Alphabet:
         """Returns the alphabet of a text."""
-        return Alphabet("".join(sorted(set(text))))
+        pieces = list(text) if isinstance(text, Iterable) else text
+        check_list("Alphabet.of: text", pieces, str)
+        return Alphabet("".join(sorted(set(pieces))))
 
     def encode(self, text: str) -> np.ndarray:
         """Returns the symbols of a text, int32 `[len(text)]`.
@@ -93,6 +97,9 @@ class Alphabet(NamedTuple):
         Raises:
           UserError: the text has a character that is not in the alphabet.
         """
+        check_text("Alphabet.encode: text", text)
+        if text and not self.characters:
+            raise UserError("the alphabet has no characters: the text that was learned is empty")
         codes = np.frombuffer(self.characters.encode("utf-32-le"), np.uint32)
         wanted = np.frombuffer(text.encode("utf-32-le"), np.uint32)
         at = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
@@ -149,6 +156,9 @@ def contiguous_rows(
       [[0 1 2 3]
        [4 5 6 0]] 7
     """
+    symbols = np.asarray(check_array("contiguous_rows: symbols", symbols, "[n]", "integer"))
+    check_size("contiguous_rows: rows", rows)
+    check_size("contiguous_rows: window", window)
     n = len(symbols) - 1
     if n < window:
         raise UserError(f"{name} has {len(symbols)} {unit}, fewer than one --truncation of {window} and the next one")
@@ -180,6 +190,9 @@ def reading_stream(name: str, window: int, length: int = 0) -> Stream:
        [4 5]] [ True  True] [[2 3]
        [6 7]]
     """
+
+    check_size("reading_stream: window", window)
+    check_size("reading_stream: length", length, 0)
 
     def next_window(data: PyTree, position: jax.Array, key: jax.Array) -> tuple[Batch, jax.Array]:
         rows: Rows = jax.tree.map(jnp.asarray, data[name])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import UserError
+from rnnjax.base._arguments import check_array, check_is, check_list, check_path
 from rnnjax.data._counted import note_of
 from rnnjax.data._files import raise_at_line, read_bytes
 from rnnjax.data._numerals import POINT, is_number, parse_matrix
@@ -161,8 +162,10 @@ def write_vectors(path: str, words: Sequence[str], table: np.ndarray) -> None:
       >>> read_vectors(str(path)).table.tolist()
       [[1.0, 0.0], [0.0, 1.0]]
     """
+    check_path("write_vectors: path", path)
+    check_list("write_vectors: words", words, str)
     with np.errstate(over="ignore"):
-        table = np.asarray(table, np.float32)
+        table = np.asarray(check_array("write_vectors: table", table), np.float32)
     if table.ndim != 2 or len(words) != len(table) or not table.size or not np.isfinite(table).all():
         raise ValueError(
             f"write_vectors of {len(words)} words and a table {list(table.shape)}: a row [D] of finite "
@@ -201,6 +204,8 @@ def embedding_table(vectors: Vectors, vocabulary: Vocabulary) -> EmbeddingTable:
       >>> table.found, table.init(jax.random.key(0), (3, 2)).shape
       (1, (3, 2))
     """
+    check_is("embedding_table: vectors", vectors, Vectors)
+    check_is("embedding_table: vocabulary", vocabulary, Vocabulary)
     places = {unicodedata.normalize("NFC", word): i for i, word in reversed([*enumerate(vectors.words)])}
     places |= {word: i for i, word in enumerate(vectors.words)}
     at = [places.get(word, places.get(word.lower(), -1)) for word in vocabulary.words]

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rnnjax.base import UserError
+from rnnjax.base import UserError, check_size
+from rnnjax.base._arguments import check_list, check_text, describe_value
 from rnnjax.data._files import read_lines
 from rnnjax.data._opening import UTF8
 
@@ -44,10 +45,20 @@ def tokenise(text: str, lower: bool = True) -> list[str]:
 
     Reference: Unicode Standard Annex 29, rule WB4; Annex 15.
     """
+    check_text("tokenise: text", text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
         text = unicodedata.normalize("NFC", text.lower()) if lower else text
     return _token(text.isascii()).findall(text.lower() if lower else text)
+
+
+def _texts(what: str, words: Iterable[str]) -> list[str]:
+    """Returns words as a list, if they are texts."""
+    if not isinstance(words, Iterable) or isinstance(words, str):
+        raise ValueError(f"{what} is a list of words, got {describe_value(words)}")
+    found = list(words)
+    check_list(what, found, str)
+    return found
 
 
 @functools.cache
@@ -73,6 +84,7 @@ def detokenise(words: Iterable[str]) -> str:
       >>> detokenise(["to", "be", "(", "or", "not", ")", ",", "that", "."])
       'to be (or not), that.'
     """
+    words = _texts("detokenise: words", words)
     pieces: list[str] = []
     last = ""
     for word in words:
@@ -115,6 +127,9 @@ class Vocabulary:
           >>> Vocabulary.of("a b b c c c".split(), cap=3, special=[UNKNOWN]).words
           ('c', 'b', '<unk>')
         """
+        check_size("Vocabulary.of: cap", cap, 0)
+        check_list("Vocabulary.of: special", special, str)
+        words = _texts("Vocabulary.of: words", words)
         if cap and cap <= len(special):
             raise UserError(f"a vocabulary of {cap} words has no room beside {', '.join(special)}")
         ranked = [word for word, _ in Counter(words).most_common()]
@@ -138,7 +153,7 @@ class Vocabulary:
         Raises:
           UserError: neither the word nor `UNKNOWN` is in the vocabulary.
         """
-        unknown, words = self.index.get(UNKNOWN, _PAD), list(words)
+        unknown, words = self.index.get(UNKNOWN, _PAD), _texts("Vocabulary.encode: words", words)
         found = [self.index.get(word, unknown) for word in words]
         if _PAD in found:
             raise UserError(f"the word {words[found.index(_PAD)]!r} is not in the vocabulary, nor is {UNKNOWN}")
@@ -165,7 +180,12 @@ def checked_indices(indices: Iterable[int], n: int) -> list[int]:
       Traceback (most recent call last):
       rnnjax.base.UserError: the symbol 3 is none of 0 to 2
     """
-    found = [operator.index(i) for i in indices]
+    if not isinstance(indices, Iterable):
+        raise ValueError(f"symbols are integers, got {describe_value(indices)}")
+    try:
+        found = [operator.index(i) for i in indices]
+    except TypeError as error:
+        raise ValueError(f"symbols are integers, got {describe_value(indices)}") from error
     for i in found:
         if not 0 <= i < n:
             why = " (-1 stands for logits that are nan)" if i == -1 else ""

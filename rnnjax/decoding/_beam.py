@@ -11,7 +11,7 @@ from jax import lax
 from rnnjax.base import Cell, PyTree, check_number, check_size
 from rnnjax.base._cell import check_cell
 from rnnjax.base._numerics import at_least_single
-from rnnjax.decoding._generate import Decoded, mark_unknown, pad_forced
+from rnnjax.decoding._generate import Decoded, checked_end, mark_unknown, pad_forced, prompted
 from rnnjax.decoding._top import largest
 
 _NEVER = -jnp.inf
@@ -83,8 +83,9 @@ def beam_search(
     check_size("beam_search: n", n)
     check_size("beam_search: width", width)
     check_number("beam_search: length_penalty", length_penalty)
-    weights = cell.weights(params)
-    must, v = pad_forced(forced, n), logits.shape[-1]
+    weights, carry, logits = prompted("beam_search", cell, params, carry, logits)
+    must, v = pad_forced("beam_search", forced, n, logits), logits.shape[-1]
+    end = checked_end("beam_search", end, logits)
 
     def scored(total: jax.Array, length: jax.Array) -> jax.Array:
         power = jnp.asarray(length_penalty, total.dtype)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import check_size
+from rnnjax.base._arguments import check_array
 from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._generate import Decoded, mark_unknown
 from rnnjax.decoding._sampling import likeliest
@@ -51,6 +52,7 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
       >>> print(labels, n)
       [2 2 1 0 0 0] 3
     """
+    logits = _checked_logits("best_path", logits)
     path = likeliest(logits).astype(jnp.int32)
     if valid is not None:
         path = _compact(path, checked_frames("best_path", valid, logits))
@@ -58,15 +60,21 @@ def best_path(logits: jax.Array, valid: jax.Array | None = None) -> tuple[jax.Ar
     return _compact(path, kept), kept.sum().astype(jnp.int32)
 
 
-def checked_frames(name: str, valid: jax.Array, logits: jax.Array) -> jax.Array:
+def _checked_logits(name: str, logits: Any) -> jax.Array:
+    """Returns logits `[T, symbols]`, with at least one frame and one symbol."""
+    return jnp.asarray(check_array(f"{name}: logits", logits, "[T, symbols]", "floating", some=True))
+
+
+def checked_frames(name: str, valid: Any, logits: jax.Array) -> jax.Array:
     """Returns marks of frames.
 
     Raises:
       ValueError: they are not booleans, one for each frame.
     """
-    if not jnp.issubdtype(jnp.result_type(valid), jnp.bool_) or jnp.shape(valid) != jnp.shape(logits)[:1]:
-        said = f"{jnp.result_type(valid)} {list(jnp.shape(valid))}"
-        raise ValueError(f"{name}: valid is boolean {list(jnp.shape(logits)[:1])}, one for each frame, got {said}")
+    valid = check_array(f"{name}: valid", valid, holds="number")
+    if valid.dtype != bool or valid.shape != logits.shape[:1]:
+        said = f"{valid.dtype} {list(valid.shape)}"
+        raise ValueError(f"{name}: valid is boolean {list(logits.shape[:1])}, one for each frame, got {said}")
     return jnp.asarray(valid)
 
 
@@ -106,6 +114,7 @@ def prefix_beam_search(logits: jax.Array, width: int, n: int = 0, valid: jax.Arr
     """
     check_size("prefix_beam_search: width", width)
     check_size("prefix_beam_search: n", n, 0)
+    logits = _checked_logits("prefix_beam_search", logits)
     steps = logits.shape[0]
     n = n or steps
     log_p = jax.nn.log_softmax(at_least_single(logits))

@@ -6,10 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_size, unroll
+from rnnjax.base._arguments import check_array, check_function
 from rnnjax.base._cell import check_cell
+from rnnjax.base._misfits import check_carry, check_key, explained
 from rnnjax.base._numerics import at_least_single
 from rnnjax.decoding._sampling import Sampler
 
@@ -60,7 +63,9 @@ def generate(
     """
     check_cell("generate", cell)
     check_size("generate: n", n)
-    weights = cell.weights(params)
+    check_function("generate: pick", pick)
+    check_key(key)
+    weights, carry, logits = prompted("generate", cell, params, carry, logits)
 
     def body(at: tuple[PyTree, jax.Array], key: jax.Array) -> tuple[tuple[PyTree, jax.Array], jax.Array]:
         carry, logits = at
@@ -86,7 +91,7 @@ def decode(
     Args:
       cell, params, carry, logits, pick, key: as for `generate`.
       n: the maximal length. A text that has not ended by then has no end symbol.
-      end: the symbol that ends a text.
+      end: the symbol that ends a text; -1 for none.
       forced: integers `[up to n]`, a prefix that the text must start with; below 0, or past its end, symbols are free.
 
     Example:
@@ -100,8 +105,10 @@ def decode(
     """
     check_cell("decode", cell)
     check_size("decode: n", n)
-    weights = cell.weights(params)
-    must = pad_forced(forced, n)
+    check_function("decode: pick", pick)
+    check_key(key)
+    weights, carry, logits = prompted("decode", cell, params, carry, logits)
+    must, end = pad_forced("decode", forced, n, logits), checked_end("decode", end, logits)
 
     def going(at: tuple[jax.Array, PyTree, jax.Array, Decoded]) -> jax.Array:
         t, _, _, said = at
@@ -128,10 +135,49 @@ def mark_unknown(found: Decoded) -> Decoded:
     return found._replace(symbols=jnp.where(unknown, jnp.full_like(found.symbols, -1), found.symbols))
 
 
-def pad_forced(forced: jax.Array | None, n: int) -> jax.Array:
-    """Pads forced symbols to `[n]` with -1, which forces nothing."""
+def prompted(what: str, cell: Cell, params: PyTree, carry: PyTree, logits: Any) -> tuple[Any, PyTree, jax.Array]:
+    """Returns the weights, the state and the logits `[symbols]` that a text begins with.
+
+    Raises:
+      ValueError: the params or the carry are not those of the cell, or the logits are not those that it gives.
+    """
+    check_cell(what, cell)
+    logits = jnp.asarray(check_array(f"{what}: logits", logits, "[symbols]", "floating", some=True))
+    symbol = jnp.zeros((), jnp.int32)
+    with explained(cell, symbol, params):
+        weights: Any = cell.weights(params)
+        check_carry(cell, weights, symbol, carry)
+        given = jax.eval_shape(lambda weights, carry: cell.step(weights, carry, symbol, None)[1], weights, carry)
+    if jnp.shape(given) != logits.shape:
+        raise ValueError(f"{what}: logits are {list(logits.shape)}, and the cell gives {list(jnp.shape(given))}")
+    return weights, carry, logits
+
+
+def pad_forced(what: str, forced: Any, n: int, logits: jax.Array) -> jax.Array:
+    """Pads forced symbols to `[n]` with -1, which forces nothing.
+
+    Raises:
+      ValueError: they are not integers `[m]`, or one, where known, is no symbol.
+    """
     free = jnp.full(n, -1, jnp.int32)
-    return free if forced is None else free.at[: forced.shape[0]].set(forced[:n].astype(jnp.int32))
+    if forced is None:
+        return free
+    forced = check_array(f"{what}: forced", forced, "[up to n]", "integer")
+    if not isinstance(forced, jax.core.Tracer) and (np.asarray(forced) >= logits.shape[-1]).any():
+        raise ValueError(f"{what}: forced has {np.max(forced)}, and symbols are from 0 to {logits.shape[-1] - 1}")
+    return free.at[: forced.shape[0]].set(jnp.asarray(forced)[:n].astype(jnp.int32))
+
+
+def checked_end(what: str, end: Any, logits: jax.Array) -> int:
+    """Returns the symbol that ends a text; -1 for none.
+
+    Raises:
+      ValueError: it is no symbol.
+    """
+    check_size(f"{what}: end", end, -1)
+    if not isinstance(end, jax.core.Tracer) and end >= logits.shape[-1]:
+        raise ValueError(f"{what}: end is {end}, and symbols are from 0 to {logits.shape[-1] - 1}")
+    return end
 
 
 def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Array, symbols: jax.Array) -> jax.Array:
@@ -139,7 +185,10 @@ def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Arr
 
     Args:
       cell, params, carry, logits: as for `generate`.
-      symbols: integers `[n]`.
+      symbols: integers `[n]`; one that is no symbol has nan, and so has what follows it if the cell says so.
+
+    Raises:
+      ValueError: something does not fit the cell.
 
     Example: the log-probability of a generated text.
       >>> import jax, jax.numpy as jnp, numpy as np, rnnjax
@@ -151,8 +200,10 @@ def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Arr
       >>> again = log_probabilities(cell, params, *start, said.symbols)[: said.length].sum()
       >>> np.testing.assert_allclose(again, said.log_probability, rtol=1e-4)
     """
-    check_cell("log_probabilities", cell)
-    weights: Any = cell.weights(params)
+    weights, carry, logits = prompted("log_probabilities", cell, params, carry, logits)
+    symbols = jnp.asarray(check_array("log_probabilities: symbols", symbols, "[n]", "integer", some=True))
     _, after = unroll(cell).step(weights, carry, symbols)
     each = jax.nn.log_softmax(at_least_single(jnp.concatenate([logits[None], after[:-1]])))
-    return jnp.take_along_axis(each, symbols[:, None], axis=1)[:, 0]
+    said = jnp.take_along_axis(each, jnp.maximum(symbols, 0)[:, None], axis=1)[:, 0]
+    there = (symbols >= 0) & (symbols < each.shape[-1])
+    return jnp.where(there, said, jnp.full_like(said, jnp.nan))

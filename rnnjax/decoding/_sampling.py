@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import check_number, check_size
+from rnnjax.base._arguments import check_array
+from rnnjax.base._misfits import check_key
+from rnnjax.base._numerics import at_least_single
 
 Sampler = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -32,6 +35,7 @@ def temperature(t: Any) -> Sampler:
     check_number("temperature", t, 0)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        check_key(key)
         logits = _in_floats(logits)
         cold, by = _safe_temperature(t, logits)
         symbol = jnp.where(cold, logits.argmax(-1), jax.random.categorical(key, logits / by))
@@ -45,9 +49,15 @@ def _or_none(symbol: jax.Array, logits: jax.Array, fit: Any = True) -> jax.Array
     return jnp.where((logits.max(-1) > -jnp.inf) & jnp.asarray(fit), symbol, jnp.full_like(symbol, -1))
 
 
-def _in_floats(logits: jax.Array) -> jax.Array:
-    """Returns logits in floating point: a temperature of 0.5 would be 0 as an integer."""
-    return logits if jnp.issubdtype(logits.dtype, jnp.floating) else logits.astype(jnp.float32)
+def _in_floats(logits: Any) -> jax.Array:
+    """Returns logits `[..., symbols]`, at least in single precision.
+
+    A temperature of 0.5 would be 0 as an integer, and noise of 8 bits has ties, of which the first symbol wins.
+    """
+    logits = jnp.asarray(check_array("a sampler's logits", logits))
+    if not logits.ndim or not logits.shape[-1]:
+        raise ValueError(f"a sampler takes logits [..., symbols], got {list(logits.shape)}")
+    return at_least_single(logits) if jnp.issubdtype(logits.dtype, jnp.floating) else logits.astype(jnp.float32)
 
 
 def _is_temperature(t: Any) -> jax.Array:
@@ -75,7 +85,8 @@ def greedy(key: jax.Array, logits: jax.Array) -> jax.Array:
 
 def likeliest(logits: jax.Array) -> jax.Array:
     """Returns the most likely symbol; -1 if a logit is nan or all are -inf."""
-    return _or_none(logits.argmax(-1), _in_floats(logits))
+    logits = _in_floats(logits)
+    return _or_none(logits.argmax(-1), logits)
 
 
 def top_k(k: int, t: Any = 1.0) -> Sampler:
@@ -98,9 +109,9 @@ def top_k(k: int, t: Any = 1.0) -> Sampler:
     draw = temperature(t)
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
+        logits = _in_floats(logits)
         kept, symbols = jax.lax.top_k(logits, min(k, logits.shape[-1]))
-        place = draw(key, kept)
-        return jnp.where(place < 0, jnp.full_like(symbols[place], -1), symbols[place])
+        return _or_none(_at(symbols, draw(key, kept)), logits)  # a nan need not be among the largest
 
     return pick
 
@@ -128,13 +139,18 @@ def nucleus(p: Any, t: Any = 1.0) -> Sampler:
 
     def pick(key: jax.Array, logits: jax.Array) -> jax.Array:
         logits = _in_floats(logits)
-        order = jnp.argsort(-logits)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))  # a sum in half precision stops growing
-        probabilities = jax.nn.softmax(logits[order] / _safe_temperature(t, logits)[1])
-        before = jnp.cumsum(probabilities) - probabilities
-        kept = (before < jnp.asarray(p, logits.dtype)).at[0].set(True)
-        place = draw(key, jnp.where(kept, logits[order], -jnp.inf))
-        fit = (place >= 0) & (jnp.asarray(p) > 0) & (jnp.asarray(p) <= 1)
-        return _or_none(order[place], logits, fit)
+        order = jnp.argsort(-logits, axis=-1)
+        ordered = jnp.take_along_axis(logits, order, -1)
+        probabilities = jax.nn.softmax(ordered / _safe_temperature(t, logits)[1])
+        before = jnp.cumsum(probabilities, -1) - probabilities
+        kept = (before < jnp.asarray(p, logits.dtype)).at[..., 0].set(True)
+        place = draw(key, jnp.where(kept, ordered, -jnp.inf))
+        return _or_none(_at(order, place), logits, (place >= 0) & (jnp.asarray(p) > 0) & (jnp.asarray(p) <= 1))
 
     return pick
+
+
+def _at(symbols: jax.Array, place: jax.Array) -> jax.Array:
+    """Returns the symbol of each row at its place; -1 where the place is."""
+    found = jnp.take_along_axis(symbols, jnp.maximum(place, 0)[..., None], -1)[..., 0]
+    return jnp.where(place < 0, jnp.full_like(found, -1), found)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, Seq
-from rnnjax.base._misfits import check_carry, explained
+from rnnjax.base._arguments import check_array, describe_value
+from rnnjax.base._misfits import check_carry, check_inputs, explained
 
 
 def check_state(what: str, h: Any, axes: str = "[N]") -> jax.Array:
@@ -22,12 +23,36 @@ def check_state(what: str, h: Any, axes: str = "[N]") -> jax.Array:
       Traceback (most recent call last):
       ValueError: lyapunov: h is an array [N] in floating point, got float32 [2, 3]
     """
-    leaves = jax.tree.leaves(h)
-    shown = f"{jnp.result_type(h)} {list(jnp.shape(h))}" if hasattr(h, "dtype") else f"a {type(h).__name__}"
-    array = jnp.asarray(h) if len({jnp.shape(a) for a in leaves}) == 1 else None
-    if array is None or not jnp.issubdtype(array.dtype, jnp.floating) or array.ndim != axes.count(",") + 1:
-        raise ValueError(f"{what} is an array {axes} in floating point, got {shown}")
-    return array
+    return jnp.asarray(check_array(what, h, axes, "floating", some=True))
+
+
+def check_single(what: str, h: jax.Array) -> jax.Array:
+    """Returns an array that is to be decomposed, which half precision cannot be.
+
+    Raises:
+      ValueError: it is in half precision.
+
+    Example:
+      >>> check_single("lyapunov: h", jnp.ones(3, jnp.bfloat16))
+      Traceback (most recent call last):
+      ValueError: lyapunov: h is wanted in single or double precision, got bfloat16 [3]
+    """
+    if jnp.finfo(h.dtype).bits < 32:
+        raise ValueError(f"{what} is wanted in single or double precision, got {describe_value(h)}")
+    return h
+
+
+def first_of(what: str, xs: PyTree) -> PyTree:
+    """Returns the first of a window of inputs.
+
+    Raises:
+      ValueError: there is no step.
+    """
+    leaves = jax.tree.leaves(xs)
+    if not leaves or any(not jnp.ndim(a) or not len(a) for a in leaves if hasattr(a, "shape")):
+        shown = ", ".join(describe_value(a) for a in leaves) or "nothing"
+        raise ValueError(f"{what} takes inputs [T, ...] of at least one step, got {shown}")
+    return jax.tree.map(lambda a: a[0], xs) if all(hasattr(a, "shape") for a in leaves) else xs
 
 
 def start_of(what: str, cell: Cell, params: PyTree, x: PyTree, carry: PyTree) -> tuple[PyTree, PyTree]:
@@ -38,7 +63,10 @@ def start_of(what: str, cell: Cell, params: PyTree, x: PyTree, carry: PyTree) ->
     """
     if isinstance(x, Seq):
         raise ValueError(f"{what} takes plain inputs, got a Seq: give the steps that count, as xs[valid]")
+    if x is None:
+        raise ValueError(f"{what} takes inputs, got None")
     with explained(cell, x, params):
+        check_inputs(cell, x)
         weights = cell.weights(params)
         if carry is not None:
             check_carry(cell, weights, x, carry)

@@ -11,8 +11,9 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from rnnjax.base import Cell, PyTree, check_size
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell
-from rnnjax.dynamics._checks import check_state, start_of
+from rnnjax.dynamics._checks import check_state, first_of, start_of
 
 
 class Flow(NamedTuple):
@@ -78,7 +79,7 @@ def trajectory(cell: Cell, params: PyTree, xs: PyTree, carry: PyTree = None) -> 
       (4, 4)
     """
     check_cell("trajectory", cell)
-    system = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    system = as_map(cell, params, first_of("a trajectory", xs), carry)
     last, before = lax.scan(lambda h, x: (system.advance(h, x), h), system.start, xs)
     return system, jnp.concatenate([before, last[None]])
 
@@ -116,6 +117,7 @@ def gradient_flow(
     Reference: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
     """
     check_cell("gradient_flow", cell)
+    check_function("gradient_flow: part", part)
     (advance, _, unflat), states = trajectory(cell, params, xs, carry)
     rows = jax.jacrev(lambda h: ravel_pytree(part(unflat(h)))[0])(states[-1])
 
@@ -151,7 +153,8 @@ def loss_flow(
       [0.125 0.25  0.5   1.   ]
     """
     check_cell("loss_flow", cell)
-    weights, start = start_of("loss_flow", cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    check_function("loss_flow: loss", loss)
+    weights, start = start_of("loss_flow", cell, params, first_of("loss_flow", xs), carry)
     return flow_of_loss(loss, cell, weights, xs, start)
 
 
@@ -209,6 +212,7 @@ def powers(
     """
     a, h = check_state("powers: a", a, "[N, N]"), check_state("powers: h", h)
     check_size("powers: steps", steps, 0)
+    check_function("powers: activation", activation)
     if a.shape != (h.size, h.size):
         raise ValueError(f"powers takes a [N, N] and h [N], got {list(a.shape)} and {list(h.shape)}")
 

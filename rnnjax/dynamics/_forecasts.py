@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnnjax.base import Cell, PyTree, check_size, run, unroll
+from rnnjax.base import Cell, PyTree, check_number, check_size, run, unroll
+from rnnjax.base._arguments import check_array
 from rnnjax.base._cell import check_cell
-from rnnjax.dynamics._checks import start_of
+from rnnjax.dynamics._checks import first_of, start_of
 
 
 def free_run(cell: Cell, params: PyTree, xs: jax.Array, steps: int) -> jax.Array:
@@ -56,7 +57,7 @@ def left_alone(cell: Cell, params: PyTree, xs: jax.Array) -> tuple[Callable[[jax
       [2.] [4.]
     """
     check_cell("left_alone", cell)
-    weights, first = start_of("left_alone", cell, params, jax.tree.map(lambda a: a[0], xs), None)
+    weights, first = start_of("left_alone", cell, params, first_of("left_alone", xs), None)
 
     def read(carry: PyTree, x: jax.Array) -> tuple[PyTree, jax.Array]:
         return cell.step(weights, carry, x, None)
@@ -80,6 +81,8 @@ def valid_time(ys: jax.Array, truth: jax.Array, limit: float = 0.4) -> jax.Array
       >>> int(valid_time(jnp.array([[0.1], [0.2], [0.9], [0.0]]), jnp.zeros((4, 1))))
       2
     """
+    ys, truth = (check_array(f"valid_time: {name}", a) for name, a in (("ys", ys), ("truth", truth)))
+    check_number("valid_time: limit", limit, 0)
     if jnp.ndim(ys) != 2 or jnp.shape(ys) != jnp.shape(truth):
         given = f"{list(jnp.shape(ys))} and {list(jnp.shape(truth))}"
         raise ValueError(f"valid_time takes ys and truth [T, D], got {given}")

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_number, check_size
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell
-from rnnjax.dynamics._checks import check_state
+from rnnjax.dynamics._checks import check_single, check_state, first_of
 from rnnjax.dynamics._flow import as_map
 
 
@@ -51,6 +52,7 @@ def lyapunov(
     Reference: Benettin, Galgani, Giorgilli, Strelcyn, Lyapunov characteristic exponents for smooth dynamical systems,
     1980.
     """
+    check_function("lyapunov: f", f)
     h = check_state("lyapunov: h", h)
     check_number("lyapunov: dt", dt, 0, without=(0,))
     return _rates(lambda h, _: f(h), h, None, steps, discard, every, count) / jnp.asarray(dt, h.dtype)
@@ -81,7 +83,7 @@ def cell_lyapunov(
     Reference: Engelken, Wolf, Abbott, Lyapunov spectra of chaotic recurrent neural networks, 2023.
     """
     check_cell("cell_lyapunov", cell)
-    system = as_map(cell, params, jax.tree.map(lambda a: a[0], xs), carry)
+    system = as_map(cell, params, first_of("cell_lyapunov", xs), carry)
     check_size("cell_lyapunov: discard", discard, 0)
     steps = len(jax.tree.leaves(xs)[0]) - discard
     if steps < 1:
@@ -109,12 +111,13 @@ def _rates(
 ) -> jax.Array:
     """Returns the sorted means of log abs R_ii per step, over the steps that are not discarded."""
     for name, value, least in (("steps", steps, 1), ("discard", discard, 0), ("every", every, 1), ("count", count, 1)):
-        if value is not None:
+        if value is not None or name != "count":
             check_size(f"lyapunov: {name}", value, least)
     if steps % every or discard % every:
         raise ValueError(f"{discard} steps to discard and {steps} to average: multiples of {every}, at least one")
     if count is not None and count > h.size:
         raise ValueError(f"count={count} exponents of a state of {h.size} numbers: between 1 and {h.size}")
+    check_single("lyapunov: the state", h)
     blocks = (discard + steps) // every
     folded = jax.tree.map(lambda a: a.reshape((blocks, every) + a.shape[1:]), xs)
 

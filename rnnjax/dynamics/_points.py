@@ -11,7 +11,8 @@ import numpy as np
 from jax import lax
 
 from rnnjax.base import check_number, check_positive, check_size
-from rnnjax.dynamics._checks import check_state
+from rnnjax.base._arguments import check_function
+from rnnjax.dynamics._checks import check_single, check_state
 
 
 class Points(NamedTuple):
@@ -62,7 +63,9 @@ def fixed_points(
     Reference: Sussillo, Barak, Opening the black box: low-dimensional dynamics in high-dimensional recurrent neural
     networks, 2013.
     """
+    check_function("fixed_points: f", f)
     starts = check_state("fixed_points: starts", starts, "[n, N]")
+    check_single("fixed_points: starts", starts)
     check_size("fixed_points: steps", steps, 0)
     check_positive("fixed_points: tolerance", tolerance)
     check_number("fixed_points: distance", distance, 0)

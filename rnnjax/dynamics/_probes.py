@@ -5,7 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from rnnjax.base import check_size
+from rnnjax.base import check_number, check_size
+from rnnjax.base._arguments import check_array
+from rnnjax.dynamics._checks import check_single, check_state
 
 
 def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-6) -> jax.Array:
@@ -36,6 +38,12 @@ def memory_curve(states: jax.Array, xs: jax.Array, lags: int, ridge: float = 1e-
 
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
+    states, xs = (
+        jnp.asarray(check_array(f"memory_curve: {name}", a, holds="floating"))
+        for name, a in (("states", states), ("xs", xs))
+    )
+    check_single("memory_curve: states", states)
+    check_number("memory_curve: ridge", ridge, 0)
     if jnp.ndim(xs) != 2 or jnp.ndim(states) != 3 or jnp.shape(states)[:2] != jnp.shape(xs):
         given = f"{list(jnp.shape(states))} and {list(jnp.shape(xs))}"
         raise ValueError(f"memory_curve takes states [B, T, N] and xs [B, T], got {given}")
@@ -68,4 +76,5 @@ def memory_capacity(r2: jax.Array) -> jax.Array:
 
     Reference: Jaeger, Short term memory in echo state networks, 2001.
     """
+    r2 = check_state("memory_capacity: r2", r2, "[lags]")
     return jnp.maximum(r2, jnp.zeros((), r2.dtype)).sum()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from numpy.typing import ArrayLike
 
-from rnnjax.base import Cell, PyTree
+from rnnjax.base import Cell, PyTree, check_size
+from rnnjax.base._arguments import check_array, check_function
 from rnnjax.base._cell import check_cell
+from rnnjax.dynamics._checks import check_single, check_state
 from rnnjax.dynamics._flow import trajectory
 
 _FARTHEST = 60.0  # exp(60) is still finite in single precision
@@ -59,8 +63,10 @@ def spectra(js: jax.Array, sweeps: int = 40, at: ArrayLike | None = None) -> jax
     Reference: Oliveira, Stewart, Exponential splittings of products of matrices and accurately computing singular
     values of long products, 2000.
     """
-    if jnp.ndim(js) != 3 or jnp.shape(js)[1] != jnp.shape(js)[2]:
-        raise ValueError(f"spectra takes Jacobians [T, N, N], got {list(jnp.shape(js))}")
+    js = _check_jacobians("spectra", js)
+    check_size("spectra: sweeps", sweeps, 0)
+    if at is not None:
+        at = _checked_times(at, len(js))
     n, dtype = js.shape[-1], js.dtype
     eye = jnp.eye(n, dtype=dtype)
     # Any orthogonal matrix works; with a random one the scales soon are in descending order.
@@ -109,6 +115,7 @@ def jacobian_bound(js: jax.Array) -> jax.Array:
       >>> print(jnp.exp(jacobian_bound(2 * jnp.tile(jnp.eye(3), (2, 1, 1)))).round(3))
       [4. 2. 1.]
     """
+    js = _check_jacobians("jacobian_bound", js)
     # One at a time: the layout of a batched SVD would propagate to an FFT inside the step, which XLA then rejects.
     return _summed_from(lax.map(lambda j: jnp.log(jnp.linalg.norm(j, ord=2)), js))
 
@@ -130,8 +137,29 @@ def activation_bound(activation: Callable[[jax.Array], jax.Array], u: jax.Array,
 
     Reference: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
     """
+    check_function("activation_bound: activation", activation)
+    u, a = check_state("activation_bound: u", u, "[N, N]"), check_state("activation_bound: a", a, "[T, N]")
+    check_single("activation_bound: u", u)
+    if u.shape != (a.shape[1],) * 2:
+        raise ValueError(f"activation_bound takes u [N, N] and a [T, N], got {list(u.shape)} and {list(a.shape)}")
     slopes = jax.jvp(activation, (a,), (jnp.ones_like(a),))[1]
     return _summed_from(jnp.log(jnp.abs(slopes).max(1)) + jnp.log(jnp.linalg.norm(u, ord=2)))
+
+
+def _check_jacobians(what: str, js: Any) -> jax.Array:
+    """Returns Jacobians `[T, N, N]` as an array."""
+    given = js if hasattr(js, "shape") else check_array(f"{what}: js", js)
+    if jnp.ndim(given) != 3 or jnp.shape(given)[1] != jnp.shape(given)[2]:
+        raise ValueError(f"{what} takes Jacobians [T, N, N], got {list(jnp.shape(given))}")
+    return check_single(f"{what}: js", check_state(f"{what}: js", given, "[T, N, N]"))
+
+
+def _checked_times(at: Any, steps: int) -> jax.Array:
+    """Returns places below the number of steps, `[k]`."""
+    at = check_array("spectra: at", at, "[k]", "integer", some=True)
+    if not isinstance(at, jax.core.Tracer) and not (np.min(at) >= 0 and np.max(at) < steps):
+        raise ValueError(f"spectra: at is from 0 to {steps - 1}, got {np.min(at)} to {np.max(at)}")
+    return jnp.asarray(at)
 
 
 def _summed_from(logs: jax.Array) -> jax.Array:

@@ -10,9 +10,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import check_number, check_positive, check_size
+from rnnjax.base._arguments import check_array, check_function, describe_value
 from rnnjax.dynamics._checks import check_state
 
 _System = Callable[[jax.Array], jax.Array]
+
+
+def _check_size_of(name: str, h: Any, size: int) -> None:
+    """Refuses what is no state of a system of this many numbers; more axes may follow."""
+    shape = check_array(f"{name}: h", h).shape
+    if shape[:1] != (size,):
+        raise ValueError(f"{name}: h is an array [{size}] of real numbers, got {describe_value(h)}")
 
 
 def gingerbread(h: jax.Array) -> jax.Array:
@@ -27,6 +35,7 @@ def gingerbread(h: jax.Array) -> jax.Array:
 
     Reference: Devaney, A piecewise linear model for the zones of instability of an area-preserving map, 1984.
     """
+    _check_size_of("gingerbread", h, 2)
     x, y = h
     return jnp.stack([1 - y + jnp.abs(x), x])
 
@@ -43,6 +52,7 @@ def henon(h: jax.Array) -> jax.Array:
 
     Reference: Henon, A two-dimensional mapping with a strange attractor, 1976.
     """
+    _check_size_of("henon", h, 2)
     x, y = h
     return jnp.stack([1 - 1.4 * x * x + y, 0.3 * x])
 
@@ -59,6 +69,7 @@ def lorenz(h: jax.Array) -> jax.Array:
 
     Reference: Lorenz, Deterministic nonperiodic flow, 1963.
     """
+    _check_size_of("lorenz", h, 3)
     x, y, z = h
     return jnp.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
 
@@ -75,6 +86,7 @@ def rk4(field: _System, dt: float) -> _System:
       >>> round(float(rk4(lambda h: -h, 0.1)(jnp.ones(()))), 4)
       0.9048
     """
+    check_function("rk4: field", field)
     check_number("rk4: dt", dt)
 
     def step(h: jax.Array) -> jax.Array:
@@ -110,6 +122,7 @@ def mackey_glass(delay: float = 17.0, dt: float = 0.1) -> _System:
     width = round(delay / dt) + 1
 
     def step(h: jax.Array) -> jax.Array:
+        h = check_state("mackey_glass: h", h)
         if h.shape != (width,):
             raise ValueError(f"a delay of {delay} in steps of {dt} needs a history [{width}], got {list(h.shape)}")
         first, last = (0.2 * past / (1 + past**10) for past in (h[0], h[1]))
@@ -136,7 +149,13 @@ def logistic(r: Any) -> _System:
 
     Reference: May, Simple mathematical models with very complicated dynamics, 1976.
     """
-    return lambda h: jnp.asarray(r, h.dtype) * h * (1 - h)
+    check_number("logistic: r", r)
+
+    def step(h: jax.Array) -> jax.Array:
+        h = check_state("logistic: h", h)
+        return jnp.asarray(r, h.dtype) * h * (1 - h)
+
+    return step
 
 
 def orbit(
@@ -156,6 +175,9 @@ def orbit(
       >>> print(orbit(lambda h: 2 * h, jnp.ones(1), 3)[:, 0])
       [2. 4. 8.]
     """
+    check_function("orbit: f", f)
+    check_function("orbit: see", see)
+    h = check_state("orbit: h", h)
     check_size("orbit: steps", steps)
     check_size("orbit: discard", discard, 0)
     h = lax.fori_loop(0, discard, lambda _, h: f(h), h)
@@ -188,6 +210,9 @@ def bifurcation(
       >>> [f"{h:.3f}" for h in abs(ends[0]).tolist()], [f"{h:.3f}" for h in ends[1].tolist()]
       (['0.000', '0.000'], ['-0.958', '0.958'])
     """
+    check_function("bifurcation: family", family)
+    check_function("bifurcation: see", see)
+    values = check_state("bifurcation: values", values, "[k]")
     starts = check_state("bifurcation: starts", starts, "[n, N]")
 
     def settled(value: jax.Array) -> jax.Array:

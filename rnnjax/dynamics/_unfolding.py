@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell
 from rnnjax.base._pytrees import path_name
+from rnnjax.dynamics._checks import first_of, start_of
 
 _Kind = Literal["input", "state", "output", "target", "loss"]
 
@@ -91,8 +93,9 @@ def unfold(
     Reference: Goodfellow, Bengio, Courville, Deep learning, 2016, chapter 10.
     """
     check_cell("unfold", cell)
+    check_function("unfold: loss", loss)
+    _, start = start_of("unfold", cell, params, first_of("unfold", xs), None)
     tau = len(jax.tree.leaves(xs)[0])
-    start = cell.initial_carry(cell.weights(params), jax.tree.map(lambda a: a[0], xs))
     y = jax.eval_shape(lambda p: cell.step(cell.weights(p), start, jax.tree.map(lambda a: a[0], xs), None)[1], params)
     targets = [jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), y)] * tau
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_positive, check_size
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import num_steps, tree_where
@@ -53,6 +54,7 @@ def adaptive_tbptt(
     Reference: Aicher, Foti, Fox, Adaptively truncating backpropagation through time to control gradient bias, 2019.
     """
     check_cell("adaptive_tbptt", cell)
+    check_function("adaptive_tbptt: objective", objective)
     check_size("adaptive_tbptt: truncation", truncation, 0)
     check_positive("adaptive_tbptt: tolerance", tolerance)
     check_size("adaptive_tbptt: probes", probes)
@@ -109,6 +111,7 @@ def decay_of_gradient(
       [1.    1.    0.5   0.25  0.125]
     """
     check_cell("decay_of_gradient", cell)
+    check_function("decay_of_gradient: objective", objective)
     single, steps = as_step_cell(cell), num_steps(batch.x)
 
     def last_loss(carries: PyTree, ys: PyTree) -> jax.Array:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_positive
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell
 from rnnjax.data import Batch
 from rnnjax.estimators._base import Estimate, Estimator, score
@@ -68,6 +69,7 @@ def anneal(
     Reference: Kirkpatrick, Gelatt, Vecchi, Optimization by simulated annealing, 1983.
     """
     check_cell("anneal", cell)
+    check_function("anneal: objective", objective)
     check_positive("anneal: scale", scale)
     check_number("anneal: part", part, 0, 1, without=(0,))
     heat = exponential_cooling() if temperature is None else temperature

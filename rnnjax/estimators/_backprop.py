@@ -11,6 +11,7 @@ from jax import lax
 
 from rnnjax._deprecated import with_old_arguments
 from rnnjax.base import Cell, PyTree, Seq, check_size, without_marks
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell, fold, weights_key
 from rnnjax.base._seq import first_step_shape
 from rnnjax.data import Batch
@@ -60,6 +61,7 @@ def backprop(cell: Cell, objective: Objective, truncation: int | None = None) ->
     trajectories, 1990.
     """
     check_cell("backprop", cell)
+    check_function("backprop: objective", objective)
     if truncation is not None:
         check_size("backprop: truncation", truncation, 0)
 
@@ -129,6 +131,7 @@ def sliding_tbptt(cell: Cell, objective: Objective, advance: int, truncation: in
     trajectories, 1990 (BPTT(h; h')).
     """
     check_cell("sliding_tbptt", cell)
+    check_function("sliding_tbptt: objective", objective)
     check_size("sliding_tbptt: advance", advance)
     check_size("sliding_tbptt: truncation", truncation)
     if advance > truncation:

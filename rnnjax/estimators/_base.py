@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, tree_where, without_marks
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell, fold, weights_key
 from rnnjax.base._seq import first_step_shape, num_steps, tree_zeros
 from rnnjax.data import Batch
@@ -96,6 +97,7 @@ def score(
       75.0
     """
     check_cell("score", cell)
+    check_function("score: objective", objective)
     weights = cell.weights(params, weights_key(key))
 
     def example(carry: PyTree, batch: Batch, key: jax.Array | None) -> tuple[Metrics, PyTree]:

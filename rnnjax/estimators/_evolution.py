@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rnnjax._deprecated import with_old_arguments
 from rnnjax.base import Cell, PyTree, check_positive, check_size, tree_where, without_fast
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell, fold, weights_key
 from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Batch
@@ -101,6 +102,7 @@ def forward(cell: Cell, objective: Objective, truncation: int | None = None) -> 
     descent, 2022.
     """
     check_cell("forward", cell)
+    check_function("forward: objective", objective)
     if truncation is not None:
         check_size("forward: truncation", truncation, 0)
 
@@ -176,6 +178,7 @@ def es(cell: Cell, objective: Objective, truncation: int | None = None, sigma: A
     et al., Understanding and correcting pathologies in the training of learned optimizers, 2019 (truncated).
     """
     check_cell("es", cell)
+    check_function("es: objective", objective)
     if truncation is not None:
         check_size("es: truncation", truncation, 0)
     check_positive("es: sigma", sigma)
@@ -228,6 +231,7 @@ def pes(cell: Cell, objective: Objective, truncation: int | None = None, sigma: 
     persistent evolution strategies, 2021.
     """
     check_cell("pes", cell)
+    check_function("pes: objective", objective)
     return _with_pairs("pes", cell, objective, truncation, sigma, fresh=True)
 
 
@@ -261,6 +265,7 @@ def nres(cell: Cell, objective: Objective, truncation: int | None = None, sigma:
     Reference: Li et al., Variance-reduced gradient estimation via noise-reuse in online evolution strategies, 2023.
     """
     check_cell("nres", cell)
+    check_function("nres: objective", objective)
     return _with_pairs("nres", cell, objective, truncation, sigma, fresh=False)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.base import Cell, PyTree
+from rnnjax.base._arguments import check_function
 from rnnjax.base._cell import check_cell, weights_key
 from rnnjax.cells import log_probability
 from rnnjax.credit import NotAdmitted
@@ -48,6 +49,7 @@ def score_function(cell: Cell, objective: Objective) -> Estimator:
     1992.
     """
     check_cell("score_function", cell)
+    check_function("score_function: objective", objective)
 
     def init(params: PyTree, batch: Batch) -> PyTree:
         check_whole_sequences("score_function", batch)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from rnnjax.base._arguments import check_text
+
 # Whether the higher value of a metric is the better one.
 HIGHER_IS_BETTER: Mapping[str, bool] = {
     "loss": False,
@@ -61,11 +63,12 @@ def criterion(text: str) -> Criterion:
       ValueError: write max:distance or min:distance: which is better is known of loss, bits, perplexity, error,
       accuracy, exact, f1, bleu
     """
+    check_text("criterion: text", text)
     way, colon, name = text.partition(":")
     if colon and name and way in ("max", "min"):
         return Criterion(name, way == "max")
     if text not in HIGHER_IS_BETTER:
         known = ", ".join(HIGHER_IS_BETTER)
-        plain = name if colon else text
+        plain = " ".join((name if colon else text).split())
         raise ValueError(f"write max:{plain} or min:{plain}: which is better is known of {known}")
     return Criterion(text, HIGHER_IS_BETTER[text])

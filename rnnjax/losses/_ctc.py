@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ import numpy as np
 import optax
 from jax import lax
 
-from rnnjax.base import PyTree, Seq, without_marks
+from rnnjax.base import PyTree, Seq, check_size, without_marks
+from rnnjax.base._arguments import check_array, check_is, check_list
 from rnnjax.base._numerics import at_least_single
 from rnnjax.data import Batch
 from rnnjax.decoding import best_path
@@ -34,16 +36,18 @@ def frames_needed(labels: jax.Array) -> jax.Array:
       >>> print(frames_needed(jnp.array([3, 3, 1, 0, 0])))
       4
     """
-    _check_integers("frames_needed", labels)
+    labels = _check_integers("frames_needed", labels)
     there = labels != 0
     return (there.sum() + (there[1:] & (labels[1:] == labels[:-1])).sum()).astype(jnp.int32)
 
 
-def _check_integers(name: str, labels: jax.Array) -> None:
-    """Refuses labels that are not a row of integers."""
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or jnp.ndim(labels) != 1:
-        said = f"{jnp.result_type(labels)} {list(jnp.shape(labels))}"
-        raise ValueError(f"{name} takes labels that are integers [N], got {said}")
+def _check_integers(name: str, labels: Any) -> jax.Array:
+    """Returns labels, and refuses what is not a row of integers."""
+    given = labels if hasattr(labels, "dtype") else np.zeros(0, int) if labels in ([], ()) else labels
+    array = check_array(f"{name}: labels", given, holds="number")
+    if not jnp.issubdtype(array.dtype, jnp.integer) or array.ndim != 1:
+        raise ValueError(f"{name} takes labels that are integers [N], got {array.dtype} {list(array.shape)}")
+    return jnp.asarray(array)
 
 
 def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -73,10 +77,10 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
 
     Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006.
     """
-    check_floats("ctc", logits)
+    logits = check_floats("ctc", logits, some=True)
     if jnp.ndim(logits) != 2:
         raise ValueError(f"ctc takes logits [T, 1 + labels] of one example, got {list(jnp.shape(logits))}")
-    _check_integers("ctc", labels)
+    labels = _check_integers("ctc", labels)
     there = jnp.ones(logits.shape[0], bool) if valid is None else checked_frames("ctc", valid, logits)
     logits, padding = at_least_single(jnp.where(there[:, None], logits, jnp.zeros_like(logits))), labels == 0
     fit = jnp.isfinite(logits.max())
@@ -115,6 +119,7 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
       >>> print(objective(jnp.zeros((2, 3)), Batch(x=None, y=jnp.array([1, 1])))["loss"].weight)
       0.0
     """
+    check_is("label_ctc: batch", batch, Batch)
     logits, valid = without_marks(outputs), outputs.valid if isinstance(outputs, Seq) else None
     there = jnp.asarray(True) if batch.mask is None else batch.mask
     nats = ctc(logits, batch.y, valid)
@@ -145,7 +150,7 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
       integers `[]`
 
     Raises:
-      ValueError: a or b are not integers.
+      ValueError: a or b are not integers, or n or m, where known, are not from 0 to the length.
 
     Example:
       >>> import jax.numpy as jnp
@@ -155,8 +160,8 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
 
     Reference: Levenshtein, Binary codes capable of correcting deletions, insertions, and reversals, 1966.
     """
-    for symbols in (a, b):
-        _check_integers("edit_distance", symbols)
+    a, b = (_check_integers("edit_distance", symbols) for symbols in (a, b))
+    n, m = (_check_count(f"edit_distance: {name}", k, of) for name, k, of in (("n", n, a), ("m", m, b)))
     at = jnp.arange(b.shape[0] + 1, dtype=jnp.int32)
 
     def body(row: jax.Array, here: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -171,6 +176,15 @@ def edit_distance(a: jax.Array, b: jax.Array, n: jax.Array, m: jax.Array) -> jax
     return row[m]
 
 
+def _check_count(what: str, n: Any, symbols: jax.Array) -> Any:
+    """Returns how many symbols count, and refuses a number of them that there are not."""
+    if not isinstance(n, jax.core.Tracer):
+        array = check_array(what, n, "[]", "integer")
+        if not 0 <= int(array) <= symbols.shape[0]:
+            raise ValueError(f"{what} is from 0 to {symbols.shape[0]}, got {int(array)}")
+    return n
+
+
 def check_lengths(
     frames: Sequence[int], labels: Sequence[np.ndarray], names: Sequence[str], symbols: int | None = None
 ) -> None:
@@ -183,7 +197,7 @@ def check_lengths(
       symbols: number of logits, including the blank; None if unknown, then labels are only checked to be at least 1.
 
     Raises:
-      ValueError: names the first such example, or one whose labels are not integers.
+      ValueError: names the first such example, or one whose labels are not integers; or the lists differ in length.
 
     Example:
       >>> import numpy as np
@@ -191,7 +205,15 @@ def check_lengths(
       Traceback (most recent call last):
       ValueError: a.wav: 3 labels need 4 frames (one each, a blank between two alike), and there are 3
     """
+    for what, value in (("frames", frames), ("labels", labels), ("names", names)):
+        check_list(f"check_lengths: {what}", value)
+    if not len(frames) == len(labels) == len(names):
+        raise ValueError(f"check_lengths: {len(frames)} frames, {len(labels)} labels and {len(names)} names: one each")
+    if symbols is not None:
+        check_size("check_lengths: symbols", symbols)
     for n, y, name in zip(frames, labels, names):
+        check_size(f"{name}: the number of frames", n, 0)
+        y = check_array(f"{name}: labels", y, "[N]", "number")
         if not np.issubdtype(np.asarray(y).dtype, np.integer):
             raise ValueError(f"{name}: labels are integers, got {np.asarray(y).dtype}")
         wrong = y[(y < 1) | (y >= (np.inf if symbols is None else symbols))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import optax
 from jax import lax
 
 from rnnjax.base import PyTree, Seq, without_marks
+from rnnjax.base._arguments import check_array, check_is
 from rnnjax.base._numerics import at_least_single
 from rnnjax.data import Batch
 from rnnjax.losses._unread import zero_where
@@ -62,10 +63,10 @@ def mean(values: jax.Array, mask: jax.Array | None = None) -> Mean:
       >>> float(mean(jnp.array([1.0, 3.0, jnp.nan]), jnp.array([True, True, False])).value())
       2.0
     """
-    values = _in_floats(values)
+    values = _in_floats(check_array("mean: values", values, holds="number"))
     if mask is None:
         return Mean(values.sum(), jnp.full((), values.size, values.dtype))
-    mask = jnp.asarray(mask)
+    mask = jnp.asarray(check_array("mean: mask", mask, holds="number"))
     if mask.dtype != bool or mask.shape != values.shape[: mask.ndim]:
         raise ValueError(
             f"a mask of values {list(values.shape)} is boolean, of the shape of their leading axes, "
@@ -94,7 +95,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> print(cross_entropy(jnp.zeros(8), jnp.int32(3)).round(4))  # ln 8
       2.0794
     """
-    check_floats("cross_entropy", logits)
+    logits = check_floats("cross_entropy", logits, some=True)
+    labels = check_array("cross_entropy: labels", labels, holds="number")
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or jnp.shape(labels) != jnp.shape(logits)[:-1]:
         raise ValueError(
             f"cross_entropy of logits {list(jnp.shape(logits))} takes integer labels {list(jnp.shape(logits)[:-1])}, "
@@ -107,20 +109,28 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return nats + jnp.where(fit, jnp.zeros_like(nats), jnp.full_like(nats, jnp.nan))
 
 
-def check_floats(name: str, logits: jax.Array) -> None:
-    """Refuses logits that are not in floating point, such as predicted classes.
+def check_floats(name: str, logits: Any, some: bool = False) -> jax.Array:
+    """Returns logits, and refuses what is not in floating point, such as predicted classes.
+
+    Args:
+      name: of the loss, for the message.
+      logits: an array or a list.
+      some: whether there is an axis of symbols, with at least one.
 
     Raises:
-      ValueError: they are integers, booleans or complex numbers.
+      ValueError: they are integers, booleans or complex numbers, or have no symbols.
 
     Example:
       >>> check_floats("ctc", np.array([[0, 1]], np.int32))
       Traceback (most recent call last):
       ValueError: ctc takes logits in floating point, got int32 [1, 2]
     """
-    if not jnp.issubdtype(jnp.result_type(logits), jnp.floating):
-        said = f"{jnp.result_type(logits)} {list(jnp.shape(logits))}"
-        raise ValueError(f"{name} takes logits in floating point, got {said}")
+    array = check_array(f"{name}: logits", logits, holds="number")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} takes logits in floating point, got {array.dtype} {list(array.shape)}")
+    if some and (not array.ndim or not array.shape[-1]):
+        raise ValueError(f"{name} takes logits [..., symbols], got {list(array.shape)}")
+    return jnp.asarray(array)
 
 
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -136,7 +146,8 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       >>> print(binary_cross_entropy(jnp.float32(0), jnp.float32(1)).round(4))  # ln 2
       0.6931
     """
-    check_floats("binary_cross_entropy", logits)
+    logits = check_floats("binary_cross_entropy", logits)
+    labels = check_array("binary_cross_entropy: labels", labels)
     _check_same_shape("binary_cross_entropy", logits, labels)
     labels, logits = _in_floats(labels), _in_floats(logits)
     odd = jnp.isfinite(labels) & ((labels < 0) | (labels > 1))
@@ -154,13 +165,14 @@ def squared_error(y: jax.Array, target: jax.Array) -> jax.Array:
     """Returns (y - target)^2, elementwise, without a factor of one half, at least in float32.
 
     Raises:
-      ValueError: y and target have different shapes, so that broadcasting would pair each with all.
+      ValueError: y and target have different shapes, so that broadcasting would pair each with all, or are complex.
 
     Example:
       >>> import jax.numpy as jnp
       >>> float(squared_error(jnp.float32(3), jnp.float32(1)))
       4.0
     """
+    y, target = check_array("squared_error: y", y), check_array("squared_error: target", target)
     _check_same_shape("squared_error", y, target)
     y, target = _in_floats(y), _in_floats(target)
     fault = _fault(jnp.square(y - target))
@@ -193,6 +205,7 @@ def counted_mask(outputs: PyTree, batch: Batch) -> jax.Array | None:
       >>> print(counted_mask(outputs, Batch(None, jnp.zeros(3), mask=jnp.array([False, True, True]))))
       [False  True False]
     """
+    check_is("an objective's batch", batch, Batch)
     valid = outputs.valid if isinstance(outputs, Seq) else None
     if batch.mask is None or valid is None:
         return batch.mask if valid is None else valid
@@ -217,7 +230,7 @@ def classify(outputs: PyTree, batch: Batch) -> Metrics:
       >>> float(metrics["accuracy"].value())
       0.5
     """
-    logits, mask = without_marks(outputs), counted_mask(outputs, batch)
+    logits, mask = check_floats("classify", without_marks(outputs), some=True), counted_mask(outputs, batch)
     nats = mean(cross_entropy(logits, batch.y), mask)
     _check_labels(batch.y, mask, logits.shape[-1])
     right = at_least_single((logits.argmax(-1) == batch.y).astype(logits.dtype))
@@ -245,4 +258,5 @@ def regress(outputs: PyTree, batch: Batch) -> Metrics:
       >>> float(regress(jnp.ones((3, 1)), Batch(x=None, y=jnp.zeros((3, 1))))["loss"].value())
       1.0
     """
-    return {"loss": mean(squared_error(without_marks(outputs), batch.y), counted_mask(outputs, batch))}
+    mask = counted_mask(outputs, batch)
+    return {"loss": mean(squared_error(without_marks(outputs), batch.y), mask)}

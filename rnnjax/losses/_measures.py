@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnnjax.base import check_size
+from rnnjax.base._arguments import check_array, check_list
+
 
 class F1(NamedTuple):
     """Precision, recall and their harmonic mean; 0 where a denominator is 0."""
@@ -41,6 +44,7 @@ def confusion_matrix(
       [[1 1]
        [0 1]]
     """
+    check_size("confusion_matrix: classes", classes)
     said, true = _counted(predicted, labels, mask)
     wrong = [y for y in (said, true) if y.size and not (y.min() >= 0 and y.max() < classes)]
     if wrong:
@@ -51,13 +55,16 @@ def confusion_matrix(
 def _counted(predicted: ArrayLike, labels: ArrayLike, mask: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the integers that count, flattened."""
     said, true = np.asarray(predicted), np.asarray(labels)
-    counts = np.ones(true.shape, bool) if mask is None else np.asarray(mask, bool)
+    counts = np.ones(true.shape, bool) if mask is None else np.asarray(mask)
+    if counts.dtype != bool and counts.size:
+        raise ValueError(f"mask is an array of booleans, got {counts.dtype} {list(counts.shape)}")
     if not said.shape == true.shape == counts.shape:
         raise ValueError(
             f"predicted {list(said.shape)}, labels {list(true.shape)}, mask {list(counts.shape)}: one shape"
         )
     if not all(np.issubdtype(y.dtype, np.integer) or not y.size for y in (said, true)):
         raise ValueError(f"predicted and labels are integers, got {said.dtype} and {true.dtype}")
+    counts = counts.astype(bool)
     return said[counts].astype(np.int64), true[counts].astype(np.int64)
 
 
@@ -83,7 +90,7 @@ def macro_f1(confusion: ArrayLike) -> float:
 
     Reference: Yang, Liu, A re-examination of text categorization methods, 1999.
     """
-    m = np.asarray(confusion, float)
+    m = np.asarray(check_array("macro_f1: confusion", confusion), float)
     if m.ndim != 2 or m.shape[0] != m.shape[1] or not (np.isfinite(m) & (m >= 0)).all():
         raise ValueError(f"macro_f1 takes a matrix [classes, classes] of counts, got {list(m.shape)} or a bad count")
     either = m.sum(0) + m.sum(1)
@@ -113,6 +120,7 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
     Reference: Tjong Kim Sang, Buchholz, Introduction to the CoNLL-2000 shared task: chunking, 2000.
     """
+    check_list("spans: tags", tags, str)
     return list(_walk(tags))
 
 
@@ -153,6 +161,10 @@ def span_f1(predicted: Sequence[Sequence[str]], labels: Sequence[Sequence[str]])
 
     Reference: Tjong Kim Sang, De Meulder, Introduction to the CoNLL-2003 shared task, 2003.
     """
+    for what, given in (("predicted", predicted), ("labels", labels)):
+        check_list(f"span_f1: {what}", given)
+        for tags in given:
+            check_list(f"span_f1: {what}", tags, str)
     lengths = [len(a) for a in predicted], [len(a) for a in labels]
     if lengths[0] != lengths[1]:
         raise ValueError(f"span_f1: sentences of {lengths[0][:5]} and {lengths[1][:5]} words: one tag for each word")

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from rnnjax.base._arguments import check_array, check_list
+
 
 def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[str], title: str = "") -> Figure:
     """Draws an alignment: a row per generated word, a column per source word, darker for a larger weight.
@@ -26,7 +28,12 @@ def draw_alignment(weights: ArrayLike, source: Sequence[str], target: Sequence[s
       >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
       ['ein', 'hund']
     """
-    shown = np.asarray(weights)
+    shown = np.asarray(check_array("draw_alignment: weights", weights, "[target, source]"))
+    check_list("draw_alignment: source", source, str)
+    check_list("draw_alignment: target", target, str)
+    if shown.shape != (len(target), len(source)):
+        words = f"{len(target)} and {len(source)} words"
+        raise ValueError(f"draw_alignment: weights are [target, source], got {list(shown.shape)} for {words}")
     figure = Figure(figsize=(1.6 + 0.3 * len(source), 1.4 + 0.3 * len(target)))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import ArrayLike
 
+from rnnjax.base._arguments import check_dict
 from rnnjax.plotting._curves import COLOURS, GREY, Run, draw_curves
 
 _FLOOR = 1e-8  # smaller values are drawn at the left edge
@@ -60,6 +61,7 @@ def draw_audits(panels: Mapping[str, AuditPanel]) -> Figure:
       >>> len(draw_audits({"lstm": AuditPanel({"tbptt 5": rule}, ["0", "1-9"], [0.8, 0.3])}).axes)
       2
     """
+    check_dict("draw_audits: panels", panels, AuditPanel, some=True)
     rows = [1.6 + 0.27 * len(panel.lines) for panel in panels.values()]
     lags = max((len(panel.lags) for panel in panels.values()), default=1)
     figure = Figure(figsize=(5.5 + 0.7 * lags, sum(rows)), layout="constrained")
@@ -126,6 +128,7 @@ def draw_against_truncation(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], ti
       >>> draw_against_truncation({"lstm": ([1, 10], [0.5, 0.1])}, "tbptt").axes[0].get_xscale()
       'log'
     """
+    check_dict("draw_against_truncation: lines", lines, tuple, some=True)
     runs = {name: Run(valid_steps=truncations, valid=errors) for name, (truncations, errors) in lines.items()}
     figure = draw_curves(
         runs, xlabel="truncation (steps)", ylabel="|estimate - exact| / |exact|", title=title, log=False

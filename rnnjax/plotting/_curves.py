@@ -16,6 +16,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import ArrayLike
 
 from rnnjax._deprecated import with_old_arguments
+from rnnjax.base._arguments import check_array, check_dict, check_is, check_list, check_path, describe_value
 from rnnjax.runs import atomic_write
 
 # Okabe and Ito's colour-blind safe palette without its pale colours; line styles to combine them with.
@@ -78,6 +79,7 @@ def draw_curves(
       >>> figure.axes[0].get_ylabel()
       'loss (nats)'
     """
+    check_dict("draw_curves: runs", runs, Run)
     figure = Figure(figsize=(6.4, 4.0))
     FigureCanvasAgg(figure)
     _panel(figure, figure.add_subplot(), CurvePanel(ylabel, runs, baselines or {}), xlabel, title, log)
@@ -113,6 +115,7 @@ def draw_panels(panels: Sequence[CurvePanel], *, xlabel: str = "step", title: st
       >>> [axes.get_ylabel() for axes in figure.axes]
       ['loss (nats)', 'accuracy']
     """
+    check_list("draw_panels: panels", panels, CurvePanel, some=True)
     figure = Figure(figsize=(6.4, 1.0 + 3.0 * len(panels)))
     FigureCanvasAgg(figure)
     figure.subplots_adjust(hspace=0.25)
@@ -160,7 +163,12 @@ def draw_gallery(images: ArrayLike, labels: Sequence[Any], predicted: Sequence[A
       >>> [axes.get_title() for axes in figure.axes]
       ['3', '1, is 7']
     """
-    shown = np.asarray(images)
+    shown = np.asarray(check_array("draw_gallery: images", images, "[n, height, width]", some=True))
+    for what, words in (("labels", labels), ("predicted", predicted)):
+        if not hasattr(words, "__len__") or isinstance(words, str) or len(words) != len(shown):
+            raise ValueError(
+                f"draw_gallery: {what} are one for each of {len(shown)} images, got {describe_value(words)}"
+            )
     columns = min(len(shown), 8)
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(columns, 1.25 * rows + 0.4), layout="constrained")
@@ -188,6 +196,8 @@ def save(path: str | os.PathLike[str], figure: Figure) -> None:
       >>> path.read_text()[:5]
       '<?xml'
     """
+    check_path("plotting.save: path", path)
+    check_is("plotting.save: figure", figure, Figure)
     kind = os.path.splitext(os.fspath(path))[1].removeprefix(".") or "png"
     picture = io.BytesIO()
     figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
+from rnnjax.base._arguments import check_array, check_dict
 from rnnjax.plotting._curves import COLOURS, GREY, STYLES
 
 _FEWEST, _MOST = 1e-20, 1e20  # values outside this range are not drawn
@@ -42,6 +43,7 @@ def draw_flows(panels: Mapping[str, Panel], xlabel: str, ylabel: str) -> Figure:
       >>> draw_flows({"lstm": Panel({"bound": [0.2, 0.1, 0.0]})}, "t (steps)", "norm").axes[0].get_yscale()
       'log'
     """
+    check_dict("draw_flows: panels", panels, Panel, some=True)
     figure = Figure(figsize=(0.9 + 3.2 * len(panels), 3.9), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -98,7 +100,8 @@ def draw_portrait(
       >>> draw_portrait(np.eye(2), {}, "two points").axes[0].get_xlabel()
       '$x$'
     """
-    x, y = np.asarray(points, float).T
+    x, y = _points("points", points).T
+    check_dict("draw_portrait: orbits", orbits)
     counts, xs, ys = np.histogram2d(x, y, bins=300)
     figure = Figure(figsize=(6.4, 6.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -107,7 +110,7 @@ def draw_portrait(
     field = np.ma.masked_equal(counts.T, 0)
     image = axes.pcolormesh(xs, ys, field, cmap="viridis_r", norm=norm, rasterized=True)
     for i, (name, orbit) in enumerate(orbits.items()):
-        ox, oy = np.asarray(orbit, float).T
+        ox, oy = _points(f"the orbit {name!r:.40}", orbit).T
         axes.plot(ox, oy, "o", color=COLOURS[1 + i], markersize=2.5, label=name)
     wide = (xs[-1] - xs[0]) / (ys[-1] - ys[0])
     axes.set_aspect("equal" if 1 / 3 < wide < 3 else "auto")
@@ -121,6 +124,14 @@ def draw_portrait(
     if orbits:
         figure.legend(loc="outside lower center", ncols=len(orbits), frameon=False, fontsize=9, markerscale=2)
     return figure
+
+
+def _points(what: str, points: ArrayLike) -> np.ndarray:
+    """Returns points of a plane `[n, 2]`, finite."""
+    array = np.asarray(check_array(f"draw_portrait: {what}", points, "[n, 2]", some=True), float)
+    if array.shape[1] != 2 or not np.isfinite(array).all():
+        raise ValueError(f"draw_portrait: {what} are finite [n, 2], got {list(array.shape)}, or nan or inf among them")
+    return array
 
 
 def draw_bifurcations(
@@ -139,7 +150,13 @@ def draw_bifurcations(
       >>> draw_bifurcations([1, 2], [[0.0], [0.5]], [0.0, -9.0], ("r", "x")).axes[1].get_xlabel()
       '$r$'
     """
-    values, points, exponents = (np.asarray(a, float) for a in (values, points, exponents))
+    wanted = (("values", values, "[k]"), ("points", points, "[k, n]"), ("exponents", exponents, "[k]"))
+    values, points, exponents = (
+        np.asarray(check_array(f"draw_bifurcations: {what}", a, axes, some=True), float) for what, a, axes in wanted
+    )
+    if not len(values) == len(points) == len(exponents) or not np.isfinite(values).all():
+        sizes = f"{len(values)}, {len(points)} and {len(exponents)}"
+        raise ValueError(f"draw_bifurcations takes k finite values, points [k, n] and k exponents, got {sizes}")
     figure = Figure(figsize=(7.2, 5.8), layout="constrained")
     FigureCanvasAgg(figure)
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))

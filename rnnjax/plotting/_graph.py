@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
+from rnnjax.base._arguments import check_is
 from rnnjax.dynamics import Graph
 from rnnjax.dynamics._unfolding import Edge, Node
 from rnnjax.plotting._curves import COLOURS, GREY
@@ -39,6 +40,7 @@ def draw_unfolded(graph: Graph, title: str = "") -> Figure:
       >>> len(draw_unfolded(Graph([x, h], [Edge(x, h, ("w",))], {})).axes[0].patches)
       3
     """
+    check_is("draw_unfolded: graph", graph, Graph)
     places = layout(graph)
     spots = np.array(list(places.values()))
     low, high = spots.min(0) - 0.7, spots.max(0) + 0.7

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from rnnjax.base._arguments import check_array, check_dict
 from rnnjax.plotting._curves import COLOURS, DASHES, GREY
 
 _FAR = 3.0  # eigenvalues beyond this modulus are counted, not drawn
@@ -29,6 +30,13 @@ def draw_singular_values(panels: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> F
       >>> draw_singular_values({"trained": ([1], [[0.0, -1.0]])}).axes[0].get_title("left")
       'trained'
     """
+    check_dict("draw_singular_values: panels", panels, tuple, some=True)
+    for name, (lags, logs) in panels.items():
+        found = check_array(f"draw_singular_values: {name!r:.40}", logs, "[k, N]", some=True).shape
+        if np.shape(lags) != found[:1]:
+            raise ValueError(
+                f"draw_singular_values takes lags [k] and logs [k, N], got {list(np.shape(lags))}, {[*found]}"
+            )
     figure = Figure(figsize=(0.9 + 3.6 * len(panels), 3.7), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -62,6 +70,7 @@ def draw_clouds(rows: Mapping[str, Mapping[str, Sequence[ArrayLike]]]) -> Figure
       >>> draw_clouds({"recurrent matrix": {"step 0": [[1j, -1j]]}}).axes[0].get_ylabel()
       'recurrent matrix\\nimaginary part'
     """
+    check_dict("draw_clouds: rows", rows, Mapping, some=True)
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     figure = Figure(figsize=(0.7 + 2.9 * len(columns), 0.5 + 3.0 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)

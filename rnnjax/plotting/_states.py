@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from rnnjax.base._arguments import check_array, check_dict, check_list
 from rnnjax.plotting._curves import COLOURS, GREY, STYLES
 
 _MARKS = ("o", "X", "^", "s", "D", "v")  # for points with 0, 1, 2, .. unstable directions
@@ -30,7 +31,12 @@ def draw_projection(trajectories: ArrayLike, points: ArrayLike, unstable: ArrayL
       >>> draw_projection(states, states[:, 0], [0, 1], "two points").axes[0].get_title("left")
       'two points'
     """
-    states, points, unstable = np.asarray(trajectories, float), np.asarray(points, float), np.asarray(unstable)
+    states = np.asarray(check_array("draw_projection: trajectories", trajectories, "[n, T, N]", some=True), float)
+    points = np.asarray(check_array("draw_projection: points", points, "[k, N]"), float)
+    unstable = np.asarray(check_array("draw_projection: unstable", unstable, "[k]", "integer"))
+    if states.shape[2] < 3 or points.shape != (len(unstable), states.shape[2]) or not np.isfinite(states).all():
+        shapes = f"{list(states.shape)}, {list(points.shape)} and {list(unstable.shape)}"
+        raise ValueError(f"draw_projection takes finite states [n, T, N], N from 3, [k, N] and [k], got {shapes}")
     flat = states.reshape(-1, states.shape[-1])
     mean, axes_of, shares = principal(flat)
     figure = Figure(figsize=(6.8, 5.4), layout="constrained")
@@ -75,6 +81,11 @@ def draw_sentence(words: Sequence[str], lines: Mapping[str, ArrayLike], ylabel: 
       >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
       ['the', 'sky', '?']
     """
+    check_list("draw_sentence: words", words, str, some=True)
+    check_dict("draw_sentence: lines", lines, some=True)
+    for name, logs in lines.items():
+        if len(check_array(f"draw_sentence: {name!r:.40}", logs, "[T]")) > len(words):
+            raise ValueError(f"draw_sentence: {name!r:.40} has {np.size(logs)} numbers for {len(words)} words")
     figure = Figure(figsize=(max(5.0, 0.24 * len(words) + 1), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -265,6 +265,9 @@ def ideal_accuracy(coherence: float, length: int, noise: float) -> float:
       >>> round(ideal_accuracy(0.25, 16, 1.0), 4)  # Phi(1)
       0.8413
     """
+    check_number("ideal_accuracy: coherence", coherence)
+    check_size("ideal_accuracy: length", length, 0)
+    check_number("ideal_accuracy: noise", noise, 0)
     if coherence == 0:
         return 0.5
     return 1.0 if noise == 0 else 0.5 * (1 + math.erf(math.sqrt(length / 2) * abs(coherence) / noise))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import SourceTarget
+from rnnjax.base._arguments import check_text
 from rnnjax.data import Batch
 from rnnjax.tasks._synthetic import Task
 
@@ -42,6 +43,10 @@ def encode_words(text: str) -> list[int]:
       >>> [WORDS[symbol] for symbol in encode_words("a small red cross")]
       ['a', 'small', 'red', 'cross']
     """
+    check_text("encode_words: text", text)
+    unknown = [word for word in text.split() if word not in WORDS]
+    if unknown:
+        raise ValueError(f"encode_words: {unknown[0]!r:.40} is none of the {len(WORDS) - 1} words of tasks.WORDS")
     return [WORDS.index(word) for word in text.split()]
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax.base import check_rate, check_size
+from rnnjax.base._arguments import check_is
 from rnnjax.data import Batch, Stream
 
 
@@ -189,6 +190,7 @@ def task_stream(task: Task, batch_size: int, length: int = 0) -> Stream:
       >>> batch.x.shape
       (4, 25)
     """
+    check_is("task_stream: task", task, Task)
     check_size("task_stream: batch_size", batch_size)
     check_size("task_stream: length", length, 0)
     return Stream(lambda data: (), lambda data, position, key: (task.batch(key, batch_size), position), length)

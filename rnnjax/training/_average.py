@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_number
+from rnnjax.base._arguments import check_is
 from rnnjax.base._numerics import at_least_single
 
 
@@ -51,6 +52,8 @@ def average_params(optimizer: optax.GradientTransformation, decay: Any) -> optax
 
     Reference: Polyak, Juditsky, Acceleration of stochastic approximation by averaging, 1992.
     """
+    check_is("average_params: optimizer", optimizer, optax.GradientTransformation)
+    check_number("average_params: decay", decay, 0, 1)
     inner = optax.with_extra_args_support(optimizer)
 
     def init(params: PyTree) -> _Averaging:

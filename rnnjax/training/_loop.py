@@ -11,7 +11,9 @@ import optax
 from jax import lax
 
 from rnnjax.base import Cell, PyTree, check_size
+from rnnjax.base._arguments import check_function, check_is
 from rnnjax.base._cell import check_cell
+from rnnjax.base._misfits import check_key
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._seq import tree_zeros
 from rnnjax.data import Batch, Stream
@@ -94,7 +96,12 @@ def init(trainer: Trainer, data: PyTree, key: jax.Array) -> Progress:
       >>> int(progress.state.step), bool(progress.finite)
       (20, True)
     """
+    check_is("training.init: trainer", trainer, Trainer)
+    check_key(key)
     check_cell("training.init: Trainer", trainer.cell)
+    check_is("Trainer: estimator", trainer.estimator, Estimator)
+    check_is("Trainer: optimizer", trainer.optimizer, optax.GradientTransformation)
+    check_is("Trainer: stream", trainer.stream, Stream)
     check_size("Trainer: accumulate", trainer.accumulate)
     run_key, params_key = jax.random.split(key)
     position = trainer.stream.init(data)
@@ -177,6 +184,10 @@ def loop(trainer: Trainer, progress: Progress, data: PyTree, n: Any) -> Progress
       10
     """
 
+    check_is("training.loop: trainer", trainer, Trainer)
+    check_is("training.loop: progress", progress, Progress)
+    check_size("training.loop: n", n, 0)
+
     def body(at: tuple[Progress, jax.Array]) -> tuple[Progress, jax.Array]:
         progress, done = at
         state, metrics = step(trainer, progress.state, data)
@@ -211,6 +222,8 @@ def evaluate(cell: Cell, objective: Objective, stream: Stream) -> Callable[..., 
       600.0
     """
     check_cell("evaluate", cell)
+    check_function("evaluate: objective", objective)
+    check_is("evaluate: stream", stream, Stream)
 
     def whole(params: PyTree, data: PyTree, key: jax.Array, length: Any = stream.length) -> Metrics:
         def body(i: jax.Array, progress: tuple[PyTree, PyTree, Metrics]) -> tuple[PyTree, PyTree, Metrics]:

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_number, check_size
+from rnnjax.base._arguments import check_dict, check_function, check_text
 from rnnjax.base._numerics import at_least_single
 from rnnjax.base._paths import NOT_DECAYED
 from rnnjax.base._pytrees import path_name
@@ -46,6 +47,10 @@ def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0
       >>> round(float(rate(50)), 4)
       0.075
     """
+    check_number("decayed: value", value, 0)
+    check_number("decayed: final", final, 0, 1)
+    check_size("decayed: steps", steps, 0)
+    check_size("decayed: warmup", warmup, 0)
     shapes: dict[str, Callable[[jax.Array], jax.Array]] = {
         "constant": lambda p: jnp.ones_like(p),
         "linear": lambda p: 1 - p + p * final,
@@ -61,6 +66,15 @@ def decayed(value: Any, kind: str, steps: int, warmup: int = 0, final: Any = 0.0
         return value * shapes[kind](p) * jnp.clip((now + 1) / (warmup + 1), 0.0, 1.0)
 
     return schedule
+
+
+def _check_pattern(what: str, pattern: Any) -> None:
+    """Refuses what is no regular expression."""
+    check_text(what, pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{what} is a regular expression, got {pattern!r:.60} ({error})") from error
 
 
 def _by_name(pattern: str, params: PyTree) -> PyTree:
@@ -91,6 +105,11 @@ def scale_by_name(factors: dict[str, Any]) -> optax.GradientTransformation:
       >>> float(updates["u"][0]), float(updates["w"][0])
       (0.0, 1.0)
     """
+
+    check_dict("scale_by_name: factors", factors)
+    for pattern, factor in factors.items():
+        _check_pattern("scale_by_name: a name", pattern)
+        check_number(f"scale_by_name: {pattern}", factor)
 
     def init(params: PyTree) -> optax.EmptyState:
         names = [path_name(path) for path, _ in jax.tree.leaves_with_path(params)]
@@ -261,6 +280,12 @@ def optimizer(
 
     Reference: Loshchilov, Hutter, Decoupled weight decay regularization, 2019.
     """
+
+    check_function("optimizer: direction", direction)
+    check_function("optimizer: schedule", schedule)
+    check_number("optimizer: clip_norm", clip_norm, 0)
+    check_number("optimizer: weight_decay", weight_decay, 0)
+    _check_pattern("optimizer: no_decay", no_decay)
 
     def decays(params: PyTree) -> PyTree:
         return jax.tree.map(lambda skip: not skip, _by_name(no_decay, params))

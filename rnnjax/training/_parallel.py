@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from rnnjax.base import PyTree
+from rnnjax.base._arguments import check_function
 from rnnjax.losses import Mean
 
 _AXIS = "batch"
@@ -44,6 +45,8 @@ def parallel_grad(loss: Callable[..., Any], with_value: bool = False) -> Callabl
       >>> float(value), float(gradient)
       (1.0, 2.0)
     """
+
+    check_function("parallel_grad: loss", loss)
 
     def part(params: PyTree, *batch: PyTree) -> tuple[jax.Array, jax.Array | None, PyTree]:
         """Returns the sum of the losses, the weight of a mean or None, and the gradient of the sum."""
@@ -82,8 +85,8 @@ def _summed(part: Callable[..., PyTree], examples: int) -> Callable[..., PyTree]
 
 def _examples(batch: PyTree) -> int:
     """Returns the number of examples of a batch, on which all its arrays agree."""
-    sizes = {a.shape[0] if a.ndim else 0 for a in jax.tree.leaves(batch)}
+    sizes = {np.shape(a)[0] if np.ndim(a) else 0 for a in jax.tree.leaves(batch)}
     if len(sizes) != 1 or 0 in sizes:
-        shapes = ", ".join(str(list(a.shape)) for a in jax.tree.leaves(batch)) or "nothing"
+        shapes = ", ".join(str(list(np.shape(a))) for a in jax.tree.leaves(batch)) or "nothing"
         raise ValueError(f"expected arrays of a batch with the examples on axis 0, got {shapes}")
     return sizes.pop()

@@ -13,7 +13,9 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import ArrayLike
 
-from rnnjax.base import PyTree
+from rnnjax.base import PyTree, check_number, check_size
+from rnnjax.base._arguments import check_array, check_function
+from rnnjax.base._misfits import check_key
 from rnnjax.runs import usable_cores
 
 _Population = Callable[..., PyTree]
@@ -36,6 +38,7 @@ def host_devices(n: int = 0) -> None:
       >>> len(jax.devices("cpu")) >= 1
       True
     """
+    check_size("host_devices: n", n, 0)
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", n or usable_cores())
 
@@ -57,6 +60,9 @@ def helpful_devices(examples: int, units: int, cores: int = 0) -> int:
       >>> helpful_devices(64, units=128, cores=6)
       4
     """
+
+    for name, value, least in (("examples", examples, 1), ("units", units, 1), ("cores", cores, 0)):
+        check_size(f"helpful_devices: {name}", value, least)
 
     def helps(n: int) -> bool:
         each = examples // n
@@ -111,6 +117,8 @@ def population(f: Callable[..., PyTree], strategy: str = "auto", member_batch: i
       >>> print(population(doubled, "vmap")(jnp.arange(4), 1.0))
       [1. 2. 4. 8.]
     """
+    check_function("population: f", f)
+    check_size("population: member_batch", member_batch, 0)
     kind = chosen(strategy)
     at_once = kind == "vmap" or (kind == "shard" and jax.default_backend() != "cpu")
 
@@ -174,7 +182,8 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
     Reference: Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice, 2021.
     """
-    return float(_middle(np.sort(np.asarray(scores, float)[None]))[0])
+    values = np.asarray(check_array("interquartile_mean: scores", scores, "[n]", some=True), float)
+    return float(_middle(np.sort(values[None]))[0])
 
 
 def bootstrap(scores: ArrayLike, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
@@ -191,7 +200,10 @@ def bootstrap(scores: ArrayLike, level: float = 0.95, draws: int = 2000, seed: i
       >>> 1.0 <= low <= 2.5 <= high <= 4.0
       True
     """
-    values = np.asarray(scores, float)
+    values = np.asarray(check_array("bootstrap: scores", scores, "[n]", some=True), float)
+    check_number("bootstrap: level", level, 0, 1, without=(0, 1))
+    check_size("bootstrap: draws", draws)
+    check_size("bootstrap: seed", seed, 0)
     drawn = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
     means = np.sort(_middle(np.sort(values[drawn])))
     low, high = (means[min(int(q * draws), draws - 1)] for q in ((1 - level) / 2, (1 + level) / 2))
@@ -238,6 +250,9 @@ def exploit(key: jax.Array, scores: jax.Array, part: float = 0.25) -> jax.Array:
 
     Reference: Jaderberg et al., Population based training of neural networks, 2017.
     """
+    check_key(key)
+    scores = jnp.asarray(check_array("exploit: scores", scores, "[n]", "floating", some=True))
+    check_number("exploit: part", part, 0, 0.5)
     n = scores.shape[0]
     count = max(1, int(n * part))
     worth = jnp.where(jnp.isnan(scores), jnp.inf, scores)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnnjax.base import PyTree, check_size
+from rnnjax.base import PyTree, check_number, check_size
+from rnnjax.base._arguments import check_function
+from rnnjax.base._misfits import check_key
 from rnnjax.training._loop import Trainer, init, step
 
 _WIDTH = 4.0  # steps that the losses are smoothed over
@@ -74,6 +76,10 @@ def find_learning_rate(
     Reference: Smith, Cyclical learning rates for training neural networks, 2017.
     """
     check_size("find_learning_rate: steps", steps, 3)
+    check_function("find_learning_rate: trainer_of", trainer_of)
+    check_key(key)
+    for name, value in (("low", low), ("high", high)):
+        check_number(f"find_learning_rate: {name}", value)
     if not 0 < low < high < float("inf"):
         raise ValueError(f"find_learning_rate: 0 < low < high, got low={low}, high={high}")
     rates = np.geomspace(low, high, steps)

@@ -10,7 +10,20 @@ import pytest
 import rnnjax
 from rnnjax import losses
 from rnnjax.base import UserError
-from rnnjax.data import Batch, bucketed_batches, label_last_step, packed, padded, random_split, shuffled, within_length
+from rnnjax.data import (
+    Batch,
+    Images,
+    bucketed_batches,
+    gather_examples,
+    images_in_order,
+    in_order,
+    label_last_step,
+    packed,
+    padded,
+    random_split,
+    shuffled,
+    within_length,
+)
 from rnnjax.estimators import score
 
 LENGTHS = [3, 0, 7, 1, 2, 7, 4]
@@ -105,3 +118,39 @@ def test_the_label_at_the_last_valid_step_is_the_label_at_the_end(ragged):
     a, b = both(batch)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5)
+
+
+def test_sequences_of_several_dtypes_keep_their_numbers():
+    assert padded([np.array([1, 2]), np.array([1.5])]).x.tolist() == [[1, 2], [1.5, 0]]
+    assert padded([np.array([1, 2]), []]).x.dtype == int  # an empty list has no numbers
+
+
+def test_a_target_belongs_to_its_own_sequence():
+    xs, ys = [np.arange(3), np.arange(2)], [np.arange(2), np.arange(3)]
+    with pytest.raises(UserError, match=r"xs of \[3, 2\] steps and ys of \[2, 3\]"):
+        packed(xs, ys, 5)
+    with pytest.raises(UserError, match="the same features: sequence 2"):
+        padded([np.ones((2, 3)), np.ones((2, 4))])
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_a_pass_has_each_example_once(n):
+    """A place beyond the last example is the last one: it would count twice."""
+    many = {"test": Batch(np.arange(4.0), np.arange(4)), "images": Images(np.zeros((4, 2), np.uint8), np.arange(4))}
+    for stream in (in_order("test", 2, n), images_in_order("images", 2, n)):
+        with pytest.raises(UserError, match=f"n is the number of examples, got {n}, and there are 4"):
+            stream.next(many, stream.init(many), None)
+    with pytest.raises(UserError, match="a part of that name, got parts named test, images"):
+        shuffled("tset", 2).init(many)
+
+
+@pytest.mark.parametrize("at", [[-1], [4], [0, 9]])
+def test_an_example_that_is_not_there_is_not_another_one(at):
+    with pytest.raises(ValueError, match="indices from 0 to 3, got"):
+        gather_examples(Batch(np.arange(4.0), np.arange(4)), np.array(at))
+
+
+@pytest.mark.parametrize("parts", [(0.7, 0.7), (-0.1,), (1.5,), (float("nan"),)])
+def test_parts_of_a_split_are_fractions_that_leave_something(parts):
+    with pytest.raises(ValueError, match="random_split"):
+        random_split(10, *parts)

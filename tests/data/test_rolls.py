@@ -82,3 +82,9 @@ def test_pieces_that_would_be_lost_and_files_of_midi_are_refused(content, messag
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=message):
         data.read_rolls(str(tmp_path / "a"))
+
+
+def test_a_list_is_json_and_not_a_mat_file(tmp_path):
+    (tmp_path / "a").write_text("[[[60]]]")
+    with pytest.raises(UserError, match="is no JSON object with the lists train, valid and test"):
+        data.read_rolls(str(tmp_path / "a"))

@@ -109,3 +109,7 @@ def test_the_characters_of_the_penn_treebank_have_their_published_counts():
     parts = [join_spelled(read(str(folder / name))) for name in names]
     assert [len(part) for part in parts] == [5_017_482, 393_042, 442_423]
     assert len(Alphabet.of("".join(parts)).characters) == 50
+
+
+def test_an_alphabet_of_anything_that_gives_characters():
+    assert Alphabet.of(c for c in "cab").characters == Alphabet.of("cab").characters == "abc"

@@ -217,3 +217,20 @@ def test_the_largest_of_many_are_those_of_one_stage(kind, n):
     for k in (1, 10):
         for got, want in zip(largest(jnp.asarray(x), k), jax.lax.top_k(x, k)):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("pick", [decoding.temperature(1.0), decoding.top_k(900), decoding.nucleus(0.9)])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_drawn_from_in_single_precision(pick, dtype):
+    """Noise of 8 bits has ties among a thousand symbols: the first of them wins."""
+    keys = jax.random.split(jax.random.key(0), 400)
+    drawn = [jax.vmap(pick, (0, None))(keys, jnp.zeros(1000, d)) for d in (dtype, jnp.float32)]
+    assert (drawn[0] == drawn[1]).all()
+
+
+@pytest.mark.parametrize("pick", [decoding.greedy, decoding.temperature(0.0), decoding.top_k(2), decoding.nucleus(0.6)])
+def test_rows_of_logits_have_a_symbol_each_from_their_own_row(pick):
+    logits = jnp.log(jnp.array([[0.5, 0.3, 0.1, 0.1], [0.1, 0.1, 0.3, 0.5], [jnp.nan, 1.0, 1.0, 1.0]]))
+    for key in jax.random.split(jax.random.key(0), 8):
+        first, second, none = pick(key, logits)
+        assert first in (0, 1) and second in (2, 3) and none == -1

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import rnnjax
 from rnnjax import cells, decoding
 
 KEY = jax.random.key(0)
@@ -81,3 +82,32 @@ def test_marks_of_frames_of_another_kind_are_refused(valid):
     for read in (decoding.best_path, lambda z, v: decoding.prefix_beam_search(z, 2, valid=v)):
         with pytest.raises(ValueError, match=r"valid is boolean \[4\], one for each frame, got"):
             read(jnp.zeros((4, 3)), valid)
+
+
+COUNTS = rnnjax.pointwise(lambda s: jax.nn.one_hot(s, 5))
+
+
+def test_a_symbol_that_does_not_exist_has_no_probability():
+    symbols = jnp.array([-1, 4, 5])
+    nats = jax.jit(lambda s: decoding.log_probabilities(COUNTS, (), (), jnp.zeros(5), s))(symbols)
+    assert jnp.isnan(nats).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"forced": jnp.array([1, 5])}, "forced has 5, and symbols are from 0 to 4"),
+        ({"end": 5}, "end is 5, and symbols are from 0 to 4"),
+        ({"logits": jnp.zeros(6)}, r"logits are \[6\], and the cell gives \[5\]"),
+        ({"logits": jnp.zeros((2, 5))}, r"logits is an array \[symbols\].*got float32 \[2, 5\]"),
+        ({"carry": jnp.zeros(3)}, r"carry is \[3\], wanted"),
+    ],
+)
+def test_a_text_begins_with_what_its_cell_gives(given, said):
+    start = {"cell": COUNTS, "params": (), "carry": (), "logits": jnp.zeros(5), "n": 3, "end": 0}
+    for search in (
+        lambda **more: decoding.decode(pick=decoding.greedy, key=jax.random.key(0), **more),
+        lambda **more: decoding.beam_search(width=2, **more),
+    ):
+        with pytest.raises(ValueError, match=said):
+            search(**start | given)

@@ -71,6 +71,17 @@ NUMBERS = {
     "a forecast": (lambda: dynamics.free_run(lstm(H), PARAMS, XS, 5), r"outputs are \[6, 4\] for inputs \[6, 3\]"),
     "no forecast": (lambda: dynamics.free_run(pointwise(line), (), XS, 0), "steps is an integer from 1"),
 }
+HALF = jnp.ones(2, jnp.bfloat16)
+NUMBERS |= {
+    "an exponent of half precision": (lambda: dynamics.lyapunov(line, HALF, 5), r"single or double.*bfloat16 \[2\]"),
+    "points of half precision": (lambda: dynamics.fixed_points(line, HALF[None]), "starts is wanted in single"),
+    "Jacobians of half precision": (lambda: dynamics.jacobian_bound(jnp.ones((3, 2, 2), jnp.float16)), "js is wanted"),
+    "probes of half precision": (
+        lambda: dynamics.memory_curve(jnp.ones((2, 9, 2), HALF.dtype), jnp.ones((2, 9)), 3),
+        "states is",
+    ),
+    "no step": (lambda: dynamics.jacobians(lstm(H), PARAMS, XS[:0]), r"of at least one step, got float32 \[0, 3\]"),
+}
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -7,7 +7,8 @@ import pytest
 from _helpers import KEY, build, inputs, outputs, rows, total, window
 from _table import ROWS, H
 
-from rnnjax import Seq, cast, lstm, run, unroll
+from rnnjax import Seq, cast, dropout, feedback, lstm, pointwise, recurrent, run, unroll, zoneout
+from rnnjax.cells import binary
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
@@ -68,3 +69,31 @@ def test_mixed_precision_keeps_params_gradients_and_outputs_in_single():
     assert not ragged[5:].any()
     for same in (cast(exact, jnp.float32), unroll(cast(lstm(H), jnp.float32))):
         assert (run(same, params, xs)[1] == want).all()
+
+
+N = 20_000
+# Each draws N events of a probability near 1e-3, for inputs of a dtype.
+RARE = {
+    "dropout": lambda x: run(dropout(1e-3), (), x, key=KEY)[1] == 0,
+    "zoneout": lambda x: (
+        run(zoneout(recurrent(N, lambda p, h, z: (z, z), start=lambda h: h), 1e-3), {}, x, key=KEY)[1] == 0
+    ),
+    "binary": lambda x: run(binary(), (), -7 * x, key=KEY)[1] == 1,
+}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("what", RARE)
+def test_what_is_rare_is_as_rare_in_half_precision(what, dtype):
+    """Uniform numbers of 8 bits are zero one time in 128, and 1 - 1e-3 is 1: noise would come too often, or never."""
+    events, single = (int(RARE[what](jnp.ones(N, d)).sum()) for d in (dtype, jnp.float32))
+    # The same draws against a probability that half precision rounds by up to 2^-8: 20 events, give or take 0.3.
+    assert 5 < single < 45 and abs(events - single) <= 3
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_sampled_output_is_drawn_in_single_precision(dtype):
+    cell = feedback(pointwise(lambda xc: jnp.zeros(1000, xc.dtype)), jnp.zeros(1000, dtype), "sample")
+    carries = [run(cell, (), jnp.ones(1, d), key=KEY)[0] for d in (dtype, jnp.float32)]
+    drawn = [[int(a.argmax()) for a in jax.tree.leaves(carry) if a.size == 1000] for carry in carries]
+    assert drawn[0] == drawn[1] != [0]

@@ -28,5 +28,5 @@ def test_a_flag_is_explained_in_one_sentence(script):
 def test_help_is_by_topic_and_the_flags_of_the_experiment_come_first():
     values = importlib.import_module("experiments.copying").EXPERIMENT.flags
     titles = re.findall(r"^(\S.*):$", help_of(values), re.MULTILINE)
-    assert titles[:3] == ["This command", "The network", "The gradient and the optimiser"]
+    assert titles[:3] == ["This command", "The network", "What the network starts from"]
     assert set(titles) - {"This command"} == set(re.findall(r"^(\S.*):$", help_of(common_flags()), re.MULTILINE))

@@ -178,7 +178,7 @@ def test_an_old_argument_works_and_says_the_new_one(path):
     for old, new in NEW_ARGUMENTS[path].items():
         needed = [p for p in parameters.values() if p.default is p.empty and p.name != new]
         with pytest.warns(DeprecationWarning, match=f"the argument {old} is called {new}"):
-            first = lstm(2) if next(iter(parameters)) == "cell" else np.ones((1, 2, 2))
-            function(*[first, [1], 1][: len(needed)], **{old: [1] if new == "predicted" else 1})
+            first = (lstm(2), np.sum) if next(iter(parameters)) == "cell" else (np.ones((1, 2, 2)), [1])
+            function(*[*first, 1][: len(needed)], **{old: [1] if new == "predicted" else 1})
         with pytest.raises(TypeError, match=f"{old} is called {new}; give {new} alone"):
             function(**{old: 1, new: 1})

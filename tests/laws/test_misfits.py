@@ -31,7 +31,7 @@ SOME = {"lstm", "urnn", "lru", "conv-lstm", "stack", "bidirectional"}
 MAPS = {"linear", "embed", "pointwise", "layer-norm", "rms-norm", "dropout", "memoryless"}  # have no carry
 ANY_AXES = {"pointwise", "dropout", "memoryless"}  # a function of the user's, which may take arrays of any shape
 # The number of features is not in their params.
-ANY_FEATURES = {"pointwise", "dropout", "esn", "conv-lstm", "conv-gru"}
+ANY_FEATURES = {"pointwise", "dropout", "conv-lstm", "conv-gru"}
 
 
 def traced(cell, xs, params=None, carry=None):

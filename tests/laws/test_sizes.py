@@ -18,7 +18,8 @@ GIVEN = {  # what stands for arguments without a default
     "reflections": 2, "capacity": 2, "count": 2, "advance": 1, "truncation": 2, "rate": 0.5, "p": 0.5, "t": 1.0,
     "shortest": 1, "longest": 2, "n": 4, "cell": lstm(4), "core": lstm(4), "update": lambda p, h, z: (h, h),
     "apply": lambda p, x: x,
-    "init": lambda key, x: (), "y0": np.ones(2), "drive": lambda p, x: (x, x), "f": jnp.tanh, "objective": None,
+    "init": lambda key, x: (), "y0": np.ones(2), "drive": lambda p, x: (x, x), "f": jnp.tanh,
+    "objective": lambda outputs, batch: {},
     "attention": None, "memory": None, "shape": (1, 1, 1), "moves": [[0]], "layer": lstm,
     "block": "s5", "depth": 2, "gate": lstm(4), "channels": 2,
 }  # fmt: skip
@@ -93,6 +94,12 @@ def test_what_takes_a_cell_takes_no_function_that_makes_one(f, name):
         if not optional:
             with pytest.raises(ValueError, match=f"takes a cell, got {given}"):
                 f(**{n: GIVEN.get(n, 2) for n in needed} | {name: bad})
+
+
+@arguments(lambda name, a: a == "Objective")
+def test_an_objective_is_a_function(f, name):
+    with pytest.raises(ValueError, match=f"{f.__name__}: objective is a function, got None"):
+        attempt(f, name, None)
 
 
 def test_numbers_that_are_what_they_should_be():

@@ -31,6 +31,18 @@ REFUSED = {
         lambda: losses.check_lengths([9], [np.ones(1)], ["a"]),
         "a: labels are integers",
     ),
+    "lengths without names": (
+        lambda: losses.check_lengths([9, 1], [np.array([1]), np.array([1, 2])], ["a"]),
+        "2 frames, 2 labels and 1 names",
+    ),
+    "confusion with weights": (lambda: losses.confusion_matrix([0], [0], 2, [0.5]), "mask is an array of booleans"),
+    "squares of complex numbers": (
+        lambda: losses.squared_error(Z.astype(complex), Z.astype(complex)),
+        "y is an array .*of real numbers",
+    ),
+    "a distance to what is not there": (lambda: losses.edit_distance(Y, Y, 2, -1), "m is from 0 to 2, got -1"),
+    "a distance from what is not there": (lambda: losses.edit_distance(Y, Y, 3, 2), "n is from 0 to 2, got 3"),
+    "no batch": (lambda: losses.regress(Z, None), "batch is of type Batch, got None"),
     "F1 of nan": (lambda: losses.macro_f1([[np.nan, 1], [0, 1]]), r"takes a matrix \[classes, classes\] of counts"),
     "F1 of less than nothing": (lambda: losses.macro_f1([[-1, 1], [0, 1]]), "of counts"),
     "F1 of a rectangle": (lambda: losses.macro_f1([[1, 1, 1], [0, 1, 1]]), r"of counts, got \[2, 3\]"),
