@@ -12,7 +12,7 @@ A page holds its tables between two comments. The first one names the records an
 
 Each row is one cell; runs that differ in the seed alone are one row, with the mean and the smallest and largest value.
 With a path after the names (`<!-- table: balancing; found.rows`) each row is an entry of the list or the object there,
-whose name is `name` and whose run is `run`. Two other forms:
+whose name is `name` and whose run is `run`. `{cell}` in a path is the run's cell. Two other forms:
 
     <!-- pivot: depth; found.networks
     layers = layers | kind | error .2g
@@ -74,9 +74,9 @@ def rows(items: Iterable[Record]) -> list[list[Record]]:
 
 
 def look_up(run: Record, path: str) -> Any:
-    """Returns the value at a path such as test.loss or found.written.0.exact; an empty string if there is none."""
+    """Returns the value at a path such as test.loss, found.rows.0.end or found.auc.{cell}; empty if there is none."""
     value: Any = run
-    for part in path.split("."):
+    for part in path.replace("{cell}", str(run.get("cell", ""))).split("."):
         if isinstance(value, list):
             value = value[int(part)] if int(part) < len(value) else ""
         else:
@@ -85,9 +85,10 @@ def look_up(run: Record, path: str) -> Any:
 
 
 def cell_text(group: list[Record], path: str, form: str) -> str:
-    """Formats one value of a row: the mean over seeds, and its range."""
-    values = [look_up(run, path) for run in group]
-    if not form or any(isinstance(value, str) for value in values):
+    """Formats one value of a row: the mean over seeds, and its range. A list is of several seeds too."""
+    found = [look_up(run, path) for run in group]
+    values = [value for values in found for value in (values if isinstance(values, list) else [values])]
+    if not form or not values or any(isinstance(value, str) for value in values):
         return " / ".join(dict.fromkeys(map(str, values)))
     if form.endswith("d"):
         return format(round(sum(values) / len(values)), form)
