@@ -12,7 +12,8 @@ A page holds its tables between two comments. The first one names the records an
 
 Each row is one cell; runs that differ in the seed alone are one row, with the mean and the smallest and largest value.
 With a path after the names (`<!-- table: balancing; found.rows`) each row is an entry of the list or the object there,
-whose name is `name` and whose run is `run`. `{cell}` in a path is the run's cell. Two other forms:
+whose name is `name` and whose run is `run`. `{cell}` in a path is the run's cell, and
+`flags.rule else bptt` has a text for runs without that flag. Two other forms:
 
     <!-- pivot: depth; found.networks
     layers = layers | kind | error .2g
@@ -74,14 +75,15 @@ def rows(items: Iterable[Record]) -> list[list[Record]]:
 
 
 def look_up(run: Record, path: str) -> Any:
-    """Returns the value at a path such as test.loss, found.rows.0.end or found.auc.{cell}; empty if there is none."""
+    """Returns the value at a path such as test.loss, found.rows.0.end or found.auc.{cell}; if it is not there, ""."""
+    path, _, otherwise = path.partition(" else ")
     value: Any = run
     for part in path.replace("{cell}", str(run.get("cell", ""))).split("."):
         if isinstance(value, list):
-            value = value[int(part)] if int(part) < len(value) else ""
+            value = value[int(part)] if int(part) < len(value) else None
         else:
-            value = value.get(part, "") if isinstance(value, dict) else ""
-    return "" if value is None else value
+            value = value.get(part) if isinstance(value, dict) else None
+    return otherwise if value is None else value
 
 
 def cell_text(group: list[Record], path: str, form: str) -> str:
