@@ -1,10 +1,10 @@
 """Records finished runs in docs/results/data, where `tables.py` reads them.
 
     python docs/results/record.py NAME WORKDIR [WORKDIR ...]
-    python docs/results/record.py NAME --study=experiments.balancing WORKDIR [WORKDIR ...]
+    python docs/results/record.py NAME study=experiments.balancing WORKDIR [WORKDIR ...]
 
 A workdir of several cells gives one run for each of them. `--study` names the script of a workdir that has findings of
-its own in place of runs; a study of many members (`rnnjax.studies`) needs no such flag. The same NAME again adds what
+its own in place of runs; a study of many members (`rnnjax.studies`) needs no such word. The same NAME again adds what
 is new and replaces what is the same run (cell, size, seed and flags). Runs of unfinished code, or that are not
 finished, are refused.
 """
@@ -151,10 +151,10 @@ def record(name: str, workdirs: list[str], script: str = "") -> int:
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    scripts = [word.removeprefix("--study=") for word in argv if word.startswith("--study=")]
-    name, *workdirs = [word for word in argv if not word.startswith("--study=")] or [""]
+    scripts = [word.removeprefix("study=") for word in argv if word.startswith("study=")]
+    name, *workdirs = [word for word in argv if not word.startswith("study=")] or [""]
     if not workdirs or len(scripts) > 1:
-        sys.exit("usage: python docs/results/record.py NAME [--study=MODULE] WORKDIR [WORKDIR ...]")
+        sys.exit("usage: python docs/results/record.py NAME [study=MODULE] WORKDIR [WORKDIR ...]")
     try:
         print(f"{name}: {record(name, workdirs, *scripts)} runs")
     except (UserError, ValueError) as error:

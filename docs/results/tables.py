@@ -30,6 +30,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -148,9 +149,10 @@ def origin(runs: list[Record]) -> str:
 
     seeds = sorted({run["seed"] for run in runs if "cell" in run})
     said = f"{'Seeds' if len(seeds) > 1 else 'One seed,'} {', '.join(map(str, seeds))}; " if seeds else ""
-    return (
+    return textwrap.fill(
         f"{said}{all_of(lambda r: r['device'])}; JAX {all_of(lambda r: r['versions']['jax'])}; "
-        f"commit {all_of(lambda r: r['commit'][:7])}; {all_of(lambda r: r['date'])}."
+        f"commit {all_of(lambda r: r['commit'][:7])}; {all_of(lambda r: r['date'])}.",
+        120,
     )
 
 
@@ -216,7 +218,7 @@ def curve_of(group: list[Record], x: str, y: str) -> Any:
 
 def pictures(page: str) -> list[Path]:
     """Returns the files of the pictures of a page."""
-    return [HERE.parent / "images" / f"{match['file']}.png" for match in PICTURE.finditer(page)]
+    return [HERE / "pictures" / f"{match['file']}.png" for match in PICTURE.finditer(page)]
 
 
 def draw(page: str) -> None:
