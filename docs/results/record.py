@@ -36,7 +36,9 @@ def changed_flags(flags: Any, config: Any) -> dict[str, str]:
     """Returns the flags that differ from the defaults of the script, without the places of files."""
     defaults, now = flags.flag_values_dict(), config.values
     return {
-        name: str(now[name]) for name in sorted(now) if name not in PLACES and now[name] != defaults.get(name, now[name])
+        name: str(now[name])
+        for name in sorted(now)
+        if name not in PLACES and now[name] != defaults.get(name, now[name])
     }
 
 

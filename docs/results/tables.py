@@ -20,9 +20,12 @@ whose name is `name` and whose run is `run`. `{cell}` in a path is the run's cel
     -->
     <!-- end -->
 
-has a column for each value of the second entry, and cells with the third;
-`<!-- picture: NAME = RECORD, RECORD; minutes, valid_accuracy; accuracy -->` is a picture, with a curve for each row: the
-mean over seeds in a band from the smallest to the largest. Its last part is the label of the vertical axis.
+has a column for each value of the second entry, and cells with the third. A picture, in docs/results/pictures, is
+
+    <!-- picture: NAME = RECORD, RECORD; minutes, valid_accuracy; accuracy -->
+
+with a curve for each row: the mean over seeds in a band from the smallest to the largest. Its last part labels the
+vertical axis.
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ HERE = Path(__file__).parent
 TABLE = re.compile(
     r"(<!-- (?P<kind>table|pivot): (?P<names>[^\n]*)\n(?P<columns>.*?)-->\n)(?P<body>.*?)(<!-- end -->)", re.S
 )
-PICTURE = re.compile(r"<!-- picture: (?P<file>\w+) = (?P<names>[^;]*); *(?P<x>\w+), *(?P<y>\w+); *(?P<label>[^;]*?) *-->")
+PICTURE = re.compile(
+    r"<!-- picture: (?P<file>\w+) = (?P<names>[^;]*); *(?P<x>\w+), *(?P<y>\w+); *(?P<label>[^;]*?) *-->"
+)
 FORMAT = re.compile(r",?(\.\d+)?[defg%]")
 Record = dict[str, Any]
 

@@ -86,7 +86,9 @@ def test_a_table_of_entries_has_a_row_for_each_and_none_for_published_results(tm
 
 
 def test_a_pivot_has_a_column_for_each_value(tmp_path, monkeypatch):
-    runs = [RUN | {"flags": {"delay": d}, "cell": c, "test": {"loss": len(c) * int(d)}} for c in ("ab", "c") for d in "12"]
+    runs = [
+        RUN | {"flags": {"delay": d}, "cell": c, "test": {"loss": len(c) * int(d)}} for c in ("ab", "c") for d in "12"
+    ]
     data_of(tmp_path, monkeypatch, runs[:3])
     lines = TABLES.pivot("one", "network = cell | flags.delay | test.loss .1f").splitlines()
     assert lines[1:5] == ["| network | 1 | 2 |", "| --- | --- | --- |", "| ab | 2.0 | 4.0 |", "| c | 1.0 |  |"]
