@@ -23,7 +23,7 @@ PAGES = {
     "concepts": "Concepts",
     "howto/which_cell": "Which cell?",
     "howto/which_rule": "Which rule?",
-    "looking": "Look at networks and runs",
+    "looking": "look at a network",
     "tutorials/unitary": "unitary",
     "results/first_points": "First points",
     "generated/cells": "All cells",

@@ -26,6 +26,7 @@ html_theme_options = {
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "docstrings", "generated", "links", "mathml"]
 exclude_patterns = ["_build", "_ext", "conf.py", "tutorials/bptt_by_hand.py", "results/*.py"]
+exclude_patterns += ["generated/folders.md", "generated/notebooks"]  # included in a page; to download
 suppress_warnings = ["config.cache", "ref.python"]  # a name in a docstring may be found in several folders
 
 # Pages are MyST markdown; tutorials are jupytext scripts, run at build time and kept until they change.

@@ -36,7 +36,7 @@ flags.DEFINE_list(
 flags.DEFINE_integer("length", 20, "Symbols per sequence.", 3, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 1000, "Updates per run.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 64, "Sequences per update.", 1, flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 5e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
 
 M, POINTS = 11, 15  # number of symbols; points per curve
 

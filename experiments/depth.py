@@ -34,7 +34,7 @@ flags.DEFINE_list(
 flags.DEFINE_integer("subsets", 10, "Random subsets of layers to remove, of each size.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("delay", 4, "Delay of the echo in steps.", 0, flag_values=FLAGS)
 flags.DEFINE_integer("length", 30, "Steps per sequence.", 2, flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 2e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 500, "Updates of each network.", 1, flag_values=FLAGS)
 

@@ -28,7 +28,7 @@ from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="32")
 flags.DEFINE_list("decays", ["0.3", "0.6"], "Decay rates of context units, one network each.", flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 5e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 64, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 1500, "Updates of each network on each task.", 1, flag_values=FLAGS)
 

@@ -31,7 +31,7 @@ flags.DEFINE_list("rules", ["rtrl", "snap1", "uoro", "tbptt"], "Rules to compare
 flags.DEFINE_integer("truncation", 1, "Steps between updates.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("time_steps", 50000, "Steps of the stream.", 100, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 8, "Number of parallel streams.", 1, flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 3e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 3e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_float("mastered", 0.15, "Bits per symbol below which the level rises.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("judged", 1000, "Number of symbols in that mean.", 1, flag_values=FLAGS)
 

@@ -38,7 +38,7 @@ flags.DEFINE_string(
 flags.DEFINE_integer("characters", 450_000, "Characters to read in each regime.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 30, "Positions in the text that are read in parallel.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("truncation", 30, "Characters between updates, except online.", 2, flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 2e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 2e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_float("online_rate", 5e-4, "Learning rate of online training.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("seeds", 1, "Networks for each regime; their seeds count up from --seed.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("points", 15, "Points per curve.", 1, flag_values=FLAGS)

@@ -25,7 +25,7 @@ from rnnjax.runs import ProgressBar, Workdir, print_table
 from rnnjax.tasks import Task
 
 FLAGS = app.study_flags(cell="gru", hidden_size="64")
-flags.DEFINE_float("learning_rate", 5e-3, "Of Adam.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 5e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 64, "Sequences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 800, "Updates for each use.", 1, flag_values=FLAGS)
 

@@ -37,6 +37,7 @@ from rnnjax import (
     deer,
     delta_product,
     deltanet,
+    dnc,
     dropconnect,
     dropout,
     elman,
@@ -85,6 +86,7 @@ from rnnjax import (
     mut3,
     narx,
     nbrc,
+    ntm,
     one_hot,
     optimal_kronecker,
     parametrize,
@@ -118,6 +120,7 @@ from rnnjax import (
     stack_rnn,
     star,
     stateless,
+    tape_rnn,
     tau_gru,
     tie_weights,
     time_delay,
@@ -490,6 +493,9 @@ STEPS += [
     Row("plrnn", lambda: plrnn(H)),
     Row("almost-linear", lambda: plrnn(H, 2)),
     Row("stack-rnn", lambda: stack_rnn(H, 2, 3)),
+    Row("tape-rnn", lambda: tape_rnn(H, 2, 4, jump=2)),
+    Row("ntm", lambda: ntm(H, 4, 2)),
+    Row("dnc", lambda: dnc(H, 3, 2, reads=2)),
     Row("conv-lstm", lambda forget_bias=1.0: imaged(conv_lstm(2, 3, 1, forget_bias), 1), numbers={"forget_bias": BIAS}),
     Row("conv-gru", lambda: imaged(conv_gru(2, 2, 2), 2)),
 ]
@@ -571,7 +577,8 @@ NEAR = {
     "rms-norm", "short-convolution", "s5-block", "griffin-block", "mamba-block", "xlstm-block", "transformer-block",
     "blocks",  # tests/wrappers/test_blocks.py
     "ltc", "cfc", "phased-lstm", "lif", "alif", "mut1", "mut3", "narx", "tau-gru", "rhn", "hgrn", "linoss", "plrnn",
-    "almost-linear", "stack-rnn", "conv-lstm", "conv-gru",  # tests/cells/test_more_published.py
+    "almost-linear", "stack-rnn", "tape-rnn", "ntm", "dnc",
+    "conv-lstm", "conv-gru",  # tests/cells/test_more_published.py
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR

@@ -1,4 +1,4 @@
-"""Pages that are made from the package at each build: the reference, tables of cells and rules, names that changed."""
+"""What is made from the package at each build: the reference, the table of cells, names that changed, notebooks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jupytext
 from sphinx.application import Sphinx
 
 import rnnjax
@@ -197,10 +198,26 @@ def deprecations_page() -> str:
     ])  # fmt: skip
 
 
+def folders_table() -> str:
+    """A line for each folder, to be included in a page."""
+    names = sorted(rnnjax._FOLDERS)
+    about = [inspect.getdoc(importlib.import_module(f"rnnjax.{name}")) or "" for name in names]
+    first = [text.split("\n\n")[0].replace("\n", " ") for text in about]
+    rows = [f"| `rnnjax.{name}` | {line} |" for name, line in zip(names, first, strict=True)]
+    return "\n".join(["| folder | what is in it |", "|---|---|", *rows, ""])
+
+
+def notebooks(folder: Path) -> dict[str, str]:
+    """The tutorials of a folder, to download as notebooks."""
+    scripts = [path for path in sorted(folder.glob("*.py")) if "# %%" in path.read_text()]
+    return {f"notebooks/{path.stem}.ipynb": jupytext.writes(jupytext.read(path), "ipynb") for path in scripts}
+
+
 def write(app: Sphinx) -> None:
     """Writes all pages, each only if it changed, so that nothing is read again without need."""
     pages = {f"reference/{name}.rst": reference(name) for name in rnnjax._FOLDERS}
-    pages |= {"cells.md": cells_page(), "deprecations.md": deprecations_page()}
+    pages |= {"cells.md": cells_page(), "deprecations.md": deprecations_page(), "folders.md": folders_table()}
+    pages |= notebooks(Path(app.srcdir) / "tutorials")
     for name, text in pages.items():
         path = Path(app.srcdir) / OUT / name
         path.parent.mkdir(parents=True, exist_ok=True)

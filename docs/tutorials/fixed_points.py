@@ -9,7 +9,7 @@
 # # The fixed points of a trained network
 #
 # A network that remembers must rest somewhere while nothing comes in. We train one to hold one bit, find where its
-# state rests, and look at what the bit is there.
+# state rests, and read the bit there.
 
 # %%
 import jax
@@ -38,8 +38,8 @@ print(f"squared error {error:.4f}")
 assert error < 0.05
 
 # %% [markdown]
-# One step of the core under an input of zero is a map from states to states. `fixed_points` descends to where it moves
-# nothing, from many starts. A GRU's state stays between -1 and 1, so points beyond are of the map alone.
+# One step of the core under an input of zero is a map from states to states. `fixed_points` finds where it moves
+# nothing, from many starts. A GRU's state stays between -1 and 1, so the network never reaches points beyond.
 
 # %%
 still = dynamics.as_map(core, params["core"], jnp.zeros(1))

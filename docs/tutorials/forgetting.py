@@ -33,7 +33,7 @@ for t in (40, 30, 20, 10, 0):
 
 # %% [markdown]
 # With a smaller recurrent matrix it forgets faster. With one twice as large a small change grows instead: the gradient
-# explodes, and that is no better a memory.
+# explodes, and the network remembers no better.
 
 
 # %%

@@ -44,7 +44,7 @@ carry, ys = jax.vmap(lambda xs: rnnjax.run(rnnjax.unroll(cell), params, xs))(xs)
 print(ys.shape)
 
 # %% [markdown]
-# Lengths, gaps and restarts are marks on the window, and nothing of the cell needs to know them.
+# Lengths, gaps and restarts are marks on the window, and the cell does not need to know them.
 
 # %%
 short = rnnjax.Seq(xs[0], valid=jnp.arange(12) < 7)

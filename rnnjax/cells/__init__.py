@@ -37,9 +37,10 @@ from rnnjax.cells._linear_recurrence import linear_recurrent, lru, mingru, minls
 from rnnjax.cells._linear_scan import linear_scan
 from rnnjax.cells._lstm import LSTMCarry, lstm_core, peephole_core
 from rnnjax.cells._matrix_memory import Write, matrix_recurrent
+from rnnjax.cells._memory_networks import ComputerCarry, TuringCarry, dnc, ntm
 from rnnjax.cells._oscillators import OscillatorCarry, antisymmetric_rnn, cornn, lem, unicornn
 from rnnjax.cells._output_feedback import feedback, jordan, teacher_forced
-from rnnjax.cells._outside_memory import StackCarry, stack_rnn
+from rnnjax.cells._outside_memory import StackCarry, TapeCarry, stack_rnn, tape_rnn
 from rnnjax.cells._recurrent import recurrent
 from rnnjax.cells._small_cells import brc, fastgrnn, fastrnn, nbrc
 from rnnjax.cells._spiking import AdaptiveCarry, alif, lif, spike
@@ -59,6 +60,7 @@ from rnnjax.cells._xlstm import MLSTMCarry, SLSTMCarry, mlstm, slstm
 __all__ = [
     "AdaptiveCarry",
     "Binary",
+    "ComputerCarry",
     "LMUCarry",
     "LSTMCarry",
     "MLSTMCarry",
@@ -66,6 +68,8 @@ __all__ = [
     "PhasedCarry",
     "SLSTMCarry",
     "StackCarry",
+    "TapeCarry",
+    "TuringCarry",
     "Write",
     "alif",
     "antisymmetric_rnn",
@@ -90,6 +94,7 @@ __all__ = [
     "delay_line",
     "delta_product",
     "deltanet",
+    "dnc",
     "dropout",
     "elman",
     "embed",
@@ -138,6 +143,7 @@ __all__ = [
     "mut3",
     "narx",
     "nbrc",
+    "ntm",
     "one_hot",
     "peephole_core",
     "peephole_lstm",
@@ -165,6 +171,7 @@ __all__ = [
     "star",
     "stored",
     "symmetric",
+    "tape_rnn",
     "tau_gru",
     "teacher_forced",
     "time_delay",

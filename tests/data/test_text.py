@@ -71,7 +71,7 @@ def test_validation_and_test_texts_have_files_of_their_own_or_are_cut_from_the_e
     given = {"data": str(tmp_path / "a"), "valid": 0.2, "test": 0.1}
     config = app.Config({n: char_lm.FLAGS[n].value for n in char_lm.FLAGS} | given)
     owns: tuple[tuple[str, ...], ...] = ((), ("valid_data",), ("test_data",), ("valid_data", "test_data"))
-    cuts = [char_lm.cut(config.replace(**{n: str(tmp_path / n[0]) for n in own})) for own in owns]
+    cuts = [char_lm.split_text(config.replace(**{n: str(tmp_path / n[0]) for n in own})) for own in owns]
     assert [tuple(cut.values()) for cut in cuts] == [
         ("0123456", "78", "9"),
         ("012345678", "valid", "9"),

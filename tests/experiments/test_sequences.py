@@ -44,10 +44,10 @@ def test_sentences_of_order_come_in_pairs_of_the_same_words_and_opposite_classes
 def test_sequences_that_are_too_long_are_left_out_and_counted(capsys):
     module, _ = experiment("classification")
     part = Labelled([np.zeros(n) for n in (3, 9, 4, 9)], np.arange(4), ("a", "b"))
-    assert module.short(part, "test", 5).y.tolist() == [0, 2]
+    assert module.drop_long(part, "test", 5).y.tolist() == [0, 2]
     assert "test: 2 of 4 examples are left out, longer than --longest=5" in capsys.readouterr().out
     with pytest.raises(UserError, match="--longest=2: no example of the test part"):
-        module.short(part, "test", 2)
+        module.drop_long(part, "test", 2)
 
 
 def test_the_yardstick_of_music_is_the_cross_entropy_of_frequencies():
@@ -56,7 +56,7 @@ def test_the_yardstick_of_music_is_the_cross_entropy_of_frequencies():
     p = rng.uniform(0.1, 0.9, 88)
     train, test = ((rng.random((5000, 88)) < p).astype(np.uint8) for _ in range(2))
     entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p)).sum()
-    assert abs(module.apart([train], [test]) - entropy) < 0.02 * entropy
+    assert abs(module.independent_nats([train], [test]) - entropy) < 0.02 * entropy
     assert all(piece.sum(1).max() <= 4 and len(piece) >= 32 for piece in (module.tune(rng) for _ in range(9)))
 
 

@@ -237,3 +237,17 @@ def test_every_page_of_the_site_is_in_a_table_of_contents():
             entries = [line.strip() for line in tree.splitlines() if line[:1] != ":"]
             listed |= {str((page.parent / entry).relative_to(DOCS)) for entry in entries}
     assert {str(p.relative_to(DOCS).with_suffix("")) for p in SITE} - {"index"} <= listed
+
+
+def hunks() -> Iterator[tuple[str, str]]:
+    """The files of the diff that CONTRIBUTING.md prints, with the lines that each of its hunks expects to find."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for part in re.findall(r"^--- a/(.*\n(?:(?!--- |```).*\n)*)", text, re.MULTILINE):
+        path, _, rest = part.partition("\n")
+        for hunk in re.split(r"^@@.*\n", rest, flags=re.MULTILINE)[1:]:
+            yield path, "".join(f"{line[1:]}\n" for line in hunk.splitlines() if line[:1] != "+")
+
+
+def test_the_diff_of_a_new_cell_applies():
+    assert [path for path, old in hunks() if old not in (ROOT / path).read_text()] == []
+    assert len(list(hunks())) > 5
