@@ -152,8 +152,9 @@ def origin(runs: list[Record]) -> str:
     def all_of(value: Callable[[Record], str]) -> str:
         return ", ".join(sorted({value(run) for run in runs}))
 
-    seeds = sorted({run["seed"] for run in runs if "cell" in run})
-    said = f"{'Seeds' if len(seeds) > 1 else 'One seed,'} {', '.join(map(str, seeds))}; " if seeds else ""
+    seeds = sorted({run["seed"] for run in runs})
+    said = f"{'Seeds' if len(seeds) > 1 else 'One seed,'} {', '.join(map(str, seeds))}; "
+    said = said if all("cell" in run for run in runs) else f"One launch, seed {seeds[0]}; "
     return textwrap.fill(
         f"{said}{all_of(lambda r: r['device'])}; JAX {all_of(lambda r: r['versions']['jax'])}; "
         f"commit {all_of(lambda r: r['commit'][:7])}; {all_of(lambda r: r['date'])}.",

@@ -79,7 +79,7 @@ def test_a_table_of_entries_has_a_row_for_each_and_none_for_published_results(tm
         "| rtrl 1 | 0.0020 |",
         "| uoro |  |",
         "",
-        "cpu; JAX 1; commit abcdefg; 2026-01-01.",
+        "One launch, seed 0; cpu; JAX 1; commit abcdefg; 2026-01-01.",
         "",
     ]
     assert "| a | 1.50 | 0 |" in TABLES.table("one; found.nets", "name | error .2f | seed = run.seed d")
