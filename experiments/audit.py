@@ -10,6 +10,7 @@ import csv
 import functools
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from rnnjax import app, losses, plotting, tasks
 from rnnjax.app import build_setup, resolve
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.credit import NotAdmitted
+from rnnjax.data import Batch
 from rnnjax.estimators import (
     RULES,
     Estimator,
@@ -146,18 +148,23 @@ def labels(ends: list[int]) -> list[str]:
     return [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(begins, ends)]
 
 
+def first_params(config: app.Config, setup: app.Setup, key: jax.Array, batch: Batch) -> PyTree:
+    """Returns the params of the untrained network."""
+    try:
+        return setup.cell.init(key, jax.tree.map(lambda a: a[0], batch.x))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--cell={config.cell}: {error}") from error
+
+
 class Audit:
     """One network under audit: params, batch, and when first needed the exact gradient, in total and by lag."""
 
     def __init__(self, config: app.Config) -> None:
         self.config, self.setup = config, build_setup(build, config)
-        self.cell, key = self.setup.cell, jax.random.key(config.seed)
-        params_key, data_key, self.key = jax.random.split(key, 3)
+        self.cell = self.setup.cell
+        params_key, data_key, self.key = jax.random.split(jax.random.key(config.seed), 3)
         self.batch, _ = self.setup.train.next((), (), data_key)
-        try:
-            self.params = self.cell.init(params_key, jax.tree.map(lambda a: a[0], self.batch.x))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"--cell={config.cell}: {error}") from error
+        self.params = first_params(config, self.setup, params_key, self.batch)
         self.ends = ranges(config.length)
 
     @functools.cached_property
@@ -327,7 +334,9 @@ def check(configs: dict[str, app.Config]) -> None:
     """Refuses flags that describe no network, rule or window."""
     for config in configs.values():
         pair_rules(config)
-        jax.eval_shape(lambda config=config: Audit(config).params)
+        setup, key = build_setup(build, config), jax.random.key(0)
+        batch, _ = jax.eval_shape(setup.train.next, (), (), key)
+        jax.eval_shape(partial(first_params, config, setup), key, batch)
 
 
 def described(configs: dict[str, app.Config]) -> dict[str, tuple[Cell, Any]]:

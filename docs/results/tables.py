@@ -11,7 +11,21 @@ A page holds its tables between two comments. The first one names the records an
     <!-- end -->
 
 Each row is one cell; runs that differ in the seed alone are one row, with the mean and the smallest and largest value.
-A picture is a comment as well: `<!-- picture: NAME = RECORD, RECORD; minutes, valid_accuracy -->`, a curve for a row.
+With a path after the names (`<!-- table: balancing; found.rows`) each row is an entry of the list or the object there,
+whose name is `name` and whose run is `run`. `{cell}` in a path is the run's cell, and
+`flags.rule else bptt` has a text for runs without that flag. Two other forms:
+
+    <!-- pivot: depth; found.networks
+    layers = layers | kind | error .2g
+    -->
+    <!-- end -->
+
+has a column for each value of the second entry, and cells with the third. A picture, in docs/results/pictures, is
+
+    <!-- picture: NAME = RECORD, RECORD; minutes, valid_accuracy; accuracy -->
+
+with a curve for each row: the mean over seeds in a band from the smallest to the largest. Its last part labels the
+vertical axis.
 """
 
 from __future__ import annotations
@@ -19,13 +33,19 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-TABLE = re.compile(r"(<!-- table: (?P<names>[^\n]*)\n(?P<columns>.*?)-->\n)(?P<body>.*?)(<!-- end -->)", re.S)
-PICTURE = re.compile(r"<!-- picture: (?P<file>\w+) = (?P<names>[^;]*); *(?P<x>\w+), *(?P<y>\w+) *-->")
+TABLE = re.compile(
+    r"(<!-- (?P<kind>table|pivot): (?P<names>[^\n]*)\n(?P<columns>.*?)-->\n)(?P<body>.*?)(<!-- end -->)", re.S
+)
+PICTURE = re.compile(
+    r"<!-- picture: (?P<file>\w+) = (?P<names>[^;]*); *(?P<x>\w+), *(?P<y>\w+); *(?P<label>[^;]*?) *-->"
+)
+FORMAT = re.compile(r",?(\.\d+)?[defg%]")
 Record = dict[str, Any]
 
 
@@ -38,28 +58,45 @@ def records(names: str) -> list[Record]:
     ]
 
 
-def rows(runs: Iterable[Record]) -> list[list[Record]]:
-    """Groups runs that differ in the seed alone."""
-    groups: dict[str, list[Record]] = {}
+def entries(runs: Iterable[Record], path: str) -> list[Record]:
+    """Returns what each run has at a path: the items of a list, or the values of an object with their names."""
+    out = []
     for run in runs:
+        found = look_up(run, path)
+        named = found.items() if isinstance(found, dict) else enumerate(found)
+        for name, entry in named:
+            out.append({"name": name} | (entry if isinstance(entry, dict) else {"value": entry}) | {"run": run})
+    return out
+
+
+def rows(items: Iterable[Record]) -> list[list[Record]]:
+    """Groups what differs in the seed alone: runs, or entries of them."""
+    groups: dict[str, list[Record]] = {}
+    for item in items:
+        run = item.get("run", item)
         flags = {name: value for name, value in run["flags"].items() if name != "seed"}
-        key = json.dumps([run["experiment"], run["cell"], run["hidden_size"], flags], sort_keys=True)
-        groups.setdefault(key, []).append(run)
+        same = [run["experiment"], run.get("cell"), run.get("hidden_size"), flags, item.get("name")]
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(item)
     return list(groups.values())
 
 
 def look_up(run: Record, path: str) -> Any:
-    """Returns the value at a path such as test.loss; an empty string if there is none."""
+    """Returns the value at a path such as test.loss, found.rows.0.end or found.auc.{cell}; if it is not there, ""."""
+    path, _, otherwise = path.partition(" else ")
     value: Any = run
-    for part in path.split("."):
-        value = value.get(part, "") if isinstance(value, dict) else ""
-    return value
+    for part in path.replace("{cell}", str(run.get("cell", ""))).split("."):
+        if isinstance(value, list):
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return otherwise if value is None else value
 
 
 def cell_text(group: list[Record], path: str, form: str) -> str:
-    """Formats one value of a row: the mean over seeds, and its range."""
-    values = [look_up(run, path) for run in group]
-    if not form or any(isinstance(value, str) for value in values):
+    """Formats one value of a row: the mean over seeds, and its range. A list is of several seeds too."""
+    found = [look_up(run, path) for run in group]
+    values = [value for values in found for value in (values if isinstance(values, list) else [values])]
+    if not form or not values or any(isinstance(value, str) for value in values):
         return " / ".join(dict.fromkeys(map(str, values)))
     if form.endswith("d"):
         return format(round(sum(values) / len(values)), form)
@@ -68,26 +105,40 @@ def cell_text(group: list[Record], path: str, form: str) -> str:
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
+def path_and_format(text: str) -> tuple[str, str]:
+    """Parses `path format`; the path may have spaces, and the format may be absent."""
+    path, _, form = text.strip().rpartition(" ")
+    return (path.strip(), form) if path and FORMAT.fullmatch(form) else (text.strip(), "")
+
+
 def parsed_columns(text: str) -> list[tuple[str, str, str]]:
-    """Parses `heading = path format | ...` into (heading, path, format)."""
+    """Parses `heading = path format | ...` into (heading, path, format); the path alone is its own heading."""
     out = []
     for column in text.replace("\n", " ").split("|"):
-        heading, _, value = column.partition("=")
-        path, _, form = value.strip().partition(" ")
-        out.append((heading.strip(), path, form.strip()))
+        heading, _, value = column.rpartition("=")
+        path, form = path_and_format(value)
+        out.append((heading.strip() or path, path, form))
     return out
 
 
-def other_rows(runs: list[Record], width: int) -> list[list[str]]:
-    """Returns the rows of the baseline and of published results, with their value in the first column of numbers."""
-    baselines = {r["baseline"]["name"]: f"{r['baseline']['loss']:.4g}" for r in runs if r.get("baseline")}
+def other_rows(runs: list[Record], columns: list[tuple[str, str, str]]) -> list[list[str]]:
+    """Returns the rows of the baseline, if there is one and a column of losses, and of published results.
+
+    What was published stands in the first column.
+    """
+    paths = [path for _, path, _ in columns]
+    baselines = {r["baseline"]["name"]: r["baseline"]["loss"] for r in runs if r.get("baseline")}
+    at = next((i for i, path in enumerate(paths) if path in ("test.loss", "best.valid_loss")), None)
+    out = []
+    if len(baselines) == 1 and at is not None and None not in baselines.values():
+        [(name, loss)] = baselines.items()
+        out.append([name, *(f"{loss:.4g}" if i == at else "" for i in range(len(paths)))])
     published = {
         f"{p['model']} ({p['source']}{'' if p['verified'] else ', unverified'})": str(p["value"])
         for r in runs
         for p in r.get("published", ())
     }
-    one_baseline = baselines if len(baselines) == 1 else {}
-    return [[name, value] + [""] * (width - 2) for name, value in (one_baseline | published).items()]
+    return out + [[name, value] + [""] * (len(paths) - 1) for name, value in published.items()]
 
 
 def line(cells: list[str]) -> str:
@@ -101,19 +152,46 @@ def origin(runs: list[Record]) -> str:
     def all_of(value: Callable[[Record], str]) -> str:
         return ", ".join(sorted({value(run) for run in runs}))
 
-    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
-    return (
-        f"Seeds {seeds}; {all_of(lambda r: r['device'])}; JAX {all_of(lambda r: r['versions']['jax'])}; "
-        f"commit {all_of(lambda r: r['commit'][:7])}; {all_of(lambda r: r['date'])}."
+    seeds = sorted({run["seed"] for run in runs})
+    said = f"{'Seeds' if len(seeds) > 1 else 'One seed,'} {', '.join(map(str, seeds))}; "
+    said = said if all("cell" in run for run in runs) else f"One launch, seed {seeds[0]}; "
+    return textwrap.fill(
+        f"{said}{all_of(lambda r: r['device'])}; JAX {all_of(lambda r: r['versions']['jax'])}; "
+        f"commit {all_of(lambda r: r['commit'][:7])}; {all_of(lambda r: r['date'])}.",
+        120,
     )
 
 
 def table(names: str, columns: str) -> str:
-    """Makes a table in Markdown."""
+    """Makes a table in Markdown: of runs, or of the entries of a path in them."""
+    names, _, path = (part.strip() for part in names.partition(";"))
     runs, wanted = records(names), parsed_columns(columns)
-    heads = ["model"] + [heading for heading, _, _ in wanted]
-    body = [[model(group)] + [cell_text(group, path, form) for _, path, form in wanted] for group in rows(runs)]
-    lines = [line(heads), line(["---"] * len(heads))] + [line(row) for row in body + other_rows(runs, len(heads))]
+    heads = [heading for heading, _, _ in wanted]
+    body = [[cell_text(g, p, form) for _, p, form in wanted] for g in rows(entries(runs, path) if path else runs)]
+    if not path:
+        heads = ["model", *heads]
+        body = [[model(group), *cells] for group, cells in zip(rows(runs), body)] + other_rows(runs, wanted)
+    return framed(heads, body, runs)
+
+
+def pivot(names: str, columns: str) -> str:
+    """Makes a table with a column for each value of the second path, and the third in its cells."""
+    names, _, path = (part.strip() for part in names.partition(";"))
+    runs = records(names)
+    *heads, (_, across, _), (_, value, form) = parsed_columns(columns)
+    groups = rows(entries(runs, path) if path else runs)
+    at = {tuple(cell_text(g, p, "") for _, p, _ in heads): {} for g in groups}
+    for group in groups:
+        key = tuple(cell_text(group, p, "") for _, p, _ in heads)
+        at[key][cell_text(group, across, "")] = cell_text(group, value, form)
+    named = list(dict.fromkeys(name for found in at.values() for name in found))
+    body = [[*key, *(found.get(name, "") for name in named)] for key, found in at.items()]
+    return framed([heading for heading, _, _ in heads] + named, body, runs)
+
+
+def framed(heads: list[str], body: list[list[str]], runs: list[Record]) -> str:
+    """Writes a table with its origin below."""
+    lines = [line(heads), line(["---"] * len(heads))] + [line(row) for row in body]
     return "\n".join(["", *lines, "", origin(runs), ""]) + "\n"
 
 
@@ -130,27 +208,35 @@ def model(group: list[Record]) -> str:
 
 def filled(page: str) -> str:
     """Returns a page with its tables made anew."""
-    return TABLE.sub(lambda m: m[1] + table(m["names"], m["columns"]) + m[5], page)
+    make = {"table": table, "pivot": pivot}
+    return TABLE.sub(lambda m: m[1] + make[m["kind"]](m["names"], m["columns"]) + m[6], page)
 
 
-def averaged(group: list[Record], name: str) -> list[float]:
-    """Returns the mean of a curve over the seeds of a row, as far as the shortest goes."""
-    return [sum(values) / len(values) for values in zip(*(run["curve"][name] for run in group))]
+def curve_of(group: list[Record], x: str, y: str) -> Any:
+    """Returns the mean of a curve over the seeds of a row, and its range, as far as the shortest goes."""
+    from rnnjax.plotting import Run
+
+    ys = list(zip(*(run["curve"][y] for run in group)))
+    xs = [sum(values) / len(values) for values in zip(*(run["curve"][x] for run in group))]
+    band = {"low": [min(values) for values in ys], "high": [max(values) for values in ys]} if len(group) > 1 else {}
+    return Run(valid_steps=xs, valid=[sum(values) / len(values) for values in ys], **band)
 
 
-def draw(page: str) -> list[Path]:
+def pictures(page: str) -> list[Path]:
+    """Returns the files of the pictures of a page."""
+    return [HERE / "pictures" / f"{match['file']}.png" for match in PICTURE.finditer(page)]
+
+
+def draw(page: str) -> None:
     """Draws the pictures of a page."""
-    from rnnjax.plotting import Run, draw_curves, save
+    from rnnjax.plotting import draw_curves, save
 
-    paths = []
-    for match in PICTURE.finditer(page):
-        x, y, path = match["x"], match["y"], HERE.parent / "images" / f"{match['file']}.png"
-        groups = [group for group in rows(records(match["names"])) if y in group[0]["curve"]]
-        drawn = {model(group): Run(valid_steps=averaged(group, x), valid=averaged(group, y)) for group in groups}
+    for match, path in zip(PICTURE.finditer(page), pictures(page)):
+        runs, y = records(match["names"]), match["y"]
+        drawn = {model(group): curve_of(group, match["x"], y) for group in rows(runs) if y in group[0]["curve"]}
+        known = {r["baseline"]["name"]: r["baseline"]["loss"] for r in runs if r.get("baseline") and y == "valid_loss"}
         title = match["names"].replace("_", " ")
-        save(path, draw_curves(drawn, ylabel=y.replace("_", " "), xlabel=x, title=title))
-        paths.append(path)
-    return paths
+        save(path, draw_curves(drawn, ylabel=match["label"], xlabel=match["x"], title=title, baselines=known))
 
 
 def main(argv: list[str]) -> None:
@@ -163,7 +249,8 @@ def main(argv: list[str]) -> None:
             stale.append(path.name)
         if "--check" not in argv:
             path.write_text(made, encoding="utf-8")
-            draw(made)
+            if made != page or not all(map(Path.exists, pictures(made))):
+                draw(made)
     if stale and "--check" in argv:
         sys.exit(f"{', '.join(stale)}: run python docs/results/tables.py, the tables are not what the data give")
     print(f"tables: {', '.join(stale) or 'up to date'}")
