@@ -84,6 +84,17 @@ def x64():
         yield
 
 
+@pytest.fixture(params=["bfloat16", "float16"])
+def half(request):
+    """A dtype of half precision. Without the instructions of F16C, XLA cannot convert float16 on a CPU."""
+    try:
+        jax.jit(lambda a: a.astype("float32"))(jax.numpy.ones(1, request.param))
+    except jax.errors.JaxRuntimeError as error:
+        assert request.param == "float16" and "Failed to materialize symbols" in str(error)
+        pytest.skip("XLA has no float16 under this instruction set")
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def quick(request):
     """Compiles without XLA's optimisations, which are not ours to test and take a third of the time of the suite."""

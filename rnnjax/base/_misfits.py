@@ -182,7 +182,13 @@ def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
 def _unrolled_line(cell: _Cell, x: _PyTree) -> str | None:
     """A cell of windows inside `unroll`, whose windows of windows some part of it does not take either."""
     with contextlib.suppress(Exception):  # a trial
-        if cell.made is not None and cell.made.name == "unroll" and _inner_takes(cell, x):
+        step = jax.eval_shape(lambda x: jax.tree.map(lambda a: a[0], x), x)
+        if (
+            cell.made is not None
+            and cell.made.name == "unroll"
+            and _inner_takes(cell, x)
+            and not _runs(cell.made.args[0], step, None)
+        ):
             return f"x is {_short_shapes(x)}: {_UNROLLED_TWICE}"
     return None
 

@@ -12,6 +12,7 @@ from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, fact
 from rnnjax.base._numerics import (
     EPSILON,
     Initializer,
+    at_least_single,
     bernoulli,
     draw_initial,
     lecun_normal,
@@ -157,7 +158,7 @@ def dropout(rate: Any) -> Cell:
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         if key is None:
             return x
-        keep = 1 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))  # 1 - 1e-3 is 1 in bfloat16
+        keep = 1 - jnp.asarray(rate, at_least_single(x).dtype)  # 1 - 1e-3 is 1 in bfloat16
         return jnp.where(bernoulli(key, keep, x.shape), x / keep.astype(x.dtype), 0 * x)  # nan stays nan
 
     return stateless(lambda key, x: (), apply)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from rnnjax.base._arguments import check_dict
 from rnnjax.plotting._curves import COLOURS
 
 
@@ -48,6 +49,7 @@ def draw_rates(curves: Mapping[str, RateCurve], title: str = "", ylabel: str = "
       >>> [len(line.get_xdata()) for line in figure.axes[0].lines]
       [8, 8, 1]
     """
+    check_dict("draw_rates: curves", curves, RateCurve)
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for i, (name, curve) in enumerate(curves.items()):

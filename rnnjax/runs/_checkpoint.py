@@ -38,8 +38,8 @@ class Checkpoints:
     Args:
       directory: a local folder, created by the first `save`.
       keep: how many of the newest checkpoints to keep.
-      report: called with one line for each damaged checkpoint that is skipped, and if a smaller `keep` than before
-        removes several at once.
+      report: called with one line for each damaged checkpoint that is skipped, and if several are removed at once: an
+        earlier session kept more, or was killed before it removed its last one.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp
@@ -169,11 +169,11 @@ class Checkpoints:
             self._remove(aside)
 
     def _prune(self) -> None:
-        """Removes the oldest checkpoints beyond `keep`, and reports it if an earlier session kept more."""
+        """Removes the oldest checkpoints beyond `keep`, and reports it if an earlier session left more than one."""
         oldest = self.steps()[: -self.keep]
         if len(oldest) > 1:
             steps = ", ".join(map(str, oldest))
-            self.report(f"keep is {self.keep} now: {len(oldest)} older checkpoints are removed, those of steps {steps}")
+            self.report(f"keep is {self.keep}: {len(oldest)} older checkpoints are removed, those of steps {steps}")
         for step in oldest:
             self._remove(self.directory / str(step))
 

@@ -184,6 +184,7 @@ CALLS = {
     "plotting.draw_panels": {"panels": [plotting.CurvePanel("a", {"a": RUN})]},
     "plotting.draw_portrait": {"points": np.ones((3, 2)), "orbits": {}},
     "plotting.draw_projection": {"trajectories": np.ones((2, 5, 3)), "points": np.ones((1, 3)), "unstable": LABELS[:1]},
+    "plotting.draw_rates": {"curves": {}},
     "plotting.draw_sentence": {"words": ["a"], "lines": {"l": [1.0]}},
     "plotting.draw_singular_values": {"panels": {}},
     "plotting.draw_unfolded": {"graph": dynamics.Graph([], [], {})},

@@ -173,10 +173,11 @@ OF_OTHER_TOOLS = {"help", "flagfile"}  # absl's
 
 @pytest.fixture(scope="module")
 def known_flags() -> set[str]:
-    """The flags of all experiments, and what the benchmarks define."""
+    """The flags of all experiments, and what the benchmarks and the storm define."""
     names = [p.stem for p in (ROOT / "experiments").glob("[!_]*.py")]
     experiments = [importlib.import_module(f"experiments.{name}").EXPERIMENT for name in names]
-    text = "".join(p.read_text() for p in (ROOT / "benchmarks").glob("*.py"))
+    others = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests" / "storm" / "__main__.py"]
+    text = "".join(p.read_text() for p in others)
     benchmarks = set(re.findall(r"(?:DEFINE_\w+\(|add_argument\()\s*\"(?:--)?(\w+)", text))
     return {flag for e in experiments for flag in e.flags} | benchmarks | OF_OTHER_TOOLS
 

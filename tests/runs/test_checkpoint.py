@@ -218,7 +218,7 @@ def test_what_is_not_an_array_or_a_number_is_refused_and_leaves_no_checkpoint(tm
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"^cannot write .*file: Not a directory$"):
+    with pytest.raises(UserError, match=r"^cannot write .*file: File exists$"):
         Checkpoints(tmp_path / "file").save(1, {"w": 1.0})
 
 
@@ -261,10 +261,10 @@ def assert_all_intact(directory: Path, copy: Path, like: PyTree) -> None:
 )
 def test_a_save_that_stops_at_any_change_leaves_the_old_set_or_the_new(tmp_path: Path, again: bool) -> None:
     states = [{"w": jnp.full(3, float(i))} for i in range(4)]
-    stops, n = [], 0
+    stops, said, n = [], [], 0
     while True:
         n += 1
-        checkpoints = Checkpoints(tmp_path / str(n), keep=2, report=pytest.fail)
+        checkpoints = Checkpoints(tmp_path / str(n), keep=2, report=said.append)
         for step in (1, 2):
             checkpoints.save(step, states[step])
         step = 2 if again else 3
@@ -282,7 +282,11 @@ def test_a_save_that_stops_at_any_change_leaves_the_old_set_or_the_new(tmp_path:
         assert raw(found[1]) in ([raw(states[2]), raw(states[3])] if again else [raw(states[steps[-1]])])
         stops.append(raw(found[1]) == raw(states[3]))
         assert_all_intact(checkpoints.directory, tmp_path / "copy", states[0])
+        assert not said
         checkpoints.save(4, states[1])
+        more = ["keep is 2: 2 older checkpoints are removed, those of steps 1, 2"] * (len(steps) == 3)
+        assert said == more
+        said.clear()
         assert sorted(path.name for path in checkpoints.directory.iterdir()) == sorted([str(steps[-1]), "4"])
     assert stops == sorted(stops) and not stops[0] and stops[-1]
 
@@ -368,6 +372,6 @@ def test_a_smaller_keep_says_what_it_removes(tmp_path):
     few = Checkpoints(tmp_path, keep=3, report=said.append)
     few.save(8, {"a": np.ones(2)})
     assert few.steps() == [6, 7, 8]
-    assert said == ["keep is 3 now: 5 older checkpoints are removed, those of steps 1, 2, 3, 4, 5"]
+    assert said == ["keep is 3: 5 older checkpoints are removed, those of steps 1, 2, 3, 4, 5"]
     few.save(9, {"a": np.ones(2)})
     assert few.steps() == [7, 8, 9] and len(said) == 1

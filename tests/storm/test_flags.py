@@ -27,7 +27,7 @@ STUDIES += ("online_copy", "paths", "regimes", "uses", "sweep")
 DRAWS = int(os.environ.get("FLAG_DRAWS", "40"))
 SECONDS = 60
 UNLIKE = ("devices", "coordinator", "num_processes", "process_id", "lost_after", "flagfile", "workdir", "profile")
-UNLIKE += ("compilation_cache",)  # JAX makes that folder
+UNLIKE += ("compilation_cache", "find_lr")  # JAX makes that folder; a test of rates trains, and draws a picture
 TEXTS = (
     *(
         "",

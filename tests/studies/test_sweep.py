@@ -17,8 +17,7 @@ from _launching import launch, summary
 
 from rnnjax import app
 from rnnjax.studies import EXPERIMENT as SWEEP
-from rnnjax.studies import Results, group_programs
-from rnnjax.studies import _study as study
+from rnnjax.studies import Results, _compiler, group_programs
 from rnnjax.studies._packs import Pack
 from rnnjax.studies._plan import make_plan
 
@@ -53,7 +52,9 @@ def whole(tmp_path_factory, cache) -> Path:
     """A study of six members; one diverges, and half of them cannot be built."""
     path = tmp_path_factory.mktemp("study") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "group_programs", lambda *a, **k: compiled.append(group_programs(*a, **k)) or compiled[-1])
+        patch.setattr(
+            _compiler, "group_programs", lambda *a, **k: compiled.append(group_programs(*a, **k)) or compiled[-1]
+        )
         assert launch("sweep", *GRID, cache, f"--workdir={path}") == 0
     return path
 
