@@ -102,7 +102,7 @@ def cell_text(group: list[Record], path: str, form: str) -> str:
         return format(round(sum(values) / len(values)), form)
     mean = format(sum(values) / len(values), form)
     low, high = format(min(values), form), format(max(values), form)
-    return mean if low == high else f"{mean} ({low} to {high})"
+    return mean if low == high else f"{mean} ({low}, {high})"
 
 
 def path_and_format(text: str) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def test_a_row_is_the_mean_and_range_over_seeds(tmp_path, monkeypatch):
     data_of(tmp_path, monkeypatch, runs)
     lines = TABLES.table("one", "loss = test.loss .2f | parameters = parameters ,d").splitlines()
     assert lines[3:7] == [
-        "| lstm, 8 units | 0.50 (0.25 to 0.75) | 1,000 |",
+        "| lstm, 8 units | 0.50 (0.25, 0.75) | 1,000 |",
         "| gru, 8 units | 0.25 | 1,000 |",
         "| guessing | 0.5 |  |",
         "| other (a paper, unverified) | 0.1 |  |",
