@@ -90,7 +90,7 @@ flags.DEFINE_boolean("pool", False, "Classify the mean of all outputs, not the l
 flags.DEFINE_float(
     "input_noise", 0.0, "Normal noise on numeric training inputs, in standard deviations.", 0.0, flag_values=FLAGS
 )
-flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, 1_000_000, flag_values=FLAGS)
 
 
 class Facts(NamedTuple):

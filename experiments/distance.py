@@ -28,7 +28,7 @@ flags.DEFINE_list("lags", ["4", "8", "16", "32"], "Words from the country to the
 flags.DEFINE_integer("num_steps", 1000, "Updates for each lag.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Sentences per update.", 1, flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", 3e-3, "Learning rate of Adam.", 0.0, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 1000, "Test sentences of each kind.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 1000, "Test sentences of each kind.", 1, 1_000_000, flag_values=FLAGS)
 
 NEAR = {"clouds": "sky", "fish": "sea", "books": "library", "cows": "meadow", "stars": "night", "cars": "street",
         "trees": "forest", "toys": "box"}  # fmt: skip

@@ -33,8 +33,8 @@ FLAGS = app.common_flags(
     eval_every=50,
     checkpoint_every=300,
 )
-flags.DEFINE_integer("jets", 6000, "Training jets, half of each kind.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 2000, "Test jets.", 2, flag_values=FLAGS)
+flags.DEFINE_integer("jets", 6000, "Training jets, half of each kind.", 2, 1_000_000, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 2000, "Test jets.", 2, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_float("momentum", 400.0, "Momentum of a jet, in GeV.", 1.0, flag_values=FLAGS)
 flags.DEFINE_float("mass", 80.0, "Mass of a jet, in GeV.", 10.0, flag_values=FLAGS)
 flags.DEFINE_list(

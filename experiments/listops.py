@@ -52,8 +52,8 @@ flags.DEFINE_integer(
     "depth", 3, "Nesting depth of operations; test expressions go to twice that depth.", 1, flag_values=FLAGS
 )
 flags.DEFINE_integer("most", 4, "Maximal number of arguments of a listops operation.", 2, flag_values=FLAGS)
-flags.DEFINE_integer("examples", 6000, "Training expressions.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 200, "Test expressions of each depth.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("examples", 6000, "Training expressions.", 1, 1_000_000, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 200, "Test expressions of each depth.", 1, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word or a bracket.", 1, flag_values=FLAGS)
 packed_flag(FLAGS)
 

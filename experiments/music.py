@@ -41,7 +41,7 @@ flags.DEFINE_string(
     "polymusic/JSB_Chorales.mat.",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("tunes", 200, "Generated training tunes.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tunes", 200, "Generated training tunes.", 1, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer(
     "longest",
     200,

@@ -62,7 +62,7 @@ flags.DEFINE_boolean(
 )
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word.", 1, flag_values=FLAGS)
 packed_flag(FLAGS)
-flags.DEFINE_integer("sentences", 4000, "Generated training sentences.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 4000, "Generated training sentences.", 1, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer(
     "longest", 12, "Words of the longest of them; test sentences go to twice that length.", 3, flag_values=FLAGS
 )

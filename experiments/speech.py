@@ -72,7 +72,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("shortest", 2, "Letters of the shortest generated words.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("longest", 5, "Letters of the longest generated words.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("tested", 500, "Generated test words.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("tested", 500, "Generated test words.", 1, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer("beam", 16, "Beam width of the beam search at the end.", 1, flag_values=FLAGS)
 
 

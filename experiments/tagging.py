@@ -71,7 +71,7 @@ flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words.", 
 flags.DEFINE_integer("embedding_size", 32, "Embedding size of a word.", 1, flag_values=FLAGS)
 flags.DEFINE_float("valid", 0.1, "Fraction of the sentences for validation.", 0.001, 0.5, flag_values=FLAGS)
 flags.DEFINE_float("test", 0.2, "Fraction of the sentences for the test.", 0.001, 0.5, flag_values=FLAGS)
-flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 2000, "Generated sentences.", 20, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer(
     "phrases", 3, "For clauses: maximal number of phrases between a gap and its cue.", 1, flag_values=FLAGS
 )

@@ -72,7 +72,7 @@ flags.DEFINE_integer(
 flags.DEFINE_list(
     "buckets", ["8", "12", "16", "22"], "Lengths to which a batch can be cut, ascending.", flag_values=FLAGS
 )
-flags.DEFINE_integer("sentences", 5000, "Generated training sentences.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 5000, "Generated training sentences.", 1, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer("shown", 3, "Number of translations to show at the end.", 0, flag_values=FLAGS)
 
 LIMIT = 60  # maximal number of words of a translation

@@ -50,7 +50,7 @@ flags.DEFINE_float(
 flags.DEFINE_float("test", 0.1, "Fraction of a text, at its end, for the test.", 0.001, 0.5, flag_values=FLAGS)
 flags.DEFINE_integer("vocabulary", 10000, "Maximal number of different words.", 4, flag_values=FLAGS)
 flags.DEFINE_integer("embedding_size", 64, "Embedding size of a word.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("sentences", 6000, "Generated sentences.", 100, flag_values=FLAGS)
+flags.DEFINE_integer("sentences", 6000, "Generated sentences.", 100, 1_000_000, flag_values=FLAGS)
 flags.DEFINE_integer("sample", 40, "Words to write at the end.", 0, flag_values=FLAGS)
 flags.DEFINE_float("temperature", 0.8, "Sampling temperature; 0 takes the likeliest word.", 0, flag_values=FLAGS)
 
