@@ -564,6 +564,8 @@ NEAR = {
     "vanilla-sigmoid", "gru-replace", "gru-after-replace", "leaky", "peephole-core", "mgu-core", "urnn-core",
     "goru-core", "eunn-fourier", "s4d", "mingru", "linear-recurrent",
     "newton", "newton-diagonal",  # test_newton.py
+    "eunn", "exprnn",  # tests/unitary
+    "deltanet", "slstm", "gated", "lstm-layer-norm", "residual", "gru-after", "parametrize",
     "deep-transition", "feedback", "time-window", "minlstm", "peephole-lstm", "gru-layer-norm", "vanilla-layer-norm",
     "scornn", "nnrnn", "vanilla-relu", "irnn", "mgu", "vanilla-core", "lstm-core", "gru-core", "modrelu-core",
     "learn-carry", "bidirectional-deep", "residual-window", "remat", "highway", "sparse", "stack", "one-hot",

@@ -120,7 +120,8 @@ def of_norm(y: jax.Array, h: jax.Array) -> jax.Array:
     by = by / squares[largest]
     rounding = jnp.abs(by) < (len(y) + 8) * jnp.finfo(by.dtype).eps  # false for nan, overflow and underflow too
     by = jnp.where(rounding, by, 0)  # nan times zero would be nan in a derivative
-    mended = jnp.where(jnp.arange(len(first)) == largest, first + first * by.astype(y.dtype), first)
+    here = (jnp.arange(len(first)) == largest) & rounding
+    mended = jnp.where(here, first + first * by.astype(y.dtype), first)
     return jnp.concatenate([mended, y[_MENDED:]])
 
 

@@ -62,6 +62,8 @@ def flags_of(name: str, text: Path) -> list[str]:
 
 
 SLOW = (
+    "cognition",
+    "char_lm",
     "recall",
     "copying",
     "pixels",

@@ -38,8 +38,20 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+LONG = ("trained_runs", "interop", "howto/notebooks", "howto/carry_state", "howto/own_data")
+
+
+def code_of(page: Path):
+    """A page whose code runs; those that train or compile for seconds are for the long suite."""
+    return pytest.param(
+        page,
+        id=name_of(page),
+        marks=[pytest.mark.slow] if name_of(page) in [f"docs/{name}.md" for name in LONG] else [],
+    )
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
-@pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=name_of)
+@pytest.mark.parametrize("page", [code_of(p) for p in PAGES if BLOCK.search(p.read_text())])
 def test_the_code_of_a_page_runs(page: Path, tmp_path, monkeypatch, optimized):
     names: dict = {}
     text = page.read_text()

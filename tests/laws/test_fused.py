@@ -85,7 +85,13 @@ def total(cell, params, carry, xs):
     return of(xs) + of(marks(xs))
 
 
-NEAR = {n for n in CELLS if "core" in n} | {"vanilla norm", "gru norm"}  # near to others: for the long suite
+NEAR = {n for n in CELLS if "core" in n} | {"vanilla norm", "gru norm", "lstm without bias", "irnn", "vanilla sigmoid"}
+NEAR |= {
+    "vanilla norm of many inputs",
+    "gru True False",
+    "gru False False",
+    "gru of cudnn",
+}  # near to others: for the long suite
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in NEAR)) for n in CELLS])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from _helpers import KEY, build, inputs
+from _helpers import KEY, build, inputs, rows
 from _table import STEPS
 
 from rnnjax import unroll
@@ -27,7 +27,7 @@ def run_some(cell, params, xs):
     return whole.step(weights, whole.initial_carry(weights, before), before, None)
 
 
-@pytest.mark.parametrize("row", STEPS, ids=lambda row: row.name)
+@rows(STEPS)
 def test_the_output_is_that_of_the_carry(row):
     cell, args = at_a_step(row)
     if cell.output is None:

@@ -32,6 +32,11 @@ def rows(workdir: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+def slow(value):
+    """A parameter for the long suite."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> str:
     return f"--compilation_cache={tmp_path_factory.mktemp('cache')}"
@@ -47,7 +52,10 @@ def whole(tmp_path_factory, cache) -> Path:
     return path
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EROFS])
+@pytest.mark.parametrize(
+    "code",
+    [errno.ENOSPC, *(pytest.param(code, marks=pytest.mark.slow) for code in (errno.EIO, errno.EMFILE, errno.EROFS))],
+)
 def test_a_fault_of_the_machine_fails_no_member(code, whole, tmp_path, cache, monkeypatch, capsys, optimized):
     def full(self, *args):
         raise OSError(code, os.strerror(code))
@@ -204,7 +212,9 @@ def test_a_flipped_bit_in_the_queue_is_work_to_do(tmp_path, kind):
 SEARCH = [*STUDY[:1], *STUDY[2:], "--space=learning_rate=log:1e-3:1", "--set=num_steps=3", "--trials=6", "--ask=3"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler", [pytest.param("tpe", marks=pytest.mark.slow), "random", pytest.param("cmaes", marks=pytest.mark.slow)]
+)
 def test_a_search_killed_anywhere_proposes_what_it_would_have(sampler, tmp_path, cache, monkeypatch, capsys):
     pytest.importorskip("optuna")
     pytest.importorskip("cmaes") if sampler == "cmaes" else None

@@ -307,7 +307,9 @@ def ten_thousand(f):
     return jax.jit(lambda w, h: jax.lax.fori_loop(0, 10_000, lambda i, h: f(w, h), h))
 
 
-@pytest.mark.parametrize("name", LASTING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("tunable", "kronecker", "givens"))) for n in LASTING]
+)
 def test_a_norm_is_kept_over_ten_thousand_steps_by_factors(name, optimized):
     """A step that is off by 2^-24 would be by 6e-4 after all; 1e-4 takes steps that are right to a sixth of that.
 

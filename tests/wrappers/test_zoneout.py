@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _helpers import KEY, draw, inputs
+from _helpers import KEY, draw, inputs, rows
 from _table import STEPS, H
 
 import rnnjax
@@ -25,7 +25,7 @@ def held(cell, x):
     return (carry, *zoned.step(weights, carry, x, KEY))
 
 
-@pytest.mark.parametrize("row", HELD, ids=lambda row: row.name)
+@rows(HELD)
 def test_at_rate_one_nothing_moves_and_the_output_shows_it(row):
     cell, x = row.make(), inputs(row)[0]
     before, after, y = held(cell, x)
