@@ -13,12 +13,25 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base._shapes import (
+    LONGEST,
+    features_of,
+    has_no_floats,
+    is_no_float,
+    is_seq,
+    map_features,
+    num_features,
+    same_structure,
+    shapes_by_path,
+    short_shapes,
+    with_num_features,
+)
+
 _Cell: TypeAlias = Any  # the types themselves are defined above this file
 _PyTree: TypeAlias = Any
 _Fits = Callable[[Any], bool]
 _trying = contextvars.ContextVar("_trying", default=False)
 _ABSENT = object()  # params of `init`, which has none
-_LONGEST = 60  # characters of what is shown of a tree, a shape or a path
 _FLOATS = "integers where floating numbers are wanted, x.astype(float) or embed or one_hot before the cell"
 _REALS = "complex where real numbers are wanted, as in jnp.concatenate([x.real, x.imag], -1)"
 _UNROLLED_TWICE = "the cell inside unroll takes windows already: leave one unroll out"
@@ -46,7 +59,7 @@ def explained(cell: _Cell, x: _PyTree, params: _PyTree = _ABSENT, key: jax.Array
 
 def _check_numbers(x: _PyTree) -> None:
     """Refuses what is neither an array of numbers nor a number, such as a text."""
-    for leaf in jax.tree.leaves(_features(x)):
+    for leaf in jax.tree.leaves(features_of(x)):
         if not hasattr(leaf, "dtype") and not isinstance(leaf, int | float | complex):
             raise ValueError(f"x holds {leaf!r:.40}: an array of numbers is wanted")
         if getattr(getattr(leaf, "dtype", None), "kind", "") in ("O", "S", "U"):
@@ -55,10 +68,10 @@ def _check_numbers(x: _PyTree) -> None:
 
 def check_inputs(cell: _Cell, x: _PyTree) -> None:
     """Refuses integers and complex numbers where params or a carry would be of that kind too."""
-    if _trying.get() or not _is_unreal(x) or _holds_floats(cell, x) is not False:
+    if _trying.get() or not has_no_floats(x) or _holds_floats(cell, x) is not False:
         return
     if _holds_floats(cell, _changed(x, 0, False, True)):
-        raise ValueError(f"x is {_short_shapes(x)}: {_why_unreal(x)}")
+        raise ValueError(f"x is {short_shapes(x)}: {_why_unreal(x)}")
 
 
 def check_key(key: Any, any_rank: bool = False) -> None:
@@ -79,7 +92,7 @@ def check_carry(cell: _Cell, weights: _PyTree, x: _PyTree, carry: _PyTree) -> No
         wanted = jax.eval_shape(cell.initial_carry, weights, x)
     except Exception:  # what is wrong here is not the carry
         return
-    if not _same_structure(carry, wanted) or _shapes(carry) != _shapes(wanted):
+    if not same_structure(carry, wanted) or shapes_by_path(carry) != shapes_by_path(wanted):
         raise ValueError(_carry_line(wanted, carry))
 
 
@@ -90,7 +103,7 @@ def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> 
         return _runs(cell, x, key)
 
     def fits_params(x: _PyTree) -> bool:
-        return fits(x) and _wanted(cell, x) == _shapes(params)
+        return fits(x) and _wanted(cell, x) == shapes_by_path(params)
 
     known = None if params is _ABSENT else params
     token = _trying.set(True)
@@ -100,10 +113,10 @@ def _misfit(cell: _Cell, x: _PyTree, params: _PyTree, key: jax.Array | None) -> 
             return line or _unrolled_line(cell, x)
         if params is _ABSENT:
             return None
-        if _wanted(cell, x) == _shapes(params):
+        if _wanted(cell, x) == shapes_by_path(params):
             return _dtypes_line(x, params)
-        if not _shapes(params):
-            return f"params are {_short_shapes(params)}, wanted those of cell.init(key, x)"
+        if not shapes_by_path(params):
+            return f"params are {short_shapes(params)}, wanted those of cell.init(key, x)"
         lines = _features_line(fits, cell, x, params), _input_line(fits_params, x, cell)
         return lines[0] or lines[1] or _params_line(cell, x, params)
     finally:
@@ -143,11 +156,11 @@ def _holds_floats(cell: _Cell, x: _PyTree) -> bool | None:
 
 def _list_line(fits: _Fits, x: _PyTree) -> str | None:
     """A list of steps or numbers, which is a tree of many inputs, where its array is wanted."""
-    inputs = _features(x)
+    inputs = features_of(x)
     if isinstance(inputs, list | tuple):
         with contextlib.suppress(Exception):  # a trial
             array = jax.eval_shape(lambda: jnp.asarray(inputs))
-            if fits(x._replace(x=array) if _is_seq(x) else array):
+            if fits(x._replace(x=array) if is_seq(x) else array):
                 return (
                     f"x is a {type(inputs).__name__} of {len(inputs)}: jnp.asarray makes it the array {[*array.shape]}"
                 )
@@ -157,8 +170,8 @@ def _list_line(fits: _Fits, x: _PyTree) -> str | None:
 def _dtypes_line(x: _PyTree, params: _PyTree) -> str | None:
     """Params and inputs of different floating types, which a loop cannot carry."""
     given, has = (
-        sorted({jnp.result_type(a).name for a in jax.tree.leaves(tree) if not _is_no_float(jnp.result_type(a))})
-        for tree in (params, _features(x))
+        sorted({jnp.result_type(a).name for a in jax.tree.leaves(tree) if not is_no_float(jnp.result_type(a))})
+        for tree in (params, features_of(x))
     )
     if given and has and given != has:
         return f"params are {', '.join(given)} and x is {', '.join(has)}: cast one of them, as in x.astype"
@@ -167,7 +180,7 @@ def _dtypes_line(x: _PyTree, params: _PyTree) -> str | None:
 
 def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
     """What must change in x, its axes or its dtype or both, before the cell takes it."""
-    unreal = _is_unreal(x)
+    unreal = has_no_floats(x)
     for floating in (False, True) if unreal else (False,):
         for axes in _AXES:
             for leading in (False, True) if axes < 0 else (True,):
@@ -175,7 +188,7 @@ def _input_line(fits: _Fits, x: _PyTree, cell: _Cell) -> str | None:
                     if fits(_changed(x, axes, leading, floating)):
                         why = _why_unreal(x) if floating else ""
                         advice = _advice(x, axes, unreal and not floating, not leading and not _inner_takes(cell, x))
-                        return f"x is {_short_shapes(x)}: {'; '.join(filter(None, (advice, why)))}"
+                        return f"x is {short_shapes(x)}: {'; '.join(filter(None, (advice, why)))}"
     return None
 
 
@@ -189,7 +202,7 @@ def _unrolled_line(cell: _Cell, x: _PyTree) -> str | None:
             and _inner_takes(cell, x)
             and not _runs(cell.made.args[0], step, None)
         ):
-            return f"x is {_short_shapes(x)}: {_UNROLLED_TWICE}"
+            return f"x is {short_shapes(x)}: {_UNROLLED_TWICE}"
     return None
 
 
@@ -200,7 +213,7 @@ def _inner_takes(cell: _Cell, x: _PyTree) -> bool:
         def start(x: _PyTree) -> _PyTree:
             return part.initial_carry(part.weights(part.init(jax.random.key(0), x)), x)
 
-        return _shapes(jax.eval_shape(start, x))
+        return shapes_by_path(jax.eval_shape(start, x))
 
     longer = jax.eval_shape(lambda x: jax.tree.map(lambda a: jnp.concatenate([a, a[:1]]), x), x)
     parts = [part for part in (cell.made.args if cell.made is not None else ()) if isinstance(part, type(cell))]
@@ -209,7 +222,7 @@ def _inner_takes(cell: _Cell, x: _PyTree) -> bool:
 
 def _advice(x: _PyTree, axes: int, symbols: bool, channels: bool) -> str:
     """What to do about axes that are too many or too few; symbols have no features, but pictures have channels."""
-    rank = max((jnp.ndim(a) for a in jax.tree.leaves(_features(x))), default=0)
+    rank = max((jnp.ndim(a) for a in jax.tree.leaves(features_of(x))), default=0)
     if axes == 0:
         return ""
     if axes > 0:
@@ -226,12 +239,12 @@ def _changed(x: _PyTree, axes: int, leading: bool, floating: bool) -> _PyTree:
 
     def change(x: _PyTree) -> _PyTree:
         if floating:
-            x = jax.tree.map(lambda a: jnp.zeros(a.shape) if _is_no_float(a.dtype) else a, x)
+            x = jax.tree.map(lambda a: jnp.zeros(a.shape) if is_no_float(a.dtype) else a, x)
         for _ in range(abs(axes)):
             if leading:
                 x = jax.tree.map(lambda a: a[0] if axes > 0 else a[None], x)
             else:
-                x = _on_features(lambda a: a[..., None], x)
+                x = map_features(lambda a: a[..., None], x)
         return x
 
     return jax.eval_shape(change, x)
@@ -239,23 +252,23 @@ def _changed(x: _PyTree, axes: int, leading: bool, floating: bool) -> _PyTree:
 
 def _wanted(cell: _Cell, x: _PyTree) -> dict[str, tuple[int, ...]]:
     """The shapes of a cell's params for inputs like x."""
-    return _shapes(jax.eval_shape(lambda x: cell.init(jax.random.key(0), x), x))
+    return shapes_by_path(jax.eval_shape(lambda x: cell.init(jax.random.key(0), x), x))
 
 
 def _features_line(fits: _Fits, cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
     """Says for how many features params are, where x has another number of them."""
-    given = {} if _is_unreal(x) else _shapes(params)
-    for features in _likely_features(cell, x, given) - {_num_features(x)}:
+    given = {} if has_no_floats(x) else shapes_by_path(params)
+    for features in _likely_features(cell, x, given) - {num_features(x)}:
         with contextlib.suppress(Exception):  # a trial
-            other = _with_features(x, features)
+            other = with_num_features(x, features)
             if _wanted(cell, other) == given and fits(other):
-                return f"params are for {features} features, x {_short_shapes(x)} has {_num_features(x)}"
+                return f"params are for {features} features, x {short_shapes(x)} has {num_features(x)}"
     return None
 
 
 def _likely_features(cell: _Cell, x: _PyTree, given: dict[str, tuple[int, ...]]) -> set[int]:
     """Sizes in the params, and what a size that differs leads to: features beside others, or of several steps."""
-    likely, n = {size for shape in given.values() for size in shape}, _num_features(x)
+    likely, n = {size for shape in given.values() for size in shape}, num_features(x)
     with contextlib.suppress(Exception):  # the cell takes no such x at all
         for name, shape in _wanted(cell, x).items():
             for has, needs in zip(given.get(name, ()), shape):
@@ -265,89 +278,27 @@ def _likely_features(cell: _Cell, x: _PyTree, given: dict[str, tuple[int, ...]])
 
 def _params_line(cell: _Cell, x: _PyTree, params: _PyTree) -> str | None:
     """How params differ from those of the cell; None if they do not."""
-    given, wanted = _shapes(params), _wanted(cell, x)
+    given, wanted = shapes_by_path(params), _wanted(cell, x)
     missing, over = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
     if missing or over:
         kinds = ((missing, wanted, "missing"), (over, given, "one too many"))
-        parts = [f"{names[0][-_LONGEST:]} {list(of[names[0]])} is {what}" for names, of, what in kinds if names]
+        parts = [f"{names[0][-LONGEST:]} {list(of[names[0]])} is {what}" for names, of, what in kinds if names]
         return f"params are of another cell: {' and '.join(parts)}"
     for name in (n for n in wanted if wanted[n] != given[n]):
         shapes = f"is {list(given[name])}, wanted {list(wanted[name])}"
-        return f"params are of another cell or size: {name[-_LONGEST:]} {shapes} for x {_short_shapes(x)}"
+        return f"params are of another cell or size: {name[-LONGEST:]} {shapes} for x {short_shapes(x)}"
     return None
 
 
 def _carry_line(wanted: _PyTree, carry: _PyTree) -> str:
     """How a carry differs from that which a cell starts with."""
-    given, right = _shapes(carry), _shapes(wanted)
-    if _same_structure(carry, wanted):
+    given, right = shapes_by_path(carry), shapes_by_path(wanted)
+    if same_structure(carry, wanted):
         name = next(n for n in right if right[n] != given[n])
-        return f"carry{'/' * bool(name)}{name[-_LONGEST:]} is {list(given[name])}, wanted {list(right[name])}"
-    return f"carry is {_short_shapes(carry)}, wanted {_short_shapes(wanted)}"
-
-
-def _same_structure(a: _PyTree, b: _PyTree) -> bool:
-    """Whether two trees differ in their leaves alone."""
-    one: Any = jax.tree.structure(a)
-    return bool(one == jax.tree.structure(b))
-
-
-def _shapes(tree: _PyTree) -> dict[str, tuple[int, ...]]:
-    """Shapes by path, as in "1/u"."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
-
-
-class _Shape(tuple[int, ...]):
-    """A shape that is shown as a list, and is a leaf of a tree."""
-
-    def __repr__(self) -> str:
-        return str(list(self))
-
-
-def _short_shapes(tree: _PyTree) -> str:
-    """A tree with the shapes of its arrays, short."""
-    text = str(jax.tree.map(lambda a: _Shape(jnp.shape(a)), tree))
-    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}..."
-
-
-def _is_seq(x: _PyTree) -> bool:
-    """Whether x is a Seq, whose marks have no features; the type itself is defined above this file."""
-    return getattr(x, "_fields", None) == ("x", "valid", "first")
-
-
-def _features(x: _PyTree) -> _PyTree:
-    """The inputs without marks."""
-    return x.x if _is_seq(x) else x
-
-
-def _on_features(f: Callable[[Any], Any], x: _PyTree) -> _PyTree:
-    """A function of every array of x but marks."""
-    return x._replace(x=jax.tree.map(f, x.x)) if _is_seq(x) else jax.tree.map(f, x)
-
-
-def _num_features(x: _PyTree) -> int:
-    """The size of the last axis of the first array; 0 where there is none."""
-    return int((0, *jnp.shape(next(iter(jax.tree.leaves(_features(x))), 0)))[-1])
-
-
-def _with_features(x: _PyTree, features: int) -> _PyTree:
-    """The shapes of x with another number of features."""
-    return jax.eval_shape(lambda x: _on_features(lambda a: jnp.zeros((*a.shape[:-1], features), a.dtype), x), x)
-
-
-def _is_unreal(x: _PyTree) -> bool:
-    """Whether x has arrays of integers, booleans or complex numbers, marks aside."""
-    return any(_is_no_float(jnp.result_type(a)) for a in jax.tree.leaves(_features(x)))
+        return f"carry{'/' * bool(name)}{name[-LONGEST:]} is {list(given[name])}, wanted {list(right[name])}"
+    return f"carry is {short_shapes(carry)}, wanted {short_shapes(wanted)}"
 
 
 def _why_unreal(x: _PyTree) -> str:
     """What is wrong with numbers that are not floating."""
-    return _REALS if any(jnp.iscomplexobj(a) for a in jax.tree.leaves(_features(x))) else _FLOATS
-
-
-def _is_no_float(dtype: Any) -> bool:
-    """Whether a dtype is of integers, booleans or complex numbers."""
-    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.integer, jnp.bool_, jnp.complexfloating))
+    return _REALS if any(jnp.iscomplexobj(a) for a in jax.tree.leaves(features_of(x))) else _FLOATS
