@@ -6,21 +6,28 @@ picture show bias, variance and cost of each estimate, and how much of the gradi
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared.audit_tables import (
+    FREE_OF_TRUNCATION,
+    Found,
+    bias_row,
+    labels,
+    lag_row,
+    noise_row,
+    ranges,
+    write_files,
+)
 from experiments._shared.small_runs import first_input
-from rnnjax import app, losses, plotting, tasks
+from rnnjax import app, losses, tasks
 from rnnjax.app import build_setup, resolve
 from rnnjax.base import Cell, PyTree, UserError
 from rnnjax.credit import NotAdmitted
@@ -28,8 +35,6 @@ from rnnjax.data import Batch
 from rnnjax.estimators import (
     RULES,
     Estimator,
-    Lag,
-    Quality,
     Update,
     by_lag,
     compare_leaves,
@@ -38,7 +43,7 @@ from rnnjax.estimators import (
     estimates,
     median_seconds,
 )
-from rnnjax.runs import ProgressBar, Workdir, atomic_write, print_table
+from rnnjax.runs import ProgressBar, Workdir, print_table
 from rnnjax.tasks import task_stream
 
 FLAGS = app.study_flags(cell="vanilla", hidden_size="8")
@@ -65,8 +70,6 @@ flags.DEFINE_integer("length", 20, "Steps per sequence.", 3, flag_values=FLAGS)
 flags.DEFINE_integer("delay", 3, "Delay of echo in steps.", 0, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 2, "Sequences in the batch whose gradient is estimated.", 1, flag_values=FLAGS)
 
-# The gradient of these is the same for every truncation, which only sets how often they return one.
-WHATEVER_TRUNCATION = ("snap1", "snap2", "uoro", "kfrtrl", "optimal_kronecker", "rflo", "eprop", "forward", "nres")
 # These take whole sequences.
 WITHOUT_TRUNCATION = ("bptt", "score", "anneal")
 
@@ -88,34 +91,6 @@ def build(config: app.Config) -> app.Setup:
     return app.Setup(rnnjax.unroll(cell), objective, task_stream(task, config.batch_size))
 
 
-class Found(NamedTuple):
-    """The audit of one rule.
-
-    Attributes:
-      rule, truncation: the rule and its truncation; 0 for none.
-      refused: why the cell does not support the rule; the other fields are then empty.
-      groups: the quality of the estimate in total and for each group of params.
-      draws: number of draws; 1 for a deterministic rule.
-      lags: the share of the gradient that arrives from each range of lags.
-      update: one window of a stream, and the time it takes.
-    """
-
-    rule: str
-    truncation: int
-    refused: str = ""
-    groups: Mapping[str, Quality] = MappingProxyType({})
-    draws: int = 0
-    lags: tuple[Lag, ...] = ()
-    update: Update | None = None
-    seconds: float = float("nan")
-
-    @property
-    def name(self) -> str:
-        """Returns the name of its row."""
-        varies = self.truncation and self.rule not in WHATEVER_TRUNCATION
-        return f"{self.rule} {self.truncation}" if varies else self.rule
-
-
 def pair_rules(config: app.Config) -> list[tuple[str, int]]:
     """Pairs rules with truncations: all of them for a rule that depends on them, the shortest for the others."""
     try:
@@ -129,23 +104,9 @@ def pair_rules(config: app.Config) -> list[tuple[str, int]]:
     pairs: list[tuple[str, int]] = []
     for rule in dict.fromkeys(config.rules):
         resolve("rules", rule, RULES)
-        some = [0] if rule in WITHOUT_TRUNCATION else truncations[:1] if rule in WHATEVER_TRUNCATION else truncations
+        some = [0] if rule in WITHOUT_TRUNCATION else truncations[:1] if rule in FREE_OF_TRUNCATION else truncations
         pairs += [(rule, truncation) for truncation in some]
     return pairs
-
-
-def ranges(length: int) -> list[int]:
-    """Returns the last lag of each range: single lags first, then ranges that double in length."""
-    ends = [0, 1, 2, 3, 5]
-    while ends[-1] < length - 1:
-        ends.append(2 * ends[-1])
-    return [end for end in ends if end < length - 1] + [length - 1]
-
-
-def labels(ends: list[int]) -> list[str]:
-    """Returns the names of ranges of lags."""
-    begins = [0] + [end + 1 for end in ends]
-    return [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(begins, ends)]
 
 
 def first_params(config: app.Config, setup: app.Setup, key: jax.Array, batch: Batch) -> PyTree:
@@ -235,99 +196,6 @@ def audit(configs: dict[str, app.Config], workdir: Workdir) -> app.Findings:
     print(f"\npicture: {workdir.file(f'audit.{kind}')}")
     print(f"numbers: {workdir.file('audit.csv')}, {workdir.file('lags.csv')}")
     return app.Findings({name: [bias_row(f) for f in results] for name, results in found.items()})
-
-
-def bias_row(f: Found) -> dict[str, object]:
-    """Returns a row of the first table."""
-    if not f.groups or f.update is None:
-        return {"rule": f.name, "not admitted": f.refused}
-    q = f.groups["total"]
-    chance = {"+-": q.error, "variance": q.variance} if f.draws > 1 else {"+-": None, "variance": None}
-    return {
-        "rule": f.name, "bias": q.bias, **chance, "cosine": q.cosine, "norm ratio": q.ratio, "steps": f.update.steps,
-        "state kB": f.update.state / 1e3, "temp kB": f.update.temporary / 1e3, "kFLOP": f.update.flops / 1e3,
-        "ms": f.seconds * 1e3,
-    }  # fmt: skip
-
-
-def noise_row(f: Found) -> dict[str, object]:
-    """Returns a row of the second table."""
-    return {"rule": f.name} | {name: q.bias for name, q in f.groups.items() if name != "total"}
-
-
-def lag_row(f: Found, ends: list[int]) -> dict[str, str]:
-    """Returns a row of the third table."""
-
-    def text(lag: Lag) -> str:
-        return f"{lag.delivered:.2f}" + (f" +- {lag.error:.2f}" if f.draws > 1 else "")
-
-    return {"rule": f.name} | {name: text(lag) for name, lag in zip(labels(ends), f.lags)}
-
-
-def write_files(found: dict[str, list[Found]], lags: list[str], workdir: Workdir, kind: str) -> None:
-    """Writes the files."""
-    rows = [
-        {"cell": c, "rule": f.rule, "truncation": f.truncation, "group": g, "draws": f.draws, **q._asdict()}
-        for c, results in found.items()
-        for f in results
-        for g, q in f.groups.items()
-    ]
-    rows += [
-        {"cell": c, "rule": f.rule, "truncation": f.truncation, "not_admitted": f.refused}
-        for c, results in found.items()
-        for f in results
-        if f.refused
-    ]
-    by_lag = [
-        {"cell": c, "rule": f.rule, "truncation": f.truncation, "lags": name, **lag._asdict()}
-        for c, results in found.items()
-        for f in results
-        for name, lag in zip(lags, f.lags)
-    ]
-    atomic_write(workdir.file("audit.csv"), as_csv(rows))
-    atomic_write(workdir.file("lags.csv"), as_csv(by_lag))
-    plotting.save(
-        workdir.file(f"audit.{kind}"),
-        plotting.draw_audits({name: panel(results, lags) for name, results in found.items()}),
-    )
-    lines = errors_by_truncation(found)
-    if lines:
-        plotting.save(
-            workdir.file(f"truncations.{kind}"), plotting.draw_against_truncation(lines, "error of the gradient")
-        )
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Formats rows as a CSV file, with every heading that occurs in a row."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def panel(results: list[Found], lags: list[str]) -> plotting.AuditPanel:
-    """Returns the data of the panel of one network."""
-    lines = {}
-    for f in results:
-        if f.groups:
-            q = f.groups["total"]
-            share, errors = ([lag[i] for lag in f.lags] for i in (1, 2))
-            lines[f.name] = plotting.Line(q.bias, q.error, q.variance**0.5, share, errors)
-    first = next((f for f in results if f.lags), None)
-    return plotting.AuditPanel(lines, lags, [lag.norm for lag in first.lags] if first else [0.0] * len(lags))
-
-
-def errors_by_truncation(found: dict[str, list[Found]]) -> dict[str, tuple[list[int], list[float]]]:
-    """Returns errors against the truncation, for deterministic rules with at least three."""
-    lines: dict[str, tuple[list[int], list[float]]] = {}
-    for cell, results in found.items():
-        for rule in dict.fromkeys(f.rule for f in results):
-            some = [f for f in results if f.rule == rule and f.draws == 1]
-            if len(some) > 2:
-                lines[f"{cell}, {rule}"] = [f.truncation for f in some], [f.groups["total"].bias for f in some]
-    return lines
 
 
 def check(configs: dict[str, app.Config]) -> None:
