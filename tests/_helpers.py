@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _table import NEAR, SYMBOLS, Row, T
+from _rows import SYMBOLS, Row, T
+from _table import NEAR
 
 from rnnjax import Cell, Seq, run, unroll
 

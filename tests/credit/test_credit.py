@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 from _helpers import KEY, apart, close, floats, gappy, inputs, loss, rows, setup, total
-from _table import BODIES, RULES, TWO, T
+from _rows import T
+from _table import BODIES, RULES, TWO
 from jax import lax
 
 from rnnjax import Seq, chunk, learn_carry, run, truncate, unroll, vanilla

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, apart, build, close, draw, gappy, inputs, loss, moved, outputs, rows
-from _table import BODIES, INFLUENCES, STEPS, TWO, H, leaky
+from _rows import H
+from _table import BODIES, INFLUENCES, STEPS, TWO, leaky
 from jax import lax
 
 import rnnjax

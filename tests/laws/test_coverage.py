@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import _table as table
+import _table_published
 import jax
 import jax.numpy as jnp
 import pytest
@@ -48,11 +49,15 @@ def caller(frame):
 
 def called_from_the_table(build):
     """The code that the table calls by itself, with the names of the arguments that were tracers."""
-    calls = {}
+    calls, files = {}, (table.__file__, _table_published.__file__)
 
     def look(frame, event, argument):
         back = caller(frame)
-        if event == "call" and back is not None and back.f_code.co_filename == table.__file__:
+        if (
+            event == "call"
+            and back is not None
+            and back.f_code.co_filename in files
+        ):
             traced = {name for name, value in frame.f_locals.items() if isinstance(value, jax.core.Tracer)}
             calls.setdefault(frame.f_code, set()).update(traced)
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 from _helpers import rows
-from _table import BODIES, INFLUENCES, ROWS, RULES, H, T, leaky
+from _rows import H, T
+from _table import BODIES, INFLUENCES, ROWS, RULES, leaky
 
 import rnnjax
 from rnnjax import Cell, SourceTarget, gru, linear, lstm, one_hot, residual, seq2seq, stack, unitary, unroll, zoneout

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, build, inputs, outputs, rows, total, window
-from _table import ROWS, H
+from _rows import H
+from _table import ROWS
 
 from rnnjax import Seq, cast, dropout, feedback, lstm, pointwise, recurrent, run, unroll, zoneout
 from rnnjax.cells import binary

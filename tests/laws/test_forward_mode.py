@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, close, draw, floats, inputs, loss, outputs, rows, setup, window
-from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, D, H, T
+from _rows import D, H, T
+from _table import BODIES, FEW, INFLUENCES, ROWS, RULES
 
 import rnnjax
 from rnnjax import run, unroll

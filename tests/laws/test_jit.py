@@ -2,7 +2,8 @@
 
 import jax
 from _helpers import KEY, apart, close, inputs, rows, setup
-from _table import ROWS, T
+from _rows import T
+from _table import ROWS
 
 from rnnjax import run
 

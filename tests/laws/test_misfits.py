@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, inputs, rows, window
-from _table import ROWS, D, H, T, language_model
+from _rows import D, H, T
+from _table import ROWS, language_model
 from jax import export
 
 import rnnjax

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, build, floats, inputs, moved, outputs, rows, window
-from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, STEPS, T
+from _rows import T
+from _table import BODIES, FEW, INFLUENCES, ROWS, RULES, STEPS
 
 from rnnjax import cells, decoding, dropout, estimators, losses, run, stack, unroll
 from rnnjax.data import Batch

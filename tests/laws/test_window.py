@@ -5,7 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 from _helpers import KEY, build, close, floats, gappy, inputs, rows, setup, total
-from _table import ROWS, STEPS, T
+from _rows import T
+from _table import ROWS, STEPS
 
 from rnnjax import Seq, run, unroll, with_resets
 

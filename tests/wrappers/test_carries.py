@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, draw
-from _table import INFLUENCES, H
+from _rows import H
+from _table import INFLUENCES
 
 import rnnjax
 from rnnjax import Cell, condition

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, draw, inputs, rows
-from _table import STEPS, H
+from _rows import H
+from _table import STEPS
 
 import rnnjax
 from rnnjax import Cell, run, with_step, zoneout
