@@ -154,9 +154,9 @@ def test_a_gallery_shows_each_image_with_what_was_said_of_it_and_marks_what_is_w
 
 
 def test_a_figure_is_shown_by_a_notebook(monkeypatch):
-    formatters = pytest.importorskip("IPython.core.formatters", reason="IPython is not installed")
-    shell = SimpleNamespace(kernel=None, display_formatter=formatters.DisplayFormatter())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    ipython = pytest.importorskip("IPython", reason="IPython is not installed")
+    shell = SimpleNamespace(kernel=None, display_formatter=ipython.core.formatters.DisplayFormatter())
+    monkeypatch.setattr(ipython, "get_ipython", lambda: shell)
     figure = draw_curves({"a": Run(valid_steps=[1, 2], valid=[2.0, 1.0])}, ylabel="loss")
     assert "image/png" not in shell.display_formatter.format(figure)[0]
     show_in_notebooks()
