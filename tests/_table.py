@@ -309,7 +309,7 @@ NEAR = {
     "blocks",  # tests/wrappers/test_blocks.py
     "ltc", "cfc", "phased-lstm", "lif", "alif", "mut1", "mut3", "narx", "tau-gru", "rhn", "hgrn", "linoss", "plrnn",
     "almost-linear", "stack-rnn", "tape-rnn", "ntm", "dnc",
-    "conv-lstm", "conv-gru",  # tests/cells/test_more_published.py
+    "conv-lstm", "conv-gru",  # tests/cells/test_published.py
     "bahdanau", "luong", "luong-feed", "condition", "condition-gate",  # test_topology.py has their own laws
 }  # fmt: skip
 assert {r.name for r in ROWS} >= NEAR

@@ -53,11 +53,7 @@ def called_from_the_table(build):
 
     def look(frame, event, argument):
         back = caller(frame)
-        if (
-            event == "call"
-            and back is not None
-            and back.f_code.co_filename in files
-        ):
+        if event == "call" and back is not None and back.f_code.co_filename in files:
             traced = {name for name, value in frame.f_locals.items() if isinstance(value, jax.core.Tracer)}
             calls.setdefault(frame.f_code, set()).update(traced)
 
