@@ -1,9 +1,6 @@
-"""Law: a forest in one program is its trees by recursion by hand; brackets are read as they are written."""
+"""Law: a forest in one program is its trees by recursion by hand."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import chex
 import jax
@@ -11,11 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from _helpers import KEY, close, draw, loss, moved
-from _launching import launch
 
 import rnnjax
 from rnnjax import trees
-from rnnjax.base import UserError
 from rnnjax.trees._packing import registers, schedule
 
 H, D = 3, 2
@@ -287,128 +282,9 @@ def test_dropout_at_the_nodes_is_another_at_each_and_off_without_a_key():
     assert len({mask.tobytes() for mask in masks[0]}) > 2 and (masks.mean(0) < 1).all() and (masks.mean(0) > 0).all()
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_brackets_come_back(seed):
-    rng = np.random.default_rng(seed)
-    words = ["".join(rng.choice(list("ab3'-é,\u00a0\u2028"), rng.integers(1, 4))) for _ in range(rng.integers(1, 30))]
-    split = [trees.chain, trees.balanced, trees.at_random(rng, 5)][seed % 3]
-    tree = trees.shaped(words, split, lambda: ["", "0", "NP"][rng.integers(3)])
-    assert tree.sentence() == words
-    assert trees.parse_trees(trees.to_brackets(tree)) == [tree] and trees.delinearise(trees.linearise(tree)) == tree
-    loose = trees.to_brackets(tree).replace("(", " ( ").replace(")", "\n)\t")
-    assert trees.parse_trees(loose + trees.to_brackets(tree)) == [tree, tree]
-
-
-def test_a_chain_of_ten_thousand_words():
-    text = "(2 (2 a) " * 9_999 + "(3 b)" + ")" * 9_999
-    tree = trees.parse_trees(text)[0]
-    assert trees.to_brackets(tree) == text
-    batch = trees.pack([[tree]], {"a": 1, "b": 2}, {"2": 0, "3": 1}, width=1)
-    assert batch.mask.sum() == 19_999 and batch.y.sum() == 1
-    depth = trees.TreeCell(lambda k, x: (), lambda p, x, k: 0.0 * x, lambda p, h, there, k: 1.0 + h.max())
-    forest = at(batch.x)
-    ys = jax.jit(lambda f: rnnjax.run(trees.fold_forest(depth), (), f)[1])(
-        forest._replace(leaves=forest.leaves.astype(float))
-    )
-    assert ys[forest.roots[0]] == 9_999
-
-
-BAD = [
-    ("(3 (2 a) (2 b)", "line 1, column 1: this bracket is never closed"),
-    ("(2 a)\n(3 (2 a) (2 b)))", r"line 2, column 16: '\)' stands outside"),
-    ("(2 a)\n\n  (2 ())", "line 3, column 6: a node with nothing in it"),
-    ("word", "line 1, column 1: 'word' stands outside all brackets"),
-    ("(2 a b)", "column 6: the word 'b' beside another word"),
-    ("(2 (1 a) b)", "column 10: the word 'b' beside a subtree"),
-    ("(2 a (1 b))", "column 6: a subtree beside the word 'a'"),
-]
-
-
-@pytest.mark.parametrize("text, complaint", BAD)
-def test_wrong_brackets_are_refused_with_line_and_column(text, complaint):
-    with pytest.raises(UserError, match=complaint) as error:
-        trees.parse_trees(text, "trees.txt")
-    assert str(error.value).startswith("trees.txt, line ") and "\n" not in str(error.value)
-
-
-def test_what_is_defined_at_the_edges(tmp_path):
-    assert trees.parse_trees("") == [] == trees.parse_trees(" \n ")
-    assert trees.parse_trees("(a)") == [trees.Tree(("",), ("a",), ((),))]
-    assert trees.parse_trees("((a) (2 b))")[0].labels == ("", "2", "")
-    assert trees.parse_trees("(S (a))")[0].children == ((), (0,))
-    (tmp_path / "empty").write_text("\n")
-    with pytest.raises(UserError, match="empty holds no tree"):
-        trees.read_trees(str(tmp_path / "empty"))
-    (tmp_path / "latin").write_bytes(b"(2 caf\xe9)")
-    with pytest.raises(UserError, match="not UTF-8"):
-        trees.read_trees(str(tmp_path / "latin"))
-    for symbols in (["(", "a"], [], ["(", "a", ")"] * 2):
-        with pytest.raises(UserError):
-            trees.delinearise(symbols)
-    for tree in (trees.Tree(("",), ("",), ((),)), trees.Tree(("a b",), ("c",), ((),))):
-        with pytest.raises(UserError, match="no brackets can say"):
-            trees.to_brackets(tree)
-
-
 def test_nodes_of_three_children_are_refused_by_cells_for_two():
     forest = at(packed([trees.parse_trees("((a) (b) (c))")], features()).x)
     for tree_cell in (trees.recnn(H), trees.rntn(H), trees.tree_lstm(H)):
         cell = trees.fold_forest(tree_cell)
         with pytest.raises(ValueError, match="joins two children"):
             jax.eval_shape(lambda f, c=cell: rnnjax.run(c, c.init(KEY, f), f), forest)
-
-
-@pytest.mark.slow
-def test_the_sentiment_treebank_has_its_published_counts():
-    folder = Path(os.environ.get("RNNJAX_DATA", "../shared/data")) / "sst"
-    if not folder.exists():
-        pytest.skip("sst/train.txt and the like are not there: set RNNJAX_DATA")
-    parts = [trees.read_trees(str(folder / f"{name}.txt")) for name in ("train", "dev", "test")]
-    assert [len(part) for part in parts] == [8_544, 1_101, 2_210]
-    assert [sum(tree.labels[-1] != "2" for tree in part) for part in parts] == [6_920, 872, 1_821]
-    assert [trees.to_brackets(tree) for tree in parts[1][:3]] == (folder / "dev.txt").read_text().splitlines()[:3]
-
-
-def test_the_experiment_refuses_what_it_cannot_use(tmp_path, capsys):
-    good = "(3 (2 so) (3 good))\n(1 bad)\n"
-    for name, text in (("train", good), ("dev", good), ("test", "(7 (2 so) (3 good))")):
-        (tmp_path / f"{name}.txt").write_text(text)
-    neutral = tmp_path / "neutral"
-    neutral.mkdir()
-    for name in ("train", "dev", "test"):
-        (neutral / f"{name}.txt").write_text("(2 so)")
-    for i, (flags, complaint) in enumerate(
-        (
-            (f"--data={tmp_path}", "the label '7' in the test part is none of 0 to 4"),
-            (f"--data={neutral} --task=binary", "a part has no tree with a label at its root"),
-            (f"--data={neutral}", "all 1 examples to learn from are of the class '2'"),
-            ("--data=nowhere", "--data=nowhere: there is no such folder"),
-            ("--batch_size=10 --packed=4", "--batch_size=10 is not a multiple of --packed=4"),
-            ("--num_layers=2 --sentences=20", "--cell=recnn is one layer: it takes no --num_layers"),
-            ("--brackets --sentences=20", "--cell=recnn reads the trees: --brackets is for recurrent cells"),
-            ("--cell=tree_lstn --sentences=20", "unknown --cell=tree_lstn"),
-        )
-    ):
-        assert launch("sentiment", "--cell=recnn", *flags.split(), f"--workdir={tmp_path / str(i)}") == 1
-        said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert complaint in said, said
-
-
-def test_a_tree_spelt_out_is_its_brackets_under_one_root():
-    from experiments.sentiment import spelt_out
-
-    for tree in wood(3, 6):
-        flat = spelt_out(tree)
-        assert flat.sentence() == trees.bracketed(tree) and flat.labels[-1] == tree.labels[-1]
-        forest = trees.pack([[flat, tree]], {word: i for i, word in enumerate("()" + WORDS, 1)}, {}).x
-        assert forest.ends[0, 0] == len(flat.sentence()) - 1
-
-
-def test_five_classes_are_scored_as_two():
-    from experiments.sentiment import in_two
-
-    logits = jnp.log(jnp.array([[0.3, 0.1, 0.35, 0.15, 0.1], [0.0001, 0.3, 0.1, 0.28, 0.3199], [0.2] * 5]))
-    batch = rnnjax.data.Batch(None, np.array([1, 3, 2]), np.array([True, True, True]))
-    sides, two = in_two(logits, batch)
-    close(jnp.exp(sides), jnp.array([[0.4, 0.25], [0.3001, 0.5999], [0.4, 0.4]]), 1e-5, 1e-5)
-    assert two.y[:2].tolist() == [0, 1] and two.mask.tolist() == [True, True, False]
