@@ -7,8 +7,9 @@ import os
 import pathlib
 import zlib
 
-# XLA's newer emitters take twice as long to compile a small program, and the suite compiles tens of thousands of them.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+from _xla import quick_flags
+
+os.environ["XLA_FLAGS"] = quick_flags()
 
 import jax
 import pytest

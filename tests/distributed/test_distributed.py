@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 from _launching import launch, records, summary
+from _xla import quick_flags
 
 from rnnjax import distributed, estimators
 
@@ -47,7 +48,7 @@ TALKING = [
 def environment(devices: int = 1) -> dict[str, str]:
     """Of a process with so many devices that compiles quickly."""
     many = [f"--xla_force_host_platform_device_count={devices}"] if devices > 1 else []
-    flags = " ".join([*many, "--xla_cpu_use_fusion_emitters=false"])
+    flags = " ".join([quick_flags(), *many])
     return os.environ | {"XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
 
 

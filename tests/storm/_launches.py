@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import _work
 from _compare import contents
 from _strikes import Armed, Strike
+from _xla import quick_flags
 
 _IMPORTED = ("matplotlib.backends.backend_agg", "matplotlib.figure", "orbax.checkpoint", "optuna", "scipy.stats",
              "tensorboardX.event_file_writer", "experiments.adding", "experiments.sweep")  # fmt: skip
@@ -35,7 +36,7 @@ class Ended(NamedTuple):
 
 def prepare(cache: Path) -> None:
     """Imports everything, and keeps compiled programs in a folder. Call it once, before any fork."""
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = quick_flags()
     import jax
 
     from rnnjax.app import _process

@@ -32,8 +32,7 @@ STUDY += ["--grid=seed=0,1,2", "--strategy=map", "--member_batch=1", "--compilat
 
 def start(workdir: Path, workers: int) -> subprocess.Popen:
     """The study, with workers or without."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
-    env = os.environ | {"XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    env = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     command = [sys.executable, "-m", "experiments.sweep", *STUDY, f"--workers={workers}", f"--workdir={workdir}"]
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
