@@ -30,6 +30,8 @@ def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> fl
     """Parses a finite number of ASCII digits with a decimal point; raises a `UserError` that names the line if not."""
     if _INFINITE.fullmatch(text):
         raise_at_line(path, line, f"{text!r} is not finite")
+    if not text:
+        raise_at_line(path, line, "a field is empty")
     if len(text) > _LONGEST or not POINT.fullmatch(text):
         raise_at_line(path, line, f"{_shorten(text)} is not a number")
     value = float(text)

@@ -73,7 +73,7 @@ def read_series(
     body = rows[named:]
     if not body:
         raise UserError(f"{path} has a header and no numbers")
-    fields = [(line, row[at] or "nothing") for line, row in body]
+    fields = [(line, row[at]) for line, row in body]
     commas = decimal == "auto" and any(has_decimal_comma(field) for _, row in body for field in row)
     values = parse_column(fields, path, commas, decimal)
     return Column.of(values, passed, [*remarks, *([] if decimal != "auto" or commas else thousands_remark(fields))])
