@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, factory, stateless
 from rnnjax.base._numerics import (
-    at_least_int32,
     EPSILON,
     Initializer,
+    at_least_int32,
     at_least_single,
     bernoulli,
     draw_initial,
