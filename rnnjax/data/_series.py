@@ -57,7 +57,7 @@ def read_series(
       >>> _ = path.write_text("year,spots\\n1749,96.7\\n1750,104.3\\n")
       >>> found = read_series(str(path), "spots")
       >>> print(found, found.note())
-      [ 96.7 104.3] passed over: 1 lines of names
+      [ 96.7 104.3] passed over: 1 line of names
     """
     _check_options(column, separator=separator, header=header, decimal=decimal)
     texts, passed = _numbered_lines(path, encoding)

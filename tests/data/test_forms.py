@@ -69,13 +69,13 @@ def test_what_may_be_two_things_is_refused_where_nothing_decides(form, tmp_path)
 @pytest.mark.parametrize(
     ("content", "note"),
     [
-        (GERMAN, r"passed over: 1 lines of names; line 2: '1\.234' is read as 1\.234; if it is 1234, decimal=comma$"),
+        (GERMAN, r"passed over: 1 line of names; line 2: '1\.234' is read as 1\.234; if it is 1234, decimal=comma$"),
         ("1.234\n0.5\n", "^$"),
         ("1.23\n4.567\n", "^$"),
         ("0\n1.5\n2.5\n", r"^line 1 \(0\) is read as numbers; if it holds names, header=yes$"),
         ("0,1\n1,5.5\n", r"^line 1 \(0, 1\) is read as numbers; if it holds names, header=yes$"),
         ("1\n2\n3\n", "^$"),
-        ("sep=;\n1;2\n", "^passed over: 1 lines that set the separator$"),
+        ("sep=;\n1;2\n", "^passed over: 1 line that set the separator$"),
     ],
 )
 def test_what_a_reader_of_a_series_decides_by_itself_is_said(content, note, tmp_path):
@@ -106,7 +106,7 @@ def test_flags_of_the_experiment_decide_and_notes_are_printed(tmp_path, capsys):
         flags = {n: experiment.FLAGS[n].value for n in experiment.FLAGS} | given | {"decimal": decimal}
         assert experiment.values(app.Config(flags))[0] == first
         said = capsys.readouterr().out
-        assert "passed over: 1 remarks, 1 lines of names" in said and ("decimal=comma" in said) == (decimal == "auto")
+        assert "passed over: 1 remark, 1 line of names" in said and ("decimal=comma" in said) == (decimal == "auto")
 
 
 VECTORS = {
