@@ -177,8 +177,5 @@ def _refuse_mark(text: str, mark: str, path: str, line: int) -> str:
     """Refuses a field that is no number with the given decimal mark."""
     if _normalize_number(text, "." if mark == "," else ",") is None:
         parse_number(text, path, line)
-    raise_at_line(
-        path,
-        line,
-        f"{_shorten(text)} is not a number with the decimal mark {mark!r}, as decimal={'comma' if mark == ',' else 'point'} says",
-    )
+    said = "comma" if mark == "," else "point"
+    raise_at_line(path, line, f"{_shorten(text)} is not a number with the decimal mark {mark!r}: decimal={said}")

@@ -31,10 +31,10 @@ def read_series(
     """Reads one column of a text of numbers, separated by commas, semicolons, tabs or spaces, with or without a header.
 
     With header="auto", the first line is a header if it has no number, if it has a name above a column of numbers, if
-    it alone is quoted, or if it contains the requested name and the name is not an index. Names and numbers may be quoted. A first line sep=;
-    sets the separator. With decimal="auto", decimal commas and thousands separators are accepted if all fields of the
-    column allow only one reading; a point is a decimal mark, and a column in which it may separate thousands has a
-    remark.
+    it alone is quoted, or if it contains the requested name and the name is not an index. Names and numbers may be
+    quoted. A first line sep=; sets the separator. With decimal="auto", decimal commas and thousands separators are
+    accepted if all fields of the column allow only one reading; a point is a decimal mark, and a column in which it may
+    separate thousands has a remark.
 
     Args:
       path: a text file, which may be compressed with gzip. Blank lines and lines that begin with # are skipped.
