@@ -38,7 +38,8 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
         arguments = values.read_flags_from_files(argv[1:])  # old files may use old names
         rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
     except flags.UnrecognizedFlagError as error:
-        where = f"; a flag of the experiment goes into --set={error.flagname}=VALUE" if "experiment" in values else ""
+        value = error.flagvalue.partition("=")[2] or "VALUE"
+        where = f"; did you mean --set={error.flagname}={value}?" if "experiment" in values else ""
         raise UserError(" ".join(str(error).split()) + where) from error
     except flags.CantOpenFlagFileError as error:
         raise UserError(f"--flagfile: {str(error).removeprefix('ERROR:: ')}") from error
