@@ -100,7 +100,7 @@ WRONG = {
     "math:cos": "it needs the argument",
     "builtins:dict": "it gives a dict, not an optax transformation",
     "optax:lookahead": "it needs the arguments fast_optimizer",
-    "optax:lbfgs": "--optimizer=optax:lbfgs: ",
+    "optax:lbfgs": "--optimizer=optax:lbfgs: its update needs 'grad' and 'value_fn', and training gives it value alone",
     "optax:set_to_zero": "neither up nor down",
     "optax:nothing": "--optimizer=optax:nothing",
 }
