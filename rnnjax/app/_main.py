@@ -26,7 +26,7 @@ from rnnjax.app._experiment import (
     Study,
     check_experiment,
 )
-from rnnjax.app._find_lr import show_rates
+from rnnjax.app._find_lr import show_rates, unused_rate
 from rnnjax.app._flagsets import help_of
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
 from rnnjax.app._parsing import check_argv, parse_into, run_configs
@@ -168,6 +168,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     for run, session in ready.items() if is_leader() else ():
         session.title = name if len(ready) == 1 else f"{name}: {run}"
         print(f"{run}: {session.described().short()}", flush=True)
+    own = unused_rate(next(iter(configs.values()))) if isinstance(experiment, Experiment) and is_leader() else ""
+    if own:
+        print(own, flush=True)
     with _open_workdir(root, lines, experiment, given) as workdir:
         if isinstance(experiment, Study):
             findings = experiment.run(configs, workdir)
