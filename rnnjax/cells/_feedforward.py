@@ -12,6 +12,7 @@ from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, fact
 from rnnjax.base._numerics import (
     EPSILON,
     Initializer,
+    at_least_int32,
     at_least_single,
     bernoulli,
     draw_initial,
@@ -95,7 +96,11 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
       [0. 1. 0.]
     """
     check_size("one_hot: classes", classes)
-    return stateless(lambda key, x: (), lambda p, x, key=None: jax.nn.one_hot(x, classes, dtype=dtype), rank=0)
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return jax.nn.one_hot(at_least_int32(jnp.asarray(x)), classes, dtype=dtype)
+
+    return stateless(lambda key, x: (), apply, rank=0)
 
 
 @factory
