@@ -131,7 +131,9 @@ def test_a_table_on_a_terminal_has_the_same_cells() -> None:
         ([20] * 10, "0/2 members, to be scored"),
     ],
 )
-def test_a_study_says_how_far_its_members_are(done: list[int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_says_how_far_its_members_are(
+    done: list[int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock()
     monkeypatch.setattr(_display, "time", clock)
     display = _display.Display(Results(tmp_path, ["seed"]), total=2, work=200, file=io.StringIO())
