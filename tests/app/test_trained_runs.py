@@ -25,6 +25,7 @@ from rnnjax.base import UserError
 from rnnjax.compare import compare_runs
 from rnnjax.interop import load_params
 from rnnjax.runs import list_runs
+from rnnjax.runs._kept import kept_arrays
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
@@ -380,6 +381,9 @@ def test_a_study_is_rows_curves_and_its_best_member(tmp_path):
     assert f"{study.best.config.learning_rate:g}" == f"{float(study.best_row['flags']['learning_rate']):g}"
     assert study.best.apply(study.best.batch().x[0]).shape[-1] == 4
     assert "is a study: load_study" in refusal(lambda: rnnjax.load_run(tmp_path / "study"))
+    _, arrays = kept_arrays(tmp_path / "study", "best")  # what --start_from takes
+    jax.tree.map(np.testing.assert_array_equal, arrays, study.best.arrays())
+    assert "keeps only the parameters of its best member" in refusal(lambda: kept_arrays(tmp_path / "study", "last"))
     with (tmp_path / "study" / "members.jsonl").open("r+") as file:
         file.write("[")
     assert "line 1 is not as it was written" in refusal(lambda: rnnjax.load_study(tmp_path / "study"))
