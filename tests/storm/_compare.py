@@ -75,6 +75,6 @@ def _apart(one: Any, other: Any) -> str:
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         one, other = dict(enumerate(one)), dict(enumerate(other))
     if isinstance(one, dict) and isinstance(other, dict):
-        name = next(name for name in one | other if one.get(name) != other.get(name) or (name in one) != (name in other))
-        return f"{name}: {_apart(one.get(name), other.get(name))}"
+        name = next(name for name in one | other if one.get(name, "nothing") != other.get(name, "nothing"))
+        return f"{name}: {_apart(one.get(name, 'nothing'), other.get(name, 'nothing'))}"
     return f"{str(one)[:200]} is not {str(other)[:200]}"
