@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import inspect
 from typing import Any, NamedTuple
 
 from rnnjax._deprecated import argument_of_today
@@ -14,7 +16,6 @@ from rnnjax.base import UserError
 from rnnjax.estimators import RULES
 from rnnjax.studies._members import Member, member, refuse
 from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, points, split_flag, swept
-from rnnjax.training._optimizers import DIRECTIONS
 
 
 class Plan(NamedTuple):
@@ -107,17 +108,29 @@ def make_plan(config: Config) -> Plan:
 
 
 def _check_names(plan: Plan, one: Member) -> None:
-    """Makes a member's cell and looks up its other names, so that wrong ones are refused before any member is trained.
+    """Makes a member's cell and optimiser and looks up its rule, so that wrong ones are refused before any is trained.
 
-    An import path is followed when the member is built.
+    Whether they suit the experiment is seen when the member is built.
     """
-    for flag, known in (("optimizer", DIRECTIONS), ("rule", RULES)):
-        if ":" not in (name := one.config.values.get(flag) or ":"):
-            resolve(flag, name, known)
+    given = one.config.values
+    if "optimizer" in given:
+        one.config.make_optimizer()
+    if "rule" in given:
+        _check_rule(given["rule"])
     flags = plan.experiment.flags
     ours = "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS)  # else the script has cells of its own
-    if ours and ":" not in one.config.cell:
+    if ours:
         one.config.replace(num_layers=1).layers()
+
+
+def _check_rule(name: str) -> None:
+    """Looks up a rule, and refuses one that takes other arguments than a cell, an objective and a truncation."""
+    rule = resolve("rule", name, RULES)
+    try:
+        with contextlib.suppress(ValueError):  # it has no signature to look at
+            inspect.signature(rule).bind(None, None, 0)
+    except TypeError as error:
+        raise UserError(f"--rule={name}: {error}; a rule is a function of a cell, an objective and a number") from error
 
 
 def _check(plan: Plan, config: Config) -> None:
