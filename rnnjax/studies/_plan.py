@@ -45,6 +45,12 @@ class Plan(NamedTuple):
         """Returns a member of the study."""
         return member(self.experiment, number, self.fixed, own)
 
+    def drawn(self) -> list[Member]:
+        """Returns members as they may be drawn: one for each choice of each range at each point of the grid."""
+        first = {r.flag: r.drawn()[0] for r in self.ranges}
+        every = [first | own | {r.flag: value} for own in self.points for r in self.ranges for value in r.drawn()]
+        return [self.member(i, own) for i, own in enumerate(every)]
+
 
 def find_experiment(name: str) -> tuple[Experiment, str]:
     """Returns an experiment by name, from this repository or a module of the user, and its module.
@@ -135,15 +141,13 @@ def _check_rule(name: str) -> None:
 
 def _check(plan: Plan, config: Config) -> None:
     """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
+    ends = {r.flag: r.ends()[0] for r in plan.ranges}
     for i, own in enumerate(plan.points):
-        ends = {r.flag: r.ends()[0] for r in plan.ranges}
         one = plan.member(i, ends | own)
         _check_names(plan, one)
     for r in plan.ranges:
-        between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
-        for end in r.ends() if r.choices or r.kind == "int" else (*r.ends(), between):
-            one = plan.member(0, {**ends, **own, r.flag: end})
-            _check_names(plan, one)
+        for end in dict.fromkeys((*r.ends(), *r.drawn())):
+            _check_names(plan, plan.member(0, {**ends, **own, r.flag: end}))
     every, steps = one.config.eval_every, one.config.num_steps
     if config.halving and (config.halving < 2 or not 0 < config.rung < steps or config.rung % every):
         raise UserError(
@@ -159,3 +163,5 @@ def _check(plan: Plan, config: Config) -> None:
             f"--pbt={config.pbt}: needs --space with --trials, a multiple of the {every} steps between evaluations, "
             "and no --halving"
         )
+    if config.pbt and 0 < config.member_batch < config.trials * len(plan.points):
+        raise UserError(f"--member_batch={config.member_batch}: with --pbt all members are in memory at once")
