@@ -257,7 +257,8 @@ def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
     """Returns the modules that the flags and the script name; their source counts even if they are installed."""
     named = [text for value in config.values.values() for text in (value if isinstance(value, list) else [value])]
     found = {text.partition(":")[0] for text in named if isinstance(text, str) and ":" in text}
-    found |= {getattr(part, "__module__", None) or "" for part in experiment if callable(part)}
+    functions = (part for part in experiment if callable(part) and part is not experiment.flags)
+    found |= {getattr(getattr(part, "func", part), "__module__", None) or "" for part in functions}
     return found & sys.modules.keys()
 
 

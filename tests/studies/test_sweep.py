@@ -185,6 +185,10 @@ BAD = [
     (f"{TOY} --engine_args=timeout_min=1", "--engine_args=timeout_min=1 needs --workers"),
     (f"{TOY} --grid=rule=bptt,bpttt", "unknown --rule=bpttt: did you mean bptt?"),
     (f"{TOY} --grid=optimizer=sgd,adamm", "unknown --optimizer=adamm: did you mean adam?"),
+    (f"{TOY} --grid=rule=bptt,math:cos", "--rule=math:cos: "),
+    (f"{TOY} --grid=rule=bptt,math:pi", "--rule=math:pi: "),
+    (f"{TOY} --grid=optimizer=sgd,math:cos", "--optimizer=math:cos: "),
+    ("--experiment=adding --grid=cell=lstm,os:getcwd", "--cell=os:getcwd "),
     (f"{TOY} --pbt=3", "needs --space with --trials"),
     (f"{TOY} --strategy=pmap", "strategy"),
 ]
