@@ -146,17 +146,21 @@ def scores(config: app.Config, entry: Entry) -> dict[str, np.ndarray]:
     return {name: np.nan_to_num(np.asarray(a).reshape(len(rates), -1), nan=np.inf) for name, a in found.items()}
 
 
+def beginning(trainer: training.Trainer) -> tuple[PyTree, PyTree, Batch]:
+    """Returns the shapes of the parameters, of the state of the estimator, and of a batch."""
+
+    def made(key: jax.Array) -> tuple[PyTree, PyTree, Batch]:
+        batch, _ = trainer.stream.next((), trainer.stream.init(()), key)
+        params = trainer.cell.init(key, jax.tree.map(lambda a: a[0], batch.x))
+        return params, trainer.estimator.init(params, batch), batch
+
+    return jax.eval_shape(made, jax.random.key(0))
+
+
 def operations(config: app.Config, entry: Entry) -> float:
     """Returns the operations of all gradients of one run."""
     trainer = learner(config, entry, 0.1)
-
-    def one(key: jax.Array) -> PyTree:
-        progress = training.init(trainer, (), key)
-        batch, _ = trainer.stream.next((), progress.state.position, key)
-        return progress.state.params, progress.state.estimator, batch
-
-    arguments = jax.eval_shape(one, jax.random.key(0))
-    return float(flops(trainer.estimator.grad, *arguments, jax.random.key(0)) * updates(config, entry))
+    return float(flops(trainer.estimator.grad, *beginning(trainer), jax.random.key(0)) * updates(config, entry))
 
 
 def measured(config: app.Config, entry: Entry) -> dict[str, Any]:
@@ -233,8 +237,11 @@ def check(configs: dict[str, app.Config]) -> None:
             raise UserError(f"--windows={window}: expected numbers of steps that divide --length={config.length}")
     for rate in config.learning_rates:
         check_rate(rate)
-    for entry in entries(config):
-        operations(config, entry)
+    for entry in {(e.task, e.rule): e for e in entries(config)}.values():
+        try:
+            beginning(learner(config, entry, 0.1))
+        except ValueError as error:
+            raise UserError(f"--rules={entry.rule}: {error}") from error
 
 
 def check_rate(text: str) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from rnnjax.base._arguments import check_dict
+from rnnjax.base._arguments import check_array, check_dict, check_list
 from rnnjax.plotting._curves import COLOURS, DASHES, GREY, LOG_SPAN, Run
 
 _MARKERS = "osD^vP"
@@ -40,8 +40,7 @@ def draw_grid(
       >>> [axes.get_xlabel() for axes in figure.axes]
       ['window', 'operations']
     """
-    check_dict("draw_grid: rows", rows, dict, some=True)
-    columns = list(next(iter(rows.values())))
+    columns = _columns_of(rows)
     figure = Figure(figsize=(1.0 + 4.2 * len(columns), 0.6 + 2.7 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex="col", sharey="row")
@@ -54,6 +53,19 @@ def draw_grid(
     figure.legend(handles, names, loc="outside right upper", frameon=False)
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _columns_of(rows: Mapping[str, Mapping[str, Mapping[str, Run]]]) -> list[str]:
+    """Returns the labels of the columns, the same in every row."""
+    check_dict("draw_grid: rows", rows, dict, some=True)
+    columns = list(next(iter(rows.values())))
+    for ylabel, row in rows.items():
+        check_dict(f"draw_grid: row {ylabel!r:.40}", row, dict, some=True)
+        if set(row) != set(columns):
+            raise ValueError(f"draw_grid: all rows have the columns of the first, {columns}, got {list(row)}")
+        for runs in row.values():
+            check_dict(f"draw_grid: a panel of {ylabel!r:.40}", runs, Run, some=True)
+    return columns
 
 
 def _draw_points(axes: Axes, runs: Mapping[str, Run], baselines: Mapping[str, float]) -> None:
@@ -112,7 +124,9 @@ def draw_maps(
       'gru'
     """
     check_dict("draw_maps: maps", maps, some=True)
-    values = {name: np.asarray(a, float) for name, a in maps.items()}
+    check_list("draw_maps: x", x, str, some=True)
+    check_list("draw_maps: y", y, str, some=True)
+    values = {n: np.asarray(check_array("draw_maps: a map", a, "[y, x]"), float) for n, a in maps.items()}
     for name, a in values.items():
         if a.shape != (len(y), len(x)):
             raise ValueError(f"draw_maps: {name} is [{len(y)}, {len(x)}], one number for each y and x, got {a.shape}")
@@ -125,7 +139,7 @@ def draw_maps(
     for axes, (name, a) in zip(grid.flat, values.items()):
         image = axes.imshow(a, cmap="viridis_r", norm=scale, aspect="auto", origin="lower", interpolation="nearest")
         axes.set_title(name, fontsize=10)
-        shown = range(0, len(x), max(1, len(x) // 4))
+        shown = range(0, len(x), max(1, (len(x) - 1) // 3))
         axes.set_xticks(shown, [x[i] for i in shown], fontsize=7)
         axes.set_yticks(range(len(y)), y, fontsize=7)
     for axes in grid.flat[len(values) :]:
