@@ -141,7 +141,7 @@ class Session:
             scored = from_leader(known.get("steps") == restored)
             self.tell(f"finished already, nothing trained: {self.said_steps(restored)}")
             if is_leader():
-                tell_services(self.config.writers, self.workdir, restored, self.score(saved), told=scored)
+                tell_services(self.config.writers, self.workdir, restored, self.score(saved), told=bool(scored))
             return self.result(saved, known if scored else None)
         if restored is not None:
             self.tell(f"goes on from step {restored:,} of {self.config.num_steps:,}")
