@@ -1,6 +1,6 @@
 """rnnjax: recurrent networks as pure step functions in JAX.
 
-Cells and what wraps them are here. The folders, such as `rnnjax.losses`, `rnnjax.training` and `rnnjax.app`, are
+Cells and wrappers are here. The folders, such as `rnnjax.losses`, `rnnjax.training` and `rnnjax.app`, are
 imported when they are first used, and so are `load_run`, `load_runs` and `load_study`; `dir(rnnjax)` lists them.
 """
 

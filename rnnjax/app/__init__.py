@@ -1,6 +1,6 @@
-"""The building blocks of an experiment script: flags, configs, sessions, the closing table.
+"""The building blocks of an experiment script: flags, configs, sessions, the final table.
 
-Belongs here: the command line, and the runs that it trains. Does not belong here: mathematics.
+Belongs here: the command line and the runs that it starts. Does not belong here: mathematics.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """The Cell type, sequences, and running a cell over time. Depends on JAX only.
 
-Belongs here: what every other folder needs. Does not belong here: any particular cell.
+Belongs here: types and functions that all other folders use. Does not belong here: particular cells.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""Comparing trained runs: one picture, one table, seeds grouped with intervals.
+"""Compares trained runs: one figure, one table, seeds grouped with intervals.
 
     python -m rnnjax.compare runs/lstm-0 runs/lstm-1 runs/gru-0 runs/gru-1 --metric=loss,accuracy
 
-Belongs here: what reads several finished or unfinished runs. Does not belong here: training them (`app`, `studies`).
+Belongs here: reading several runs, finished or not. Does not belong here: training them (`app`, `studies`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""From logits to symbols: sampling, beam search, CTC prefix search and autoregressive generation.
+"""Decoding of logits to symbols: sampling, beam search, CTC prefix search and autoregressive generation.
 
 Belongs here: generating outputs with a trained network. Does not belong here: losses.
 """

@@ -1,6 +1,6 @@
 """Training on several devices and processes.
 
-Belongs here: meshes, sharding, checkpoints of sharded arrays. Does not belong here: a sweep's job queue (`runs`).
+Belongs here: meshes, sharding, checkpoints of sharded arrays. Does not belong here: the job queue of a study (`runs`).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Conversion of weights and layers from and to PyTorch, Keras and Flax; params and programs as single files.
+"""Conversion of weights and layers from and to PyTorch, Keras and Flax; parameters and programs as single files.
 
 Belongs here: conversions. Does not belong here: benchmarks against those libraries.
 """

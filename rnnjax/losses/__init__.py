@@ -1,6 +1,6 @@
 """Losses, metrics and their means over valid steps: CTC, confusion matrix, macro F1 and F1 of spans.
 
-Belongs here: functions of outputs and targets. Does not belong here: gradients (`estimators`) or optimizers
+Belongs here: functions of outputs and targets. Does not belong here: gradients (`estimators`) or optimisers
 (`training`).
 """
 

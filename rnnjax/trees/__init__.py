@@ -1,6 +1,6 @@
 """Recursive networks: tree cells, packed forests and tree generators.
 
-Belongs here: everything that runs over a tree. Does not belong here: sequences.
+Belongs here: networks and data with the structure of a tree. Does not belong here: sequences.
 """
 
 from typing import TYPE_CHECKING

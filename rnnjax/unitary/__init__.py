@@ -1,7 +1,7 @@
 """Unitary and orthogonal recurrences.
 
-Factors and their products, parametrizations, modrelu, and the cells built on them. Belongs here: whatever keeps norms.
-Does not belong here: any other recurrence.
+Factors and their products, parametrisations, modReLU, and cells built on them. Belongs here: maps that preserve norms.
+Does not belong here: other recurrences.
 """
 
 from typing import TYPE_CHECKING
