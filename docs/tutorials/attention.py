@@ -27,9 +27,9 @@ START = END = SYMBOLS  # one token begins and ends a target
 # %% [markdown]
 # ## The network
 #
-# The decoder is a function of the memory, which holds what the encoder wrote. `luong` puts attention around a cell:
-# its state asks, `general` compares the question with each place of the memory, and the weighted mean of the memory
-# joins the state before the output. Each part works on one example and, in the decoder, on one step.
+# The decoder is a function of the memory, which holds the outputs of the encoder. `luong` puts attention around a cell:
+# its state is the query, `general` compares the query with each place of the memory, and the weighted mean of the
+# memory is combined with the state before the output. Each part works on one example and, in the decoder, on one step.
 
 # %%
 attention = seq2seq.general(32)
@@ -49,7 +49,7 @@ net = seq2seq.encoder_decoder(
 # %% [markdown]
 # ## The data
 #
-# Sources have 3 to 8 symbols. A `Seq` carries the mask, so the encoder ignores what lies behind the end and attention
+# Sources have 3 to 8 symbols. A `Seq` carries the mask, so the encoder ignores the padding and attention
 # gives it no weight. In training the decoder reads the right symbols, one place late ("teacher forcing").
 
 
@@ -102,7 +102,7 @@ print("loss at steps 1, 100, 250:", [round(float(values[i]), 3) for i in (0, 99,
 # ## Writing
 #
 # `net.begin` reads a source and gives the decoder as a cell of one step. After the first token, `decoding.decode` feeds
-# it its own output until it writes the end.
+# it its own output until it writes the end symbol.
 
 
 # %%

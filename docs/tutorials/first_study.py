@@ -36,7 +36,7 @@ def member(numbers):
 
 # %% [markdown]
 # Two rates, two biases, three seeds: twelve members, compiled once. On a CPU they run one after another in one program,
-# which is faster than side by side there; on a GPU all at once. `population` chooses.
+# which is faster there than in parallel; on a GPU they run all at once. `population` chooses.
 
 # %%
 rates, biases, seeds = jnp.array([0.02, 0.2]), jnp.array([0.0, 2.0]), jnp.arange(3)
@@ -51,7 +51,7 @@ for i, rate in enumerate(rates):
 assert errors[1].mean() < errors[0].mean()
 
 # %% [markdown]
-# The same from the shell, with a table, pictures and a workdir that resumes:
+# The same from the shell, with a table, figures and a workdir that resumes:
 #
 # ```
 # python -m experiments.sweep --experiment=adding --grid=learning_rate=1e-3,1e-2 --grid=seed=0,1,2

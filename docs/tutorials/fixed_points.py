@@ -8,8 +8,8 @@
 # %% [markdown]
 # # The fixed points of a trained network
 #
-# A network that remembers must rest somewhere while nothing comes in. We train one to hold one bit, find where its
-# state rests, and read the bit there.
+# A network that remembers must have fixed points under zero input. We train one to store one bit, find its fixed
+# points, and read the bit there.
 
 # %%
 import jax
@@ -21,7 +21,7 @@ import rnnjax
 from rnnjax import dynamics, estimators, losses, tasks, training
 
 # %% [markdown]
-# The flip-flop task: now and then a pulse of 1 or -1; at each step, say the last pulse.
+# The flip-flop task: the input has occasional pulses of 1 or -1; the output at each step is the last pulse.
 
 # %%
 task = tasks.flipflop(length=30, bits=1)
@@ -38,8 +38,8 @@ print(f"squared error {error:.4f}")
 assert error < 0.05
 
 # %% [markdown]
-# One step of the core under an input of zero is a map from states to states. `fixed_points` finds where it moves
-# nothing, from many starts. A GRU's state stays between -1 and 1, so the network never reaches points beyond.
+# One step of the core under an input of zero is a map from states to states. `fixed_points` finds the states that
+# it does not change, from many starts. A GRU's state stays between -1 and 1, so the network never reaches points beyond.
 
 # %%
 still = dynamics.as_map(core, params["core"], jnp.zeros(1))
@@ -50,7 +50,7 @@ states, unstable = points.h[within], points.unstable[within]
 print(f"{len(states)} fixed points, of which {int(np.sum(unstable == 0))} are stable")
 
 # %% [markdown]
-# What the readout says at each of them, and in how many directions a small change grows:
+# The readout at each of them, and the number of unstable directions:
 
 # %%
 said = np.asarray(states @ params["read"]["w"] + params["read"]["b"])[:, 0]

@@ -8,8 +8,8 @@
 # %% [markdown]
 # # The life of a run
 #
-# From arrays to a network that another program runs: train, look, use, go on, hand on. Each step is what the command
-# line does too.
+# From arrays to a network that another program runs: train, inspect, use, continue and export. The command line can
+# do each step too.
 #
 # ## Three lines from arrays to a run
 #
@@ -45,13 +45,13 @@ run = app.train(EXPERIMENT, folder / "waves", num_steps=120, eval_every=20, ema=
 print(run)
 
 # %% [markdown]
-# In a notebook progress is one line that is written over, and the stop button saves a checkpoint: the same call goes on
-# from there. A second call trains nothing, for the run is finished; `num_steps=240` prolongs it.
+# In a notebook progress is one line that is overwritten, and the stop button saves a checkpoint: the same call resumes.
+# A second call does not train, since the run is finished; `num_steps=240` continues it.
 #
 # ## Load and look
 #
-# Any other session finds the run in its folder. What is written in a notebook has no module to import, so the
-# experiment is given along.
+# Any other session finds the run in its folder. Code of a notebook has no module to import, so the
+# experiment is passed too.
 
 # %%
 run = rnnjax.load_run(folder / "waves", experiment=EXPERIMENT)
@@ -73,7 +73,7 @@ figure.savefig(folder / "waves.png")
 # %% [markdown]
 # ## Start another from it
 #
-# Slower waves: begin with these parameters, and keep the recurrent matrix as it is: `lr_scale` with the factor 0
+# Slower waves: start from these parameters, and keep the recurrent matrix as it is: `lr_scale` with the factor 0
 # freezes what its pattern names.
 
 # %%
@@ -88,8 +88,8 @@ assert all(np.array_equal(before[name], after[name]) == name.endswith("u") for n
 # %% [markdown]
 # ## Hand it on
 #
-# As a program: a folder with the network in StableHLO for CPU, CUDA and TPU, and `load.py`, which needs JAX alone.
-# Another process runs it, at any batch size and any length. The examples were padded; the program does without marks.
+# As a program: a folder with the network in StableHLO for CPU, CUDA and TPU, and `load.py`, which needs only JAX.
+# Another process runs it, at any batch size and any length. The examples were padded; the program needs no marks.
 
 # %%
 run.export(folder / "program", padding=False)
@@ -113,7 +113,7 @@ np.testing.assert_allclose(ys, jax.vmap(run.apply)(xs), rtol=1e-4, atol=1e-5)
 print("the other process computed", ys.shape)
 
 # %% [markdown]
-# As numbers: `.safetensors`, which most libraries read, here under the names that PyTorch gives an LSTM.
+# As arrays: `.safetensors`, which most libraries read, here with the names of a PyTorch LSTM.
 
 # %%
 state = interop.to_torch(run.params[0][0])

@@ -9,8 +9,8 @@
 # # A first cell of your own
 #
 # A cell is an update of its state from pre-activations z: the linear map of the input is a layer before it, the
-# recurrent matrix u is made for you. Ten lines, and every transform, rule, study and analysis works on it. Here the
-# output is the new state, which `recurrent` sees; where it is another function of it, `output=` says which.
+# recurrent matrix u is made for you. Ten lines are enough for every transform, rule, study and analysis. Here the
+# output is the new state, which `recurrent` detects; if it is another function of it, pass `output=`.
 
 # %%
 import jax
@@ -44,7 +44,7 @@ carry, ys = jax.vmap(lambda xs: rnnjax.run(rnnjax.unroll(cell), params, xs))(xs)
 print(ys.shape)
 
 # %% [markdown]
-# Lengths, gaps and restarts are marks on the window, and the cell does not need to know them.
+# Lengths, gaps and restarts are marks on the window, and the cell does not have to handle them.
 
 # %%
 short = rnnjax.Seq(xs[0], valid=jnp.arange(12) < 7)

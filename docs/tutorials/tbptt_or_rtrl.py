@@ -8,9 +8,9 @@
 # %% [markdown]
 # # Truncated backpropagation or RTRL?
 #
-# Truncation looks back a few steps and is wrong about what lies beyond. Real-time recurrent learning (RTRL) carries
-# the derivative of the state along, forward in time, and is exact at any window; it pays in memory. Here both get the
-# same windows.
+# Truncation looks back a few steps and ignores earlier ones. Real-time recurrent learning (RTRL) carries the
+# derivative of the state forward in time and is exact with any window, but needs more memory. Here both get the same
+# windows.
 
 # %%
 import jax
@@ -42,7 +42,7 @@ def error(net):
 
 
 # %% [markdown]
-# Both wrappers leave the values of the network alone; `chunk` runs it in windows.
+# Both wrappers leave the values of the network unchanged; `chunk` runs it in windows.
 
 # %%
 for window in (1, 5, 20):
@@ -52,7 +52,8 @@ for window in (1, 5, 20):
     assert forward < 1e-4 < cut
 
 # %% [markdown]
-# The price: a truncated network carries its state, RTRL the derivative of the state in each parameter as well.
+# The cost: a truncated network carries its state, RTRL also the derivative of the state with respect to each
+# parameter.
 
 
 # %%
@@ -65,8 +66,7 @@ print(f"carried from window to window: truncated {carried(rnnjax.truncate(rnnjax
 print(f"RTRL {carried(rnnjax.rtrl(rnnjax.unroll(cell)))}")
 
 # %% [markdown]
-# Between the two lie SnAp, which keeps the influences that few steps can make, and UORO, which keeps one random
-# product. Any of them is a flag:
+# Between the two lie SnAp, which keeps influences within a few steps, and UORO, which keeps one random product. Any of them is a flag:
 #
 # ```
 # python -m experiments.audit --cell=vanilla --rules=tbptt,rtrl,snap1,uoro --truncations=1,5,20
