@@ -39,7 +39,8 @@ assert error < 0.05
 
 # %% [markdown]
 # One step of the core under an input of zero is a map from states to states. `fixed_points` finds the states that
-# it does not change, from many starts. A GRU's state stays between -1 and 1, so the network never reaches points beyond.
+# it does not change, from many starts. A GRU's state stays between -1 and 1, so the network never reaches points
+# beyond.
 
 # %%
 still = dynamics.as_map(core, params["core"], jnp.zeros(1))

@@ -66,7 +66,8 @@ print(f"carried from window to window: truncated {carried(rnnjax.truncate(rnnjax
 print(f"RTRL {carried(rnnjax.rtrl(rnnjax.unroll(cell)))}")
 
 # %% [markdown]
-# Between the two lie SnAp, which keeps influences within a few steps, and UORO, which keeps one random product. Any of them is a flag:
+# Between the two lie SnAp, which keeps influences within a few steps, and UORO, which keeps one random product.
+# Any of them is a flag:
 #
 # ```
 # python -m experiments.audit --cell=vanilla --rules=tbptt,rtrl,snap1,uoro --truncations=1,5,20
