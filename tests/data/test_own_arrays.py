@@ -96,6 +96,14 @@ def test_columns_of_pandas_in_any_order_and_sequences_in_cells():
     same(from_arrays(cells["x"], cells["y"]), from_arrays(LIST, LABELS))
 
 
+def test_steps_of_mixed_sequences_keep_their_order():
+    owner = np.random.default_rng(0).integers(0, 3, 300)  # enough that a sort which is not stable would mix them
+    made = from_columns({"id": owner, "t": np.arange(300.0), "y": np.arange(300)}, ["t"], "y", by="id")
+    for name, row in zip(dict.fromkeys(owner.tolist()), made.y):
+        at = np.flatnonzero(owner == name)
+        assert row[: len(at)].tolist() == at.tolist()
+
+
 def test_a_target_for_each_sequence_or_for_each_step():
     assert from_arrays(LIST, LABELS).y.tolist() == LABELS.tolist()
     assert from_arrays(np.ones((4, 6, 1)), np.ones((4, 3))).y.shape == (4, 3)
