@@ -79,8 +79,7 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
         return {"w": draw_initial(w_init, key, (vocabulary, width), dtype)}
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise TypeError(f"embed({vocabulary}, {width}) takes integers, got {x.dtype}")
+        _check_symbols(f"embed({vocabulary}, {width})", x)
         return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     return stateless(init, apply, rank=0)
@@ -90,6 +89,9 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
 def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
     """Encodes a symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside the range.
 
+    Raises:
+      TypeError: the symbols are no integers.
+
     Example:
       >>> import jax.numpy as jnp, rnnjax
       >>> print(rnnjax.run(one_hot(3), (), jnp.int32(1))[1])
@@ -98,9 +100,15 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
     check_size("one_hot: classes", classes)
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        _check_symbols(f"one_hot({classes})", x)
         return jax.nn.one_hot(at_least_int32(jnp.asarray(x)), classes, dtype=dtype)
 
     return stateless(lambda key, x: (), apply, rank=0)
+
+
+def _check_symbols(cell: str, x: jax.Array) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise TypeError(f"{cell} takes integers, got {x.dtype}")
 
 
 @factory
