@@ -144,9 +144,8 @@ def trim(x: list[np.ndarray], lengths: Any) -> list[np.ndarray]:
     truths = _kind(lengths) == "b" or (isinstance(lengths, list) and any(isinstance(n, bool) for n in lengths))
     counts = as_numbers(lengths, "lengths")
     if truths or counts.dtype != np.int32 or counts.shape != (len(x),):
-        raise UserError(
-            f"lengths is {'bool' if truths else counts.dtype} {list(counts.shape)}, and xs has {len(x)} sequences: int [{len(x)}]"
-        )
+        form = f"{'bool' if truths else counts.dtype} {list(counts.shape)}"
+        raise UserError(f"lengths is {form}, and xs has {len(x)} sequences: int [{len(x)}]")
     wrong = next((i for i, (n, a) in enumerate(zip(counts, x)) if not 0 <= n <= len(a)), None)
     if wrong is not None:
         raise UserError(f"lengths[{wrong}] is {counts[wrong]}, and xs[{wrong}] has {len(x[wrong])} steps")
