@@ -43,9 +43,11 @@ def check_array(what: str, value: Any, axes: str = "", holds: str = "real", some
     words, kinds = _HOLDS[holds]
     array = value if isinstance(value, _ARRAYS) else _as_array(value)
     rank = axes.count(",") + 1 if axes not in ("", "[]") else 0
-    fits = array is not None and any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
+    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)  # JAX would read what is below the mask
+    fits = array is not None and not masked and any(jnp.issubdtype(array.dtype, kind) for kind in kinds)
     if not fits or (axes and array.ndim != rank) or (some and not array.size):
-        raise ValueError(f"{what} is an array {axes}{' ' * bool(axes)}{words}, got {describe_value(value)}")
+        form = f"{axes}{' ' * bool(axes)}{words}"
+        raise ValueError(f"{what} is an array {form}, got {'masked ' * masked}{describe_value(value)}")
     return array
 
 

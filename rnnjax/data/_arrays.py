@@ -47,7 +47,7 @@ def from_arrays(
       rnnjax.base.UserError: xs has 3 sequences, and ys 4 targets
     """
     whole = _sequences(xs, "xs")
-    x = _trim(whole, lengths)
+    x = trim(whole, lengths)
     _check_features(x, xs)
     targets, each = _targets(ys, x, whole, per_step)
     if each:
@@ -89,16 +89,23 @@ def as_numbers(value: Any, what: str) -> np.ndarray:
             value = value.detach().cpu()
         if str(getattr(value, "dtype", "")).endswith("bfloat16"):  # NumPy has none
             value = value.float() if hasattr(value, "float") else value.astype(np.float32)
+        masked = np.ma.is_masked(value)
         array = np.asarray(value)
     except Exception as error:  # other libraries raise what they like
         said = str(error).split("\n")[0] or type(error).__name__
         raise UserError(f"{what} is no array: {said}") from error
+    if masked:
+        raise UserError(f"{what} has masked values, which an array of numbers cannot leave out: fill them in")
     if array.dtype.kind not in "fiub":
         hint = ", data.Vocabulary encodes words" if array.dtype.kind in "USO" else ""
         raise UserError(f"{what} holds {array.dtype}, not numbers{hint}")
     if array.dtype.kind in "iu" and array.size and max(abs(int(array.min())), abs(int(array.max()))) >= 2**31:
         raise UserError(f"{what} holds integers of more than 31 bits")
-    return array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
+    with np.errstate(over="ignore"):
+        found = array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
+    if array.dtype.kind == "f" and not np.array_equal(np.isinf(found), np.isinf(array)):
+        raise UserError(f"{what} holds {array[np.isinf(found) & ~np.isinf(array)][0]:g}, too large for float32")
+    return found
 
 
 def _sequences(values: Any, what: str) -> list[np.ndarray]:
@@ -122,15 +129,23 @@ def _sequences(values: Any, what: str) -> list[np.ndarray]:
     return parts
 
 
-def _trim(x: list[np.ndarray], lengths: Any) -> list[np.ndarray]:
-    """Returns sequences cut to their lengths."""
+def trim(x: list[np.ndarray], lengths: Any) -> list[np.ndarray]:
+    """Returns sequences cut to their lengths, all of them if these are None.
+
+    Raises:
+      UserError: lengths are not an integer for each, or a sequence has fewer steps.
+
+    Example:
+      >>> [len(a) for a in trim([np.ones(3), np.ones(4)], [2, 4])]
+      [2, 4]
+    """
     if lengths is None:
         return x
+    truths = _kind(lengths) == "b" or (isinstance(lengths, list) and any(isinstance(n, bool) for n in lengths))
     counts = as_numbers(lengths, "lengths")
-    if counts.dtype != np.int32 or counts.shape != (len(x),):
-        raise UserError(
-            f"lengths is {counts.dtype} {list(counts.shape)}, and xs has {len(x)} sequences: int [{len(x)}]"
-        )
+    if truths or counts.dtype != np.int32 or counts.shape != (len(x),):
+        form = f"{'bool' if truths else counts.dtype} {list(counts.shape)}"
+        raise UserError(f"lengths is {form}, and xs has {len(x)} sequences: int [{len(x)}]")
     wrong = next((i for i, (n, a) in enumerate(zip(counts, x)) if not 0 <= n <= len(a)), None)
     if wrong is not None:
         raise UserError(f"lengths[{wrong}] is {counts[wrong]}, and xs[{wrong}] has {len(x[wrong])} steps")

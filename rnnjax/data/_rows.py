@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnjax.base import UserError
-from rnnjax.data._arrays import as_numbers, from_arrays
+from rnnjax.data._arrays import as_numbers, from_arrays, trim
 from rnnjax.data._batch import Batch
 from rnnjax.data._batches import split_long
 
@@ -56,10 +56,10 @@ def from_rows(
         raise UserError("there are no rows")
     columns = [list(column) for column in zip(*found)]
     if lengths is not None:
-        counts = [int(as_numbers(n, "lengths")) for n in columns[2]]
-        columns[0] = _shortened(columns[0], counts)
+        counts = _counts(columns[2])
+        columns[0] = trim([as_numbers(a, f"row {i}: {x!r}") for i, a in enumerate(columns[0])], counts)
         per_step = given.get("per_step", all(np.ndim(a) and len(a) >= n for a, n in zip(columns[1], counts)))
-        columns[1] = _shortened(columns[1], counts) if per_step else columns[1]
+        columns[1] = [np.asarray(a)[:n] for a, n in zip(columns[1], counts)] if per_step else columns[1]
     return from_arrays(columns[0], columns[1], **given)
 
 
@@ -86,12 +86,17 @@ def from_columns(
       ([[1.0, 2.0], [5.0, 0.0]], [[0, 1], [1, 0]])
     """
     inputs, targets = _columns(table, x), _columns(table, y)
+    if not len(inputs):
+        raise UserError(f"column {x} has no rows")
     if len(inputs) != len(targets):
         raise UserError(f"column {x} has {len(inputs)} rows, and {y} {len(targets)}")
     if by is not None:
         owner = _column(table, by)
         if len(owner) != len(inputs):
             raise UserError(f"column {x} has {len(inputs)} rows, and {by} {len(owner)}")
+        lacks = [i for i, name in enumerate(owner.tolist()) if name is None or name != name]
+        if lacks:
+            raise UserError(f"column {by!r} names no sequence in row {lacks[0]}")
         known = {name: i for i, name in enumerate(dict.fromkeys(owner.tolist()))}
         places = np.array([known[name] for name in owner.tolist()], int)
         order, ends = np.argsort(places, kind="stable"), np.cumsum(np.bincount(places))[:-1]
@@ -133,8 +138,13 @@ def _unbatched(part: Any) -> list[Any]:
     return list(as_numbers(part, "a batch")) if hasattr(part, "shape") else list(part)
 
 
-def _shortened(arrays: Sequence[Any], lengths: Sequence[int]) -> list[np.ndarray]:
-    return [np.asarray(a)[:n] for a, n in zip(arrays, lengths)]
+def _counts(lengths: Sequence[Any]) -> list[int]:
+    """Returns the lengths of the rows as integers, of whatever library."""
+    for i, n in enumerate(lengths):
+        array = as_numbers(n, f"row {i}: lengths")
+        if array.ndim or array.dtype != np.int32 or isinstance(n, bool):
+            raise UserError(f"row {i}: lengths is an integer, got {n!r:.40}")
+    return [int(as_numbers(n, "lengths")) for n in lengths]
 
 
 def _column(table: Any, name: str) -> np.ndarray:
@@ -157,6 +167,8 @@ def _columns(table: Any, names: str | Sequence[str]) -> np.ndarray:
     if isinstance(names, str):
         column = as_numbers(_column(table, names), f"column {names!r}")
         return column[:, None] if column.dtype.kind == "f" else column
+    if not names:
+        raise UserError("from_columns takes the names of columns, got none")
     columns = [as_numbers(_column(table, name), f"column {name!r}").astype(np.float32) for name in names]
     if len({len(column) for column in columns}) > 1:
         sizes = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns))

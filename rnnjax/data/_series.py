@@ -132,7 +132,9 @@ def _has_names(rows: Rows) -> bool:
     if not below:
         return False
     over = [all(looks_numeric(row[i]) or (names[i] and _lacks(row[i])) for row in below) for i in range(len(first))]
-    indexed = not first[0] and over[0] and first[1:] == [str(i) for i in range(len(first) - 1)]  # as pandas writes
+    indexed = (
+        not first[0] and all(row[0] for row in below) and first[1:] == [str(i) for i in range(len(first) - 1)]
+    )  # as pandas writes
     return indexed or any(name and numbers for name, numbers in zip(names, over))
 
 

@@ -54,6 +54,8 @@ def confusion_matrix(
 
 def _counted(predicted: ArrayLike, labels: ArrayLike, mask: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the integers that count, flattened."""
+    if any(map(np.ma.is_masked, (predicted, labels, mask))):
+        raise ValueError("predicted and labels are arrays without masked values: the argument mask says which count")
     said, true = np.asarray(predicted), np.asarray(labels)
     counts = np.ones(true.shape, bool) if mask is None else np.asarray(mask)
     if counts.dtype != bool and counts.size:

@@ -42,6 +42,8 @@ DECIDED = {
     "a quoted name and a year": ('"city";"2020"\n"Rome";2\n', 1, {}, [2]),
     "years among years": ("2021;1990\n1999;1950\n", 0, {}, [2021, 1999]),
     "a place and a number": ("Rome,2020\nParis,1990\n", 1, {}, [2020, 1990]),
+    "an index of words without a name": (",0,1\na,1.5,2.5\nb,3.5,4.5\n", 1, {}, [1.5, 3.5]),
+    "nothing before numbers": (",0,1\n,1.5,2.5\n", 1, {}, [0, 1.5]),
     "an index without a name": (",0,1\n0,1.5,2.5\n1,3.5,4.5\n", 1, {}, [1.5, 3.5]),
     "a remark that is indented": ("1\n  # x\n2\n", 0, {}, [1, 2]),
 }

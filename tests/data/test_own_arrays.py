@@ -96,6 +96,14 @@ def test_columns_of_pandas_in_any_order_and_sequences_in_cells():
     same(from_arrays(cells["x"], cells["y"]), from_arrays(LIST, LABELS))
 
 
+def test_steps_of_mixed_sequences_keep_their_order():
+    owner = np.random.default_rng(0).integers(0, 3, 300)  # enough that a sort which is not stable would mix them
+    made = from_columns({"id": owner, "t": np.arange(300.0), "y": np.arange(300)}, ["t"], "y", by="id")
+    for name, row in zip(dict.fromkeys(owner.tolist()), made.y):
+        at = np.flatnonzero(owner == name)
+        assert row[: len(at)].tolist() == at.tolist()
+
+
 def test_a_target_for_each_sequence_or_for_each_step():
     assert from_arrays(LIST, LABELS).y.tolist() == LABELS.tolist()
     assert from_arrays(np.ones((4, 6, 1)), np.ones((4, 3))).y.shape == (4, 3)
@@ -123,6 +131,9 @@ REFUSED = [
     (lambda: from_arrays(DENSE, LABELS, [5, 2, 6]), r"lengths\[2\] is 6, and xs\[2\] has 5 steps"),
     (lambda: from_arrays(DENSE, LABELS, [5, -1, 2]), r"lengths\[1\] is -1"),
     (lambda: from_arrays(DENSE, LABELS, [5.0, 2.0, 2.5]), "lengths is float32"),
+    (lambda: from_arrays(DENSE, LABELS, [True, True, True]), "lengths is bool"),
+    (lambda: from_arrays(DENSE * 1e300, LABELS), "xs holds 1.2573e[+]299, too large for float32"),
+    (lambda: from_arrays(np.ma.masked_less(DENSE * [0, 1], 1), LABELS), "xs has masked values"),
     (lambda: from_arrays(DENSE, LABELS, [0, 0, 0]), "all sequences of xs are empty"),
     (lambda: from_arrays(DENSE[..., 0], LABELS), r"xs is \[3, 5\]: features come last"),
     (lambda: from_arrays(DENSE[0, :, 0], LABELS), "xs has one axis"),
@@ -139,6 +150,11 @@ REFUSED = [
     (lambda: from_arrays(LIST, STEPS, steps=4), "sequence 1 has 5 steps, and a row 4"),
     (lambda: from_rows([{"x": [1]}], "x", "label"), "row 0 has no 'label': it has x"),
     (lambda: from_rows([([1],)]), "row 0 has no 1"),
+    (lambda: from_rows([([[1.0]], 0, 2.7)], lengths=2), "row 0: lengths is an integer, got 2.7"),
+    (lambda: from_rows([([[1.0]], 0, np.nan)], lengths=2), "row 0: lengths is an integer, got nan"),
+    (lambda: from_rows([([[1.0]], 0, [1])], lengths=2), r"row 0: lengths is an integer, got \[1\]"),
+    (lambda: from_rows([([[1.0]], 0, -1)], lengths=2), r"lengths\[0\] is -1, and xs\[0\] has 1 steps"),
+    (lambda: from_rows([([[1.0]], 0, 2)], lengths=2), r"lengths\[0\] is 2, and xs\[0\] has 1 steps"),
     (lambda: from_rows([]), "there are no rows"),
     (lambda: from_rows({"train": [([1], 0)], "test": []}), "rows is a dict of train, test: give one part of it"),
     (lambda: from_rows(3), "rows is a int, which yields no rows"),
@@ -148,6 +164,10 @@ REFUSED = [
     (lambda: from_columns(TABLE, ["u", "w"], "y"), "there is no column 'w': id, u, v, y"),
     (lambda: from_columns(TABLE | {"y": [1]}, ["u"], "y"), "has 11 rows, and y 1"),
     (lambda: from_columns(TABLE | {"v": [1.0]}, ["u", "v"], "y"), "different lengths: u 11, v 1"),
+    (lambda: from_columns(TABLE | {"id": [None] * 11}, ["u"], "y", by="id"), "'id' names no sequence in row 0"),
+    (lambda: from_columns(TABLE | {"id": [1.0] * 9 + [np.nan] * 2}, ["u"], "y", by="id"), "no sequence in row 9"),
+    (lambda: from_columns({"u": [], "y": []}, ["u"], "y"), "has no rows"),
+    (lambda: from_columns(TABLE, [], "y"), "takes the names of columns, got none"),
     (lambda: from_columns(TABLE, ["id"], "y"), "column 'id' holds <U1, not numbers"),
     (lambda: app.on_arrays(DENSE), "train is a ndarray: data.from_arrays makes examples"),
     (lambda: app.on_arrays(from_arrays(LIST, LABELS)), "of 3 examples none is left for the"),

@@ -35,6 +35,10 @@ def test_beside_a_rest_a_note_sounds(frame, key, tmp_path):
     assert np.flatnonzero(read(tmp_path, content(frame))[1]).tolist() == [key]
 
 
+def test_a_note_twice_in_a_frame_sounds_once(tmp_path):
+    assert read(tmp_path, content("[60, 60.0, 64, 60]"))[1].max() == 1
+
+
 @pytest.mark.parametrize(
     "note", ["Infinity", "-Infinity", "1e999", "60.5", "109", "20", "true", '"NaN"', "[60]", "{}", "9" * 3000, "-0.0"]
 )

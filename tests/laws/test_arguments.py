@@ -222,6 +222,7 @@ def of_another_kind(value) -> dict[str, object]:
         return bad | {"a seed": 0, "floats": jnp.ones(2), "a text": "k", "several keys": jax.random.split(value, 3)}
     if isinstance(value, np.ndarray):
         texts = np.full(value.shape, "a")
+        bad["masked values"] = np.ma.masked_array(value, np.ones(value.shape, bool))
         return bad | {"a text": "x", "texts": texts, "complex": value.astype(complex), "rank": value[None, None]}
     if isinstance(value, bool | int):
         return bad | {"a text": "3", "below": -7, "half": 2.5, "nan": np.nan, "True": True, "two": np.array([1, 2])}
