@@ -70,6 +70,12 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path, monkeypatch, optimized):
                 pytest.skip(f"{error.name} is not installed: pip install -e '.[bench]'")
 
 
+def test_the_loop_of_the_readme_is_short():
+    """Truncated backpropagation through time in at most 16 lines."""
+    [loop] = [code for code in BLOCK.findall((ROOT / "README.md").read_text()) if "optimizer.update" in code]
+    assert len([line for line in loop.splitlines() if line]) <= 16 and "\nassert value < " in loop
+
+
 class Command(NamedTuple):
     """A command as a page prints it, `python -m MODULE ARGUMENTS`, and where."""
 
@@ -231,7 +237,7 @@ OF_OTHERS = {
 def words_of_the_sources():
     """All words of the sources and of their names."""
     files = [
-        p for folder in ("rnnjax", "experiments", "tests", "benchmarks", "docs") for p in (ROOT / folder).rglob("*")
+        p for folder in ("rnnjax", "experiments", "tests", "benchmarks", "docs", ".ci") for p in (ROOT / folder).rglob("*")
     ]
     code = "".join(
         p.read_text(encoding="utf-8")
