@@ -236,14 +236,10 @@ OF_OTHERS = {
 @pytest.fixture(scope="module")
 def words_of_the_sources():
     """All words of the sources and of their names."""
-    files = [
-        p for folder in ("rnnjax", "experiments", "tests", "benchmarks", "docs", ".ci") for p in (ROOT / folder).rglob("*")
-    ]
-    code = "".join(
-        p.read_text(encoding="utf-8")
-        for p in files
-        if p.suffix == ".py" and p != Path(__file__) and "_build" not in p.parts
-    )
+    folders = ("rnnjax", "experiments", "tests", "benchmarks", "docs", ".ci")
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*") if "_build" not in p.parts]
+    sources = [p for p in files if p.suffix == ".py" and p != Path(__file__)]
+    code = "".join(p.read_text(encoding="utf-8") for p in sources)
     return set(re.findall(r"\w+", code + " ".join(str(p.relative_to(ROOT)) for p in files))) | OF_OTHERS
 
 
