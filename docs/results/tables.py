@@ -25,7 +25,9 @@ has a column for each value of the second entry, and cells with the third. A pic
     <!-- picture: NAME = RECORD, RECORD; minutes, valid_accuracy; accuracy -->
 
 with a curve for each row: the mean over seeds in a band from the smallest to the largest. Its last part labels the
-vertical axis.
+vertical axis. A study of many members has a map for each cell, over two of its flags, with colours up to a number:
+
+    <!-- map: NAME = RECORD; learning_rate, init_scale; squared error; 0.2 -->
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ TABLE = re.compile(
 )
 PICTURE = re.compile(
     r"<!-- picture: (?P<file>\w+) = (?P<names>[^;]*); *(?P<x>\w+), *(?P<y>\w+); *(?P<label>[^;]*?) *-->"
+)
+MAP = re.compile(
+    r"<!-- map: (?P<file>\w+) = (?P<names>\w+); *(?P<x>\w+), *(?P<y>\w+); *(?P<label>[^;]*); *(?P<top>[\d.]+) *-->"
 )
 FORMAT = re.compile(r",?(\.\d+)?[defg%]")
 Record = dict[str, Any]
@@ -224,13 +229,36 @@ def curve_of(group: list[Record], x: str, y: str) -> Any:
 
 def pictures(page: str) -> list[Path]:
     """Returns the files of the pictures of a page."""
-    return [HERE / "pictures" / f"{match['file']}.png" for match in PICTURE.finditer(page)]
+    return [HERE / "pictures" / f"{match['file']}.png" for form in (PICTURE, MAP) for match in form.finditer(page)]
+
+
+def maps_of(settings: list[Record], x: str, y: str) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Returns the scores of settings as a map for each cell, nan where there is none, and the values of both flags."""
+    across, up = (sorted({setting[flag] for setting in settings}, key=float) for flag in (x, y))
+    found = {(s["cell"], s[x], s[y]): s["score"] for s in settings}
+    cells = sorted({setting["cell"] for setting in settings})
+    scores = {c: [[found.get((c, a, b), float("nan")) for a in across] for b in up] for c in cells}
+    return scores, across, up
+
+
+def draw_map(match: re.Match[str]) -> None:
+    """Draws the maps of a study."""
+    from rnnjax.plotting import draw_maps, save
+
+    [run] = records(match["names"])
+    scores, across, up = maps_of(run["found"]["settings"], match["x"], match["y"])
+    title = f"{run['found']['members']:,} members: {run['experiment'].removeprefix('experiments.')}"
+    axes = {"x": [f"{float(a):.2g}" for a in across], "y": up, "xlabel": match["x"], "ylabel": match["y"]}
+    figure = draw_maps(scores, label=match["label"], title=title.replace("_", " "), top=float(match["top"]), **axes)
+    save(HERE / "pictures" / f"{match['file']}.png", figure)
 
 
 def draw(page: str) -> None:
     """Draws the pictures of a page."""
     from rnnjax.plotting import draw_curves, save
 
+    for match in MAP.finditer(page):
+        draw_map(match)
     for match, path in zip(PICTURE.finditer(page), pictures(page)):
         runs, y = records(match["names"]), match["y"]
         drawn = {model(group): curve_of(group, match["x"], y) for group in rows(runs) if y in group[0]["curve"]}

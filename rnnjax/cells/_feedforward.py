@@ -12,6 +12,7 @@ from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, fact
 from rnnjax.base._numerics import (
     EPSILON,
     Initializer,
+    at_least_int32,
     at_least_single,
     bernoulli,
     draw_initial,
@@ -99,8 +100,9 @@ def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
     check_size("one_hot: classes", classes)
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        x = jnp.asarray(x)
         _check_symbols(f"one_hot({classes})", x)
-        return jax.nn.one_hot(x, classes, dtype=dtype)
+        return jax.nn.one_hot(at_least_int32(x), classes, dtype=dtype)
 
     return stateless(lambda key, x: (), apply, rank=0)
 

@@ -12,6 +12,7 @@ from rnnjax.plotting._audit import AuditPanel, Line, draw_against_truncation, dr
 from rnnjax.plotting._curves import COLOURS, GREY, CurvePanel, Run, draw_curves, draw_gallery, draw_panels, save
 from rnnjax.plotting._dynamics import Panel, draw_bifurcations, draw_flows, draw_portrait
 from rnnjax.plotting._graph import draw_unfolded
+from rnnjax.plotting._grids import draw_grid, draw_maps
 from rnnjax.plotting._rates import RateCurve, draw_rates
 from rnnjax.plotting._spectra import draw_clouds, draw_singular_values
 from rnnjax.plotting._states import draw_projection, draw_sentence
@@ -33,6 +34,8 @@ __all__ = [
     "draw_curves",
     "draw_flows",
     "draw_gallery",
+    "draw_grid",
+    "draw_maps",
     "draw_panels",
     "draw_portrait",
     "draw_projection",

@@ -181,6 +181,8 @@ CALLS = {
     "plotting.draw_curves": {"runs": {"a": RUN}},
     "plotting.draw_flows": {"panels": {}},
     "plotting.draw_gallery": {"images": np.ones((2, 4, 4)), "labels": [0, 1], "predicted": [0, 1]},
+    "plotting.draw_grid": {"rows": {"loss": {"steps": {"a": RUN}}}},
+    "plotting.draw_maps": {"maps": {"a": ONE[None]}, "x": ["1", "2"], "y": ["1"]},
     "plotting.draw_panels": {"panels": [plotting.CurvePanel("a", {"a": RUN})]},
     "plotting.draw_portrait": {"points": np.ones((3, 2)), "orbits": {}},
     "plotting.draw_projection": {"trajectories": np.ones((2, 5, 3)), "points": np.ones((1, 3)), "unstable": LABELS[:1]},

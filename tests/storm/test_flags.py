@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parents[1] / "experiments"))
 from test_experiments import EXPERIMENTS, TOY
 
 STUDIES = ("audit", "balancing", "bifurcation", "conditioning", "depth", "distance", "dynamics", "feedback")
-STUDIES += ("online_copy", "paths", "regimes", "uses", "sweep")
+STUDIES += ("online_copy", "paths", "regimes", "rules", "uses", "sweep")
 DRAWS = int(os.environ.get("FLAG_DRAWS", "40"))
 SECONDS = 60
 UNLIKE = ("devices", "coordinator", "num_processes", "process_id", "lost_after", "flagfile", "workdir", "profile")
