@@ -189,7 +189,7 @@ def test_a_module_and_the_tests_that_a_page_names_exist(command: Command):
 
 
 FLAG = re.compile(r"`--(?:no)?(\w+)")
-OF_OTHER_TOOLS = {"help", "flagfile"}  # absl's
+OF_OTHER_TOOLS = {"help", "flagfile", "gpus"}  # of absl and SLURM
 
 
 @pytest.fixture(scope="module")
