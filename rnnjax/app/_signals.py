@@ -16,7 +16,11 @@ class Interrupted(Stopped):
     """The run was asked to stop by a signal and has been saved."""
 
     def __init__(self, signum: int) -> None:
+        super().__init__(signum)  # pickled by it
         self.status = 128 + signum
+
+    def __str__(self) -> str:
+        return signal.Signals(self.args[0]).name
 
 
 @contextlib.contextmanager

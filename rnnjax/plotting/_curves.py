@@ -120,7 +120,7 @@ def draw_panels(panels: Sequence[CurvePanel], *, xlabel: str = "step", title: st
     FigureCanvasAgg(figure)
     figure.subplots_adjust(hspace=0.25)
     for i, panel in enumerate(panels):
-        axes = figure.add_subplot(len(panels), 1, i + 1)
+        axes = figure.add_subplot(len(panels), 1, i + 1, sharex=figure.axes[0] if i else None)
         _panel(
             figure, axes, panel, xlabel if i == len(panels) - 1 else "", "" if i else title, None, None if i else note
         )

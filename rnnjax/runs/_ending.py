@@ -45,7 +45,7 @@ def _state(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+    return text if isinstance(error, (UserError, Stopped)) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def ending(folder: Path) -> dict[str, Any]:

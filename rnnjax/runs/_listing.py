@@ -31,7 +31,7 @@ class RunState(NamedTuple):
       steps: the steps that were asked for; None for a study.
       loss: the best validation loss so far, or without validation the last training loss; None if there is none.
       age: seconds since a file of the run was last written.
-      note: why it failed, diverged or is damaged.
+      note: why it failed, diverged or is damaged, or what stopped it.
     """
 
     path: Path

@@ -109,7 +109,7 @@ def test_curves_are_drawn_while_a_run_trains_and_after_a_signal(tmp_path, monkey
     assert there == [True] * 3
     assert (tmp_path / "run" / "curves.png").read_bytes()[:4] == b"\x89PNG"
     (run,) = list_runs(tmp_path)
-    assert (run.state, run.step, run.steps) == ("stopped", 3, 200)
+    assert (run.state, run.step, run.steps, run.note) == ("stopped", 3, 200, "SIGTERM")
 
 
 def test_drawing_takes_a_small_part_of_the_time(tmp_path, monkeypatch):

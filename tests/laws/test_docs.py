@@ -70,6 +70,12 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path, monkeypatch, optimized):
                 pytest.skip(f"{error.name} is not installed: pip install -e '.[bench]'")
 
 
+def test_the_loop_of_the_readme_is_short():
+    """Truncated backpropagation through time in at most 16 lines."""
+    [loop] = [code for code in BLOCK.findall((ROOT / "README.md").read_text()) if "optimizer.update" in code]
+    assert len([line for line in loop.splitlines() if line]) <= 16 and "\nassert value < " in loop
+
+
 class Command(NamedTuple):
     """A command as a page prints it, `python -m MODULE ARGUMENTS`, and where."""
 
@@ -183,7 +189,7 @@ def test_a_module_and_the_tests_that_a_page_names_exist(command: Command):
 
 
 FLAG = re.compile(r"`--(?:no)?(\w+)")
-OF_OTHER_TOOLS = {"help", "flagfile"}  # absl's
+OF_OTHER_TOOLS = {"help", "flagfile", "gpus"}  # of absl and SLURM
 
 
 @pytest.fixture(scope="module")
@@ -230,14 +236,10 @@ OF_OTHERS = {
 @pytest.fixture(scope="module")
 def words_of_the_sources():
     """All words of the sources and of their names."""
-    files = [
-        p for folder in ("rnnjax", "experiments", "tests", "benchmarks", "docs") for p in (ROOT / folder).rglob("*")
-    ]
-    code = "".join(
-        p.read_text(encoding="utf-8")
-        for p in files
-        if p.suffix == ".py" and p != Path(__file__) and "_build" not in p.parts
-    )
+    folders = ("rnnjax", "experiments", "tests", "benchmarks", "docs", ".ci")
+    files = [p for folder in folders for p in (ROOT / folder).rglob("*") if "_build" not in p.parts]
+    sources = [p for p in files if p.suffix == ".py" and p != Path(__file__)]
+    code = "".join(p.read_text(encoding="utf-8") for p in sources)
     return set(re.findall(r"\w+", code + " ".join(str(p.relative_to(ROOT)) for p in files))) | OF_OTHERS
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from rnnjax.base import UserError
-from rnnjax.plotting import COLOURS, GREY, Run, draw_curves, draw_gallery, save
+from rnnjax.plotting import COLOURS, GREY, CurvePanel, Run, draw_curves, draw_gallery, draw_panels, save
 from rnnjax.plotting._backend import show_in_notebooks
 
 STEPS, VALID_STEPS = np.arange(10, 1010, 10), np.arange(100, 1100, 100)
@@ -164,3 +164,9 @@ def test_a_figure_is_shown_by_a_notebook(monkeypatch):
     chosen = shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
     show_in_notebooks()  # a choice that was made stays
     assert shell.display_formatter.formatters["image/png"].lookup_by_type(Figure) is chosen
+
+
+def test_panels_of_curves_share_their_steps():
+    late, early = Run([50, 100], [2.0, 1.0]), Run([10, 50], [2.0, 1.0])
+    top, below = draw_panels([CurvePanel("a", {"x": late}), CurvePanel("b", {"x": early})]).axes
+    assert top.get_xlim() == below.get_xlim() and below.get_xlim()[0] < 10 < 100 < below.get_xlim()[1]
