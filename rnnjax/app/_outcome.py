@@ -39,7 +39,7 @@ def run_session(experiment: Experiment, session: Session, workdir: Workdir) -> R
         write_origin(workdir, experiment, session.config.values, session.facts, known)
     last = [experiment.finish] if experiment.finish is not None else []
     last += [Analyser(session).finish] if session.config.analyse else []
-    with noted_ending(workdir.path):
+    with noted_ending(workdir):
         result = session.train()
         for finish in last if is_leader() else []:
             result.summary.update(finish(result))

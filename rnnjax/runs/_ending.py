@@ -7,10 +7,13 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnjax.base import UserError
 from rnnjax.runs._files import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from rnnjax.runs._workdir import Workdir
 
 ENDED = "ended.json"
 
@@ -24,16 +27,16 @@ class Stopped(Exception):
 
 
 @contextlib.contextmanager
-def noted_ending(folder: Path) -> Iterator[None]:
+def noted_ending(workdir: Workdir) -> Iterator[None]:
     """Notes in ended.json how what happens inside the `with` block ends; a complete one leaves no file."""
     with contextlib.suppress(OSError):
-        (folder / ENDED).unlink(missing_ok=True)
+        workdir.file(ENDED).unlink(missing_ok=True)
     try:
         yield
     except BaseException as error:
         with contextlib.suppress(OSError, UserError):  # the first error is the one to report
-            if folder.is_dir():
-                write_sealed(folder / ENDED, {"state": _state(error), "line": _line(error)})
+            workdir.assert_there()
+            write_sealed(workdir.file(ENDED), {"state": _state(error), "line": _line(error)})
         raise
 
 

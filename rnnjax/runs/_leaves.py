@@ -81,11 +81,11 @@ def _write_arrays(folder: Path, step: int, leaves: _Leaves) -> None:
 
     arrays = {path: array for path, leaf in leaves.items() if (array := _to_numpy(path, leaf)).size}
     if arrays:
+        _hide_late_errors()
         with _silence_orbax(), _store() as checkpointer, _without_wildcards(folder) as place:
             try:
                 checkpointer.save(place / "arrays", args=ocp.args.StandardSave(arrays))
             except ValueError as error:  # the store's error for a full disk or a missing folder
-                _hide_late_errors()
                 raise OSError(errno.EIO, str(error).split("\n")[0]) from error
     manifest = {
         "step": step,
@@ -266,14 +266,25 @@ def _sha256(path: Path) -> str:
 
 @functools.cache
 def _hide_late_errors() -> None:
-    """Hides the tracebacks of a failed save's other writes, which end when the event loop of the store is closed."""
-    before = sys.excepthook
+    """Hides the tracebacks of a failed save's other writes, which end when the event loop of the store is closed.
+
+    Threads of the store print them, by either hook, so this must be done before the save.
+    """
+    before, unraisable = sys.excepthook, sys.unraisablehook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        if not _is_late(error):
             before(kind, error, traceback)
 
-    sys.excepthook = hook
+    def unraisable_hook(told: sys.UnraisableHookArgs) -> None:
+        if not _is_late(told.exc_value):
+            unraisable(told)
+
+    sys.excepthook, sys.unraisablehook = hook, unraisable_hook
+
+
+def _is_late(error: BaseException | None) -> bool:
+    return type(error) is RuntimeError and str(error) == "Event loop is closed"
 
 
 def _sync(path: Path) -> None:

@@ -14,6 +14,7 @@ from _launching import launch, records, summary, there_and_back
 
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints, Workdir
+from rnnjax.runs._ending import noted_ending
 from rnnjax.runs._leaves import _digest
 from rnnjax.runs._log import Log
 
@@ -162,4 +163,6 @@ def test_a_workdir_that_is_removed_while_the_run_is_under_way(tmp_path):
             for write in (lambda w=workdir: w.log(2, {"loss": 1.0}), lambda w=workdir: w.write_summary({})):
                 with pytest.raises(UserError, match="was removed or replaced"):
                     write()
-        assert not (tmp_path / "run" / "metrics.jsonl").exists()
+            with pytest.raises(RuntimeError), noted_ending(workdir):
+                raise RuntimeError("how it ended is noted nowhere")
+        assert not again or not list((tmp_path / "run").iterdir())

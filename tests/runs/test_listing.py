@@ -20,7 +20,7 @@ def begin(path, steps=2, asked=9):
 
 
 def end(workdir, error):
-    with pytest.raises(type(error)), workdir, noted_ending(workdir.path):
+    with pytest.raises(type(error)), workdir, noted_ending(workdir):
         raise error
 
 
@@ -43,7 +43,7 @@ def test_every_state(tmp_path):
     assert found["failed"].note == "RuntimeError: out of luck" and found["diverged"].note == "step 3 is not finite"
     assert (found["finished"].step, found["finished"].steps, found["finished"].loss) == (4, 4, 3.0)
     assert (found["stopped"].step, found["stopped"].steps, found["stopped"].loss) == (2, 9, 3.0)
-    with begin(tmp_path / "diverged", steps=0), noted_ending(tmp_path / "diverged"):
+    with begin(tmp_path / "diverged", steps=0) as again, noted_ending(again):
         assert state(tmp_path / "diverged").state == "running"
     assert state(tmp_path / "diverged")[1:3] == ("stopped", 2) and not state(tmp_path / "diverged").note
 

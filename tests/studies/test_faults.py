@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from _launching import launch
 
 from rnnjax.base import UserError
-from rnnjax.runs import Checkpoints, Pool, Queue
+from rnnjax.runs import Checkpoints, Pool, Queue, _leaves
 from rnnjax.runs._workers import run_worker
 from rnnjax.studies import _study as study
 from rnnjax.studies import load_study
@@ -277,8 +278,11 @@ def test_a_folder_that_is_removed_stops_the_study_and_is_not_made_again(point, t
     assert not (tmp_path / "run").exists() and not (tmp_path / "elsewhere" / "members.jsonl").exists()
 
 
-def test_late_errors_of_a_failed_save_are_hidden(tmp_path, capsys):
-    resource = pytest.importorskip("resource")
+def test_late_errors_of_a_failed_save_are_hidden(tmp_path, capsys, monkeypatch):
+    resource, heard = pytest.importorskip("resource"), []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: heard.append(told.exc_value))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # both are put back
+    _leaves._hide_late_errors.cache_clear()
     loop = asyncio.new_event_loop()
     loop.close()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -293,5 +297,7 @@ def test_late_errors_of_a_failed_save_are_hidden(tmp_path, capsys):
             call()
         except Exception as error:
             sys.excepthook(type(error), error, error.__traceback__)
+            sys.unraisablehook(types.SimpleNamespace(exc_value=error))
     said = capsys.readouterr().err
     assert "Event loop is closed" not in said and "ZeroDivisionError" in said
+    assert [type(error) for error in heard] == [ZeroDivisionError]
