@@ -16,7 +16,7 @@ def script(name):
     return module
 
 
-TABLES, RECORD = script("tables"), script("record")
+TABLES, RECORD, QUICK = script("tables"), script("record"), script("quick")
 RUN = {
     "experiment": "experiments.copying",
     "cell": "lstm",
@@ -53,6 +53,15 @@ def test_every_recorded_run_is_on_a_page_and_of_committed_code(path):
     runs = json.loads(path.read_text(encoding="utf-8"))
     assert len({RECORD.identity(run) for run in runs}) == len(runs)
     assert all(run["commit"] != "unknown" and (run.get("test") or run["found"]) for run in runs)
+
+
+def test_the_quick_form_of_a_flag_file_reached_its_point():
+    runs = json.loads((RESULTS / "data" / "quick.json").read_text(encoding="utf-8"))
+    for run in runs:
+        [row] = run["found"]["rows"]
+        assert QUICK.script_of(run["flags"]["file"]) == run["experiment"]
+        assert row["what"] == QUICK.point_of(run["flags"]["file"])[0]
+        assert QUICK.reached(row["value"], *QUICK.point_of(run["flags"]["file"])[1:]) and row["cpu"] < 3, row
 
 
 def test_a_row_is_the_mean_and_range_over_seeds(tmp_path, monkeypatch):
