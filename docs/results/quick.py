@@ -64,8 +64,10 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     """Runs a quick form and returns its record.
 
     Raises:
-      ValueError: its code was not committed.
+      ValueError: its code was not committed, or something is in the folder.
     """
+    if folder.exists():
+        raise ValueError(f"{folder} is there: minutes are counted from an empty workdir")
     (what, side, level), module = point_of(name), script_of(name)
     flags = [f"--flagfile=experiments/flags/{name}_quick.cfg", f"--workdir={folder}", "--compilation_cache=off"]
     minutes = minutes_of([sys.executable, "-m", module, *flags])
