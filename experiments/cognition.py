@@ -2,11 +2,12 @@
 
 By default a GRU and a leaky network integrate one of two streams of evidence, as a context says. Look at the
 psychometric curve: choices against evidence, beside those of the best observer; and, for context, against the evidence
-that is to be ignored.
+that is to be ignored. With `--task=twenty_tasks` one network learns twenty tasks, and each has its accuracy.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from absl import flags
 
 import rnnjax
+from experiments._shared import twenty
 from rnnjax import app, losses, tasks
 from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
@@ -34,11 +36,21 @@ FLAGS = app.common_flags(
 
 
 class Kind(NamedTuple):
-    """A task of the flags: how it is made, the number of answers, and what it is at a given evidence, if it has any."""
+    """A task of the flags.
+
+    Attributes:
+      make: config -> the task.
+      answers: config -> the number of outputs.
+      at: what it is at a given evidence, if it has any.
+      objective: what is minimised.
+      loss: its name and unit.
+    """
 
     make: Callable[[app.Config], Task]
     answers: Callable[[app.Config], int]
     at: Callable[[app.Config, float], dict[str, Task]] | None = None
+    objective: losses.Objective = losses.classify
+    loss: str = "cross-entropy (nats an answer)"
 
 
 def _decision(config: app.Config, c: float) -> dict[str, Task]:
@@ -61,14 +73,30 @@ TASKS = {
     "delayed_match": Kind(lambda c: tasks.delayed_match(c.length, c.directions, c.sigma), lambda c: 2),
     "delayed_comparison": Kind(lambda c: tasks.delayed_comparison(c.length, c.gap, c.sigma), lambda c: 2),
     "anti_reach": Kind(lambda c: tasks.anti_reach(c.length, c.directions, c.sigma), lambda c: c.directions),
+    "twenty_tasks": Kind(
+        lambda c: tasks.twenty_tasks(step=c.step, noise=c.ring_noise),
+        lambda c: 33,
+        objective=twenty.objective,
+        loss="weighted squared error",
+    ),
 }
 
 flags.DEFINE_enum("task", "context_integration", list(TASKS), "What is asked.", flag_values=FLAGS)
 flags.DEFINE_integer("length", 20, "Steps of evidence, or of the delay.", 1, flag_values=FLAGS)
 flags.DEFINE_float("sigma", 1.0, "Standard deviation of the noise of each input.", 0, flag_values=FLAGS)
+flags.DEFINE_float(
+    "ring_noise", 0.01, "The noise of twenty_tasks, in place of --sigma, for inputs 200 ms apart.", 0, flag_values=FLAGS
+)
+flags.DEFINE_integer("step", 50, "Milliseconds between two inputs of twenty_tasks.", 1, 100, flag_values=FLAGS)
 flags.DEFINE_integer("directions", 8, "Directions of delayed_match and anti_reach.", 2, flag_values=FLAGS)
 flags.DEFINE_float("gap", 0.2, "Difference of the two values of delayed_comparison.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("trials", 1000, "Trials for each point of the psychometric curve.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "trials",
+    1000,
+    "Trials for each point of the psychometric curve, or for each of the twenty tasks.",
+    1,
+    flag_values=FLAGS,
+)
 
 EVIDENCE = [-c for c in reversed(tasks.COHERENCES)] + list(tasks.COHERENCES)
 
@@ -79,18 +107,20 @@ def build(config: app.Config) -> app.Setup:
     task = kind.make(config)
     return app.Setup(
         cell=rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(kind.answers(config)))),
-        objective=losses.classify,
+        objective=kind.objective,
         train=task_stream(task, config.batch_size),
         valid=task_stream(task, config.batch_size, config.eval_batches),
         test=task_stream(task, config.batch_size, 5 * config.eval_batches),
-        baseline=task.baseline,
+        baseline=None if math.isnan(task.baseline) else task.baseline,
         baseline_name="memoryless",
-        loss_label="cross-entropy (nats an answer)",
+        loss_label=kind.loss,
     )
 
 
 def finish(result: app.Result) -> dict[str, Any]:
-    """Draws the psychometric curve of a task with evidence."""
+    """Draws the psychometric curve of a task with evidence, or the accuracy of each of twenty tasks."""
+    if result.config.task == "twenty_tasks":
+        return twenty.report(result)
     config, at = result.config, TASKS[result.config.task].at
     if at is None:
         return {}

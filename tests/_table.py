@@ -250,6 +250,13 @@ ROWS = STEPS + WINDOWS
 # A few cells for the laws of wrappers: noise, a learned carry, integers, weights of their own.
 BODIES = [r for r in STEPS if r.name in ("vanilla", "lstm", "learn-carry-deep", "stack-named", "dropconnect", "tie")]
 
+# One of each kind: fused, unitary, diagonal, a matrix, names and noise, weights of its own and integers, windows.
+KINDS = [
+    r
+    for r in ROWS
+    if r.name in ("vanilla", "lstm", "urnn", "lru", "mlstm", "stack-named", "dropconnect", "tie", "bidirectional")
+]
+
 # The fewest that still have noise, a learned carry and names: for laws that multiply with the rules.
 FEW = [r for r in BODIES if r.name in ("lstm", "learn-carry-deep", "stack-named")]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import jax
 import numpy as np
@@ -32,12 +36,50 @@ def check_runs(experiment: Experiment, configs: dict[str, Config], root: Path | 
     folders = {name: root and (root if len(configs) == 1 else root / name) for name in configs}
     recorded = {name: recorded_devices(folder) for name, folder in folders.items()}
     make_devices(configs.values(), recorded.values())
+    said: set[str] = set()
     for name, config in configs.items():
-        session = _checked_session(experiment, config, recorded[name])
+        with _without_repetitions(said):
+            session = _checked_session(experiment, config, recorded[name])
         for other in ready.values():
             session.data = other.data if _trees_equal(other.data, session.data) else session.data
         ready[name] = session
     return ready
+
+
+class _Once:
+    """A stream of text that leaves out whole lines which were written before.
+
+    Attributes:
+      stream: where the others go.
+      before: the lines to leave out.
+      lines: that were written, or left out.
+    """
+
+    def __init__(self, stream: TextIO, before: Set[str]) -> None:
+        self.stream, self.before = stream, before
+        self.lines, self.rest = set[str](), ""
+
+    def write(self, text: str) -> int:
+        """Writes the lines that this text completes."""
+        *lines, self.rest = (self.rest + text).split("\n")
+        self.stream.write("".join(f"{line}\n" for line in lines if line not in self.before))
+        self.lines.update(lines)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def _without_repetitions(said: set[str]) -> Iterator[None]:
+    """Prints no line again that was printed for the run before: runs often read the same files, and say so."""
+    stream = _Once(sys.stdout, frozenset(said))
+    try:
+        with contextlib.redirect_stdout(cast(TextIO, stream)):
+            yield
+    finally:
+        stream.stream.write(stream.rest)
+        said |= stream.lines
 
 
 def _checked_session(experiment: Experiment, config: Config, recorded: int | None) -> Session:

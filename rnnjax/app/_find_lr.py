@@ -28,7 +28,8 @@ def show_rates(name: str, sessions: dict[str, Session], folder: Path) -> None:
       UserError: the optimiser keeps a learning rate of its own, or the folder cannot be written.
     """
     for session in sessions.values():
-        _refuse_own_rate(session.config)
+        if own := unused_rate(session.config):
+            raise UserError(f"--find_lr: {own}")
     tests = {cell: _test(session) for cell, session in sessions.items()}
     label = next(iter(sessions.values())).setup.loss_label
     print_table(_rows(tests), title=f"{name}, {label} while the learning rate grows")
@@ -45,13 +46,23 @@ def show_rates(name: str, sessions: dict[str, Session], folder: Path) -> None:
     print(f"picture: {picture}\nall steps: {folder / 'rates.csv'}")
 
 
-def _refuse_own_rate(config: Config) -> None:
+def unused_rate(config: Config) -> str:
+    """Says which flags of the learning rate do not reach the optimiser, which keeps one of its own; "" if all do.
+
+    Example:
+      >>> from rnnjax import app
+      >>> [config] = app.run_configs(app.parse(app.common_flags(), ["x", "--optimizer=optax.contrib:prodigy"]))
+      >>> unused_rate(config)
+      '--optimizer=optax.contrib:prodigy has a learning rate of its own: --learning_rate and --schedule do not reach it'
+    """
     direction = resolve("optimizer", config.optimizer, DIRECTIONS)
-    if direction in DIRECTIONS.values():
-        return
-    kind = kind_of(direction)
-    if kind.full and kind.given != "schedule":
-        raise UserError(f"--find_lr: --optimizer={config.optimizer} has a learning rate of its own that cannot grow")
+    kind = None if direction in DIRECTIONS.values() else kind_of(direction)
+    if kind is None or not kind.full or kind.given == "schedule":
+        return ""
+    if kind.given == "number":
+        return f"--optimizer={config.optimizer} takes a learning rate that stays: --schedule does not reach it"
+    own = f"--optimizer={config.optimizer} has a learning rate of its own"
+    return f"{own}: --learning_rate and --schedule do not reach it"
 
 
 def _test(session: Session) -> RateTest:

@@ -17,8 +17,8 @@ HELP = {
     "of several --cell, as in lstm:forget_bias=2.0,gru:reset_after=False.",
     "dropout": "Dropout rate between layers, in [0, 1).",
     "init_scale": "Factor on all initial parameters of the network.",
-    "start_from": "RUN, RUN:last or RUN:STEP: the folder of a run, whose parameters (the best, by default) initialise "
-    "this run, matched by name and shape.",
+    "start_from": "RUN, RUN:last or RUN:STEP: the folder of a run or study, whose parameters (the best, by default) "
+    "initialise this run, matched by name and shape.",
     "start_partial": "Initialise at random the parameters that --start_from lacks or has in another shape.",
     "rule": f"How the gradient is estimated: {', '.join(estimators.RULES)}, or an import path; tbptt, "
     "sliding_tbptt, pes and nres need --truncation, and adaptive_tbptt chooses it, up to --truncation if given.",

@@ -26,10 +26,10 @@ from rnnjax.app._experiment import (
     Study,
     check_experiment,
 )
-from rnnjax.app._find_lr import show_rates
+from rnnjax.app._find_lr import show_rates, unused_rate
 from rnnjax.app._flagsets import help_of
 from rnnjax.app._outcome import conclude, report, run_nested, run_session
-from rnnjax.app._parsing import parse_into, run_configs
+from rnnjax.app._parsing import check_argv, parse_into, run_configs
 from rnnjax.app._process import configure
 from rnnjax.app._refusals import refused_as
 from rnnjax.app._session import Session
@@ -132,11 +132,12 @@ def _first_line(error: BaseException) -> str:
 
 def _name_of(argv: list[str]) -> str:
     """Returns the name of an experiment, which is that of its script."""
-    return Path(argv[0]).stem
+    return Path(str(argv[0])).stem if isinstance(argv, list | tuple) and argv else "rnnjax"
 
 
 def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     """Parses the flags, then trains each cell and reports, or runs the study."""
+    check_argv(argv)
     if {"--help", "-h", "--helpfull"} & set(argv[1:]):
         print("\n".join(filter(None, (experiment.description, help_of(experiment.flags)))))
         return
@@ -167,6 +168,9 @@ def _launch(experiment: Experiment | Study, argv: list[str]) -> None:
     for run, session in ready.items() if is_leader() else ():
         session.title = name if len(ready) == 1 else f"{name}: {run}"
         print(f"{run}: {session.described().short()}", flush=True)
+    own = unused_rate(next(iter(configs.values()))) if isinstance(experiment, Experiment) and is_leader() else ""
+    if own:
+        print(own, flush=True)
     with _open_workdir(root, lines, experiment, given) as workdir:
         if isinstance(experiment, Study):
             findings = experiment.run(configs, workdir)
@@ -253,7 +257,8 @@ def _roots(experiment: Experiment | Study, config: Flags) -> set[str]:
     """Returns the modules that the flags and the script name; their source counts even if they are installed."""
     named = [text for value in config.values.values() for text in (value if isinstance(value, list) else [value])]
     found = {text.partition(":")[0] for text in named if isinstance(text, str) and ":" in text}
-    found |= {getattr(part, "__module__", None) or "" for part in experiment if callable(part)}
+    functions = (part for part in experiment if callable(part) and part is not experiment.flags)
+    found |= {getattr(getattr(part, "func", part), "__module__", None) or "" for part in functions}
     return found & sys.modules.keys()
 
 

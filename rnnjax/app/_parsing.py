@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import re
+from typing import Any
 
 from absl import flags
 
@@ -29,6 +30,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
 
 def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
     """Returns the flags of a command line, and stores their values in the set of flags: see `parse`."""
+    check_argv(argv)
     for argument in argv[1:]:
         if not argument.isascii() and argument.encode(errors="replace").decode() != argument:
             raise UserError(f"{ascii(argument)[:200]} is not text in UTF-8")
@@ -36,12 +38,14 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
         arguments = values.read_flags_from_files(argv[1:])  # old files may use old names
         rest = values([argv[0], *(argument_of_today(argument, values) for argument in arguments)])
     except flags.UnrecognizedFlagError as error:
-        where = f"; a flag of the experiment goes into --set={error.flagname}=VALUE" if "experiment" in values else ""
+        value = error.flagvalue.partition("=")[2] or "VALUE"
+        where = f"; did you mean --set={error.flagname}={value}?" if "experiment" in values else ""
         raise UserError(" ".join(str(error).split()) + where) from error
     except flags.CantOpenFlagFileError as error:
         raise UserError(f"--flagfile: {str(error).removeprefix('ERROR:: ')}") from error
     except (flags.Error, UnicodeError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        said = re.sub("invalid literal for int.*", "expected a whole number", " ".join(str(error).split()))
+        raise UserError(re.sub("could not convert string to float.*", "expected a number", said)) from error
     if rest[1:]:
         raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
     _check_numbers(values)
@@ -50,6 +54,21 @@ def parse_into(values: flags.FlagValues, argv: list[str]) -> LaunchConfig:
         return given
     chosen = values["hidden_size"].value != values["hidden_size"].default
     return given.replace(hidden_size=_sizes(given.cell, values["hidden_size"].value, chosen))
+
+
+def check_argv(argv: Any) -> None:
+    """Refuses a command line that is no list of texts with the name of the program.
+
+    Raises:
+      UserError: it is something else.
+
+    Example:
+      >>> check_argv("copying --cell=gru")
+      Traceback (most recent call last):
+      rnnjax.base.UserError: a command line is a list of texts, first the program's name, got 'copying --cell=gru'
+    """
+    if not isinstance(argv, list | tuple) or not argv or not all(isinstance(argument, str) for argument in argv):
+        raise UserError(f"a command line is a list of texts, first the program's name, got {argv!r:.80}")
 
 
 _LARGEST = {"seed": 2**32 - 1, "num_layers": 1000}  # of integers; all others are limited to 31 bits

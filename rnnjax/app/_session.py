@@ -38,7 +38,7 @@ from rnnjax.runs import ProgressBar as Bar
 from rnnjax.runs._checkpoint import AllDamagedError
 from rnnjax.runs._ending import Diverged
 from rnnjax.runs._files import to_json_value
-from rnnjax.runs._writers import Writer
+from rnnjax.runs._writers import Writer, tell_services
 from rnnjax.training import Progress
 
 _CALL_SECONDS = 0.25  # target duration of one call of the loop; progress and signals are handled between calls
@@ -140,6 +140,8 @@ class Session:
             known = (self.workdir.summary() or {}).get("runs", {}).get(self.name, {})
             scored = from_leader(known.get("steps") == restored)
             self.tell(f"finished already, nothing trained: {self.said_steps(restored)}")
+            if is_leader():
+                tell_services(self.config.writers, self.workdir, restored, self.score(saved), told=bool(scored))
             return self.result(saved, known if scored else None)
         if restored is not None:
             self.tell(f"goes on from step {restored:,} of {self.config.num_steps:,}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnjax.app._config import Config
+from rnnjax.app._run_folder import check_is_run, inner_runs
 from rnnjax.base import PyTree, UserError
 from rnnjax.base._errors import as_user_error
 from rnnjax.interop._params import fit_params
@@ -54,8 +55,17 @@ def _arrays(text: str) -> dict[str, np.ndarray]:
     path, colon, which = text.rpartition(":")
     if not colon or not (which in ("best", "last") or which.isdecimal()):
         path, which = text, "best"
-    with as_user_error("read", path):
-        there = (Path(path) / "flags.cfg").exists()
-    if not there:
-        raise UserError(f"--start_from={text}: {path} is not a run")
-    return kept_arrays(Path(path), which)[1]
+    try:
+        return _arrays_of(Path(path), which)
+    except UserError as error:
+        raise UserError(f"--start_from={text}: {error}") from error
+
+
+def _arrays_of(folder: Path, which: str) -> dict[str, np.ndarray]:
+    """Returns the params that a single run, or a study, has kept."""
+    with as_user_error("read", folder):
+        check_is_run(folder)
+        inner = inner_runs(folder)
+    if inner:
+        raise UserError(f"{folder} holds several runs ({', '.join(inner)}): name one, such as {folder / inner[0]}")
+    return kept_arrays(folder, which)[1]

@@ -15,6 +15,7 @@ from rnnjax.app._config import Config
 from rnnjax.app._experiment import Experiment, check_experiment
 from rnnjax.app._origin import Origin, changed_code, find_experiment, read_origin
 from rnnjax.app._parsing import read_config
+from rnnjax.app._run_folder import check_is_run, inner_runs
 from rnnjax.app._trained_network import TrainedNetwork
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
@@ -66,8 +67,9 @@ class TrainedRun(TrainedNetwork):
 
     @property
     def flags(self) -> dict[str, str]:
-        """The flags of the run as strings, by name."""
-        return {name: flag_value(name, lines) for name, lines in self._lines.items()}
+        """The flags of the run as strings, by name; "" for an empty one."""
+        values = {name: flag_value(name, lines) for name, lines in self._lines.items()}
+        return {name: "" if value == '""' else value for name, value in values.items()}
 
     def __repr__(self) -> str:
         name = (self.origin.get("experiment") or {}).get("module") or "an experiment"
@@ -184,7 +186,7 @@ def load_run(path: str | os.PathLike[str], experiment: Experiment | None = None)
     path = folder_given("load_run", path)
     if experiment is not None:
         check_experiment("load_run", experiment)
-    inner = _inner_runs(path)
+    inner = inner_runs(path)
     if inner:
         raise UserError(
             f"{path} holds several runs ({', '.join(inner)}): load_run({os.fspath(path / inner[0])!r}), or "
@@ -213,27 +215,16 @@ def load_runs(path: str | os.PathLike[str], experiment: Experiment | None = None
       rnnjax.base.UserError: nowhere is not a run: there is no such folder
     """
     folder = folder_given("load_runs", path)
-    names = _inner_runs(folder)
+    names = inner_runs(folder)
     if names:
         return {name: load_run(folder / name, experiment) for name in names}
     run = load_run(path, experiment)
     return {run.flags.get("cell", ""): run}
 
 
-def _inner_runs(path: Path) -> list[str]:
-    """Returns the runs in the subfolders of a folder, in the order of training."""
-    if not (path / "flags.cfg").exists():
-        return []
-    inner = [file.parent for file in path.glob("*/flags.cfg")]
-    return [folder.name for folder in sorted(inner, key=lambda folder: (folder / "flags.cfg").stat().st_mtime_ns)]
-
-
 def _flags_of(path: Path) -> dict[str, str]:
     """Returns the flags in the flags.cfg of a run, by name."""
-    if not path.is_dir():
-        raise UserError(f"{path} is not a run: there is no such folder")
-    if not (path / "flags.cfg").exists():
-        raise UserError(f"{path} is not a run: it has no flags.cfg")
+    check_is_run(path)
     flags = read_flags(path / "flags.cfg", ())
     if "experiment" in flags and "grid" in flags:
         raise UserError(f"{path} is a study: load_study({os.fspath(path)!r})")

@@ -50,6 +50,19 @@ def at_least_single(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits < 32 else x
 
 
+def at_least_int32(x: jax.Array) -> jax.Array:
+    """Converts integers of 8 or 16 bits to int32; anything else is unchanged.
+
+    For symbols that are compared with how many there are: in uint8, 256 is 0, and 300 is 44.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> print(at_least_int32(jnp.uint8(200)).dtype, at_least_int32(jnp.uint32(7)).dtype)
+      int32 uint32
+    """
+    return x.astype(jnp.int32) if jnp.issubdtype(x.dtype, jnp.integer) and x.dtype.itemsize < 4 else x
+
+
 def standardize(x: jax.Array, epsilon: float = EPSILON) -> jax.Array:
     """Returns x with mean 0 and variance 1 over its features."""
     centred = x - x.mean(-1, keepdims=True)

@@ -12,6 +12,7 @@ from rnnjax.base import Cell, PyTree, check_number, check_rate, check_size, fact
 from rnnjax.base._numerics import (
     EPSILON,
     Initializer,
+    at_least_int32,
     at_least_single,
     bernoulli,
     draw_initial,
@@ -78,8 +79,7 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
         return {"w": draw_initial(w_init, key, (vocabulary, width), dtype)}
 
     def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        if not jnp.issubdtype(x.dtype, jnp.integer):
-            raise TypeError(f"embed({vocabulary}, {width}) takes integers, got {x.dtype}")
+        _check_symbols(f"embed({vocabulary}, {width})", x)
         return p["w"].at[x].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     return stateless(init, apply, rank=0)
@@ -89,13 +89,27 @@ def embed(vocabulary: int, width: int, w_init: Initializer = unit_normal, dtype:
 def one_hot(classes: int, dtype: Any = jnp.float32) -> Cell:
     """Encodes a symbol as a unit vector, `[]` -> `[classes]`; zero for an index outside the range.
 
+    Raises:
+      TypeError: the symbols are no integers.
+
     Example:
       >>> import jax.numpy as jnp, rnnjax
       >>> print(rnnjax.run(one_hot(3), (), jnp.int32(1))[1])
       [0. 1. 0.]
     """
     check_size("one_hot: classes", classes)
-    return stateless(lambda key, x: (), lambda p, x, key=None: jax.nn.one_hot(x, classes, dtype=dtype), rank=0)
+
+    def apply(p: PyTree, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        x = jnp.asarray(x)
+        _check_symbols(f"one_hot({classes})", x)
+        return jax.nn.one_hot(at_least_int32(x), classes, dtype=dtype)
+
+    return stateless(lambda key, x: (), apply, rank=0)
+
+
+def _check_symbols(cell: str, x: jax.Array) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        raise TypeError(f"{cell} takes integers, got {x.dtype}")
 
 
 @factory

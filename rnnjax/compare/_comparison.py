@@ -170,7 +170,7 @@ def _names(runs: Sequence[TrainedRun]) -> list[str]:
         peers = [_settings(other) for other, name in zip(runs, tasks) if name == task]
         parts = [task] if len(set(tasks)) > 1 else []
         for flag in sorted(_varying(peers), key=lambda flag: flag != "cell"):
-            if flag in run.flags:
+            if run.flags.get(flag):  # an empty one is not given
                 value = _short([each[flag] for each in peers if flag in each])[run.flags[flag]]
                 parts.append(value if flag == "cell" else f"{flag}={value}")
         names.append(" ".join(parts) or run.flags.get("cell") or run.path.name)
@@ -206,13 +206,13 @@ def _varying(flags: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _differences(runs: Sequence[TrainedRun]) -> list[str]:
     """Returns lines about what the runs do not share of their task: the experiment, its own flags, the data."""
-    shared, lines = set(common_flags()), []
     tasks = dict.fromkeys(map(_task, runs))
-    if len(tasks) > 1:
-        lines.append(f"different experiments: {', '.join(tasks)}")
+    if len(tasks) > 1:  # a flag of the same name is another flag there
+        return [f"different experiments: {', '.join(tasks)}; their losses are not comparable"]
+    shared, lines = set(common_flags()), []
     own = [{name: value for name, value in _settings(run).items() if name not in shared} for run in runs]
     for name in _varying(own):
-        values = dict.fromkeys(flags.get(name, "not given") for flags in own)
+        values = dict.fromkeys(flags.get(name, "not given") or "none" for flags in own)
         lines.append(f"different --{name}: {', '.join(values)}")
     data = {run.origin["data"] for run in runs if run.origin.get("data")}
     if len(data) > 1 and not lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,8 +19,18 @@ def note_of(passed: Mapping[str, int], remarks: Sequence[str] = ()) -> str:
       >>> note_of({"blank lines": 2, "remarks": 0}, ["line 3: '1.234' is read as 1.234"])
       "passed over: 2 blank lines; line 3: '1.234' is read as 1.234"
     """
-    said = ", ".join(f"{n} {kind}" for kind, n in passed.items() if n)
+    said = ", ".join(f"{n} {kind if n != 1 else _one(kind)}" for kind, n in passed.items() if n)
     return "; ".join([*([f"passed over: {said}"] if said else []), *remarks])
+
+
+def _one(kind: str) -> str:
+    """Returns the singular of a kind, whose noun is its first word that ends with s.
+
+    Example:
+      >>> [_one(kind) for kind in ("blank lines", "lines of names", "notes that are null")]
+      ['blank line', 'line of names', 'note that is null']
+    """
+    return re.sub(r"s\b", "", kind, count=1).replace(" that are ", " that is ")
 
 
 class Counted(list[_T]):
@@ -56,7 +67,7 @@ class Column(np.ndarray):
     Example:
       >>> column = Column.of(np.ones(3), {"blank lines": 1})
       >>> column.sum(), column.note(), column[:2].note()
-      (np.float64(3.0), 'passed over: 1 blank lines', '')
+      (np.float64(3.0), 'passed over: 1 blank line', '')
     """
 
     passed: Counter[str]

@@ -30,6 +30,8 @@ def parse_number(text: str, path: str, line: int, dtype: Any = np.float64) -> fl
     """Parses a finite number of ASCII digits with a decimal point; raises a `UserError` that names the line if not."""
     if _INFINITE.fullmatch(text):
         raise_at_line(path, line, f"{text!r} is not finite")
+    if not text:
+        raise_at_line(path, line, "a field is empty")
     if len(text) > _LONGEST or not POINT.fullmatch(text):
         raise_at_line(path, line, f"{_shorten(text)} is not a number")
     value = float(text)
@@ -115,13 +117,13 @@ def thousands_remark(rows: _Rows) -> list[str]:
 
     Example:
       >>> thousands_remark([(1, "1.234"), (2, "999")]), thousands_remark([(1, "1.234"), (2, "0.5")])
-      (["line 1: '1.234' is read as 1.234; if it is 1234, decimal=comma"], [])
+      (["line 1: '1.234' is read as 1.234; if it is 1234, give decimal=comma"], [])
     """
     pointed = [(line, text) for line, text in rows if "." in text]
     if not pointed or not all(_GROUPED.fullmatch(text) for _, text in rows):
         return []
     line, text = pointed[0]
-    return [f"line {line}: {text!r} is read as {text}; if it is {text.replace('.', '')}, decimal=comma"]
+    return [f"line {line}: {text!r} is read as {text}; if it is {text.replace('.', '')}, give decimal=comma"]
 
 
 def parse_column(rows: _Rows, path: str, commas: bool = False, decimal: str = "auto") -> np.ndarray:
@@ -175,4 +177,5 @@ def _refuse_mark(text: str, mark: str, path: str, line: int) -> str:
     """Refuses a field that is no number with the given decimal mark."""
     if _normalize_number(text, "." if mark == "," else ",") is None:
         parse_number(text, path, line)
-    raise_at_line(path, line, f"{_shorten(text)} is no number with the decimal mark {mark!r}, which decimal= sets")
+    said = "comma" if mark == "," else "point"
+    raise_at_line(path, line, f"{_shorten(text)} is not a number with the decimal mark {mark!r}: decimal={said}")

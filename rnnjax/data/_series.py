@@ -16,6 +16,7 @@ from rnnjax.data._table import SEPARATORS, Rows, split_columns
 _DECIMALS, _HEADERS = ("auto", "point", "comma"), ("auto", "yes", "no")
 _PLACE = re.compile(r"[-+]?[0-9]{1,9}")
 _MISSING = ("", "na", "n/a", "null", "none", "?", "-", ".", "missing")
+_QUOTED = re.compile(r'"[^"]*"([,;| \t]+"[^"]*")*')  # a line of quoted fields
 _YEAR = re.compile("[12][0-9]{3}")
 
 
@@ -29,11 +30,11 @@ def read_series(
 ) -> Column:
     """Reads one column of a text of numbers, separated by commas, semicolons, tabs or spaces, with or without a header.
 
-    With header="auto", the first line is a header if it has no number, if it has a name above a column of numbers, or
-    if it contains the requested name and the name is not an index. Names and numbers may be quoted. A first line sep=;
-    sets the separator. With decimal="auto", decimal commas and thousands separators are accepted if all fields of the
-    column allow only one reading; a point is a decimal mark, and a column in which it may separate thousands has a
-    remark.
+    With header="auto", the first line is a header if it has no number, if it has a name above a column of numbers, if
+    it alone is quoted, or if it contains the requested name and the name is not an index. Names and numbers may be
+    quoted. A first line sep=; sets the separator. With decimal="auto", decimal commas and thousands separators are
+    accepted if all fields of the column allow only one reading; a point is a decimal mark, and a column in which it may
+    separate thousands has a remark.
 
     Args:
       path: a text file, which may be compressed with gzip. Blank lines and lines that begin with # are skipped.
@@ -57,7 +58,7 @@ def read_series(
       >>> _ = path.write_text("year,spots\\n1749,96.7\\n1750,104.3\\n")
       >>> found = read_series(str(path), "spots")
       >>> print(found, found.note())
-      [ 96.7 104.3] passed over: 1 lines of names
+      [ 96.7 104.3] passed over: 1 line of names
     """
     _check_options(column, separator=separator, header=header, decimal=decimal)
     texts, passed = _numbered_lines(path, encoding)
@@ -68,12 +69,13 @@ def read_series(
     for line, row in rows:
         if len(row) != len(rows[0][1]):
             raise_at_line(path, line, f"{len(row)} columns, and {len(rows[0][1])} in the lines before")
+    header = "yes" if header == "auto" and _quotes_names(texts) else header
     at, named, remarks = _find_column(rows, column, path, header)
     passed["lines of names"] = int(named)
     body = rows[named:]
     if not body:
         raise UserError(f"{path} has a header and no numbers")
-    fields = [(line, row[at] or "nothing") for line, row in body]
+    fields = [(line, row[at]) for line, row in body]
     commas = decimal == "auto" and any(has_decimal_comma(field) for _, row in body for field in row)
     values = parse_column(fields, path, commas, decimal)
     return Column.of(values, passed, [*remarks, *([] if decimal != "auto" or commas else thousands_remark(fields))])
@@ -134,6 +136,12 @@ def _has_names(rows: Rows) -> bool:
     return indexed or any(name and numbers for name, numbers in zip(names, over))
 
 
+def _quotes_names(texts: Sequence[tuple[int, str]]) -> bool:
+    """Whether all fields of the first line are quoted, and those of no other line: names, even if they are numbers."""
+    quoted = [bool(_QUOTED.fullmatch(text.strip())) for _, text in texts]
+    return len(quoted) > 1 and quoted[0] and not any(quoted[1:])
+
+
 def _lacks(field: str) -> bool:
     return field.lower() in _MISSING
 
@@ -141,13 +149,17 @@ def _lacks(field: str) -> bool:
 def _header_remarks(rows: Rows, path: str) -> list[str]:
     """Remarks on a first line of numbers that may be names; refuses one of years above numbers of another kind."""
     (line, first), *below = rows
-    shown, alike = ", ".join(first[:3]), [all(map(_YEAR.fullmatch, row)) for _, row in below]
-    if len(first) > 1 and all(map(_YEAR.fullmatch, first)) and sorted({*first}) == first and not all(alike):
-        raise_at_line(path, line, f"{shown} may be names or numbers: header=yes or header=no decides")
+    shown, at = ", ".join(first[:3]), [i for i, field in enumerate(first) if looks_numeric(field)]
+    years = [first[i] for i in at]
+    if below and len(first) > 1 and all(map(_YEAR.fullmatch, years)) and len({*years}) == len(years) > 0:
+        alike = [bool(_YEAR.fullmatch(row[i])) for _, row in below for i in at]
+        if not all(alike) if sorted(years) == years == first else not any(alike):
+            raise_at_line(path, line, f"{shown} may be names or numbers: header=yes or header=no decides")
     counted = first == [str(i) for i in range(len(first))] and not all(_whole(row) for _, row in below)
-    alone = len(first) == 1 and _whole(first) and all(re.search("[.,]", row[0]) for _, row in below)
-    if below and (counted or alone):
-        return [f"line {line} ({shown}) is read as numbers; if it holds names, header=yes"]
+    apart = _whole(first) and len({*first}) == len(first)
+    above = apart and all(re.search("[.,]", field) for _, row in below for field in row)
+    if below and (counted or above):
+        return [f"line {line} ({shown}) is read as numbers; if it holds names, give header=yes"]
     return []
 
 

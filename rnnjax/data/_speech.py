@@ -80,7 +80,7 @@ def recordings(path: str) -> Counted[Recording]:
     rates = sorted({r.rate for r in found})
     if len(rates) > 1:
         raise UserError(f"{path}: recordings of {rates[0]} and of {rates[-1]} samples a second")
-    return Counted(found, {"files that are no recordings": others})
+    return Counted(found, {"files other than recordings": others})
 
 
 def labels_of(name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnjax.base import PyTree, Seq, UserError, check_size
 from rnnjax.base._arguments import check_array, check_function, check_is, describe_value
+from rnnjax.base._numerics import at_least_int32
 from rnnjax.data._batch import Batch
 from rnnjax.data._stream import Stream
 
@@ -154,9 +155,9 @@ def checked_places(what: str, at: Any, n: int) -> Any:
       ValueError: they are not integers, or, where they are known, there are no such examples.
     """
     at = np.zeros(0, int) if isinstance(at, list | tuple) and not at else check_array(what, at, holds="integer")
-    if not isinstance(at, jax.core.Tracer) and at.size and not (np.min(at) >= 0 and np.max(at) < n):
+    if not isinstance(at, jax.core.Tracer) and at.size and not 0 <= int(np.min(at)) <= int(np.max(at)) < n:
         raise ValueError(f"{what} are indices from 0 to {n - 1}, got {np.min(at)} to {np.max(at)}")
-    return at
+    return at_least_int32(at)
 
 
 def map_batches(stream: Stream, f: Callable[[Batch], Batch]) -> Stream:

@@ -57,7 +57,7 @@ class Sentences(Counted[Tagged]):
 
         Example:
           >>> Sentences([Tagged(["Yes"], [""])], {"remarks": 2}).note()
-          'passed over: 2 remarks, 1 words without a label'
+          'passed over: 2 remarks, 1 word without a label'
         """
         return Counted((), {**self.passed, "words without a label": self.untagged}).note()
 
@@ -91,7 +91,7 @@ def read_tagged(path: str, word: int = 0, tag: int = -1, encoding: str = UTF8, t
       >>> _ = path.write_text("-DOCSTART- -X- O\\nDogs NNS B-NP\\nbark VBP B-VP\\n\\nYes UH O\\n")
       >>> found = read_tagged(str(path))
       >>> [(s.words, s.tags) for s in found], found.note()
-      ([(['Dogs', 'bark'], ['B-NP', 'B-VP']), (['Yes'], ['O'])], 'passed over: 1 marks between documents')
+      ([(['Dogs', 'bark'], ['B-NP', 'B-VP']), (['Yes'], ['O'])], 'passed over: 1 mark between documents')
     """
     for name, column in (("word", word), ("tag", tag)):
         if isinstance(column, bool) or not hasattr(column, "__index__"):

@@ -45,7 +45,7 @@ class Vectors(NamedTuple):
 
         Example:
           >>> Vectors(("a",), np.ones((1, 2)), repeated=1).note()
-          'passed over: 1 lines of words that came before'
+          'passed over: 1 line of words that came before'
         """
         return note_of({"lines of words that came before": self.repeated})
 

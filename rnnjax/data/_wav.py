@@ -79,10 +79,11 @@ def decode_wav(content: bytes, path: str) -> Recording:
         raise UserError(f"{path} has no sample")
     if len(data) % form.block:
         _refuse(path, f"{len(data)} bytes of samples are no multiple of {form.block}")
-    x = _samples(data, form, path).reshape(-1, form.channels).mean(1)
+    with np.errstate(over="ignore"):
+        x = _samples(data, form, path).reshape(-1, form.channels).mean(1).astype(np.float32)
     if not np.isfinite(x).all():
         _refuse(path, f"sample {int(np.argmin(np.isfinite(x))) + 1} is not finite")
-    return Recording(PurePosixPath(path).stem, x.astype(np.float32), form.rate)
+    return Recording(PurePosixPath(path).stem, x, form.rate)
 
 
 def _chunks(content: bytes, path: str) -> Iterator[tuple[bytes, bytes]]:

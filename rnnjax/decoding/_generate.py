@@ -13,7 +13,7 @@ from rnnjax.base import Cell, PyTree, check_size, unroll
 from rnnjax.base._arguments import check_array, check_function
 from rnnjax.base._cell import check_cell
 from rnnjax.base._misfits import check_carry, check_key, explained
-from rnnjax.base._numerics import at_least_single
+from rnnjax.base._numerics import at_least_int32, at_least_single
 from rnnjax.decoding._sampling import Sampler
 
 
@@ -205,5 +205,6 @@ def log_probabilities(cell: Cell, params: PyTree, carry: PyTree, logits: jax.Arr
     _, after = unroll(cell).step(weights, carry, symbols)
     each = jax.nn.log_softmax(at_least_single(jnp.concatenate([logits[None], after[:-1]])))
     said = jnp.take_along_axis(each, jnp.maximum(symbols, 0)[:, None], axis=1)[:, 0]
+    symbols = at_least_int32(symbols)
     there = (symbols >= 0) & (symbols < each.shape[-1])
     return jnp.where(there, said, jnp.full_like(said, jnp.nan))

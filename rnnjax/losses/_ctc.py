@@ -13,7 +13,7 @@ from jax import lax
 
 from rnnjax.base import PyTree, Seq, check_size, without_marks
 from rnnjax.base._arguments import check_array, check_is, check_list
-from rnnjax.base._numerics import at_least_single
+from rnnjax.base._numerics import at_least_int32, at_least_single
 from rnnjax.data import Batch
 from rnnjax.decoding import best_path
 from rnnjax.decoding._ctc import checked_frames
@@ -47,7 +47,7 @@ def _check_integers(name: str, labels: Any) -> jax.Array:
     array = check_array(f"{name}: labels", given, holds="number")
     if not jnp.issubdtype(array.dtype, jnp.integer) or array.ndim != 1:
         raise ValueError(f"{name} takes labels that are integers [N], got {array.dtype} {list(array.shape)}")
-    return jnp.asarray(array)
+    return at_least_int32(jnp.asarray(array))
 
 
 def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) -> jax.Array:
@@ -78,8 +78,8 @@ def ctc(logits: jax.Array, labels: jax.Array, valid: jax.Array | None = None) ->
     Reference: Graves, Fernandez, Gomez, Schmidhuber, Connectionist temporal classification, 2006.
     """
     logits = check_floats("ctc", logits, some=True)
-    if jnp.ndim(logits) != 2:
-        raise ValueError(f"ctc takes logits [T, 1 + labels] of one example, got {list(jnp.shape(logits))}")
+    if jnp.ndim(logits) != 2 or not logits.shape[0]:
+        raise ValueError(f"ctc takes logits [T, 1 + labels], T from 1, of one example, got {list(jnp.shape(logits))}")
     labels = _check_integers("ctc", labels)
     there = jnp.ones(logits.shape[0], bool) if valid is None else checked_frames("ctc", valid, logits)
     logits, padding = at_least_single(jnp.where(there[:, None], logits, jnp.zeros_like(logits))), labels == 0
@@ -121,11 +121,12 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     """
     check_is("label_ctc: batch", batch, Batch)
     logits, valid = without_marks(outputs), outputs.valid if isinstance(outputs, Seq) else None
+    labels = _check_integers("label_ctc", batch.y)
     there = jnp.asarray(True) if batch.mask is None else batch.mask
-    nats = ctc(logits, batch.y, valid)
+    nats = ctc(logits, labels, valid)
     fits = ~jnp.isposinf(nats)  # nan comes from the logits, not the target: it reaches the loss
     said, n = best_path(logits, valid)
-    wrong = edit_distance(batch.y, said, (batch.y != 0).sum(), n).astype(nats.dtype)
+    wrong = edit_distance(labels, said, (labels != 0).sum(), n).astype(nats.dtype)
     wrong = jnp.where(jnp.isnan(nats), nats, wrong)
 
     def counted(value: jax.Array, weight: jax.Array, of: jax.Array) -> Mean:
@@ -134,7 +135,7 @@ def label_ctc(outputs: PyTree, batch: Batch) -> Metrics:
     one = jnp.ones_like(nats)
     return {
         "loss": counted(nats, one, there & fits),
-        "label_error": counted(wrong, (batch.y != 0).sum(), there & fits),
+        "label_error": counted(wrong, (labels != 0).sum(), there & fits),
         "too_long": counted(~fits, one, there),
     }
 

@@ -13,7 +13,7 @@ from jax import lax
 
 from rnnjax.base import PyTree, Seq, without_marks
 from rnnjax.base._arguments import check_array, check_is
-from rnnjax.base._numerics import at_least_single
+from rnnjax.base._numerics import at_least_int32, at_least_single
 from rnnjax.data import Batch
 from rnnjax.losses._unread import zero_where
 
@@ -102,7 +102,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
             f"cross_entropy of logits {list(jnp.shape(logits))} takes integer labels {list(jnp.shape(logits)[:-1])}, "
             f"got {jnp.result_type(labels)} {list(jnp.shape(labels))}"
         )
-    logits = at_least_single(logits)
+    logits, labels = at_least_single(logits), at_least_int32(jnp.asarray(labels))
     fit = jnp.isfinite(logits.max(-1)) & (labels >= 0) & (labels < logits.shape[-1])
     known = zero_where(~fit[..., None], logits)
     nats = optax.softmax_cross_entropy_with_integer_labels(known, jnp.where(fit, labels, jnp.zeros_like(labels)))
@@ -233,7 +233,7 @@ def classify(outputs: PyTree, batch: Batch) -> Metrics:
     logits, mask = check_floats("classify", without_marks(outputs), some=True), counted_mask(outputs, batch)
     nats = mean(cross_entropy(logits, batch.y), mask)
     _check_labels(batch.y, mask, logits.shape[-1])
-    right = at_least_single((logits.argmax(-1) == batch.y).astype(logits.dtype))
+    right = at_least_single((logits.argmax(-1) == at_least_int32(jnp.asarray(batch.y))).astype(logits.dtype))
     right = jnp.where(jnp.isnan(logits).any(-1), jnp.full_like(right, jnp.nan), right)
     return {"loss": nats, "accuracy": mean(right, mask)}
 

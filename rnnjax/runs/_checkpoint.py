@@ -220,8 +220,8 @@ def _step(step: object) -> int:
         number = operator.index(step)  # type: ignore[arg-type]
     except TypeError as error:  # of JAX too, for a traced step
         raise TypeError(f"a checkpoint's step is one integer, got {_kind(step)}") from error
-    if number < 0:
-        raise ValueError(f"a checkpoint's step is not negative, got {number}")
+    if not 0 <= number < 2**63:
+        raise ValueError(f"a checkpoint's step is from 0 to 2^63 - 1, got {'less' if number < 0 else 'more'}")
     return number
 
 

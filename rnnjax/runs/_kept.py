@@ -18,12 +18,14 @@ def kept_place(run: Path, which: str) -> tuple[Checkpoints, int, str]:
     """Locates parameters: returns the checkpoints, the step, and the path in the saved state.
 
     Args:
-      run: its folder.
+      run: its folder, or that of a study, which keeps the best parameters of its best member.
       which: "best", "last", or a step; without validation, the last are the best.
 
     Raises:
       UserError: these parameters are not kept.
     """
+    if (run / "members.jsonl").exists():
+        return _of_best_member(run, which)
     best, kept = Checkpoints(run / "best"), Checkpoints(run / "checkpoints")
     steps = kept.steps()
     if which == "best" and best.steps():
@@ -36,6 +38,14 @@ def kept_place(run: Path, which: str) -> tuple[Checkpoints, int, str]:
         known = (["best"] if best.steps() else []) + ["last", *map(str, steps)]
         raise UserError(f"step {which} of {run} is not kept: {', '.join(known)} are")
     return kept, int(which), _PARAMS
+
+
+def _of_best_member(study: Path, which: str) -> tuple[Checkpoints, int, str]:
+    members = [Checkpoints(folder) for folder in (study / "best").glob("[0-9]*")]
+    if which != "best" or len(members) != 1 or not members[0].steps():
+        found = "it has not chosen one yet" if which == "best" else f"not those of {which}"
+        raise UserError(f"{study} is a study, which keeps only the parameters of its best member: {found}")
+    return members[0], members[0].steps()[-1], ""
 
 
 def kept_arrays(run: Path, which: str) -> tuple[int, dict[str, np.ndarray]]:

@@ -84,7 +84,7 @@ class ProgressBar:
       >>> with ProgressBar(100, "lstm", every=0.0, file=sys.stdout) as progress:
       ...     progress.update(50, loss=2.0794)
       ...     progress.say("validation: 2.1")
-      lstm 50/100, loss 2.079, ? left
+      lstm 50/100, loss 2.079
       validation: 2.1
     """
 
@@ -139,10 +139,12 @@ class ProgressBar:
         (step_0, time_0), rate = self._recent[0], None
         if step > step_0 and now > time_0:  # the time before the first update includes compilation
             rate = (step - step_0) / (now - time_0)
-        left = format_duration((self.total - step) / rate if rate else None) + " left"
         state = [f"{format_number(rate)} steps/s"] if rate else []
         state += [f"{name} {format_number(value)}" for name, value in metrics.items()]
-        state.append(left if step < self.total else f"{format_duration(now - self._begun)} in all")
+        if step >= self.total:
+            state.append(f"{format_duration(now - self._begun)} in all")
+        elif rate:
+            state.append(f"{format_duration((self.total - step) / rate)} left")
         self._show(step, ", ".join(state), now)
 
     def _show(self, step: int, state: str, now: float) -> None:

@@ -19,12 +19,14 @@ from rnnjax.runs._files import atomic_write
 _NAME = "code.json"
 _WHAT = "sha256 of the source files that a run of rnnjax executed"
 _Digests = dict[str, str]
+_executed: dict[Path, tuple[Any, str | None]] = {}  # by file: the spec of its module, and the digest when first read
 
 
 def sources(roots: Collection[str] = ()) -> _Digests:
     """Returns the sha256 of each source file imported by this process: the script, this library, and files beside them.
 
-    Python's own modules and installed packages are excluded; summary.json has the versions of the relevant ones.
+    Python's own modules and installed packages are excluded; summary.json has the versions of the relevant ones. A file
+    that is edited later keeps its digest, because this process goes on with what it imported.
 
     Args:
       roots: modules to include even if they are installed, such as that of an experiment.
@@ -38,9 +40,17 @@ def sources(roots: Collection[str] = ()) -> _Digests:
     for name, module in list(sys.modules.items()):
         path = _source(module)
         if path is not None and (name.partition(".")[0] in packages or not _is_installed(path)):
-            files[_key(name, module, path)] = path
-    digests = {key: source_digest(path) for key, path in sorted(files.items())}
+            files[_key(name, module, path)] = _executed_digest(module, path)
+    digests = dict(sorted(files.items()))
     return {key: digest for key, digest in digests.items() if digest}
+
+
+def _executed_digest(module: ModuleType, path: Path) -> str | None:
+    """Returns the digest that the file of a module had when it was first asked for, or after it was reloaded."""
+    spec = getattr(module, "__spec__", None)
+    if path not in _executed or _executed[path][0] is not spec:
+        _executed[path] = spec, source_digest(path)
+    return _executed[path][1]
 
 
 def source_digest(path: Path) -> str | None:

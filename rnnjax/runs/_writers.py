@@ -240,6 +240,23 @@ def make_writers(names: Sequence[str], workdir: Workdir, step: int | None = None
     return All(writers)
 
 
+def tell_services(names: Sequence[str], workdir: Workdir, step: int, score: float, told: bool) -> None:
+    """Writes the score of a finished run that is started again, if a service outside its workdir may lack it.
+
+    Args:
+      names: of the writers of the run.
+      workdir: of the run.
+      step: the last one.
+      score: see `Writer.conclude`.
+      told: whether the run has come to its end before. An agent of W&B waits for the score all the same.
+    """
+    waiting = ["wandb"] if os.environ.get("WANDB_SWEEP_ID") else []
+    services = waiting if told else ["wandb", "mlflow"]
+    writer = make_writers([name for name in names if name in services], workdir, step)
+    with contextlib.closing(writer):
+        writer.conclude(score)
+
+
 @contextlib.contextmanager
 def _one_line(name: str) -> Iterator[None]:
     """Reports errors of an external service in one line."""

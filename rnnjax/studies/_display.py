@@ -82,8 +82,15 @@ class Display:
         found = (
             f", best {format_number(best['score'])} (member {best['member']}: {_format_flags(best)})" if best else ""
         )
-        left = f", {format_duration(self.left())} left" if len(self.results.rows) < self.total else ""
-        return f"{len(self.results.rows)}/{self.total} members{found}{left}"
+        ahead = "" if len(self.results.rows) >= self.total else self.ahead()
+        return f"{len(self.results.rows)}/{self.total} members{found}{ahead}"
+
+    def ahead(self) -> str:
+        """Returns the share of all steps that is done, and the time that the others take; "" before the first step."""
+        if not self.done or self.done >= self.work:
+            return ", to be scored" if self.done else ""
+        left = self.left()
+        return f", {self.done / self.work:.0%} of the steps" + (f", {format_duration(left)} left" if left else "")
 
     def left(self) -> float | None:
         """Returns the seconds left at the pace of the last calls; None if unknown so far."""

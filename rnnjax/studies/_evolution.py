@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax.app import Experiment
 from rnnjax.app._state import score_in
 from rnnjax.base import UserError
-from rnnjax.studies._members import Member
+from rnnjax.studies._compiler import Compiler
+from rnnjax.studies._members import Member, numbers
 from rnnjax.studies._packs import Pack, Row
 from rnnjax.studies._programs import State
 from rnnjax.studies._space import Range
@@ -20,6 +22,7 @@ from rnnjax.training._population import explore
 
 _Space = Mapping[str, Range]
 _PARENT = "parent"  # the record of the member that a member continued from
+_APART = "--pbt: members must differ in numbers only, so that one can continue from another"
 
 
 def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, seed: int) -> None:
@@ -30,26 +33,22 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
 
     Args:
       study: trains the members.
-      members: differ in numbers only, and fit in one pack.
+      members: fit in one pack, see `check_population`.
       space: the ranges of the numbers that may change, by flag. Among choices, a number moves to a neighbour.
       every: steps, a multiple of the steps between evaluations.
       seed: for the random draws.
 
     Raises:
-      UserError: the members cannot be trained in one pack, a flag is not a number, or a choice is not a number.
+      UserError: the members cannot be trained in one pack.
     """
     if all(m.id in study.results for m in members):
         study.clear()
         return
     packs = study.packs(members, 0)
     if len(packs) != 1:
-        raise UserError("--pbt: members must differ in numbers only, so that one can continue from another")
+        raise UserError(_APART)
     pack = Pack(packs[0].compiled, packs[0].members, packs[0].folder, (_PARENT, *space))
     config = pack.compiled.config
-    for flag in space:
-        if flag not in pack.numbers():
-            raise UserError(f"--space={flag}=...: --{flag} is not a number that --pbt can change while training")
-        _numbers_of(space[flag])  # refuses choices that are not numbers
     pack.begin()
     for target in [*range(every, config.num_steps, every), config.num_steps]:
         if target < pack.step:
@@ -61,6 +60,31 @@ def evolve(study: Study, members: Sequence[Member], space: _Space, every: int, s
             )
     study.finish(pack, [row | _finals(pack, row, space) for row in pack.rows()])
     study.clear()
+
+
+def check_population(experiment: Experiment, members: Sequence[Member], space: _Space) -> None:
+    """Refuses members that cannot continue from one another; loads their data and builds them, and writes nothing.
+
+    Args:
+      experiment: of the members.
+      members: one for each value of which the space has few, such as a choice.
+      space: see `evolve`.
+
+    Raises:
+      UserError: a member cannot be built, they have several programs, or what is drawn is not a number.
+    """
+    for r in space.values():
+        _numbers_of(r)  # refuses choices that are not numbers
+
+    def refuse(members: Sequence[Member], error: Exception) -> None:
+        raise UserError(" ".join(str(error).split()) or type(error).__name__) from error
+
+    found = Compiler(experiment, "map", len(members)).groups(members, refuse)
+    for flag in space:
+        if any(flag not in numbers(experiment, g.members[0].config).keys() - structural for g, structural in found):
+            raise UserError(f"--space={flag}=...: --{flag} is not a number that --pbt can change while training")
+    if len(found) != 1:
+        raise UserError(_APART)
 
 
 def _numbers_of(r: Range) -> np.ndarray:

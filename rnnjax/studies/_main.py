@@ -26,7 +26,7 @@ from rnnjax.runs._workers import join
 from rnnjax.studies import _plots as plots
 from rnnjax.studies._comparable import refuse_mixed_losses
 from rnnjax.studies._display import Display
-from rnnjax.studies._evolution import evolve
+from rnnjax.studies._evolution import check_population, evolve
 from rnnjax.studies._members import Member, command
 from rnnjax.studies._plan import Plan, make_plan
 from rnnjax.studies._results import Results, Row
@@ -251,8 +251,10 @@ def _check(configs: dict[str, app.Config]) -> None:
     config = configs[""]
     if config.worker:
         raise UserError("--worker is for the command line: python -m rnnjax.studies --worker --workdir=STUDY")
-    make_plan(config)
+    asked = make_plan(config)
     refuse_workers(config)
+    if config.pbt:
+        check_population(asked.experiment, asked.drawn(), {r.flag: r for r in asked.ranges})
     if config.trials:
         sampler(config.sampler, config.seed)
 

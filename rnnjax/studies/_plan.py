@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import inspect
 from typing import Any, NamedTuple
 
 from rnnjax._deprecated import argument_of_today
@@ -14,7 +16,6 @@ from rnnjax.base import UserError
 from rnnjax.estimators import RULES
 from rnnjax.studies._members import Member, member, refuse
 from rnnjax.studies._space import Assignment, Axis, Range, axis, drawn_range, points, split_flag, swept
-from rnnjax.training._optimizers import DIRECTIONS
 
 
 class Plan(NamedTuple):
@@ -43,6 +44,12 @@ class Plan(NamedTuple):
     def member(self, number: int, own: Assignment) -> Member:
         """Returns a member of the study."""
         return member(self.experiment, number, self.fixed, own)
+
+    def drawn(self) -> list[Member]:
+        """Returns members as they may be drawn: one for each choice of each range at each point of the grid."""
+        first = {r.flag: r.drawn()[0] for r in self.ranges}
+        every = [first | own | {r.flag: value} for own in self.points for r in self.ranges for value in r.drawn()]
+        return [self.member(i, own) for i, own in enumerate(every)]
 
 
 def find_experiment(name: str) -> tuple[Experiment, str]:
@@ -107,30 +114,40 @@ def make_plan(config: Config) -> Plan:
 
 
 def _check_names(plan: Plan, one: Member) -> None:
-    """Makes a member's cell and looks up its other names, so that wrong ones are refused before any member is trained.
+    """Makes a member's cell and optimiser and looks up its rule, so that wrong ones are refused before any is trained.
 
-    An import path is followed when the member is built.
+    Whether they suit the experiment is seen when the member is built.
     """
-    for flag, known in (("optimizer", DIRECTIONS), ("rule", RULES)):
-        if ":" not in (name := one.config.values.get(flag) or ":"):
-            resolve(flag, name, known)
+    given = one.config.values
+    if "optimizer" in given:
+        one.config.make_optimizer()
+    if "rule" in given:
+        _check_rule(given["rule"])
     flags = plan.experiment.flags
     ours = "cell" in flags and set(flags["cell"].default or ()) <= set(CELLS)  # else the script has cells of its own
-    if ours and ":" not in one.config.cell:
+    if ours:
         one.config.replace(num_layers=1).layers()
+
+
+def _check_rule(name: str) -> None:
+    """Looks up a rule, and refuses one that takes other arguments than a cell, an objective and a truncation."""
+    rule = resolve("rule", name, RULES)
+    try:
+        with contextlib.suppress(ValueError):  # it has no signature to look at
+            inspect.signature(rule).bind(None, None, 0)
+    except TypeError as error:
+        raise UserError(f"--rule={name}: {error}; a rule is a function of a cell, an objective and a number") from error
 
 
 def _check(plan: Plan, config: Config) -> None:
     """Parses every member of a grid, or the ends of the space, and checks the flags of halving and populations."""
+    ends = {r.flag: r.ends()[0] for r in plan.ranges}
     for i, own in enumerate(plan.points):
-        ends = {r.flag: r.ends()[0] for r in plan.ranges}
         one = plan.member(i, ends | own)
         _check_names(plan, one)
     for r in plan.ranges:
-        between = repr((r.low * r.high) ** 0.5 if r.kind == "log" else (r.low + r.high) / 2)  # as it will be drawn
-        for end in r.ends() if r.choices or r.kind == "int" else (*r.ends(), between):
-            one = plan.member(0, {**ends, **own, r.flag: end})
-            _check_names(plan, one)
+        for end in dict.fromkeys((*r.ends(), *r.drawn())):
+            _check_names(plan, plan.member(0, {**ends, **own, r.flag: end}))
     every, steps = one.config.eval_every, one.config.num_steps
     if config.halving and (config.halving < 2 or not 0 < config.rung < steps or config.rung % every):
         raise UserError(
@@ -146,3 +163,5 @@ def _check(plan: Plan, config: Config) -> None:
             f"--pbt={config.pbt}: needs --space with --trials, a multiple of the {every} steps between evaluations, "
             "and no --halving"
         )
+    if config.pbt and 0 < config.member_batch < config.trials * len(plan.points):
+        raise UserError(f"--member_batch={config.member_batch}: with --pbt all members are in memory at once")

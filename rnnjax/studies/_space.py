@@ -53,6 +53,17 @@ class Range(NamedTuple):
         limits = (self.low, self.high)
         return self.choices or tuple(str(int(end)) if self.kind == "int" else repr(float(end)) for end in limits)
 
+    def drawn(self) -> tuple[str, ...]:
+        """Returns values as they may be drawn: the choices, both limits of whole numbers, or a number between.
+
+        Example:
+          >>> Range("learning_rate", "log", 1e-4, 1e-2).drawn(), Range("seed", "int", 0, 9).drawn()
+          (('0.001',), ('0', '9'))
+        """
+        if self.choices or self.kind == "int":
+            return self.ends()
+        return (repr((self.low * self.high) ** 0.5 if self.kind == "log" else (self.low + self.high) / 2),)
+
 
 def split_flag(option: str, text: str, form: str) -> tuple[str, str]:
     """Splits `flag=rest` into the flag and the rest."""

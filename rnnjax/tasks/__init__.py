@@ -21,6 +21,7 @@ from rnnjax.tasks._recall import associative_recall, induction, selective_copyin
 from rnnjax.tasks._shapes import LONGEST, SHAPE_COLOURS, SHAPES, SIDE, SIZES, WORDS, encode_words, scenes
 from rnnjax.tasks._strokes import LETTERS, words
 from rnnjax.tasks._synthetic import Task, adding, copying, echo, flipflop, task_stream
+from rnnjax.tasks._twenty_tasks import TWENTY_TASKS, Reply, right_response, twenty_tasks
 
 __all__ = [
     "COHERENCES",
@@ -32,7 +33,9 @@ __all__ = [
     "SHAPE_COLOURS",
     "SIDE",
     "SIZES",
+    "TWENTY_TASKS",
     "WORDS",
+    "Reply",
     "Task",
     "adding",
     "anti_reach",
@@ -52,10 +55,12 @@ __all__ = [
     "parity",
     "perceptual_decision",
     "permutation_words",
+    "right_response",
     "scenes",
     "selective_copying",
     "shape_events",
     "task_stream",
+    "twenty_tasks",
     "words",
 ]
 

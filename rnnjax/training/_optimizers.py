@@ -203,6 +203,8 @@ def kind_of(make: _Make) -> _Kind:
                 return _Kind(_goes_down(make(rate) if given else make()), given)
         except Exception as error:  # a user's function may raise anything
             problem = problem or (str(error) or type(error).__name__)
+    if lacks := re.search("missing .* required keyword-only arguments?: (.*)", problem):
+        problem = f"its update needs {lacks[1]}, and training gives it value alone"
     raise ValueError(problem)
 
 

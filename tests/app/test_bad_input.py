@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from _launching import launch, one_line, user_experiment
 
+from rnnjax import app
+
 COPYING = [
     ("--cell=lstn", "unknown --cell=lstn: did you mean lstm?"),
     ("--cell=nolab.cells:leaky", "--cell=nolab.cells:leaky: No module named 'nolab'"),
@@ -26,8 +28,10 @@ COPYING = [
     ("--warmup_steps=100 --num_steps=4", "--warmup_steps=100 --num_steps=4: the run ends before"),
     ("--warmup_steps=1001", "--warmup_steps=1001 --num_steps=600"),
     ("--delay=0", "delay"),
-    ("--delay=ten", "delay"),
+    ("--delay=ten", "flag --delay=ten: expected a whole number"),
+    ("--batch_size=4.5", "flag --batch_size=4.5: expected a whole number"),
     ("--learning_rate=-1", "learning_rate"),
+    ("--learning_rate=1e-3x", "flag --learning_rate=1e-3x: expected a number"),
     ("--dropout=1", "dropout"),
     ("--dtype=float16", "dtype"),
     ("--lr_scale=u", "write PATTERN=FACTOR"),
@@ -44,6 +48,12 @@ def test_a_wrong_flag(flags, message, capsys, tmp_path):
     line = one_line(capsys)
     assert line.startswith("copying: ") and message in line
     assert not list(tmp_path.rglob("checkpoints"))
+
+
+@pytest.mark.parametrize("argv", [None, [], "x --cell=lstm", ["x", 5]])
+def test_a_command_line_of_another_kind(argv, capsys):
+    assert app.status(user_experiment(), argv) == 1
+    assert "a command line is a list of texts, first the program's name, got " in one_line(capsys)
 
 
 TEXTS = [

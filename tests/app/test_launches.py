@@ -13,6 +13,7 @@ from absl import flags
 
 from rnnjax import app
 from rnnjax.app._session import Session
+from rnnjax.base import UserError
 
 QUICK = ["--writers=jsonl", "--compilation_cache=off", "--num_steps=3"]
 
@@ -77,3 +78,19 @@ def test_a_signal_saves_and_stops(name, tmp_path, monkeypatch):
         assert status(there_and_back(), f"--workdir={tmp_path / 'run'}") == 0
     finally:
         signal.signal(ours, known)
+
+
+def test_what_each_run_of_a_launch_says_of_the_same_data_is_printed_once(capsys, tmp_path):
+    experiment = there_and_back()
+
+    def load(config):
+        print(f"a.csv: 2 lines are left out\na.csv: 2 lines are left out\n{config.cell} reads it")
+        if config.cell == "gru":
+            raise UserError("enough")
+        return None, ()
+
+    experiment = experiment._replace(load=load, build=lambda config, facts: there_and_back().build(config))
+    for _ in range(2):  # each launch says it
+        assert status(experiment, f"--workdir={tmp_path / 'run'}", "--cell=vanilla,gru") == 1
+        said = capsys.readouterr().out.splitlines()
+        assert said == [*["a.csv: 2 lines are left out"] * 2, "vanilla reads it", "gru reads it"]

@@ -74,7 +74,7 @@ def test_the_parts_are_the_first_thing_that_a_run_says_and_no_flag_of_it(capfd, 
     assert "describe" not in (tmp_path / "run" / "flags.cfg").read_text()
 
 
-@pytest.mark.parametrize("plot", ["loss,acc", "acc", "", "valid_grad_norm", "Loss"])
+@pytest.mark.parametrize("plot", ["loss,acc", "", "valid_grad_norm"])
 def test_a_metric_that_is_not_measured_is_refused_with_those_that_are(plot, capsys, tmp_path):
     assert launch("copying", *QUICK, f"--plot={plot}", f"--workdir={tmp_path / 'run'}") == 1
     (line,) = said(capsys)

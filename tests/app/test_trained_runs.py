@@ -25,6 +25,7 @@ from rnnjax.base import UserError
 from rnnjax.compare import compare_runs
 from rnnjax.interop import load_params
 from rnnjax.runs import list_runs
+from rnnjax.runs._kept import kept_arrays
 
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
@@ -380,6 +381,9 @@ def test_a_study_is_rows_curves_and_its_best_member(tmp_path):
     assert f"{study.best.config.learning_rate:g}" == f"{float(study.best_row['flags']['learning_rate']):g}"
     assert study.best.apply(study.best.batch().x[0]).shape[-1] == 4
     assert "is a study: load_study" in refusal(lambda: rnnjax.load_run(tmp_path / "study"))
+    _, arrays = kept_arrays(tmp_path / "study", "best")  # what --start_from takes
+    jax.tree.map(np.testing.assert_array_equal, arrays, study.best.arrays())
+    assert "keeps only the parameters of its best member" in refusal(lambda: kept_arrays(tmp_path / "study", "last"))
     with (tmp_path / "study" / "members.jsonl").open("r+") as file:
         file.write("[")
     assert "line 1 is not as it was written" in refusal(lambda: rnnjax.load_study(tmp_path / "study"))
@@ -399,7 +403,22 @@ def test_a_run_in_double_precision_is_loaded_as_such(tmp_path):
         assert run.evaluate() == run.summary["test"] and run.apply(run.batch().x[0]).dtype == jnp.float64
 
 
-def test_an_unfinished_launch_leaves_no_folder(tmp_path, capsys):
-    assert launch(_user_experiment.EXPERIMENT, f"--workdir={tmp_path / 'x'}", "--start_from=nowhere") == 1
-    assert one_line(capsys) == "user: --start_from=nowhere: nowhere is not a run"
-    assert not (tmp_path / "x").exists()
+NO_START = {
+    "nowhere": "nowhere is not a run: there is no such folder",
+    "empty": "empty is not a run: it has no flags.cfg",
+    "two": "two holds several runs (gru): name one, such as two/gru",
+    "two/gru": "two/gru has no parameters yet",
+    "two/gru:7": "two/gru has no parameters yet",
+}
+
+
+@pytest.mark.parametrize("given", NO_START)
+def test_an_unfinished_launch_leaves_no_folder(given, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "two/gru"):
+        Path(folder).mkdir(parents=True)
+    for folder in ("two", "two/gru"):
+        Path(folder, "flags.cfg").write_text("--cell=gru\n")
+    assert launch(_user_experiment.EXPERIMENT, "--workdir=x", f"--start_from={given}") == 1
+    assert one_line(capsys) == f"user: --start_from={given}: {NO_START[given]}"
+    assert not Path("x").exists()

@@ -60,6 +60,7 @@ A, B = "/runs/copying-delay=1000-hidden_size=128/first", "/runs/copying-delay=10
         ([{}, {"cell": "gru"}], ["lstm", "gru"]),
         ([{"delay": 9}, {"cell": "gru"}], ["lstm delay=9", "gru delay=5"]),
         ([{}, {"ema": 0.9}], ["lstm", "ema=0.9"]),
+        ([{"cell_args": ""}, {"cell_args": "forget_bias=2"}], ["lstm", "cell_args=forget_bias=2"]),
         ([{}, {"module": "experiments.adding", "length": 9, "data_dir": "x"}], ["copying", "adding"]),
         (
             [{}, {"delay": 9}, {"module": "experiments.adding", "length": 9}],
@@ -83,6 +84,10 @@ def test_a_name_says_what_sets_apart_and_no_more(changes, names, tmp_path):
     [
         ({"delay": 9}, "different --delay: 5, 9; their losses are not comparable"),
         ({"module": "experiments.adding"}, "different experiments: copying, adding; their losses are not comparable"),
+        (
+            {"module": "experiments.adding", "delay": 9, "length": 9},
+            "different experiments: copying, adding; their losses are not comparable",
+        ),
         ({"data": "other"}, "different data; their losses are not comparable"),
         ({"cell": "gru"}, None),
         ({"learning_rate": 0.1}, None),

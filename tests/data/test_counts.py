@@ -116,7 +116,7 @@ def test_recordings_are_found_in_any_case_and_other_files_are_counted(form, tmp_
             (path / name).write_bytes(wav())
     found = data.recordings(str(path))
     assert sorted(r.name for r in found) == ["0_0", "0_1", "1_0", "1_1"]
-    assert found.note() == "passed over: 4 files that are no recordings"
+    assert found.note() == "passed over: 4 files other than recordings"
 
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress])
@@ -265,7 +265,7 @@ def test_a_header_of_a_ts_file_that_the_cases_contradict_is_said(header, remark,
 def test_the_word_number_sign_at_the_beginning_of_a_sentence_is_no_remark(tmp_path):
     (tmp_path / "a").write_text("# # I\n1.5 CD I\n\n# id 12\nb B I\n")
     found = data.read_tagged(str(tmp_path / "a"))
-    assert [s.words for s in found] == [["#", "1.5"], ["b"]] and found.note() == "passed over: 1 remarks"
+    assert [s.words for s in found] == [["#", "1.5"], ["b"]] and found.note() == "passed over: 1 remark"
 
 
 def test_words_are_cut_at_spaces_and_tabs_alone(tmp_path):

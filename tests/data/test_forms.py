@@ -37,6 +37,11 @@ DECIDED = {
     "1,234 with a comma": ("a;1,234\n", 1, {"decimal": "comma"}, [1.234]),
     "bars": ("a|b\n1|2\n", "b", {"separator": "bar"}, [2]),
     "a name above numbers": ("year,2020\n1,2\n3,4\n", 1, {}, [2, 4]),
+    "quoted numbers above others": ('"1","2"\n1,2.5\n3,4\n', 1, {}, [2.5, 4]),
+    "quoted numbers above quoted ones": ('"1","2"\n"1","2.5"\n', 1, {}, [2, 2.5]),
+    "a quoted name and a year": ('"city";"2020"\n"Rome";2\n', 1, {}, [2]),
+    "years among years": ("2021;1990\n1999;1950\n", 0, {}, [2021, 1999]),
+    "a place and a number": ("Rome,2020\nParis,1990\n", 1, {}, [2020, 1990]),
     "an index without a name": (",0,1\n0,1.5,2.5\n1,3.5,4.5\n", 1, {}, [1.5, 3.5]),
     "a remark that is indented": ("1\n  # x\n2\n", 0, {}, [1, 2]),
 }
@@ -51,9 +56,12 @@ def test_what_may_be_two_things_is_decided_by_an_argument_or_by_the_other_lines(
 UNDECIDED = {
     "years": (YEARS, -1, {}, r"a\.csv, line 1: 2020, 2021 may be names or numbers: header=yes or header=no decides"),
     "years, semicolons": ("2020;2021\n1,5;2\n", 0, {}, "line 1: 2020, 2021 may be names"),
+    "years in another order": ("2021,2020\n1,2.5\n3,4\n", 0, {}, "line 1: 2021, 2020 may be names"),
+    "a name and a year": ("city,2020\nRome,2\nParis,4\n", 1, {}, "line 1: city, 2020 may be names"),
+    "a name and years": ("city\t2020\t2019\nRome\t2\t3\n", -1, {}, "line 1: city, 2020, 2019 may be names"),
     "spaces": (SPACES, 0, {}, r"line 2: '100 200' may be one number or 2: separator=none or space decides"),
     "row names of R": ("a\n1 100\n2 200\n", "a", {}, "line 2: '1 100' may be one number or 2"),
-    "another mark": ("1.5\n2\n", 0, {"decimal": "comma"}, r"line 1: '1\.5' is no number with the decimal mark ','"),
+    "another mark": ("1.5\n2\n", 0, {"decimal": "comma"}, r"line 1: '1\.5' is not a number with the decimal mark ','"),
     "a missing value": ("x\n1\nNA\n", 0, {}, "line 3: 'NA' is not a number"),
     "a missing first value": ("NA,1\n2,3\n", 0, {}, "line 1: 'NA' is not a number"),
 }
@@ -69,13 +77,19 @@ def test_what_may_be_two_things_is_refused_where_nothing_decides(form, tmp_path)
 @pytest.mark.parametrize(
     ("content", "note"),
     [
-        (GERMAN, r"passed over: 1 lines of names; line 2: '1\.234' is read as 1\.234; if it is 1234, decimal=comma$"),
+        (
+            GERMAN,
+            r"passed over: 1 line of names; line 2: '1\.234' is read as 1\.234; if it is 1234, give decimal=comma$",
+        ),
         ("1.234\n0.5\n", "^$"),
         ("1.23\n4.567\n", "^$"),
-        ("0\n1.5\n2.5\n", r"^line 1 \(0\) is read as numbers; if it holds names, header=yes$"),
-        ("0,1\n1,5.5\n", r"^line 1 \(0, 1\) is read as numbers; if it holds names, header=yes$"),
+        ("0\n1.5\n2.5\n", r"^line 1 \(0\) is read as numbers; if it holds names, give header=yes$"),
+        ("0,1\n1,5.5\n", r"^line 1 \(0, 1\) is read as numbers; if it holds names, give header=yes$"),
+        ("1,2,3\n1.5,2.5,3.5\n", r"^line 1 \(1, 2, 3\) is read as numbers; if it holds names, give header=yes$"),
+        ("30,10\n1.5,2.5\n", r"^line 1 \(30, 10\) is read as numbers; if it holds names, give header=yes$"),
         ("1\n2\n3\n", "^$"),
-        ("sep=;\n1;2\n", "^passed over: 1 lines that set the separator$"),
+        ("1,2\n1.5,2\n", "^$"),
+        ("sep=;\n1;2\n", "^passed over: 1 line that set the separator$"),
     ],
 )
 def test_what_a_reader_of_a_series_decides_by_itself_is_said(content, note, tmp_path):
@@ -106,7 +120,7 @@ def test_flags_of_the_experiment_decide_and_notes_are_printed(tmp_path, capsys):
         flags = {n: experiment.FLAGS[n].value for n in experiment.FLAGS} | given | {"decimal": decimal}
         assert experiment.values(app.Config(flags))[0] == first
         said = capsys.readouterr().out
-        assert "passed over: 1 remarks, 1 lines of names" in said and ("decimal=comma" in said) == (decimal == "auto")
+        assert "passed over: 1 remark, 1 line of names" in said and ("decimal=comma" in said) == (decimal == "auto")
 
 
 VECTORS = {

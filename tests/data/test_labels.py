@@ -132,5 +132,5 @@ def test_vectors_have_an_encoding_of_their_own_and_what_they_lack_is_said(tmp_pa
     facts, _ = load(tmp_path, **given, vectors_encoding="latin-1")
     assert "n\u00e9" in facts.vocabulary.index
     said = capsys.readouterr().out
-    assert "v: passed over: 1 lines of words that came before" in said
+    assert "v: passed over: 1 line of words that came before" in said
     assert re.search(r"v: vectors for 1 of the \d+ words of the training part", said)

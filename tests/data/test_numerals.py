@@ -73,7 +73,7 @@ REFUSED = {
     "other digits": ("a;1\nb;\u0663\n", 1, r"line 2: '\u0663' is not a number"),
     "another minus": ("a;1\nb;\u22125\n", 1, r"line 2: '\u22125' is not a number"),
     "hexadecimal": ("a;1\nb;0x10\n", 1, r"line 2: '0x10' is not a number"),
-    "nothing": ("a;1\nb;\n", 1, r"line 2: 'nothing' is not a number"),
+    "nothing": ("a;1\nb;\n", 1, "line 2: a field is empty"),
     "infinite": ("a;1\nb;-inf\n", 1, r"line 2: '-inf' is not finite"),
     "too large": ("a;1\nb;1e999\n", 1, r"line 2: '1e999' is too large for float64"),
     "ragged": ("1,2\n3\n", 0, "line 2: 1 columns, and 2 in the lines before"),

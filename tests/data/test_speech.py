@@ -135,6 +135,7 @@ FAULTS = {
     "samples of 16 bits": riff(3, 16, b"ab"),
     "3 bytes of samples are no multiple of 2": riff(1, 16, b"abc"),
     "sample 2 is not finite": riff(3, 32, np.array([0, np.nan], "<f4").tobytes()),
+    "sample 1 is not finite": riff(3, 64, np.array([1e300], "<f8").tobytes()),  # in float32
     "0 channels": riff(1, 16, b"ab", 0),
     "chunk 'data' comes twice": riff(1, 16, b"ab", chunks=b"").replace(b"LIST", b"data"),
     "begins with b'RIFX": riff(1, 16, b"ab").replace(b"RIFF", b"RIFX"),

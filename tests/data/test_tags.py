@@ -57,7 +57,7 @@ def test_of_conll_u_ranges_empty_nodes_and_remarks_are_no_words_and_an_underline
     found = read(tmp_path, CONLLU, word=1, tag=3)
     assert [s.words for s in found] == [["Vamos", "de", "el", "mar"], ["_"]]
     assert [s.tags for s in found] == [["VERB", "ADP", "DET", data.NONE], ["SYM"]]
-    assert found.note() == "passed over: 4 remarks, 1 tokens of several words, 1 empty nodes, 1 words without a label"
+    assert found.note() == "passed over: 4 remarks, 1 token of several words, 1 empty node, 1 word without a label"
     assert [s.words for s in read(tmp_path, CONLLU, word=-9, tag=3)] == [s.words for s in found]
 
 
@@ -86,7 +86,7 @@ def test_what_is_passed_over_is_said_and_an_underline_becomes_no_class(tmp_path,
     given = {"data": str(tmp_path / "train.txt"), "word_column": 1, "tag_column": 3}
     config = app.Config({n: tagging.FLAGS[n].value for n in tagging.FLAGS} | given)
     facts, _ = tagging.load(config)
-    assert "passed over: 4 remarks, 1 tokens of several words" in capsys.readouterr().out
+    assert "passed over: 4 remarks, 1 token of several words" in capsys.readouterr().out
     assert "_" not in facts.labels and data.NONE not in facts.labels
     (tmp_path / "train.txt").write_text("\n".join(f"w{i} _\n" for i in range(40)))
     with pytest.raises(UserError, match="no word has a label in --tag_column"):

@@ -152,7 +152,7 @@ def test_an_axis_that_is_no_device_is_not_taken_for_one():
         chex.assert_trees_all_close(jax.tree.map(lambda a, i=i: a[i], mapped), noisy(batch), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("length", [None, 5])
+@pytest.mark.parametrize("length", [pytest.param(None, marks=pytest.mark.slow), 5])
 def test_devices_that_share_out_a_batch_are_named_and_give_the_noise_of_the_whole(length):
     cell, batch, key = network(rnnjax.dropout(0.5)), batch_of(), jax.random.key(5)
     params = cell.init(jax.random.key(0), batch.x[0])

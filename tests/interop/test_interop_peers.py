@@ -19,7 +19,7 @@ from rnnjax import interop, unroll
 # Keras's get_weights warns under NumPy 2, about itself.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 BATCH = numbers(2, T, FEATURES)
-SIZES = pytest.mark.parametrize("depth, directions", [(1, 1), (3, 1), (2, 2)])
+SIZES = pytest.mark.parametrize("depth, directions", [pytest.param(3, 1, marks=pytest.mark.slow), (1, 1), (2, 2)])
 
 
 @pytest.fixture
@@ -128,8 +128,10 @@ def answer(layer, batch=BATCH):
 
 
 @KERAS
-@pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize(
+    "directions, sequences",
+    [(1, True), (2, False), *(pytest.param(*p, marks=pytest.mark.slow) for p in [(1, False), (2, True)])],
+)
 def test_a_keras_layer_in_and_out(keras, kind, arguments, directions, sequences):
     layer = keras_layer(keras, kind, directions, sequences, **arguments)
     cell, params = interop.from_keras(layer)

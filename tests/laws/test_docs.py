@@ -38,7 +38,10 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-LONG = ("trained_runs", "interop", "howto/notebooks", "howto/carry_state", "howto/own_data")
+LONG = (
+    "trained_runs", "interop", "looking", "performance", "migration", "howto/notebooks", "howto/carry_state",
+    "howto/own_data", "howto/dynamics", "howto/which_rule", "howto/agents", "howto/memory", "howto/lengths",
+)  # fmt: skip
 
 
 def code_of(page: Path):

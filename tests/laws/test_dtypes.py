@@ -8,8 +8,11 @@ from _helpers import KEY, build, inputs, outputs, rows, total, window
 from _rows import H
 from _table import ROWS
 
-from rnnjax import Seq, cast, dropout, feedback, lstm, pointwise, recurrent, run, unroll, zoneout
+from rnnjax import Seq, cast, dropout, embed, feedback, lstm, one_hot, pointwise, recurrent, run, unroll, zoneout
+from rnnjax import losses as loss
 from rnnjax.cells import binary
+from rnnjax.data import Batch, gather_examples
+from rnnjax.decoding import decode, greedy, log_probabilities
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
@@ -96,3 +99,32 @@ def test_a_sampled_output_is_drawn_in_single_precision(half):
     carries = [run(cell, (), jnp.ones(1, d), key=KEY)[0] for d in (half, jnp.float32)]
     drawn = [[int(a.argmax()) for a in jax.tree.leaves(carry) if a.size == 1000] for carry in carries]
     assert drawn[0] == drawn[1] != [0]
+
+
+# Each reads the symbols 5 and 100, of more symbols than 8 bits can count.
+SYMBOLS = 300
+LOGITS = jax.random.normal(KEY, (4, SYMBOLS))
+TABLE = pointwise(lambda s: LOGITS[s % 4])
+READ = {
+    "one_hot": lambda s: run(unroll(one_hot(SYMBOLS)), (), s)[1],
+    "embed": lambda s: run(unroll(embed(SYMBOLS, 2)), {"w": LOGITS[:2].T}, s)[1],
+    "cross_entropy": lambda s: loss.cross_entropy(LOGITS[:2], s),
+    "classify": lambda s: loss.classify(LOGITS[:2], Batch(None, s)),
+    "ctc": lambda s: loss.ctc(LOGITS, s),
+    "label_ctc": lambda s: loss.label_ctc(LOGITS, Batch(None, s)),
+    "frames_needed": loss.frames_needed,
+    "edit_distance": lambda s: loss.edit_distance(s, jnp.array([100, 5, 5]), 2, 3),
+    "log_probabilities": lambda s: log_probabilities(TABLE, (), (), LOGITS[0], s),
+    "decode": lambda s: decode(TABLE, (), (), LOGITS[0], 3, greedy, KEY, end=0, forced=s).log_probability,
+    "gather_examples": lambda s: gather_examples(Batch(LOGITS.T, None), s).x,
+    "confusion_matrix": lambda s: jnp.asarray(loss.confusion_matrix(s, s, SYMBOLS)),
+}
+
+
+@pytest.mark.parametrize("small", ["uint8", "int8", "int16"])
+@pytest.mark.parametrize("what", READ)
+def test_a_symbol_of_few_bits_is_the_same_symbol(what, small):
+    """Compared in uint8, 300 symbols are 44: 5 was also 261, and 100 was none."""
+    few, many = (READ[what](jnp.array([5, 100], dtype)) for dtype in (small, "int32"))
+    jax.tree.map(np.testing.assert_array_equal, few, many)
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(many))

@@ -38,7 +38,7 @@ def test_a_fast_window_is_seen():
     assert "custom_vjp" in program(window(row), inputs(row), None)
 
 
-@rows([r for r in ROWS if floats(inputs(r))], fast=FEW)
+@rows([r for r in ROWS if floats(inputs(r))], fast=FEW[:2])
 @pytest.mark.parametrize("forward_first", [True, False], ids=["forward-first", "forward-last"])
 def test_forward_mode_in_whatever_order_functions_are_traced(row, forward_first, x64):
     xs = inputs(row, dtype=jnp.float64)

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _helpers import KEY, draw, floats, inputs, rows, setup, total, window
-from _table import ROWS
+from _table import KINDS, ROWS
 
 STEP, DIRECTIONS = 1e-5, 3
 
 
-@rows([row for row in ROWS if not row.surrogate])
+@rows([row for row in ROWS if not row.surrogate], fast=KINDS)
 def test_gradients_are_finite_differences(row, x64):
     xs = inputs(row, dtype=jnp.float64)
     _, params, carry = setup(row, xs, jnp.float64)

@@ -3,14 +3,14 @@
 import jax
 from _helpers import KEY, apart, close, inputs, rows, setup
 from _rows import T
-from _table import ROWS
+from _table import KINDS, ROWS
 
 from rnnjax import run
 
 BATCH = 2
 
 
-@rows(ROWS)
+@rows(ROWS, fast=KINDS)
 def test_jit_equals_no_jit_and_vmap_equals_a_loop(row):
     batch = inputs(row, (BATCH, T))
     cell, params, _ = setup(row, batch[0])
@@ -33,7 +33,7 @@ def test_jit_equals_no_jit_and_vmap_equals_a_loop(row):
         close(one(batch[0], keys[0])[1][1], noisy, rtol=0, atol=0)
 
 
-@rows([r for r in ROWS if not r.noisy])
+@rows([r for r in ROWS if not r.noisy], fast=KINDS)
 def test_without_noise_a_key_changes_nothing(row):
     xs = inputs(row)
     cell, params, _ = setup(row, xs)

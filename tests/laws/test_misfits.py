@@ -268,3 +268,11 @@ def test_the_compiled_program_is_that_of_the_step_alone():
     carry = cell.initial_carry(params, xs)
     checked = jax.make_jaxpr(lambda p, h, xs: run(cell, p, xs, h))(params, carry, xs)
     assert str(checked) == str(jax.make_jaxpr(lambda p, h, xs: cell.step(p, h, xs))(params, carry, xs))
+
+
+@pytest.mark.parametrize("cell", [embed(5, 3), one_hot(5)], ids=repr)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, bool, jnp.complex64])
+def test_symbols_that_are_no_integers(cell, dtype):
+    params = jax.eval_shape(cell.init, KEY, jnp.arange(3))
+    with pytest.raises(TypeError, match=rf"takes integers, got {jnp.dtype(dtype).name}"):
+        traced(unroll(cell), jnp.zeros(3, dtype), params)

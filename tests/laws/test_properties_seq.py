@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _helpers import close, inputs, moved, outputs, rows, window
-from _table import ROWS
+from _table import KINDS, ROWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +56,7 @@ def without_gaps(xs, valid, first):
     return xs[order], np.arange(STEPS) < place, marks
 
 
-@rows(ROWS)
+@rows(ROWS, fast=KINDS)
 @settings(max_examples=8)
 @given(MARKS, MARKS, st.sampled_from([np.nan, np.inf, 1e30]))
 def test_a_window_with_gaps_is_the_window_without_them(row, valid, first, poison):
@@ -73,7 +73,7 @@ def test_a_window_with_gaps_is_the_window_without_them(row, valid, first, poison
         close(carry, expected_carry)
 
 
-@rows([row for row in ROWS if row.causal and row.each])
+@rows([row for row in ROWS if row.causal and row.each], fast=KINDS)
 @settings(max_examples=8)
 @given(MARKS, st.integers(0, STEPS - 1))
 def test_what_was_before_a_restart_has_no_part_in_what_follows(row, valid, at):

@@ -107,7 +107,7 @@ def rolls(folder, n, rng):
 def sounds(folder, n, rng):
     others = ["README", "b.mp3", ".x.wav"][: int(rng.integers(4))]
     found = data.recordings(write(folder / "a.tar", tarred([f"{i}.wav" for i in range(n)] + others)))
-    return len(found), found.passed, {"files that are no recordings": len(others)}
+    return len(found), found.passed, {"files other than recordings": len(others)}
 
 
 def archive(folder, n, rng):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _helpers import KEY, build, close, draw, floats, inputs, moved, outputs, rows
-from _table import BODIES, FEW, STEPS, WINDOWS
+from _table import BODIES, FEW, KINDS, STEPS, WINDOWS
 
 from rnnjax import Seq, bidirectional, run, stack, unroll, vanilla
 
@@ -87,7 +87,7 @@ def check(row, cell, carry_of=None, padded=True):
     compare(result, at, valid, jax.tree.map(lambda *h: jnp.stack(h), *carries))
 
 
-@rows(STEPS)
+@rows(STEPS, fast=KINDS)
 def test_forward(row):
     check(row, unroll(build(row)), carry_of=2, padded=row in BODIES)
 
@@ -107,7 +107,8 @@ def test_windows(row):
     check(row, row.make())
 
 
-@rows([r for r in STEPS if not r.name.startswith("newton")])  # which says nan for the whole window: test_newton.py
+# Newton says nan for the whole window: test_newton.py.
+@rows([r for r in STEPS if not r.name.startswith("newton")], fast=KINDS)
 def test_an_inf_before_a_restart_does_not_reach_the_values_after_it(row):
     xs, cell = inputs(row), unroll(build(row))
     params = moved(cell.init(jax.random.key(0), xs), 0.2)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from _helpers import KEY, build, close, floats, gappy, inputs, rows, setup, total
 from _rows import T
-from _table import ROWS, STEPS
+from _table import KINDS, ROWS, STEPS
 
 from rnnjax import Seq, run, unroll, with_resets
 
@@ -29,7 +29,7 @@ def at(tree, t):
     return jax.tree.map(lambda a: a[t], tree)
 
 
-@rows(STEPS)
+@rows(STEPS, fast=KINDS)
 def test_a_window_is_a_loop_of_steps(row):
     xs, cell = inputs(row), build(row)
     weights, start, window = bound(row)
@@ -42,7 +42,7 @@ def test_a_window_is_a_loop_of_steps(row):
         close(window(start, xs, keys), (carry, jnp.stack(ys)))
 
 
-@rows(STEPS)
+@rows(STEPS, fast=KINDS)
 def test_a_ragged_window_is_a_loop_of_segmented_steps(row):
     xs, keys, cell = gappy(inputs(row)), noises(row)[-1], with_resets(build(row))
     weights, start, window = bound(row)
@@ -71,7 +71,7 @@ def test_a_window_cut_in_two_is_one_window(row):
     close((end, jnp.concatenate([head, tail]) if row.each else tail), (carry, ys))
 
 
-@rows([r for r in STEPS if r.make().window])
+@rows([r for r in STEPS if r.make().window], fast=KINDS)
 def test_the_window_of_a_cell_is_the_scan_of_its_step(row):
     """On Seq; plain, the window is a loop of steps by the law above, and test_gradients.py has its gradient."""
     xs, key = inputs(row), KEY if row.noisy else None

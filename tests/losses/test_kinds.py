@@ -22,6 +22,7 @@ REFUSED = {
     "ctc, float labels": (lambda: losses.ctc(Z, Y.astype(float)), r"integers \[N\], got float32 \[2\]"),
     "ctc, boolean labels": (lambda: losses.ctc(Z, Y > 1), r"integers \[N\], got bool \[2\]"),
     "ctc, a batch": (lambda: losses.ctc(Z[None], Y), r"of one example, got \[1, 4, 3\]"),
+    "ctc, no frame": (lambda: losses.ctc(Z[:0], Y), r"T from 1, of one example, got \[0, 3\]"),
     "ctc, labels of a batch": (lambda: losses.ctc(Z, Y[None]), r"integers \[N\], got int32 \[1, 2\]"),
     "ctc, weights of frames": (lambda: losses.ctc(Z, Y, jnp.ones(4)), r"valid is boolean \[4\].* got float32 \[4\]"),
     "ctc, few marks": (lambda: losses.ctc(Z, Y, jnp.ones(3, bool)), r"valid is boolean \[4\].* got bool \[3\]"),

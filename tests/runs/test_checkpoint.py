@@ -352,7 +352,7 @@ def test_any_integer_scalar_is_a_step(step, tmp_path):
     assert saved.steps() == [20]
 
 
-@pytest.mark.parametrize("step", [1e3, True, np.nan, "3", None, -1, np.array([1, 2]), jnp.float32(2)])
+@pytest.mark.parametrize("step", [1e3, True, np.nan, "3", None, -1, 2**63, 10**20, np.array([1, 2]), jnp.float32(2)])
 def test_what_is_no_step_is_refused_and_leaves_nothing(step, tmp_path):
     with pytest.raises((TypeError, ValueError)):
         runs.Checkpoints(tmp_path / "new").save(step, {"a": np.ones(2)})

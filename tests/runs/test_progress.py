@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ import pytest
 
 from rnnjax.base import UserError
 from rnnjax.runs import ProgressBar, _progress, print_table
+from rnnjax.studies import _display
+from rnnjax.studies._results import Results
 
 
 class Terminal(io.StringIO):
@@ -44,7 +47,7 @@ def test_a_log_has_a_line_now_and_then_with_pace_and_time_left(clock: Clock) -> 
             progress.update(step, loss=jnp.float32(0.5))
             clock.now += 1.0
     lines = file.getvalue().splitlines()
-    assert lines[0] == "lstm 110/1000, loss 0.5, ? left"
+    assert lines[0] == "lstm 110/1000, loss 0.5"
     assert lines[1] == "lstm 210/1000, 10 steps/s, loss 0.5, 1 min 19 s left"
     assert lines[-1] == "lstm 1000/1000, 10 steps/s, loss 0.5, 1 min 59 s in all"
     assert len(lines) == 10
@@ -117,3 +120,24 @@ def test_a_table_on_a_terminal_has_the_same_cells() -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
     for word in ("copying", "this run: lstm [x]", "0.1694", "2,000", "memoryless", "0.1733", "exact", "source"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        ([], "0/2 members"),  # compiling
+        ([20], "0/2 members, 10% of the steps"),
+        ([20] * 6, "0/2 members, 60% of the steps, 4 s left"),
+        ([20] * 10, "0/2 members, to be scored"),
+    ],
+)
+def test_a_study_says_how_far_its_members_are(
+    done: list[int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(_display, "time", clock)
+    display = _display.Display(Results(tmp_path, ["seed"]), total=2, work=200, file=io.StringIO())
+    for steps in done:
+        clock.now += 1.0
+        display.add(steps)
+    assert display.line() == said

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from _launching import user_experiment
 
+from rnnjax.app import _main
+from rnnjax.app._config import Flags
 from rnnjax.base import UserError
 from rnnjax.runs._sources import keep_sources, refuse_other_code, sources
 
@@ -89,6 +95,26 @@ def test_a_file_that_only_an_earlier_session_imported_counts(tmp_path, monkeypat
         refuse_other_code(tmp_path, sources())
     (tmp_path / "gone_by_now.py").unlink()  # whoever needs it says so
     refuse_other_code(tmp_path, sources())
+
+
+def test_a_file_edited_while_the_process_runs_keeps_the_digest_of_what_was_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "edited_meanwhile.py"
+    file.write_text("X = 1\n")
+    importlib.import_module("edited_meanwhile")
+    begun = sources()
+    keep_sources(tmp_path, begun)
+    file.write_text("X = 22\n")
+    keep_sources(tmp_path, sources())  # at the end of the run
+    assert json.loads((tmp_path / "code.json").read_text())["files"]["edited_meanwhile.py"] == begun[file.name]
+    importlib.reload(sys.modules["edited_meanwhile"])  # as the next process would
+    with pytest.raises(UserError, match=r"edited_meanwhile.py changed since"):
+        refuse_other_code(tmp_path, sources())
+
+
+def test_what_an_experiment_is_made_of_counts_without_the_package_that_parses_its_flags():
+    experiment = user_experiment()._replace(load=functools.partial(json.dumps))
+    assert _main._roots(experiment, Flags({})) == {"json", "_launching"}
 
 
 def test_no_file_of_python_or_of_a_package_is_there():

@@ -12,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _launching import launch, user_experiment
 from tensorboardX.proto.event_pb2 import Event
 
 from rnnjax.base import UserError
@@ -116,6 +117,20 @@ def test_wandb_goes_on_under_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert fake.finished == 2 and fake.calls[0] == fake.calls[1]
     assert fake.calls[0]["project"] == "mine" and fake.calls[0]["name"] == "run"
     assert fake.calls[0]["config"] == {"seed": 3, "tied": False}
+
+
+def test_an_agent_of_wandb_gets_the_score_of_a_run_that_is_finished_already(tmp_path, monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    for sweep, cut_off, told in (("", False, True), ("", False, False), ("", True, True), ("abc", False, True)):
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
+        fake.summary.clear()
+        if cut_off:  # killed after its last checkpoint
+            (tmp_path / "run" / "summary.json").unlink()
+        flags = ["--num_steps=2", "--eval_every=1", "--writers=jsonl,wandb", f"--workdir={tmp_path / 'run'}"]
+        assert launch(user_experiment(), *flags) == 0
+        assert set(fake.summary) == ({"score"} if told else set())
+    assert len(fake.runs) == 1
 
 
 class FakeMLflow(types.ModuleType):

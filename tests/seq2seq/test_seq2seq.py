@@ -295,7 +295,13 @@ def test_a_decoder_is_made_of_a_memory_alone():
 DROPPED = rnnjax.stack(rnnjax.linear(4 * H), rnnjax.dropconnect(rnnjax.lstm_core(H), 0.5))
 
 
-@pytest.mark.parametrize("core, noisy", [(rnnjax.urnn(H // 2), False), (DROPPED, True)], ids=["unitary", "dropconnect"])
+@pytest.mark.parametrize(
+    "core, noisy",
+    [
+        pytest.param(rnnjax.urnn(H // 2), False, id="unitary", marks=pytest.mark.slow),
+        pytest.param(DROPPED, True, id="dropconnect"),
+    ],
+)
 def test_weights_that_are_made_of_params_come_beside_the_decoder(core, noisy):
     make, x = attends(core, []), example()
     with pytest.raises(ValueError, match=r"give Decoder\(make, weights\)"):

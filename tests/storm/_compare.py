@@ -62,4 +62,19 @@ def differences(one: dict[str, Any], other: dict[str, Any], kept: bool = True) -
     """
     names = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     names = [name for name in names if kept or "checkpoints/" not in name or {name} <= one.keys() & other.keys()]
-    return [f"{name}: {str(one.get(name))[:300]} is not {str(other.get(name))[:300]}" for name in names]
+    return [f"{name}: {_apart(one.get(name), other.get(name))}" for name in names]
+
+
+def _apart(one: Any, other: Any) -> str:
+    """Returns where two values begin to differ: the path to it, and what each has there.
+
+    Example:
+      >>> _apart({"a": 1, "b": [1, 2]}, {"a": 1, "b": [1, 3]})
+      'b: 1: 2 is not 3'
+    """
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        one, other = dict(enumerate(one)), dict(enumerate(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        name = next(name for name in one | other if one.get(name, "nothing") != other.get(name, "nothing"))
+        return f"{name}: {_apart(one.get(name, 'nothing'), other.get(name, 'nothing'))}"
+    return f"{str(one)[:200]} is not {str(other)[:200]}"

@@ -35,16 +35,21 @@ class Ended(NamedTuple):
 
 
 def prepare(cache: Path) -> None:
-    """Imports everything, and keeps compiled programs in a folder. Call it once, before any fork."""
+    """Imports everything, and keeps compiled programs in a folder. Call it once, before any fork.
+
+    What is imported here is what every launch executes, even if its file is edited meanwhile.
+    """
     os.environ["XLA_FLAGS"] = quick_flags()
     import jax
 
     from rnnjax.app import _process
+    from rnnjax.runs import _sources
     from rnnjax.studies import _packs
 
     for name in _IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    _sources.sources()
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

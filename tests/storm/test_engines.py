@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from _launching import launch
 
-from rnnjax import studies
+from rnnjax import app, studies
 from rnnjax.base import UserError
 from rnnjax.runs import Pool, Queue, run_worker
 from rnnjax.runs._engines import _Call, check_engine, without_memory
@@ -90,6 +91,15 @@ def test_a_file_of_a_packages_name_is_refused_and_never_run(name, imported, tmp_
     monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(UserError, match=f"in this folder hides the package {name}"):
         imported()
+
+
+@pytest.mark.parametrize("name", ["adding", "char_lm", "speech", "sweep"])
+def test_an_agent_of_wandb_can_set_every_flag(name):
+    """It writes --name=value, with the value as Python prints it: True, 1e-05, 3."""
+    known = importlib.import_module(f"experiments.{name}").EXPERIMENT.flags
+    values = {flag: app.parse(known, [name]).values[flag] for flag in known if known[flag].value is not None}
+    words = [f"--{flag}={','.join(map(str, v)) if isinstance(v, list) else v}" for flag, v in values.items() if v != []]
+    assert app.parse(known, [name, *words]).values == app.parse(known, [name]).values
 
 
 @pytest.mark.slow

@@ -57,7 +57,20 @@ def test_who_takes_over_moves_among_the_choices_and_others_stay():
         np.testing.assert_allclose(new.numbers["rate"], [0.1, 0.2, 0.4, 0.2], rtol=1e-6)
 
 
-def test_choices_that_are_no_numbers_are_refused(capsys, tmp_path):
-    flags = [*BASE, "--space=optimizer=choice:sgd:adam", f"--workdir={tmp_path / 'study'}"]
-    assert launch("sweep", *flags) == 1
-    one_line(capsys)
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--space=optimizer=choice:sgd:adam"], "--pbt changes numbers"),
+        (["--space=dropout=choice:0:0.5"], "--dropout is not a number that --pbt can change while training"),
+        (["--space=delay=choice:2:3"], "--delay is not a number that --pbt can change while training"),
+        (["--space=learning_rate=log:1e-3:1", "--grid=hidden_size=4,5"], "--pbt: members must differ"),
+        (["--space=learning_rate=log:1e-3:1", "--member_batch=2"], "--member_batch=2: with --pbt all members"),
+        (["--space=learning_rate=log:1e-3:1", "--workers=2"], "--workers go with neither --halving nor --pbt"),
+    ],
+    ids=str,
+)
+def test_members_that_cannot_take_over_are_refused_before_anything_is_made(flags, said, capsys, tmp_path):
+    grids = tuple(f"--set={flag.split('=')[1]}=" for flag in flags)
+    base = [flag for flag in BASE if not flag.startswith(grids)]
+    assert launch("sweep", *base, *flags, f"--workdir={tmp_path / 'study'}") == 1
+    assert said in one_line(capsys) and not (tmp_path / "study").exists()

@@ -89,18 +89,20 @@ def test_weights_decay_beside_a_full_optimiser_and_scales_hold():
 
 
 @pytest.mark.parametrize("name", ["optax.contrib:prodigy", "optax:polyak_sgd", "optax:adam", "optax:scale_by_adam"])
-def test_a_run_goes_down(name, tmp_path):
+def test_a_run_goes_down_and_says_whose_learning_rate_it_has(name, capsys, tmp_path):
     flags = [f"--optimizer={name}", "--num_steps=60", f"--workdir={tmp_path / 'run'}", "--learning_rate=0.05"]
     assert launch(there_and_back(), *flags) == 0
     losses = [r["loss"] for r in records(tmp_path / "run")]
     assert losses[-1] < losses[0]
+    own = f"--optimizer={name} has a learning rate of its own: --learning_rate and --schedule do not reach it"
+    assert (own in capsys.readouterr().out.splitlines()) == (name in ("optax.contrib:prodigy", "optax:polyak_sgd"))
 
 
 WRONG = {
     "math:cos": "it needs the argument",
     "builtins:dict": "it gives a dict, not an optax transformation",
     "optax:lookahead": "it needs the arguments fast_optimizer",
-    "optax:lbfgs": "--optimizer=optax:lbfgs: ",
+    "optax:lbfgs": "--optimizer=optax:lbfgs: its update needs 'grad' and 'value_fn', and training gives it value alone",
     "optax:set_to_zero": "neither up nor down",
     "optax:nothing": "--optimizer=optax:nothing",
 }

@@ -32,7 +32,10 @@ FACTORS = {
     "full_capacity": unitary.full_capacity(),
 }
 CELLS = {name: rnnjax.urnn(N, factor=factor) for name, factor in FACTORS.items()}
-each_factor = pytest.mark.parametrize("factor", FACTORS.values(), ids=FACTORS.keys())
+each_factor = pytest.mark.parametrize(
+    "factor",
+    [pytest.param(f, id=n, marks=[pytest.mark.slow] * (n in ("kronecker", "product"))) for n, f in FACTORS.items()],
+)
 
 
 def matrix(factor: unitary.Factor, params, n: int = N) -> np.ndarray:
@@ -300,6 +303,7 @@ LASTING = {
     "full_capacity": (unitary.full_capacity(), 64),
     "kronecker": (unitary.kronecker((unitary.full_capacity(), 8), (unitary.evolution(), 8)), 64),
 }
+LASTING_FAST = ("diagonal", "fourier", "butterfly", "reflections")
 
 
 def ten_thousand(f):
@@ -308,7 +312,13 @@ def ten_thousand(f):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("tunable", "kronecker", "givens"))) for n in LASTING]
+    "name",
+    [
+        pytest.param(
+            n, marks=[pytest.mark.slow] * (n in ("tunable", "kronecker", "givens", "full_capacity", "evolution"))
+        )
+        for n in LASTING
+    ],
 )
 def test_a_norm_is_kept_over_ten_thousand_steps_by_factors(name, optimized):
     """A step that is off by 2^-24 would be by 6e-4 after all; 1e-4 takes steps that are right to a sixth of that.

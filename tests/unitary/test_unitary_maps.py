@@ -37,7 +37,7 @@ def raw_of(u, n=N, dtype=jnp.float32, away=0.5):
 
 
 @each_map
-@pytest.mark.parametrize("n", [2, N, 32])
+@pytest.mark.parametrize("n", [2, N, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_map_gives_an_orthogonal_matrix_that_is_not_the_identity(u, n):
     raw = raw_of(u, n)
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(raw))
