@@ -82,6 +82,9 @@ def on_arrays(
     """
     parts = _split_parts(train, valid, test)
     known, name = _facts(parts, outputs), digest(parts)[:8]
+    learned = np.unique(_counted(parts["train"])) if known.classes and objective is None else ()
+    if len(learned) == 1:
+        raise UserError(f"ys: all examples to learn from are of the class {learned[0]}")
     values = common_flags(**defaults)
     flags.DEFINE_string("arrays", name, "Digest of the examples; not to be given.", flag_values=values)
     flags.DEFINE_integer("buckets", 0, "Lengths that batches are cut to; 0: one.", 0, flag_values=values)
