@@ -87,7 +87,7 @@ flags.DEFINE_float("sigma", 1.0, "Standard deviation of the noise of each input.
 flags.DEFINE_float(
     "ring_noise", 0.01, "The noise of twenty_tasks, in place of --sigma, for inputs 200 ms apart.", 0, flag_values=FLAGS
 )
-flags.DEFINE_integer("step", 50, "Milliseconds between two inputs of twenty_tasks.", 1, 100, flag_values=FLAGS)
+flags.DEFINE_integer("step", 100, "Milliseconds between two inputs of twenty_tasks.", 1, 100, flag_values=FLAGS)
 flags.DEFINE_integer("directions", 8, "Directions of delayed_match and anti_reach.", 2, flag_values=FLAGS)
 flags.DEFINE_float("gap", 0.2, "Difference of the two values of delayed_comparison.", 0, flag_values=FLAGS)
 flags.DEFINE_integer(

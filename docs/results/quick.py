@@ -1,10 +1,10 @@
 """Measures the quick forms of the flag files, experiments/flags/*_quick.cfg, and records them in data/quick.json.
 
     python docs/results/quick.py                        all of them
-    python docs/results/quick.py adding_200 copying_100 --workdir=runs/quick
+    python docs/results/quick.py adding_200 copying_100 --workdir=runs/quick --record=quick.json
 
 Each runs alone, in a process of its own, from an empty workdir. Its minutes are those of a processor, of all cores
-together. The data are in $RNNJAX_DATA. A file says in its first lines which point its run reaches:
+together, and a program is compiled anew. The data are in $RNNJAX_DATA. A file says which point its run reaches:
 
     # Reaches test.loss below 0.01.
 """
@@ -26,9 +26,11 @@ sys.path.insert(0, str(HERE))
 import record  # noqa: E402
 import tables  # noqa: E402
 
+from rnnjax.base import UserError  # noqa: E402
+
 ROOT = HERE.parents[1]
 FLAGS = ROOT / "experiments" / "flags"
-POINT = re.compile(r"^# Reaches (?P<what>[\w.]+) (?P<side>below|above) (?P<level>[-+.\de]+\d)", re.M)
+POINT = re.compile(r"^# Reaches (?P<what>[\w.]+) (?P<side>below|above) (?P<level>[\d.]*\d)\.$", re.M)
 
 
 def script_of(name: str) -> str:
@@ -45,6 +47,11 @@ def point_of(name: str) -> tuple[str, str, float]:
     return found["what"], found["side"], float(found["level"])
 
 
+def reached(value: float, side: str, level: float) -> bool:
+    """Returns whether a value is at its point."""
+    return value < level if side == "below" else value > level
+
+
 def minutes_of(command: list[str]) -> float:
     """Runs a command and returns the minutes that processors worked for it."""
     before = os.times()
@@ -57,15 +64,17 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     """Runs a quick form and returns its record.
 
     Raises:
-      ValueError: its code was not committed, or it does not reach its point.
+      ValueError: its code was not committed, or something is in the folder.
     """
+    if folder.exists():
+        raise ValueError(f"{folder} is there: minutes are counted from an empty workdir")
     (what, side, level), module = point_of(name), script_of(name)
     flags = [f"--flagfile=experiments/flags/{name}_quick.cfg", f"--workdir={folder}", "--compilation_cache=off"]
     minutes = minutes_of([sys.executable, "-m", module, *flags])
     run = record.records_of(str(folder), "")[0]
     value = tables.look_up(run, what)
-    if not (value < level if side == "below" else value > level):
-        raise ValueError(f"{name}_quick.cfg: {what} is {value}, not {side} {level}")
+    if not reached(value, side, level):
+        print(f"{name}_quick.cfg: {what} is {value}, not {side} {level}", file=sys.stderr)
     kept = ("seed", "device", "commit", "versions", "date")
     row = {"file": f"{name}_quick.cfg", "value": value, "what": what, "point": f"{side} {level:g}", "cpu": minutes}
     return {"experiment": module, "flags": {"file": name}, "found": {"rows": [row]}} | {k: run[k] for k in kept}
@@ -73,15 +82,14 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    folders = [word.removeprefix("--workdir=") for word in argv if word.startswith("--workdir=")]
+    given = dict(word.removeprefix("--").split("=", 1) for word in argv if word.startswith("--"))
     names = [word for word in argv if not word.startswith("--")]
-    top = Path(folders[0] if folders else tempfile.mkdtemp())
-    path = record.DATA / "quick.json"
+    top, path = Path(given.get("workdir") or tempfile.mkdtemp()), Path(given.get("record", record.DATA / "quick.json"))
     for name in names or sorted(p.stem.removesuffix("_quick") for p in FLAGS.glob("*_quick.cfg")):
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         try:
             new = measured(name, top / name)
-        except (ValueError, subprocess.CalledProcessError) as error:
+        except (UserError, ValueError, subprocess.CalledProcessError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             continue
         runs = {r["flags"]["file"]: r for r in [*known, new]}

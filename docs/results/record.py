@@ -34,7 +34,8 @@ LEFT = ("final", "score", "steps_per_second", "seconds", "workdir", "code", "rnn
 
 def changed_flags(flags: Any, config: Any) -> dict[str, str]:
     """Returns the flags that differ from the defaults of the script, without the places of files."""
-    defaults, now = flags.flag_values_dict(), config.values
+    now = config.values
+    defaults = flags.flag_values_dict() | ({} if isinstance(config, app.Config) else app.parse(flags, ["x"]).values)
     return {
         name: str(now[name])
         for name in sorted(now)
@@ -106,7 +107,9 @@ def recorded_study(path: Path, script: str) -> dict[str, Any]:
       ValueError: it is not finished, or its code was not committed.
     """
     flags = importlib.import_module(script).EXPERIMENT.flags
-    config = app.read_config(flags, path)
+    launch = [script, f"--flagfile={path / 'flags.cfg'}"]
+    several = len(app.run_configs(app.parse(flags, launch))) > 1
+    config = app.parse(flags, launch) if several else app.read_config(flags, path)
     summary = json.loads((path / "summary.json").read_text()) if (path / "summary.json").exists() else {}
     about = {"experiment": script, "flags": changed_flags(flags, config), "seed": int(config.values.get("seed", 0))}
     return about | {"found": findings(summary)} | origin(path, summary)

@@ -21,6 +21,8 @@ from rnnjax.base import Cell, Seq, UserError, without_marks
 from rnnjax.data import Batch, Stream, in_order, label_last_step, lengths_of, map_batches, random_split, shuffled
 from rnnjax.losses import Objective
 
+_MOST = 1_000_000  # classes, or symbols: more are numbers of something, such as customers
+
 
 class _Facts(NamedTuple):
     """What the network must know about the examples.
@@ -148,6 +150,9 @@ def _facts(parts: dict[str, Batch], outputs: int) -> _Facts:
     if classes and outputs and outputs < size:
         raise UserError(f"outputs={outputs}, and ys has the class {size - 1}")
     symbols = int(x.max()) + 1 if x.dtype.kind == "i" else 0
+    for name, n, there in (("ys", size if classes else 0, y), ("xs", symbols, x)):
+        if n > _MOST:
+            raise UserError(f"{name} holds {n - 1}: number its {len(np.unique(there))} classes or symbols from 0")
     baseline = _constant_loss(_counted(parts["train"]), _counted(list(parts.values())[-1]), classes, size)
     counts = {name: _count(part) for name, part in parts.items()}
     return _Facts(counts, outputs or size, symbols, classes, _per_step(parts["train"]), (), baseline)

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 
 DRAWS = 14
 RESPONSE = 500  # the time of a response
-NEVER = 1e6  # the time of what does not happen in a trial
-SHORT, LONG = (200, 400, 600), (200, 400, 800, 1600)  # of a stimulus, or before it; of a delay
-WEAK, STRONG = (0.01, 0.02, 0.04, 0.08), (0.08, 0.16, 0.32)  # half the difference of two strengths
-FIXATION, STIMULUS, DELAY = range(3)  # variants of `reach`
-FIRST_ALONE, SECOND_ALONE, FIRST, SECOND, BOTH = range(5)  # variants of `decision`
+_NEVER = 1e6  # the time of what does not happen in a trial
+_SHORT, _LONG = (200, 400, 600), (200, 400, 800, 1600)  # of a stimulus, or before it; of a delay
+_WEAK, _STRONG = (0.01, 0.02, 0.04, 0.08), (0.08, 0.16, 0.32)  # half the difference of two strengths
+FIXATION, STIMULUS, DELAY = range(3)  # variants of `_reach`
+FIRST_ALONE, SECOND_ALONE, FIRST, SECOND, BOTH = range(5)  # variants of `_decision`
 
 
 class Trial(NamedTuple):
@@ -70,7 +70,7 @@ def _on_a_ring(u: jax.Array) -> jax.Array:
     return jnp.stack([u < 0.5, u >= 0.5], axis=-1).astype(jnp.float32)
 
 
-def reach(u: jax.Array, signal: jax.Array, anti: jax.Array) -> Trial:
+def _reach(u: jax.Array, signal: jax.Array, anti: jax.Array) -> Trial:
     """One stimulus, and a response to it or away from it.
 
     Args:
@@ -79,24 +79,24 @@ def reach(u: jax.Array, signal: jax.Array, anti: jax.Array) -> Trial:
         stimulus appears; DELAY: the stimulus disappears before the fixation input does.
       anti: 1: the response goes to the opposite direction.
     """
-    angle, never = 2 * math.pi * u[0], jnp.array(NEVER)
+    angle, never = 2 * math.pi * u[0], jnp.array(_NEVER)
     shown = _one_of(u[2], (300, 500, 700))
     on = jnp.stack([_within(u[2], 300, 700), _within(u[2], 500, 2500), shown])[signal]
-    off = jnp.where(signal == DELAY, shown + _one_of(u[3], SHORT), NEVER)
-    go = jnp.stack([on + _within(u[3], 500, 1500), on, off + _one_of(u[4], LONG)])[signal]
+    off = jnp.where(signal == DELAY, shown + _one_of(u[3], _SHORT), _NEVER)
+    go = jnp.stack([on + _within(u[3], 500, 1500), on, off + _one_of(u[4], _LONG)])[signal]
     return Trial(
         on=jnp.stack([on, never]),
         off=jnp.stack([off, never]),
         angle=jnp.stack([angle, angle]),
         strength=_on_a_ring(u[1:3]),
         go=go,
-        released=jnp.where(signal == STIMULUS, NEVER, go),
-        response=_turned(angle, math.pi * anti),
+        released=jnp.where(signal == STIMULUS, _NEVER, go),
+        response=_turned(angle, jnp.where(anti == 1, math.pi, 0.0)),
         moves=jnp.array(True),
     )
 
 
-def decision(u: jax.Array, rings: jax.Array, delayed: jax.Array) -> Trial:
+def _decision(u: jax.Array, rings: jax.Array, delayed: jax.Array) -> Trial:
     """Two stimuli, and a response to the stronger one.
 
     Args:
@@ -109,8 +109,8 @@ def decision(u: jax.Array, rings: jax.Array, delayed: jax.Array) -> Trial:
     strength, counts = _strengths(u[2:9], rings, delayed)
     on, off = _one_after_the_other(u[9:13])
     at = _within(u[9], 100, 400)
-    go = jnp.where(delayed, off[1] + _within(u[13], 100, 300), at + _one_of(u[10], (400, 800, 1600)))
-    on, off = jnp.where(delayed, on, at), jnp.where(delayed, off, go)
+    go = jnp.where(delayed == 1, off[1] + _within(u[13], 100, 300), at + _one_of(u[10], (400, 800, 1600)))
+    on, off = jnp.where(delayed == 1, on, at), jnp.where(delayed == 1, off, go)
     return Trial(on, off, angle, strength, go, go, angle[counts.argmax()], jnp.array(True))
 
 
@@ -122,15 +122,15 @@ def _two_angles(u: jax.Array, least: float) -> jax.Array:
 
 def _one_after_the_other(u: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns when two stimuli appear and disappear, with a delay between them."""
-    on = _one_of(u[0], SHORT)
-    off = on + _one_of(u[1], SHORT)
-    again = off + _one_of(u[2], LONG)
-    return jnp.stack([on, again]), jnp.stack([off, again + _one_of(u[3], SHORT)])
+    on = _one_of(u[0], _SHORT)
+    off = on + _one_of(u[1], _SHORT)
+    again = off + _one_of(u[2], _LONG)
+    return jnp.stack([on, again]), jnp.stack([off, again + _one_of(u[3], _SHORT)])
 
 
 def _pair(u: jax.Array, delayed: jax.Array) -> jax.Array:
     """Returns the strengths of two stimuli, `[2]`: mean + c and mean - c."""
-    c = jnp.where(delayed, _one_of(u[1], STRONG), _one_of(u[1], WEAK)) * _sign(u[2])
+    c = jnp.where(delayed == 1, _one_of(u[1], _STRONG), _one_of(u[1], _WEAK)) * _sign(u[2])
     return _within(u[0], 0.8, 1.2) + jnp.stack([c, -c])
 
 
@@ -143,7 +143,7 @@ def _strengths(u: jax.Array, rings: jax.Array, delayed: jax.Array) -> tuple[jax.
     return jnp.stack([first, second], axis=1), counts
 
 
-def match(u: jax.Array, category: jax.Array, wanted: jax.Array) -> Trial:
+def _match(u: jax.Array, category: jax.Array, wanted: jax.Array) -> Trial:
     """Two stimuli one after the other, and a response to the second if they match, or if they do not.
 
     Args:
@@ -153,16 +153,18 @@ def match(u: jax.Array, category: jax.Array, wanted: jax.Array) -> Trial:
     """
     (on, off), tenths = _one_after_the_other(u[9:13]), (u[:2] * 10).astype(int)
     apart, same = _two_angles(u[:2], math.pi / 9), u[2] < 0.5
-    angle = jnp.where(category, (2 * tenths + 1) * (math.pi / 10), jnp.where(same, apart[0], apart))
-    matches = jnp.where(category, tenths[0] // 5 == tenths[1] // 5, same)
-    moves, never = matches == (wanted == 1), jnp.array(NEVER)
-    return Trial(on, off.at[1].set(NEVER), angle, _on_a_ring(u[3:5]), on[1], never, angle[1], moves)
+    angle = jnp.where(
+        category == 1, (tenths.astype(jnp.float32) + 0.5) * (math.pi / 5), jnp.where(same, apart[0], apart)
+    )
+    matches = jnp.where(category == 1, tenths[0] // 5 == tenths[1] // 5, same)
+    moves, never = matches == (wanted == 1), jnp.array(_NEVER)
+    return Trial(on, off.at[1].set(_NEVER), angle, _on_a_ring(u[3:5]), on[1], never, angle[1], moves)
 
 
-FAMILIES = (reach, decision, match)
+_FAMILIES = (_reach, _decision, _match)
 
 
 def trial(u: jax.Array, family: jax.Array, variant: jax.Array, sub: jax.Array) -> Trial:
-    """Returns a trial of a family of `FAMILIES`, given by its number, in one of its variants."""
-    kinds = [make(u, variant, sub) for make in FAMILIES]
+    """Returns a trial of a family of `_FAMILIES`, given by its number, in one of its variants."""
+    kinds = [make(u, variant, sub) for make in _FAMILIES]
     return jax.tree.map(lambda *parts: jnp.stack([jnp.asarray(p) for p in parts])[family], *kinds)

@@ -125,7 +125,7 @@ def twenty_tasks(rules: Sequence[str] = TWENTY_TASKS, step: int = 20, units: int
         rule = jax.random.randint(k_rule, (), 0, len(rules))
         shown = trial(jax.random.uniform(k_trial, (DRAWS,)), *jnp.asarray(variants)[rule])
         t = jnp.arange(length)
-        end = shown.go // step + RESPONSE // step
+        end = _at(shown.go, step) + RESPONSE // step
         x = jnp.concatenate(
             [_inputs(shown, t, step, units), jnp.tile(jax.nn.one_hot(rule, len(rules)), (length, 1))], 1
         )
@@ -158,28 +158,35 @@ def _longest(rule: str) -> int:
 
 def _bumps(angle: jax.Array, units: int) -> jax.Array:
     """Returns the activity of a ring for angles `[...]`, as `[..., units]`."""
-    gap = jnp.abs(angle[..., None] - jnp.arange(units) * (2 * math.pi / units))
+    gap = jnp.abs(jnp.expand_dims(angle, -1) - _directions(units, jnp.ndim(angle)))
     return _LOUD * jnp.exp(-0.5 * (jnp.minimum(gap, 2 * math.pi - gap) / (math.pi / 8)) ** 2)
+
+
+def _at(time: jax.Array, step: int) -> jax.Array:
+    """Returns the step of a time in milliseconds."""
+    return (time / step).astype(jnp.int32)
 
 
 def _inputs(shown: Trial, t: jax.Array, step: int, units: int) -> jax.Array:
     """Returns the fixation input and both rings, `[T, 1 + 2 units]`."""
-    visible = (t[:, None] >= shown.on // step) & (t[:, None] < shown.off // step)
-    rings = jnp.einsum("ts,sr,su->tru", visible.astype(jnp.float32), shown.strength, _bumps(shown.angle, units))
-    fixation = (t < shown.released // step).astype(jnp.float32)
+    on, off = (_at(times, step)[None] for times in (shown.on, shown.off))
+    visible = ((t[:, None] >= on) & (t[:, None] < off)).astype(jnp.float32)
+    rings = jnp.einsum("ts,sr,su->tru", visible, shown.strength, _bumps(shown.angle, units))
+    fixation = (t < _at(shown.released, step)).astype(jnp.float32)
     return jnp.concatenate([fixation[:, None], rings.reshape(len(t), 2 * units)], axis=1)
 
 
 def _reply(shown: Trial, t: jax.Array, step: int, units: int) -> Reply:
     """Returns the targets and their weights."""
-    go, grace = shown.go // step, _GRACE // step
+    go, grace = _at(shown.go, step), _GRACE // step
     before, after = (t >= grace) & (t < go), (t >= go + grace) & (t < go + RESPONSE // step)
     moving = ((t >= go) & shown.moves)[:, None]
     fixation = jnp.where(moving, _QUIET, _LOUD)
-    ring = _QUIET + jnp.where(moving, _bumps(shown.response, units), 0.0)
-    weight = before + 5.0 * after
-    output = jnp.concatenate([fixation, ring], axis=1)
-    return Reply(output, jnp.concatenate([2 * weight[:, None], jnp.tile(weight[:, None], (1, units))], axis=1))
+    ring = _QUIET + jnp.where(moving, _bumps(shown.response, units)[None], 0.0)
+    weight = jnp.where(before, 1.0, jnp.where(after, 5.0, 0.0))[:, None]
+    return Reply(
+        jnp.concatenate([fixation, ring], axis=1), jnp.concatenate([2 * weight, jnp.tile(weight, (1, units))], axis=1)
+    )
 
 
 def right_response(output: jax.Array, wanted: jax.Array) -> jax.Array:
@@ -219,5 +226,10 @@ def right_response(output: jax.Array, wanted: jax.Array) -> jax.Array:
 
 def _direction(ring: jax.Array) -> jax.Array:
     """Returns the angle of the population vector of activities `[..., units]`."""
-    angles = jnp.arange(ring.shape[-1]) * (2 * math.pi / ring.shape[-1])
+    angles = _directions(ring.shape[-1], ring.ndim - 1)
     return jnp.arctan2((ring * jnp.sin(angles)).sum(-1), (ring * jnp.cos(angles)).sum(-1))
+
+
+def _directions(units: int, axes: int) -> jax.Array:
+    """Returns the directions of the units of a ring, `[units]`, after some axes of size 1."""
+    return jnp.linspace(0, 2 * math.pi, units, endpoint=False).reshape((1,) * axes + (units,))

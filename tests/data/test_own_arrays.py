@@ -174,6 +174,8 @@ REFUSED = [
     (lambda: app.on_arrays(from_arrays(LIST, LABELS), valid=0.5, test=0.5), "leave something to learn from"),
     (lambda: app.on_arrays(from_arrays(LIST, LABELS), from_arrays(STEPS, LABELS), 0), "train has floating"),
     (lambda: app.on_arrays(from_arrays(LIST, LABELS - 1), 0, 0), "ys has the class -1"),
+    (lambda: app.on_arrays(from_arrays(LIST, LABELS + 2**30), 0, 0), "ys holds 1073741826: number its 3 classes or"),
+    (lambda: app.on_arrays(from_arrays([[2**30], [5]], [0, 1]), 0, 0), "xs holds 1073741824: number its 2 classes or"),
     (lambda: app.on_arrays(from_arrays(LIST, LABELS), 0, 0, outputs=2), "outputs=2, and ys has the class 2"),
 ]  # fmt: skip
 

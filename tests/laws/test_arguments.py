@@ -172,6 +172,7 @@ CALLS = {
     "data.write_vectors": {"path": "a", "words": ["a"], "table": np.eye(1)},
     "tasks.encode_words": {"text": "small"},
     "tasks.ideal_accuracy": {"coherence": 0.1, "length": 10, "noise": 1.0},
+    "tasks.right_response": {"output": np.ones(4), "wanted": np.ones(4)},
     "tasks.task_stream": {"task": tasks.adding(5), "batch_size": 2, "length": 0},
     "plotting.draw_against_truncation": {"lines": {"a": ([1], [0.1])}},
     "plotting.draw_alignment": {"weights": np.ones((1, 2)), "source": ["a", "b"], "target": ["c"]},
@@ -210,7 +211,7 @@ ELSEWHERE = {
     "dynamics": {"matrices"},
     "plotting": set(),
     "tasks": {n for n in tasks.__all__ if inspect.isfunction(getattr(tasks, n))}
-    - {"encode_words", "ideal_accuracy", "task_stream"},
+    - {"encode_words", "ideal_accuracy", "right_response", "task_stream"},
     "training": {"averaged", "spread"},
 }
 

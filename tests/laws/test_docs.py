@@ -136,7 +136,7 @@ def test_a_command_of_a_page_parses(command: Command, capsys, monkeypatch):
     if config.values.get("worker"):  # it asks its coordinator
         assert config.workdir
     elif isinstance(experiment, app.Study) and "experiment" in config.values:
-        if importable(config.experiment):
+        if importable(config.experiment) and not any("=mylab." in argument for argument in command.arguments):
             assert make_plan(config).points
     else:
         check_names(config, cells_of(module))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import _launching as launching  # noqa: F401  # finds the experiments
@@ -32,3 +33,9 @@ def test_a_flag_file_parses_and_its_names_are_known(path: Path):
         single.make_optimizer()
     for flag in ("workdir", "data_dir"):  # where things lie is another matter on every machine
         assert f"\n--{flag}" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "flags").glob("*.cfg")), ids=lambda p: p.stem)
+def test_a_flag_file_has_a_quick_form_that_says_what_it_reaches(path: Path):
+    quick = path if path.stem.endswith("_quick") else path.with_name(f"{path.stem}_quick.cfg")
+    assert re.search(r"^# Reaches [\w.]+ (below|above) [\d.]*\d\.$", quick.read_text(), re.M)

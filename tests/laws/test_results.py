@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -16,7 +17,7 @@ def script(name):
     return module
 
 
-TABLES, RECORD = script("tables"), script("record")
+TABLES, RECORD, QUICK = script("tables"), script("record"), script("quick")
 RUN = {
     "experiment": "experiments.copying",
     "cell": "lstm",
@@ -55,6 +56,14 @@ def test_every_recorded_run_is_on_a_page_and_of_committed_code(path):
     assert all(run["commit"] != "unknown" and (run.get("test") or run["found"]) for run in runs)
 
 
+def test_the_quick_form_of_a_flag_file_reached_its_point():
+    for run in (run for path in (RESULTS / "data").glob("quick.json") for run in json.loads(path.read_text())):
+        [row] = run["found"]["rows"]
+        assert QUICK.script_of(run["flags"]["file"]) == run["experiment"]
+        assert row["what"] == QUICK.point_of(run["flags"]["file"])[0]
+        assert QUICK.reached(row["value"], *QUICK.point_of(run["flags"]["file"])[1:]) and row["cpu"] < 3, row
+
+
 def test_a_row_is_the_mean_and_range_over_seeds(tmp_path, monkeypatch):
     runs = [RUN, RUN | {"seed": 1, "test": {"loss": 0.75}}, RUN | {"cell": "gru"}]
     data_of(tmp_path, monkeypatch, runs)
@@ -83,6 +92,18 @@ def test_a_table_of_entries_has_a_row_for_each_and_none_for_published_results(tm
         "",
     ]
     assert "| a | 1.50 | 0 |" in TABLES.table("one; found.nets", "name | error .2f | seed = run.seed d")
+
+
+def test_a_map_has_a_number_for_each_setting_of_a_cell():
+    settings = [
+        {"cell": c, "rate": r, "scale": "1", "score": len(c) * float(r)} for c in ("gru", "a") for r in ("10", "2")
+    ]
+    maps, across, up = TABLES.maps_of(
+        [*settings, {"cell": "a", "rate": "2", "scale": "3", "score": 7}], "rate", "scale"
+    )
+    assert (across, up) == (["2", "10"], ["1", "3"])
+    np.testing.assert_array_equal(maps["gru"], [[6, 30], [np.nan, np.nan]])
+    np.testing.assert_array_equal(maps["a"], [[2, 10], [7, np.nan]])
 
 
 def test_a_pivot_has_a_column_for_each_value(tmp_path, monkeypatch):

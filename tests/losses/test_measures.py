@@ -33,6 +33,10 @@ SENTENCES = {  # by conlleval's rules, worked out by hand
     "IOBES": ("B-PER I-PER E-PER S-LOC S-LOC", [("PER", 0, 3), ("LOC", 3, 4), ("LOC", 4, 5)]),
     "BILOU": ("B-PER L-PER U-LOC O", [("PER", 0, 2), ("LOC", 2, 3)]),
     "an end by itself": ("O E-PER E-PER I-PER", [("PER", 1, 2), ("PER", 2, 3), ("PER", 3, 4)]),
+    "one by itself in an open one": (
+        "B-PER U-PER I-PER S-PER",
+        [("PER", 0, 1), ("PER", 1, 2), ("PER", 2, 3), ("PER", 3, 4)],
+    ),
     "a kind with a hyphen": ("B-A-B I-A-B", [("A-B", 0, 2)]),
     "to the end": ("O B-PER I-PER", [("PER", 1, 3)]),
     "nothing": ("O O", []),
