@@ -7,13 +7,10 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rnnjax.base import UserError
 from rnnjax.runs._files import read_sealed, write_sealed
-
-if TYPE_CHECKING:
-    from rnnjax.runs._workdir import Workdir
 
 ENDED = "ended.json"
 
@@ -26,8 +23,16 @@ class Stopped(Exception):
     """The run was asked to stop and has been saved."""
 
 
+class _Folder(Protocol):
+    """What is needed of a workdir, whose own file imports this one."""
+
+    def file(self, name: str, /) -> Path: ...
+
+    def assert_there(self) -> None: ...
+
+
 @contextlib.contextmanager
-def noted_ending(workdir: Workdir) -> Iterator[None]:
+def noted_ending(workdir: _Folder) -> Iterator[None]:
     """Notes in ended.json how what happens inside the `with` block ends; a complete one leaves no file."""
     with contextlib.suppress(OSError):
         workdir.file(ENDED).unlink(missing_ok=True)
