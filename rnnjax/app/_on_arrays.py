@@ -82,7 +82,7 @@ def on_arrays(
     """
     parts = _split_parts(train, valid, test)
     known, name = _facts(parts, outputs), digest(parts)[:8]
-    learned = np.unique(_counted(parts["train"])) if known.classes and objective is None else ()
+    learned = np.unique(_counted(parts["train"])) if known.classes and objective is None else np.arange(0)
     if len(learned) == 1:
         raise UserError(f"ys: all examples to learn from are of the class {learned[0]}")
     values = common_flags(**defaults)
