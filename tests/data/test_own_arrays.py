@@ -96,6 +96,12 @@ def test_columns_of_pandas_in_any_order_and_sequences_in_cells():
     same(from_arrays(cells["x"], cells["y"]), from_arrays(LIST, LABELS))
 
 
+def test_a_length_goes_to_the_last_step_that_counts():
+    valid = np.array([[True, False, True, False], [False] * 4, [True] * 4])
+    made = data.Batch(rnnjax.Seq(np.ones((3, 4, 1)), valid), None)
+    assert data.lengths_of(made).tolist() == [3, 0, 4]
+
+
 def test_steps_of_mixed_sequences_keep_their_order():
     owner = np.random.default_rng(0).integers(0, 3, 300)  # enough that a sort which is not stable would mix them
     made = from_columns({"id": owner, "t": np.arange(300.0), "y": np.arange(300)}, ["t"], "y", by="id")

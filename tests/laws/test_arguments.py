@@ -223,6 +223,8 @@ def of_another_kind(value) -> dict[str, object]:
         return bad | {"a seed": 0, "floats": jnp.ones(2), "a text": "k", "several keys": jax.random.split(value, 3)}
     if isinstance(value, np.ndarray):
         texts = np.full(value.shape, "a")
+        if value.dtype.kind in "iu":
+            bad["33 bits"] = value.astype(np.int64) + 2**32
         bad["masked values"] = np.ma.masked_array(value, np.ones(value.shape, bool))
         return bad | {"a text": "x", "texts": texts, "complex": value.astype(complex), "rank": value[None, None]}
     if isinstance(value, bool | int):
