@@ -48,13 +48,18 @@ def check_array(what: str, value: Any, axes: str = "", holds: str = "real", some
     if not fits or (axes and array.ndim != rank) or (some and not array.size):
         form = f"{axes}{' ' * bool(axes)}{words}"
         raise ValueError(f"{what} is an array {form}, got {'masked ' * masked}{describe_value(value)}")
-    if (wide := _beyond_32_bits(array)) is not None:
+    if (wide := beyond_32_bits(array)) is not None:
         raise ValueError(f"{what} holds {wide}, and integers have 32 bits here")
     return array
 
 
-def _beyond_32_bits(array: Any) -> int | None:
-    """Returns an integer of an array of NumPy that JAX would wrap around, if it has 32 bits and there is one."""
+def beyond_32_bits(array: Any) -> int | None:
+    """Returns an integer of an array of NumPy that JAX would wrap around; None if all fit.
+
+    Example:
+      >>> beyond_32_bits(np.array([7, 2**32 + 1])), beyond_32_bits(np.array([7]))
+      (4294967297, None)
+    """
     wide = isinstance(array, np.ndarray | np.generic) and array.dtype.kind in "iu" and array.dtype.itemsize > 4
     if not wide or not array.size or jax.config.jax_enable_x64:
         return None

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from rnnjax.base._arguments import beyond_32_bits
 from rnnjax.base._shapes import (
     LONGEST,
     features_of,
@@ -67,7 +68,9 @@ def _check_numbers(x: _PyTree) -> None:
 
 
 def check_inputs(cell: _Cell, x: _PyTree) -> None:
-    """Refuses integers and complex numbers where params or a carry would be of that kind too."""
+    """Refuses integers and complex numbers where params or a carry would be of that kind too, and beyond 32 bits."""
+    for wide in filter(None, map(beyond_32_bits, jax.tree.leaves(x))):
+        raise ValueError(f"x holds {wide}, and integers have 32 bits here")
     if _trying.get() or not has_no_floats(x) or _holds_floats(cell, x) is not False:
         return
     if _holds_floats(cell, _changed(x, 0, False, True)):

@@ -276,3 +276,13 @@ def test_symbols_that_are_no_integers(cell, dtype):
     params = jax.eval_shape(cell.init, KEY, jnp.arange(3))
     with pytest.raises(TypeError, match=rf"takes integers, got {jnp.dtype(dtype).name}"):
         traced(unroll(cell), jnp.zeros(3, dtype), params)
+
+
+@pytest.mark.parametrize("cell", [one_hot(4), embed(4, 2), unroll(one_hot(4)), unroll(stack(embed(4, 2), gru(3)))])
+def test_a_symbol_beyond_32_bits_is_refused(cell):
+    """JAX would wrap it around: 2^32 + 1 was the symbol 1."""
+    symbols = np.array([1, 3]) if str(cell).startswith("unroll") else np.int64(1)
+    params = cell.init(KEY, symbols)
+    run(cell, params, symbols)
+    with pytest.raises(ValueError, match="x holds 4294967297, and integers have 32 bits here"):
+        run(cell, params, symbols + 2**32)
