@@ -61,7 +61,7 @@ def beyond_32_bits(array: Any) -> int | None:
       (4294967297, None)
     """
     wide = isinstance(array, np.ndarray | np.generic) and array.dtype.kind in "iu" and array.dtype.itemsize > 4
-    if not wide or not array.size or jax.config.jax_enable_x64:
+    if not wide or not array.size or jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype:
         return None
     ends = int(array.min()), int(array.max())
     return next((n for n in ends if not -(2**31) <= n < 2**31), None)
