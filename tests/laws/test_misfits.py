@@ -18,6 +18,7 @@ from rnnjax import (
     bidirectional,
     embed,
     gru,
+    last,
     linear,
     lstm,
     one_hot,
@@ -276,3 +277,11 @@ def test_symbols_that_are_no_integers(cell, dtype):
     params = jax.eval_shape(cell.init, KEY, jnp.arange(3))
     with pytest.raises(TypeError, match=rf"takes integers, got {jnp.dtype(dtype).name}"):
         traced(unroll(cell), jnp.zeros(3, dtype), params)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_last_of_a_last(marked):
+    xs = Seq(jnp.ones((T, D)), jnp.ones(T, bool)) if marked else jnp.ones((T, D))
+    for once in (last(unroll(lstm(H))), bidirectional(lstm(H), last=True)):
+        traced(once, xs)
+        refused(last(once), xs, match=rf"output is \[\d+\] for a window of {T} steps")
