@@ -20,7 +20,7 @@ from rnnjax.app._trained_network import TrainedNetwork
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
 from rnnjax.runs._files import folder_given
-from rnnjax.runs._flags_file import flag_value, read_flags
+from rnnjax.runs._flags_file import flag_value, is_study, read_flags
 from rnnjax.runs._kept import kept_arrays, kept_place
 from rnnjax.runs._summary import read_summary
 from rnnjax.runs._workdir import read_records
@@ -226,6 +226,6 @@ def _flags_of(path: Path) -> dict[str, str]:
     """Returns the flags in the flags.cfg of a run, by name."""
     check_is_run(path)
     flags = read_flags(path / "flags.cfg", ())
-    if "experiment" in flags and "grid" in flags:
+    if is_study(flags):
         raise UserError(f"{path} is a study: load_study({os.fspath(path)!r})")
     return flags

@@ -80,6 +80,16 @@ def read_flags(path: Path, names: Collection[str]) -> dict[str, str]:
     return lines
 
 
+def is_study(flags: Mapping[str, str]) -> bool:
+    """Returns whether flags are those of a study: of members drawn from grids or a space.
+
+    Example:
+      >>> is_study({"experiment": "--experiment=adding", "trials": "--trials=8"}), is_study({"cell": "--cell=gru"})
+      (True, False)
+    """
+    return {"experiment", "trials"} <= set(flags)
+
+
 def _name(line: str, names: Collection[str]) -> str:
     """Returns the flag of a line: --name=value, --name or --noname."""
     name, equals, _ = line.removeprefix("--").partition("=")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from rnnjax.app._experiment import check_experiment
 from rnnjax.base import UserError
 from rnnjax.runs import Checkpoints
 from rnnjax.runs._files import folder_given
-from rnnjax.runs._flags_file import read_flags
+from rnnjax.runs._flags_file import is_study, read_flags
 from rnnjax.runs._leaves import DamagedError
 from rnnjax.runs._summary import read_summary
 from rnnjax.studies._main import EXPERIMENT
@@ -33,13 +34,12 @@ class TrainedStudy:
     Example: see `load_study`.
       >>> TrainedStudy("nowhere")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
+      rnnjax.base.UserError: nowhere is not a study: there is no such folder
     """
 
     def __init__(self, path: str | os.PathLike[str], experiment: Experiment | None = None) -> None:
         folder = folder_given("load_study", path)
-        if not (folder / "members.jsonl").exists():
-            raise UserError(f"{folder} is not a study: it has no members.jsonl")
+        _check_is_study(folder)
         self.path, self._given = folder.absolute(), experiment
         self._lines = read_flags(self.path / "flags.cfg", ())
         rows = Results(self.path, [], repair=False).rows
@@ -175,7 +175,7 @@ def load_study(path: str | os.PathLike[str], experiment: Experiment | None = Non
     Example:
       >>> load_study("nowhere")
       Traceback (most recent call last):
-      rnnjax.base.UserError: nowhere is not a study: it has no members.jsonl
+      rnnjax.base.UserError: nowhere is not a study: there is no such folder
     """
     if experiment is not None:
         check_experiment("load_study", experiment)
@@ -188,3 +188,16 @@ def _column(values: list[Any]) -> np.ndarray:
         return np.array([np.nan if value is None or value == "" else float(value) for value in values])
     except (TypeError, ValueError):
         return np.array(["" if value is None else str(value) for value in values])
+
+
+def _check_is_study(folder: Path) -> None:
+    """Refuses a folder without finished members, and says what it is instead."""
+    if (folder / "members.jsonl").exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a study: there is no such folder")
+    if not (folder / "flags.cfg").exists():
+        raise UserError(f"{folder} is not a study: it has no members.jsonl")
+    if is_study(read_flags(folder / "flags.cfg", ())):
+        raise UserError(f"{folder} has no finished members yet")
+    raise UserError(f"{folder} is a run: load_run({os.fspath(folder)!r})")

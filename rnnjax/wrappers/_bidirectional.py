@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from rnnjax.base import Cell, PyTree, Seq, unroll, with_step, without_marks, wrapper
 from rnnjax.base._cell import split
 from rnnjax.base._pytrees import concatenate
-from rnnjax.base._seq import keys_along_time, with_marks_of
+from rnnjax.base._seq import keys_along_time, num_steps, with_marks_of
 
 
 class Directions(NamedTuple):
@@ -86,6 +86,9 @@ def last(cell: Cell) -> Cell:
 
     For both directions use `bidirectional(..., last=True)`.
 
+    Raises:
+      ValueError: the cell has a single output for a window, as one has that is wrapped already.
+
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> xs = rnnjax.Seq(jnp.ones((12, 3)), valid=jnp.arange(12) < 5)
@@ -96,6 +99,15 @@ def last(cell: Cell) -> Cell:
 
     def step(w: PyTree, carry: PyTree, xs: PyTree, key: jax.Array | None = None) -> tuple[PyTree, PyTree]:
         carry, ys = cell.step(w, carry, xs, key)
+        _check_is_window(ys, num_steps(xs))
         return carry, _end_output(ys)
 
     return with_step(cell, step)
+
+
+def _check_is_window(ys: PyTree, steps: int) -> None:
+    """Refuses the output of a single step, whose features would be taken for time."""
+    for y in jax.tree.leaves(without_marks(ys)):
+        if y.ndim < 2 and y.shape != (steps,):
+            found = f"{list(y.shape)} for a window of {steps} steps"
+            raise ValueError(f"last: the cell's output is {found}, one step already: leave this last out")

@@ -229,7 +229,8 @@ def test_a_folder_that_is_no_run(tmp_path):
     assert "it has no flags.cfg" in refusal(lambda: rnnjax.load_run(tmp_path))
     (tmp_path / "file").write_text("")
     assert "is not a run" in refusal(lambda: rnnjax.load_run(tmp_path / "file"))
-    assert "is not a study" in refusal(lambda: rnnjax.load_study(tmp_path))
+    assert "is not a study: it has no members.jsonl" in refusal(lambda: rnnjax.load_study(tmp_path))
+    assert "is not a study: there is no such folder" in refusal(lambda: rnnjax.load_study(tmp_path / "nowhere"))
 
 
 NO_FOLDERS = [None, 3, ["runs"], b"runs", "a\0b", True, 2.5, np.arange(99)]
@@ -285,6 +286,7 @@ def test_several_cells_are_several_runs(tmp_path):
     assert list(runs) == ["gru", "lstm"]
     assert all(run.evaluate() == run.summary["test"] and run.config.cell == name for name, run in runs.items())
     assert list(rnnjax.load_runs(tmp_path / "run" / "lstm")) == ["lstm"]
+    assert "lstm is a run: load_run(" in refusal(lambda: rnnjax.load_study(tmp_path / "run" / "lstm"))
 
 
 def test_a_language_model_writes_as_its_run_did(written):

@@ -18,6 +18,7 @@ from rnnjax import (
     bidirectional,
     embed,
     gru,
+    last,
     linear,
     lstm,
     one_hot,
@@ -286,3 +287,11 @@ def test_a_symbol_beyond_32_bits_is_refused(cell):
     run(cell, params, symbols)
     with pytest.raises(ValueError, match="x holds 4294967297, and integers have 32 bits here"):
         run(cell, params, symbols + 2**32)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_last_of_a_last(marked):
+    xs = Seq(jnp.ones((T, D)), jnp.ones(T, bool)) if marked else jnp.ones((T, D))
+    for once in (last(unroll(lstm(H))), bidirectional(lstm(H), last=True)):
+        traced(once, xs)
+        refused(last(once), xs, match=rf"output is \[\d+\] for a window of {T} steps")
