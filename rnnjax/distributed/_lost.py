@@ -1,13 +1,15 @@
-"""One line instead of a native abort: JAX's runtime ends a process that has lost process 0 by `abort`, with a stack."""
+"""One line instead of a native abort: JAX's runtime ends a process that has lost another by `abort`, with a stack."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 _kept: list[Any] = []  # what C code points to must not be collected
 
@@ -26,11 +28,17 @@ def instead_of_abort(end: Callable[[], None]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    sys.stderr = _line_by_line(words)
+    sys.stderr = _Words(io.FileIO(words, "w"), encoding="utf-8", errors="backslashreplace", write_through=True)
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda signum: end())
     _kept.append(handler)
     ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
 
 
-def _line_by_line(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+class _Words(io.TextIOWrapper):
+    """Standard error, which drops what cannot be written."""
+
+    def write(self, text: str, /) -> int:
+        """Writes the text, or drops it."""
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)

@@ -24,6 +24,9 @@ from rnnjax.distributed._lost import instead_of_abort
 
 _T = TypeVar("_T")
 _FAILURE = "rnnjax/failure"
+_ONE_IS_LOST = (
+    "a process of this run is lost; the same command, given to all of them, continues from the last checkpoint"
+)
 _LOST = re.compile("gloo|nccl|coordination|unavailable|deadline|connection|socket|heartbeat|barrier", re.IGNORECASE)
 
 _SETTINGS = ("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset",
@@ -64,6 +67,7 @@ def start(
     impatient = threading.Timer(lost_after, _give_up, (lost_after, name))
     impatient.daemon = True
     impatient.start()
+    instead_of_abort(lambda: _aborted(name))
     try:
         jax.distributed.initialize(
             **arguments,
@@ -78,7 +82,6 @@ def start(
         impatient.cancel()
     if not is_leader():
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        instead_of_abort(lambda: _aborted(name))
     thread = threading.Thread(target=_exit_when_others_fail, args=(name,), daemon=True)
     _watching.append(thread)
     thread.start()
@@ -204,9 +207,7 @@ def what_happened(error: BaseException) -> str | None:
     """Returns the message for an exception caused by the loss of another process; None for any other exception."""
     if not _LOST.search(str(error)):
         return None
-    return _told(300) or (  # a failing process reports before its connections break
-        "a process of this run is lost; the same command, given to all of them, continues from the last checkpoint"
-    )
+    return _told(300) or _ONE_IS_LOST  # a failing process reports before its connections break
 
 
 def _client() -> Any:
@@ -238,9 +239,11 @@ def _exit_when_others_fail(name: str) -> None:
 
 
 def _aborted(name: str) -> None:
-    """Says that process 0 is lost, unless another thread is saying something."""
+    """Says what JAX's runtime met, unless another thread is saying something."""
     if _speaking.acquire(blocking=False):
-        _end("", name)
+        if not _watching:
+            _end("the processes did not come together: two have one number, or the port is in use", name)
+        _end(_ONE_IS_LOST if is_leader() else "", name)
     time.sleep(3.0)
     os._exit(1)
 

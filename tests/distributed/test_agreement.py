@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
-from test_distributed import TOY, ended, ours, processes
+from test_distributed import TOY, ended, newest, ours, processes
 
 pytestmark = pytest.mark.slow
 
@@ -42,3 +45,19 @@ def test_a_process_that_never_comes_is_one_line(tmp_path, alone):
     group[1 - alone].kill()
     status, _, said = ended(group)[alone]
     assert status == 1 and len(ours(said)) == 1 and "did not come together in 4 seconds" in ours(said)[0]
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_process_that_is_frozen_ends_all_with_one_line(tmp_path, frozen):
+    flags = ["--num_steps=1000000", "--checkpoint_every=10", "--lost_after=20", f"--workdir={tmp_path / 'run'}"]
+    group = processes(2, "adding", *TOY, *flags)
+    while newest(tmp_path / "run") < 10:
+        assert group[0].poll() is None
+        time.sleep(0.05)
+    group[frozen].send_signal(signal.SIGSTOP)
+    left = group[1 - frozen]
+    _, said = left.communicate(timeout=100)
+    group[frozen].kill()
+    group[frozen].communicate()
+    assert left.returncode == 1 and len(ours(said)) == 1 and "is lost" in ours(said)[0]
+    assert "stack trace" not in said and "coordination_service" not in said
