@@ -33,7 +33,7 @@ FLAGS = app.study_flags(cell="gru", hidden_size="12")
 flags.DEFINE_list("tasks", ["copying", "adding", "dyck"], "Tasks to train on.", flag_values=FLAGS)
 flags.DEFINE_list("rules", ["bptt", "tbptt", "rtrl", "snap1", "uoro", "pes"], "Rules to compare.", flag_values=FLAGS)
 flags.DEFINE_list("windows", ["1", "4", "8"], "Steps between updates; each divides --length.", flag_values=FLAGS)
-flags.DEFINE_integer("length", 16, "Steps per sequence, at least 6.", 6, flag_values=FLAGS)
+flags.DEFINE_integer("length", 16, "Steps per sequence, at least 9.", 9, flag_values=FLAGS)
 flags.DEFINE_integer("sequences", 24000, "Sequences to read.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 16, "Sequences that are read in parallel.", 1, flag_values=FLAGS)
 flags.DEFINE_list(
@@ -59,7 +59,7 @@ class Problem(NamedTuple):
 
 TASKS = {
     "copying": Problem(
-        lambda n: tasks.copying(n - 4, 2, 2), (rnnjax.one_hot(4),), 3, losses.classify, "copying (nats a step)"
+        lambda n: tasks.copying(n - 8, 4, 2), (rnnjax.one_hot(4),), 3, losses.classify, "copying (nats a step)"
     ),
     "adding": Problem(tasks.adding, (), 1, losses.regress, "adding (squared error)"),
     "dyck": Problem(lambda n: tasks.dyck(n, 2, 4), (rnnjax.one_hot(4),), 3, losses.classify, "brackets (nats a step)"),

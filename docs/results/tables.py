@@ -235,7 +235,7 @@ def pictures(page: str) -> list[Path]:
 def maps_of(settings: list[Record], x: str, y: str) -> tuple[dict[str, Any], list[str], list[str]]:
     """Returns the scores of settings as a map for each cell, nan where there is none, and the values of both flags."""
     across, up = (sorted({setting[flag] for setting in settings}, key=float) for flag in (x, y))
-    found = {(s["cell"], s[x], s[y]): s["score"] for s in settings}
+    found = {(s["cell"], s[x], s[y]): s["score"] for s in settings if s["score"] is not None}
     cells = sorted({setting["cell"] for setting in settings})
     scores = {c: [[found.get((c, a, b), float("nan")) for a in across] for b in up] for c in cells}
     return scores, across, up

@@ -43,7 +43,7 @@ def test_flags_that_train_nothing_are_refused(flag, message, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_what_was_measured_is_kept(tmp_path, capsys):
-    toy = ["--tasks=adding", "--rules=bptt,tbptt", "--windows=4", "--length=8", "--sequences=8", "--batch_size=4"]
+    toy = ["--tasks=adding", "--rules=bptt,tbptt", "--windows=4", "--length=12", "--sequences=8", "--batch_size=4"]
     toy += ["--hidden_size=2", "--learning_rates=0.1", "--seeds=2", f"--workdir={tmp_path}"]
     assert launch("rules", *toy) == 0
     first = json.loads((tmp_path / "summary.json").read_text())["rows"]
