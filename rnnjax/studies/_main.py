@@ -144,6 +144,8 @@ def _run(configs: dict[str, app.Config], workdir: Workdir) -> None:
     batch = config.member_batch or (total if config.pbt else 0)
     options = Options(config.strategy, batch, config.halving, config.rung)
     writer = make_writers(["jsonl", "tensorboard"], workdir, len(results.rows))
+    if results.rows:
+        results.write_csv()  # killed between members.jsonl and results.csv
     written = max((record["step"] for record in workdir.records()), default=0)
     display = Display(results, total, total * steps, done)
     with signals() as heard, contextlib.closing(writer), display:

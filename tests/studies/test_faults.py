@@ -8,6 +8,7 @@ import csv
 import errno
 import io
 import os
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -112,6 +113,18 @@ def test_members_that_were_written_and_no_more(whole, tmp_path, cache, monkeypat
     for ours, theirs in lines:
         assert len(ours.read_bytes().splitlines()) == len(theirs.read_bytes().splitlines()) == 2
     assert not (tmp_path / "run" / "packs").exists()
+
+
+@pytest.mark.parametrize("left", [0, 100, None])
+def test_a_table_that_lacks_rows_is_made_again(left, whole, tmp_path, cache):
+    shutil.copytree(whole, tmp_path / "run")
+    table = tmp_path / "run" / "results.csv"
+    if left is None:  # killed after the last line of members.jsonl
+        table.unlink()
+    else:
+        table.write_bytes(table.read_bytes()[:left])
+    assert launch("sweep", *STUDY, cache, f"--workdir={tmp_path / 'run'}") == 0
+    assert rows(tmp_path / "run") == rows(whole)
 
 
 def test_a_flipped_score_is_found(whole, tmp_path, cache, capsys):
