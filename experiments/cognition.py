@@ -2,22 +2,28 @@
 
 By default a GRU and a leaky network integrate one of two streams of evidence, as a context says. Look at the
 psychometric curve: choices against evidence, beside those of the best observer; and, for context, against the evidence
-that is to be ignored. With `--task=twenty_tasks` one network learns twenty tasks, and each has its accuracy.
+that is to be ignored. Then look at the line attractors, one in each context: slow points along which the network keeps
+its evidence, and how far each stream moves the state along them. With `--task=twenty_tasks` one network learns twenty
+tasks, and each has its accuracy.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 import rnnjax
 from experiments._shared import twenty
-from rnnjax import app, losses, tasks
+from experiments._shared.line_attractors import Line, draw, find_line
+from rnnjax import app, dynamics, losses, tasks
+from rnnjax.base import PyTree
 from rnnjax.plotting import Run, draw_curves, save
 from rnnjax.runs import print_table
 from rnnjax.tasks import Task, task_stream
@@ -91,6 +97,16 @@ flags.DEFINE_integer("step", 100, "Milliseconds between two inputs of twenty_tas
 flags.DEFINE_integer("directions", 8, "Directions of delayed_match and anti_reach.", 2, flag_values=FLAGS)
 flags.DEFINE_float("gap", 0.2, "Difference of the two values of delayed_comparison.", 0, flag_values=FLAGS)
 flags.DEFINE_integer(
+    "starts",
+    100,
+    "Starts of the search for line attractors in context_integration; 0: no search.",
+    0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "tolerance", 0.01, "How far a step may move a slow point, as a share of the states' spread.", 0, flag_values=FLAGS
+)
+flags.DEFINE_integer(
     "trials",
     1000,
     "Trials for each point of the psychometric curve, or for each of the twenty tasks.",
@@ -98,7 +114,13 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 
+SHOWN = 50  # trials of each evidence in the search for line attractors
 EVIDENCE = [-c for c in reversed(tasks.COHERENCES)] + list(tasks.COHERENCES)
+
+
+def network(config: app.Config) -> rnnjax.Cell:
+    """Returns a network from an input to an answer."""
+    return rnnjax.stack(config.layers(), rnnjax.linear(TASKS[config.task].answers(config)))
 
 
 def build(config: app.Config) -> app.Setup:
@@ -106,7 +128,7 @@ def build(config: app.Config) -> app.Setup:
     kind = TASKS[config.task]
     task = kind.make(config)
     return app.Setup(
-        cell=rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(kind.answers(config)))),
+        cell=rnnjax.unroll(network(config)),
         objective=kind.objective,
         train=task_stream(task, config.batch_size),
         valid=task_stream(task, config.batch_size, config.eval_batches),
@@ -137,7 +159,8 @@ def finish(result: app.Result) -> dict[str, Any]:
     title = f"{config.cell}: {config.task.replace('_', ' ')}"
     save(path, draw_curves(lines, xlabel="evidence of a step", ylabel="share of choices of 1", title=title, log=False))
     print(f"psychometric curve: {path}")
-    return {"psychometric": {"evidence": EVIDENCE} | found}
+    more = lines_of_contexts(result) if config.task == "context_integration" and config.starts else {}
+    return {"psychometric": {"evidence": EVIDENCE} | found} | more
 
 
 def choices(result: app.Result, task: Task) -> float:
@@ -147,7 +170,59 @@ def choices(result: app.Result, task: Task) -> float:
     return float((np.asarray(logits).argmax(-1) == 1).mean())
 
 
-EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("trials",), description=__doc__)
+def lines_of_contexts(result: app.Result) -> dict[str, Any]:
+    """Finds, prints and draws the line attractor of each context."""
+    config, cell, params = result.config, network(result.config), result.params
+    key = jax.random.fold_in(jax.random.key(config.seed), 2)
+    lines: dict[str, Line] = {}
+    means: dict[str, np.ndarray] = {}
+    rows = []
+    for context, name in enumerate(("motion counts", "colour counts")):
+        x = jnp.concatenate([jnp.zeros(2), jax.nn.one_hot(context, 2), jnp.zeros(1)])
+        states = states_by_evidence(cell, params, config, context, key)
+        advance = dynamics.as_map(cell, params, x)[0]
+        visited = states[:, :, 1:].reshape(-1, states.shape[-1])
+        starts = jax.random.choice(key, visited, (config.starts,), axis=0)
+        ends = states[:, :, -1].mean(1)
+        line = find_line(advance, x, starts, config.tolerance, np.asarray(ends[-1] - ends[0]))
+        if line is None:
+            print(f"{config.cell}, {name}: fewer than three slow points; a larger --tolerance takes faster ones")
+            continue
+        lines[name], means[name] = line, np.asarray(states.mean(1))
+        rows.append(
+            {
+                "context": name,
+                "points": len(line.points),
+                "on one line": line.share,
+                "nearest to 1": float(np.median(line.slowest)),
+                "next": float(np.median(line.next)),
+                "moved by what counts": float(line.push[context]),
+                "by the other": float(line.push[1 - context]),
+            }
+        )
+    if rows:
+        print_table(rows, title=f"\n{config.cell}: slow points without evidence, and the eigenvalues there")
+        path = Path(result.summary["workdir"]) / f"lines.{config.picture}"
+        draw(path, lines, means, EVIDENCE, f"{config.cell}, {config.hidden_size} units")
+        print(f"line attractors: {path}")
+    return {"lines": rows}
+
+
+def states_by_evidence(
+    cell: rnnjax.Cell, params: PyTree, config: app.Config, context: int, key: jax.Array
+) -> jax.Array:
+    """Returns the states of trials of one context while evidence is shown, `[evidence, trials, T + 1, N]`."""
+    noise = config.sigma * jax.random.normal(key, (len(EVIDENCE), SHOWN, config.length, 2))
+    other = jax.random.choice(jax.random.fold_in(key, context), jnp.array(EVIDENCE), noise.shape[:2])
+    own = jnp.broadcast_to(jnp.array(EVIDENCE)[:, None], noise.shape[:2])
+    streams = jnp.stack([own, other] if context == 0 else [other, own], axis=-1)[:, :, None] + noise
+    rest = jnp.broadcast_to(jnp.append(jax.nn.one_hot(context, 2), 0.0), (*noise.shape[:3], 3))
+    xs = jnp.concatenate([streams, rest], axis=-1)
+    run = jax.vmap(jax.vmap(lambda x: dynamics.trajectory(cell, params, x)[1]))
+    return jax.jit(run)(xs)
+
+
+EXPERIMENT = app.Experiment(build, FLAGS, finish=finish, free=("trials", "starts", "tolerance"), description=__doc__)
 
 if __name__ == "__main__":
     app.main(EXPERIMENT)

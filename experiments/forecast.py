@@ -1,6 +1,7 @@
 """Forecasts of a chaotic system: a network learns the map of a system from its states and then runs by itself.
 
-It trains to predict the next state on orbits of the Henon map, the gingerbread map or the Lorenz system (`--system`).
+It trains to predict the next state on orbits of the Henon map, the gingerbread map, the Lorenz system or the 40 numbers
+of Lorenz-96 (`--system`). With `--ridge` the readout is then fitted in closed form, as for a reservoir (`--cell=esn`).
 Look at how many steps its own orbit stays close to the true one, and at its Lyapunov exponents beside those of the
 system.
 """
@@ -16,8 +17,9 @@ import numpy as np
 from absl import flags
 
 import rnnjax
-from rnnjax import app, dynamics, losses, tasks
+from rnnjax import app, cells, dynamics, losses, tasks
 from rnnjax.app import resolve
+from rnnjax.base import PyTree, UserError
 from rnnjax.data import Batch
 from rnnjax.tasks import task_stream
 
@@ -32,12 +34,16 @@ FLAGS = app.common_flags(
     eval_every=2000,
     log_every=200,
 )
-flags.DEFINE_string("system", "henon", "The system: henon, gingerbread, lorenz.", flag_values=FLAGS)
+flags.DEFINE_string("system", "henon", "The system: henon, gingerbread, lorenz, lorenz96.", flag_values=FLAGS)
 flags.DEFINE_integer("length", 30, "Steps per sequence.", 2, flag_values=FLAGS)
 flags.DEFINE_integer("free", 60, "Steps that the trained network runs by itself.", 1, flag_values=FLAGS)
+flags.DEFINE_float(
+    "ridge", None, "Penalty with which the readout is fitted in closed form after the training.", 0, flag_values=FLAGS
+)
 
 BURN = 200  # steps to reach the attractor
 ORBITS = 200  # orbits to forecast
+FITTED, FITTED_STEPS = 16, 1000  # orbits for a readout in closed form, and their steps
 SPECTRA = 16  # of them, whose ends start the runs for the network's own exponents
 
 
@@ -69,6 +75,7 @@ SYSTEMS = {
     "lorenz": System(
         repeated(dynamics.rk4(dynamics.lorenz, 0.02), 5), (1.0, 1.0, 20.0), (0.0, 0.0, 23.5), (7.9, 9.0, 8.6), 0.0906
     ),
+    "lorenz96": System(dynamics.rk4(dynamics.lorenz96, 0.05), (8.0,) * 40, (2.34,) * 40, (3.64,) * 40, 0.084),
 }
 
 
@@ -110,20 +117,36 @@ def build(config: app.Config) -> app.Setup:
     )
 
 
+def readout_by_ridge(config: app.Config, params: PyTree) -> PyTree:
+    """Returns the params of `network` with a readout of least squared error on orbits of their own."""
+    system, layers = resolve("system", config.system, SYSTEMS), config.layers()
+
+    def states(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        xs = orbits(system, key, config.length + FITTED_STEPS + 1)
+        return rnnjax.run(layers, params[0], xs[:-1])[1][config.length :], xs[config.length + 1 :]
+
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2), FITTED)
+    readout = cells.ridge(*jax.jit(jax.vmap(states))(keys), config.ridge)
+    if not all(np.isfinite(np.asarray(a)).all() for a in jax.tree.leaves(readout)):
+        raise UserError(f"--ridge={config.ridge:g}: states of the network depend on each other; a larger one is wanted")
+    return (params[0], readout)
+
+
 def finish(result: app.Result) -> dict[str, Any]:
     """Reports how long the network's own orbit is accurate, beside a forecast that repeats the last state."""
     config = result.config
     system, cell = resolve("system", config.system, SYSTEMS), network(config)
+    params = result.params if config.ridge is None else readout_by_ridge(config, result.params)
 
     def held(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         states = orbits(system, key, config.length + config.free)
         known, truth = states[: config.length], states[config.length :]
-        alone = dynamics.free_run(cell, result.params, known, config.free)
+        alone = dynamics.free_run(cell, params, known, config.free)
         still = jnp.broadcast_to(known[-1], truth.shape)
         return dynamics.valid_time(alone, truth), dynamics.valid_time(still, truth)
 
     def rates(key: jax.Array) -> jax.Array:
-        f, start = dynamics.left_alone(cell, result.params, orbits(system, key, config.length))
+        f, start = dynamics.left_alone(cell, params, orbits(system, key, config.length))
         return dynamics.lyapunov(f, start, 2000, 200, count=len(system.start))
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), ORBITS)

@@ -13,7 +13,17 @@ from rnnjax.dynamics._lyapunov import cell_lyapunov, lyapunov
 from rnnjax.dynamics._points import Points, fixed_points
 from rnnjax.dynamics._probes import memory_capacity, memory_curve
 from rnnjax.dynamics._products import activation_bound, jacobian_bound, jacobians, spectra
-from rnnjax.dynamics._systems import bifurcation, gingerbread, henon, logistic, lorenz, mackey_glass, orbit, rk4
+from rnnjax.dynamics._systems import (
+    bifurcation,
+    gingerbread,
+    henon,
+    logistic,
+    lorenz,
+    lorenz96,
+    mackey_glass,
+    orbit,
+    rk4,
+)
 from rnnjax.dynamics._unfolding import Graph, unfold
 
 __all__ = [
@@ -36,6 +46,7 @@ __all__ = [
     "left_alone",
     "logistic",
     "lorenz",
+    "lorenz96",
     "loss_flow",
     "lyapunov",
     "mackey_glass",

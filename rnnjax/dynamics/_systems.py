@@ -74,6 +74,28 @@ def lorenz(h: jax.Array) -> jax.Array:
     return jnp.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
 
 
+def lorenz96(h: jax.Array) -> jax.Array:
+    """The vector field of the Lorenz-96 system on `[N]` with the forcing 8; `rk4(lorenz96, dt)` turns it into a map.
+
+        x_i' = (x_{i+1} - x_{i-2}) x_{i-1} - x_i + 8,  the indices around a circle
+
+    With 40 numbers its largest Lyapunov exponent is about 1.7 in its unit of time, which stands for five days.
+
+    Example: where all numbers are 8, nothing moves.
+      >>> import jax.numpy as jnp
+      >>> print(lorenz96(jnp.full(4, 8.0)), float(lorenz96(jnp.array([1.0, 2.0, 0.0, -3.0]))[0]))
+      [0. 0. 0. 0.] 1.0
+
+    Raises:
+      ValueError: there are fewer than four numbers.
+
+    Reference: Lorenz, Predictability: a problem partly solved, 1996.
+    """
+    if check_array("lorenz96: h", h, "[N]").shape[0] < 4:
+        raise ValueError(f"lorenz96: h is an array [N] of at least 4 real numbers, got {describe_value(h)}")
+    return (jnp.roll(h, -1) - jnp.roll(h, 2)) * jnp.roll(h, 1) - h + 8
+
+
 def rk4(field: _System, dt: float) -> _System:
     """Returns the map of one classical Runge-Kutta step of dh/dt = field(h).
 

@@ -25,6 +25,7 @@ from rnnjax.dynamics import (
     jacobian_bound,
     jacobians,
     lorenz,
+    lorenz96,
     loss_flow,
     lyapunov,
     mackey_glass,
@@ -190,6 +191,17 @@ def test_known_exponents_of_maps():
     chaos = jax.jit(lambda h: lyapunov(gingerbread, h, 400_000, 100))
     np.testing.assert_allclose(chaos(jnp.array([0.5, 3.7])), [0.075, -0.075], rtol=0.05)
     np.testing.assert_allclose(chaos(jnp.array([0.1, 0.1])), [0, 0], atol=1e-4)
+
+
+def test_lorenz_96_goes_around_a_circle_and_its_advection_keeps_the_energy():
+    x = np.random.default_rng(0).normal(size=7)
+    want = [(x[(i + 1) % 7] - x[i - 2]) * x[i - 1] - x[i] + 8 for i in range(7)]
+    found = np.asarray(lorenz96(jnp.asarray(x, jnp.float32)))
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    assert abs(x @ (found + x - 8)) < 1e-4
+    np.testing.assert_allclose(lorenz96(jnp.roll(jnp.asarray(x, jnp.float32), 3)), np.roll(want, 3), atol=1e-5)
+    with pytest.raises(ValueError, match="at least 4"):
+        lorenz96(jnp.ones(3))
 
 
 def test_known_exponents_of_lorenz():

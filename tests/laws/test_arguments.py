@@ -92,6 +92,7 @@ CALLS = {
     "dynamics.left_alone": {"cell": CELL, "params": PARAMS, "xs": XS},
     "dynamics.logistic": {"r": 2.0},
     "dynamics.lorenz": {"h": np.ones(3)},
+    "dynamics.lorenz96": {"h": np.ones(5)},
     "dynamics.loss_flow": {"loss": total, **OF_CELL},
     "dynamics.lyapunov": {"f": jnp.tanh, "h": ONE, "steps": 5, "discard": 1, "dt": 1.0, "every": 1, "count": 1},
     "dynamics.mackey_glass": {"delay": 17.0, "dt": 0.1},
