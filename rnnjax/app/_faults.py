@@ -36,11 +36,13 @@ def fault(error: BaseException, files: Collection[str] = ()) -> str:
 def named_faults(flags: dict[str, str]) -> Iterator[None]:
     """Turns an error that arises in a module that an import path names into one line with its file and line.
 
+    What does not fit together is told in one line too, if an import path is there to blame.
+
     Args:
       flags: values by flag, of which those with a colon are import paths.
 
     Raises:
-      UserError: in place of any error from such a module.
+      UserError: in place of any error from such a module, and of a ValueError or TypeError beside one.
     """
     try:
         yield
@@ -55,6 +57,9 @@ def named_faults(flags: dict[str, str]) -> Iterator[None]:
             files = _files({flag: value})
             if files and _innermost_place(error, files):
                 raise UserError(f"--{flag}={value}: {fault(error, files)}") from error
+        blamed = [f"--{flag}={value}" for flag, value in flags.items() if _files({flag: value})]
+        if blamed and isinstance(error, (ValueError, TypeError)):
+            raise UserError(f"{' '.join(blamed)}: {_message(error)}") from error
         raise
 
 

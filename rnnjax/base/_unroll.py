@@ -25,6 +25,7 @@ from rnnjax.base._seq import (
     without_marks,
     zero_invalid,
 )
+from rnnjax.base._shapes import same_structure, short_shapes
 
 
 @wrapper
@@ -74,9 +75,33 @@ def scan_window(cell: Cell, inline: bool = False) -> Step:
         if inline and num_steps(xs) == 1:
             carry, y = step(weights, carry, *jax.tree.map(lambda a: a[0], (xs, keys)))
             return carry, jax.tree.map(lambda a: a[None], y)
-        return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
+
+        try:
+            return lax.scan(lambda h, xk: step(weights, h, *xk), carry, (xs, keys))
+        except (TypeError, ValueError) as error:
+            found = _changed_carry(cell, weights, carry, (without_marks(xs), keys))
+            if found:
+                raise ValueError(f"a step changes its carry: {found}") from error
+            raise
 
     return window
+
+
+def _changed_carry(cell: Cell, weights: PyTree, carry: PyTree, xs: PyTree) -> str:
+    """Returns how a step changes the structure, shapes or dtypes of its carry; "" if it does not, or fails itself."""
+    try:
+        after = jax.eval_shape(lambda h, xk: cell.step(weights, h, *xk)[0], carry, first_step_shape(xs))
+    except Exception:
+        return ""
+    if not same_structure(after, carry):
+        return f"from {short_shapes(carry)} to {short_shapes(after)}"
+    pairs = zip(jax.tree.leaves_with_path(carry), jax.tree.leaves(after))
+    for (path, old), new in pairs:
+        was, becomes = (f"{jnp.result_type(a)}{list(jnp.shape(a))}" for a in (old, new))
+        if was != becomes:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            return f"{name or 'it'} is {was} before it and {becomes} after"
+    return ""
 
 
 @wrapper

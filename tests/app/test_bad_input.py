@@ -12,6 +12,7 @@ COPYING = [
     ("--cell=lstn", "unknown --cell=lstn: did you mean lstm?"),
     ("--cell=nolab.cells:leaky", "--cell=nolab.cells:leaky: No module named 'nolab'"),
     ("--cell=math:cos", "--cell=math:cos gives float, not a rnnjax.Cell"),
+    ("--cell=rnnjax:vanilla_core --hidden_size=4", "--cell=rnnjax:vanilla_core: vanilla_core with 4 units takes"),
     ("--cell=lstm,lstm --hidden_size=4", "names a cell twice"),
     ("--cell_args=1+", "write name=value"),
     ("--cell=gru --hidden_size=4 --cell_args=forget=1", "unexpected keyword argument 'forget'"),

@@ -295,3 +295,24 @@ def test_the_last_of_a_last(marked):
     for once in (last(unroll(lstm(H))), bidirectional(lstm(H), last=True)):
         traced(once, xs)
         refused(last(once), xs, match=rf"output is \[\d+\] for a window of {T} steps")
+
+
+def changing(after):
+    """A cell whose carry of two parts is another after each step."""
+    start = (jnp.zeros(H), jnp.zeros(()))
+    return unroll(Cell(lambda key, x: (), lambda weights, x: start, lambda w, carry, x, key=None: (after(*carry), x)))
+
+
+@pytest.mark.parametrize(
+    "after, said",
+    [
+        (lambda h, n: (jnp.concatenate([h, h]), n), r"0 is float32\[4\] before it and float32\[8\] after"),
+        (lambda h, n: (h, n.astype(jnp.bfloat16)), r"1 is float32\[\] before it and bfloat16\[\] after"),
+        (lambda h, n: h, r"from \(\[4\], \[\]\) to \[4\]"),
+        (lambda h, n: {"h": h, "n": n}, r"from \(\[4\], \[\]\) to \{'h': \[4\], 'n': \[\]\}"),
+    ],
+)
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_step_that_changes_its_carry(after, said, marked):
+    xs = Seq(jnp.ones((T, D)), jnp.ones(T, bool)) if marked else jnp.ones((T, D))
+    refused(changing(after), xs, match=f"a step changes its carry: {said}")
