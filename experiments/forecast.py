@@ -119,7 +119,7 @@ def build(config: app.Config) -> app.Setup:
 
 def readout_by_ridge(config: app.Config, params: PyTree) -> PyTree:
     """Returns the params of `network` with a readout of least squared error on orbits of their own."""
-    system, layers = resolve("system", config.system, SYSTEMS), config.layers()
+    system, layers = resolve("system", config.system, SYSTEMS), rnnjax.unroll(config.layers())
 
     def states(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         xs = orbits(system, key, config.length + FITTED_STEPS + 1)
