@@ -194,8 +194,8 @@ def lines_of_contexts(result: app.Result) -> dict[str, Any]:
                 "context": name,
                 "points": len(line.points),
                 "on one line": line.share,
-                "nearest to 1": float(np.median(line.slowest)),
-                "next": float(np.median(line.next)),
+                "along it": float(np.median(line.along)),
+                "across it": float(np.median(line.across)),
                 "moved by what counts": float(line.push[context]),
                 "by the other": float(line.push[1 - context]),
             }

@@ -126,7 +126,8 @@ def readout_by_ridge(config: app.Config, params: PyTree) -> PyTree:
         return rnnjax.run(layers, params[0], xs[:-1])[1][config.length :], xs[config.length + 1 :]
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2), FITTED)
-    readout = cells.ridge(*jax.jit(jax.vmap(states))(keys), config.ridge)
+    reached, targets = jax.jit(jax.vmap(states))(keys)
+    readout = cells.ridge(reached, targets, config.ridge)
     if not all(np.isfinite(np.asarray(a)).all() for a in jax.tree.leaves(readout)):
         raise UserError(f"--ridge={config.ridge:g}: states of the network depend on each other; a larger one is wanted")
     return (params[0], readout)

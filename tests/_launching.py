@@ -16,6 +16,7 @@ import pytest
 
 from rnnjax import app, linear, losses, unroll
 from rnnjax.app import _opened, _session
+from rnnjax.base import UserError
 from rnnjax.data import Batch, Stream
 from rnnjax.studies import _compiler, _study
 
@@ -137,3 +138,11 @@ def user_experiment(values=None, w=1.0) -> app.Experiment:
         return app.Setup(unroll(linear(1)), losses.regress, stream)
 
     return app.Experiment(build, app.common_flags(num_steps=50, checkpoint_every=1, writers="jsonl"), load)
+
+
+def refusal(f) -> str:
+    """The line with which something is refused."""
+    with pytest.raises(UserError) as error:
+        f()
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import warnings
@@ -17,11 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _launching import launch, one_line, records, there_and_back
+from _launching import launch, one_line, records, refusal, there_and_back
 
 import rnnjax
-from rnnjax.app._session import Session
-from rnnjax.base import UserError
 from rnnjax.compare import compare_runs
 from rnnjax.interop import load_params
 from rnnjax.runs import list_runs
@@ -32,23 +28,6 @@ pytestmark = pytest.mark.usefixtures("shared_programs")
 ROOT = Path(__file__).parents[2]
 TEXT = "to be or not to be, that is the question:\nwhether 'tis nobler in the mind to suffer\n" * 12
 SIZES = ("--cell=gru", "--hidden_size=5", "--num_layers=1", "--batch_size=4", "--truncation=8", "--num_steps=3")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of an importable experiment in several checkpoints, and what its session ended with."""
-    folder, results = tmp_path_factory.mktemp("trained") / "run", []
-    with pytest.MonkeyPatch.context() as patch:
-        train = Session.train
-        patch.setattr(Session, "train", lambda self: results.append(train(self)) or results[-1])
-        assert launch(_user_experiment.EXPERIMENT, f"--workdir={folder}", "--checkpoint_every=2") == 0
-    return folder, results[0]
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    """A copy of that run, to damage."""
-    return shutil.copytree(trained[0], tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +46,6 @@ def equal(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
-
-
-def refusal(f) -> str:
-    """The line with which something is refused."""
-    with pytest.raises(UserError) as error:
-        f()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_loaded_run_is_what_its_session_ended_with(trained):
@@ -142,105 +113,6 @@ def test_an_experiment_that_is_gone(copied, part, value, said):
     line = refusal(lambda: run.config)
     assert re.search(said, line) and "does not belong" not in line and line.endswith("experiment=EXPERIMENT)")
     assert run.arrays() and run.metrics
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def test_what_is_damaged_is_said(copied):
-    file = max((f for f in (copied / "best").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
-    flip(file)
-    run = rnnjax.load_run(copied)
-    assert "is damaged" in (line := refusal(lambda: run.params)) and "steps kept besides the best: 2, 4, 6" in line
-    assert run.at("last").params
-    (copied / "summary.json").write_text('{"steps": 6')
-    assert "summary.json is damaged" in refusal(lambda: rnnjax.load_run(copied).summary)
-    (copied / "metrics.jsonl").write_text("{}\n[]\n{}\n")
-    assert "line 1 is not as it was written" in refusal(lambda: rnnjax.load_run(copied).metrics)
-
-
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("{", "run.json is damaged: delete it"),
-        ("[]", "run.json is damaged"),
-        ('{"format": 1}', "run.json is damaged"),
-        ("\0\0", "run.json is damaged"),
-        ("[" * 100_000, "run.json is damaged"),
-    ],
-)
-def test_a_damaged_run_json(copied, text, said):
-    (copied / "run.json").write_text(text)
-    assert said in refusal(lambda: rnnjax.load_run(copied))
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"code": []},
-        {"code": {"a.py": 3}},
-        {"facts": {"": None}},
-        {"data": 7},
-        {"vocabularies": 3},
-        {"vocabularies": {"": {"kind": "Alphabet"}}},
-        {"experiment": {"module": 3, "file": None, "name": None}},
-        {"experiment": {"module": "a"}},
-    ],
-)
-def test_a_part_of_run_json_in_another_form(copied, part):
-    origin = json.loads((copied / "run.json").read_text())
-    (copied / "run.json").write_text(json.dumps(origin | part))
-    assert "run.json is damaged" in refusal(lambda: rnnjax.load_run(copied))
-
-
-@pytest.mark.parametrize("text", ["", "\0", "[]", "3", "null", "[" * 100_000, '{"runs": [3]}', '{"runs": {"gru": 3}}'])
-def test_a_damaged_summary(copied, text):
-    (copied / "summary.json").write_text(text)
-    assert "summary.json is damaged: it" in refusal(lambda: rnnjax.load_run(copied).summary)
-
-
-def test_a_digit_of_a_summary_that_was_changed(copied):
-    text = (copied / "summary.json").read_text()
-    (copied / "summary.json").write_text(text.replace('"steps": 6', '"steps": 7'))
-    assert "its content is not as it was written" in refusal(lambda: rnnjax.load_run(copied).summary)
-
-
-def test_metrics_that_are_no_records_are_told(copied, capsys):
-    (copied / "metrics.jsonl").write_bytes(b"\xff\0\1")
-    assert rnnjax.load_run(copied).metrics == {}
-    assert "the last line is no record and ignored" in capsys.readouterr().err
-
-
-def test_a_run_of_a_later_version_and_one_whose_flags_were_edited(copied):
-    origin = json.loads((copied / "run.json").read_text())
-    (copied / "run.json").write_text(json.dumps(origin | {"format": 99}))
-    assert "has format 99, this version of rnnjax knows 1" in refusal(lambda: rnnjax.load_run(copied))
-    (copied / "run.json").write_text(json.dumps(origin))
-    with (copied / "flags.cfg").open("a") as file:
-        file.write("--delay=4\n")
-    assert "was edited" in refusal(lambda: rnnjax.load_run(copied))
-
-
-def test_a_folder_that_is_no_run(tmp_path):
-    assert "there is no such folder" in refusal(lambda: rnnjax.load_run(tmp_path / "x"))
-    assert "it has no flags.cfg" in refusal(lambda: rnnjax.load_run(tmp_path))
-    (tmp_path / "file").write_text("")
-    assert "is not a run" in refusal(lambda: rnnjax.load_run(tmp_path / "file"))
-    assert "is not a study: it has no members.jsonl" in refusal(lambda: rnnjax.load_study(tmp_path))
-    assert "is not a study: there is no such folder" in refusal(lambda: rnnjax.load_study(tmp_path / "nowhere"))
-
-
-NO_FOLDERS = [None, 3, ["runs"], b"runs", "a\0b", True, 2.5, np.arange(99)]
-
-
-@pytest.mark.parametrize("given", NO_FOLDERS, ids=lambda given: type(given).__name__)
-@pytest.mark.parametrize("call", [rnnjax.load_run, rnnjax.load_runs, rnnjax.load_study, list_runs, compare_runs])
-def test_what_is_no_path(call, given):
-    line = refusal(lambda: call(given))
-    assert line.startswith(f"{call.__name__} takes the folder of a run, as text or a path, got ")
 
 
 def test_a_run_stands_for_its_folder(trained):
@@ -323,52 +195,6 @@ def test_other_data_than_in_training_are_refused_by_name(written, tmp_path):
         assert rnnjax.load_run(folder).arrays()
     finally:
         text.write_bytes(before)
-
-
-SCRIPT = """
-from _neighbour import make
-
-from rnnjax import app
-
-EXPERIMENT = make()
-{guard}
-"""
-NEIGHBOUR = """
-import rnnjax
-from rnnjax import app, losses, tasks
-
-def build(config):
-    stream = tasks.task_stream(tasks.adding(4), 2)
-    cell = rnnjax.unroll(rnnjax.stack(config.layers(), rnnjax.linear(1)))
-    return app.Setup(cell, losses.regress, stream, test=stream._replace(length=1))
-
-def make():
-    return app.Experiment(build, app.common_flags(cell="gru", hidden_size="3", num_steps=2))
-"""
-
-
-def test_a_script_of_a_user_is_found_by_its_file(tmp_path, monkeypatch):
-    (tmp_path / "_neighbour.py").write_text(NEIGHBOUR)
-    script = tmp_path / "mine.py"
-    script.write_text(SCRIPT.format(guard='if __name__ == "__main__":\n    app.main(EXPERIMENT)'))
-    command = [sys.executable, script, f"--workdir={tmp_path / 'run'}", "--compilation_cache=off"]
-    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    run = rnnjax.load_run(tmp_path / "run")
-    assert run.origin["experiment"] == {"module": None, "file": str(script), "name": "EXPERIMENT"}
-    assert run.evaluate()["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-6)
-    script.write_text(SCRIPT.format(guard="app.main(EXPERIMENT)"))
-    with pytest.warns(UserWarning, match="mine.py"):
-        changed = rnnjax.load_run(tmp_path / "run")
-    assert "trains when it is imported" in refusal(lambda: changed.config)
-
-
-def test_code_is_not_taken_from_the_folder_of_a_run(copied):
-    (copied / "evil.py").write_text("if __name__ == '__main__': pass\nraise SystemExit('run')")
-    origin = json.loads((copied / "run.json").read_text())
-    origin["experiment"] = {"module": None, "file": str(copied / "evil.py"), "name": "EXPERIMENT"}
-    (copied / "run.json").write_text(json.dumps(origin))
-    assert "no code is run from there" in refusal(lambda: rnnjax.load_run(copied).config)
 
 
 def test_a_study_is_rows_curves_and_its_best_member(tmp_path):
