@@ -45,6 +45,7 @@ BURN = 200  # steps to reach the attractor
 ORBITS = 200  # orbits to forecast
 FITTED, FITTED_STEPS = 16, 1000  # orbits for a readout in closed form, and their steps
 SPECTRA = 16  # of them, whose ends start the runs for the network's own exponents
+SHOWN = 4  # exponents in the line at the end; summary.json has all
 
 
 class System(NamedTuple):
@@ -153,10 +154,12 @@ def finish(result: app.Result) -> dict[str, Any]:
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), ORBITS)
     exponents = np.median(jax.jit(jax.vmap(rates))(keys[:SPECTRA]), axis=0).astype(float).tolist()
     steps, still = (float(np.median(a)) for a in jax.jit(jax.vmap(held))(keys))
+    more = f" and {len(exponents) - SHOWN} more" if len(exponents) > SHOWN else ""
     print(
         f"{config.cell} {config.hidden_size}: alone it is right for {steps:g} steps ({steps * system.exponent:.1f} "
         f"Lyapunov times), median of {ORBITS} orbits; staying where one is: {still:g}; its own Lyapunov exponents: "
-        f"{', '.join(f'{e:.3f}' for e in exponents)} nats a step (the system's largest: {system.exponent:.3f})"
+        f"{', '.join(f'{e:.3f}' for e in exponents[:SHOWN])}{more}, nats a step (the system's largest: "
+        f"{system.exponent:.3f})"
     )
     times = {"valid_lyapunov_times": steps * system.exponent, "valid_steps_of_staying": still}
     return {"valid_steps": steps} | times | {"exponents": exponents}
