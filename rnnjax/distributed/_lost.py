@@ -14,24 +14,34 @@ from typing import Any
 _kept: list[Any] = []  # what C code points to must not be collected
 
 
-def instead_of_abort(end: Callable[[], None]) -> None:
+def instead_of_abort(end: Callable[[], None]) -> Callable[[], None]:
     """Calls `end`, which leaves the process, where native code aborts; hides what native code prints before.
 
-    What Python prints still reaches standard error.
+    What Python prints still reaches standard error. Returns a function that undoes all of this.
 
     Args:
       end: runs in the thread that aborts.
     """
-    sys.stderr.flush()
+    before = sys.stderr
+    before.flush()
     words = os.dup(2)
     os.set_inheritable(words, True)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    sys.stderr = _Words(io.FileIO(words, "w"), encoding="utf-8", errors="backslashreplace", write_through=True)
+    own = _Words(io.FileIO(words, "w"), encoding="utf-8", errors="backslashreplace", write_through=True)
+    sys.stderr = own
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda signum: end())
     _kept.append(handler)
     ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
+
+    def undo() -> None:
+        ctypes.CDLL(None).signal(int(signal.SIGABRT), None)  # the default
+        os.dup2(words, 2)
+        sys.stderr = before
+        own.close()
+
+    return undo
 
 
 class _Words(io.TextIOWrapper):

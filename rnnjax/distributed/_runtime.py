@@ -67,7 +67,7 @@ def start(
     impatient = threading.Timer(lost_after, _give_up, (lost_after, name))
     impatient.daemon = True
     impatient.start()
-    instead_of_abort(lambda: _aborted(name))
+    undo = instead_of_abort(lambda: _aborted(name))
     try:
         jax.distributed.initialize(
             **arguments,
@@ -76,6 +76,7 @@ def start(
             shutdown_timeout_seconds=lost_after,
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        undo()
         reason = f"there is no variable {error.args[0]}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise ValueError(f"the processes did not come together: {reason}") from error
     finally:
