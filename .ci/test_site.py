@@ -23,7 +23,7 @@ PAGES = {
     "concepts": "Concepts",
     "howto/which_cell": "Which cell?",
     "howto/which_rule": "Which rule?",
-    "looking": "look at a network",
+    "looking": "inspect a network",
     "tutorials/unitary": "unitary",
     "results/first_points": "First points",
     "generated/cells": "All cells",
@@ -63,11 +63,17 @@ def resize(browser, width):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
+def visit(browser, page):
+    """Opens a page of the site, and waits until it is all there."""
+    browser.get(f"{SITE.as_uri()}/{page}")
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return document.readyState") == "complete")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opens_and_nothing_is_cut_off(browser, page, width):
     resize(browser, width)
-    browser.get(f"{SITE.as_uri()}/{page}.html")
+    visit(browser, f"{page}.html")
     assert PAGES[page].lower() in browser.find_element("css selector", ".bd-article h1").text.lower()
     assert browser.execute_script(CUT_OFF, width) == []
     broken = "return [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
@@ -79,7 +85,7 @@ def test_a_page_opens_and_nothing_is_cut_off(browser, page, width):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_stands_out_from_the_page(browser, theme):
     resize(browser, 1280)
-    browser.get(f"{SITE.as_uri()}/index.html")
+    visit(browser, "index.html")
     still = "const s = document.createElement('style'); s.textContent = arguments[0]; document.head.append(s)"
     browser.execute_script(still, "* { transition: none !important }")  # colours are those of the theme at once
     browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
@@ -98,7 +104,7 @@ def brightness(colour):
 
 @pytest.mark.parametrize("word", FOUND)
 def test_the_search_finds_a_page(browser, word):
-    browser.get(f"{SITE.as_uri()}/search.html?q={word}")
+    visit(browser, f"search.html?q={word}")
     wanted = f'#search-results a[href*="{FOUND[word]}.html"]'
     assert WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", wanted))
 
@@ -112,9 +118,10 @@ def test_every_public_name_is_on_the_reference(folder):
 
 def test_the_table_of_cells_is_complete(browser):
     resize(browser, 1280)
-    browser.get(f"{SITE.as_uri()}/generated/cells.html")
+    visit(browser, "generated/cells.html")
     read = "return [...document.querySelectorAll('table.cells tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
-    rows = {name.strip(): rest for name, *rest in browser.execute_script(read)}
+    found = WebDriverWait(browser, 20).until(lambda b: b.execute_script(read))
+    rows = {name.strip(): rest for name, *rest in found}
     assert set(rows) == set(CELLS)
     for name, (recurrence, parameters, state, window, refused, _) in rows.items():
         assert "=" in recurrence, name
